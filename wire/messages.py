@@ -1,0 +1,569 @@
+"""What client proxies and people's requests ask of the directory server: shapes, bounds and routes.
+
+Every call is a POST of JSON to the directory. `credential` is a person's bearer token or API key, exactly as the
+person sent it: the directory, not the proxy, decides who that is and what they may do. Times named `…_at` are wall
+clock seconds since 1970 and are for people to read; nothing is decided by them. Durations are seconds.
+
+Batch calls take and return lists in the same order; each item of the answer is an `Outcome`, so one person's refusal
+never spoils another's answer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from wire.codec import Call
+from wire.digest import Digest
+from wire.errors import Problem, from_problem
+from wire.names import MAX_PATH_BYTES
+
+MAX_BATCH = 1000
+MAX_LISTING = 1000
+MAX_LOCK_PATHS = 100
+MAX_WAIT_SECONDS = 30.0
+MAX_LEASE_SECONDS = 3600.0
+DEFAULT_LEASE_SECONDS = 60.0
+MAX_METADATA_BYTES = 8192
+
+Text = Annotated[str, Meta(max_length=256)]
+Bucket = Annotated[str, Meta(max_length=63)]
+Path = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
+Credential = Annotated[str, Meta(max_length=512)]
+WriteId = Annotated[str, Meta(min_length=16, max_length=64)]
+Size = Annotated[int, Meta(ge=0)]
+Versioning = Literal["off", "enabled", "suspended"]
+
+
+class Message(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
+    """Base of every shape on the wire. Unknown fields are ignored, so a newer peer may say more."""
+
+
+class Nothing(Message):
+    """An empty request or reply."""
+
+
+T = TypeVar("T")
+
+
+class Outcome(Message, Generic[T]):
+    """One item of a batch's answer: exactly one of `value` and `problem` is set."""
+
+    value: T | None = None
+    problem: Problem | None = None
+
+    def unwrap(self) -> T:
+        """The value, or the refusal raised."""
+        if self.value is None:
+            raise from_problem(self.problem or Problem("internal", 500, "an empty outcome"))
+        return self.value
+
+
+# ---------------------------------------------------------------- files
+
+
+class Holder(Message, frozen=True):
+    """A file server that holds a blob, and where to reach it."""
+
+    id: str
+    url: str
+    up: bool = True
+
+
+class FileVersion(Message):
+    """One immutable state of a path."""
+
+    bucket: Bucket
+    path: Path
+    version: str
+    digest: Digest
+    size: Size
+    author: str
+    created_at: float
+    cursor: int = 0
+    """Where in the journal this version was committed."""
+    content_type: str = ""
+    metadata: dict[str, str] = {}
+    lock_number: int = 0
+    delete_marker: bool = False
+    current: bool = True
+    holders: list[Holder] = []
+    """In reading order; filled by lookups only."""
+
+
+class Preconditions(Message, frozen=True):
+    """Conditions decided inside the commit transaction. Digests are those of the current version.
+
+    `if_match`/`if_none_match` are lists of digests in hex, or ["*"] for "any current version". `if_version` is the
+    exact version that must be current.
+    """
+
+    if_match: list[str] | None = None
+    if_none_match: list[str] | None = None
+    if_version: str | None = None
+
+
+NO_PRECONDITIONS = Preconditions()
+
+
+class LookupItem(Message):
+    credential: Credential
+    bucket: Bucket
+    path: Path
+    version: str | None = None
+
+
+class LookupRequest(Message):
+    items: Annotated[list[LookupItem], Meta(max_length=MAX_BATCH)]
+
+
+class LookupReply(Message):
+    cursor: int
+    results: list[Outcome[FileVersion]]
+
+
+class BeginItem(Message):
+    """Start a write. `digest` and `size` are given when known; then content the cluster already holds is linked."""
+
+    credential: Credential
+    write_id: WriteId
+    bucket: Bucket
+    path: Path
+    size: Size | None = None
+    digest: Digest | None = None
+    lock_number: int | None = None
+    release_lock: bool = False
+    preconditions: Preconditions = NO_PRECONDITIONS
+    content_type: Text = ""
+    metadata: dict[str, str] = {}
+    exclude: list[str] = []
+    """File servers that the proxy has just found unreachable."""
+
+
+class WriteTicket(Message, frozen=True):
+    """What the directory signs so that file servers accept one particular write. See wire/tickets.py."""
+
+    write_id: str
+    bucket: str
+    path: str
+    author: str
+    fence: int
+    """Highest lock number ever granted on the path when the ticket was made."""
+    lock_number: int
+    release_lock: bool
+    master: Holder
+    replicas: list[Holder]
+    spares: list[Holder]
+    copies: int
+    expires: float
+    """In directory time (seconds of the directory's own monotonic count)."""
+    preconditions: Preconditions = NO_PRECONDITIONS
+    content_type: str = ""
+    metadata: dict[str, str] = {}
+    digest: Digest | None = None
+    size: int | None = None
+
+
+class BeginReplyItem(Message):
+    """Exactly one of `ticket` (send the bytes to `master`) and `version` (linked, and committed) is set."""
+
+    ticket: str | None = None
+    master: Holder | None = None
+    version: FileVersion | None = None
+    copies: int = 0
+
+
+class BeginRequest(Message):
+    items: Annotated[list[BeginItem], Meta(max_length=MAX_BATCH)]
+
+
+class BeginReply(Message):
+    cursor: int
+    results: list[Outcome[BeginReplyItem]]
+
+
+class ListRequest(Message):
+    credential: Credential
+    bucket: Bucket
+    prefix: Path = ""
+    delimiter: Text = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
+    after: Annotated[str, Meta(max_length=2 * MAX_PATH_BYTES)] = ""
+    """Continue after this path or common prefix, exclusive."""
+
+
+class ListReply(Message):
+    files: list[FileVersion]
+    prefixes: list[str]
+    next_after: str | None
+    """Give it as `after` for the next page; None when the listing is complete."""
+    cursor: int = 0
+
+
+class VersionsRequest(Message):
+    """All versions of one path, newest first; or, with `prefix`, of all paths under it in path order."""
+
+    credential: Credential
+    bucket: Bucket
+    path: Path | None = None
+    prefix: Path = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
+    after: tuple[str, str] | None = None
+    """(path, version) to continue after, exclusive."""
+
+
+class VersionsReply(Message):
+    versions: list[FileVersion]
+    next_after: tuple[str, str] | None
+    cursor: int = 0
+
+
+class DeleteRequest(Message):
+    """Without `version`: the path stops being current (a delete marker where versions are kept). With: that version."""
+
+    credential: Credential
+    write_id: WriteId
+    bucket: Bucket
+    path: Path
+    version: str | None = None
+    lock_number: int | None = None
+    release_lock: bool = False
+    preconditions: Preconditions = NO_PRECONDITIONS
+
+
+class DeleteReply(Message):
+    cursor: int
+    existed: bool
+    version: str | None = None
+    """The delete marker made, or the version removed."""
+    delete_marker: bool = False
+
+
+class CopyRequest(Message):
+    """A new version at the target with the source's content; no bytes move. With `move`, the source is deleted too,
+    in the same transaction. Restoring an old version is copying it onto its own path."""
+
+    credential: Credential
+    write_id: WriteId
+    source_bucket: Bucket
+    source_path: Path
+    source_version: str | None
+    bucket: Bucket
+    path: Path
+    move: bool = False
+    lock_number: int | None = None
+    source_lock_number: int | None = None
+    release_lock: bool = False
+    preconditions: Preconditions = NO_PRECONDITIONS
+    content_type: Text | None = None
+    metadata: dict[str, str] | None = None
+    """None keeps the source's."""
+
+
+class CommittedReply(Message):
+    cursor: int
+    version: FileVersion
+    copies: int
+
+
+# ---------------------------------------------------------------- buckets
+
+
+class BucketInfo(Message):
+    name: str
+    owner: str
+    versioning: Versioning
+    shared: bool
+    created_at: float
+
+
+class BucketsRequest(Message):
+    credential: Credential
+
+
+class BucketsReply(Message):
+    buckets: list[BucketInfo]
+
+
+class CreateBucketRequest(Message):
+    credential: Credential
+    bucket: Bucket
+    versioning: Versioning = "off"
+    shared: bool = False
+
+
+class BucketRequest(Message):
+    credential: Credential
+    bucket: Bucket
+
+
+class ChangeBucketRequest(Message):
+    credential: Credential
+    bucket: Bucket
+    versioning: Versioning | None = None
+    shared: bool | None = None
+
+
+# ---------------------------------------------------------------- locks
+
+
+class LockPath(Message, frozen=True):
+    bucket: Bucket
+    path: Path
+
+
+class AcquireRequest(Message):
+    """Ask for all of `paths`, all or nothing. With `waiter`, keep that place in the queue.
+
+    `client` names the agent that asks (one shell, one script, one menu); it is shown to others and is what the search
+    for deadlocks takes as one party. Without it the credential's session is the party.
+    """
+
+    credential: Credential
+    paths: Annotated[list[LockPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
+    request_id: WriteId
+    """Makes the call safe to repeat: the same id never takes two locks or two places."""
+    wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
+    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
+    queue: bool = False
+    """Keep a place in the queue although `wait_seconds` is over. False: a refusal leaves no place behind."""
+    client: Text = ""
+
+
+class LockInfo(Message):
+    """A lock. Numbers only ever rise. One lock of several paths has one number."""
+
+    id: str
+    number: int
+    paths: list[LockPath]
+    account: str
+    client: str
+    since_at: float
+    until_at: float
+    seconds_left: float
+    lease_seconds: float
+    waiters: int = 0
+
+
+class WaiterInfo(Message):
+    id: str
+    paths: list[LockPath]
+    account: str
+    client: str
+    place: int
+    """1 is next in line."""
+    since_at: float
+
+
+class AcquireReply(Message):
+    """Exactly one of `lock` and `waiter` is set; with `waiter`, `holders` are the locks in the way."""
+
+    lock: LockInfo | None = None
+    waiter: WaiterInfo | None = None
+    holders: list[LockInfo] = []
+
+
+class LockRequest(Message):
+    credential: Credential
+    lock_id: Text
+
+
+class RenewRequest(Message):
+    credential: Credential
+    lock_id: Text
+    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] | None = None
+
+
+class LocksReply(Message):
+    locks: list[LockInfo]
+    waiters: list[WaiterInfo]
+
+
+class ReleaseRequest(Message):
+    """Release a lock, or give up a place in the queue (`lock_id` may be a waiter's id or an acquire's request id).
+
+    `break_lock`: an administrator takes it from someone else."""
+
+    credential: Credential
+    lock_id: Text
+    break_lock: bool = False
+
+
+# ---------------------------------------------------------------- people
+
+
+class PasswordRequest(Message):
+    name: Text
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    register: Literal["if_new", "must", "never"] = "if_new"
+    client: Text = ""
+
+
+class LoginReply(Message):
+    token: str = ""
+    account: str = ""
+    admin: bool = False
+    expires_at: float = 0.0
+    created: bool = False
+
+    def __repr__(self) -> str:
+        return f"LoginReply(account={self.account!r})"
+
+
+class CredentialRequest(Message):
+    credential: Credential
+
+
+class AccountInfo(Message):
+    name: str
+    admin: bool
+    created_at: float
+    session: str = ""
+    expires_at: float | None = None
+
+
+class ApiKeyInfo(Message):
+    id: str
+    name: str
+    created_at: float
+    key: str = ""
+    """The secret itself: only in the answer that creates it."""
+
+
+class ApiKeysReply(Message):
+    keys: list[ApiKeyInfo]
+
+
+class CreateApiKeyRequest(Message):
+    credential: Credential
+    name: Text
+
+
+class RevokeApiKeyRequest(Message):
+    credential: Credential
+    key_id: Text
+
+
+# ---------------------------------------------------------------- the cluster
+
+
+ServerState = Literal["joining", "up", "suspect", "down", "draining", "removed"]
+
+
+class FileServerInfo(Message):
+    id: str
+    url: str
+    state: ServerState
+    zone: str
+    capacity_bytes: int
+    free_bytes: int
+    blobs: int
+    stored_bytes: int
+    problem: str
+    seconds_since_heartbeat: float
+    version: str = ""
+
+
+class RepairInfo(Message):
+    """What the repair planner knows: blobs below the promised copies, and those with none."""
+
+    under_copied: int
+    without_living_copy: int
+    ordered: int
+    repaired_since_start: int
+
+
+class ClusterReply(Message):
+    directory_version: str
+    started_at: float
+    uptime_seconds: float
+    copies: int
+    cursor: int
+    files: int
+    versions: int
+    blobs: int
+    logical_bytes: int
+    locks: int
+    waiters: int
+    file_servers: list[FileServerInfo]
+    repair: RepairInfo
+
+
+class JoinSecretRequest(Message):
+    """An administrator asks for a one-time join secret."""
+
+    credential: Credential
+    valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
+
+
+class JoinSecretReply(Message):
+    secret: str
+    expires_at: float
+    ca_pem: str
+
+
+class EnrolRequest(Message):
+    """A new program's certificate request, vouched for by a join secret (first time)."""
+
+    secret: Annotated[str, Meta(max_length=256)]
+    role: Literal["file_server", "client_proxy"]
+    id: Annotated[str, Meta(min_length=1, max_length=32, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
+    csr_pem: Annotated[str, Meta(max_length=16384)]
+
+
+class RenewCertificateRequest(Message):
+    """The same, for a program that already has a valid peer token."""
+
+    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
+    csr_pem: Annotated[str, Meta(max_length=16384)]
+
+
+class EnrolReply(Message):
+    ca_pem: str
+    cert_pem: str
+    peer_token: str = ""
+    storage_keys_json: str = ""
+    directory_url: str = ""
+
+
+class Health(Message):
+    """Every program's answer at GET /health, and the proxy's at /api/v1/health."""
+
+    program: str
+    id: str
+    version: str
+    healthy: bool
+    problems: list[str] = []
+    uptime_seconds: float = 0.0
+    pid: int = 0
+    facts: dict[str, Any] = {}
+
+
+LOOKUP = Call("/v1/lookup", LookupRequest, LookupReply)
+BEGIN = Call("/v1/begin", BeginRequest, BeginReply)
+LIST = Call("/v1/list", ListRequest, ListReply)
+VERSIONS = Call("/v1/versions", VersionsRequest, VersionsReply)
+DELETE = Call("/v1/delete", DeleteRequest, DeleteReply)
+COPY = Call("/v1/copy", CopyRequest, CommittedReply)
+BUCKETS = Call("/v1/buckets", BucketsRequest, BucketsReply)
+CREATE_BUCKET = Call("/v1/buckets/create", CreateBucketRequest, BucketInfo)
+GET_BUCKET = Call("/v1/buckets/get", BucketRequest, BucketInfo)
+CHANGE_BUCKET = Call("/v1/buckets/change", ChangeBucketRequest, BucketInfo)
+DELETE_BUCKET = Call("/v1/buckets/delete", BucketRequest, Nothing)
+ACQUIRE = Call("/v1/locks/acquire", AcquireRequest, AcquireReply)
+RENEW = Call("/v1/locks/renew", RenewRequest, LockInfo)
+RELEASE = Call("/v1/locks/release", ReleaseRequest, Nothing)
+LOCKS = Call("/v1/locks", CredentialRequest, LocksReply)
+LOGIN = Call("/v1/login", PasswordRequest, LoginReply)
+LOGOUT = Call("/v1/logout", CredentialRequest, Nothing)
+WHO_AM_I = Call("/v1/who-am-i", CredentialRequest, AccountInfo)
+API_KEYS = Call("/v1/api-keys", CredentialRequest, ApiKeysReply)
+CREATE_API_KEY = Call("/v1/api-keys/create", CreateApiKeyRequest, ApiKeyInfo)
+REVOKE_API_KEY = Call("/v1/api-keys/revoke", RevokeApiKeyRequest, Nothing)
+CLUSTER = Call("/v1/cluster", CredentialRequest, ClusterReply)
+JOIN_SECRET = Call("/v1/join-secret", JoinSecretRequest, JoinSecretReply)
+ENROL = Call("/v1/enrol", EnrolRequest, EnrolReply)
+RENEW_CERTIFICATE = Call("/v1/renew-certificate", RenewCertificateRequest, EnrolReply)

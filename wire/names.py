@@ -1,0 +1,67 @@
+"""Names: what a path and a bucket may be called.
+
+A path is kept exactly as given (no Unicode normalisation: two spellings are two paths), so every refusal is here and
+nowhere else. Whether a name may also be used in someone's local storage is that folder's own, stricter, question.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from wire.errors import BadName
+
+MAX_PATH_BYTES = 1024
+RESERVED_BUCKETS = frozenset({"api", "metrics", "console", "dav"})
+FILES_BUCKET = "files"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
+
+
+def check_path(path: str) -> str:
+    """`path` itself, when it may name a file; BadName says what is wrong with it otherwise."""
+    if not path:
+        raise BadName("the file name is empty")
+    try:
+        encoded = path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadName("the file name is not valid Unicode") from None
+    if len(encoded) > MAX_PATH_BYTES:
+        raise BadName(f"the file name has {len(encoded)} bytes; the limit is {MAX_PATH_BYTES}")
+    if path[0] == "/":
+        raise BadName(f"{path[:80]!r} starts with a slash; names are relative to their bucket")
+    if not path.isprintable():
+        for character in path:
+            if unicodedata.category(character) in ("Cc", "Cs"):
+                raise BadName(f"the file name contains the control character U+{ord(character):04X}")
+    if "." in path and any(part in (".", "..") for part in path.split("/")):
+        raise BadName(f"{path[:80]!r} has a '.' or '..' part; names do not climb")
+    return path
+
+
+def check_bucket(bucket: str) -> str:
+    """`bucket` itself, when S3's rules and Lockstep's own reserved names allow it; else BadName."""
+    if bucket in RESERVED_BUCKETS:
+        raise BadName(f"{bucket!r} is one of the proxy's own addresses and cannot be a bucket")
+    if (
+        not _BUCKET.fullmatch(bucket)
+        or ".." in bucket
+        or _IPV4.fullmatch(bucket)
+        or bucket.startswith(("xn--", "sthree-"))
+        or bucket.endswith(("-s3alias", "--ol-s3"))
+    ):
+        raise BadName(
+            f"{bucket[:80]!r} cannot be a bucket: 3 to 63 lower-case letters, digits, dots or hyphens, beginning and "
+            "ending with a letter or digit, not shaped like an IP address"
+        )
+    return bucket
+
+
+def check_account(name: str) -> str:
+    """`name` itself, when an account may have it: 1 to 64 printable characters without '/', ':' or outer spaces."""
+    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\"):
+        raise BadName(
+            "a user name has 1 to 64 printable characters, no '/', ':' or '\\', and no spaces at its ends"
+        )
+    return name

@@ -1,0 +1,162 @@
+"""What file servers and the directory say to each other, and what is asked of a file server.
+
+Besides these calls a file server answers three streams (see wire/chunk_stream.py for the framing):
+
+- ``POST /v1/write``: a chunk stream in, `WriteReply` out. Headers `X-Lockstep-Ticket`, `X-Lockstep-Hop`.
+- ``POST /v1/chunks/read``: `ReadChunksRequest` in, a chunk stream out with its length declared.
+- ``GET /v1/manifests/<digest>``: the canonical manifest of a blob.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from wire.codec import Call
+from wire.digest import Digest
+from wire.messages import FileVersion, Holder, Message, Nothing, Outcome, Size
+
+TICKET_HEADER = "X-Lockstep-Ticket"
+HOP_HEADER = "X-Lockstep-Hop"
+WRITE_PATH = "/v1/write"
+READ_CHUNKS_PATH = "/v1/chunks/read"
+MANIFEST_PATH = "/v1/manifests/"
+MAX_READ_CHUNKS = 256
+MAX_MISSING_CHUNKS = 100_000
+MAX_ORDERS = 64
+
+Hop = Literal["master", "replica"]
+"""`master`: forward to the ticket's replicas, then commit. `replica`: store only."""
+
+
+class WriteReply(Message):
+    """A master's answer carries the committed version; a replica's only says what is durable on its disk."""
+
+    digest: Digest
+    size: Size
+    holder: str
+    version: FileVersion | None = None
+    copies: int = 1
+    cursor: int = 0
+
+
+class ReadChunksRequest(Message):
+    digests: Annotated[list[Digest], Meta(min_length=1, max_length=MAX_READ_CHUNKS)]
+
+
+class MissingChunksRequest(Message):
+    digests: Annotated[list[Digest], Meta(max_length=MAX_MISSING_CHUNKS)]
+
+
+class MissingChunksReply(Message):
+    missing: list[Digest]
+
+
+# ---------------------------------------------------------------- file server to directory
+
+
+class CommitItem(Message):
+    """The master reports that `holders` hold the blob durably: the directory makes it the truth, or refuses."""
+
+    ticket: str
+    digest: Digest
+    size: Size
+    holders: list[str]
+
+
+class CommitRequest(Message):
+    items: Annotated[list[CommitItem], Meta(max_length=1000)]
+
+
+class CommitReplyItem(Message):
+    version: FileVersion
+    copies: int
+
+
+class CommitReply(Message):
+    cursor: int
+    results: list[Outcome[CommitReplyItem]]
+
+
+class RegisterRequest(Message):
+    """A file server says who it is. `store_id` is made with its storage: a new one means an empty disk."""
+
+    url: str
+    store_id: str
+    zone: str = ""
+    version: str = ""
+
+
+class RegisterReply(Message):
+    ticket_key: str
+    """Hex. What tickets are signed with; shared with file servers, never with proxies."""
+    directory_time: float
+    heartbeat_seconds: float
+
+    def __repr__(self) -> str:
+        return f"RegisterReply(directory_time={self.directory_time})"
+
+
+class HeartbeatRequest(Message):
+    url: str
+    store_id: str
+    capacity_bytes: int
+    free_bytes: int
+    blobs: int
+    stored_bytes: int
+    healthy: bool
+    problem: str = ""
+
+
+class CopyOrder(Message):
+    """Fetch this blob from one of `sources` and report it with HELD."""
+
+    digest: Digest
+    size: Size
+    sources: list[Holder]
+
+
+class HeartbeatReply(Message):
+    registered: bool
+    """False: the directory does not know this server (any more); register again."""
+    directory_time: float = 0.0
+    orders: list[CopyOrder] = []
+    servers: list[Holder] = []
+
+
+class HeldRequest(Message):
+    """Blobs that are durable on the caller's disk now."""
+
+    digests: Annotated[list[Digest], Meta(max_length=1000)]
+
+
+class HeldReply(Message):
+    unwanted: list[Digest]
+    """No version refers to these any more."""
+
+
+class DamagedRequest(Message):
+    """A chunk or blob of `holder` failed its check; the directory stops counting that copy and has it repaired."""
+
+    holder: str
+    digests: Annotated[list[Digest], Meta(max_length=1000)]
+
+
+class CollectRequest(Message):
+    """May the caller drop its copies of these blobs? Asked for blobs older than the grace period, oldest first."""
+
+    digests: Annotated[list[Digest], Meta(max_length=1000)]
+
+
+class CollectReply(Message):
+    drop: list[Digest]
+
+
+COMMIT = Call("/v1/commit", CommitRequest, CommitReply)
+REGISTER = Call("/v1/register", RegisterRequest, RegisterReply)
+HEARTBEAT = Call("/v1/heartbeat", HeartbeatRequest, HeartbeatReply)
+HELD = Call("/v1/held", HeldRequest, HeldReply)
+DAMAGED = Call("/v1/damaged", DamagedRequest, Nothing)
+COLLECT = Call("/v1/collect", CollectRequest, CollectReply)
+MISSING_CHUNKS = Call("/v1/chunks/missing", MissingChunksRequest, MissingChunksReply)
