@@ -1,8 +1,8 @@
 """The cluster's own certificate authority: it makes what programs know each other by.
 
 Those are certificates and peer tokens. It lives only where `certs/authority/` is, on the directory's machine.
-Which program may ask for a certificate is decided by its callers (a join token, or being on this machine); where
-a program keeps what it was given is `wire.identity`'s job.
+Which program may ask for a certificate is decided by its callers (a join token, or being on this machine);
+where a program keeps what it was given is `wire.identity`'s job.
 
 A peer token is `role.id.mac`, where mac is the hex of BLAKE3 keyed with the 32-byte peer key over
 `lockstep peer token v1`, a zero byte, and `role.id`. Neither a role nor an id may contain a dot.
@@ -138,7 +138,7 @@ class CertificateAuthority:
         except FileNotFoundError as error:
             raise SetupError(
                 f"this machine has no certificate authority ({error.filename} is missing): start the "
-                "directory server here, or run `lockstep join TOKEN` with a token from the machine that has it"
+                "directory server here, or run `lockstep join TOKEN` with a token from its machine"
             ) from error
         except (OSError, ValueError) as error:
             raise SetupError(

@@ -1,8 +1,8 @@
 """A program's identity on disk: its certificate, key, peer token, and how it comes to have them.
 
 On the directory's machine the authority is at hand and an identity is made and renewed where it is needed. On
-any other machine it comes with `lockstep join TOKEN`: this module makes the key and the request, and files what
-came back. Carrying them over the network is left to the caller, signing to `wire.certificate_authority`.
+any other machine it comes with `lockstep join TOKEN`: this module makes the key and the request, and files
+what came back. Carrying them over the network is left to the caller, signing to `wire.certificate_authority`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def days_left(identity: Identity, *, now: Callable[[], datetime] = utc_now) -> f
 
 
 def new_key_and_request(role: str, id: str, hosts: Iterable[str] = ()) -> tuple[str, str]:
-    """A fresh private key and the request to have it certified, both PEM. The key never leaves the machine."""
+    """A fresh private key and the request to have it certified, both PEM. The key stays on this machine."""
     _check_program(role, id)
     key = ec.generate_private_key(ec.SECP256R1())
     return private_key_pem(key).decode("ascii"), _request(key, role, id, _names([*local_hosts(), *hosts]))
@@ -155,8 +155,8 @@ def accept_bundle(
 ) -> Identity:
     """Check and keep an identity that the directory sent; every part is on disk on return.
 
-    Raises SetupError, with nothing written, when the parts do not fit together, or this folder already belongs
-    to another cluster, whose storage keys would be lost.
+    Raises SetupError, with nothing written, when the parts do not fit together, this folder belongs to another
+    cluster, or storage keys would be lost.
     """
     _check_program(role, id)
     try:
@@ -168,14 +168,15 @@ def accept_bundle(
         raise SetupError(f"the identity that the directory sent is damaged ({error}): join again") from error
     if certificate.public_key() != key.public_key() or _common_name(certificate) != f"{role}-{id}":
         raise SetupError(f"the certificate that the directory sent is not for {role} {id}: join again")
-    check_ring(storage_keys_json)
+    sent_keys = check_ring(storage_keys_json)
     certs_dir.mkdir(parents=True, exist_ok=True)
     identity = _at(certs_dir, role, id)
     with one_program_at_a_time(certs_dir / ".authority.lock"):
         if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
-            raise SetupError(
-                f"{certs_dir} belongs to another cluster: give this program its own data folder"
-            )
+            raise SetupError(f"{certs_dir} belongs to another cluster: give this program its own data folder")
+        ring_file = identity.storage_keys_file
+        if ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
+            raise SetupError(f"{ring_file} has storage keys that the directory does not: move it away first")
         write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
         write_durably(identity.storage_keys_file, storage_keys_json.encode())
     with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):

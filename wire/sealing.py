@@ -167,9 +167,9 @@ class KeyRing:
         return current, keys[current]
 
 
-def check_ring(text: str | bytes) -> None:
-    """Raise SetupError unless `text` is a key ring, so that a broken one never replaces a good one."""
-    _parse(text.encode() if isinstance(text, str) else text, "the storage keys that were sent")
+def check_ring(text: str) -> frozenset[bytes]:
+    """The key ids in the ring `text`; raises SetupError for a broken one, so it never replaces a good one."""
+    return frozenset(_parse(text.encode(), "what was sent as storage keys")[1])
 
 
 class Sealer:

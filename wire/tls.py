@@ -1,8 +1,8 @@
 """TLS between the programs, and between people and a proxy: contexts, certificate facts and a real handshake.
 
 Only the cluster's own authority is trusted; the system's certificates are not consulted and no check is ever
-switched off. Between programs both sides show a certificate and nothing older than TLS 1.3 is spoken. Serving TLS
-is left to the runner, making certificates to `wire.certificate_authority`.
+switched off. Between programs both sides show a certificate and nothing older than TLS 1.3 is spoken. Serving
+TLS is left to the runner, making certificates to `wire.certificate_authority`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _contexts = _Contexts()
 def client_context(identity: Identity) -> ssl.SSLContext:
     """For calls between programs: TLS 1.3, our certificate shown, the cluster's authority alone trusted.
 
-    The same context is returned until a file changes, so do not alter it. Raises SetupError for unusable files.
+    The same context is returned until a file changes, so do not alter it. Raises SetupError for bad files.
     """
     return _contexts.get(identity.ca_file, identity.cert_file, identity.key_file)
 
@@ -155,7 +155,7 @@ class HandshakeFacts:
 
 
 def names_match(host: str, certificate: x509.Certificate) -> bool:
-    """Whether `certificate` is for `host` (RFC 6125: an address exactly, a name exactly or by one leading `*.`)."""
+    """Whether `certificate` is for `host` (RFC 6125: exactly, or a name by one leading `*.`)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -177,8 +177,8 @@ def handshake_facts(
 ) -> HandshakeFacts:
     """Connect to `host`:`port`, verify everything a program verifies, and say what was agreed.
 
-    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other, each
-    with a sentence that names the reason, and SetupError for our own unusable files.
+    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other, with
+    a sentence that names the reason, and SetupError for our own unusable files.
     """
     where = f"{host}:{port}"
     started = time.monotonic()
@@ -226,9 +226,7 @@ def _openssl_context(
             context.check_privatekey()
     except SSL.Error as error:
         files = ", ".join(str(file) for file in (ca_file, cert_file, key_file) if file)
-        raise SetupError(
-            f"TLS cannot use {files} ({_reason(error)}): restore them or join again"
-        ) from error
+        raise SetupError(f"TLS cannot use {files} ({_reason(error)}): restore them or join again") from error
     return context, refusals
 
 
@@ -261,8 +259,8 @@ class _Probe:
         certificate = _facts(chain[0], utc_now())
         if not names_match(self._host, chain[0]):
             raise PeerRefused(
-                f"{self._where} is not one of the names in its certificate ({', '.join(certificate.hosts)}): use "
-                "one of those, or renew that certificate with this host name"
+                f"{self._where} is not one of the names in its certificate ({', '.join(certificate.hosts)}): "
+                "use one of those, or renew that certificate with this host name"
             )
         self._hear_verdict()
         return HandshakeFacts(
@@ -277,8 +275,8 @@ class _Probe:
     def _hear_verdict(self) -> None:
         """Wait until the server has judged our side of the handshake; raises PeerRefused if it refuses.
 
-        In TLS 1.3 the client is done before the server has looked at its certificate, so a refusal comes as an
-        alert afterwards. Saying goodbye makes the server read on and answer; one that stays silent has no objection.
+        In TLS 1.3 the client is done before the server has looked at its certificate, so a refusal comes as
+        an alert afterwards. Saying goodbye makes the server read on and answer; silence is no objection.
         """
         patience = min(self._deadline, time.monotonic() + VERDICT_SECONDS)
         try:
@@ -299,7 +297,7 @@ class _Probe:
             except SSL.ZeroReturnError:
                 raise
             except SSL.SysCallError as error:
-                raise ConnectionResetError(error.args[0], "it cut the connection during the handshake") from error
+                raise ConnectionResetError(error.args[0], "it cut the connection") from error
             except SSL.Error as error:
                 raise self._refusal(_reason(error)) from error
 
@@ -316,16 +314,16 @@ class _Probe:
             if words in reason:
                 return PeerRefused(f"{self._where} {sentence}")
         if any(words in reason for words in _NOT_TLS):
-            return PeerUnreachable(f"{self._where} does not speak TLS: check the port, another program may use it")
+            return PeerUnreachable(f"{self._where} does not speak TLS: another program may use that port")
         return PeerRefused(f"{self._where} ended the handshake ({reason}): look at that program's log")
 
 
 _ALERTS = {
     "certificate required": "demands a client certificate: only programs of the cluster may connect to it",
     "alert certificate expired": "refused our certificate, which has expired: run `lockstep certs renew`",
-    "alert unknown ca": "refused our certificate, which is not from its cluster's authority: join that cluster",
-    "alert bad certificate": "refused our certificate: run `lockstep certs renew`, or join that cluster again",
-    "alert certificate unknown": "refused our certificate: run `lockstep certs renew`, or join that cluster again",
+    "alert unknown ca": "refused our certificate, which is not from its cluster: join that cluster",
+    "alert bad certificate": "refused our certificate: run `lockstep certs renew`, or join it again",
+    "alert certificate unknown": "refused our certificate: run `lockstep certs renew`, or join it again",
     "protocol version": "speaks only TLS versions that are too old: update that program",
 }
 _NOT_TLS = ("wrong version number", "packet length too long", "http request", "record layer failure")
