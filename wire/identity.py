@@ -155,7 +155,7 @@ def accept_bundle(
 ) -> Identity:
     """Check and keep an identity that the directory sent; every part is on disk on return.
 
-    Raises SetupError, with nothing written, when the parts do not fit together, this folder belongs to another
+    Raises SetupError, with nothing written, when the parts do not fit together, the folder belongs to another
     cluster, or storage keys would be lost.
     """
     _check_program(role, id)

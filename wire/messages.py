@@ -30,7 +30,7 @@ MAX_METADATA_BYTES = 8192
 
 Text = Annotated[str, Meta(max_length=256)]
 Bucket = Annotated[str, Meta(max_length=63)]
-Path = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
+PathText = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
 Credential = Annotated[str, Meta(max_length=512)]
 WriteId = Annotated[str, Meta(min_length=16, max_length=64)]
 Size = Annotated[int, Meta(ge=0)]
@@ -76,7 +76,7 @@ class FileVersion(Message):
     """One immutable state of a path."""
 
     bucket: Bucket
-    path: Path
+    path: PathText
     version: str
     digest: Digest
     size: Size
@@ -111,7 +111,7 @@ NO_PRECONDITIONS = Preconditions()
 class LookupItem(Message):
     credential: Credential
     bucket: Bucket
-    path: Path
+    path: PathText
     version: str | None = None
 
 
@@ -130,7 +130,7 @@ class BeginItem(Message):
     credential: Credential
     write_id: WriteId
     bucket: Bucket
-    path: Path
+    path: PathText
     size: Size | None = None
     digest: Digest | None = None
     lock_number: int | None = None
@@ -187,7 +187,7 @@ class BeginReply(Message):
 class ListRequest(Message):
     credential: Credential
     bucket: Bucket
-    prefix: Path = ""
+    prefix: PathText = ""
     delimiter: Text = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
     after: Annotated[str, Meta(max_length=2 * MAX_PATH_BYTES)] = ""
@@ -207,8 +207,8 @@ class VersionsRequest(Message):
 
     credential: Credential
     bucket: Bucket
-    path: Path | None = None
-    prefix: Path = ""
+    path: PathText | None = None
+    prefix: PathText = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
     after: tuple[str, str] | None = None
     """(path, version) to continue after, exclusive."""
@@ -226,7 +226,7 @@ class DeleteRequest(Message):
     credential: Credential
     write_id: WriteId
     bucket: Bucket
-    path: Path
+    path: PathText
     version: str | None = None
     lock_number: int | None = None
     release_lock: bool = False
@@ -248,10 +248,10 @@ class CopyRequest(Message):
     credential: Credential
     write_id: WriteId
     source_bucket: Bucket
-    source_path: Path
+    source_path: PathText
     source_version: str | None
     bucket: Bucket
-    path: Path
+    path: PathText
     move: bool = False
     lock_number: int | None = None
     source_lock_number: int | None = None
@@ -311,7 +311,7 @@ class ChangeBucketRequest(Message):
 
 class LockPath(Message, frozen=True):
     bucket: Bucket
-    path: Path
+    path: PathText
 
 
 class AcquireRequest(Message):

@@ -7,6 +7,7 @@ TLS is left to the runner, making certificates to `wire.certificate_authority`.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import select
 import socket
@@ -177,8 +178,8 @@ def handshake_facts(
 ) -> HandshakeFacts:
     """Connect to `host`:`port`, verify everything a program verifies, and say what was agreed.
 
-    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other, with
-    a sentence that names the reason, and SetupError for our own unusable files.
+    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other,
+    with a sentence that names the reason, and SetupError for our own unusable files.
     """
     where = f"{host}:{port}"
     started = time.monotonic()
@@ -186,7 +187,9 @@ def handshake_facts(
     try:
         with socket.create_connection((host, port), timeout=timeout_seconds) as plain:
             plain.setblocking(False)  # pyOpenSSL works on the bare descriptor; `_Probe` keeps the deadline
-            return _Probe(context, plain, host, where, started + timeout_seconds, refusals).run(started)
+            probe = _Probe(context, plain, host, where, started + timeout_seconds, refusals)
+            probe.shows_certificate = cert_file is not None
+            return probe.run(started)
     except TimeoutError as error:
         raise PeerUnreachable(
             f"{where} did not answer within {timeout_seconds:g} s: look at its log, it may hang"
@@ -248,6 +251,7 @@ class _Probe:
         self._where = where
         self._deadline = deadline
         self._refusals = refusals
+        self.shows_certificate = False
 
     def run(self, started: float) -> HandshakeFacts:
         if not _is_address(self._host):
@@ -282,8 +286,13 @@ class _Probe:
         try:
             self._drive(self._tls.shutdown, patience)
             self._drive(lambda: self._tls.recv(1), patience)
-        except (SSL.ZeroReturnError, SSL.SysCallError, TimeoutError, ConnectionError):
+        except (SSL.ZeroReturnError, TimeoutError):
             return
+        except ConnectionError as error:
+            # A reset can overtake the alert: without a certificate of ours, its cause is plain all the same.
+            asked = bool(self._tls.get_client_ca_list(as_cryptography=True))
+            if error.errno == errno.ECONNRESET and asked and not self.shows_certificate:
+                raise PeerRefused(f"{self._where} {_ALERTS['certificate required']}") from error
 
     def _drive(self, action: Callable[[], object], deadline: float) -> None:
         while True:

@@ -1,0 +1,279 @@
+"""The one caller: how a program of the cluster talks to another.
+
+HTTPS with certificates on both sides, over a pool of kept connections. It is built on `http.client` because these
+calls are on every read's and write's path, and `requests` costs several times as much a call; people's clients use
+`requests`. Third-party and socket errors become `PeerUnreachable` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from wire.codec import Call, decode_problem, encode
+from wire.errors import LockstepError, PeerUnreachable, from_problem
+from wire.identity import Identity
+from wire.tls import client_context
+from wire.tracing import REQUEST_ID_HEADER, request_id
+
+PEER_HEADER = "X-Lockstep-Peer"
+MAX_IDLE_PER_SERVER = 64
+# The runner closes a connection that stays idle for 30 s; one taken just then would lose its request.
+MAX_IDLE_SECONDS = 20.0
+SEND_BLOCK_BYTES = 256 * 1024
+MAX_REPLY_BYTES = 256 * 1024 * 1024
+MAX_PROBLEM_BYTES = 16 * 1024 * 1024
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+
+_TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
+
+
+class PeerClient:
+    """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation."""
+
+    def __init__(self, identity: Identity, timeout: float = 10.0) -> None:
+        self._context = client_context(identity)
+        self._token = identity.peer_token
+        self._timeout = timeout
+        self._idle: dict[tuple[str, int], deque[tuple[http.client.HTTPSConnection, float]]] = {}
+        self._guard = threading.Lock()
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
+        """Make one declared call. Raises the error class the server raised, or PeerUnreachable."""
+        with self.open(url, "POST", call.path, encode(request), timeout=timeout) as response:
+            body = response.read_all(MAX_REPLY_BYTES)
+        return call.decode_reply(body)
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        """POST `blocks` as they come (chunked transfer encoding); the 2xx answer's body, or the decoded refusal.
+
+        An exception raised by `blocks` itself closes the connection, so the server sees a cut stream, and passes on.
+        """
+        connection = self._take(url, timeout)
+        answered_early = False
+        try:
+            connection.putrequest("POST", path, skip_accept_encoding=True)
+            for name, value in self._headers(headers).items():
+                connection.putheader(name, value)
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+        except _TRANSPORT_ERRORS as error:
+            connection.close()
+            raise _unreachable(url, error) from error
+        try:
+            for piece in _http_chunks(blocks):
+                try:
+                    connection.send(piece)
+                except _TRANSPORT_ERRORS:
+                    # A server that refuses before the end answers and closes; its answer is worth more than EPIPE.
+                    answered_early = True
+                    break
+        except BaseException:
+            connection.close()
+            raise
+        with self._response(url, connection, reusable=not answered_early) as response:
+            return response.read_all(MAX_REPLY_BYTES)
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> PeerResponse:
+        """Send a request and return its 2xx answer, unread. A refusal is raised as the class the server raised."""
+        connection = self._take(url, timeout)
+        try:
+            connection.request(method, path, body=body or None, headers=self._headers(headers))
+        except _TRANSPORT_ERRORS as error:
+            connection.close()
+            raise _unreachable(url, error) from error
+        return self._response(url, connection)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._guard:
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection, _ in connections:
+                connection.close()
+
+    def _headers(self, extra: dict[str, str] | None) -> dict[str, str]:
+        headers = {PEER_HEADER: self._token, "Content-Type": "application/json"}
+        current = request_id()
+        if current:
+            headers[REQUEST_ID_HEADER] = current
+        if extra:
+            headers.update(extra)
+        return headers
+
+    def _response(
+        self, url: str, connection: http.client.HTTPSConnection, reusable: bool = True
+    ) -> PeerResponse:
+        try:
+            answer = connection.getresponse()
+        except _TRANSPORT_ERRORS as error:
+            connection.close()
+            raise _unreachable(url, error) from error
+        response = PeerResponse(self, url, connection, answer, reusable)
+        if answer.status >= 300:
+            with response:
+                body = response.read_all(MAX_PROBLEM_BYTES)
+            raise from_problem(decode_problem(body, answer.status))
+        return response
+
+    def _take(self, url: str, timeout: float | None) -> http.client.HTTPSConnection:
+        key = _address(url)
+        seconds = self._timeout if timeout is None else timeout
+        while True:
+            with self._guard:
+                idle = self._idle.get(key)
+                if not idle:
+                    break
+                connection, since = idle.pop()
+            if time.monotonic() - since < MAX_IDLE_SECONDS and not _readable(connection):
+                connection.sock.settimeout(seconds)
+                return connection
+            connection.close()
+        connection = http.client.HTTPSConnection(*key, timeout=seconds, context=self._context)
+        try:
+            connection.connect()
+        except _TRANSPORT_ERRORS as error:
+            connection.close()
+            raise _unreachable(url, error) from error
+        return connection
+
+    def _give_back(self, url: str, connection: http.client.HTTPSConnection) -> None:
+        with self._guard:
+            idle = self._idle.setdefault(_address(url), deque())
+            if len(idle) < MAX_IDLE_PER_SERVER:
+                idle.append((connection, time.monotonic()))
+                return
+        connection.close()
+
+
+class PeerResponse:
+    """An answer whose body is read piece by piece. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        client: PeerClient,
+        url: str,
+        connection: http.client.HTTPSConnection,
+        answer: http.client.HTTPResponse,
+        reusable: bool,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._connection = connection
+        self._answer = answer
+        self._reusable = reusable
+        self.status = answer.status
+        self.headers = answer.headers
+        self.length = answer.length
+        """Bytes left to read, when declared."""
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the declared end."""
+        try:
+            data = self._answer.read(count)
+        except _TRANSPORT_ERRORS as error:
+            self._reusable = False
+            raise _unreachable(self._url, error) from error
+        if not data and count and self._answer.length:
+            self._reusable = False
+            raise PeerUnreachable(f"{self._url} cut its answer {self._answer.length} bytes short")
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes."""
+        if self._answer.length is not None and self._answer.length > limit:
+            self._reusable = False
+            raise PeerUnreachable(
+                f"{self._url} answered with {self._answer.length} bytes; at most {limit} are accepted"
+            )
+        try:
+            return self._answer.read() if self._answer.length is not None else self._answer.read(limit)
+        except _TRANSPORT_ERRORS as error:
+            self._reusable = False
+            raise _unreachable(self._url, error) from error
+
+    def close(self) -> None:
+        """Give the connection back when the answer was read to its end, else close it."""
+        if self._reusable and self._answer.isclosed() and self._connection.sock is not None:
+            self._client._give_back(self._url, self._connection)
+        else:
+            self._connection.close()
+        self._reusable = False
+
+    def __enter__(self) -> PeerResponse:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443
+
+
+def _readable(connection: http.client.HTTPSConnection) -> bool:
+    """A kept connection with something to read has been closed by the server (it owes us nothing)."""
+    try:
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
+    except (OSError, ValueError, TypeError):
+        return True
+
+
+def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterable[bytes]:
+    """Blocks joined to pieces worth a system call, framed as HTTP chunks, with the last one that ends the body."""
+    gathered: list[bytes | memoryview] = []
+    size = 0
+    for block in blocks:
+        gathered.append(block)
+        size += len(block)
+        if size >= SEND_BLOCK_BYTES:
+            yield b"".join((b"%x\r\n" % size, *gathered, b"\r\n"))
+            gathered.clear()
+            size = 0
+    if size:
+        yield b"".join((b"%x\r\n" % size, *gathered, b"\r\n0\r\n\r\n"))
+    else:
+        yield b"0\r\n\r\n"
+
+
+def _unreachable(url: str, error: BaseException) -> LockstepError:
+    if isinstance(error, TimeoutError | socket.timeout):
+        what = "did not answer in time"
+    elif isinstance(error, ConnectionRefusedError):
+        what = "refused the connection; it is probably not running"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        what = f"shows a certificate that is not trusted ({error.verify_message})"
+    else:
+        what = f"cut the connection ({type(error).__name__})"
+    return PeerUnreachable(f"{url} {what}", url=url)

@@ -1,0 +1,52 @@
+"""Request ids and log lines: how one request is followed through three programs.
+
+The first program to see a request gives it an id; every call made on its behalf carries it in `X-Request-Id`, and
+every log line written meanwhile shows it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import re
+import secrets
+import sys
+
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_current: contextvars.ContextVar[str] = contextvars.ContextVar("lockstep_request_id", default="")
+_ACCEPTED = re.compile(r"[A-Za-z0-9_-]{6,64}")
+log = logging.getLogger("lockstep")
+
+
+def request_id() -> str:
+    """The id of the request that this thread is working on, or an empty string."""
+    return _current.get()
+
+
+def start_request(given: str = "") -> str:
+    """Begin a request under the id that the caller sent, when it is well formed, or a new one."""
+    chosen = given if given and _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
+    _current.set(chosen)
+    return chosen
+
+
+class _RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = _current.get() or "-"
+        return True
+
+
+def setup_logging(program: str, id: str, level: str = "INFO") -> None:
+    """One line per event on standard error: time, level, program, request id, message."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_RequestIdFilter())
+    handler.setFormatter(
+        logging.Formatter(
+            f"%(asctime)s.%(msecs)03d %(levelname)s {program}-{id} [%(request_id)s] %(message)s",
+            datefmt="%Y-%m-%dT%H:%M:%S",
+        )
+    )
+    log.handlers[:] = [handler]
+    log.setLevel(level.upper())
+    log.propagate = False
