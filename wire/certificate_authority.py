@@ -145,9 +145,7 @@ class CertificateAuthority:
                 f"the certificate authority in {folder} cannot be read ({error}): restore it from a backup"
             ) from error
         if certificate.public_key() != key.public_key() or len(peer_key) != _PEER_KEY_BYTES:
-            raise SetupError(
-                f"the files of the certificate authority in {folder} do not belong together: restore them"
-            )
+            raise SetupError(f"the files of the certificate authority in {folder} do not belong together: restore them")
         if certificate.not_valid_after_utc <= now():
             raise SetupError(
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
@@ -185,9 +183,7 @@ class CertificateAuthority:
             raise BadRequest("the certificate request is not signed by its own elliptic-curve key")
         return self._certify(role, id, host_names(["localhost", "127.0.0.1", "::1", *hosts]), public_key)
 
-    def _certify(
-        self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey
-    ) -> str:
+    def _certify(self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey) -> str:
         if not isinstance(public_key.curve, (ec.SECP256R1, ec.SECP384R1)):
             raise BadRequest(f"a program's key is on curve P-256 or P-384, not {public_key.curve.name}")
         now = self.now()
@@ -209,9 +205,7 @@ class CertificateAuthority:
             )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         )
         certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
@@ -229,8 +223,7 @@ class CertificateAuthority:
             raise PeerRefused("the peer token is malformed: run `lockstep join TOKEN` on that machine again")
         if not hmac.compare_digest(self._mac(role, id).encode(), mac.encode("utf-8", "surrogatepass")):
             raise PeerRefused(
-                f"the peer token of {role} {id} was not made by this cluster: "
-                "run `lockstep join TOKEN` there again"
+                f"the peer token of {role} {id} was not made by this cluster: run `lockstep join TOKEN` there again"
             )
         return PeerIdentity(role, id)
 

@@ -75,11 +75,7 @@ def rechunk(data: memoryview, base: Manifest) -> Iterator[Chunk]:
             digest, length = base.chunks[index]
             ends_alike = index + 1 < len(base) or offset + length == total
             # ... and a chunk that ended because the base did must not swallow this file's end either.
-            if (
-                ends_alike
-                and offset + length <= total
-                and chunk_digest(data[offset : offset + length]) == digest
-            ):
+            if ends_alike and offset + length <= total and chunk_digest(data[offset : offset + length]) == digest:
                 yield Chunk(digest, length, data[offset : offset + length])
                 offset += length
                 continue

@@ -110,9 +110,7 @@ def ensure_identity(
         return _at(certs_dir, role, id)
 
 
-def renew(
-    identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now
-) -> Identity:
+def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now) -> Identity:
     """A fresh certificate for the same key and names (and `hosts`), where the authority is on this machine.
 
     The key stays: key and certificate are two files, and replacing only one leaves no moment at which they

@@ -41,6 +41,10 @@ class Message(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
     """Base of every shape on the wire. Unknown fields are ignored, so a newer peer may say more."""
 
 
+class FrozenMessage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=False):
+    """The same for shapes that are signed, compared or shared between threads."""
+
+
 class Nothing(Message):
     """An empty request or reply."""
 
@@ -64,7 +68,7 @@ class Outcome(Message, Generic[T]):
 # ---------------------------------------------------------------- files
 
 
-class Holder(Message, frozen=True):
+class Holder(FrozenMessage, frozen=True):
     """A file server that holds a blob, and where to reach it."""
 
     id: str
@@ -93,7 +97,7 @@ class FileVersion(Message):
     """In reading order; filled by lookups only."""
 
 
-class Preconditions(Message, frozen=True):
+class Preconditions(FrozenMessage, frozen=True):
     """Conditions decided inside the commit transaction. Digests are those of the current version.
 
     `if_match`/`if_none_match` are lists of digests in hex, or ["*"] for "any current version". `if_version` is the
@@ -142,7 +146,7 @@ class BeginItem(Message):
     """File servers that the proxy has just found unreachable."""
 
 
-class WriteTicket(Message, frozen=True):
+class WriteTicket(FrozenMessage, frozen=True):
     """What the directory signs so that file servers accept one particular write. See wire/tickets.py."""
 
     write_id: str
@@ -309,7 +313,7 @@ class ChangeBucketRequest(Message):
 # ---------------------------------------------------------------- locks
 
 
-class LockPath(Message, frozen=True):
+class LockPath(FrozenMessage, frozen=True):
     bucket: Bucket
     path: PathText
 

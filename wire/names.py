@@ -61,7 +61,5 @@ def check_bucket(bucket: str) -> str:
 def check_account(name: str) -> str:
     """`name` itself, when an account may have it: 1 to 64 printable characters without '/', ':' or outer spaces."""
     if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\"):
-        raise BadName(
-            "a user name has 1 to 64 printable characters, no '/', ':' or '\\', and no spaces at its ends"
-        )
+        raise BadName("a user name has 1 to 64 printable characters, no '/', ':' or '\\', and no spaces at its ends")
     return name

@@ -127,9 +127,7 @@ class PeerClient:
             headers.update(extra)
         return headers
 
-    def _response(
-        self, url: str, connection: http.client.HTTPSConnection, reusable: bool = True
-    ) -> PeerResponse:
+    def _response(self, url: str, connection: http.client.HTTPSConnection, reusable: bool = True) -> PeerResponse:
         try:
             answer = connection.getresponse()
         except _TRANSPORT_ERRORS as error:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, Response
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.server.mt import MTServer
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
@@ -123,9 +123,7 @@ class Api:
     `verify_peer` turns the peer header into who is calling, or raises PeerRefused; only the directory can do that.
     """
 
-    def __init__(
-        self, program: str, id: str, verify_peer: Callable[[str], PeerIdentity] | None = None
-    ) -> None:
+    def __init__(self, program: str, id: str, verify_peer: Callable[[str], PeerIdentity] | None = None) -> None:
         self.program = program
         self.id = id
         self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
@@ -205,9 +203,7 @@ def error_reply(error: Exception, route: str) -> RawReply:
     """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward."""
     if not isinstance(error, LockstepError):
         log.exception("unexpected failure in %s", route)
-        error = InternalError(
-            f"an unexpected error happened; the log of the server has it under {request_id()}"
-        )
+        error = InternalError(f"an unexpected error happened; the log of the server has it under {request_id()}")
     REFUSALS.labels(route if route.count("/") < 4 else route.rsplit("/", 1)[0], error.code).inc()
     body = encode(to_problem(error, request_id()))
     headers = [_PROBLEM_JSON, ("Content-Length", str(len(body)))]
@@ -221,9 +217,7 @@ def _metrics_view() -> Response:
 
 
 def _flask_problem(error: LockstepError) -> Response:
-    return Response(
-        encode(to_problem(error, request_id())), error.status, mimetype="application/problem+json"
-    )
+    return Response(encode(to_problem(error, request_id())), error.status, mimetype="application/problem+json")
 
 
 def _flask_not_found(_: Exception) -> Response:
@@ -247,8 +241,8 @@ class _InProcessServer(MTServer):
         return
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
-        self._init_shared_socket()
-        self._spawn_workers(spawn_target, target_loader)
+        self._init_shared_socket()  # type: ignore[no-untyped-call]
+        self._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
         self.listening.set()
 
 
@@ -287,7 +281,7 @@ class Service:
             ssl_key=key_file,
             ssl_ca=client_ca,
             ssl_client_verify=client_ca is not None,
-            ssl_protocol_min="tls1.3" if client_ca else "tls1.2",
+            ssl_protocol_min=SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
         )
         self._server.listening = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="service", daemon=True)
@@ -303,7 +297,7 @@ class Service:
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop listening and let requests under way end, for at most `timeout` seconds."""
-        self._server.signal_handler_interrupt()
+        self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
         self._thread.join(timeout)
 
     def _serve(self) -> None:

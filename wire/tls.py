@@ -207,9 +207,7 @@ def handshake_facts(
 _Refusals = list[tuple[int, x509.Certificate]]
 
 
-def _openssl_context(
-    ca_file: Path, cert_file: Path | None, key_file: Path | None
-) -> tuple[SSL.Context, _Refusals]:
+def _openssl_context(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> tuple[SSL.Context, _Refusals]:
     refusals: _Refusals = []
 
     def verify(_: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
