@@ -270,6 +270,8 @@ class CommittedReply(Message):
     cursor: int
     version: FileVersion
     copies: int
+    file_server: str = ""
+    """The master that took the bytes; empty when known content was linked."""
 
 
 # ---------------------------------------------------------------- buckets

@@ -1,0 +1,234 @@
+"""The files of the cluster as every door of the proxy sees them: menu and CLI through REST, REST, S3.
+
+A door turns its protocol's request into one call here and encodes what comes back. Who may do what is decided at the
+directory; fetching, caching and checking bytes is the reader's job, getting them to a master is the writer's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from client_proxy.receipt import Receipt
+from wire.digest import Digest
+from wire.errors import NotFound
+from wire.messages import (
+    COPY,
+    DELETE,
+    LIST,
+    MAX_LISTING,
+    NO_PRECONDITIONS,
+    VERSIONS,
+    CommittedReply,
+    CopyRequest,
+    DeleteReply,
+    DeleteRequest,
+    FileVersion,
+    ListReply,
+    ListRequest,
+    LookupItem,
+    Preconditions,
+    VersionsReply,
+    VersionsRequest,
+)
+
+if TYPE_CHECKING:
+    from client_proxy.blob_reader import BlobReader, OpenFile
+    from client_proxy.blob_writer import BlobWriter
+    from client_proxy.directory_client import DirectoryClient
+    from wire.chunk_stream import StreamReader
+
+__all__ = ["FileStore", "Receipt"]
+
+
+class FileStore:
+    """Every method takes the person's credential as they sent it, and raises `wire.errors` classes only.
+
+    Unavailable (503) means that nothing is known to have happened or that it may be asked again; all writing
+    methods carry a write id of their own inside, so an answer lost between programs never makes a second version.
+    """
+
+    def __init__(self, directory: DirectoryClient, reader: BlobReader, writer: BlobWriter) -> None:
+        self._directory = directory
+        self._reader = reader
+        self._writer = writer
+
+    def stat(self, credential: str, bucket: str, path: str, version: str | None = None) -> FileVersion:
+        """The current version of a path (or the one named), looked up after this call began. NotFound if none.
+
+        With `version` it may be a delete marker: see its `delete_marker`.
+        """
+        return self._directory.lookup(_lookup(credential, bucket, path, version))
+
+    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenFile:
+        """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
+
+        The version is fixed by this call: what is read afterwards is that version, whatever is written meanwhile.
+        Use it in a `with` block, or call its `close()`.
+        """
+        item = _lookup(credential, bucket, path, version)
+        found = self._directory.lookup_at(item)
+        if found.version.delete_marker:
+            raise NotFound(
+                f"version {found.version.version} of {path!r} in bucket {bucket!r} marks its deletion; it has no content",
+                delete_marker=True,
+                version=found.version.version,
+            )
+        exact = _lookup(credential, bucket, path, found.version.version)
+        return self._reader.open(
+            found.version, found.cursor, holders_now=lambda: self._directory.lookup(exact).holders
+        )
+
+    def write(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        blocks: Iterable[bytes],
+        *,
+        size: int | None,
+        lock_number: int | None = None,
+        release_lock: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        content_type: str = "",
+        metadata: dict[str, str] | None = None,
+    ) -> CommittedReply:
+        """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
+
+        Returns once the promised copies are on disk and the directory has committed. When `blocks` raises or does
+        not add up to `size` (IncompleteBody), nothing is committed. Locked, LockStale, PreconditionFailed and
+        Forbidden come from the directory.
+        """
+        item = self._writer.begin_item(
+            credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
+        )
+        return self._writer.write(item, blocks)
+
+    def write_chunks(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        stream: StreamReader,
+        *,
+        digest: Digest | None,
+        size: int | None,
+        lock_number: int | None = None,
+        release_lock: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        content_type: str = "",
+        metadata: dict[str, str] | None = None,
+    ) -> CommittedReply:
+        """The same from a client's chunk stream, whose frames may leave out bytes that the cluster has.
+
+        MissingChunks names the chunks to send again with their bytes. With `digest` announced and known to the
+        cluster, the version is made without reading the stream at all.
+        """
+        item = self._writer.begin_item(
+            credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
+        )
+        return self._writer.write_chunks(item, stream, digest)
+
+    def delete(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        *,
+        version: str | None = None,
+        lock_number: int | None = None,
+        release_lock: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> DeleteReply:
+        """Without `version` the path stops being current (a delete marker where versions are kept); with it, that
+        version goes for good."""
+        request = DeleteRequest(
+            credential=credential,
+            write_id=new_write_id(),
+            bucket=bucket,
+            path=path,
+            version=version,
+            lock_number=lock_number,
+            release_lock=release_lock,
+            preconditions=preconditions,
+        )
+        return self._directory.call(DELETE, request)
+
+    def copy(
+        self,
+        credential: str,
+        source_bucket: str,
+        source_path: str,
+        bucket: str,
+        path: str,
+        *,
+        source_version: str | None = None,
+        move: bool = False,
+        lock_number: int | None = None,
+        source_lock_number: int | None = None,
+        release_lock: bool = False,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> CommittedReply:
+        """A new version at the target with the source's content; no bytes move. With `move`, the source is deleted
+        in the same transaction. Restoring an old version is copying it onto its own path."""
+        request = CopyRequest(
+            credential=credential,
+            write_id=new_write_id(),
+            source_bucket=source_bucket,
+            source_path=source_path,
+            source_version=source_version,
+            bucket=bucket,
+            path=path,
+            move=move,
+            lock_number=lock_number,
+            source_lock_number=source_lock_number,
+            release_lock=release_lock,
+            preconditions=preconditions,
+            content_type=content_type,
+            metadata=metadata,
+        )
+        return self._directory.call(COPY, request)
+
+    def list(
+        self,
+        credential: str,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        limit: int = MAX_LISTING,
+        after: str = "",
+    ) -> ListReply:
+        """One page of current versions in path order; give `next_after` as `after` for the next."""
+        request = ListRequest(
+            credential=credential, bucket=bucket, prefix=prefix, delimiter=delimiter, limit=limit, after=after
+        )
+        return self._directory.call(LIST, request)
+
+    def versions(
+        self,
+        credential: str,
+        bucket: str,
+        path: str | None = None,
+        *,
+        prefix: str = "",
+        limit: int = MAX_LISTING,
+        after: tuple[str, str] | None = None,
+    ) -> VersionsReply:
+        """All versions of one path, newest first; or, without `path`, of every path under `prefix`."""
+        request = VersionsRequest(
+            credential=credential, bucket=bucket, path=path, prefix=prefix, limit=limit, after=after
+        )
+        return self._directory.call(VERSIONS, request)
+
+
+def new_write_id() -> str:
+    """What makes one write safe to repeat: 128 random bits, in hex."""
+    return secrets.token_hex(16)
+
+
+def _lookup(credential: str, bucket: str, path: str, version: str | None) -> LookupItem:
+    return LookupItem(credential=credential, bucket=bucket, path=path, version=version)
