@@ -7,7 +7,7 @@ TLS is left to the runner, making certificates to `wire.certificate_authority`.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import ipaddress
 import select
 import socket
@@ -187,9 +187,7 @@ def handshake_facts(
     try:
         with socket.create_connection((host, port), timeout=timeout_seconds) as plain:
             plain.setblocking(False)  # pyOpenSSL works on the bare descriptor; `_Probe` keeps the deadline
-            probe = _Probe(context, plain, host, where, started + timeout_seconds, refusals)
-            probe.shows_certificate = cert_file is not None
-            return probe.run(started)
+            return _Probe(context, plain, host, where, started + timeout_seconds, refusals).run(started)
     except TimeoutError as error:
         raise PeerUnreachable(
             f"{where} did not answer within {timeout_seconds:g} s: look at its log, it may hang"
@@ -249,7 +247,6 @@ class _Probe:
         self._where = where
         self._deadline = deadline
         self._refusals = refusals
-        self.shows_certificate = False
 
     def run(self, started: float) -> HandshakeFacts:
         if not _is_address(self._host):
@@ -265,6 +262,8 @@ class _Probe:
                 "use one of those, or renew that certificate with this host name"
             )
         self._hear_verdict()
+        with contextlib.suppress(SSL.Error):
+            self._tls.shutdown()  # so that the server's log has an orderly end
         return HandshakeFacts(
             protocol=self._tls.get_protocol_version_name(),
             cipher=self._tls.get_cipher_name() or "",
@@ -277,20 +276,21 @@ class _Probe:
     def _hear_verdict(self) -> None:
         """Wait until the server has judged our side of the handshake; raises PeerRefused if it refuses.
 
-        In TLS 1.3 the client is done before the server has looked at its certificate, so a refusal comes as
-        an alert afterwards. Saying goodbye makes the server read on and answer; silence is no objection.
+        In TLS 1.3 the client is done before the server has looked at its certificate. What comes next is either an
+        alert or session tickets, which a server sends once it is content; silence is no objection. We send nothing
+        before that: writing to a server that has left would lose its alert.
         """
-        patience = min(self._deadline, time.monotonic() + VERDICT_SECONDS)
-        try:
-            self._drive(self._tls.shutdown, patience)
-            self._drive(lambda: self._tls.recv(1), patience)
-        except (SSL.ZeroReturnError, TimeoutError):
+        if self._tls.get_protocol_version() < SSL.TLS1_3_VERSION:
             return
-        except ConnectionError as error:
-            # A reset can overtake the alert: without a certificate of ours, its cause is plain all the same.
-            asked = bool(self._tls.get_client_ca_list(as_cryptography=True))
-            if error.errno == errno.ECONNRESET and asked and not self.shows_certificate:
-                raise PeerRefused(f"{self._where} {_ALERTS['certificate required']}") from error
+        try:
+            self._wait(select.POLLIN, min(self._deadline, time.monotonic() + VERDICT_SECONDS))
+            self._tls.recv(1)
+        except (SSL.WantReadError, SSL.ZeroReturnError, TimeoutError):
+            return
+        except SSL.SysCallError as error:
+            raise ConnectionResetError(error.args[0], "it cut the connection after the handshake") from error
+        except SSL.Error as error:
+            raise self._refusal(_reason(error)) from error
 
     def _drive(self, action: Callable[[], object], deadline: float) -> None:
         while True:
@@ -301,8 +301,6 @@ class _Probe:
                 self._wait(select.POLLIN, deadline)
             except SSL.WantWriteError:
                 self._wait(select.POLLOUT, deadline)
-            except SSL.ZeroReturnError:
-                raise
             except SSL.SysCallError as error:
                 raise ConnectionResetError(error.args[0], "it cut the connection") from error
             except SSL.Error as error:
