@@ -43,7 +43,7 @@ class PeerClient:
     """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation."""
 
     def __init__(self, identity: Identity, timeout: float = 10.0) -> None:
-        self._context = client_context(identity)
+        self._identity = identity
         self._token = identity.peer_token
         self._timeout = timeout
         self._idle: dict[tuple[str, int], deque[tuple[http.client.HTTPSConnection, float]]] = {}
@@ -153,7 +153,7 @@ class PeerClient:
                 connection.sock.settimeout(seconds)
                 return connection
             connection.close()
-        connection = http.client.HTTPSConnection(*key, timeout=seconds, context=self._context)
+        connection = http.client.HTTPSConnection(*key, timeout=seconds, context=client_context(self._identity))
         try:
             connection.connect()
         except _TRANSPORT_ERRORS as error:
