@@ -1,0 +1,281 @@
+"""The directory's tables, for every engine. Migrations bring an older database to this shape.
+
+Times: a column ending in `_at` is wall clock seconds for people to read; one called `expires` or `…_time` is
+directory time, which decides. Digests are 32 raw bytes. Paths compare by their UTF-8 bytes, so that listing order is
+the same on every engine. JSON stands in text columns, because hot statements go to the driver and pass types by.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite compares text as bytes unless told otherwise; PostgreSQL must be told.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+# Only a column declared INTEGER numbers itself in SQLite.
+Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _table(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
+    """A table stored in the order of its primary key: one probe finds the row itself."""
+    return Table(name, metadata, *parts, sqlite_with_rowid=False)
+
+
+def _numbered(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
+    """A table whose integer key rises and is never given twice, not even after its rows are gone."""
+    return Table(name, metadata, *parts, sqlite_autoincrement=True)
+
+
+# ---------------------------------------------------------------- files
+
+bucket = _table(
+    "bucket",
+    Column("name", Name, primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("versioning", Text, nullable=False),
+    Column("shared", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+# One row for each path that has a readable current version: a deleted path has none, so a listing never walks over
+# the dead. The version's columns are repeated here, so that a lookup is one probe.
+current = _table(
+    "current",
+    Column("bucket", Name, primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("author", Name, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("lock_number", BigInteger, nullable=False),
+    Column("null_version", Boolean, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+)
+
+# `id` is the zero-padded journal cursor of its commit, so ids sort by age.
+version = _table(
+    "version",
+    Column("id", Text, primary_key=True),
+    Column("bucket", Name, nullable=False),
+    Column("path", Name, nullable=False),
+    Column("digest", LargeBinary(32), comment="NULL for a delete marker"),
+    Column("size", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("author", Name, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("lock_number", BigInteger, nullable=False),
+    Column("delete_marker", Boolean, nullable=False),
+    Column("null_version", Boolean, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("write_id", Text, nullable=False),
+    UniqueConstraint("write_id", name="version_write_id"),
+)
+Index("version_newest_first", version.c.bucket, version.c.path, version.c.id.desc())
+Index(
+    "version_null",
+    version.c.bucket,
+    version.c.path,
+    unique=True,
+    sqlite_where=text("null_version"),
+    postgresql_where=text("null_version"),
+)
+
+# Answers of writes whose version row is gone: a repeated call must hear the same answer, never write twice.
+past_write = _table(
+    "past_write",
+    Column("write_id", Text, primary_key=True),
+    Column("answer", Text, nullable=False),
+    Column("done_time", Float, nullable=False),
+    Index("past_write_done", "done_time"),
+)
+
+journal = _numbered(
+    "journal",
+    Column("cursor", Sequence, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("bucket", Name, nullable=False),
+    Column("path", Name, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# `refs` counts the version rows that name the blob; at 0 the collector may drop it.
+blob = _table(
+    "blob",
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("refs", BigInteger, nullable=False),
+)
+Index("blob_unreferenced", blob.c.digest, sqlite_where=text("refs = 0"), postgresql_where=text("refs = 0"))
+
+# `rank` 0 is the master that took the bytes; later copies rank behind.
+holder = _table(
+    "holder",
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("server_id", Text, primary_key=True),
+    Column("rank", Integer, nullable=False, server_default="0"),
+    Index("holder_by_server", "server_id", "digest"),
+)
+
+# ---------------------------------------------------------------- file servers
+
+file_server = _table(
+    "file_server",
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("zone", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),
+    Column("version", Text, nullable=False, server_default=""),
+    Column("capacity_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("free_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("blobs", BigInteger, nullable=False, server_default="0"),
+    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("registered_at", Float, nullable=False),
+)
+
+# ---------------------------------------------------------------- locks
+
+# `number` is the fencing token; several paths locked together are one lock with one number.
+lock = _table(
+    "lock",
+    Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
+    Column("lease_seconds", Float, nullable=False),
+    Column("since_at", Float, nullable=False),
+    Column("until_at", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    UniqueConstraint("number", name="lock_number"),
+    UniqueConstraint("request_id", name="lock_request"),
+    Index("lock_expires", "expires"),
+    Index("lock_party", "account", "client", "session"),
+)
+
+lock_path = _table(
+    "lock_path",
+    Column("bucket", Name, primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("lock_id", Text, nullable=False),
+    Index("lock_path_lock", "lock_id"),
+)
+
+# The queue: `seq` is the order of arrival. `seen` is the directory time of the waiter's last poll.
+waiter = _numbered(
+    "waiter",
+    Column("seq", Sequence, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
+    Column("lease_seconds", Float, nullable=False),
+    Column("since_at", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    UniqueConstraint("id", name="waiter_id"),
+    Index("waiter_party", "account", "client", "session"),
+)
+
+waiter_path = _table(
+    "waiter_path",
+    Column("bucket", Name, primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Index("waiter_path_seq", "seq"),
+)
+
+# The highest lock number ever granted on a path. Kept after the lock is gone: it is what refuses late writes.
+path_fence = _table(
+    "path_fence",
+    Column("bucket", Name, primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+# ---------------------------------------------------------------- people
+
+account = _table(
+    "account",
+    Column("name", Name, primary_key=True),
+    Column("admin", Boolean, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("password_hash", LargeBinary, nullable=False),
+    Column("scrypt_log_n", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+session = _table(
+    "session",
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("account", Name, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("session_expires", "expires"),
+)
+
+api_key = _table(
+    "api_key",
+    Column("key_hash", LargeBinary(32), primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("id", name="api_key_id"),
+    Index("api_key_account", "account"),
+)
+
+# The secret itself, not a hash of it: checking an S3 signature needs it.
+s3_key = _table(
+    "s3_key",
+    Column("access_key_id", Text, primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("s3_key_account", "account"),
+)
+
+join_secret = _table(
+    "join_secret",
+    Column("secret_hash", LargeBinary(32), primary_key=True),
+    Column("expires", Float, nullable=False),
+)
+
+# ---------------------------------------------------------------- the directory itself
+
+# Numbers that only rise: "lock_number" is the last fencing token granted.
+counter = _table(
+    "counter",
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# Among them: "directory_time", "ticket_key" (hex).
+setting = _table(
+    "setting",
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)

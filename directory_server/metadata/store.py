@@ -1,0 +1,81 @@
+"""What the directory's rules may rely on, whatever engine keeps the metadata.
+
+An engine gives transactions and snapshots; which rows mean what is the business of the rules (`namespace`,
+`lock_manager`, `membership`, `accounts`). Engines translate their driver's failures here, once: no space becomes
+StorageFull, an input/output error becomes Unavailable, data of a newer program becomes StorageFormatError.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from directory_server.metadata.statement import Statement
+
+Row = tuple[Any, ...]
+R = TypeVar("R")
+
+
+class Reader(ABC):
+    """Reads of one moment: everything read through one Reader is of the same snapshot."""
+
+    @abstractmethod
+    def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        """The first row, or None when there is none."""
+
+    @abstractmethod
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        """Every row, in the statement's order. Give unbounded statements a LIMIT."""
+
+
+class Transaction(Reader):
+    """A Reader that also writes, and sees its own writes. Nothing is visible to others before the commit."""
+
+    @abstractmethod
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        """Insert, update or delete; how many rows changed. A broken constraint raises `ConstraintBroken`."""
+
+    @abstractmethod
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Undoes what is done inside it, and only that, when the block raises. May be nested."""
+
+
+class ConstraintBroken(Exception):
+    """A row of that key exists. Rules translate it to the refusal that it means."""
+
+
+class MetadataStore(ABC):
+    """The directory's memory. Thread-safe."""
+
+    @abstractmethod
+    def commit(self, work: Callable[[Transaction], R]) -> R:
+        """Run `work(transaction)`; its result, once everything it wrote is durable.
+
+        Serializable: works run one after another, each sees the results of those before it. If `work` raises, what
+        it wrote is undone and the error comes out here. Callers share commits, and so one flush: `work` must be
+        short, must not wait for anything, and must not change anything outside the transaction, because a commit
+        that fails undoes only the transaction. When it fails (StorageFull, Unavailable) nothing was written, except
+        when the machine died meanwhile: then the answer is unknown, and what `work` does must be safe to repeat.
+        """
+
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Reader]:
+        """A snapshot that is at least as new as every commit that returned before. Keep it short.
+
+        Works also while commits fail.
+        """
+
+    @abstractmethod
+    def before_each_commit(self, work: Callable[[Transaction], None]) -> None:
+        """Run `work` at the end of every transaction, in it: for what shall be saved with whatever is written."""
+
+    @property
+    @abstractmethod
+    def problem(self) -> str:
+        """Why the last commit failed, for the health page; empty when it succeeded."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what was submitted, then close. Safe to repeat; later commits raise Unavailable."""
