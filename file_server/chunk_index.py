@@ -1,0 +1,256 @@
+"""The index of what this file server holds: an SQLite file in WAL mode that is synced at every commit.
+
+=============  ===================================================================================
+table          one row for
+=============  ===================================================================================
+chunk          each chunk: length of the plain bytes, bytes stored, place, first bytes of its seal
+inline         the sealed bytes of each small chunk
+blob           each blob: its generation (rises at every seal), and its manifest if it has several chunks
+reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob has its chunk's digest
+candidate      each chunk that may be without a blob: where the collector looks
+fence          each path on which a lock number was seen: the highest
+total          each running figure, so that none needs a walk over the tables
+=============  ===================================================================================
+
+Opening, reading and committing stand here; what may be changed, in index_transaction.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from file_server.index_transaction import DAMAGED, IndexTransaction, _missing
+from wire.digest import Digest
+from wire.group_commit import GroupCommit
+from wire.manifest import Manifest
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS chunk (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, stored INTEGER NOT NULL,
+    place INTEGER NOT NULL, head BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS inline (chunk INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS blob (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, generation INTEGER NOT NULL, size INTEGER NOT NULL,
+    manifest BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS reference (
+    chunk INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY (chunk, blob)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS candidate (chunk INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_CHUNK_COLUMNS = (
+    "SELECT id, digest, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id)"
+    " FROM chunk WHERE "
+)
+_TOTALS = ("chunks", "blobs", "stored_bytes", "generation", "scrubbed")
+_CHECKPOINT_PAGES = 4000
+_WRITER_CACHE_KIB = 16 * 1024
+_READER_CACHE_KIB = 256
+_MAX_IDLE_READERS = 16
+
+
+class ChunkRow(NamedTuple):
+    """What the index knows of a chunk. `sealed` is set when the bytes lie in the index."""
+
+    id: int
+    digest: Digest
+    length: int
+    place: int
+    head: bytes
+    sealed: bytes | None
+
+
+class BlobRow(NamedTuple):
+    """What the index knows of a blob."""
+
+    id: int
+    digest: Digest
+    generation: int
+    size: int
+
+
+class Totals(NamedTuple):
+    """Running figures of the whole store."""
+
+    chunks: int
+    blobs: int
+    stored_bytes: int
+
+
+class ChunkIndex:
+    """Reads for many threads, and one writer that shares its transactions among them. Raises sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = self._connect(_WRITER_CACHE_KIB)
+        self._writer.executescript(_SCHEMA)
+        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | dict(
+            self._writer.execute("SELECT name, value FROM total").fetchall()
+        )
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        self._commits: GroupCommit[IndexTransaction] = GroupCommit(self._transaction, name="chunk-index")
+        self.submit = self._commits.submit
+
+    def close(self) -> None:
+        """Finish what was submitted and close the file."""
+        self._commits.close()
+        self._closed = True
+        while self._readers:
+            self._readers.pop().close()
+        self._writer.close()
+
+    @property
+    def totals(self) -> Totals:
+        """The figures as of the latest commit."""
+        return Totals(self._totals["chunks"], self._totals["blobs"], self._totals["stored_bytes"])
+
+    def remembered(self, name: str) -> int:
+        """A number kept with `IndexTransaction.remember`; 0 when there is none."""
+        return self._totals.get(name, 0)
+
+    def limit_bytes(self, limit: int) -> None:
+        """Let the index grow to about `limit` bytes and no further: a full disk, for tests and quotas."""
+
+        def work(_: IndexTransaction) -> None:
+            page_bytes = self._writer.execute("PRAGMA page_size").fetchone()[0]
+            self._writer.execute(f"PRAGMA max_page_count = {max(1, limit // page_bytes)}")
+
+        self.submit(work)
+
+    # ------------------------------------------------------------ reads
+
+    def chunk(self, digest: Digest) -> ChunkRow | None:
+        """The chunk's row with its sealed bytes, if they lie in the index."""
+        return self._chunk_where("digest = ?", digest)
+
+    def next_chunk(self, after: int) -> ChunkRow | None:
+        """The first chunk with an id above `after`, for walks over all of them."""
+        return self._chunk_where("id > ? ORDER BY id LIMIT 1", after)
+
+    def holds_chunk(self, digest: Digest) -> bool:
+        """Whether the chunk is here and not known to be damaged."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT place FROM chunk WHERE digest = ?", (digest,)).fetchone()
+        return row is not None and row[0] != DAMAGED
+
+    def missing(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of `digests` that are not held intact, each once, in order."""
+        with self._reading() as connection:
+            return _missing(connection, digests)
+
+    def lengths(self, digests: Iterable[Digest]) -> list[int | None]:
+        """Plain lengths in bytes, None for a chunk that is not held intact."""
+        query = "SELECT length, place FROM chunk WHERE digest = ?"
+        with self._reading() as connection:
+            rows = [connection.execute(query, (digest,)).fetchone() for digest in digests]
+        return [row[0] if row is not None and row[1] != DAMAGED else None for row in rows]
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """A blob's manifest, checked against its digest."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT size, manifest FROM blob WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        size, raw = row
+        return Manifest([(digest, size)]) if raw is None else Manifest.decode(raw, digest)
+
+    def generation(self, digest: Digest) -> int | None:
+        """The blob's generation, None when it is not here."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT generation FROM blob WHERE digest = ?", (digest,)).fetchone()
+        return row[0] if row else None
+
+    @property
+    def latest_generation(self) -> int:
+        """The generation of the latest seal."""
+        return self._totals["generation"]
+
+    def blobs(self, after: int, up_to_generation: int, limit: int) -> list[BlobRow]:
+        """Blobs in the order of their ids, from above `after`, that were last sealed by `up_to_generation`."""
+        query = "SELECT id, digest, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
+        with self._reading() as connection:
+            rows = connection.execute(query, (after, up_to_generation, limit)).fetchall()
+        return [BlobRow(id, Digest(digest), generation, size) for id, digest, generation, size in rows]
+
+    def candidates(self) -> list[tuple[int, Digest]]:
+        """(id, digest) of every chunk that may be without a blob."""
+        query = "SELECT chunk.id, digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
+        with self._reading() as connection:
+            return [(id, Digest(digest)) for id, digest in connection.execute(query)]
+
+    def fence(self, path: str) -> int:
+        """The highest lock number seen on a path."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT number FROM fence WHERE path = ?", (path,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def blobs_of_chunk(self, id: int, digest: Digest) -> list[Digest]:
+        """The blobs that a chunk is part of."""
+        query = (
+            "SELECT blob.digest FROM reference JOIN blob ON blob.id = reference.blob WHERE reference.chunk = ?"
+            " UNION SELECT digest FROM blob WHERE digest = ?"
+        )
+        with self._reading() as connection:
+            return [Digest(row[0]) for row in connection.execute(query, (id, digest))]
+
+    def damaged_blobs(self) -> list[Digest]:
+        """Every blob that has a damaged chunk. Walks the chunk table."""
+        with self._reading() as connection:
+            damaged = connection.execute("SELECT id, digest FROM chunk WHERE place = ?", (DAMAGED,)).fetchall()
+        blobs: dict[Digest, None] = {}
+        for id, digest in damaged:
+            blobs.update(dict.fromkeys(self.blobs_of_chunk(id, Digest(digest))))
+        return list(blobs)
+
+    def _chunk_where(self, condition: str, value: Digest | int) -> ChunkRow | None:
+        with self._reading() as connection:
+            row = connection.execute(_CHUNK_COLUMNS + condition, (value,)).fetchone()
+        return None if row is None else ChunkRow(row[0], Digest(row[1]), *row[2:])
+
+    # ------------------------------------------------------------ connections
+
+    @contextmanager
+    def _transaction(self) -> Iterator[IndexTransaction]:
+        totals = dict(self._totals)
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield IndexTransaction(connection, totals)
+            changed = [item for item in totals.items() if self._totals.get(item[0]) != item[1]]
+            if changed:
+                connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._totals = totals
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._connect(_READER_CACHE_KIB)
+        try:
+            yield connection
+        finally:
+            if len(self._readers) < _MAX_IDLE_READERS and not self._closed:
+                self._readers.append(connection)
+            else:
+                connection.close()
+
+    def _connect(self, cache_kib: int) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection

@@ -1,0 +1,343 @@
+"""The chunk store: blobs of sealed chunks on local disk, durable when a seal returns.
+
+It puts together the index (chunk_index.py), the files (chunk_files.py) and the seals (wire/sealing.py). Whether a
+write is allowed, who else gets a copy and what may be dropped are decided elsewhere; only a path's fence is kept here,
+because it must be as durable as the bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from file_server.chunk_files import ChunkFiles
+from file_server.chunk_index import BlobRow, ChunkIndex, ChunkRow, Totals
+from file_server.disk import Disk
+from file_server.disk_layout import DiskLayout
+from file_server.index_transaction import (
+    DAMAGED,
+    FILE,
+    HEAD_BYTES,
+    Fence,
+    IndexTransaction,
+    StagedChunk,
+    superseded,
+)
+from file_server.staging import Staging
+from file_server.storage_health import StorageHealth
+from wire.clock import Clock, SystemClock
+from wire.digest import Digest, chunk_digest
+from wire.errors import DamagedChunk, NotFound, StorageFormatError, StorageFull
+from wire.manifest import Manifest
+from wire.sealing import Sealer
+from wire.tracing import log
+
+OnDamage = Callable[[Digest, list[Digest]], None]
+"""Called with a chunk that failed its check and the blobs it is part of."""
+
+DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
+MAX_COLLECT_BATCH = 500
+
+
+class Collected(NamedTuple):
+    """What one collection removed, and how many chunks are still in their grace period."""
+
+    removed: int
+    waiting: int
+
+
+class ChunkStore:
+    """One file server's storage. Thread-safe. Failures of the disk are raised as StorageFull or Unavailable."""
+
+    def __init__(
+        self,
+        layout: DiskLayout,
+        sealer: Sealer,
+        *,
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+        reserve_bytes: int = DEFAULT_RESERVE_BYTES,
+        on_damage: OnDamage | None = None,
+    ) -> None:
+        self._layout = layout
+        self._sealer = sealer
+        self._clock = clock or SystemClock()
+        self._reserve_bytes = reserve_bytes
+        self.on_damage = on_damage or (lambda chunk, blobs: None)
+        self.health = StorageHealth()
+        self._files = ChunkFiles(layout, disk or Disk())
+        with self.health.guard():
+            self._index = ChunkIndex(layout.index_file)
+        # Since when each chunk is known to be without a blob, in monotonic seconds. In memory on purpose: after a
+        # restart every grace period begins again, so neither a wall clock nor the time spent stopped can end one.
+        self._unused_since: dict[Digest, float] = {}
+        self._unused_guard = threading.Lock()
+
+    @property
+    def store_id(self) -> str:
+        """Made with the storage: another one means another, empty disk."""
+        return self._layout.store_id
+
+    def close(self) -> None:
+        """Finish what is under way and let another process open the folder."""
+        self._files.close()
+        self._index.close()
+        self._layout.close()
+
+    # ------------------------------------------------------------ writing
+
+    def stage(self, expected_bytes: int = 0) -> Staging:
+        """Begin to receive a blob of about `expected_bytes`; StorageFull when that much is not free."""
+        with self.health.guard():
+            _, free = self._files.space()
+        if free < self._reserve_bytes + expected_bytes:
+            raise StorageFull(
+                f"the file server has {free} bytes free and keeps {self._reserve_bytes} of them in reserve: "
+                "free space on it or add a file server"
+            )
+        return Staging(self, self._files, self._sealer, self.health)
+
+    def record(self, chunks: list[StagedChunk], manifest: Manifest | None, fence: Fence | None) -> list[Digest]:
+        """Make synced chunks durable, with their blob unless some of its chunks are missing; the missing ones.
+
+        Chunks that came without their blob are kept for the grace period.
+        """
+        staged = {chunk.digest for chunk in chunks}
+
+        def work(tx: IndexTransaction) -> list[Digest]:
+            if fence is not None:
+                tx.check_fence(fence)
+            for chunk in chunks:
+                tx.put_chunk(chunk)
+            missing: list[Digest] = []
+            if manifest is not None:
+                missing = tx.missing(entry for entry in manifest.chunks if entry[0] not in staged)
+            if manifest is None or missing:
+                tx.await_use(staged)
+                return missing
+            tx.put_blob(manifest)
+            return []
+
+        with self.health.guard():
+            try:
+                with self._files.placing(chunks):
+                    return self._index.submit(work)
+            except BaseException:
+                for chunk in chunks:
+                    if chunk.temporary is not None:
+                        self._files.remove_orphan(chunk.digest, self._index.holds_chunk)
+                raise
+
+    def check_fence(self, fence: Fence) -> None:
+        """TicketRefused when a newer lock than the write's has been seen on its path. The seal checks again."""
+        with self.health.guard():
+            known = self._index.fence(fence.path)
+        if fence.number < known:
+            raise superseded(fence, known)
+
+    # ------------------------------------------------------------ reading
+
+    def holds(self, digest: Digest) -> bool:
+        """Whether a chunk is held intact; the answer puts off its collection by a grace period."""
+        return not self.missing([digest])
+
+    def missing(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of `digests` that are not held intact, each once; collection of the others is put off."""
+        wanted = list(digests)
+        if self._unused_since:
+            now = self._clock.monotonic()
+            with self._unused_guard:
+                for digest in wanted:
+                    if digest in self._unused_since:
+                        self._unused_since[digest] = now
+        with self.health.guard():
+            return self._index.missing(wanted)
+
+    def lengths(self, digests: list[Digest]) -> list[int]:
+        """Plain lengths of chunks in bytes; NotFound names one that is not held."""
+        with self.health.guard():
+            lengths = self._index.lengths(digests)
+        for digest, length in zip(digests, lengths, strict=True):
+            if length is None:
+                raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+        return [length for length in lengths if length is not None]
+
+    def read_chunk(self, digest: Digest) -> bytes:
+        """A chunk's plain bytes, checked against its digest.
+
+        NotFound when it is not held. DamagedChunk when it fails its check: it is then in quarantine, reported, and
+        no longer held.
+        """
+        with self.health.guard():
+            row = self._index.chunk(digest)
+            if row is not None:
+                plain = self._plain(row)
+                if plain is None:  # once more: a seal or the collector may have moved it meanwhile
+                    row = self._index.chunk(digest)
+                    plain = self._plain(row) if row is not None else None
+                if plain is not None:
+                    return plain
+        if row is None:
+            raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+        self._condemn(row)
+        raise DamagedChunk(
+            f"chunk {digest} is damaged on this file server; it is read from another copy", digest=str(digest)
+        )
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """A blob's manifest; NotFound when the blob is not here."""
+        with self.health.guard():
+            manifest = self._index.manifest(digest)
+        if manifest is None:
+            raise NotFound(f"blob {digest} is not on this file server", digest=str(digest))
+        return manifest
+
+    def generation(self, digest: Digest) -> int | None:
+        """The blob's generation, which rises at every seal; None when it is not here."""
+        with self.health.guard():
+            return self._index.generation(digest)
+
+    def damaged_blobs(self) -> list[Digest]:
+        """Blobs with a chunk that is known to be damaged."""
+        with self.health.guard():
+            return self._index.damaged_blobs()
+
+    # ------------------------------------------------------------ removing
+
+    @property
+    def latest_generation(self) -> int:
+        """The generation of the latest seal: blobs up to it existed at this moment."""
+        return self._index.latest_generation
+
+    def blobs(self, after: int, up_to_generation: int, limit: int) -> list[BlobRow]:
+        """A page of blobs by rising id, without those sealed after `up_to_generation`."""
+        with self.health.guard():
+            return self._index.blobs(after, up_to_generation, limit)
+
+    def drop_blob(self, digest: Digest, generation: int) -> bool:
+        """Forget a blob, unless it was sealed again since it had `generation`; whether it was dropped."""
+        with self.health.guard():
+            return self._index.submit(lambda tx: tx.drop_blob(digest, generation))
+
+    def collect_chunks(self, grace_seconds: float) -> Collected:
+        """Remove chunks that no blob has referred to for `grace_seconds` of this process's time."""
+        now = self._clock.monotonic()
+        with self.health.guard():
+            candidates = self._index.candidates()
+            with self._unused_guard:
+                self._unused_since = {digest: self._unused_since.get(digest, now) for _, digest in candidates}
+                due = [id for id, digest in candidates if now - self._unused_since[digest] >= grace_seconds]
+            removed = 0
+            for start in range(0, len(due), MAX_COLLECT_BATCH):
+                batch = due[start : start + MAX_COLLECT_BATCH]
+                forgotten = self._forget(batch)
+                removed += len(forgotten)
+                for digest, place in forgotten:
+                    if place == FILE:
+                        self._files.remove_orphan(digest, self._index.holds_chunk)
+        return Collected(removed, len(candidates) - len(due))
+
+    def _forget(self, candidates: list[int]) -> list[tuple[Digest, int]]:
+        return self._index.submit(lambda tx: tx.forget_unused(candidates))
+
+    def sweep_orphans(self, folder_number: int) -> int:
+        """Remove files of one of the 256 chunk folders that a crash left without a row; how many there were."""
+        folder = self._layout.chunk_folders()[folder_number]
+        with self.health.guard():
+            digests = list(self._files.digests_in(folder))
+            orphans = self._index.missing(digests)
+            return sum(self._files.remove_orphan(digest, self._index.holds_chunk) for digest in orphans)
+
+    # ------------------------------------------------------------ care
+
+    def verify_next(self, after: int) -> tuple[int, int] | None:
+        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none.
+
+        A chunk that fails is quarantined and reported, exactly as in `read_chunk`.
+        """
+        with self.health.guard():
+            row = self._index.next_chunk(after)
+        if row is None:
+            return None
+        if row.place != DAMAGED:
+            try:
+                self.read_chunk(row.digest)
+            except (DamagedChunk, NotFound):
+                pass  # reported where it was found; the walk goes on
+            except StorageFormatError as error:
+                log.error("%s", error)
+        return row.id, row.length
+
+    def remember(self, name: str, value: int) -> None:
+        """Keep a number under a name durably."""
+        with self.health.guard():
+            self._index.submit(lambda tx: tx.remember(name, value))
+
+    def remembered(self, name: str) -> int:
+        """A number kept with `remember`; 0 when there is none."""
+        return self._index.remembered(name)
+
+    def probe(self) -> bool:
+        """Whether the disk takes writes now, tried out when it is known not to have; health follows."""
+        if not self.health.problem:
+            return True
+        with self.health.guard():
+            self._files.probe()
+            self._index.submit(lambda tx: tx.remember("probes", self._index.remembered("probes") + 1))
+        self.health.recovered()
+        return True
+
+    def space(self) -> tuple[int, int]:
+        """(capacity, free for new blobs) in bytes."""
+        with self.health.guard():
+            capacity, free = self._files.space()
+        return capacity, max(0, free - self._reserve_bytes)
+
+    @property
+    def totals(self) -> Totals:
+        """Chunks, blobs and sealed bytes held."""
+        return self._index.totals
+
+    # ------------------------------------------------------------ damage
+
+    def _plain(self, row: ChunkRow) -> bytes | None:
+        """The chunk's bytes if they are intact; None otherwise."""
+        if row.place == DAMAGED:
+            return None
+        try:
+            sealed = row.sealed if row.place != FILE else self._files.read(row.digest)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):
+                raise
+            return None  # lost, or on a sector that cannot be read: like damaged bytes, to be repaired
+        if sealed is None:
+            return None
+        try:
+            plain = self._sealer.open(row.digest, sealed)
+        except DamagedChunk:
+            return None
+        except StorageFormatError:
+            if sealed[:HEAD_BYTES] == row.head:
+                raise  # it was stored so: a key is missing from the ring, the bytes are not to blame
+            return None
+        return plain if len(plain) == row.length and chunk_digest(plain) == row.digest else None
+
+    def _condemn(self, row: ChunkRow) -> None:
+        """Stop counting a chunk as held, keep its bytes for people to look at, and tell about it."""
+        if row.place == DAMAGED:
+            return
+        with self.health.guard():
+            if not self._index.submit(lambda tx: tx.mark_damaged(row.id)):
+                return
+            blobs = self._index.blobs_of_chunk(row.id, row.digest)
+        log.error("chunk %s failed its check and is quarantined; it is part of %d blobs", row.digest, len(blobs))
+        try:
+            if row.place == FILE:
+                self._files.quarantine_file(row.digest, self._index.holds_chunk)
+            elif row.sealed is not None:
+                self._files.quarantine_bytes(row.digest, row.sealed)
+        except OSError as error:
+            log.warning("cannot quarantine chunk %s: %s", row.digest, error)
+        self.on_damage(row.digest, blobs)

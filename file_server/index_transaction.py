@@ -1,0 +1,211 @@
+"""What can be changed in the chunk index, inside a transaction that many writers share.
+
+The rules that keep a blob whole stand here: it is recorded only while every one of its chunks is recorded, a chunk is
+forgotten only while no blob refers to it, and a path's fence never falls. Opening, committing and reading are left to
+chunk_index.py; files to chunk_files.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from wire.digest import Digest
+from wire.errors import TicketRefused
+from wire.manifest import Manifest
+
+INLINE, FILE, DAMAGED = 0, 1, 2
+"""Where a chunk's sealed bytes are: in the index, in a file, or in quarantine."""
+
+HEAD_BYTES = 5
+"""How many bytes of a sealed chunk's header the index repeats: its format and key id."""
+
+
+class StagedChunk(NamedTuple):
+    """A sealed chunk that has arrived: `sealed` for the index, or a `temporary` file in incoming/."""
+
+    digest: Digest
+    length: int
+    head: bytes
+    stored_bytes: int
+    sealed: bytes | None
+    temporary: Path | None
+
+
+class Fence(NamedTuple):
+    """The lock number that a write was begun under, and the path it counts for."""
+
+    path: str
+    number: int
+
+
+class IndexTransaction:
+    """One open transaction; see the module docstring."""
+
+    def __init__(self, connection: sqlite3.Connection, totals: dict[str, int]) -> None:
+        self._connection = connection
+        self._totals = totals
+        self._run = connection.execute
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what one writer did when it fails, and only that."""
+        if not self._connection.in_transaction:
+            # A full disk makes SQLite give up the whole transaction; whoever comes after must not commit alone.
+            raise sqlite3.OperationalError("the shared transaction was rolled back")
+        before = dict(self._totals)
+        self._run("SAVEPOINT writer")
+        try:
+            yield
+        except BaseException:
+            self._totals.update(before)
+            if self._connection.in_transaction:
+                self._run("ROLLBACK TO writer")
+                self._run("RELEASE writer")
+            raise
+        self._run("RELEASE writer")
+
+    # ------------------------------------------------------------ seals
+
+    def check_fence(self, fence: Fence) -> None:
+        """TicketRefused when a newer lock than the write's has been seen on its path; otherwise remember it."""
+        row = self._run("SELECT number FROM fence WHERE path = ?", (fence.path,)).fetchone()
+        known = row[0] if row else 0
+        if fence.number < known:
+            raise superseded(fence, known)
+        if fence.number > known:
+            self._run("INSERT OR REPLACE INTO fence (path, number) VALUES (?, ?)", fence)
+
+    def put_chunk(self, chunk: StagedChunk) -> None:
+        """Record a chunk whose file, if it has one, is in place and durable. Safe to repeat."""
+        place = INLINE if chunk.temporary is None else FILE
+        row = self._run("SELECT id, place, stored FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
+        if row is None:
+            id = self._run(
+                "INSERT INTO chunk (digest, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
+                (chunk.digest, chunk.length, chunk.stored_bytes, place, chunk.head),
+            ).lastrowid
+            self._totals["chunks"] += 1
+            self._totals["stored_bytes"] += chunk.stored_bytes
+        else:
+            id, known_place, stored = row
+            if known_place == INLINE or (known_place == FILE and place == INLINE):
+                return
+            self._run(
+                "UPDATE chunk SET stored = ?, place = ?, head = ? WHERE id = ?",
+                (chunk.stored_bytes, place, chunk.head, id),
+            )
+            self._totals["stored_bytes"] += chunk.stored_bytes - stored
+        if chunk.sealed is not None:
+            self._run("INSERT OR REPLACE INTO inline (chunk, sealed) VALUES (?, ?)", (id, chunk.sealed))
+
+    def missing(self, chunks: Iterable[tuple[Digest, int]]) -> list[Digest]:
+        """Which of a manifest's chunks are not held intact, each once, in order."""
+        return _missing(self._connection, (digest for digest, _ in chunks))
+
+    def put_blob(self, manifest: Manifest) -> None:
+        """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
+        self._totals["generation"] += 1
+        generation = self._totals["generation"]
+        changed = self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest)).rowcount
+        if changed:
+            return
+        several = len(manifest) > 1
+        id = self._run(
+            "INSERT INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",
+            (manifest.digest, generation, manifest.size, manifest.encode() if several else None),
+        ).lastrowid
+        if several:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO reference (chunk, blob) SELECT id, ? FROM chunk WHERE digest = ?",
+                ((id, digest) for digest, _ in manifest.chunks),
+            )
+        self._totals["blobs"] += 1
+
+    def await_use(self, chunks: Iterable[Digest]) -> None:
+        """Chunks that no blob may refer to: they are kept for the grace period, then collected."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO candidate (chunk) SELECT id FROM chunk WHERE digest = ?",
+            ((digest,) for digest in chunks),
+        )
+
+    # ------------------------------------------------------------ removal
+
+    def drop_blob(self, digest: Digest, generation: int) -> bool:
+        """Forget a blob unless it was sealed again since `generation`; its chunks become candidates."""
+        row = self._run(
+            "SELECT id, manifest FROM blob WHERE digest = ? AND generation = ?", (digest, generation)
+        ).fetchone()
+        if row is None:
+            return False
+        id, raw = row
+        self._run("DELETE FROM blob WHERE id = ?", (id,))
+        if raw is None:
+            self.await_use([digest])
+        else:
+            chunks = [chunk for chunk, _ in Manifest.decode(raw).chunks]
+            self.await_use(chunks)
+            self._connection.executemany(
+                "DELETE FROM reference WHERE blob = ? AND chunk = (SELECT id FROM chunk WHERE digest = ?)",
+                ((id, chunk) for chunk in chunks),
+            )
+        self._totals["blobs"] -= 1
+        return True
+
+    def forget_unused(self, candidates: Iterable[int]) -> list[tuple[Digest, int]]:
+        """Forget those of the candidate chunk ids that still no blob refers to: (digest, place) of each."""
+        forgotten = []
+        for id in candidates:
+            row = self._run(
+                "SELECT digest, place, stored FROM chunk WHERE id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM reference WHERE reference.chunk = chunk.id)"
+                " AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = chunk.digest)",
+                (id,),
+            ).fetchone()
+            self._run("DELETE FROM candidate WHERE chunk = ?", (id,))
+            if row is None:
+                continue
+            self._run("DELETE FROM inline WHERE chunk = ?", (id,))
+            self._run("DELETE FROM chunk WHERE id = ?", (id,))
+            self._totals["chunks"] -= 1
+            self._totals["stored_bytes"] -= row[2]
+            forgotten.append((Digest(row[0]), row[1]))
+        return forgotten
+
+    def mark_damaged(self, id: int) -> bool:
+        """The chunk failed its check: no longer held. False when somebody else marked or removed it."""
+        row = self._run("SELECT stored FROM chunk WHERE id = ? AND place != ?", (id, DAMAGED)).fetchone()
+        if row is None:
+            return False
+        self._run("UPDATE chunk SET place = ?, stored = 0 WHERE id = ?", (DAMAGED, id))
+        self._run("DELETE FROM inline WHERE chunk = ?", (id,))
+        self._totals["stored_bytes"] -= row[0]
+        return True
+
+    # ------------------------------------------------------------ places to go on from
+
+    def remember(self, name: str, value: int) -> None:
+        """Keep a number under a name, such as how far the scrubber has come."""
+        self._totals[name] = value
+
+
+def superseded(fence: Fence, known: int) -> TicketRefused:
+    """The refusal of a write begun before a lock that was granted since."""
+    return TicketRefused(
+        f"a newer lock (number {known}) was granted on {fence.path!r} after this write was begun "
+        f"under number {fence.number}; begin the write again",
+        fence=known,
+    )
+
+
+def _missing(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[Digest]:
+    query = "SELECT place FROM chunk WHERE digest = ?"
+    missing = []
+    for digest in dict.fromkeys(digests):
+        row = connection.execute(query, (digest,)).fetchone()
+        if row is None or row[0] == DAMAGED:
+            missing.append(digest)
+    return missing

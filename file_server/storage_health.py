@@ -1,0 +1,70 @@
+"""Whether this server's storage takes writes: errors of the disk become refusals here, and nowhere else.
+
+A server whose disk is full or broken says so in its heartbeat, so that the directory sends writes elsewhere, and
+finds out by itself when writing works again (see ChunkStore.probe).
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wire.errors import LockstepError, StorageFull, Unavailable
+from wire.tracing import log
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SQLITE_FULL = 13
+
+
+class StorageHealth:
+    """The last thing that went wrong with the disk, until a probe finds it well. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._problem = ""
+        self._guard = threading.Lock()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, as a clause for people; empty when all is well."""
+        return self._problem
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn a failure of the disk or the index into StorageFull or Unavailable, and remember it."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise self.failed(error) from error
+
+    def failed(self, error: Exception) -> LockstepError:
+        """Remember `error` and return the refusal that a caller gets for it."""
+        refusal = _refusal(error)
+        with self._guard:
+            if self._problem != refusal.detail:
+                log.error("storage problem: %s (%s)", refusal.detail, error)
+            self._problem = refusal.detail
+        return refusal
+
+    def recovered(self) -> None:
+        """A probe has written and read back."""
+        with self._guard:
+            if self._problem:
+                log.info("storage takes writes again")
+            self._problem = ""
+
+
+def _refusal(error: Exception) -> LockstepError:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return StorageFull("the file server's disk is full: free space on it or add a file server")
+    if isinstance(error, sqlite3.Error) and _primary_code(error) == _SQLITE_FULL:
+        return StorageFull("the file server's disk is full: free space on it or add a file server")
+    if isinstance(error, OSError):
+        return Unavailable(f"the file server's disk does not work ({error.strerror or error})")
+    return Unavailable(f"the file server's index does not work ({error})")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
