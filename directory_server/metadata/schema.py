@@ -1,6 +1,6 @@
 """The directory's tables, for every engine. Migrations bring an older database to this shape.
 
-Times: a column ending in `_at` is wall clock seconds for people to read; one called `expires` or `…_time` is
+Times: a column ending in `_at` is wall clock seconds for people to read; one called `expires`, `until` or `…_time` is
 directory time, which decides. Digests are 32 raw bytes. Paths compare by their UTF-8 bytes, so that listing order is
 the same on every engine. JSON stands in text columns, because hot statements go to the driver and pass types by.
 """
@@ -158,44 +158,40 @@ file_server = _table(
 # `number` is the fencing token; several paths locked together are one lock with one number.
 lock = _table(
     "lock",
-    Column("id", Text, primary_key=True),
-    Column("number", BigInteger, nullable=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("request_id", Text, nullable=False),
     Column("account", Name, nullable=False),
     Column("client", Text, nullable=False),
     Column("session", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
     Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
     Column("lease_seconds", Float, nullable=False),
     Column("since_at", Float, nullable=False),
-    Column("until_at", Float, nullable=False),
-    Column("expires", Float, nullable=False),
-    UniqueConstraint("number", name="lock_number"),
-    UniqueConstraint("request_id", name="lock_request"),
-    Index("lock_expires", "expires"),
-    Index("lock_party", "account", "client", "session"),
+    Column("until", Float, nullable=False, comment="directory time"),
+    UniqueConstraint("account", "request_id", name="lock_request"),
+    Index("lock_until", "until"),
 )
 
 lock_path = _table(
     "lock_path",
     Column("bucket", Name, primary_key=True),
     Column("path", Name, primary_key=True),
-    Column("lock_id", Text, nullable=False),
-    Index("lock_path_lock", "lock_id"),
+    Column("lock_number", BigInteger, nullable=False),
 )
 
-# The queue: `seq` is the order of arrival. `seen` is the directory time of the waiter's last poll.
+# The queue: `seq` is the order of arrival.
 waiter = _numbered(
     "waiter",
     Column("seq", Sequence, primary_key=True),
-    Column("id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
     Column("account", Name, nullable=False),
     Column("client", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
     Column("lease_seconds", Float, nullable=False),
     Column("since_at", Float, nullable=False),
-    Column("seen", Float, nullable=False),
-    UniqueConstraint("id", name="waiter_id"),
+    Column("keep_until", Float, nullable=False, comment="directory time"),
+    UniqueConstraint("account", "request_id", name="waiter_request"),
+    Index("waiter_keep_until", "keep_until"),
     Index("waiter_party", "account", "client", "session"),
 )
 
@@ -204,7 +200,6 @@ waiter_path = _table(
     Column("bucket", Name, primary_key=True),
     Column("path", Name, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
-    Index("waiter_path_seq", "seq"),
 )
 
 # The highest lock number ever granted on a path. Kept after the lock is gone: it is what refuses late writes.

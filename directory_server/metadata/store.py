@@ -30,7 +30,7 @@ class Reader(ABC):
         """Every row, in the statement's order. Give unbounded statements a LIMIT."""
 
 
-class Transaction(Reader):
+class Tx(Reader):
     """A Reader that also writes, and sees its own writes. Nothing is visible to others before the commit."""
 
     @abstractmethod
@@ -41,6 +41,13 @@ class Transaction(Reader):
     def savepoint(self) -> AbstractContextManager[None]:
         """Undoes what is done inside it, and only that, when the block raises. May be nested."""
 
+    @abstractmethod
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call `call` once the commit is durable, on the store's own thread, so it must be quick and not raise.
+
+        It is forgotten when the savepoint it was registered in is undone, or when the commit fails.
+        """
+
 
 class ConstraintBroken(Exception):
     """A row of that key exists. Rules translate it to the refusal that it means."""
@@ -50,8 +57,8 @@ class MetadataStore(ABC):
     """The directory's memory. Thread-safe."""
 
     @abstractmethod
-    def commit(self, work: Callable[[Transaction], R]) -> R:
-        """Run `work(transaction)`; its result, once everything it wrote is durable.
+    def write(self, work: Callable[[Tx], R]) -> R:
+        """Run `work(tx)` in a transaction; its result, once everything it wrote is durable.
 
         Serializable: works run one after another, each sees the results of those before it. If `work` raises, what
         it wrote is undone and the error comes out here. Callers share commits, and so one flush: `work` must be
@@ -68,7 +75,7 @@ class MetadataStore(ABC):
         """
 
     @abstractmethod
-    def before_each_commit(self, work: Callable[[Transaction], None]) -> None:
+    def before_each_commit(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, in it: for what shall be saved with whatever is written."""
 
     @property
