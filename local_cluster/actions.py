@@ -1,0 +1,221 @@
+"""What can be done to a cluster: start, stop, status, menu, reset. Options are read by `cli`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from local_cluster.failures import (
+    INTERRUPTED,
+    AlreadyRunning,
+    Declined,
+    Degraded,
+    ImpossibleCluster,
+    NotRunning,
+    UnsuitableFolder,
+)
+from local_cluster.foreground import LossWatch, StopSignals, input_is_for_menu, run_menu, wait_for_signal
+from local_cluster.health import HealthProbe
+from local_cluster.lifecycle import Started, check_ports, start_programs, stop_programs
+from local_cluster.plan import Folder, Settings, plan_programs
+from local_cluster.processes import process_mark, send
+from local_cluster.progress import StartProgress, next_step, program_table, remark, short_path, tell
+from local_cluster.records import RunLock, RunRecord, load_records, load_settings, save_settings
+from local_cluster.reset import check_folder, remove, what_would_go
+
+HOLDER_PATIENCE_SECONDS = 45.0
+
+
+def _root() -> Path:
+    """The checkout; the current folder when Lockstep is installed without one."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "run_cluster.sh").exists() else Path.cwd()
+
+
+def folder_for(data: Path | None) -> Folder:
+    """The folders of the cluster in `data`. Only the default cluster's trust is the checkout's `certs/`."""
+    default = _root() / ".cluster"
+    chosen = (data or default).expanduser().absolute()
+    return Folder(chosen, _root() / "certs" if chosen == default else chosen / "certs")
+
+
+class Cluster:
+    """The cluster in one data folder; every method returns the command's exit code or raises ClusterFailure."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.lock = RunLock(folder)
+        self.signals = StopSignals()
+
+    def start(self, wanted: dict[str, int], wait_seconds: float, detach: bool, menu: int | None) -> int:
+        """Start the cluster; returns when healthy with `detach`, else when the user has stopped it again."""
+        self._make_folder()
+        with self.lock.held():
+            self.signals.install()
+            self._clean_up_earlier_start()
+            settings = self._settle(wanted)
+            if menu is not None and menu > settings.proxies:
+                raise NotRunning(f"there is no proxy {menu}: the cluster has {settings.proxies}")
+            plans = plan_programs(settings, self.folder)
+            check_ports(plans)
+            save_settings(self.folder, settings)
+            progress = StartProgress([plan.name for plan in plans])
+            started = start_programs(
+                plans, self.folder, progress, wait_seconds=wait_seconds, interrupted=self.signals.came
+            )
+            remark(f"\nHealthy after {progress.seconds:.1f} s.\n")
+            tell(program_table([one.record for one in started]))
+            tell(f"\n{next_step(self.folder, _root(), _root() / '.cluster')}")
+            return 0 if detach else self._stay(started, menu)
+
+    def _make_folder(self) -> None:
+        check_folder(self.folder)
+        try:
+            self.folder.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnsuitableFolder(
+                f"{self.folder.data} cannot be made ({error.strerror}): give another folder with --data"
+            ) from error
+
+    def _clean_up_earlier_start(self) -> None:
+        records = load_records(self.folder)
+        running = [record for record in records if record.running]
+        if running and len(running) == len(records) and self.folder.cluster_file.exists():
+            raise AlreadyRunning(
+                f"the cluster in {self.folder.data} runs already ({len(running)} programs): "
+                "see it with --status, use it with --menu, stop it with --stop"
+            )
+        if running:
+            names = ", ".join(record.name for record in running)
+            remark(f"Only a part of an earlier start still runs ({names}): stopping it first.")
+        stop_programs(self.folder)
+
+    def _settle(self, wanted: dict[str, int]) -> Settings:
+        """The settings of this start: what was asked for, else what this cluster had, else the defaults."""
+        before = load_settings(self.folder)
+        known = before or Settings()
+        settings = Settings(
+            file_servers=wanted.get("file_servers", known.file_servers),
+            proxies=wanted.get("proxies", known.proxies),
+            copies=wanted.get("copies", known.copies),
+            base_port=wanted.get("base_port", known.base_port),
+        )
+        fault = settings.fault()
+        if fault:
+            raise ImpossibleCluster(fault)
+        left_out = [id for id in self.folder.ids_with_data("file_server") if int(id) > settings.file_servers]
+        if left_out:
+            remark(
+                f"File server {', '.join(left_out)} keeps data from earlier but is not started now; files are "
+                f"read from their other copies. --file-servers {left_out[-1]} brings it back.",
+            )
+        if before and before.copies != settings.copies:
+            remark(
+                f"From now on {settings.copies} copies are made of every write (before: {before.copies}).",
+            )
+        return settings
+
+    def _stay(self, started: list[Started], menu: int | None) -> int:
+        watch = LossWatch(started)
+        code = 0
+        try:
+            proxies = [one.record for one in started if one.record.program == "client_proxy"]
+            if proxies and (menu is not None or input_is_for_menu()):
+                proxy = next((one for one in proxies if one.id == str(menu or 1)), proxies[0])
+                tell(f"\nThe menu on proxy {proxy.id}; leaving it stops the cluster.\n")
+                code = run_menu(proxy, self.folder.ca_file, self.signals, watch.look)
+            else:
+                tell("\nRunning until Ctrl-C or SIGTERM.")
+                wait_for_signal(self.signals, watch.say)
+        finally:
+            watch.say()
+            stop_programs(self.folder, reap=lambda: [one.process.poll() for one in started])
+            remark("Stopped; the data stays for the next start.")
+        return 0 if self.signals.came() or code in (-2, INTERRUPTED) else code
+
+    def stop(self) -> int:
+        """Stop the cluster, whoever started it. Safe to repeat."""
+        if not self.folder.data.is_dir():
+            tell(f"No cluster runs in {self.folder.data}.")
+            return 0
+        was_held = self._ask_holder_to_stop()
+        with self.lock.held():
+            ended = stop_programs(self.folder)
+        tell("Stopped." if ended or was_held else f"No cluster runs in {self.folder.data}.")
+        return 0
+
+    def _ask_holder_to_stop(self) -> bool:
+        """Whether another command stood in front of the cluster; it stops the cluster best itself."""
+        holder = self.lock.holder()
+        if not holder:
+            return False
+        send(holder, process_mark(holder), signal.SIGTERM)
+        deadline = time.monotonic() + HOLDER_PATIENCE_SECONDS
+        while self.lock.holder() == holder:
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(f"process {holder} does not stop the cluster: end it with kill -9 {holder}")
+            time.sleep(0.05)
+        return True
+
+    def status(self) -> int:
+        """Print the table with every program's state; raises NotRunning or Degraded unless all is well."""
+        records = load_records(self.folder)
+        alive = [record.running for record in records]
+        if not any(alive):
+            raise NotRunning(f"no cluster runs in {self.folder.data}: start it with run_cluster.sh")
+        faults = HealthProbe(self.folder).faults(records)
+        states = [fault or "healthy" if lives else "not running" for fault, lives in zip(faults, alive, strict=True)]
+        tell(program_table(records, states))
+        ill = [record.name for record, state in zip(records, states, strict=True) if state != "healthy"]
+        if ill:
+            raise Degraded(f"{len(ill)} of {len(records)} programs not healthy ({', '.join(ill)}): see their logs")
+        return 0
+
+    def running_proxy(self, number: int) -> RunRecord | None:
+        """Proxy `number` of the running cluster; None when no cluster runs at all."""
+        running = [record for record in load_records(self.folder) if record.running]
+        if not running:
+            return None
+        proxies = {record.id: record for record in running if record.program == "client_proxy"}
+        if str(number) not in proxies:
+            raise NotRunning(f"proxy {number} does not run: running are {', '.join(proxies) or 'none'}")
+        return proxies[str(number)]
+
+    def menu(self, proxy: RunRecord) -> int:
+        """Open the menu on a proxy of a cluster that runs already; leaving it stops nothing."""
+        self.signals.install()
+        code = run_menu(proxy, self.folder.ca_file, self.signals, lambda: None)
+        return 0 if code == -signal.SIGINT else code
+
+    def reset(self, sure: bool) -> None:
+        """Stop the cluster and remove all that it keeps, after asking."""
+        doomed = what_would_go(self.folder)
+        if not doomed:
+            tell(f"There is nothing of a cluster in {self.folder.data}.")
+            return
+        if not sure:
+            self._ask_to_remove(doomed)
+        self._ask_holder_to_stop()
+        with self.lock.held():
+            stop_programs(self.folder)
+            remove(self.folder)
+            self.folder.lock_file.unlink(missing_ok=True)
+        if not any(self.folder.data.iterdir()):
+            self.folder.data.rmdir()
+        tell(f"Removed the cluster in {self.folder.data}: its data, accounts and certificates.")
+
+    def _ask_to_remove(self, doomed: Sequence[Path]) -> None:
+        tell("This stops the cluster and removes for good, with every file stored in it:")
+        beside = [path for path in doomed if path.parent == self.folder.data]
+        for path in [*beside, self.folder.log_dir, self.folder.certs]:
+            tell(f"  {short_path(path)}{'' if path in beside else ' (what Lockstep made there)'}")
+        try:
+            sure = click.confirm("Remove all this?", default=False)
+        except click.Abort:
+            sure = False
+        if not sure:
+            raise Declined("nothing was removed: answer y, or give --yes")

@@ -1,0 +1,178 @@
+"""The command behind `run_cluster.sh`: reads the options, does one thing, ends with one sentence on failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from local_cluster.actions import Cluster, folder_for
+from local_cluster.failures import ClusterFailure, Interrupted, UnsuitableFolder
+from local_cluster.plan import MAX_PROGRAMS
+from local_cluster.progress import remark
+from wire.errors import LockstepError
+
+DEFAULT_WAIT_SECONDS = 60.0
+
+_EPILOG = """\b
+Standard input decides what happens without --detach:
+  a terminal         the menu opens on the first proxy
+  a pipe or file     the menu reads its requests from it
+  /dev/null, closed  nothing is asked; runs until Ctrl-C or SIGTERM
+When the menu ends, or at Ctrl-C or SIGTERM, everything is stopped.
+
+\b
+Ports with base port P: proxies P, P+10, ... (five; any further ones come after
+the last file server), directory P+50, file servers P+60, P+70, ...
+
+\b
+Exit codes: 0 done, 2 wrong option, 3 no usable Python, 4 libraries could not
+be installed, 5 port busy, 6 already running, 7 a program did not become
+healthy, 8 not running, 9 running but not all healthy, 10 unsuitable data
+folder, 11 reset declined, 130 interrupted while starting.
+
+Number options that are not given keep the value the cluster in DIR last had.
+The programs read their own LOCKSTEP_... variables too; see `python -m
+file_server --help` and its siblings."""
+
+_COUNT = click.IntRange(1, MAX_PROGRAMS)
+
+
+@click.command(
+    "run_cluster.sh", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option("--detach", is_flag=True, help="Return when every program is healthy, and leave them running.")
+@click.option("--stop", is_flag=True, help="Stop the cluster. Its data stays.")
+@click.option("--status", is_flag=True, help="Show every program and its health.")
+@click.option(
+    "--menu",
+    is_flag=False,
+    flag_value="1",
+    metavar="[N]",
+    help="Open the menu on proxy N (1). A running cluster is used and stays; otherwise it is started first.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    envvar="LOCKSTEP_CLUSTER_DATA",
+    show_envvar=True,
+    help="Where data, logs and cluster.json are kept. Default: .cluster in the checkout, with its "
+    "certificates in certs/; any other DIR holds its own in DIR/certs.",
+)
+@click.option(
+    "--file-servers",
+    type=_COUNT,
+    metavar="N",
+    envvar="LOCKSTEP_CLUSTER_FILE_SERVERS",
+    show_envvar=True,
+    help="How many file servers run. Default: 3.",
+)
+@click.option(
+    "--proxies",
+    type=_COUNT,
+    metavar="N",
+    envvar="LOCKSTEP_CLUSTER_PROXIES",
+    show_envvar=True,
+    help="How many client proxies run. Default: 2.",
+)
+@click.option(
+    "--copies",
+    type=_COUNT,
+    metavar="N",
+    envvar="LOCKSTEP_CLUSTER_COPIES",
+    show_envvar=True,
+    help="On how many file servers every write is on disk before it is acknowledged. Default: 2.",
+)
+@click.option(
+    "--base-port",
+    type=click.IntRange(1, 65535),
+    metavar="P",
+    envvar="LOCKSTEP_CLUSTER_BASE_PORT",
+    show_envvar=True,
+    help="The first port; all others shift with it. Default: 5000.",
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(1.0, 3600.0),
+    default=DEFAULT_WAIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    envvar="LOCKSTEP_CLUSTER_WAIT_SECONDS",
+    show_envvar=True,
+    help="How long the programs may take to become healthy.",
+)
+@click.option(
+    "--reset",
+    is_flag=True,
+    help="Ask, then stop the cluster and remove its data, cluster.json and certificates (never local_storage/). "
+    "With --detach it is then started anew.",
+)
+@click.option("--yes", is_flag=True, help="With --reset: do not ask.")
+def command(
+    detach: bool,
+    stop: bool,
+    status: bool,
+    menu: str | None,
+    data: Path | None,
+    wait_seconds: float,
+    reset: bool,
+    yes: bool,
+    **counts: int | None,
+) -> int:
+    """Run a Lockstep cluster on this machine: one directory server, some file servers and client proxies.
+
+    Without options: start it, wait until it is healthy, open the menu, and stop it when the menu is left.
+    """
+    actions = [name for name, given in (("--stop", stop), ("--status", status), ("--reset", reset)) if given]
+    if len(actions) > 1 or (actions and menu is not None) or (detach and menu is not None):
+        raise click.UsageError("give only one of --detach, --stop, --status, --menu and --reset at a time")
+    if detach and (stop or status):
+        raise click.UsageError(f"--detach starts the cluster and does not go with {actions[0]}")
+    if yes and not reset:
+        raise click.UsageError("--yes goes with --reset only")
+    cluster = Cluster(folder_for(data))
+    if stop:
+        return cluster.stop()
+    if status:
+        return cluster.status()
+    if reset:
+        cluster.reset(sure=yes)
+        if not detach:
+            return 0
+    proxy = _menu_number(menu)
+    if proxy is not None and (running := cluster.running_proxy(proxy)):
+        return cluster.menu(running)
+    wanted = {name: count for name, count in counts.items() if count is not None}
+    return cluster.start(wanted, wait_seconds, detach, proxy)
+
+
+def _menu_number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PROGRAMS:
+        raise click.UsageError(f"--menu takes the number of a proxy, not {text!r}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code and prints one sentence when it is not 0."""
+    try:
+        code: int = command.main(args=arguments, prog_name="run_cluster.sh", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(Interrupted("interrupted"))
+    except ClusterFailure as error:
+        return _fail(error)
+    except LockstepError as error:
+        return _fail(UnsuitableFolder(str(error)))
+    return code
+
+
+def _fail(error: ClusterFailure) -> int:
+    remark(f"run_cluster.sh: {error}")
+    return error.exit_code

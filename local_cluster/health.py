@@ -1,0 +1,70 @@
+"""Whether programs are healthy: asks each one over TLS, as its own peers would."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import msgspec
+
+from local_cluster.plan import Folder
+from local_cluster.records import ProgramEntry
+from wire.errors import LockstepError
+from wire.identity import ensure_authority, ensure_identity
+from wire.messages import Health
+from wire.tls import client_context, people_context
+
+ASK_SECONDS = 3.0
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class HealthProbe:
+    """Asks programs how they are. Directory and file servers are asked with proxy 1's certificate, which the
+    authority on this machine makes or renews here; proxies as any person asks them, with the authority alone.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        ensure_authority(folder.certs)
+        self._peers = client_context(ensure_identity(folder.certs, "client_proxy", "1"))
+        self._people = people_context(folder.ca_file)
+
+    def fault(self, entry: ProgramEntry) -> str:
+        """What is wrong with a program, as a short clause; empty when it is healthy. Takes seconds at most."""
+        try:
+            health = self._ask(entry)
+        except TimeoutError:
+            return f"does not answer within {ASK_SECONDS:g} s"
+        except ConnectionRefusedError:
+            return "does not listen yet"
+        except (OSError, http.client.HTTPException) as error:
+            return f"cannot be asked ({error})"
+        except (msgspec.MsgspecError, LockstepError) as error:
+            return f"gives no sensible answer ({error})"
+        if health.program != entry.program or health.id != entry.id:
+            return f"is {health.program} {health.id} on its port"
+        if health.pid and health.pid != entry.pid:
+            return f"has its port taken by process {health.pid}"
+        if not health.healthy:
+            return "; ".join(health.problems) or "says it is not healthy"
+        return ""
+
+    def faults(self, entries: Sequence[ProgramEntry]) -> list[str]:
+        """The same for many programs at once, in their order."""
+        with ThreadPoolExecutor(max_workers=max(1, min(16, len(entries)))) as pool:
+            return list(pool.map(self.fault, entries))
+
+    def _ask(self, entry: ProgramEntry) -> Health:
+        address = urlsplit(entry.url)
+        context: ssl.SSLContext = self._people if entry.program == "client_proxy" else self._peers
+        connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port, timeout=ASK_SECONDS, context=context
+        )
+        try:
+            connection.request("GET", "/health")
+            body = connection.getresponse().read(MAX_ANSWER_BYTES)
+        finally:
+            connection.close()
+        return msgspec.json.decode(body, type=Health)

@@ -1,0 +1,183 @@
+"""Starting and stopping: from a plan to healthy programs, and back to nothing, however it was left before.
+
+Whatever goes wrong during a start, everything that was started is stopped again before the failure is raised.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from local_cluster.failures import Interrupted, NotHealthy, PortBusy, UnsuitableFolder
+from local_cluster.health import HealthProbe
+from local_cluster.plan import HOST, Folder, ProgramPlan
+from local_cluster.processes import end_processes, last_lines, process_mark, spawn
+from local_cluster.records import (
+    RunRecord,
+    forget_records,
+    load_records,
+    save_cluster_file,
+    save_record,
+)
+
+STOP_PATIENCE_SECONDS = 10.0
+POLL_SECONDS = 0.05
+
+
+class Progress(Protocol):
+    """Where the start tells what happens."""
+
+    def healthy(self, name: str) -> None: ...
+
+    def tick(self, faults: dict[str, str]) -> None: ...
+
+
+class Started:
+    """A program that this process is the parent of."""
+
+    def __init__(self, plan: ProgramPlan, env: Mapping[str, str] | None = None) -> None:
+        self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
+        self.process: subprocess.Popen[bytes] = spawn(plan.command, plan.log_file, env)
+        self.plan = plan
+        pid = self.process.pid
+        self.record = RunRecord(
+            program=plan.program,
+            id=plan.id,
+            url=plan.url,
+            pid=pid,
+            data_dir=str(plan.data_dir),
+            log_file=str(plan.log_file),
+            mark=process_mark(pid),
+            command=list(plan.command),
+        )
+
+    def last_words(self) -> str:
+        lines = last_lines(self.plan.log_file, self.log_start)
+        if not lines:
+            return f"It wrote nothing to {self.plan.log_file}"
+        return f"The end of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def check_ports(plans: Sequence[ProgramPlan]) -> None:
+    """Raise PortBusy, naming the ports, unless every program could listen. Nothing listens afterwards."""
+    busy = [plan for plan in plans if not _port_is_free(plan.port)]
+    if busy:
+        names = ", ".join(f"port {plan.port} ({plan.name})" for plan in busy)
+        raise PortBusy(
+            f"{names}: in use by another program, so nothing was started. Stop that program, "
+            "or shift all ports with --base-port"
+        )
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Without SO_REUSEADDR the connections of a cluster stopped a second ago would count as a busy port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError as error:
+            raise PortBusy(
+                f"port {port} may only be used by an administrator: choose a --base-port from 1024"
+            ) from error
+        except OSError:
+            return False
+        return True
+
+
+def start_programs(
+    plans: Sequence[ProgramPlan],
+    folder: Folder,
+    progress: Progress,
+    *,
+    wait_seconds: float,
+    interrupted: Callable[[], bool] = lambda: False,
+    env: Mapping[str, str] | None = None,
+) -> list[Started]:
+    """Start all programs at once and wait until every one is healthy; then `cluster.json` is written.
+
+    Raises NotHealthy or Interrupted with everything stopped again.
+    """
+    probe = HealthProbe(folder)  # makes the authority, so that no two programs race for it
+    started: list[Started] = []
+    try:
+        for plan in plans:
+            started.append(Started(plan, env))
+            save_record(folder, started[-1].record)
+        _wait_until_healthy(started, probe, progress, wait_seconds, interrupted)
+        save_cluster_file(folder, [one.record for one in started])
+    except BaseException as error:
+        stop_programs(folder, reap=lambda: [one.process.poll() for one in started])
+        if isinstance(error, OSError):
+            raise UnsuitableFolder(f"the cluster cannot be started in {folder.data} ({error})") from error
+        raise
+    return started
+
+
+def _wait_until_healthy(
+    started: Sequence[Started],
+    probe: HealthProbe,
+    progress: Progress,
+    wait_seconds: float,
+    interrupted: Callable[[], bool],
+) -> None:
+    deadline = time.monotonic() + wait_seconds
+    waiting = {one.plan.name: one for one in started}
+    asked: dict[str, Future[str]] = {}
+    faults: dict[str, str] = {}
+    pool = ThreadPoolExecutor(max_workers=len(started))
+    try:
+        while waiting:
+            if interrupted():
+                raise Interrupted("interrupted while starting: everything was stopped again")
+            for name, one in list(waiting.items()):
+                _check_alive(one)
+                answer = asked.get(name)
+                if answer is not None and answer.done():
+                    del asked[name]
+                    faults[name] = answer.result()
+                    if not faults[name]:
+                        del waiting[name], faults[name]
+                        progress.healthy(name)
+                        continue
+                if name not in asked:
+                    asked[name] = pool.submit(probe.fault, one.record)
+            progress.tick(faults)
+            if waiting and time.monotonic() > deadline:
+                raise _too_late(list(waiting.values()), faults, wait_seconds)
+            time.sleep(POLL_SECONDS)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_alive(one: Started) -> None:
+    code = one.process.poll()
+    if code is not None:
+        ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise NotHealthy(
+            f"{one.plan.name} {ended} before it was healthy, so everything was stopped. {one.last_words()}"
+        )
+
+
+def _too_late(late: Sequence[Started], faults: Mapping[str, str], wait_seconds: float) -> NotHealthy:
+    reasons = "; ".join(f"{one.plan.name} {faults.get(one.plan.name) or 'gave no answer'}" for one in late)
+    return NotHealthy(
+        f"not healthy within {wait_seconds:g} s, so everything was stopped: {reasons}. {late[0].last_words()}"
+    )
+
+
+def stop_programs(folder: Folder, *, reap: Callable[[], object] = lambda: None) -> int:
+    """Stop whatever of this cluster still runs and forget it; returns how many programs ran. Safe to repeat.
+
+    Proxies first and the directory last: nobody is left talking to a program that is gone already.
+    """
+    running = [record for record in load_records(folder) if record.running]
+    for program in ("client_proxy", "file_server", "directory_server"):
+        group = [(record.pid, record.mark) for record in running if record.program == program]
+        if group:
+            end_processes(group, STOP_PATIENCE_SECONDS, reap)
+    forget_records(folder)
+    return len(running)

@@ -1,0 +1,151 @@
+"""What a cluster on one machine consists of: programs, ports, folders and command lines.
+
+Rules only: nothing here starts a process, opens a socket or writes a file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+HOST = "127.0.0.1"
+DIRECTORY_OFFSET = 50
+FILE_SERVER_OFFSET = 60
+PORT_STEP = 10
+PROXIES_BELOW_DIRECTORY = DIRECTORY_OFFSET // PORT_STEP
+MAX_PROGRAMS = 64
+
+Program = Literal["directory_server", "file_server", "client_proxy"]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The shape of a cluster. Kept beside its data, so that the next start resumes the same cluster."""
+
+    file_servers: int = 3
+    proxies: int = 2
+    copies: int = 2
+    base_port: int = 5000
+    format: int = 1
+
+    def fault(self) -> str:
+        """Why this cluster cannot be, as a sentence; empty when it can."""
+        if self.copies > self.file_servers:
+            return (
+                f"{self.copies} copies of every file need at least {self.copies} file servers, "
+                f"not {self.file_servers}: give --file-servers {self.copies} or --copies {self.file_servers}"
+            )
+        highest = max(port for _, _, port in self.ports())
+        if highest > 65535:
+            return f"with --base-port {self.base_port} the last port would be {highest}, above 65535"
+        return ""
+
+    def ports(self) -> list[tuple[Program, str, int]]:
+        """(program, id, port) of every program, in the order in which a person reads them."""
+        base = self.base_port
+        programs: list[tuple[Program, str, int]] = [("directory_server", "1", base + DIRECTORY_OFFSET)]
+        for number in range(1, self.file_servers + 1):
+            port = base + FILE_SERVER_OFFSET + PORT_STEP * (number - 1)
+            programs.append(("file_server", str(number), port))
+        after_file_servers = base + FILE_SERVER_OFFSET + PORT_STEP * self.file_servers
+        for number in range(1, self.proxies + 1):
+            beyond = number - 1 - PROXIES_BELOW_DIRECTORY
+            port = base + PORT_STEP * (number - 1) if beyond < 0 else after_file_servers + PORT_STEP * beyond
+            programs.append(("client_proxy", str(number), port))
+        return programs
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a cluster keeps its things: `data` is DIR, `certs` its trust. Both are absolute paths."""
+
+    data: Path
+    certs: Path
+
+    @property
+    def cluster_file(self) -> Path:
+        return self.data / "cluster.json"
+
+    @property
+    def credentials_file(self) -> Path:
+        return self.data / "admin-credentials.json"
+
+    @property
+    def settings_file(self) -> Path:
+        return self.data / "settings.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.data / "run.lock"
+
+    @property
+    def run_dir(self) -> Path:
+        """One record per running program, written as soon as it has a process id."""
+        return self.data / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.certs / "ca.pem"
+
+    def data_dir(self, program: Program, id: str) -> Path:
+        """The folder that one program alone writes to."""
+        return self.data / (program if program == "directory_server" else f"{program}-{id}")
+
+    def log_file(self, program: Program, id: str) -> Path:
+        return self.log_dir / f"{program}-{id}.log"
+
+    def ids_with_data(self, program: Program) -> list[str]:
+        """The ids of those programs that have a folder here, from this start or an earlier one."""
+        found = re.compile(rf"{program}-(\d+)")
+        names = [entry.name for entry in self.data.iterdir()] if self.data.is_dir() else []
+        return sorted((match[1] for name in names if (match := found.fullmatch(name))), key=int)
+
+
+@dataclass(frozen=True)
+class ProgramPlan:
+    """One program to start. `command` is complete: running it by hand does the same."""
+
+    program: Program
+    id: str
+    port: int
+    data_dir: Path
+    log_file: Path
+    command: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.program} {self.id}"
+
+    @property
+    def url(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
+
+def plan_programs(settings: Settings, folder: Folder) -> list[ProgramPlan]:
+    """Every program of the cluster, the directory first."""
+    return [_plan(settings, folder, program, id, port) for program, id, port in settings.ports()]
+
+
+def _plan(settings: Settings, folder: Folder, program: Program, id: str, port: int) -> ProgramPlan:
+    data_dir = folder.data_dir(program, id)
+    directory_url = f"https://{HOST}:{settings.base_port + DIRECTORY_OFFSET}"
+    options: dict[str, str | int | Path] = {"--host": HOST, "--port": port}
+    options |= {"--data": data_dir, "--certs": folder.certs}
+    if program == "directory_server":
+        options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
+    else:
+        options |= {"--id": id, "--directory": directory_url}
+    # -P: a folder named `wire` or a file `json.py` where the user happens to stand must not be imported.
+    command = [sys.executable, "-P", "-m", program]
+    command += [word for option, value in options.items() for word in (option, str(value))]
+    if program == "client_proxy":
+        command.append("--no-menu")
+    return ProgramPlan(program, id, port, data_dir, folder.log_file(program, id), tuple(command))

@@ -1,0 +1,117 @@
+"""Processes: starting one in its own session, knowing it again later, and ending it within a bound.
+
+A process id alone is not an identity, because the system gives it to somebody else afterwards. Each process is
+therefore known by its id and a *mark* made of the time it was started; a process whose mark differs is never
+signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+LOG_KEPT_BYTES = 16 * 1024 * 1024
+
+
+def process_mark(pid: int) -> str:
+    """What tells process `pid` from every other that had or will have its id; empty when it is gone.
+
+    A process that has ended and only waits to be reaped (a zombie) is gone.
+    """
+    if Path("/proc/self/stat").exists():
+        return _mark_from_proc(pid)
+    listed = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = listed.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else started.strip()
+
+
+def _mark_from_proc(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    fields = stat.rpartition(")")[2].split()  # the command's name before it may hold spaces and brackets
+    state, started = fields[0], fields[19]
+    return "" if state in "ZX" else f"{boot}:{started}"
+
+
+def is_running(pid: int, mark: str) -> bool:
+    """Whether the process that had this mark still runs."""
+    return bool(mark) and process_mark(pid) == mark
+
+
+def spawn(command: Sequence[str], log_file: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, all its output appended to `log_file`.
+
+    Its own session keeps Ctrl-C on the terminal from it, so that programs are stopped in order.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    if log_file.exists() and log_file.stat().st_size > LOG_KEPT_BYTES:
+        log_file.replace(log_file.with_name(log_file.name + ".1"))
+    with log_file.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=log_file.parent,
+            start_new_session=True,
+            env=env,
+        )
+
+
+def send(pid: int, mark: str, number: signal.Signals) -> None:
+    """Signal the process if it is still the one that was started; nothing happens when it is gone."""
+    if is_running(pid, mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def end_processes(
+    processes: Sequence[tuple[int, str]], patience_seconds: float, reap: Callable[[], object] = lambda: None
+) -> list[int]:
+    """End all (pid, mark): SIGTERM, then SIGKILL after `patience_seconds`. Returns the ids that had to be killed.
+
+    `reap` is called while waiting, for a caller that is the parent of some of them. A process that was paused is
+    continued, because it could not hear the SIGTERM otherwise.
+    """
+    for pid, mark in processes:
+        send(pid, mark, signal.SIGTERM)
+        send(pid, mark, signal.SIGCONT)
+    killed = []
+    for pid, mark in _wait_until_gone(processes, patience_seconds, reap):
+        send(pid, mark, signal.SIGKILL)
+        killed.append(pid)
+    _wait_until_gone(processes, patience_seconds, reap)
+    return killed
+
+
+def _wait_until_gone(
+    processes: Sequence[tuple[int, str]], patience_seconds: float, reap: Callable[[], object]
+) -> list[tuple[int, str]]:
+    deadline = time.monotonic() + patience_seconds
+    left = list(processes)
+    while True:
+        reap()
+        left = [(pid, mark) for pid, mark in left if is_running(pid, mark)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(POLL_SECONDS)
+
+
+def last_lines(log_file: Path, since_byte: int = 0, count: int = 8) -> list[str]:
+    """The last `count` lines that were written to `log_file` after `since_byte`."""
+    try:
+        with log_file.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(min(since_byte, size), size - 64 * 1024))
+            return log.read().decode("utf-8", "replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []

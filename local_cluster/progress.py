@@ -1,0 +1,114 @@
+"""What a person sees: one line per program while the cluster starts, the table of programs, the next step.
+
+Everything about progress goes to standard error; the table and the next step are the command's result and go to
+standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from local_cluster.plan import Folder
+from local_cluster.records import ProgramEntry
+
+REMIND_SECONDS = 5.0
+_SPINNER = "|/-\\"
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Print for the user, on standard output unless said otherwise.
+
+    A reader that went away (a closed terminal, `| head`) must not cut a start or a stop short.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=stream or sys.stdout, flush=True)
+
+
+def remark(text: str) -> None:
+    """Tell the user something on the side, on standard error."""
+    tell(text, sys.stderr)
+
+
+class StartProgress:
+    """One line per program. On a terminal the lines are redrawn in place, elsewhere each event is a new line."""
+
+    def __init__(self, names: Sequence[str], stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        self._stream = stream
+        self._state = {name: "starting" for name in names}
+        self._live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._started = time.monotonic()
+        self._reminded = self._started
+        self._drawn = 0
+        if not self._live:
+            for name in names:
+                tell(f"  {name:<20} starting", stream)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def healthy(self, name: str) -> None:
+        self._state[name] = f"healthy after {self.seconds:.1f} s"
+        if not self._live:
+            tell(f"  {name:<20} {self._state[name]}", self._stream)
+        self.tick({})
+
+    def tick(self, faults: dict[str, str]) -> None:
+        """Show that time passes, and for programs that are late what they wait for."""
+        if self._live:
+            self._redraw(faults)
+        elif faults and time.monotonic() - self._reminded > REMIND_SECONDS:
+            self._reminded = time.monotonic()
+            for name, fault in faults.items():
+                tell(f"  {name:<20} {self.seconds:.0f} s: {fault}", self._stream)
+
+    def _redraw(self, faults: dict[str, str]) -> None:
+        lines = []
+        for name, state in self._state.items():
+            waiting = state == "starting"
+            sign = _SPINNER[int(self.seconds * 10) % len(_SPINNER)] if waiting else "+"
+            late = f": {faults[name]}" if waiting and name in faults and self.seconds > 2 else ""
+            lines.append(f"\x1b[2K{sign} {name:<20} {state}{late}"[:83])
+        up = f"\x1b[{self._drawn}F" if self._drawn else ""
+        self._drawn = len(lines)
+        tell(up + "\n".join(lines), self._stream)
+
+
+def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None = None) -> str:
+    """Program, URL, process id and log file as aligned columns, with a state column when `states` is given."""
+    header = ["PROGRAM", "URL", "PID", *(["STATE"] if states is not None else []), "LOG"]
+    rows = [header]
+    for number, entry in enumerate(entries):
+        state = [states[number]] if states is not None else []
+        rows.append([entry.name, entry.url, str(entry.pid), *state, short_path(Path(entry.log_file))])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return "\n".join("  ".join(f"{cell:<{widths[at]}}" for at, cell in enumerate(row)).rstrip() for row in rows)
+
+
+def next_step(folder: Folder, root: Path, default_data: Path) -> str:
+    """What a person does with a running cluster, as commands to copy."""
+    run = shlex.quote(short_path(root / "run_cluster.sh"))
+    run = run if "/" in run else f"./{run}"
+    data = "" if folder.data == default_data else f" --data {shlex.quote(short_path(folder.data))}"
+    return (
+        f"Menu:           {run}{data} --menu\n"
+        f"Stop:           {run}{data} --stop\n"
+        f"Administrator:  {short_path(folder.credentials_file)}\n"
+        f"Trust:          {short_path(folder.ca_file)}"
+    )
+
+
+def short_path(path: Path) -> str:
+    """The path as seen from where the user stands, when that is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)

@@ -1,0 +1,203 @@
+"""What is known on disk about a cluster: its settings, its running programs, `cluster.json` and the run lock.
+
+`cluster.json` is for people's tools and appears once every program is healthy. The truth about processes are the
+records in `run/`, one per program, written as soon as a program has a process id: a start that is cut short at
+any moment leaves what the next one needs to clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from local_cluster.failures import AlreadyRunning, UnsuitableFolder
+from local_cluster.plan import Folder, Program, Settings
+from local_cluster.processes import is_running
+
+
+class ProgramEntry(msgspec.Struct):
+    """One program as `cluster.json` lists it. These names are an interface; do not change them."""
+
+    program: Program
+    id: str
+    url: str
+    pid: int
+    data_dir: str
+    log_file: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.program} {self.id}"
+
+
+class ClusterFile(msgspec.Struct):
+    """The content of `cluster.json`. These names are an interface; do not change them."""
+
+    ca_file: str
+    admin_credentials_file: str
+    programs: list[ProgramEntry]
+
+
+class RunRecord(ProgramEntry):
+    """A started process: its entry, the mark it is known by, and how to start it again."""
+
+    mark: str = ""
+    command: list[str] = []
+
+    @property
+    def running(self) -> bool:
+        return is_running(self.pid, self.mark)
+
+    def entry(self) -> ProgramEntry:
+        return ProgramEntry(self.program, self.id, self.url, self.pid, self.data_dir, self.log_file)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` in one step: a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _pretty(value: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def load_settings(folder: Folder) -> Settings | None:
+    """The settings that the cluster in `folder` last started with; None when it never did."""
+    try:
+        content = folder.settings_file.read_bytes()
+        settings = msgspec.json.decode(content, type=Settings)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, OSError) as error:
+        raise UnsuitableFolder(
+            f"{folder.settings_file} cannot be read ({error}): remove that file and give --file-servers, "
+            "--proxies and --copies as they were"
+        ) from error
+    if settings.format != 1:
+        raise UnsuitableFolder(
+            f"{folder.data} was written by a newer Lockstep (settings format {settings.format}): update this one"
+        )
+    return settings
+
+
+def save_settings(folder: Folder, settings: Settings) -> None:
+    write_atomically(folder.settings_file, _pretty(settings))
+
+
+def save_record(folder: Folder, record: RunRecord) -> None:
+    folder.run_dir.mkdir(exist_ok=True)
+    write_atomically(folder.run_dir / f"{record.program}-{record.id}.json", _pretty(record))
+
+
+def load_records(folder: Folder) -> list[RunRecord]:
+    """Every program that was started and not yet stopped; directory, file servers, proxies, each by number."""
+    records = []
+    for file in folder.run_dir.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # stopped meanwhile; not ours
+            records.append(msgspec.json.decode(file.read_bytes(), type=RunRecord))
+    return sorted(records, key=_reading_order)
+
+
+def _reading_order(record: RunRecord) -> tuple[int, int, str]:
+    programs = ("directory_server", "file_server", "client_proxy")
+    return programs.index(record.program), int(record.id) if record.id.isdigit() else 0, record.id
+
+
+def forget_records(folder: Folder) -> None:
+    """Remove `cluster.json` first, so that nobody reads of programs that are no longer known."""
+    folder.cluster_file.unlink(missing_ok=True)
+    for file in folder.run_dir.glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
+def save_cluster_file(folder: Folder, records: Sequence[RunRecord]) -> None:
+    entries = [record.entry() for record in records]
+    content = ClusterFile(str(folder.ca_file), str(folder.credentials_file), entries)
+    write_atomically(folder.cluster_file, _pretty(content))
+
+
+class RunLock:
+    """Held by the one command that starts, resets or stands in front of a cluster; dropped when it dies."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._path = folder.lock_file
+        self._data = folder.data
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock; raises AlreadyRunning at once when another command has it."""
+        descriptor = self._open()
+        try:
+            if not _try_lock(descriptor):
+                raise AlreadyRunning(
+                    f"another run_cluster.sh (process {self.holder() or 'unknown'}) has the cluster in "
+                    f"{self._data}: stop it with --stop, open a menu with --menu, or give another --data"
+                )
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+    def holder(self) -> int:
+        """The process id of the command that holds the lock; 0 when it is free."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return 0
+        try:
+            deadline = time.monotonic() + 1.0
+            while True:  # a new holder writes its id a moment after it got the lock
+                if not _is_locked(descriptor):
+                    return 0
+                text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                if text.isdigit() or time.monotonic() > deadline:
+                    return int(text) if text.isdigit() else 0
+                time.sleep(0.01)
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnsuitableFolder(
+                f"{self._path} cannot be written ({error.strerror}): give another folder with --data"
+            ) from error
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Take the lock; tried for a moment, because `holder` touches it too when it looks."""
+    deadline = time.monotonic() + 0.2
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False

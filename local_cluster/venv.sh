@@ -1,0 +1,28 @@
+# Sourced by run_cluster.sh and run_tests.sh: a ready .venv, or one sentence and an exit code.
+#
+# The common case, nothing to do, is decided with the shell alone and costs no process: a warm start has five
+# seconds in all. Everything else is left to environment.py, run with the first Python that is new enough.
+
+# ensure_venv ROOT run|dev: exits with 3 or 4 when .venv cannot be made ready.
+ensure_venv() {
+    local root=$1 kind=$2 wanted stamp candidate tried=
+    wanted="$root"$'\n'"$(<"$root/setup.cfg")"
+    if [ -x "$root/.venv/bin/python" ]; then
+        for stamp in "$root/.venv/lockstep-dev.stamp" "$root/.venv/lockstep-$kind.stamp"; do
+            if [ -f "$stamp" ] && [ "$(<"$stamp")" = "$wanted" ]; then
+                return 0
+            fi
+        done
+    fi
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do
+        command -v "$candidate" >/dev/null 2>&1 || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            "$candidate" "$root/local_cluster/environment.py" "$root" "$kind" || exit $?
+            return 0
+        fi
+        tried="$tried $candidate"
+    done
+    echo "Lockstep needs Python 3.11 or newer, and there is only${tried:- none}:" \
+        "install one (Debian and Ubuntu: apt install python3 python3-venv), then run this again." >&2
+    exit 3
+}

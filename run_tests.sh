@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Checks and tests Lockstep.
+#
+#   ./run_tests.sh [check|test|cluster|bench|soak|all] [pytest arguments]
+#
+#   check     formatter, linter, types and import contracts; no tests
+#   test      the quick rings: unit, contract, properties; no real processes
+#   cluster   the tests that start, kill and restart real clusters
+#   bench     the benchmark
+#   soak      the long forms of the tests that have one
+#   all       check, every test with its long form, and the benchmark
+#
+# Without a word: check, then every ring. Arguments for pytest may follow: ./run_tests.sh test -k lock
+set -u
+
+root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P) || exit 1
+cd -- "$root" || exit 1
+. "$root/local_cluster/venv.sh" || exit 1
+
+word=default
+case ${1-} in
+    check | test | cluster | bench | soak | all)
+        word=$1
+        shift
+        ;;
+    -h | --help)
+        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
+    "" | -* | tests*) ;;
+    *)
+        echo "run_tests.sh: $1 is none of check, test, cluster, bench, soak and all; see --help" >&2
+        exit 2
+        ;;
+esac
+
+ensure_venv "$root" dev
+bin="$root/.venv/bin"
+failed=""
+
+# part NAME COMMAND...: runs one part; the others run even if it fails, so that one look shows every fault.
+part() {
+    local name=$1
+    shift
+    echo "== $name"
+    "$@" || failed="$failed, $name"
+}
+
+check() {
+    part "ruff check" "$bin/ruff" check .
+    part "ruff format" "$bin/ruff" format --check .
+    part "mypy" "$bin/mypy"
+    part "import contracts" "$bin/lint-imports"
+}
+
+tests() {
+    part "pytest" "$bin/python" -m pytest "$@"
+}
+
+case $word in
+    check) check ;;
+    test) tests -m "not cluster and not soak" "$@" ;;
+    cluster) tests -m "cluster and not soak" "$@" ;;
+    soak) tests --soak -m soak "$@" ;;
+    bench) part "benchmark" "$bin/python" -m benchmarks "$@" ;;
+    all)
+        check
+        part "benchmark" "$bin/python" -m benchmarks
+        tests --soak "$@"
+        ;;
+    default)
+        check
+        tests "$@"
+        ;;
+esac
+
+if [ -n "$failed" ]; then
+    echo "run_tests.sh: failed: ${failed#, }" >&2
+    exit 1
+fi
