@@ -93,6 +93,8 @@ class FileVersion(Message):
     lock_number: int = 0
     delete_marker: bool = False
     current: bool = True
+    created: bool = False
+    """The path had no current version before this one. Only in the answer of the commit that made it."""
     holders: list[Holder] = []
     """In reading order; filled by lookups only."""
 
