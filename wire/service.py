@@ -55,6 +55,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 READ_BLOCK_BYTES = 1024 * 1024
 DEFAULT_THREADS = 128
 STOP_SECONDS = 5.0
+CERTIFICATE_CHECK_SECONDS = 10.0
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -266,44 +267,64 @@ class Service:
     ) -> None:
         self._wsgi = wsgi
         self._host, self._port = host, port
-        self._failure: BaseException | None = None
-        self._server = _InProcessServer(
-            target="lockstep",
-            address=host,
-            port=port,
-            interface=Interfaces.WSGI,
-            http=HTTPModes.http1,
-            blocking_threads=threads,
-            backlog=1024,
-            backpressure=max(threads * 4, 512),
-            log_enabled=False,
-            ssl_cert=cert_file,
-            ssl_key=key_file,
-            ssl_ca=client_ca,
-            ssl_client_verify=client_ca is not None,
-            ssl_protocol_min=SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
-        )
-        self._server.listening = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="service", daemon=True)
+        self._options: dict[str, Any] = {
+            "target": "lockstep",
+            "address": host,
+            "port": port,
+            "interface": Interfaces.WSGI,
+            "http": HTTPModes.http1,
+            "blocking_threads": threads,
+            "backlog": 1024,
+            "backpressure": max(threads * 4, 512),
+            "log_enabled": False,
+            "ssl_cert": cert_file,
+            "ssl_key": key_file,
+            "ssl_ca": client_ca,
+            "ssl_client_verify": client_ca is not None,
+            "ssl_protocol_min": SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
+        }
+        self._listener: _Listener | None = None
 
     def start(self) -> Service:
         """Listen. SetupError when the port cannot be had."""
         _check_port(self._host, self._port)
-        self._thread.start()
-        while not self._server.listening.wait(0.05):
-            if not self._thread.is_alive():
-                raise SetupError(f"cannot listen on {self._host}:{self._port}: {self._failure}")
+        self._listener = _Listener(self._options, self._wsgi)
         return self
+
+    def reload(self) -> None:
+        """Listen anew with the certificate that is on disk now; requests under way end on the old listener."""
+        old, self._listener = self._listener, _Listener(self._options, self._wsgi)
+        if old is not None:
+            old.stop(STOP_SECONDS)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop listening and let requests under way end, for at most `timeout` seconds."""
+        if self._listener is not None:
+            self._listener.stop(timeout)
+
+
+class _Listener:
+    """One Granian server on a thread of its own."""
+
+    def __init__(self, options: dict[str, Any], wsgi: Wsgi) -> None:
+        self._wsgi = wsgi
+        self._failure: BaseException | None = None
+        self._server = _InProcessServer(**options)
+        self._server.listening = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="service", daemon=True)
+        self._thread.start()
+        while not self._server.listening.wait(0.05):
+            if not self._thread.is_alive():
+                raise SetupError(f"cannot listen on {options['address']}:{options['port']}: {self._failure}")
+
+    def stop(self, timeout: float) -> None:
         self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
         self._thread.join(timeout)
 
     def _serve(self) -> None:
         try:
             self._server.serve(target_loader=lambda *_: self._wsgi)
-        except BaseException as error:  # noqa: BLE001 - carried to the thread that called start()
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for `listening`
             self._failure = error
 
 
@@ -332,7 +353,12 @@ def run(
         threads=threads,
     ).start()
     log.info("listening on https://%s:%d", host, port)
-    stopping.wait()
+    certificate = cert_file.stat().st_mtime_ns
+    while not stopping.wait(CERTIFICATE_CHECK_SECONDS):
+        if (now := cert_file.stat().st_mtime_ns) != certificate:
+            certificate = now
+            log.info("the certificate was renewed; listening with it")
+            service.reload()
     log.info("stopping")
     service.stop()
     if on_stop is not None:

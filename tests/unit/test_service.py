@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,9 @@ from wire.errors import (
 from wire.identity import Identity, ensure_authority, ensure_identity
 from wire.messages import BUCKETS, LOOKUP, BucketsReply, BucketsRequest, LookupItem, LookupReply, LookupRequest
 from wire.peer import PeerClient
+from wire.renewal import CertificateRenewal
 from wire.service import Api, RawReply, RawRequest, Service
+from wire.tls import handshake_facts
 
 
 def free_port() -> int:
@@ -124,8 +127,10 @@ def test_a_role_that_may_not_call_is_refused(running: Running, tmp_path: Path) -
         running.client.call(running.url, BUCKETS, BucketsRequest("lst_x"))
     foreign = ensure_authority(tmp_path).peer_token("client_proxy", "1")
     forged = Identity(**{**_fields(running.proxy), "peer_token": foreign})
+    client = PeerClient(forged)
     with pytest.raises(PeerRefused):
-        PeerClient(forged).call(running.url, LOOKUP, _item("a"))
+        client.call(running.url, LOOKUP, _item("a"))
+    client.close()
 
 
 def _fields(identity: Identity) -> dict[str, object]:
@@ -219,3 +224,34 @@ def test_a_taken_port_is_a_clear_refusal(running: Running) -> None:
             cert_file=running.server.cert_file,
             key_file=running.server.key_file,
         ).start()
+
+
+def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> None:
+    """While the listener changes its certificate, every call is answered, and new connections see the new one."""
+    failures: list[Exception] = []
+    stop = threading.Event()
+
+    def caller() -> None:
+        client = PeerClient(running.proxy)
+        while not stop.is_set():
+            try:
+                client.call(running.url, LOOKUP, _item("a"))
+            except PeerUnreachable as error:
+                failures.append(error)
+        client.close()
+
+    before = handshake_facts(
+        "127.0.0.1", running.port, running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file
+    )
+    thread = threading.Thread(target=caller)
+    thread.start()
+    CertificateRenewal(running.server, ask=lambda request: pytest.fail("the authority is here")).renew_now()
+    running.service.reload()
+    after = handshake_facts(
+        "127.0.0.1", running.port, running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file
+    )
+    stop.set()
+    thread.join()
+    assert before.certificate.fingerprint != after.certificate.fingerprint
+    # A kept connection may be closed by the old listener just as it is used: at most that one call per change.
+    assert len(failures) <= 1
