@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from client_proxy.blob_reader import BlobReader, OpenFile
+from client_proxy.blob_writer import BlobWriter
+from client_proxy.directory_client import DirectoryClient
 from client_proxy.receipt import Receipt
+from wire.chunk_stream import StreamReader
 from wire.digest import Digest
 from wire.errors import NotFound
 from wire.messages import (
@@ -20,6 +23,7 @@ from wire.messages import (
     MAX_LISTING,
     NO_PRECONDITIONS,
     VERSIONS,
+    BeginItem,
     CommittedReply,
     CopyRequest,
     DeleteReply,
@@ -33,13 +37,7 @@ from wire.messages import (
     VersionsRequest,
 )
 
-if TYPE_CHECKING:
-    from client_proxy.blob_reader import BlobReader, OpenFile
-    from client_proxy.blob_writer import BlobWriter
-    from client_proxy.directory_client import DirectoryClient
-    from wire.chunk_stream import StreamReader
-
-__all__ = ["FileStore", "Receipt"]
+__all__ = ["FileStore", "OpenFile", "Receipt"]
 
 
 class FileStore:
@@ -71,7 +69,8 @@ class FileStore:
         found = self._directory.lookup_at(item)
         if found.version.delete_marker:
             raise NotFound(
-                f"version {found.version.version} of {path!r} in bucket {bucket!r} marks its deletion; it has no content",
+                f"version {found.version.version} of {path!r} in bucket {bucket!r} marks its deletion: "
+                "read an older version instead",
                 delete_marker=True,
                 version=found.version.version,
             )
@@ -100,7 +99,7 @@ class FileStore:
         not add up to `size` (IncompleteBody), nothing is committed. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory.
         """
-        item = self._writer.begin_item(
+        item = _begin(
             credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
         )
         return self._writer.write(item, blocks)
@@ -125,7 +124,7 @@ class FileStore:
         MissingChunks names the chunks to send again with their bytes. With `digest` announced and known to the
         cluster, the version is made without reading the stream at all.
         """
-        item = self._writer.begin_item(
+        item = _begin(
             credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
         )
         return self._writer.write_chunks(item, stream, digest)
@@ -232,3 +231,28 @@ def new_write_id() -> str:
 
 def _lookup(credential: str, bucket: str, path: str, version: str | None) -> LookupItem:
     return LookupItem(credential=credential, bucket=bucket, path=path, version=version)
+
+
+def _begin(
+    credential: str,
+    bucket: str,
+    path: str,
+    size: int | None,
+    lock_number: int | None,
+    release_lock: bool,
+    preconditions: Preconditions,
+    content_type: str,
+    metadata: dict[str, str] | None,
+) -> BeginItem:
+    return BeginItem(
+        credential=credential,
+        write_id=new_write_id(),
+        bucket=bucket,
+        path=path,
+        size=size,
+        lock_number=lock_number,
+        release_lock=release_lock,
+        preconditions=preconditions,
+        content_type=content_type,
+        metadata=metadata or {},
+    )

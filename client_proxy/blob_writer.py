@@ -1,0 +1,279 @@
+"""Writing a file's content: begin at the directory, send the chunks to the master, get its commit back.
+
+Three ways, by what is known:
+
+- *Linked.* The digest is known (announced, or the body was small enough to be read first) and the cluster has that
+  content: the directory commits at once, and no byte is sent.
+- *Held.* The whole body fits into the hold (8 MiB). It is kept until the answer has come, so whatever fails, it is
+  sent again under the same write id, to another master if need be.
+- *Streamed.* Longer bodies are sent while they come in, in windows. Until the first window has been offered to a
+  master that answers, another master can be taken. After that the body is partly gone, so a failure is Unavailable
+  (503) and the client sends it again; chunks that arrived are addressed by digest and are not sent twice. Spooling the
+  body to disk instead would cost every upload a second write for the sake of the rare one that fails.
+
+Whenever a master's answer is lost, the directory is asked with the same write id: it gives the version if there is one.
+Sending itself is `upload`'s job; which chunks a file has is decided by `wire.chunking`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from client_proxy.buffer_budget import BufferBudget
+from client_proxy.cache import Cache
+from client_proxy.directory_client import DirectoryClient
+from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
+from client_proxy.upload import Sender, Upload
+from wire.chunk_stream import StreamReader
+from wire.chunking import Chunk, chunk_blocks
+from wire.digest import Digest
+from wire.errors import BadDigest, IncompleteBody, LockstepError, MissingChunks, TicketRefused, Unavailable
+from wire.manifest import MIN_CHUNK_BYTES, Manifest
+from wire.messages import BeginItem, BeginReplyItem, CommittedReply, Holder
+from wire.server_messages import WriteReply
+from wire.tracing import log
+
+HOLD_BYTES = 8 * 1024 * 1024
+WINDOW_BYTES = 4 * 1024 * 1024
+"""A window ends with the chunk that reaches this, so it has less than 8 MiB."""
+SMALLEST_WINDOW_BYTES = 256 * 1024
+WINDOWS_ALIVE = 3
+"""One being sent, one waiting, one being filled."""
+WINDOW_CHUNKS = 4096
+WINDOW_SECONDS = 2.0
+"""A client that sends slowly must not leave the master without a sign of life until a window is full."""
+ATTEMPTS = 5
+PAUSE_SECONDS = 0.05
+
+R = TypeVar("R")
+
+
+class Window(NamedTuple):
+    """Some consecutive chunks of a body, and whether they are its last ones."""
+
+    chunks: list[Chunk]
+    ended: bool
+
+
+class BlobWriter:
+    """Thread-safe. Memory for windows comes from `budget`, shared by all transfers."""
+
+    def __init__(
+        self,
+        directory: DirectoryClient,
+        upload: Upload,
+        cache: Cache,
+        *,
+        budget: BufferBudget | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._directory = directory
+        self._upload = upload
+        self._cache = cache
+        self._budget = budget or BufferBudget()
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._jitter = jitter
+
+    def write(self, item: BeginItem, blocks: Iterable[bytes]) -> CommittedReply:
+        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
+        try:
+            return self._write(item, chunk_blocks(_of_size(blocks, item.size)), None)
+        except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
+            raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
+
+    def write_chunks(self, item: BeginItem, stream: StreamReader, announced: Digest | None) -> CommittedReply:
+        """Commit a client's chunk stream; BadDigest when it does not make up the digest it `announced`.
+
+        MissingChunks is the master's word about frames that came without bytes.
+        """
+        begun = None
+        if announced is not None:
+            item = msgspec.structs.replace(item, digest=announced)
+            begun = self._directory.begin(item)
+            if begun.version is not None:
+                return _linked(begun)
+        return self._write(item, iter(stream), begun)
+
+    def _write(self, item: BeginItem, chunks: Iterator[Chunk], begun: BeginReplyItem | None) -> CommittedReply:
+        if item.size is not None and item.size <= MIN_CHUNK_BYTES:
+            window = self._gather(chunks, HOLD_BYTES)
+            return self._write_held(item, window.chunks, begun)
+        with self._budget.share(WINDOWS_ALIVE * WINDOW_BYTES) as granted:
+            room = max(granted // WINDOWS_ALIVE, SMALLEST_WINDOW_BYTES)
+            window = self._gather(chunks, min(HOLD_BYTES, WINDOWS_ALIVE * room))
+            if window.ended:
+                return self._write_held(item, window.chunks, begun)
+            return self._write_streamed(item, window, chunks, room, begun)
+
+    def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
+        gathered: list[Chunk] = []
+        until = None if seconds is None else self._monotonic() + seconds
+        for chunk in chunks:
+            gathered.append(chunk)
+            room -= len(chunk.data) if chunk.data is not None else 0
+            late = until is not None and self._monotonic() > until
+            if room <= 0 or len(gathered) >= WINDOW_CHUNKS or late:
+                return Window(gathered, ended=False)
+        return Window(gathered, ended=True)
+
+    # ------------------------------------------------------------ held: the whole body is in memory
+
+    def _write_held(self, item: BeginItem, chunks: list[Chunk], begun: BeginReplyItem | None) -> CommittedReply:
+        manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
+        item = _known(item, manifest)
+
+        def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
+            ticket = begun.ticket or ""
+            try:
+                return _committed(self._upload.send_held(master, ticket, chunks))
+            except MissingChunks:
+                if any(chunk.data is None for chunk in chunks):
+                    raise
+                # The master has lost since what it said it had.
+                return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
+
+        committed = self._with_masters(item, begun, send)
+        if len(chunks) == 1 and chunks[0].data is not None:
+            self._cache.keep_in_memory(chunks[0].digest, bytes(chunks[0].data))
+        return committed
+
+    def _with_masters(
+        self, item: BeginItem, begun: BeginReplyItem | None, use: Callable[[BeginReplyItem, Holder], R]
+    ) -> R | CommittedReply:
+        """What `use` gives for the first master that does not fail it, or the version the write id already has.
+
+        A ticket that is refused was overtaken, by its expiry or by a lock granted since: beginning again finds out
+        whether the write is still allowed.
+        """
+        pause = PAUSE_SECONDS
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                begun = begun or self._directory.begin(item)
+                if begun.version is not None:
+                    return _linked(begun)
+                return use(begun, _master(begun))
+            except (Unavailable, TicketRefused) as error:
+                if not attempts_left or (begun is None and not item.exclude):
+                    raise
+                item = _avoiding(item, begun, error)
+            begun = None
+            self._sleep(pause * (0.5 + self._jitter()))
+            pause *= 2
+        raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
+
+    # ------------------------------------------------------------ streamed: longer than may be held
+
+    def _write_streamed(
+        self, item: BeginItem, window: Window, chunks: Iterator[Chunk], room: int, begun: BeginReplyItem | None
+    ) -> CommittedReply:
+        def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk]]:
+            lacking = self._upload.thinned(master, window.chunks)
+            return self._upload.start(master, begun.ticket or ""), lacking
+
+        offered = self._with_masters(item, begun, offer)
+        if isinstance(offered, CommittedReply):
+            return offered
+        sender, lacking = offered
+        try:
+            with sender:
+                return _committed(self._send_windows(item, sender, lacking, window, chunks, room))
+        except (Unavailable, TicketRefused) as error:
+            return self._after_failure(item, sender, error)
+
+    def _send_windows(
+        self,
+        item: BeginItem,
+        sender: Sender,
+        lacking: list[Chunk],
+        window: Window,
+        chunks: Iterator[Chunk],
+        room: int,
+    ) -> WriteReply:
+        """While one window is being sent, the next is read, cut, hashed and compared with what the master has."""
+        sent: list[tuple[Digest, int]] = []
+        while True:
+            sent.extend((chunk.digest, chunk.length) for chunk in window.chunks)
+            sender.put(lacking)
+            if window.ended:
+                break
+            window = self._gather(chunks, room, WINDOW_SECONDS)
+            lacking = self._upload.thinned(sender.master, window.chunks)
+        manifest = Manifest(sent)
+        _known(item, manifest)
+        return sender.finish(manifest)
+
+    def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
+        """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
+        WRITE_FAILOVERS.inc()
+        log.warning("file server %s failed as master of %r: %s", sender.master.id, item.path, error)
+        begun = self._directory.begin(item)  # raises Locked or LockStale when that is why the ticket was refused
+        if begun.version is not None:
+            return _linked(begun)
+        raise Unavailable(
+            f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
+            "so send it again; the parts that arrived are not stored twice"
+        ) from error
+
+
+def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
+    """`blocks`, with IncompleteBody instead of the end (or what is beyond it) when they are not `size` bytes."""
+    have = 0
+    for block in blocks:
+        have += len(block)
+        if size is not None and have > size:
+            raise IncompleteBody(f"the body is longer than the {size} bytes declared; nothing was saved")
+        yield block
+    if size is not None and have != size:
+        raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
+
+
+def _known(item: BeginItem, manifest: Manifest) -> BeginItem:
+    """`item` with what the whole body turned out to be; BadDigest when something else was announced."""
+    if item.digest is not None and item.digest != manifest.digest:
+        raise BadDigest(f"the body has digest {manifest.digest}, but {item.digest} was announced; nothing was saved")
+    if item.size is not None and item.size != manifest.size:
+        raise IncompleteBody(f"the body has {manifest.size} bytes, but {item.size} were declared; nothing was saved")
+    return msgspec.structs.replace(item, digest=manifest.digest, size=manifest.size)
+
+
+def _master(begun: BeginReplyItem) -> Holder:
+    if begun.master is None or begun.ticket is None:
+        raise Unavailable("the directory named no file server to write to; try again")
+    return begun.master
+
+
+def _avoiding(item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
+    """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
+    if begun is None or begun.master is None:
+        return msgspec.structs.replace(item, exclude=[])
+    WRITE_FAILOVERS.inc()
+    log.warning("file server %s failed as master of %r: %s", begun.master.id, item.path, error)
+    if isinstance(error, TicketRefused):
+        return item
+    return msgspec.structs.replace(item, exclude=[*item.exclude, begun.master.id])
+
+
+def _linked(begun: BeginReplyItem) -> CommittedReply:
+    assert begun.version is not None
+    LINKED.inc()
+    return CommittedReply(cursor=begun.version.cursor, version=begun.version, copies=begun.copies)
+
+
+def _committed(answer: WriteReply) -> CommittedReply:
+    if answer.version is None:
+        raise Unavailable(f"file server {answer.holder} stored the content but named no version; try again")
+    SENT.inc()
+    return CommittedReply(
+        cursor=answer.cursor or answer.version.cursor,
+        version=answer.version,
+        copies=answer.copies,
+        file_server=answer.holder,
+    )

@@ -1,0 +1,181 @@
+"""The proxy's side of the directory: patient calls, and many readers' lookups merged into one.
+
+What makes merging sound: a lookup only joins a request that has not been sent yet, so it always begins after the
+read that asked for it, and nothing older than the read can come back. What the answers mean is the callers' business.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from client_proxy.metrics import DIRECTORY_REPEATS
+from wire.clock import Clock, SystemClock
+from wire.codec import Call
+from wire.digest import Digest
+from wire.errors import LockstepError, PeerUnreachable, Problem, Unavailable, from_problem
+from wire.merging import Merger
+from wire.messages import (
+    ACQUIRE,
+    API_KEYS,
+    BEGIN,
+    BUCKETS,
+    CHANGE_BUCKET,
+    CLUSTER,
+    COPY,
+    DELETE,
+    GET_BUCKET,
+    LIST,
+    LOCKS,
+    LOOKUP,
+    MAX_BATCH,
+    RENEW,
+    VERSIONS,
+    WHO_AM_I,
+    AcquireRequest,
+    BeginItem,
+    BeginReplyItem,
+    BeginRequest,
+    FileVersion,
+    LookupItem,
+    LookupRequest,
+    Outcome,
+)
+from wire.server_messages import DAMAGED, DamagedRequest
+from wire.tracing import log
+
+PATIENCE_SECONDS = 8.0
+CALL_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+LANES = 2
+"""Merged requests of a kind under way at once: a hanging one must not hold up every reader."""
+
+SAFE_TO_REPEAT: frozenset[str] = frozenset(
+    call.path
+    for call in (
+        *(LOOKUP, LIST, VERSIONS, BUCKETS, GET_BUCKET, LOCKS, WHO_AM_I, API_KEYS, CLUSTER),  # they only ask
+        *(BEGIN, DELETE, COPY, ACQUIRE),  # they carry an id that the directory remembers
+        *(RENEW, CHANGE_BUCKET, DAMAGED),  # the second time finds the first one's result and keeps it
+    )
+)
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+R = TypeVar("R")
+
+
+class Caller(Protocol):
+    """What is needed of `wire.peer.PeerClient`."""
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
+
+
+class Found(NamedTuple):
+    """A version, and the journal cursor at which the directory found it."""
+
+    version: FileVersion
+    cursor: int
+
+
+class DirectoryClient:
+    """Calls the directory in people's names. Thread-safe.
+
+    When the directory does not answer, calls that are safe to repeat are repeated, with jittered pauses, for
+    `patience` seconds; then, or at once for the others, Unavailable (503) says so. A refused connection carried
+    nothing, so there every call is repeated.
+    """
+
+    def __init__(
+        self,
+        peer: Caller,
+        url: str,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.url = url
+        self._peer = peer
+        self._patience = patience
+        self._clock = clock or SystemClock()
+        self._sleep = sleep
+        self._jitter = jitter
+        self._lookups: Merger[LookupItem, Found] = Merger(self._send_lookups, max_batch=MAX_BATCH, lanes=LANES)
+        self._begins: Merger[BeginItem, BeginReplyItem] = Merger(self._send_begins, max_batch=MAX_BATCH, lanes=LANES)
+
+    def call(self, call: Call[Req, Rep], request: Req) -> Rep:
+        """Make any declared call. Raises what the directory raised, or Unavailable when it stays away."""
+        waits = request.wait_seconds if isinstance(request, AcquireRequest) else 0.0
+
+        def attempt(seconds: float) -> Rep:
+            return self._peer.call(self.url, call, request, timeout=seconds + waits)
+
+        return self._patiently(attempt, call.path, repeatable=call.path in SAFE_TO_REPEAT)
+
+    def lookup(self, item: LookupItem) -> FileVersion:
+        """The version asked for, with its holders, as it is at some moment after this call began."""
+        return self.lookup_at(item).version
+
+    def lookup_at(self, item: LookupItem) -> Found:
+        """The same with the journal cursor of that moment."""
+        return self._patiently(lambda _: self._lookups.submit(item), LOOKUP.path, repeatable=True)
+
+    def begin(self, item: BeginItem) -> BeginReplyItem:
+        """Begin a write, or link known content; with a write id seen before, the version it committed."""
+        return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
+
+    def report_damaged(self, holder: str, digests: list[Digest]) -> None:
+        """Tell the directory that `holder` gave bytes that fail their check. Never raises: a read goes on."""
+        try:
+            self.call(DAMAGED, DamagedRequest(holder=holder, digests=digests))
+        except LockstepError as error:
+            log.warning("the directory could not be told of damage on file server %s: %s", holder, error)
+
+    def _send_lookups(self, items: list[LookupItem]) -> list[Found | Exception]:
+        reply = self._peer.call(self.url, LOOKUP, LookupRequest(items=items), timeout=CALL_SECONDS)
+        cursor = reply.cursor
+        return [
+            Found(outcome.value, cursor) if outcome.value is not None else _refusal(outcome)
+            for outcome in reply.results
+        ]
+
+    def _send_begins(self, items: list[BeginItem]) -> list[BeginReplyItem | Exception]:
+        reply = self._peer.call(self.url, BEGIN, BeginRequest(items=items), timeout=CALL_SECONDS)
+        return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
+
+    def _patiently(self, attempt: Callable[[float], R], what: str, *, repeatable: bool) -> R:
+        deadline = self._clock.monotonic() + self._patience
+        pauses = self._pauses()
+        while True:
+            left = deadline - self._clock.monotonic()
+            try:
+                return attempt(min(CALL_SECONDS, max(1.0, left)))
+            except PeerUnreachable as error:
+                if not (repeatable or isinstance(error.__cause__, ConnectionRefusedError)):
+                    raise Unavailable(
+                        f"the directory server's answer to {what} was lost ({error}): it may or may not have been "
+                        "done, so look before you ask again"
+                    ) from error
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    raise Unavailable(
+                        f"the directory server has not answered for {self._patience:g} s ({error}): nothing can be "
+                        "read or written until it is back; try again then"
+                    ) from error
+            DIRECTORY_REPEATS.inc()
+            self._sleep(min(next(pauses), left))
+
+    def _pauses(self) -> Iterator[float]:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            # Without jitter all the readers that an outage gathered would come back in one wave.
+            yield pause * (0.5 + self._jitter())
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _refusal(outcome: Outcome[Any]) -> LockstepError:
+    return from_problem(outcome.problem or Problem("internal", 500, "the directory sent an empty outcome"))

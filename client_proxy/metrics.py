@@ -1,0 +1,26 @@
+"""What a proxy counts. `bytes fetched` and `bytes sent` are content only, without framing: the cost of an edit."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+_READS = Counter("lockstep_client_proxy_reads_total", "Files read, by where their chunks came from", ["cache"])
+READS = {use: _READS.labels(use) for use in ("hit", "delta", "miss")}
+SERVED_BYTES = Counter("lockstep_client_proxy_served_bytes_total", "Verified content bytes given to readers")
+FETCHED_BYTES = Counter("lockstep_client_proxy_fetched_bytes_total", "Content bytes fetched from file servers")
+SENT_BYTES = Counter("lockstep_client_proxy_sent_bytes_total", "Content bytes sent to masters")
+WRITES = Counter("lockstep_client_proxy_writes_total", "Versions committed through this proxy, by kind", ["kind"])
+LINKED = WRITES.labels("linked")
+SENT = WRITES.labels("sent")
+FAILOVERS = Counter("lockstep_client_proxy_failovers_total", "File servers given up in the middle of work", ["work"])
+READ_FAILOVERS = FAILOVERS.labels("read")
+WRITE_FAILOVERS = FAILOVERS.labels("write")
+DIRECTORY_REPEATS = Counter(
+    "lockstep_client_proxy_directory_repeats_total", "Calls asked again because the directory did not answer"
+)
+CACHE_DAMAGED = Counter("lockstep_client_proxy_cache_damaged_total", "Cache entries that failed their check")
+CACHE_EVICTED = Counter("lockstep_client_proxy_cache_evicted_total", "Cache entries removed to stay within bounds")
+CACHE_UNWRITABLE = Counter(
+    "lockstep_client_proxy_cache_unwritable_total", "Chunks served but not kept because the cache disk refused"
+)
+CACHE_BYTES = Gauge("lockstep_client_proxy_cache_bytes", "Bytes the cache takes on disk")

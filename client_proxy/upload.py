@@ -1,0 +1,193 @@
+"""Sending chunks to a master as a chunk stream, leaving out the bytes that it has already.
+
+A body held in memory goes in one call; a long one through a `Sender`, a thread that sends one window while its owner
+prepares the next. What to do when a master fails is left to the blob writer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from client_proxy.metrics import SENT_BYTES
+from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header
+from wire.chunking import Chunk
+from wire.codec import Call, decoder
+from wire.errors import LockstepError, PeerUnreachable
+from wire.manifest import Manifest
+from wire.messages import Holder
+from wire.server_messages import (
+    HOP_HEADER,
+    MISSING_CHUNKS,
+    TICKET_HEADER,
+    WRITE_PATH,
+    MissingChunksRequest,
+    WriteReply,
+)
+
+HELD_SECONDS = 15.0
+STREAM_SECONDS = 60.0
+"""For one socket operation. The longest one waits for the fsyncs of a whole file on two machines."""
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+Piece = bytes | memoryview
+_decoder = decoder(WriteReply)
+
+
+class Streamer(Protocol):
+    """What is needed of `wire.peer.PeerClient`."""
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
+
+    def send_stream(
+        self, url: str, path: str, headers: dict[str, str], blocks: Iterable[Piece], timeout: float | None = None
+    ) -> bytes: ...
+
+
+class Upload:
+    """Thread-safe. Raises what the master raised, or PeerUnreachable when it cannot be reached or understood."""
+
+    def __init__(
+        self, peer: Streamer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
+    ) -> None:
+        self._peer = peer
+        self._held_seconds = held_seconds
+        self._stream_seconds = stream_seconds
+
+    def thinned(self, master: Holder, chunks: list[Chunk]) -> list[Chunk]:
+        """`chunks` without the bytes of those that `master` has."""
+        asked = [chunk.digest for chunk in chunks if chunk.data is not None]
+        if not asked:
+            return chunks
+        request = MissingChunksRequest(digests=asked)
+        missing = set(self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds).missing)
+        return [chunk if chunk.digest in missing else chunk._replace(data=None) for chunk in chunks]
+
+    def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
+        """Send a whole body and return the master's answer. With `leave_out`, only the chunks that it lacks.
+
+        A single chunk is sent as it is: the directory would have linked it if the cluster had it.
+        """
+        if leave_out and len(chunks) > 1:
+            chunks = self.thinned(master, chunks)
+        SENT_BYTES.inc(sum(len(chunk.data) for chunk in chunks if chunk.data is not None))
+        blocks = encode_stream(chunks)
+        answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)
+        return _decode(master, answer)
+
+    def start(self, master: Holder, ticket: str) -> Sender:
+        """Begin a stream to `master`; use it in a `with` block."""
+
+        def send(blocks: Iterator[Piece]) -> bytes:
+            return self._peer.send_stream(
+                master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds
+            )
+
+        return Sender(master, send)
+
+
+class _Abandoned(Exception):
+    """Raised inside the stream so that the connection is cut before its end frame: the master drops the write."""
+
+
+class Sender:
+    """One stream on its way, in a thread of its own. Holds at most the window being sent and one more.
+
+    Leaving the `with` block before `finish` cuts the stream, so nothing is committed from it.
+    """
+
+    def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes]) -> None:
+        self.master = master
+        self._send = send
+        self._changed = threading.Condition()
+        self._waiting: list[Chunk] | bytes | None = None
+        self._abandoned = False
+        self._ended = False
+        self._answer: bytes | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="upload", daemon=True)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def put(self, window: list[Chunk]) -> None:
+        """Hand over the next chunks; blocks while one window is waiting already. Raises what sending raised."""
+        self._hand_over(window)
+
+    def finish(self, manifest: Manifest) -> WriteReply:
+        """Send the end frame of `manifest`, which is of all chunks put, and return the master's answer."""
+        self._hand_over(end_frame(manifest.digest, manifest.size))
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended)
+        if self._answer is None:
+            raise self._failure()
+        return _decode(self.master, self._answer)
+
+    def _hand_over(self, piece: list[Chunk] | bytes) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is None or self._ended)
+            if self._ended:
+                raise self._failure()
+            self._waiting = piece
+            self._changed.notify_all()
+
+    def _failure(self) -> BaseException:
+        return self._error or PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._send(self._pieces())
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that puts
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._waiting = None
+            self._changed.notify_all()
+
+    def _pieces(self) -> Iterator[Piece]:
+        yield MAGIC
+        while True:
+            piece = self._take()
+            if isinstance(piece, bytes):
+                yield piece
+                return
+            for chunk in piece:
+                yield frame_header(chunk)
+                if chunk.data is not None:
+                    SENT_BYTES.inc(len(chunk.data))
+                    yield chunk.data
+
+    def _take(self) -> list[Chunk] | bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._abandoned)
+            if self._waiting is None or self._abandoned:
+                raise _Abandoned
+            piece, self._waiting = self._waiting, None
+            self._changed.notify_all()
+            return piece
+
+
+def _headers(ticket: str) -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPE, TICKET_HEADER: ticket, HOP_HEADER: "master"}
+
+
+def _decode(master: Holder, answer: bytes) -> WriteReply:
+    try:
+        return _decoder.decode(answer)
+    except (msgspec.DecodeError, LockstepError) as error:
+        raise PeerUnreachable(f"file server {master.id} gave an answer that cannot be read: {error}") from error
