@@ -1,0 +1,50 @@
+"""What every test run has: the seed it can be repeated with, and the long forms only when asked for.
+
+`--seed N` repeats a run: it seeds the `seed` fixture and Hypothesis. `--soak` also runs the tests marked `soak`.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from pathlib import Path
+
+import pytest
+
+CLUSTER_RING = Path(__file__).parent / "cluster"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lockstep")
+    group.addoption("--soak", action="store_true", help="also run the long forms (marked soak)")
+    group.addoption("--seed", type=int, default=None, help="repeat a run by the seed that its header printed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(2**32)
+    # Hypothesis reads its own option when it is configured, so one seed repeats both kinds of tests.
+    if getattr(config.option, "hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(config.option.seed)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Not pytest_report_header: the project runs quietly by default, and quiet runs have no header.
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"seed {session.config.option.seed} (repeat this run with --seed)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(CLUSTER_RING):
+            item.add_marker(pytest.mark.cluster)
+        if not config.option.soak and item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="a long form: give --soak"))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The run's seed, mixed with the test's name: equal for a repeated run, different between tests."""
+    return random.Random(f"{request.config.option.seed}:{request.node.nodeid}").randrange(2**32)
