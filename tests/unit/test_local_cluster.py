@@ -266,8 +266,6 @@ def _record(pid: int, mark: str, id: str) -> RunRecord:
 
 def test_cluster_json_has_exactly_the_promised_keys(folder: Folder) -> None:
     """Tools read cluster.json, so neither a key may be missing nor internal ones leak into it."""
-    import json
-
     save_cluster_file(folder, [_record(7, "mark", "1")])
     content = json.loads(folder.cluster_file.read_text())
     assert set(content) == {"ca_file", "admin_credentials_file", "programs"}
