@@ -33,7 +33,7 @@ class Statement:
             assert isinstance(expression, ClauseElement)
             compiled = expression.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
             assert isinstance(compiled, SQLCompiler)
-            fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+            fixed = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
             found = self._compiled[dialect.name] = (str(compiled), fixed)
         return found
 

@@ -75,6 +75,11 @@ class MetadataStore(ABC):
         """
 
     @abstractmethod
+    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        """Run `work` at the start of every transaction, in it: for what must be settled before anything is decided,
+        such as leases that are over. When it raises, the whole transaction fails."""
+
+    @abstractmethod
     def before_each_commit(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, in it: for what shall be saved with whatever is written."""
 

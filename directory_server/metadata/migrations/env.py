@@ -1,0 +1,10 @@
+"""Runs migrations on the connection that `migrate.py` hands over; there is no other way in."""
+
+from alembic import context
+
+from directory_server.metadata.schema import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()

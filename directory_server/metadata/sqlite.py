@@ -1,0 +1,315 @@
+"""The embedded metadata engine: SQLite in WAL mode, every commit flushed, writers sharing commits.
+
+One connection writes, on group commit's thread; a few more read, each in a snapshot of its own, and are never blocked
+by the writer. What the tables are is `schema`'s business, how an older file is brought up to date `migrations`'.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Row, Tx
+from wire.errors import Damaged, InternalError, LockstepError, SetupError, StorageFull, Unavailable
+from wire.group_commit import GroupCommit
+from wire.tracing import log
+
+R = TypeVar("R")
+Connect = Callable[..., sqlite3.Connection]
+
+# Few, because each has a page cache of its own; more are opened while more reads run at once.
+KEPT_READERS = 8
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+_FULL = "the directory's disk is full: nothing was written; free space in its data folder, then try again"
+
+
+class _SqliteReader(Reader):
+    """Runs compiled statements on one cursor of one connection."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        row: Row | None = self._execute(statement, parameters).fetchone()
+        return row
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        return self._execute(statement, parameters).fetchall()
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
+        sql, fixed = statement.for_dialect(_DIALECT)
+        try:
+            return self._cursor.execute(sql, {**fixed, **parameters} if fixed else parameters)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+
+class _SqliteTx(_SqliteReader, Tx):
+    """The writer's transaction.
+
+    SQLite undoes the whole transaction by itself when the disk is full or fails. Statements after that would each be
+    committed alone, so the first such failure is kept and everything else in the batch is refused with it.
+    """
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        super().__init__(cursor)
+        self.failure: LockstepError | None = None
+        self.when_durable: list[Callable[[], None]] = []
+        self._depth = 0
+
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        return self._execute(statement, parameters).rowcount
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        self.when_durable.append(call)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        registered = len(self.when_durable)
+        name = f"s{self._depth}"
+        self._plain(f"SAVEPOINT {name}")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            del self.when_durable[registered:]
+            if self.failure is None:
+                self._plain(f"ROLLBACK TO {name}")
+                self._plain(f"RELEASE {name}")
+            raise
+        else:
+            self._plain(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return super()._execute(statement, parameters)
+        except (StorageFull, Unavailable, Damaged) as error:
+            self.failure = error
+            raise
+
+    def _plain(self, sql: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            self._cursor.execute(sql)
+        except sqlite3.Error as error:
+            self.failure = translate_failure(error)
+            raise self.failure from error
+
+
+class _Snapshot:
+    """One read transaction on a pooled connection."""
+
+    __slots__ = ("_pool", "_cursor")
+
+    def __init__(self, pool: _ReaderPool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Reader:
+        self._cursor = self._pool.take()
+        self._cursor.execute("BEGIN")
+        return _SqliteReader(self._cursor)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._cursor.execute("COMMIT")
+        except sqlite3.Error:
+            self._cursor.connection.close()
+        else:
+            self._pool.give_back(self._cursor)
+
+
+class _ReaderPool:
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._idle: deque[sqlite3.Cursor] = deque()
+        self._closed = False
+
+    def take(self) -> sqlite3.Cursor:
+        if self._closed:
+            raise Unavailable("the directory is stopping; try again in a moment")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect().cursor()
+
+    def give_back(self, cursor: sqlite3.Cursor) -> None:
+        if len(self._idle) < KEPT_READERS and not self._closed:
+            self._idle.append(cursor)
+        else:
+            cursor.connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().connection.close()
+
+
+class SqliteStore(MetadataStore):
+    """The metadata in one SQLite file. Only one process may have it open: SetupError for a second one.
+
+    `connect` stands in for `sqlite3.connect`, so that tests can give a disk that fails.
+    """
+
+    def __init__(self, path: Path, connect: Connect = sqlite3.connect) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._connect = connect
+        self._lock_descriptor = _own(path)
+        self._problem = ""
+        self._first_works: list[Callable[[Tx], None]] = []
+        self._last_works: list[Callable[[Tx], None]] = []
+        self._readers = _ReaderPool(self._open_reader)
+        self._writer: sqlite3.Cursor | None = None
+        try:
+            bring_up_to_date(path)
+            self._writer = self._open_writer()
+        except BaseException:
+            os.close(self._lock_descriptor)
+            raise
+        self._group = GroupCommit(self._transaction, name="metadata-writer")
+
+    def write(self, work: Callable[[Tx], R]) -> R:
+        return self._group.submit(work)
+
+    def read(self) -> AbstractContextManager[Reader]:
+        return _Snapshot(self._readers)
+
+    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._first_works.append(work)
+
+    def before_each_commit(self, work: Callable[[Tx], None]) -> None:
+        self._last_works.append(work)
+
+    @property
+    def problem(self) -> str:
+        return self._problem
+
+    def close(self) -> None:
+        if self._lock_descriptor < 0:
+            return
+        self._group.close()
+        self._readers.close()
+        self._drop_writer()
+        os.close(self._lock_descriptor)
+        self._lock_descriptor = -1
+
+    @contextmanager
+    def _transaction(self) -> Iterator[_SqliteTx]:
+        """On the writer thread only."""
+        try:
+            tx = _SqliteTx(self._begin())
+            for work in self._first_works:
+                work(tx)
+            yield tx
+            for work in self._last_works:
+                work(tx)
+            if tx.failure is not None:
+                raise tx.failure
+            self._commit(tx)
+        except BaseException as error:
+            self._problem = str(error)
+            # After a failed flush SQLite cannot know what the disk has; a new connection reads it again.
+            self._drop_writer()
+            log.error("a commit of the metadata failed: %s", error)
+            raise
+        self._problem = ""
+        for call in tx.when_durable:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - the commit is done; nobody's result may depend on this
+                log.exception("what should follow a commit failed")
+
+    def _begin(self) -> sqlite3.Cursor:
+        try:
+            if self._writer is None:
+                self._writer = self._open_writer()
+            self._writer.execute("BEGIN IMMEDIATE")
+            return self._writer
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def _commit(self, tx: _SqliteTx) -> None:
+        try:
+            assert self._writer is not None
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.connection.close()  # undoes what was not committed
+            except sqlite3.Error:
+                log.exception("closing the metadata file failed")
+            self._writer = None
+
+    def _open_writer(self) -> sqlite3.Cursor:
+        cursor = self._open().cursor()
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA cache_size = -16384")
+        cursor.execute("PRAGMA wal_autocheckpoint = 4000")
+        cursor.execute("PRAGMA journal_size_limit = 67108864")
+        return cursor
+
+    def _open_reader(self) -> sqlite3.Connection:
+        connection = self._open()
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cache_size = -2048")
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        return self._connect(
+            self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+
+
+def _own(path: Path) -> int:
+    """Take the file for this process until it ends; made with permissions for its owner only."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SetupError(
+            f"another directory server has {path} open: stop it, or give this one its own folder with --data"
+        ) from None
+    return descriptor
+
+
+def translate(error: sqlite3.Error) -> Exception:
+    """The driver's failure as ours."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    if isinstance(error, sqlite3.IntegrityError):
+        return ConstraintBroken(str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(_FULL)
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Damaged(f"the directory's metadata file is damaged ({error}): stop the directory and restore a backup")
+    if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
+        return Unavailable(f"the directory cannot use its disk ({error}); try again in a moment")
+    return InternalError(f"a metadata statement failed: {error}")
+
+
+def translate_failure(error: sqlite3.Error) -> LockstepError:
+    """The same for BEGIN, COMMIT and savepoints, where every failure is the store's own."""
+    known = translate(error)
+    return known if isinstance(known, LockstepError) else InternalError(str(error))
