@@ -92,6 +92,8 @@ class FileVersion(Message):
     metadata: dict[str, str] = {}
     lock_number: int = 0
     delete_marker: bool = False
+    null_version: bool = False
+    """Written while its bucket kept no versions: the next such write takes its place. S3 calls its id "null"."""
     current: bool = True
     created: bool = False
     """The path had no current version before this one. Only in the answer of the commit that made it."""
@@ -237,6 +239,8 @@ class DeleteRequest(Message):
     lock_number: int | None = None
     release_lock: bool = False
     preconditions: Preconditions = NO_PRECONDITIONS
+    mark_missing: bool = False
+    """Make a delete marker also where no current version exists, as S3 does in a bucket that keeps versions."""
 
 
 class DeleteReply(Message):
