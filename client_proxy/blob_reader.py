@@ -76,7 +76,7 @@ class BlobReader:
 
 
 class OpenFile:
-    """One version being read, by one thread at a time. `version` says what it is, `receipt()` how it was had."""
+    """One version being read, by one thread at a time. `version` says what it is, as of journal place `cursor`."""
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class OpenFile:
         holders_now: Callable[[], Sequence[Holder]] | None,
     ) -> None:
         self.version = version
+        self.cursor = cursor
         self._reader = reader
         self._cache = reader.cache
-        self._cursor = cursor
         self._holders_now = holders_now
         self._manifest: Manifest | None = None
         self._from_cache = 0
@@ -115,7 +115,7 @@ class OpenFile:
             use = self._foreseen(start, stop)
             holder = "" if use == "hit" or not self.version.holders else self.version.holders[0].id
         version = self.version
-        return Receipt(version.digest, version.version, self._cursor, use, 0, holder)
+        return Receipt(version.digest, version.version, self.cursor, use, 0, holder)
 
     def manifest(self) -> Manifest:
         """The ordered chunks of the content. Unavailable when no holder gives it."""
