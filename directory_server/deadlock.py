@@ -1,0 +1,86 @@
+"""Deadlocks: would this wait ever end?
+
+A graph of parties: an edge says that one cannot go on before the other does, because the other holds a path it wants
+or stands before it in a path's queue. Only a new wait adds edges, so searching from the new waiter at the moment it
+joins finds every cycle. What is held and wanted comes in as a function, so the search reads no more than the waits
+that the new one depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+MAX_PARTIES = 10_000
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who waits or holds: one agent of one account, or one log-in session when the agent has no name.
+
+    Threads of one agent are one party, so one of them waiting for another is not a deadlock.
+    """
+
+    account: str
+    client: str = ""
+    session: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal for what counts as one party."""
+        return f"{self.account}\0{self.client}" if self.client else f"{self.account}\0\0{self.session}"
+
+    def __str__(self) -> str:
+        return f"{self.account} ({self.client})" if self.client else self.account
+
+
+@dataclass(frozen=True)
+class Wait:
+    """`waiter` cannot go on before `blocker` lets go of `path` (bucket/path)."""
+
+    waiter: Party
+    path: str
+    blocker: Party
+    held: bool = True
+    """False: the blocker only stands before the waiter in the path's queue."""
+
+
+def find_cycle(first: Sequence[Wait], waits_of: Callable[[Party], Iterable[Wait]]) -> list[Wait] | None:
+    """The shortest chain of waits that begins with one of `first` and leads back to its waiter, or None.
+
+    `first` are the waits that a new waiter would add; `waits_of(party)` the waits a party is already in.
+    The search is breadth-first and gives up, answering None, beyond 10,000 parties: leases end such a tangle.
+    """
+    came_by: dict[str, Wait] = {}
+    goal = first[0].waiter.key if first else ""
+    border = list(first)
+    while border and len(came_by) < MAX_PARTIES:
+        following: list[Wait] = []
+        for wait in border:
+            blocker = wait.blocker.key
+            if blocker == wait.waiter.key:
+                continue
+            if blocker == goal:
+                return _chain(wait, came_by, goal)
+            if blocker not in came_by:
+                came_by[blocker] = wait
+                following.extend(waits_of(wait.blocker))
+        border = following
+    return None
+
+
+def _chain(last: Wait, came_by: dict[str, Wait], goal: str) -> list[Wait]:
+    chain = [last]
+    while chain[-1].waiter.key != goal:
+        chain.append(came_by[chain[-1].waiter.key])
+    return chain[::-1]
+
+
+def describe(cycle: Sequence[Wait]) -> str:
+    """The cycle in one sentence for the person whose wait is refused."""
+    parts = []
+    for index, wait in enumerate(cycle):
+        subject = str(wait.waiter) if index == 0 else "who"
+        how = "held by" if wait.held else "which is promised first to"
+        parts.append(f"{subject} waits for {wait.path} {how} {wait.blocker}")
+    return ", ".join(parts)

@@ -1,0 +1,54 @@
+"""Directory time: the one count of seconds that leases and tickets are judged by.
+
+It is the value saved before the last stop plus the machine's monotonic seconds since this start, so setting the
+wall clock moves nothing, and the time that the directory was down does not count. Where the value is kept is the
+store's business: it is saved inside transactions that are being written anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wire.clock import Clock
+
+SAVE_SECONDS = 1.0
+
+
+class DirectoryClock:
+    """Directory time, continuing from `saved` seconds.
+
+    A crash loses at most the time since the last save: then the clock repeats those seconds, so a ticket may live a
+    little longer than it says and never shorter. Leases do not depend on it (see LockManager.start).
+    """
+
+    def __init__(self, clock: Clock, saved: float = 0.0) -> None:
+        self._clock = clock
+        self._offset = saved - clock.monotonic()
+        self._started_at = saved
+        self._saved = saved
+
+    def now(self) -> float:
+        """Directory time in seconds; only ever rises while the directory runs."""
+        return self._offset + self._clock.monotonic()
+
+    def started_at(self) -> float:
+        """The directory time of this start."""
+        return self._started_at
+
+    def since_start(self) -> float:
+        """Seconds that this directory has been running."""
+        return self.now() - self._started_at
+
+    def wall(self) -> float:
+        """Seconds since 1970, for people to read; nothing is decided by it."""
+        return self._clock.wall()
+
+    def save(self, write: Callable[[float], None]) -> None:
+        """Called inside a transaction: hands the time to `write` unless it was saved less than a second ago.
+
+        A transaction that fails afterwards costs one save, which the next second makes up for.
+        """
+        now = self.now()
+        if now - self._saved >= SAVE_SECONDS:
+            write(now)
+            self._saved = now
