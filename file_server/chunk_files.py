@@ -6,6 +6,7 @@ arrive. Which chunks count as held is the index's to say (chunk_index.py): a fil
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,9 +30,10 @@ MAX_WAITING_SYNCS = 32
 class ChunkFiles:
     """The files under one layout. Thread-safe; methods raise OSError."""
 
-    def __init__(self, layout: DiskLayout, disk: Disk) -> None:
+    def __init__(self, layout: DiskLayout, disk: Disk, reserve_bytes: int = 0) -> None:
         self._layout = layout
         self._disk = disk
+        self._reserve_bytes = reserve_bytes
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._room = threading.BoundedSemaphore(MAX_WAITING_SYNCS)
         self._placing: Counter[Digest] = Counter()
@@ -43,6 +45,7 @@ class ChunkFiles:
 
     def write_temporary(self, parts: list[Bytes]) -> tuple[Path, Future[None]]:
         """Write a new file in incoming/; the future is done when it is durable, or holds the failure."""
+        self.check_room(sum(len(part) for part in parts))
         path = self._layout.temporary_file()
         self._room.acquire()
         try:
@@ -123,12 +126,21 @@ class ChunkFiles:
 
     def probe(self, size: int = 64 * 1024) -> None:
         """Write, sync and remove a file; raises OSError when the disk does not take it."""
+        self.check_room(size)
         path = self._layout.temporary_file()
         try:
             self._disk.sync_and_close(self._disk.write_new(path, [bytes(size)]))
             self._disk.sync_folder(path.parent)
         finally:
             self._remove_quietly(path)
+
+    def check_room(self, size: int = 0) -> None:
+        """OSError (no space) when `size` more bytes would reach into the reserve.
+
+        The reserve is what the index needs to forget things, and so to make room again.
+        """
+        if self.space()[1] < self._reserve_bytes + size:
+            raise OSError(errno.ENOSPC, "the disk is full down to the reserve")
 
     def space(self) -> tuple[int, int]:
         """(capacity, free) in bytes."""

@@ -29,7 +29,7 @@ from file_server.staging import Staging
 from file_server.storage_health import StorageHealth
 from wire.clock import Clock, SystemClock
 from wire.digest import Digest, chunk_digest
-from wire.errors import DamagedChunk, NotFound, StorageFormatError, StorageFull
+from wire.errors import DamagedChunk, NotFound, StorageFormatError
 from wire.manifest import Manifest
 from wire.sealing import Sealer
 from wire.tracing import log
@@ -67,7 +67,7 @@ class ChunkStore:
         self._reserve_bytes = reserve_bytes
         self.on_damage = on_damage or (lambda chunk, blobs: None)
         self.health = StorageHealth()
-        self._files = ChunkFiles(layout, disk or Disk())
+        self._files = ChunkFiles(layout, disk or Disk(), reserve_bytes)
         with self.health.guard():
             self._index = ChunkIndex(layout.index_file)
         # Since when each chunk is known to be without a blob, in monotonic seconds. In memory on purpose: after a
@@ -88,15 +88,10 @@ class ChunkStore:
 
     # ------------------------------------------------------------ writing
 
-    def stage(self, expected_bytes: int = 0) -> Staging:
-        """Begin to receive a blob of about `expected_bytes`; StorageFull when that much is not free."""
+    def stage(self) -> Staging:
+        """Begin to receive a blob; StorageFull when the disk is full down to the reserve."""
         with self.health.guard():
-            _, free = self._files.space()
-        if free < self._reserve_bytes + expected_bytes:
-            raise StorageFull(
-                f"the file server has {free} bytes free and keeps {self._reserve_bytes} of them in reserve: "
-                "free space on it or add a file server"
-            )
+            self._files.check_room()
         return Staging(self, self._files, self._sealer, self.health)
 
     def record(self, chunks: list[StagedChunk], manifest: Manifest | None, fence: Fence | None) -> list[Digest]:

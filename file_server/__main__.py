@@ -1,0 +1,108 @@
+"""`python -m file_server`: options, then start, serve, stop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from file_server.bootstrap import serve
+from file_server.settings import Settings
+from wire.errors import LockstepError
+
+_DEFAULTS = Settings()
+
+
+def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        address = urlsplit(value)
+        if address.scheme != "https" or not address.hostname:
+            raise click.BadParameter(f"{value!r} is not an https:// address", param=parameter)
+    return value
+
+
+@click.command("file_server", context_settings={"auto_envvar_prefix": "LOCKSTEP_FILE_SERVER", "show_default": True})
+@click.option("--id", default=_DEFAULTS.id, show_envvar=True, help="This file server's id in the cluster.")
+@click.option("--host", default=_DEFAULTS.host, show_envvar=True, help="Address to listen on.")
+@click.option("--port", default=_DEFAULTS.port, type=click.IntRange(1, 65535), show_envvar=True, help="Port.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_envvar=True,
+    show_default=".cluster/file_server-ID",
+    help="Folder for the stored chunks.",
+)
+@click.option(
+    "--certs",
+    default=_DEFAULTS.certs,
+    type=click.Path(file_okay=False, path_type=Path),
+    show_envvar=True,
+    help="Folder with the cluster's certificates and storage keys.",
+)
+@click.option(
+    "--directory", default=_DEFAULTS.directory, callback=_https_url, show_envvar=True, help="The directory server."
+)
+@click.option(
+    "--advertise",
+    callback=_https_url,
+    show_envvar=True,
+    show_default="https://HOST:PORT",
+    help="The address that the other programs reach this one at.",
+)
+@click.option("--zone", default="", show_envvar=True, help="Copies go to different zones where possible.")
+@click.option(
+    "--threads",
+    default=_DEFAULTS.threads,
+    type=click.IntRange(4, 1024),
+    show_envvar=True,
+    help="Requests that are worked on at a time.",
+)
+@click.option(
+    "--reserve-bytes",
+    default=_DEFAULTS.reserve_bytes,
+    type=click.IntRange(0),
+    show_envvar=True,
+    help="Space on the disk that is never given to new blobs.",
+)
+@click.option(
+    "--grace-seconds",
+    default=_DEFAULTS.grace_seconds,
+    type=click.FloatRange(1),
+    show_envvar=True,
+    help="How long what nobody refers to is kept. Longer than a write may take.",
+)
+@click.option(
+    "--scrub-pause-factor",
+    default=_DEFAULTS.scrub_pause_factor,
+    type=click.FloatRange(0),
+    show_envvar=True,
+    help="Seconds the scrubber sleeps for each second it works.",
+)
+@click.option(
+    "--scrub-round-seconds",
+    default=_DEFAULTS.scrub_round_seconds,
+    type=click.FloatRange(1),
+    show_envvar=True,
+    help="Pause after everything was checked once.",
+)
+@click.option(
+    "--log-level",
+    default=_DEFAULTS.log_level,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    show_envvar=True,
+    help="What is logged to standard error.",
+)
+def main(**options: Any) -> None:
+    """Run a file server: it keeps sealed chunks and pushes every edit to its replicas."""
+    try:
+        serve(Settings(**options))
+    except LockstepError as error:
+        click.echo(f"file_server {options['id']}: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m file_server")

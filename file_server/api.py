@@ -1,0 +1,130 @@
+"""The routes of a file server: parse, call one thing, encode.
+
+Calls and streams are declared in wire/server_messages.py; who may call is settled by mutual TLS, which writes are
+accepted by the write's ticket.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Counter
+
+from file_server.chunk_store import ChunkStore
+from file_server.writes import WriteDesk
+from wire.certificate_authority import PeerIdentity
+from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
+from wire.chunking import Chunk
+from wire.codec import Call, encode
+from wire.digest import Digest
+from wire.errors import BadRequest, TooLarge
+from wire.messages import Health, Nothing
+from wire.server_messages import (
+    HOP_HEADER,
+    MANIFEST_PATH,
+    MISSING_CHUNKS,
+    READ_CHUNKS_PATH,
+    TICKET_HEADER,
+    WRITE_PATH,
+    Hop,
+    MissingChunksReply,
+    MissingChunksRequest,
+    ReadChunksRequest,
+)
+from wire.service import Api, RawReply, RawRequest
+
+MANIFEST_TYPE = "application/vnd.lockstep.manifest"
+MAX_READ_BYTES = 16 * 1024 * 1024
+WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
+"""Answers up to this size are made in memory, which frees their thread at once; larger ones go chunk by chunk."""
+WHOLE_ANSWERS = 6
+"""Made at a time; with the copy that the runner makes of each, this is what reading may take of memory."""
+MAX_READ_REQUEST_BYTES = 64 * 1024
+MAX_TICKET_CHARACTERS = 256 * 1024
+
+READ_BYTES = Counter("lockstep_file_server_read_bytes", "Plain bytes of chunks sent to readers")
+
+_READ = Call(READ_CHUNKS_PATH, ReadChunksRequest, Nothing)
+
+
+class FileServerApi:
+    """The WSGI application of file server `id`."""
+
+    def __init__(self, id: str, store: ChunkStore, desk: WriteDesk, health: Callable[[], Health]) -> None:
+        self._store = store
+        self._desk = desk
+        self._whole_answers = threading.BoundedSemaphore(WHOLE_ANSWERS)
+        self.wsgi = Api("file_server", id)
+        self.wsgi.health = health
+        self.wsgi.serve(MISSING_CHUNKS, self._missing)
+        self.wsgi.serve_raw("POST", WRITE_PATH, self._write)
+        self.wsgi.serve_raw("POST", READ_CHUNKS_PATH, self._read)
+        self.wsgi.serve_raw("GET", MANIFEST_PATH, self._manifest, prefix=True)
+
+    def _write(self, request: RawRequest) -> RawReply:
+        ticket = request.header(TICKET_HEADER)
+        if not ticket or len(ticket) > MAX_TICKET_CHARACTERS:
+            raise BadRequest(f"a write needs its ticket in the header {TICKET_HEADER}")
+        body = encode(self._desk.write(ticket, _hop(request.header(HOP_HEADER)), request.read))
+        return RawReply(200, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], [body])
+
+    def _read(self, request: RawRequest) -> RawReply:
+        digests = _READ.decode_request(request.body(MAX_READ_REQUEST_BYTES)).digests
+        lengths = self._store.lengths(digests)
+        total = sum(lengths)
+        if total > MAX_READ_BYTES:
+            raise TooLarge(f"the chunks have {total} bytes; ask for at most {MAX_READ_BYTES} at a time")
+        headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(stream_length(lengths)))]
+        stream = _pieces(self._chunks(digests))
+        if total > WHOLE_ANSWER_BYTES:
+            return RawReply(200, headers, stream)
+        with self._whole_answers:
+            return RawReply(200, headers, list(stream))
+
+    def _chunks(self, digests: list[Digest]) -> Iterator[Chunk]:
+        for digest in digests:
+            data = self._store.read_chunk(digest)
+            READ_BYTES.inc(len(data))
+            yield Chunk(digest, len(data), data)
+
+    def _manifest(self, request: RawRequest) -> RawReply:
+        body = self._store.manifest(Digest.parse(request.rest)).encode()
+        return RawReply(200, [("Content-Type", MANIFEST_TYPE), ("Content-Length", str(len(body)))], [body])
+
+    def _missing(self, request: MissingChunksRequest, _: PeerIdentity | None) -> MissingChunksReply:
+        return MissingChunksReply(self._store.missing(request.digests))
+
+
+def _pieces(chunks: Iterator[Chunk]) -> Iterator[bytes]:
+    for piece in encode_stream(chunks):
+        yield piece if isinstance(piece, bytes) else bytes(piece)
+
+
+def _hop(text: str) -> Hop:
+    if text == "master":
+        return "master"
+    if text == "replica":
+        return "replica"
+    raise BadRequest(f"the header {HOP_HEADER} is {text[:20]!r}; it is `master` or `replica`")
+
+
+def health_of(id: str, version: str, store: ChunkStore, uptime_seconds: float, problems: list[str]) -> Health:
+    """This server's state. It is healthy while its storage takes writes; `problems` are told, whatever they are.
+
+    A directory server that cannot be reached is such a problem: it is not this server's, and restarting this one
+    would not help.
+    """
+    storage = store.health.problem
+    totals = store.totals
+    return Health(
+        program="file_server",
+        id=id,
+        version=version,
+        healthy=not storage,
+        problems=[storage, *problems] if storage else problems,
+        uptime_seconds=uptime_seconds,
+        pid=os.getpid(),
+        facts={"blobs": totals.blobs, "chunks": totals.chunks, "stored_bytes": totals.stored_bytes},
+    )

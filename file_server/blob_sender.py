@@ -1,0 +1,110 @@
+"""Sending blobs to other file servers, from memory or from this server's store, and who is not worth trying.
+
+Which servers a write goes to is decided in replication.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from file_server.chunk_store import ChunkStore
+from wire.chunk_stream import encode_stream
+from wire.chunking import Chunk
+from wire.clock import Clock
+from wire.digest import Digest
+from wire.errors import LockstepError, MissingChunks, PeerUnreachable
+from wire.manifest import Manifest
+from wire.messages import Holder
+from wire.server_messages import (
+    HOP_HEADER,
+    MAX_MISSING_CHUNKS,
+    MISSING_CHUNKS,
+    TICKET_HEADER,
+    WRITE_PATH,
+    MissingChunksRequest,
+)
+
+SMALL_TIMEOUT_SECONDS = 5.0
+STREAM_TIMEOUT_SECONDS = 30.0
+AVOID_SECONDS = 3.0
+"""How long a file server that did not answer is passed over in favour of another."""
+MAX_RESENDS = 3
+
+
+class Peers(Protocol):
+    """What sending needs of wire.peer.PeerClient. Timeouts are seconds per socket operation."""
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        """POST a stream; raises the refusal that came back, or PeerUnreachable."""
+        ...
+
+    def call(self, url: str, call: Any, request: Any, timeout: float | None = None) -> Any:
+        """Make one declared call."""
+        ...
+
+
+class BlobSender:
+    """Sends under a ticket in the name of its master. Thread-safe."""
+
+    def __init__(self, store: ChunkStore, peers: Peers, clock: Clock) -> None:
+        self._store = store
+        self._peers = peers
+        self._clock = clock
+        self._avoid_until: dict[str, float] = {}
+
+    def is_avoided(self, holder: Holder) -> bool:
+        """Whether the file server has just been found unreachable."""
+        return self._avoid_until.get(holder.id, 0.0) > self._clock.monotonic()
+
+    def note(self, holder: Holder, failure: LockstepError | None) -> None:
+        """Remember whether a file server answered."""
+        if isinstance(failure, PeerUnreachable):
+            self._avoid_until[holder.id] = self._clock.monotonic() + AVOID_SECONDS
+        elif failure is None:
+            self._avoid_until.pop(holder.id, None)
+
+    def send(
+        self, holder: Holder, ticket: str, blocks: Iterable[bytes | memoryview], timeout: float = STREAM_TIMEOUT_SECONDS
+    ) -> None:
+        """Send a stream; returns when the blob is durable there, otherwise raises why it is not."""
+        headers = {TICKET_HEADER: ticket, HOP_HEADER: "replica"}
+        self._peers.send_stream(holder.url, WRITE_PATH, headers, blocks, timeout)
+
+    def send_from_store(self, holder: Holder, ticket: str, manifest: Manifest) -> None:
+        """Send a blob that is sealed here, with the bytes of those chunks that the other server lacks."""
+        digests = list(dict.fromkeys(digest for digest, _ in manifest.chunks))
+        request = MissingChunksRequest(digests[:MAX_MISSING_CHUNKS])
+        reply = self._peers.call(holder.url, MISSING_CHUNKS, request, SMALL_TIMEOUT_SECONDS)
+        self.send_missing(holder, ticket, manifest, reply.missing)
+
+    def send_missing(self, holder: Holder, ticket: str, manifest: Manifest, missing: list[Digest]) -> None:
+        """Send a blob that is sealed here with the bytes of `missing`, and of what the answer asks for then."""
+        for _ in range(MAX_RESENDS):
+            try:
+                self.send(holder, ticket, encode_stream(self._frames(manifest, missing)))
+                return
+            except MissingChunks as refusal:
+                missing = digests_of(refusal)
+        raise PeerUnreachable(f"file server {holder.id} keeps asking for chunks", url=holder.url)
+
+    def _frames(self, manifest: Manifest, missing: list[Digest]) -> Iterator[Chunk]:
+        wanted = set(missing)
+        for digest, length in manifest.chunks:
+            if digest in wanted:
+                wanted.discard(digest)  # its bytes once, however often the blob repeats it
+                yield Chunk(digest, length, self._store.read_chunk(digest))
+            else:
+                yield Chunk(digest, length, None)
+
+
+def digests_of(refusal: MissingChunks) -> list[Digest]:
+    """The chunks that a receiver asks for."""
+    return [Digest.parse(text) for text in refusal.facts.get("digests", [])]

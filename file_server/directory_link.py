@@ -1,0 +1,182 @@
+"""The link to the directory: registration, heartbeats, and what comes back with them.
+
+A file server works on while the directory is away; it keeps trying, and its health says why. Orders that come with a
+heartbeat are handed on (see copier.py), damage that was found here goes out with the next one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from file_server.chunk_store import ChunkStore
+from file_server.ticket_check import DirectoryTime, TicketCheck
+from wire.clock import Clock
+from wire.codec import Call
+from wire.digest import Digest
+from wire.errors import LockstepError, Unavailable
+from wire.server_messages import (
+    DAMAGED,
+    HEARTBEAT,
+    REGISTER,
+    CopyOrder,
+    DamagedRequest,
+    HeartbeatRequest,
+    RegisterRequest,
+)
+from wire.tracing import log
+
+RETRY_SECONDS = 1.0
+MAX_REPORT = 1000
+HEARTBEAT_TIMEOUT_SECONDS = 5.0
+
+
+class Caller(Protocol):
+    """What is needed of wire.peer.PeerClient."""
+
+    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        """Make one declared call; raises the refusal, or PeerUnreachable."""
+        ...
+
+
+class Directory:
+    """The directory server at one address."""
+
+    def __init__(self, peers: Caller, url: str) -> None:
+        self._peers = peers
+        self.url = url
+
+    def ask(self, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        """Make one call. Raises what the directory raised, or PeerUnreachable."""
+        return self._peers.call(self.url, call, request, timeout)
+
+
+class DamageReports:
+    """Damaged blobs that the directory has yet to be told of, by the file server that has them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, Digest], None] = {}
+        self._guard = threading.Lock()
+
+    def add(self, holder: str, blobs: Iterable[Digest]) -> None:
+        """Remember that `holder`'s copies of `blobs` are damaged."""
+        with self._guard:
+            self._waiting.update(dict.fromkeys((holder, blob) for blob in blobs))
+
+    def send(self, directory: Directory) -> None:
+        """Tell the directory; what it did not take stays for the next time."""
+        while True:
+            with self._guard:
+                first = next(iter(self._waiting), None)
+                if first is None:
+                    return
+                holder = first[0]
+                batch = [key for key in self._waiting if key[0] == holder][:MAX_REPORT]
+            directory.ask(DAMAGED, DamagedRequest(holder, [blob for _, blob in batch]))
+            with self._guard:
+                for key in batch:
+                    self._waiting.pop(key, None)
+
+
+class DirectoryLink:
+    """One file server's membership. `step` is the heartbeat job."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        store: ChunkStore,
+        tickets: TicketCheck,
+        time: DirectoryTime,
+        clock: Clock,
+        damage: DamageReports,
+        *,
+        own_id: str,
+        own_url: str,
+        zone: str,
+        version: str,
+        take_orders: Callable[[list[CopyOrder]], None],
+    ) -> None:
+        self._directory = directory
+        self._store = store
+        self._tickets = tickets
+        self._time = time
+        self._clock = clock
+        self._damage = damage
+        self._own_id = own_id
+        self._own_url = own_url
+        self._zone = zone
+        self._version = version
+        self._take_orders = take_orders
+        self._pause = RETRY_SECONDS
+        self.registered = False
+        self.problem = "not yet registered with the directory server"
+
+    def step(self) -> float:
+        """Register if need be, send one heartbeat, act on its answer; seconds until the next."""
+        self._probe_storage()
+        try:
+            if not self.registered:
+                self._register()
+            self._beat()
+            if self.registered:
+                self._damage.send(self._directory)
+        except LockstepError as error:
+            problem = f"the directory server at {self._directory.url} does not answer: {error}"
+            if problem != self.problem:
+                log.warning("%s", problem)
+            self.problem = problem
+            return RETRY_SECONDS
+        return self._pause
+
+    def _register(self) -> None:
+        asked_at = self._clock.monotonic()
+        reply = self._directory.ask(
+            REGISTER,
+            RegisterRequest(self._own_url, self._store.store_id, self._zone, self._version),
+            HEARTBEAT_TIMEOUT_SECONDS,
+        )
+        self._tickets.trust(bytes.fromhex(reply.ticket_key))
+        self._time.learn(reply.directory_time, asked_at)
+        self._pause = reply.heartbeat_seconds
+        self._damage.add(self._own_id, self._store.damaged_blobs())
+        self.registered = True
+        log.info("registered with the directory server at %s", self._directory.url)
+
+    def _beat(self) -> None:
+        asked_at = self._clock.monotonic()
+        reply = self._directory.ask(HEARTBEAT, self._state(), HEARTBEAT_TIMEOUT_SECONDS)
+        if not reply.registered:
+            log.info("the directory server does not know this file server; registering again")
+            self.registered = False
+            self._register()
+            return
+        self._time.learn(reply.directory_time, asked_at)
+        if self.problem:
+            log.info("in touch with the directory server")
+        self.problem = ""
+        self._take_orders(reply.orders)
+
+    def _state(self) -> HeartbeatRequest:
+        try:
+            capacity, free = self._store.space()
+        except Unavailable:
+            capacity, free = 0, 0
+        totals = self._store.totals
+        problem = self._store.health.problem
+        return HeartbeatRequest(
+            url=self._own_url,
+            store_id=self._store.store_id,
+            capacity_bytes=capacity,
+            free_bytes=free,
+            blobs=totals.blobs,
+            stored_bytes=totals.stored_bytes,
+            healthy=not problem,
+            problem=problem,
+        )
+
+    def _probe_storage(self) -> None:
+        try:
+            self._store.probe()
+        except Unavailable:
+            log.debug("the storage still takes no writes")

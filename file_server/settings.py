@@ -1,0 +1,47 @@
+"""A file server's settings: from options or LOCKSTEP_FILE_SERVER_… variables, checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from file_server.chunk_store import DEFAULT_RESERVE_BYTES
+from file_server.collector import DEFAULT_GRACE_SECONDS
+from file_server.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND_SECONDS
+from wire.service import DEFAULT_THREADS
+
+DEFAULT_PORT = 5060
+DEFAULT_DIRECTORY = "https://127.0.0.1:5050"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be chosen about one file server."""
+
+    id: str = "1"
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    data: Path | None = None
+    certs: Path = Path("certs")
+    directory: str = DEFAULT_DIRECTORY
+    advertise: str | None = None
+    zone: str = ""
+    threads: int = DEFAULT_THREADS
+    reserve_bytes: int = DEFAULT_RESERVE_BYTES
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    scrub_pause_factor: float = DEFAULT_PAUSE_FACTOR
+    scrub_round_seconds: float = DEFAULT_ROUND_SECONDS
+    log_level: str = "info"
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the storage is."""
+        return self.data or Path(".cluster") / f"file_server-{self.id}"
+
+    @property
+    def url(self) -> str:
+        """How the other programs reach this one."""
+        if self.advertise:
+            return self.advertise.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"

@@ -1,0 +1,80 @@
+"""Which writes this file server accepts: the rules of a ticket, with time and keys as arguments.
+
+The directory signs a ticket for one write; a file server learns the key and the directory's time from its
+registration and heartbeats (heartbeat.py). Fences are checked by the chunk store, because they must be durable.
+"""
+
+from __future__ import annotations
+
+from file_server.index_transaction import Fence
+from wire.clock import Clock
+from wire.digest import Digest
+from wire.errors import TicketRefused, Unavailable
+from wire.messages import WriteTicket
+from wire.server_messages import Hop
+from wire.tickets import TicketSigner
+
+
+class DirectoryTime:
+    """The directory's own count of seconds, carried on here by the monotonic clock between heartbeats."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset: float | None = None
+
+    def learn(self, directory_time: float, asked_at: float) -> None:
+        """The directory said `directory_time` in answer to a call made at `asked_at` (monotonic seconds).
+
+        Taken as the time of the question, so that this server is ahead by the length of the call: tickets end here
+        a moment before they do at the directory, never after.
+        """
+        self._offset = directory_time - asked_at
+
+    def now(self) -> float | None:
+        """Seconds of directory time, None before the first answer."""
+        return None if self._offset is None else self._clock.monotonic() + self._offset
+
+
+class TicketCheck:
+    """Checks tickets for the file server `own_id`."""
+
+    def __init__(self, own_id: str, time: DirectoryTime) -> None:
+        self._own_id = own_id
+        self._time = time
+        self._signer: TicketSigner | None = None
+
+    def trust(self, key: bytes) -> None:
+        """Accept tickets made with `key` from now on, and no others."""
+        self._signer = TicketSigner(key)
+
+    def check(self, text: str, hop: Hop) -> WriteTicket:
+        """The ticket in `text` if this server may act on it; TicketRefused otherwise.
+
+        Unavailable before the first registration, when no ticket can be judged.
+        """
+        now = self._time.now()
+        if self._signer is None or now is None:
+            raise Unavailable("this file server has not reached the directory server yet; try again in a moment")
+        ticket = self._signer.verify(text, now)
+        if hop == "master":
+            allowed = [ticket.master]
+        else:
+            allowed = [*ticket.replicas, *ticket.spares]
+        if all(holder.id != self._own_id for holder in allowed):
+            raise TicketRefused(
+                f"the write ticket does not name file server {self._own_id} as a {hop}; begin the write again"
+            )
+        return ticket
+
+
+def check_content(ticket: WriteTicket, digest: Digest, size: int) -> None:
+    """TicketRefused when the ticket was made for other content than what arrived."""
+    if ticket.digest is not None and ticket.digest != digest:
+        raise TicketRefused(f"the write ticket is for content {ticket.digest}, not {digest}; begin the write again")
+    if ticket.size is not None and ticket.size != size:
+        raise TicketRefused(f"the write ticket is for {ticket.size} bytes, not {size}; begin the write again")
+
+
+def fence_of(ticket: WriteTicket) -> Fence:
+    """The lock number that holders must not have seen exceeded on the ticket's path."""
+    return Fence(f"{ticket.bucket}/{ticket.path}", ticket.fence)

@@ -1,0 +1,180 @@
+"""Writes: what a file server does with a chunk stream that comes with a ticket.
+
+As the master it stages, passes on, seals, waits for the promised copies and commits; as a replica it stages and seals.
+The rules of tickets are in ticket_check.py, the way to other servers in replication.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+
+from prometheus_client import Counter
+
+from file_server.blob_sender import BlobSender
+from file_server.chunk_store import ChunkStore
+from file_server.commits import CommitClient
+from file_server.replication import Replication
+from file_server.staging import Staging
+from file_server.ticket_check import TicketCheck, check_content, fence_of
+from wire.chunk_stream import Read, StreamReader
+from wire.chunking import Chunk
+from wire.errors import BadRequest, IncompleteBody, Overloaded
+from wire.messages import WriteTicket
+from wire.server_messages import CommitItem, Hop, WriteReply
+
+SMALL_BYTES = 1024 * 1024
+SMALL_FRAMES = 64
+LARGE_WRITES = 16
+"""Large uploads at a time: each may hold two maximal chunks for each replica in memory."""
+LARGE_WAIT_SECONDS = 20.0
+SMALL_THREADS = 64
+
+WRITES = Counter("lockstep_file_server_writes", "Writes made durable", ["hop"])
+WRITTEN_BYTES = Counter("lockstep_file_server_written_bytes", "Plain bytes received in writes", ["hop"])
+
+
+class WriteDesk:
+    """Takes writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
+
+    def __init__(
+        self, own_id: str, store: ChunkStore, tickets: TicketCheck, sender: BlobSender, commits: CommitClient
+    ) -> None:
+        self._own_id = own_id
+        self._store = store
+        self._tickets = tickets
+        self._sender = sender
+        self._commits = commits
+        self._pool = ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="replicate")
+        self._large = threading.BoundedSemaphore(LARGE_WRITES)
+
+    def close(self) -> None:
+        """Let the sends under way end; nobody waits for their answers any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def write(self, ticket_text: str, hop: Hop, read: Read) -> WriteReply:
+        """Take one write from the stream that `read` gives; on return it is durable, and as a master committed.
+
+        Raises TicketRefused, MissingChunks (with the chunks to send), TooFewHolders, StorageFull, and whatever the
+        directory refuses the commit with; then nothing became visible.
+        """
+        ticket = self._tickets.check(ticket_text, hop)
+        reader = StreamReader(read)
+        with self._store.stage() as staging:
+            try:
+                replication = self._receive(ticket, ticket_text, hop, reader, staging)
+            except IncompleteBody:
+                staging.keep()  # whoever was cut off will try again, with the rest only
+                raise
+            manifest = reader.manifest
+            WRITES.labels(hop).inc()
+            WRITTEN_BYTES.labels(hop).inc(manifest.size)
+            if replication is None:
+                return WriteReply(manifest.digest, manifest.size, self._own_id)
+            holders = replication.settle(manifest, self._own_id)
+        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders)
+        committed = self._commits.commit(item)
+        return WriteReply(
+            manifest.digest, manifest.size, self._own_id, committed.version, committed.copies, committed.cursor
+        )
+
+    def _receive(
+        self, ticket: WriteTicket, ticket_text: str, hop: Hop, reader: StreamReader, staging: Staging
+    ) -> Replication | None:
+        frames = _within(ticket, iter(reader))
+        first: deque[Chunk] = deque()
+        may_be_small = ticket.size is None or ticket.size <= SMALL_BYTES
+        if may_be_small and _take_small(frames, first):
+            return self._receive_small(ticket, ticket_text, hop, reader, list(first), staging)
+        with self._large_slot():
+            rest = chain(_drained(first), frames)
+            return self._receive_large(ticket, ticket_text, hop, reader, rest, staging)
+
+    def _receive_small(
+        self,
+        ticket: WriteTicket,
+        ticket_text: str,
+        hop: Hop,
+        reader: StreamReader,
+        chunks: list[Chunk],
+        staging: Staging,
+    ) -> Replication | None:
+        """A body that is whole in memory: sent to the replicas while it is sealed here."""
+        check_content(ticket, reader.manifest.digest, reader.manifest.size)
+        replication = None
+        if hop == "master":
+            replication = Replication(self._sender, ticket, ticket_text)
+            replication.send_small(chunks, self._pool)
+        for chunk in chunks:
+            staging.put(chunk)
+        staging.seal(reader.manifest, fence_of(ticket))
+        return replication
+
+    def _receive_large(
+        self,
+        ticket: WriteTicket,
+        ticket_text: str,
+        hop: Hop,
+        reader: StreamReader,
+        frames: Iterator[Chunk],
+        staging: Staging,
+    ) -> Replication | None:
+        """A stream: each frame is staged and passed on before the next is read."""
+        self._store.check_fence(fence_of(ticket))
+        replication = Replication(self._sender, ticket, ticket_text) if hop == "master" else None
+        try:
+            if replication is not None:
+                replication.open_streams()
+            for chunk in frames:
+                if replication is not None:
+                    replication.offer(chunk)
+                staging.put(chunk)
+            check_content(ticket, reader.manifest.digest, reader.manifest.size)
+            if replication is not None:
+                replication.finish()
+            staging.seal(reader.manifest, fence_of(ticket))
+        except BaseException:
+            if replication is not None:
+                replication.cut()
+            raise
+        return replication
+
+    @contextmanager
+    def _large_slot(self) -> Iterator[None]:
+        if not self._large.acquire(timeout=LARGE_WAIT_SECONDS):
+            raise Overloaded("this file server is busy with other large uploads; try again shortly")
+        try:
+            yield
+        finally:
+            self._large.release()
+
+
+def _take_small(frames: Iterator[Chunk], taken: deque[Chunk]) -> bool:
+    """Add frames to `taken` up to a small body's bound; whether they are all there is."""
+    size = 0
+    for chunk in frames:
+        taken.append(chunk)
+        size += len(chunk.data) if chunk.data is not None else 0
+        if size > SMALL_BYTES or len(taken) > SMALL_FRAMES:
+            return False
+    return True
+
+
+def _drained(chunks: deque[Chunk]) -> Iterator[Chunk]:
+    """The chunks, each let go of when it was given."""
+    while chunks:
+        yield chunks.popleft()
+
+
+def _within(ticket: WriteTicket, frames: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The frames, ended by BadRequest as soon as they are more than the ticket is for."""
+    size = 0
+    for chunk in frames:
+        size += chunk.length
+        if ticket.size is not None and size > ticket.size:
+            raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write was begun for")
+        yield chunk
