@@ -337,9 +337,13 @@ def run(
     key_file: Path,
     client_ca: Path | None = None,
     threads: int = DEFAULT_THREADS,
+    on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread."""
+    """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread.
+
+    `on_start` is called once the port is had: a program that cannot listen must not tell others that it is there.
+    """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -353,6 +357,8 @@ def run(
         threads=threads,
     ).start()
     log.info("listening on https://%s:%d", host, port)
+    if on_start is not None:
+        on_start()
     certificate = cert_file.stat().st_mtime_ns
     while not stopping.wait(CERTIFICATE_CHECK_SECONDS):
         if (now := cert_file.stat().st_mtime_ns) != certificate:
