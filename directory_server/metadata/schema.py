@@ -94,7 +94,7 @@ Index(
     version.c.bucket,
     version.c.path,
     unique=True,
-    sqlite_where=text("null_version"),
+    sqlite_where=text("null_version = 1"),
     postgresql_where=text("null_version"),
 )
 
@@ -107,6 +107,7 @@ past_write = _table(
     Index("past_write_done", "done_time"),
 )
 
+# Everything that was ever committed, in order. `version` is empty where the cursor itself names the version made.
 journal = _numbered(
     "journal",
     Column("cursor", Sequence, primary_key=True),

@@ -31,8 +31,10 @@ class Statement:
         if found is None:
             expression = self._expression
             assert isinstance(expression, ClauseElement)
-            compiled = expression.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+            compiled = expression.compile(dialect=dialect)
             assert isinstance(compiled, SQLCompiler)
+            if "POSTCOMPILE" in str(compiled):
+                raise ValueError(f"a list of values would be spelled out at every execution, use or_: {compiled}")
             fixed = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
             found = self._compiled[dialect.name] = (str(compiled), fixed)
         return found

@@ -225,7 +225,7 @@ def upgrade() -> None:
         "version",
         ["bucket", "path"],
         unique=True,
-        sqlite_where=sa.text("null_version"),
+        sqlite_where=sa.text("null_version = 1"),
         postgresql_where=sa.text("null_version"),
     )
     op.create_table(

@@ -1,0 +1,128 @@
+"""Buckets: who may use one, and making, changing and deleting them.
+
+The bucket `files` is everybody's and always there. Any other belongs to its owner; a shared one may be read and
+written by everybody, but only its owner or an administrator changes or deletes it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from directory_server.metadata import files
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people import Person
+from wire.clock import Clock
+from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
+from wire.messages import BucketInfo, BucketsReply, ChangeBucketRequest, CreateBucketRequest, Versioning
+from wire.names import FILES_BUCKET, check_bucket
+
+
+class Bucket(NamedTuple):
+    """A row of the bucket table."""
+
+    name: str
+    owner: str
+    versioning: Versioning
+    shared: bool
+    created_at: float
+
+    def info(self) -> BucketInfo:
+        return BucketInfo(self.name, self.owner, self.versioning, bool(self.shared), self.created_at)
+
+
+def find(reader: Reader, name: str) -> Bucket:
+    """The bucket, whoever asks; NotFound when there is none of that name."""
+    row = reader.one(files.BUCKET, name=name)
+    if row is None:
+        raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
+    return Bucket(*row)
+
+
+def usable(reader: Reader, name: str, account: str, admin: bool = False) -> Bucket:
+    """The bucket, for reading and writing its files; NotFound, or Forbidden for somebody else's private one."""
+    found = find(reader, name)
+    if not (found.shared or admin or found.owner == account):
+        raise Forbidden(f"bucket {name!r} belongs to {found.owner}, who does not share it", bucket=name)
+    return found
+
+
+def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:
+    """Make the bucket that everybody starts with; safe to repeat."""
+
+    def work(tx: Tx) -> None:
+        if tx.one(files.BUCKET, name=FILES_BUCKET) is None:
+            tx.run(
+                files.INSERT_BUCKET, name=FILES_BUCKET, owner=owner, versioning="enabled", shared=True, created_at=at
+            )
+
+    store.write(work)
+
+
+class Buckets:
+    """The calls about buckets."""
+
+    def __init__(self, store: MetadataStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def all(self, person: Person) -> BucketsReply:
+        """The buckets that `person` may use, by name."""
+        with self._store.read() as reader:
+            rows = [Bucket(*row) for row in reader.all(files.BUCKETS)]
+        return BucketsReply([b.info() for b in rows if b.shared or person.admin or b.owner == person.account])
+
+    def get(self, person: Person, name: str) -> BucketInfo:
+        with self._store.read() as reader:
+            return usable(reader, name, person.account, person.admin).info()
+
+    def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
+        """AlreadyExists for a taken name, also when it is the caller's own."""
+        made = Bucket(
+            check_bucket(request.bucket), person.account, request.versioning, request.shared, self._clock.wall()
+        )
+
+        def work(tx: Tx) -> None:
+            row = tx.one(files.BUCKET, name=made.name)
+            if row is not None:
+                whose = "you" if row[1] == person.account else "somebody else"
+                raise AlreadyExists(f"{whose} already made a bucket {made.name!r}", bucket=made.name, owner=row[1])
+            tx.run(files.INSERT_BUCKET, **made._asdict())
+
+        self._store.write(work)
+        return made.info()
+
+    def change(self, person: Person, request: ChangeBucketRequest) -> BucketInfo:
+        """New settings for the versions and files still to come; those that exist are left as they are."""
+
+        def work(tx: Tx) -> BucketInfo:
+            found = _owned(tx, request.bucket, person)
+            versioning = found.versioning if request.versioning is None else request.versioning
+            shared = found.shared if request.shared is None else request.shared
+            if versioning == "off" != found.versioning:
+                raise Conflict("a bucket that has kept versions cannot forget them: set versioning to 'suspended'")
+            if found.name == FILES_BUCKET and not shared:
+                raise Conflict(f"bucket {FILES_BUCKET!r} is everybody's and stays shared")
+            tx.run(files.CHANGE_BUCKET, bucket_name=found.name, versioning=versioning, shared=shared)
+            return found._replace(versioning=versioning, shared=shared).info()
+
+        return self._store.write(work)
+
+    def delete(self, person: Person, name: str) -> None:
+        """BucketNotEmpty as long as it has any version, delete markers included: deleting must not lose history."""
+
+        def work(tx: Tx) -> None:
+            found = _owned(tx, name, person)
+            if found.name == FILES_BUCKET:
+                raise Conflict(f"bucket {FILES_BUCKET!r} is part of every cluster and cannot be deleted")
+            if tx.one(files.ANY_VERSION, bucket=name) is not None:
+                raise BucketNotEmpty(f"bucket {name!r} still has files or old versions: delete those first", bucket=name)
+            tx.run(files.DELETE_BUCKET, name=name)
+
+        self._store.write(work)
+
+
+def _owned(tx: Tx, name: str, person: Person) -> Bucket:
+    found = usable(tx, name, person.account, person.admin)
+    if found.owner != person.account and not person.admin:
+        raise Forbidden(f"only {found.owner} or an administrator may change bucket {name!r}", bucket=name)
+    return found
