@@ -1,0 +1,74 @@
+"""A real local cluster for one benchmark run, and what its programs say of themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.limits import free_port
+from benchmarks.load import Target
+
+
+class Cluster:
+    """1 directory server, 3 file servers, 2 proxies, started the way a person starts them."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        base = 20_000 + free_port() % 20_000
+        self._command = [sys.executable, "-m", "local_cluster", "--data", str(data)]
+        subprocess.run(
+            [*self._command, "--detach", "--base-port", str(base)], check=True, stdin=subprocess.DEVNULL
+        )
+        record = json.loads((data / "cluster.json").read_text())
+        self.ca_file = Path(record["ca_file"])
+        self.programs: list[dict[str, Any]] = record["programs"]
+        self.api_key: str = json.loads(Path(record["admin_credentials_file"]).read_text())["api_key"]
+        self.proxies = [
+            Target(program["url"], self.ca_file, {"X-Api-Key": self.api_key})
+            for program in self.programs
+            if program["program"] == "client_proxy"
+        ]
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = str(self.ca_file)
+        proxy = next(program for program in self.programs if program["program"] == "client_proxy")
+        folder = self.ca_file.parent / f"client_proxy-{proxy['id']}"
+        self._session.cert = (str(folder / "cert.pem"), str(folder / "key.pem"))
+
+    def metric(self, program: str, name: str) -> float:
+        """The sum of a counter over all programs of a kind."""
+        total = 0.0
+        for entry in self.programs:
+            if entry["program"] == program:
+                text = self._session.get(entry["url"] + "/metrics", timeout=10).text
+                total += sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+        return total
+
+    def peak_resident_bytes(self) -> dict[str, int]:
+        """The most memory that each program has had resident since its start."""
+        peaks = {}
+        for entry in self.programs:
+            for line in Path(f"/proc/{entry['pid']}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    peaks[f"{entry['program']}-{entry['id']}"] = int(line.split()[1]) * 1024
+        return peaks
+
+    def lockstep(self, *arguments: str, proxy: int = 0) -> str:
+        """Run the command line as a person does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "client_proxy.cli", "--url", self.proxies[proxy].url, "--ca", str(self.ca_file), *arguments],
+            env={"LOCKSTEP_API_KEY": self.api_key, "PATH": "/usr/bin:/bin", "HOME": str(self._data)},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"lockstep {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def stop(self) -> None:
+        subprocess.run([*self._command, "--stop"], check=True, stdin=subprocess.DEVNULL)

@@ -1,0 +1,143 @@
+"""A load generator that costs little: kept TLS connections, requests prepared as bytes, answers barely parsed.
+
+It stands in for many independent clients. It runs in processes of its own, because a generator that shares an
+interpreter lock with another of its threads would measure itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Target(NamedTuple):
+    """Where the load goes: a URL, the CA that vouches for it, and headers for every request."""
+
+    url: str
+    ca_file: Path
+    headers: dict[str, str]
+
+
+class Result(NamedTuple):
+    """Requests answered, seconds taken, and the 50th and 99th percentile of a request in milliseconds."""
+
+    count: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.seconds
+
+
+class Connection:
+    """One client's kept connection."""
+
+    def __init__(self, target: Target) -> None:
+        parts = urlsplit(target.url)
+        context = ssl.create_default_context(cafile=str(target.ca_file))
+        raw = socket.create_connection((parts.hostname, parts.port), 30)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = context.wrap_socket(raw, server_hostname=parts.hostname)
+        self._head = f"Host: {parts.netloc}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in target.headers.items())
+        self._left = b""
+
+    def prepare(self, method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
+        """The bytes of a request, to be sent any number of times."""
+        length = f"Content-Length: {len(body)}\r\n" if body or method in ("PUT", "POST") else ""
+        return f"{method} {path} HTTP/1.1\r\n{self._head}{headers}{length}\r\n".encode() + body
+
+    def exchange(self, request: bytes) -> tuple[int, bytes, bytes]:
+        """Send, and read the answer: status, head, body."""
+        self._socket.sendall(request)
+        data = self._left
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            data += self._receive()
+        head = data[:end]
+        lowered = head.lower()
+        at = lowered.find(b"content-length:")
+        length = int(lowered[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        body = data[end + 4 :]
+        while len(body) < length:
+            body += self._receive()
+        self._left = body[length:]
+        return int(head[9:12]), head, body[:length]
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _receive(self) -> bytes:
+        data = self._socket.recv(262_144)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        return data
+
+
+Work = Callable[[Connection, int], Callable[[], None]]
+"""Given a connection and a client's number, makes the function that performs one operation."""
+
+
+def run(target: Target, work: Work, clients: int, seconds: float, processes: int = 2) -> Result:
+    """`clients` independent clients, spread over processes, each doing one operation after the other."""
+    context = multiprocessing.get_context("fork")
+    answers: multiprocessing.Queue[list[float]] = context.Queue()
+    start = context.Event()
+    share = [clients // processes + (n < clients % processes) for n in range(processes)]
+    first = [sum(share[:n]) for n in range(processes)]
+    ready = context.Semaphore(0)
+    workers = [
+        context.Process(target=_process, args=(target, work, first[n], share[n], seconds, ready, start, answers))
+        for n in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for _ in range(clients):
+        if not ready.acquire(timeout=60):
+            raise RuntimeError("the clients could not connect")
+    start.set()
+    times = sorted(sum((answers.get(timeout=seconds * 3 + 60) for _ in workers), []))
+    for worker in workers:
+        worker.join()
+    if not times:
+        raise RuntimeError("no request was answered")
+    return Result(len(times), seconds, 1e3 * times[len(times) // 2], 1e3 * times[int(len(times) * 0.99)])
+
+
+def _process(target, work, first, count, seconds, ready, start, answers) -> None:  # type: ignore[no-untyped-def]
+    times: list[list[float]] = [[] for _ in range(count)]
+    failures: list[BaseException] = []
+
+    def client(index: int) -> None:
+        try:
+            connection = Connection(target)
+            operation = work(connection, first + index)
+            ready.release()
+            start.wait()
+            end = time.perf_counter() + seconds
+            now = time.perf_counter()
+            while now < end:
+                operation()
+                after = time.perf_counter()
+                times[index].append(after - now)
+                now = after
+            connection.close()
+        except BaseException as error:  # noqa: BLE001 - told to the parent below
+            failures.append(error)
+            ready.release()
+
+    threads = [threading.Thread(target=client, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        print("client failed:", repr(failures[0]))
+    answers.put([] if failures else [value for one in times for value in one])
