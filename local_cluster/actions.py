@@ -211,7 +211,7 @@ class Cluster:
     def _ask_to_remove(self, doomed: Sequence[Path]) -> None:
         tell("This stops the cluster and removes for good, with every file stored in it:")
         beside = [path for path in doomed if path.parent == self.folder.data]
-        for path in [*beside, self.folder.log_dir, self.folder.certs]:
+        for path in [*beside, self.folder.log_dir, self.folder.certs_dir]:
             tell(f"  {short_path(path)}{'' if path in beside else ' (what Lockstep made there)'}")
         try:
             sure = click.confirm("Remove all this?", default=False)

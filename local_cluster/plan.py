@@ -61,10 +61,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a cluster keeps its things: `data` is DIR, `certs` its trust. Both are absolute paths."""
+    """Where a cluster keeps its things: `data` is DIR, `certs_dir` its trust. Both are absolute paths."""
 
     data: Path
-    certs: Path
+    certs_dir: Path
 
     @property
     def cluster_file(self) -> Path:
@@ -93,7 +93,7 @@ class Folder:
 
     @property
     def ca_file(self) -> Path:
-        return self.certs / "ca.pem"
+        return self.certs_dir / "ca.pem"
 
     def data_dir(self, program: Program, id: str) -> Path:
         """The folder that one program alone writes to."""
@@ -138,7 +138,7 @@ def _plan(settings: Settings, folder: Folder, program: Program, id: str, port: i
     data_dir = folder.data_dir(program, id)
     directory_url = f"https://{HOST}:{settings.base_port + DIRECTORY_OFFSET}"
     options: dict[str, str | int | Path] = {"--host": HOST, "--port": port}
-    options |= {"--data": data_dir, "--certs": folder.certs}
+    options |= {"--data": data_dir, "--certs": folder.certs_dir}
     if program == "directory_server":
         options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
     else:

@@ -42,7 +42,7 @@ def what_would_go(folder: Folder) -> list[Path]:
     if not folder.settings_file.exists():
         return []
     data = _matching(folder.data, _DATA)
-    certs = _matching(folder.certs, _CERTS) + _matching(folder.certs, _CERT_FILES)
+    certs = _matching(folder.certs_dir, _CERTS) + _matching(folder.certs_dir, _CERT_FILES)
     logs = _matching(folder.log_dir, _LOG)
     runs = _matching(folder.run_dir, re.compile(r".*\.json"))
     files = [folder.data / name for name in _FILES if (folder.data / name).exists()]
@@ -61,6 +61,6 @@ def remove(folder: Folder) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for parent in (folder.log_dir, folder.run_dir, folder.certs):
+    for parent in (folder.log_dir, folder.run_dir, folder.certs_dir):
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()

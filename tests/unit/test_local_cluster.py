@@ -124,8 +124,8 @@ def test_every_program_gets_its_own_folder_and_log(folder: Folder) -> None:
 def test_only_the_default_cluster_uses_the_checkouts_certificates(tmp_path: Path) -> None:
     """Another --data has its own trust in DIR/certs, so that clusters cannot be mistaken for one another."""
     assert folder_for(None) == Folder(ROOT / ".cluster", ROOT / "certs")
-    assert folder_for(ROOT / ".cluster").certs == ROOT / "certs"
-    assert folder_for(tmp_path).certs == tmp_path / "certs"
+    assert folder_for(ROOT / ".cluster").certs_dir == ROOT / "certs"
+    assert folder_for(tmp_path).certs_dir == tmp_path / "certs"
 
 
 # ---- processes ----------------------------------------------------------------------------------------------------
