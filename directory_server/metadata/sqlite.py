@@ -175,6 +175,7 @@ class SqliteStore(MetadataStore):
         self._lock_descriptor = _own(path)
         self._problem = ""
         self._first_works: list[Callable[[Tx], None]] = []
+        self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
         self._readers = _ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
@@ -195,7 +196,10 @@ class SqliteStore(MetadataStore):
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._first_works.append(work)
 
-    def before_each_commit(self, work: Callable[[Tx], None]) -> None:
+    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._first_works.append(work)
+
+    def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._last_works.append(work)
 
     @property
@@ -216,6 +220,8 @@ class SqliteStore(MetadataStore):
         """On the writer thread only."""
         try:
             tx = _SqliteTx(self._begin())
+            for work in self._first_works:
+                work(tx)
             for work in self._first_works:
                 work(tx)
             yield tx

@@ -1,0 +1,257 @@
+"""How versions come and go: the steps that every write is made of, each inside the caller's transaction.
+
+Kept true together here: the version rows, the current pointer, the blobs' reference counts, and the answers that a
+repeated call must hear. Who may write, locks, tickets and copies are settled before, in `namespace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from directory_server.buckets import Bucket
+from directory_server.metadata import files
+from directory_server.metadata.store import Reader, Row, Tx
+from wire.codec import decoder, encode
+from wire.digest import Digest
+from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed
+from wire.messages import DeleteReply, FileVersion, Message, Preconditions
+
+NULL_VERSION = "null"
+_ID_DIGITS = 16
+
+
+class PastAnswer(Message):
+    """What a write answered whose version row is gone, or may be."""
+
+    bucket: str
+    path: str
+    version: FileVersion | None = None
+    deleted: DeleteReply | None = None
+
+
+_past_answers = decoder(PastAnswer)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a transaction takes place: `at` for people, `time` (directory time) for decisions."""
+
+    at: float
+    time: float
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a write makes. `metadata` as stored; without a digest it is a delete marker."""
+
+    path: str
+    digest: Digest | None
+    size: int
+    author: str
+    write_id: str
+    content_type: str = ""
+    metadata: str = files.NO_METADATA
+    lock_number: int = 0
+
+
+def find(reader: Reader, bucket: str, path: str, version: str) -> Row | None:
+    """The version of that path with the id `version`, or the one written without versioning for "null"."""
+    if version == NULL_VERSION:
+        return reader.one(files.NULL_VERSION, bucket=bucket, path=path)
+    return reader.one(files.VERSION, bucket=bucket, path=path, version=version)
+
+
+def answer_of(reader: Reader, write_id: str, bucket: str, path: str) -> PastAnswer | None:
+    """What this very write answered before, if it was committed; BadRequest when the id was another write's."""
+    row = reader.one(files.VERSION_OF_WRITE, write_id=write_id)
+    if row is not None:
+        past = PastAnswer(row[0], row[1], version=files.as_version(row))
+    else:
+        stored = reader.one(files.PAST_WRITE, write_id=write_id)
+        if stored is None:
+            return None
+        past = _past_answers.decode(stored[0])
+    if (past.bucket, past.path) != (bucket, path):
+        raise BadRequest("this write id was used for another write; make a new one for each write")
+    return past
+
+
+def written_before(reader: Reader, write_id: str, bucket: str, path: str) -> FileVersion | None:
+    """The version that this very write made; BadRequest when the id was a delete's."""
+    past = answer_of(reader, write_id, bucket, path)
+    if past is None:
+        return None
+    if past.version is None or past.version.delete_marker:
+        raise BadRequest("this write id was used for a delete; make a new one for each write")
+    return past.version
+
+
+def deleted_before(reader: Reader, write_id: str, bucket: str, path: str) -> DeleteReply | None:
+    """The answer of this very delete; BadRequest when the id was a write's."""
+    past = answer_of(reader, write_id, bucket, path)
+    if past is not None and past.deleted is None:
+        raise BadRequest("this write id was used for a write; make a new one for each request")
+    return past.deleted if past is not None else None
+
+
+def check_preconditions(current: Row | None, wanted: Preconditions) -> None:
+    """PreconditionFailed unless the path's current version (None: there is none) is as the caller asked for."""
+    if wanted.if_match is None and wanted.if_none_match is None and wanted.if_version is None:
+        return
+    digest = Digest(current[3]).hex() if current is not None else None
+    facts = {"digest": digest, "version": current[2] if current is not None else None}
+    matching = wanted.if_match
+    if matching is not None and (digest is None or not ("*" in matching or digest in matching)):
+        what = "there is no such file" if digest is None else "it has other content now"
+        raise PreconditionFailed(f"the file is not as the request expects: {what}", **facts)
+    excluded = wanted.if_none_match
+    if excluded is not None and digest is not None and ("*" in excluded or digest in excluded):
+        raise PreconditionFailed("the file is not as the request expects: it exists already", **facts)
+    if wanted.if_version is not None:
+        is_null = wanted.if_version == NULL_VERSION and current is not None and bool(current[10])
+        if not is_null and wanted.if_version != facts["version"]:
+            raise PreconditionFailed("the file is not as the request expects: another version is current", **facts)
+
+
+def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> FileVersion:
+    """Make `new` its path's current version (or current delete marker), and journal it as `kind`."""
+    current = tx.one(files.CURRENT, bucket=bucket.name, path=new.path)
+    cursor = _journal(tx, kind, bucket.name, new.path, "", moment)
+    null = bucket.versioning != "enabled"
+    if null:
+        replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=new.path)
+        if replaced is not None:
+            _forget(tx, replaced, moment)
+    id = f"{cursor:0{_ID_DIGITS}d}"
+    shared = {
+        "bucket": bucket.name,
+        "path": new.path,
+        "digest": new.digest,
+        "size": new.size,
+        "content_type": new.content_type,
+        "metadata": new.metadata,
+        "author": new.author,
+        "created_at": moment.at,
+        "lock_number": new.lock_number,
+        "null_version": null,
+        "cursor": cursor,
+    }
+    tx.run(files.INSERT_VERSION, id=id, write_id=new.write_id, delete_marker=new.digest is None, **shared)
+    if new.digest is not None:
+        tx.run(files.INSERT_CURRENT if current is None else files.UPDATE_CURRENT, version=id, **shared)
+        _refer(tx, new.digest, new.size)
+    elif current is not None:
+        tx.run(files.DELETE_CURRENT, bucket=bucket.name, path=new.path)
+    row = (
+        bucket.name,
+        new.path,
+        id,
+        new.digest,
+        new.size,
+        new.content_type,
+        new.metadata,
+        new.author,
+        moment.at,
+        new.lock_number,
+        null,
+        cursor,
+        new.digest is None,
+    )
+    return files.as_version(row)
+
+
+def remove(tx: Tx, row: Row, moment: Moment) -> int:
+    """Remove one version for good (a row of `find`); the next newest becomes current. The journal cursor."""
+    bucket, path = row[0], row[1]
+    cursor = _journal(tx, "remove", bucket, path, row[2], moment)
+    _forget(tx, row, moment)
+    current = tx.one(files.CURRENT, bucket=bucket, path=path)
+    newest = tx.one(files.NEWEST, bucket=bucket, path=path)
+    if newest is None or newest[12]:
+        if current is not None:
+            tx.run(files.DELETE_CURRENT, bucket=bucket, path=path)
+    elif current is None or current[2] != newest[2]:
+        tx.run(
+            files.INSERT_CURRENT if current is None else files.UPDATE_CURRENT,
+            bucket=bucket,
+            path=path,
+            version=newest[2],
+            digest=newest[3],
+            size=newest[4],
+            content_type=newest[5],
+            metadata=newest[6],
+            author=newest[7],
+            created_at=newest[8],
+            lock_number=newest[9],
+            null_version=newest[10],
+            cursor=newest[11],
+        )
+    return cursor
+
+
+def delete(
+    tx: Tx, bucket: Bucket, path: str, author: str, write_id: str, moment: Moment, *, mark_missing: bool = False
+) -> DeleteReply:
+    """Let the path stop being current: by a delete marker where versions are kept, else by removing its version.
+
+    A path that is not there is left alone, unless `mark_missing` asks for a marker all the same.
+    """
+    current = tx.one(files.CURRENT, bucket=bucket.name, path=path)
+    existed = current is not None
+    if bucket.versioning != "off" and (existed or mark_missing):
+        made = put(tx, bucket, NewVersion(path, None, 0, author, write_id), "delete", moment)
+        reply = DeleteReply(made.cursor, existed, made.version, delete_marker=True)
+    elif current is not None:
+        # A bucket that never kept versions has exactly this one.
+        row = find(tx, bucket.name, path, current[2])
+        if row is None:
+            raise Damaged(f"the current version of {bucket.name}/{path} is missing from the directory's metadata")
+        reply = DeleteReply(remove(tx, row, moment), True, current[2])
+    else:
+        reply = DeleteReply(files.read_cursor(tx), False)
+    remember_deletion(tx, write_id, bucket.name, path, reply, moment)
+    return reply
+
+
+def remember_deletion(tx: Tx, write_id: str, bucket: str, path: str, reply: DeleteReply, moment: Moment) -> None:
+    """Keep a delete's answer for its repeats."""
+    _remember(tx, write_id, PastAnswer(bucket, path, deleted=reply), moment)
+
+
+def _forget(tx: Tx, row: Row, moment: Moment) -> None:
+    """Drop a version row (of `find`) and its reference; keep its answer for repeats of the write that made it."""
+    tx.run(files.DELETE_VERSION, version=row[2])
+    if row[3] is not None:
+        tx.run(files.DROP_REFERENCE, digest=row[3])
+        _remember(tx, row[13], PastAnswer(row[0], row[1], version=files.as_version(row, is_current=False)), moment)
+
+
+def _remember(tx: Tx, write_id: str, answer: PastAnswer, moment: Moment) -> None:
+    tx.run(files.INSERT_PAST_WRITE, write_id=write_id, answer=encode(answer).decode(), done_time=moment.time)
+
+
+def _journal(tx: Tx, kind: str, bucket: str, path: str, version: str, moment: Moment) -> int:
+    row = tx.one(files.INSERT_JOURNAL, kind=kind, bucket=bucket, path=path, version=version, at=moment.at)
+    assert row is not None
+    return int(row[0])
+
+
+def _refer(tx: Tx, digest: Digest, size: int) -> None:
+    if tx.run(files.ADD_REFERENCE, digest=digest):
+        known = tx.one(files.BLOB, digest=digest)
+        if known is not None and known[0] != size:
+            raise BadDigest(f"blob {digest} has {known[0]} bytes, not {size}", digest=str(digest), size=known[0])
+    else:
+        tx.run(files.INSERT_BLOB, digest=digest, size=size)
+
+
+def add_holders(tx: Tx, digest: Digest, servers: list[str]) -> int:
+    """Record that `servers`, the master first, hold the blob; how many servers of the cluster hold it now."""
+    known = dict(tx.all(files.HOLDERS, digest=digest))
+    rank = max(known.values(), default=-1)
+    for server in servers:
+        if server not in known:
+            rank += 1
+            tx.run(files.INSERT_HOLDER, digest=digest, server_id=server, rank=rank)
+            known[server] = rank
+    return len(known)
