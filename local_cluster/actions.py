@@ -127,7 +127,7 @@ class Cluster:
             if proxies and (menu is not None or input_is_for_menu()):
                 proxy = next((one for one in proxies if one.id == str(menu or 1)), proxies[0])
                 tell(f"\nThe menu on proxy {proxy.id}; leaving it stops the cluster.\n")
-                code = run_menu(proxy, self.folder.ca_file, self.signals, watch.look)
+                code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, watch.look)
             else:
                 tell("\nRunning until Ctrl-C or SIGTERM.")
                 wait_for_signal(self.signals, watch.say)
@@ -188,7 +188,7 @@ class Cluster:
     def menu(self, proxy: RunRecord) -> int:
         """Open the menu on a proxy of a cluster that runs already; leaving it stops nothing."""
         self.signals.install()
-        code = run_menu(proxy, self.folder.ca_file, self.signals, lambda: None)
+        code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, lambda: None)
         return 0 if code == -signal.SIGINT else code
 
     def reset(self, sure: bool) -> None:

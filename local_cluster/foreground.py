@@ -72,14 +72,18 @@ def _null() -> int:
 _null_descriptor = -1
 
 
-def run_menu(proxy: ProgramEntry, ca_file: Path, signals: StopSignals, meanwhile: Callable[[], None]) -> int:
+def run_menu(
+    proxy: ProgramEntry, ca_file: Path, local_storage: Path, signals: StopSignals, meanwhile: Callable[[], None]
+) -> int:
     """The menu on `proxy`, until the person leaves it; returns its exit code.
+
+    Files come from and go to `local_storage`, wherever the person stands, unless the environment names another folder.
 
     On a terminal Ctrl-C reaches the menu as well, which may only give up a wait: so it is the menu's to decide.
     """
     on_terminal = os.isatty(0)
     command = [sys.executable, "-P", "-m", "client_proxy.cli", "menu", "--url", proxy.url, "--ca", str(ca_file)]
-    menu = subprocess.Popen(command)
+    menu = subprocess.Popen(command, env={"LOCKSTEP_LOCAL_STORAGE": str(local_storage), **os.environ})
     stop = signals.came_except_interrupt if on_terminal else signals.came
     while menu.poll() is None:
         if stop():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -43,7 +44,10 @@ class StartProgress:
         stream = stream or sys.stderr
         self._stream = stream
         self._state = {name: "starting" for name in names}
-        self._live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        size = shutil.get_terminal_size()
+        roomy = stream.isatty() and len(names) < size.lines  # lines that scrolled away cannot be redrawn
+        self._live = roomy and os.environ.get("TERM", "dumb") != "dumb"
+        self._width = size.columns - 1
         self._started = time.monotonic()
         self._reminded = self._started
         self._drawn = 0
@@ -76,7 +80,7 @@ class StartProgress:
             waiting = state == "starting"
             sign = _SPINNER[int(self.seconds * 10) % len(_SPINNER)] if waiting else "+"
             late = f": {faults[name]}" if waiting and name in faults and self.seconds > 2 else ""
-            lines.append(f"\x1b[2K{sign} {name:<20} {state}{late}"[:83])
+            lines.append("\x1b[2K" + f"{sign} {name:<20} {state}{late}"[: self._width])
         up = f"\x1b[{self._drawn}F" if self._drawn else ""
         self._drawn = len(lines)
         tell(up + "\n".join(lines), self._stream)

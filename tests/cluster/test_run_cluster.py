@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import stat
@@ -200,6 +203,47 @@ def test_the_menus_end_is_the_clusters_end(make_cluster: MakeCluster) -> None:
     assert "Traceback" not in ended.stdout + ended.stderr
     assert cluster.programs == []
     assert not _listens(cluster.ports.base)
+
+
+def test_ctrl_c_in_the_menu_on_a_terminal_stops_everything(make_cluster: MakeCluster) -> None:
+    """On a terminal the menu opens on the first proxy, and Ctrl-C at its prompt leaves nothing running."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    person, terminal = pty.openpty()
+    command = [sys.executable, "-P", "-m", "local_cluster", *cluster.arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OWN_TERMINAL, *command],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=cluster.env,
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        deadline = time.monotonic() + 60
+        while process.poll() is None:
+            assert time.monotonic() < deadline, shown.decode("utf-8", "replace")
+            if select.select([person], [], [], 0.5)[0]:
+                with contextlib.suppress(OSError):  # the terminal's other end is gone
+                    shown += os.read(person, 65536)
+            elif b"The menu on proxy 1" in shown:
+                os.write(person, b"\x03")
+        assert process.returncode == 0, shown.decode("utf-8", "replace")
+        assert b"Traceback" not in shown
+        assert cluster.programs == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(person)
+
+
+# Makes the terminal on standard input the new session's own, so that Ctrl-C typed there becomes a signal.
+_OWN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class _Foreground:
