@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
 
+from directory_server.callers_on_hold import CallersOnHold
 from directory_server.deadlock import Party
 from directory_server.directory_clock import DirectoryClock
 from directory_server.lock_rules import Answer, LockRules, Wish
@@ -41,54 +41,6 @@ def anyone(tx: Tx, bucket: str, account: str) -> None:
     """The `may_lock` of a directory without buckets of one's own: everyone may lock everything."""
 
 
-class _Blocked:
-    """The callers that are on hold, by request; at most `limit`, so that they never take every thread."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._count = 0
-        self._closed = False
-        self._events: dict[tuple[str, str], list[threading.Event]] = {}
-        self._mutex = threading.Lock()
-
-    @contextmanager
-    def place(self, key: tuple[str, str]) -> Iterator[threading.Event | None]:
-        """An event that `wake(key)` sets; None when too many wait already or the directory is stopping."""
-        event = threading.Event()
-        with self._mutex:
-            if self._count >= self._limit or self._closed:
-                event = None  # type: ignore[assignment]
-            else:
-                self._count += 1
-                self._events.setdefault(key, []).append(event)
-        try:
-            yield event
-        finally:
-            if event is not None:
-                with self._mutex:
-                    self._count -= 1
-                    self._events[key].remove(event)
-                    if not self._events[key]:
-                        del self._events[key]
-
-    def wake(self, key: tuple[str, str]) -> None:
-        with self._mutex:
-            for event in self._events.get(key, ()):
-                event.set()
-
-    def close(self) -> None:
-        """Nobody waits from now on; those who do are woken to look a last time."""
-        with self._mutex:
-            self._closed = True
-            for events in self._events.values():
-                for event in events:
-                    event.set()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
-
 class LockManager:
     """Thread-safe. Times in answers named `…_at` are for people; leases are judged by directory time alone."""
 
@@ -105,8 +57,8 @@ class LockManager:
         self._clock = clock
         self._grace = waiter_grace
         self._may_lock = may_lock
-        self._blocked = _Blocked(max_blocked)
-        self._rules = LockRules(clock, lambda account, request_id: self._blocked.wake((account, request_id)), self._note_ended)
+        self._on_hold = CallersOnHold(max_blocked)
+        self._rules = LockRules(clock, lambda *request: self._on_hold.wake(request), self._note_ended)
         self._ended: OrderedDict[tuple[str, str], int] = OrderedDict()
         store.first_in_each_transaction(self._rules.expire)
 
@@ -121,7 +73,7 @@ class LockManager:
 
     def close(self) -> None:
         """Answer everyone who waits; their places stay."""
-        self._blocked.close()
+        self._on_hold.close()
 
     # ------------------------------------------------------------ acquire
 
@@ -136,7 +88,7 @@ class LockManager:
         wish = _wish(account, session, client, request)
         key = (account, request.request_id)
         self._refuse_repeat(key)
-        with self._blocked.place(key) as event:
+        with self._on_hold.place(key) as event:
             wait = request.wait_seconds if event is not None else 0.0
             answer = self._store.write(lambda tx: self._ask(tx, wish, request.queue or wait > 0, wait))
             if answer.waiter is not None and event is not None and wait > 0:
@@ -162,7 +114,7 @@ class LockManager:
                 answer = self._outcome(tx, waiter.party.account, waiter.request_id)
             if answer is None or answer.lock is not None:
                 return answer or Answer(waiter=waiter)
-            if self._blocked.closed:
+            if self._on_hold.closed:
                 break
         return Answer(waiter=waiter)
 

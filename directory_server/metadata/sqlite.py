@@ -175,7 +175,6 @@ class SqliteStore(MetadataStore):
         self._lock_descriptor = _own(path)
         self._problem = ""
         self._first_works: list[Callable[[Tx], None]] = []
-        self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
         self._readers = _ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
@@ -192,9 +191,6 @@ class SqliteStore(MetadataStore):
 
     def read(self) -> AbstractContextManager[Reader]:
         return _Snapshot(self._readers)
-
-    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        self._first_works.append(work)
 
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._first_works.append(work)
@@ -220,8 +216,6 @@ class SqliteStore(MetadataStore):
         """On the writer thread only."""
         try:
             tx = _SqliteTx(self._begin())
-            for work in self._first_works:
-                work(tx)
             for work in self._first_works:
                 work(tx)
             yield tx

@@ -80,10 +80,6 @@ class MetadataStore(ABC):
         such as leases that are over. When it raises, the whole transaction fails."""
 
     @abstractmethod
-    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        """Run `work` at the beginning of every transaction, in it: what others' work must already find done."""
-
-    @abstractmethod
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, in it: what shall be saved with whatever is written."""
 

@@ -1,0 +1,65 @@
+"""Garbage collection's decision: which copies may a file server drop?
+
+Only the directory knows what versions refer to, so file servers ask before they delete. An open ticket may be about
+to commit a blob that nothing refers to yet; tickets are not kept on disk, so for a ticket's lifetime after a start
+nothing may be dropped at all. A write whose digest is unknown when it begins is protected by the asking server: it
+asks only for blobs that no write has touched for longer than a ticket lives.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from prometheus_client import Counter
+
+from directory_server.directory_clock import DirectoryClock
+from directory_server.metadata import servers
+from directory_server.metadata.store import MetadataStore, Tx
+from wire.digest import Digest
+
+PRUNE_ABOVE = 10_000
+DROPPED = Counter("lockstep_directory_collected_copies", "Copies of blobs that file servers were allowed to drop")
+
+
+class Collector:
+    """`ticket_lifetime` in seconds of directory time. Thread-safe."""
+
+    def __init__(self, store: MetadataStore, clock: DirectoryClock, ticket_lifetime: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._lifetime = ticket_lifetime
+        self._open: dict[Digest, float] = {}
+        self._mutex = threading.Lock()
+
+    def note_open(self, digest: Digest, expires: float) -> None:
+        """A ticket for `digest` is about to be given out; it ends at directory time `expires`."""
+        with self._mutex:
+            self._open[digest] = max(expires, self._open.get(digest, 0.0))
+            if len(self._open) > PRUNE_ABOVE:
+                now = self._clock.now()
+                self._open = {key: end for key, end in self._open.items() if end > now}
+
+    def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
+        """Those of `digests` that the server may drop; its holder rows for them are gone when this returns."""
+        if self._clock.since_start() < self._lifetime:
+            return []
+        dropped = self._store.write(lambda tx: [d for d in digests if self.drop_in(tx, server_id, d)])
+        DROPPED.inc(len(dropped))
+        return dropped
+
+    def drop_in(self, tx: Tx, server_id: str, digest: Digest) -> bool:
+        """Decide about one copy, inside the caller's transaction; True when it may be dropped, and is forgotten.
+
+        A digest that the directory has never heard of may be dropped under the same rules: it is what a write left
+        that never committed.
+        """
+        if self._clock.since_start() < self._lifetime or self._open.get(digest, 0.0) >= self._clock.now():
+            return False
+        facts = servers.blob_facts(tx, digest)
+        if facts is not None and facts[1] > 0:
+            return False
+        servers.drop_holder(tx, digest, server_id)
+        if facts is not None and not servers.holders_of(tx, digest):
+            servers.drop_blob(tx, digest)
+        return True

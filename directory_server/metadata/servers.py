@@ -1,0 +1,202 @@
+"""Statements about file servers, and about who holds which blob, as membership, repair and collection need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from directory_server.metadata.schema import blob, file_server, holder
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Tx
+from wire.digest import Digest
+
+
+@dataclass(frozen=True)
+class ServerRow:
+    """A file server as it registered; `state` is what was decided about it: up, draining or removed."""
+
+    id: str
+    url: str
+    store_id: str
+    zone: str
+    version: str
+    state: str
+    registered_at: float
+
+
+@dataclass(frozen=True)
+class HeldBlob:
+    """A blob that versions refer to, and the ids of its holders in rank order."""
+
+    digest: Digest
+    size: int
+    holders: tuple[str, ...]
+
+
+_SERVER = (
+    file_server.c.id,
+    file_server.c.url,
+    file_server.c.store_id,
+    file_server.c.zone,
+    file_server.c.version,
+    file_server.c.state,
+    file_server.c.registered_at,
+)
+_SERVERS = Statement(select(*_SERVER).order_by(file_server.c.id))
+_INSERT_SERVER = Statement(insert(file_server).values({c.name: bindparam(c.name) for c in _SERVER}))
+_UPDATE_SERVER = Statement(
+    update(file_server)
+    .where(file_server.c.id == bindparam("of_id"))
+    .values({c.name: bindparam(f"new_{c.name}") for c in _SERVER[1:]})
+)
+_SAVE_FIGURES = Statement(
+    update(file_server)
+    .where(file_server.c.id == bindparam("of_id"))
+    .values(
+        capacity_bytes=bindparam("capacity"),
+        free_bytes=bindparam("free"),
+        blobs=bindparam("blob_count"),
+        stored_bytes=bindparam("stored"),
+        problem=bindparam("told"),
+    )
+)
+_HELD_BY = Statement(
+    select(holder.c.digest).where(holder.c.server_id == bindparam("server_id")).limit(bindparam("limit"))
+)
+_COUNT_HELD_BY = Statement(select(func.count()).select_from(holder).where(holder.c.server_id == bindparam("server_id")))
+
+
+def _held(table: Any) -> Any:
+    return (table.c.digest == bindparam("digest")) & (table.c.server_id == bindparam("server_id"))
+
+
+_DROP_HOLDER = Statement(delete(holder).where(_held(holder)))
+_HOLDERS = Statement(
+    select(holder.c.server_id, holder.c.rank)
+    .where(holder.c.digest == bindparam("digest"))
+    .order_by(holder.c.rank, holder.c.server_id)
+)
+_ADD_HOLDER = Statement(
+    insert(holder).values(digest=bindparam("digest"), server_id=bindparam("server_id"), rank=bindparam("rank"))
+)
+_BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindparam("digest")))
+_DROP_BLOB = Statement(delete(blob).where((blob.c.digest == bindparam("digest")) & (blob.c.refs == 0)))
+_page = (
+    select(blob.c.digest, blob.c.size)
+    .where((blob.c.digest > bindparam("after")) & (blob.c.refs > 0))
+    .order_by(blob.c.digest)
+    .limit(bindparam("limit"))
+    .subquery()
+)
+_PAGE_OF_BLOBS = Statement(
+    select(_page.c.digest, _page.c.size, holder.c.server_id)
+    .select_from(_page.outerjoin(holder, holder.c.digest == _page.c.digest))
+    .order_by(_page.c.digest, holder.c.rank, holder.c.server_id)
+)
+
+
+# ---------------------------------------------------------------- file servers
+
+
+def all_servers(reader: Reader) -> list[ServerRow]:
+    return [ServerRow(*row) for row in reader.all(_SERVERS)]
+
+
+def save_server(tx: Tx, row: ServerRow) -> None:
+    """Insert or replace what is known of a server; its figures stay."""
+    changed = tx.run(
+        _UPDATE_SERVER,
+        of_id=row.id,
+        new_url=row.url,
+        new_store_id=row.store_id,
+        new_zone=row.zone,
+        new_version=row.version,
+        new_state=row.state,
+        new_registered_at=row.registered_at,
+    )
+    if not changed:
+        tx.run(
+            _INSERT_SERVER,
+            id=row.id,
+            url=row.url,
+            store_id=row.store_id,
+            zone=row.zone,
+            version=row.version,
+            state=row.state,
+            registered_at=row.registered_at,
+        )
+
+
+def save_figures(tx: Tx, id: str, capacity: int, free: int, blobs: int, stored: int, problem: str) -> None:
+    tx.run(_SAVE_FIGURES, of_id=id, capacity=capacity, free=free, blob_count=blobs, stored=stored, told=problem)
+
+
+# ---------------------------------------------------------------- holders
+
+
+def forget_some_held(tx: Tx, server_id: str, limit: int) -> int:
+    """Delete at most `limit` holder rows of a server; how many there were to delete."""
+    rows = tx.all(_HELD_BY, server_id=server_id, limit=limit)
+    for (digest,) in rows:
+        tx.run(_DROP_HOLDER, digest=digest, server_id=server_id)
+    return len(rows)
+
+
+def count_held_by(reader: Reader, server_id: str) -> int:
+    row = reader.one(_COUNT_HELD_BY, server_id=server_id)
+    return int(row[0]) if row else 0
+
+
+def holders_of(reader: Reader, digest: Digest) -> list[str]:
+    """In rank order: the master first."""
+    return [row[0] for row in reader.all(_HOLDERS, digest=digest)]
+
+
+def add_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
+    """Rank it behind the others; False when it was there already."""
+    rows = tx.all(_HOLDERS, digest=digest)
+    if any(row[0] == server_id for row in rows):
+        return False
+    tx.run(_ADD_HOLDER, digest=digest, server_id=server_id, rank=1 + max((row[1] for row in rows), default=-1))
+    return True
+
+
+def drop_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
+    """False when it was not there."""
+    return tx.run(_DROP_HOLDER, digest=digest, server_id=server_id) > 0
+
+
+# ---------------------------------------------------------------- blobs
+
+
+def blob_facts(reader: Reader, digest: Digest) -> tuple[int, int] | None:
+    """(size, references), None when the directory has never heard of it."""
+    row = reader.one(_BLOB, digest=digest)
+    return (int(row[0]), int(row[1])) if row else None
+
+
+def drop_blob(tx: Tx, digest: Digest) -> None:
+    """Forget a blob that nothing refers to."""
+    tx.run(_DROP_BLOB, digest=digest)
+
+
+def page_of_blobs(reader: Reader, after: bytes, limit: int) -> list[HeldBlob]:
+    """The next blobs with references in digest order; one page costs the same however many there are."""
+    rows = reader.all(_PAGE_OF_BLOBS, after=after, limit=limit)
+    return [
+        HeldBlob(Digest(digest), size, _ids(group))
+        for (digest, size), group in groupby(rows, key=lambda row: (row[0], row[1]))
+    ]
+
+
+def blob_and_holders(reader: Reader, digest: Digest) -> HeldBlob | None:
+    """One blob with references; None when there is none."""
+    facts = blob_facts(reader, digest)
+    return HeldBlob(digest, facts[0], tuple(holders_of(reader, digest))) if facts and facts[1] > 0 else None
+
+
+def _ids(rows: Any) -> tuple[str, ...]:
+    return tuple(row[2] for row in rows if row[2] is not None)
