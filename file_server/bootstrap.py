@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from file_server.api import FileServerApi, health_of
-from file_server.blob_sender import BlobSender
+from file_server.blob_sender import BlobSender, Peers
 from file_server.chunk_store import ChunkStore
 from file_server.collector import Collector
 from file_server.commits import CommitClient
-from file_server.copier import Copier
+from file_server.copier import Copier, Opener
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
 from file_server.disk_layout import DiskLayout
 from file_server.scrubber import Scrubber
@@ -19,28 +19,37 @@ from file_server.settings import Settings
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.background import BackgroundJob
-from wire.clock import SystemClock
+from wire.clock import Clock, SystemClock
 from wire.digest import Digest
-from wire.identity import Identity, ensure_identity
-from wire.messages import Health
+from wire.identity import ensure_identity
+from wire.messages import RENEW_CERTIFICATE, Health
 from wire.peer import PeerClient
+from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer
 from wire.service import Api, run
 from wire.tracing import log, setup_logging
 
 
-class FileServer:
-    """A whole file server without its port: `wsgi` answers requests between `start` and `stop`."""
+class Network(Peers, Opener, Protocol):
+    """All that a file server does with other programs; wire.peer.PeerClient does it."""
 
-    def __init__(self, settings: Settings, identity: Identity) -> None:
+    def close(self) -> None:
+        """Close idle connections."""
+        ...
+
+
+class FileServer:
+    """A whole file server without its port: `wsgi` answers requests until `stop`, the jobs run from `start` on."""
+
+    def __init__(self, settings: Settings, sealer: Sealer, peers: Network, clock: Clock) -> None:
         self._settings = settings
-        self._started_at = time.monotonic()
-        clock = SystemClock()
-        self._peers = PeerClient(identity)
+        self._clock = clock
+        self._started_at = clock.monotonic()
+        self._peers = peers
         damage = DamageReports()
         self.store = ChunkStore(
             DiskLayout.open(settings.data_folder),
-            Sealer(KeyRing.load(identity.storage_keys_file)),
+            sealer,
             clock=clock,
             reserve_bytes=settings.reserve_bytes,
             on_damage=lambda _, blobs: self._report_damage(blobs),
@@ -56,8 +65,8 @@ class FileServer:
             BlobSender(self.store, self._peers, clock),
             CommitClient(self._peers, settings.directory, clock),
         )
-        copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
-        self._link = DirectoryLink(
+        self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
+        self.link = DirectoryLink(
             directory,
             self.store,
             tickets,
@@ -70,9 +79,11 @@ class FileServer:
             version=program_version(),
             take_orders=copier.take,
         )
-        collector = Collector(self.store, directory, clock, settings.grace_seconds)
-        scrubber = Scrubber(self.store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds)
-        self._heartbeat = BackgroundJob("heartbeat", self._link.step)
+        self.collector = collector = Collector(self.store, directory, clock, settings.grace_seconds)
+        self.scrubber = scrubber = Scrubber(
+            self.store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds
+        )
+        self._heartbeat = BackgroundJob("heartbeat", self.link.step)
         copying = BackgroundJob("copier", copier.step)
         copier.wake = copying.wake
         self._jobs = [
@@ -88,6 +99,10 @@ class FileServer:
         for job in self._jobs:
             job.start()
 
+    def add_job(self, job: BackgroundJob) -> None:
+        """Have another background job started and stopped with this server."""
+        self._jobs.append(job)
+
     def stop(self) -> None:
         """End the jobs and close the storage."""
         for job in self._jobs:
@@ -101,8 +116,8 @@ class FileServer:
         self._heartbeat.wake()
 
     def _health(self) -> Health:
-        problems = [self._link.problem] if self._link.problem else []
-        uptime = time.monotonic() - self._started_at
+        problems = [self.link.problem] if self.link.problem else []
+        uptime = self._clock.monotonic() - self._started_at
         return health_of(self._settings.id, program_version(), self.store, uptime, problems)
 
 
@@ -111,7 +126,13 @@ def serve(settings: Settings) -> None:
     setup_logging("file_server", settings.id, settings.log_level)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)
-    server = FileServer(settings, identity)
+    sealer = Sealer(KeyRing.load(identity.storage_keys_file))
+    peers = PeerClient(identity)
+    server = FileServer(settings, sealer, peers, SystemClock())
+    renewal = CertificateRenewal(
+        identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request)
+    )
+    server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("storage %s in %s", server.store.store_id, settings.data_folder)
     run(
         server.wsgi,

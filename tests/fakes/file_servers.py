@@ -1,0 +1,327 @@
+"""Real file servers in one process, joined by a made-up network, with a made-up directory.
+
+`LocalNetwork` stands in for `wire.peer.PeerClient` and calls each server's WSGI application directly; its switches
+break one server at a time. `FakeDirectory` signs tickets and remembers what it was told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from file_server.bootstrap import FileServer
+from file_server.settings import Settings
+from tests.fakes.clock import ManualClock
+from wire.chunk_stream import encode_stream
+from wire.chunking import chunk_bytes
+from wire.clock import Clock
+from wire.codec import Call, decode_problem, decoder, encode
+from wire.digest import Digest
+from wire.errors import LockstepError, PeerUnreachable, from_problem, to_problem
+from wire.messages import FileVersion, Holder, Nothing, Outcome, WriteTicket
+from wire.sealing import KeyRing, Sealer
+from wire.server_messages import (
+    COLLECT,
+    COMMIT,
+    DAMAGED,
+    HEARTBEAT,
+    HELD,
+    HOP_HEADER,
+    REGISTER,
+    TICKET_HEADER,
+    WRITE_PATH,
+    CollectReply,
+    CommitReply,
+    CommitReplyItem,
+    CopyOrder,
+    HeartbeatReply,
+    HeldReply,
+    RegisterReply,
+    WriteReply,
+)
+from wire.tickets import TicketSigner
+
+DIRECTORY_URL = "https://directory"
+TICKET_KEY = bytes(range(32))
+TICKET_SECONDS = 60.0
+
+
+class FakeDirectory:
+    """What a file server needs of a directory. Its time is the test's clock, 1000 seconds ahead."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.signer = TicketSigner(TICKET_KEY)
+        self.known: set[str] = set()
+        self.beats: list[Any] = []
+        self.orders: list[CopyOrder] = []
+        self.held: list[Digest] = []
+        self.unwanted: set[Digest] = set()
+        self.droppable: set[Digest] = set()
+        self.damaged: list[tuple[str, Digest]] = []
+        self.commits: list[Any] = []
+        self.versions: dict[str, FileVersion] = {}
+        self.refuse_commit: LockstepError | None = None
+        self.during_collect: Callable[[], None] = lambda: None
+        self._guard = threading.Lock()
+
+    def now(self) -> float:
+        return self._clock.monotonic() + 1000.0
+
+    def answer(self, call: Call[Any, Any], request: Any) -> Any:
+        with self._guard:
+            return {
+                REGISTER.path: self._register,
+                HEARTBEAT.path: self._heartbeat,
+                COMMIT.path: self._commit,
+                HELD.path: self._held,
+                DAMAGED.path: self._damaged,
+                COLLECT.path: self._collect,
+            }[call.path](request)
+
+    def _register(self, request: Any) -> RegisterReply:
+        self.known.add(request.url)
+        return RegisterReply(TICKET_KEY.hex(), self.now(), 1.0)
+
+    def _heartbeat(self, request: Any) -> HeartbeatReply:
+        self.beats.append(request)
+        return HeartbeatReply(request.url in self.known, self.now(), self.orders)
+
+    def _commit(self, request: Any) -> CommitReply:
+        self.commits.append(request)
+        results: list[Outcome[CommitReplyItem]] = []
+        for item in request.items:
+            if self.refuse_commit is not None:
+                results.append(Outcome(problem=to_problem(self.refuse_commit)))
+                continue
+            ticket = self.signer.verify(item.ticket, self.now())
+            version = self.versions.setdefault(
+                ticket.write_id,
+                FileVersion(
+                    ticket.bucket,
+                    ticket.path,
+                    f"v{len(self.versions) + 1}",
+                    item.digest,
+                    item.size,
+                    ticket.author,
+                    0.0,
+                ),
+            )
+            results.append(Outcome(CommitReplyItem(version, len(item.holders))))
+        return CommitReply(len(self.versions), results)
+
+    def _held(self, request: Any) -> HeldReply:
+        self.held += request.digests
+        return HeldReply([digest for digest in request.digests if digest in self.unwanted])
+
+    def _damaged(self, request: Any) -> Nothing:
+        self.damaged += [(request.holder, digest) for digest in request.digests]
+        return Nothing()
+
+    def _collect(self, request: Any) -> CollectReply:
+        self.during_collect()
+        return CollectReply([digest for digest in request.digests if digest in self.droppable])
+
+
+class LocalNetwork:
+    """Calls between programs of one process.
+
+    Switches, each a set of URLs: `dead` refuses, `hanging` answers nothing for `hang_seconds`, `mute` does the work
+    but its answer is lost. `silent_times` counts down lost answers. `sent` counts the body bytes to each URL.
+    """
+
+    def __init__(self, directory: FakeDirectory) -> None:
+        self.directory = directory
+        self.servers: dict[str, FileServer] = {}
+        self.dead: set[str] = set()
+        self.hanging: set[str] = set()
+        self.mute: set[str] = set()
+        self.lost_answers = 0
+        self.hang_seconds = 0.2
+        self.sent: dict[str, int] = {}
+        self.alter: Callable[[str, bytes], bytes] = lambda path, body: body
+        self._release = threading.Event()
+
+    def close(self) -> None:
+        self._release.set()
+
+    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        self._check(url)
+        body = encode(request)
+        if url == DIRECTORY_URL:
+            reply = encode(self.directory.answer(call, call.decode_request(body)))
+            if self.lost_answers > 0:
+                self.lost_answers -= 1
+                raise PeerUnreachable(f"{url} cut the connection", url=url)
+        else:
+            reply = self._post(url, "POST", call.path, {}, iter([body]))
+        self._check_answer(url)
+        return call.decode_reply(reply)
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        self._check(url)
+        reply = self._post(url, "POST", path, headers, iter(blocks))
+        self._check_answer(url)
+        return reply
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> LocalAnswer:
+        self._check(url)
+        return LocalAnswer(self.alter(path, self._post(url, method, path, headers or {}, iter([body]))))
+
+    def _check(self, url: str) -> None:
+        if url in self.dead or (url != DIRECTORY_URL and url not in self.servers):
+            raise PeerUnreachable(f"{url} refused the connection", url=url)
+        if url in self.hanging:
+            self._release.wait(self.hang_seconds)
+            raise PeerUnreachable(f"{url} did not answer in time", url=url)
+
+    def _check_answer(self, url: str) -> None:
+        if url in self.mute:
+            raise PeerUnreachable(f"{url} cut the connection", url=url)
+
+    def _post(
+        self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
+    ) -> bytes:
+        source = _Body(blocks)
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "wsgi.input": source}
+        environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
+        status: list[int] = []
+        answer = b"".join(self.servers[url].wsgi(environ, lambda line, _headers: status.append(int(line.split()[0]))))
+        self.sent[url] = self.sent.get(url, 0) + source.given
+        if source.failure is not None:
+            raise source.failure
+        if status[0] >= 300:
+            raise from_problem(decode_problem(answer, status[0]))
+        return answer
+
+
+class LocalAnswer:
+    """A whole answer, read piece by piece."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def read(self, count: int) -> bytes:
+        data, self._body = self._body[:count], self._body[count:]
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        return self.read(limit)
+
+    def __enter__(self) -> LocalAnswer:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        return
+
+
+class _Body:
+    """`wsgi.input` over a generator: what a sender's exception cuts short simply ends, as it does in the runner."""
+
+    def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
+        self._blocks = blocks
+        self._rest = b""
+        self.given = 0
+        self.failure: BaseException | None = None
+
+    def read(self, count: int) -> bytes:
+        while not self._rest:
+            try:
+                self._rest = bytes(next(self._blocks))
+            except StopIteration:
+                return b""
+            except BaseException as failure:
+                self.failure = failure
+                return b""
+        data, self._rest = self._rest[:count], self._rest[count:]
+        self.given += len(data)
+        return data
+
+
+class Cluster:
+    """Some file servers, a directory, and a way to write as a proxy does."""
+
+    def __init__(self, root: Path, count: int, clock: Clock | None = None) -> None:
+        self.clock = clock or ManualClock()
+        self.directory = FakeDirectory(self.clock)
+        self.network = LocalNetwork(self.directory)
+        self._sealer = Sealer(KeyRing.load_or_create(root / "keys.json"))
+        self._root = root
+        self._writes = 0
+        for number in range(1, count + 1):
+            self.start(str(number))
+
+    def start(self, id: str) -> FileServer:
+        settings = Settings(
+            id=id, data=self._root / f"data-{id}", directory=DIRECTORY_URL, advertise=self.url(id), reserve_bytes=0
+        )
+        server = FileServer(settings, self._sealer, self.network, self.clock)
+        self.network.servers[self.url(id)] = server
+        server.link.step()
+        return server
+
+    def stop(self) -> None:
+        self.network.close()
+        for server in self.network.servers.values():
+            server.stop()
+
+    def url(self, id: str) -> str:
+        return f"https://file-server-{id}"
+
+    def server(self, id: str) -> FileServer:
+        return self.network.servers[self.url(id)]
+
+    def holder(self, id: str) -> Holder:
+        return Holder(id, self.url(id))
+
+    def ticket(self, holders: str = "12", spares: str = "", **changes: Any) -> str:
+        """A signed ticket; the first of `holders` is the master."""
+        self._writes += 1
+        fields: dict[str, Any] = {
+            "write_id": f"write-{self._writes:012d}",
+            "bucket": "files",
+            "path": "a.txt",
+            "author": "ada",
+            "fence": 0,
+            "lock_number": 0,
+            "release_lock": False,
+            "master": self.holder(holders[0]),
+            "replicas": [self.holder(id) for id in holders[1:]],
+            "spares": [self.holder(id) for id in spares],
+            "copies": len(holders),
+            "expires": self.directory.now() + TICKET_SECONDS,
+        }
+        return self.directory.signer.sign(WriteTicket(**(fields | changes)))
+
+    def write(self, data: bytes, ticket: str, hop: str = "master", to: str = "1") -> WriteReply:
+        """Send `data` under `ticket`."""
+        return self.send(encode_stream(chunk_bytes(data)), ticket, hop, to)
+
+    def send(self, blocks: Iterable[bytes | memoryview], ticket: str, hop: str = "master", to: str = "1") -> WriteReply:
+        """Send a chunk stream under `ticket`."""
+        headers = {TICKET_HEADER: ticket, HOP_HEADER: hop}
+        return decoder(WriteReply).decode(self.network.send_stream(self.url(to), WRITE_PATH, headers, blocks))
+
+    def holds(self, id: str, digest: Digest) -> bool:
+        """Whether a server has every byte of a blob, read and verified."""
+        store = self.server(id).store
+        if store.generation(digest) is None:
+            return False
+        return all(len(store.read_chunk(chunk)) == length for chunk, length in store.manifest(digest).chunks)
