@@ -1,0 +1,59 @@
+"""What the routes need of the proxy's core, so that they can be tried without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from client_proxy.receipt import Receipt
+from wire.chunk_stream import StreamReader
+from wire.codec import Call
+from wire.digest import Digest
+from wire.manifest import Manifest
+from wire.messages import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
+
+
+class Directory(Protocol):
+    """The directory client: any declared call, in the name of the credential inside the request."""
+
+    def call(self, call: Call[Any, Any], request: Any) -> Any: ...
+
+
+class OpenFile(Protocol):
+    """What is needed of a file being read."""
+
+    @property
+    def version(self) -> FileVersion: ...
+    @property
+    def cursor(self) -> int: ...
+    def receipt(self, start: int = 0, stop: int | None = None) -> Receipt: ...
+    def read_all(self) -> bytes: ...
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]: ...
+    def manifest(self) -> Manifest: ...
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """What the routes need of the file store; see `client_proxy.file_store.FileStore` for what each promises."""
+
+    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenFile: ...
+    def write(
+        self, credential: str, bucket: str, path: str, blocks: Iterable[bytes], *, size: int | None, **options: Any
+    ) -> CommittedReply: ...
+    def write_chunks(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        stream: StreamReader,
+        *,
+        digest: Digest | None,
+        size: int | None,
+        **options: Any,
+    ) -> CommittedReply: ...
+    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> DeleteReply: ...
+    def copy(
+        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
+    ) -> CommittedReply: ...
+    def list(self, credential: str, bucket: str, **options: Any) -> ListReply: ...
+    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> VersionsReply: ...

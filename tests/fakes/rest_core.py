@@ -1,0 +1,163 @@
+"""The proxy's core in memory, for trying the API's routes alone: files whose reading and writing can be made to fail,
+and a directory that answers what it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from client_proxy.receipt import Receipt
+from wire.chunk_stream import StreamReader
+from wire.chunking import chunk_bytes
+from wire.codec import Call
+from wire.digest import Digest
+from wire.errors import NotFound, NotLoggedIn
+from wire.manifest import Manifest
+from wire.messages import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
+
+TOKEN = "lst_good"
+CREATED_AT = 1_700_000_000.0
+
+
+class FakeOpenFile:
+    """A file in memory, given in blocks of `block` bytes. `break_after`: blocks before the reading fails."""
+
+    def __init__(self, store: FakeFiles, version: FileVersion, data: bytes, cursor: int) -> None:
+        self.version = version
+        self.cursor = cursor
+        self._store = store
+        self._data = data
+        self.closed = False
+        self.given = 0
+
+    def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
+        return Receipt(self.version.digest, self.version.version, self.cursor, "miss", 0, "2")
+
+    def read_all(self) -> bytes:
+        return b"".join(self.blocks())
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        stop = len(self._data) if stop is None else stop
+        for at in range(start, stop, self._store.block):
+            if self._store.read_error is not None and self.given >= self._store.break_after:
+                raise self._store.read_error
+            self.given += 1
+            yield self._data[at : min(stop, at + self._store.block)]
+
+    def manifest(self) -> Manifest:
+        return Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(self._data))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeFiles:
+    """`contents` maps (bucket, path) to (version, bytes). `error` is raised by every method when it is set."""
+
+    def __init__(self) -> None:
+        self.contents: dict[tuple[str, str], tuple[FileVersion, bytes]] = {}
+        self.cursor = 0
+        self.block = 1024 * 1024
+        self.error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.break_after = 0
+        self.opened: list[FakeOpenFile] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.listing = ListReply(files=[], prefixes=[], next_after=None)
+
+    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> FakeOpenFile:
+        self._begin(credential, "open", bucket=bucket, path=path, version=version)
+        found = self.contents.get((bucket, path))
+        if found is None or version not in (None, found[0].version):
+            raise NotFound(f"{path!r} does not exist in bucket {bucket!r}")
+        opened = FakeOpenFile(self, *found, self.cursor)
+        self.opened.append(opened)
+        return opened
+
+    def write(
+        self, credential: str, bucket: str, path: str, blocks: Iterable[bytes], *, size: int | None, **options: Any
+    ) -> CommittedReply:
+        self._begin(credential, "write", bucket=bucket, path=path, size=size, **options)
+        return self.put(bucket, path, b"".join(blocks), **options)
+
+    def write_chunks(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        stream: StreamReader,
+        *,
+        digest: Digest | None,
+        size: int | None,
+        **options: Any,
+    ) -> CommittedReply:
+        self._begin(credential, "write_chunks", bucket=bucket, path=path, size=size, digest=digest, **options)
+        return self.put(bucket, path, b"".join(bytes(chunk.data or b"") for chunk in stream), **options)
+
+    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> DeleteReply:
+        self._begin(credential, "delete", bucket=bucket, path=path, **options)
+        return DeleteReply(cursor=self.cursor, existed=self.contents.pop((bucket, path), None) is not None)
+
+    def copy(
+        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
+    ) -> CommittedReply:
+        self._begin(credential, "copy", source=(source_bucket, source_path), bucket=bucket, path=path, **options)
+        return self.put(bucket, path, self.contents[source_bucket, source_path][1])
+
+    def list(self, credential: str, bucket: str, **options: Any) -> ListReply:
+        self._begin(credential, "list", bucket=bucket, **options)
+        return self.listing
+
+    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> VersionsReply:
+        self._begin(credential, "versions", bucket=bucket, path=path, **options)
+        return VersionsReply(versions=[], next_after=None)
+
+    def put(
+        self,
+        bucket: str,
+        path: str,
+        data: bytes,
+        *,
+        content_type: str = "",
+        metadata: dict[str, str] | None = None,
+        **_: Any,
+    ) -> CommittedReply:
+        """Put a file there, as a write would."""
+        self.cursor += 1
+        version = FileVersion(
+            bucket=bucket,
+            path=path,
+            version=f"v{self.cursor}",
+            digest=Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(data)).digest,
+            size=len(data),
+            author="ann",
+            created_at=CREATED_AT,
+            cursor=self.cursor,
+            content_type=content_type,
+            metadata=metadata or {},
+            created=(bucket, path) not in self.contents,
+        )
+        self.contents[bucket, path] = (version, data)
+        return CommittedReply(cursor=self.cursor, version=version, copies=2, file_server="1")
+
+    def _begin(self, credential: str, what: str, **arguments: Any) -> None:
+        self.calls.append((what, arguments))
+        if self.error is not None:
+            raise self.error
+        if credential != TOKEN:
+            raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
+
+
+class FakeDirectory:
+    """Answers each call from `answers`, by the call's path: a reply, an exception, or a function of the request."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, call: Call[Any, Any], request: Any) -> Any:
+        self.calls.append((call.path, request))
+        answer = self.answers[call.path]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
