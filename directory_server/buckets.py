@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from directory_server.metadata import files
+from directory_server.metadata import files, people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
 from wire.clock import Clock
@@ -38,10 +38,10 @@ def find(reader: Reader, name: str) -> Bucket:
     return Bucket(*row)
 
 
-def usable(reader: Reader, name: str, account: str, admin: bool = False) -> Bucket:
+def usable(reader: Reader, name: str, account: str) -> Bucket:
     """The bucket, for reading and writing its files; NotFound, or Forbidden for somebody else's private one."""
     found = find(reader, name)
-    if not (found.shared or admin or found.owner == account):
+    if not (found.shared or found.owner == account or people.is_admin(reader, account)):
         raise Forbidden(f"bucket {name!r} belongs to {found.owner}, who does not share it", bucket=name)
     return found
 
@@ -73,7 +73,7 @@ class Buckets:
 
     def get(self, person: Person, name: str) -> BucketInfo:
         with self._store.read() as reader:
-            return usable(reader, name, person.account, person.admin).info()
+            return usable(reader, name, person.account).info()
 
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
         """AlreadyExists for a taken name, also when it is the caller's own."""
@@ -115,14 +115,14 @@ class Buckets:
             if found.name == FILES_BUCKET:
                 raise Conflict(f"bucket {FILES_BUCKET!r} is part of every cluster and cannot be deleted")
             if tx.one(files.ANY_VERSION, bucket=name) is not None:
-                raise BucketNotEmpty(f"bucket {name!r} still has files or old versions: delete those first", bucket=name)
+                raise BucketNotEmpty(f"bucket {name!r} still has files or versions: delete those first", bucket=name)
             tx.run(files.DELETE_BUCKET, name=name)
 
         self._store.write(work)
 
 
 def _owned(tx: Tx, name: str, person: Person) -> Bucket:
-    found = usable(tx, name, person.account, person.admin)
+    found = usable(tx, name, person.account)
     if found.owner != person.account and not person.admin:
         raise Forbidden(f"only {found.owner} or an administrator may change bucket {name!r}", bucket=name)
     return found

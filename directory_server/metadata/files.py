@@ -113,7 +113,9 @@ INSERT_VERSION = Statement(insert(version).values(_values(version)))
 DELETE_VERSION = Statement(delete(version).where(version.c.id == bindparam("version")))
 INSERT_CURRENT = Statement(insert(current).values(_values(current)))
 UPDATE_CURRENT = Statement(
-    update(current).where(_at(current)).values({k: v for k, v in _values(current).items() if k not in ("bucket", "path")})
+    update(current)
+    .where(_at(current))
+    .values({name: value for name, value in _values(current).items() if name not in ("bucket", "path")})
 )
 DELETE_CURRENT = Statement(delete(current).where(_at(current)))
 

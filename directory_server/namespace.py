@@ -1,0 +1,294 @@
+"""The namespace: what every path is now, and the changes that move no bytes (delete, copy, move, restore).
+
+Each call is one snapshot or one transaction. Writes that bring bytes are `writes`' part; how a version row comes and
+goes is in `versions`; who holds a lock, where servers are and who somebody is comes from the objects given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import Counter, Histogram
+
+from directory_server import buckets, listing, versions
+from directory_server.metadata import files
+from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.outcomes import attempt, outcome
+from directory_server.people import Person
+from directory_server.versions import Moment, NewVersion
+from wire.errors import BadRequest, NotFound, TooFewHolders, TooLarge
+from wire.messages import (
+    MAX_METADATA_BYTES,
+    CommittedReply,
+    CopyRequest,
+    DeleteReply,
+    DeleteRequest,
+    FileVersion,
+    Holder,
+    ListReply,
+    ListRequest,
+    LookupItem,
+    LookupReply,
+    VersionsReply,
+    VersionsRequest,
+)
+from wire.names import check_path
+
+LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
+LOOKUP_BATCH = Histogram(
+    "lockstep_directory_lookup_batch_items", "Lookups that came in one call", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
+)
+
+
+class Clock(Protocol):
+    """Directory time and wall time."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+
+class People(Protocol):
+    """Who stands behind a credential."""
+
+    def authenticate(self, credential: str) -> Person:
+        """NotLoggedIn when nobody does (any more)."""
+        ...
+
+
+class Locks(Protocol):
+    """What writes ask of the locks, inside their own transaction."""
+
+    def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
+        """The number of the lock that covers the write, or 0; Locked or LockStale."""
+        ...
+
+    def fence(self, tx: Reader, bucket: str, path: str) -> int:
+        """The highest lock number ever granted on the path."""
+        ...
+
+    def release_in(self, tx: Tx, account: str, lock_number: int) -> None: ...
+
+
+class ReadingOrder(Protocol):
+    """Where the holders of a blob are."""
+
+    def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
+        """`ids` in rank order, as the order to read from."""
+        ...
+
+
+class Namespace:
+    """Thread-safe."""
+
+    def __init__(
+        self, store: MetadataStore, clock: Clock, people: People, locks: Locks, servers: ReadingOrder, copies: int
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+        self._locks = locks
+        self._servers = servers
+        self._copies = copies
+
+    # ------------------------------------------------------------ reading
+
+    def lookup(self, items: Sequence[LookupItem]) -> LookupReply:
+        """Each item's current version (or the version asked for) with its holders, all of one moment."""
+        LOOKUPS.inc(len(items))
+        LOOKUP_BATCH.observe(len(items))
+        allowed: set[tuple[str, str]] = set()
+        orders: dict[str, list[Holder]] = {}
+        with self._store.read() as reader:
+            found = [attempt(self._look_up, reader, item, allowed, orders) for item in items]
+            cursor = files.read_cursor(reader)
+        return LookupReply(cursor, [outcome(result) for result in found])
+
+    def _look_up(
+        self, reader: Reader, item: LookupItem, allowed: set[tuple[str, str]], orders: dict[str, list[Holder]]
+    ) -> FileVersion:
+        person = self._people.authenticate(item.credential)
+        if (person.account, item.bucket) not in allowed:
+            buckets.usable(reader, item.bucket, person.account)
+            allowed.add((person.account, item.bucket))
+        if item.version is None:
+            row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
+            if row is None:
+                raise not_found(reader, item.bucket, item.path)
+            found = files.as_version(row)
+        else:
+            row = _held(reader, item)
+            current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
+            found = files.as_version(row, is_current=current is not None and current[2] == row[2])
+        named = row[13] or ""
+        order = orders.get(named)
+        if order is None:
+            order = orders[named] = self._servers.holders_in_reading_order(_by_rank(named))
+        found.holders = order
+        return found
+
+    def list(self, request: ListRequest) -> ListReply:
+        person = self._people.authenticate(request.credential)
+        with self._store.read() as reader:
+            buckets.usable(reader, request.bucket, person.account)
+            reply = listing.list_files(reader, request)
+            reply.cursor = files.read_cursor(reader)
+        return reply
+
+    def versions(self, request: VersionsRequest) -> VersionsReply:
+        """NotFound for a path that never was; an empty page for a prefix without files."""
+        person = self._people.authenticate(request.credential)
+        with self._store.read() as reader:
+            buckets.usable(reader, request.bucket, person.account)
+            reply = listing.list_versions(reader, request)
+            if request.path is not None and not reply.versions and request.after is None:
+                raise not_found(reader, request.bucket, request.path)
+            reply.cursor = files.read_cursor(reader)
+        return reply
+
+    # ------------------------------------------------------------ changes without bytes
+
+    def delete(self, request: DeleteRequest) -> DeleteReply:
+        """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
+        person = self._people.authenticate(request.credential)
+        check_path(request.path)
+        return self._store.write(lambda tx: self._delete(tx, person, request))
+
+    def _delete(self, tx: Tx, person: Person, request: DeleteRequest) -> DeleteReply:
+        bucket = buckets.usable(tx, request.bucket, person.account)
+        before = versions.deleted_before(tx, request.write_id, request.bucket, request.path)
+        if before is not None:
+            return before
+        self._locks.check_write(tx, request.bucket, request.path, person.account, request.lock_number)
+        current = tx.one(files.CURRENT, bucket=request.bucket, path=request.path)
+        versions.check_preconditions(current, request.preconditions)
+        reply = self._delete_version(tx, bucket, person, request)
+        self._release(tx, person, request.release_lock, request.lock_number)
+        return reply
+
+    def _delete_version(
+        self, tx: Tx, bucket: buckets.Bucket, person: Person, request: DeleteRequest
+    ) -> DeleteReply:
+        moment = self._moment()
+        path, write_id = request.path, request.write_id
+        if request.version is None:
+            return versions.delete(
+                tx, bucket, path, person.account, write_id, moment, mark_missing=request.mark_missing
+            )
+        row = versions.find(tx, bucket.name, path, request.version)
+        if row is None:
+            reply = DeleteReply(files.read_cursor(tx), False)
+        else:
+            reply = DeleteReply(versions.remove(tx, row, moment), True, row[2], delete_marker=bool(row[12]))
+        versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
+        return reply
+
+    def copy(self, request: CopyRequest) -> CommittedReply:
+        """Copy, move or restore in one transaction. Durable on return, safe to repeat with the same write id."""
+        person = self._people.authenticate(request.credential)
+        check_path(request.path)
+        if request.move and request.source_version is not None:
+            raise BadRequest("a move takes the current version; to bring an old one back, copy it")
+        if request.move and (request.source_bucket, request.source_path) == (request.bucket, request.path):
+            raise BadRequest("a file cannot be moved onto itself")
+        return self._store.write(lambda tx: self._copy(tx, person, request))
+
+    def _copy(self, tx: Tx, person: Person, request: CopyRequest) -> CommittedReply:
+        account = person.account
+        target = buckets.usable(tx, request.bucket, account)
+        source_bucket = buckets.usable(tx, request.source_bucket, account)
+        before = versions.written_before(tx, request.write_id, request.bucket, request.path)
+        if before is not None:
+            return CommittedReply(before.cursor, before, len(tx.all(files.HOLDERS, digest=before.digest)))
+        source = self._source(tx, request)
+        number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
+        if request.move:
+            self._locks.check_write(tx, source[0], source[1], account, request.source_lock_number)
+        versions.check_preconditions(
+            tx.one(files.CURRENT, bucket=request.bucket, path=request.path), request.preconditions
+        )
+        copies = len(tx.all(files.HOLDERS, digest=source[3]))
+        if copies < self._copies:
+            raise TooFewHolders(
+                f"{request.source_path!r} has {copies} of {self._copies} promised copies now; it can be copied when "
+                "repair has made the others",
+                up=copies,
+                needed=self._copies,
+            )
+        moment = self._moment()
+        new = NewVersion(
+            path=request.path,
+            digest=source[3],
+            size=source[4],
+            author=account,
+            write_id=request.write_id,
+            content_type=source[5] if request.content_type is None else request.content_type,
+            metadata=source[6] if request.metadata is None else stored_metadata(request.metadata),
+            lock_number=number,
+        )
+        made = versions.put(tx, target, new, "move" if request.move else "copy", moment)
+        if request.move:
+            versions.delete(tx, source_bucket, source[1], account, f"{request.write_id}/source", moment)
+            self._release(tx, person, request.release_lock, request.source_lock_number)
+        self._release(tx, person, request.release_lock, request.lock_number)
+        return CommittedReply(made.cursor, made, copies)
+
+    def _source(self, tx: Tx, request: CopyRequest) -> Row:
+        bucket, path, version = request.source_bucket, request.source_path, request.source_version
+        if version is None:
+            row = tx.one(files.CURRENT, bucket=bucket, path=path)
+        else:
+            row = versions.find(tx, bucket, path, version)
+        if row is None:
+            raise not_found(tx, bucket, path, version)
+        if row[12]:
+            raise NotFound(f"version {row[2]} of {path!r} is a delete marker and has no content", version=row[2])
+        return row
+
+    def _release(self, tx: Tx, person: Person, wanted: bool, lock_number: int | None) -> None:
+        if wanted and lock_number is not None:
+            self._locks.release_in(tx, person.account, lock_number)
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._clock.now())
+
+
+def stored_metadata(metadata: dict[str, str]) -> str:
+    """A version's metadata for its column; TooLarge over the bound."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size > MAX_METADATA_BYTES:
+        raise TooLarge(f"the file's metadata has {size} bytes; the limit is {MAX_METADATA_BYTES}")
+    return files.as_stored(metadata)
+
+
+def not_found(reader: Reader, bucket: str, path: str, version: str | None = None) -> NotFound:
+    """The refusal for a path without a current version (or without that version); says so when it was deleted."""
+    if version is not None:
+        return NotFound(f"{path!r} has no version {version!r} in bucket {bucket!r}", bucket=bucket, path=path)
+    newest = reader.one(files.NEWEST, bucket=bucket, path=path)
+    if newest is None:
+        return NotFound(f"there is no file {path!r} in bucket {bucket!r}", bucket=bucket, path=path)
+    return NotFound(
+        f"{path!r} in bucket {bucket!r} was deleted by {newest[7]}; its earlier versions can be restored",
+        bucket=bucket,
+        path=path,
+        version=newest[2],
+        delete_marker=True,
+    )
+
+
+def _held(reader: Reader, item: LookupItem) -> Row:
+    if item.version == versions.NULL_VERSION:
+        row = reader.one(files.NULL_VERSION_HELD, bucket=item.bucket, path=item.path)
+    else:
+        row = reader.one(files.VERSION_HELD, bucket=item.bucket, path=item.path, version=item.version)
+    if row is None:
+        raise not_found(reader, item.bucket, item.path, item.version)
+    return row
+
+
+def _by_rank(named: str) -> list[str]:
+    """Server ids from "rank:id,rank:id", the master first."""
+    pairs = [entry.split(":", 1) for entry in named.split(",") if entry]
+    return [id for _, id in sorted((int(rank), id) for rank, id in pairs)]

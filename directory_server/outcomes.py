@@ -1,0 +1,31 @@
+"""The items of a batch, each with its own outcome: one person's refusal never spoils another's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from wire.errors import InternalError, LockstepError, to_problem
+from wire.messages import Outcome
+from wire.tracing import log, request_id
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | LockstepError:
+    """What `work` returns, or the refusal it raises. A defect is logged, and becomes that item's InternalError."""
+    try:
+        return work(*args, **kwargs)
+    except LockstepError as error:
+        return error
+    except Exception:  # noqa: BLE001 - one item's defect must not fail the others
+        log.exception("unexpected failure in one item of a batch")
+        return InternalError(f"an unexpected error happened; the directory's log has it under {request_id()}")
+
+
+def outcome(result: T | LockstepError) -> Outcome[T]:
+    """A result as the message that carries it."""
+    if isinstance(result, LockstepError):
+        return Outcome(problem=to_problem(result))
+    return Outcome(value=result)

@@ -1,0 +1,282 @@
+"""Writes that bring bytes: begin gives a ticket, commit makes what was stored the truth.
+
+The commit transaction is the moment at which a write happens. Everything that could have changed since begin is
+looked at again there: the ticket's time, the lock, the fence, the preconditions, the copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import Counter, Histogram
+
+from directory_server import buckets, versions
+from directory_server.metadata import files
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
+from directory_server.outcomes import attempt, outcome
+from directory_server.placement import Candidate, choose
+from directory_server.versions import Moment, NewVersion
+from wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders, TooLarge
+from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, WriteTicket
+from wire.names import check_path
+from wire.server_messages import CommitItem, CommitReply, CommitReplyItem
+from wire.tickets import TicketSigner
+
+MAX_FILE_BYTES = 1 << 50
+# The signature is checked before the transaction, the time in it: a repeat of a commit that was done may come late.
+_ANY_TIME = float("-inf")
+
+COMMITS = Counter("lockstep_directory_commits", "Versions committed", ["how"])
+COMMIT_BATCH = Histogram(
+    "lockstep_directory_commit_batch_items", "Commits that came in one call", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
+)
+
+
+class Servers(ReadingOrder, Protocol):
+    """Which file servers there are."""
+
+    def candidates(self) -> Sequence[Candidate]:
+        """Every server, and whether it can take bytes now."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A begin whose content the cluster holds already: it can be committed without a ticket."""
+
+    item: BeginItem
+    account: str
+    size: int
+    metadata: str
+
+
+class _NotHeld(LockstepError):
+    """The copies that a link counted on are gone; the bytes must be sent after all."""
+
+
+class Writes:
+    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: Clock,
+        people: People,
+        locks: Locks,
+        servers: Servers,
+        signer: TicketSigner,
+        copies: int,
+        ticket_seconds: float,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+        self._locks = locks
+        self._servers = servers
+        self._signer = signer
+        self._copies = copies
+        self._ticket_seconds = ticket_seconds
+
+    # ------------------------------------------------------------ begin
+
+    def begin(self, items: Sequence[BeginItem]) -> BeginReply:
+        """For each item a ticket, or the committed version when its content is held already.
+
+        Keeps nothing, so it is safe to repeat; a write id that was committed before gives that version again.
+        """
+        candidates = self._servers.candidates()
+        with self._store.read() as reader:
+            results = [attempt(self._begin, reader, item, candidates) for item in items]
+            cursor = files.read_cursor(reader)
+        links = {index: link for index, link in enumerate(results) if isinstance(link, _Link)}
+        answers: dict[int, BeginReplyItem | LockstepError] = {
+            index: result for index, result in enumerate(results) if not isinstance(result, _Link)
+        }
+        if links:
+            linked, cursor = self._store.write(lambda tx: (self._link_all(tx, links), files.read_cursor(tx)))
+            answers.update(linked)
+            for index, result in linked.items():
+                if isinstance(result, _NotHeld):
+                    with self._store.read() as reader:
+                        answers[index] = attempt(self._ticket, reader, links[index], candidates)
+        return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
+
+    def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
+        person = self._people.authenticate(item.credential)
+        check_path(item.path)
+        if item.size is not None and item.size > MAX_FILE_BYTES:
+            raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
+        buckets.usable(reader, item.bucket, person.account)
+        before = versions.written_before(reader, item.write_id, item.bucket, item.path)
+        if before is not None:
+            return BeginReplyItem(version=before, copies=len(reader.all(files.HOLDERS, digest=before.digest)))
+        link = _Link(item, person.account, item.size or 0, stored_metadata(item.metadata))
+        if item.digest is not None:
+            blob = reader.one(files.BLOB, digest=item.digest)
+            if blob is not None:
+                if item.size is not None and item.size != blob[0]:
+                    raise BadDigest(f"the content {item.digest} has {blob[0]} bytes, not {item.size}")
+                if self._held_by_living(reader, item) >= self._copies:
+                    self._check_early(reader, item, person.account)
+                    return _Link(item, person.account, blob[0], link.metadata)
+        return self._ticket(reader, link, candidates)
+
+    def _held_by_living(self, reader: Reader, item: BeginItem) -> int:
+        ids = [row[0] for row in reader.all(files.HOLDERS, digest=item.digest) if row[0] not in item.exclude]
+        return sum(holder.up for holder in self._servers.holders_in_reading_order(ids))
+
+    def _check_early(self, reader: Reader, item: BeginItem, account: str) -> int:
+        """Refuse before any byte is sent what the commit would refuse anyway."""
+        number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
+        versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
+        return number
+
+    def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
+        item = link.item
+        number = self._check_early(reader, item, link.account)
+        current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
+        kept = [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
+        placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
+        ticket = WriteTicket(
+            write_id=item.write_id,
+            bucket=item.bucket,
+            path=item.path,
+            author=link.account,
+            fence=self._locks.fence(reader, item.bucket, item.path),
+            lock_number=number,
+            release_lock=item.release_lock,
+            master=placed.master,
+            replicas=placed.replicas,
+            spares=placed.spares,
+            copies=self._copies,
+            expires=self._clock.now() + self._ticket_seconds,
+            preconditions=item.preconditions,
+            content_type=item.content_type,
+            metadata=item.metadata,
+            digest=item.digest,
+            size=item.size,
+        )
+        return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
+
+    # ------------------------------------------------------------ known content
+
+    def _link_all(self, tx: Tx, links: dict[int, _Link]) -> dict[int, BeginReplyItem | LockstepError]:
+        return {index: attempt(self._link_one, tx, link) for index, link in links.items()}
+
+    def _link_one(self, tx: Tx, link: _Link) -> BeginReplyItem:
+        with tx.savepoint():
+            return self._link(tx, link)
+
+    def _link(self, tx: Tx, link: _Link) -> BeginReplyItem:
+        item = link.item
+        before = versions.written_before(tx, item.write_id, item.bucket, item.path)
+        if before is not None:
+            return BeginReplyItem(version=before, copies=len(tx.all(files.HOLDERS, digest=before.digest)))
+        bucket = buckets.usable(tx, item.bucket, link.account)
+        number = self._check_early(tx, item, link.account)
+        copies = self._held_by_living(tx, item)
+        if copies < self._copies:
+            raise _NotHeld("the content is not held any more")
+        new = NewVersion(
+            item.path, item.digest, link.size, link.account, item.write_id, item.content_type, link.metadata, number
+        )
+        made = versions.put(tx, bucket, new, "write", self._moment())
+        if item.release_lock and number:
+            self._locks.release_in(tx, link.account, number)
+        tx.after_commit(COMMITS.labels("linked").inc)
+        return BeginReplyItem(version=made, copies=copies)
+
+    # ------------------------------------------------------------ commit
+
+    def commit(self, items: Sequence[CommitItem], server_id: str) -> CommitReply:
+        """Make stored blobs the current versions of their paths, for the file server `server_id`.
+
+        Durable on return, and safe to repeat: a write id gives the same version for ever. Each item is refused or
+        done by itself.
+        """
+        COMMIT_BATCH.observe(len(items))
+        tickets = [attempt(self._signer.verify, item.ticket, _ANY_TIME) for item in items]
+        pairs = list(zip(items, tickets, strict=True))
+
+        def work(tx: Tx) -> CommitReply:
+            done = [attempt(self._commit_one, tx, item, ticket, server_id) for item, ticket in pairs]
+            return CommitReply(files.read_cursor(tx), [outcome(result) for result in done])
+
+        return self._store.write(work)
+
+    def _commit_one(
+        self, tx: Tx, item: CommitItem, ticket: WriteTicket | LockstepError, server_id: str
+    ) -> CommitReplyItem:
+        if isinstance(ticket, LockstepError):
+            raise ticket
+        with tx.savepoint():
+            before = versions.written_before(tx, ticket.write_id, ticket.bucket, ticket.path)
+            if before is not None:
+                return self._committed_before(tx, item, before)
+            self._check_ticket(item, ticket, server_id)
+            return self._commit(tx, item, ticket, server_id)
+
+    def _committed_before(self, tx: Tx, item: CommitItem, before: FileVersion) -> CommitReplyItem:
+        if before.digest != item.digest:
+            raise TicketRefused("this write was already committed with other content; begin a new write")
+        return CommitReplyItem(before, len(tx.all(files.HOLDERS, digest=before.digest)))
+
+    def _check_ticket(self, item: CommitItem, ticket: WriteTicket, server_id: str) -> None:
+        if self._clock.now() > ticket.expires:
+            raise TicketRefused("the write ticket has expired; begin the write again", expired=True)
+        if server_id not in {holder.id for holder in (ticket.master, *ticket.replicas, *ticket.spares)}:
+            raise TicketRefused(f"the write ticket is not for file_server-{server_id}")
+        if ticket.digest is not None and ticket.digest != item.digest:
+            raise BadDigest(f"the write was announced as {ticket.digest}, and {item.digest} was stored")
+        if ticket.size is not None and ticket.size != item.size:
+            raise BadDigest(f"the write was announced with {ticket.size} bytes, and {item.size} were stored")
+
+    def _commit(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> CommitReplyItem:
+        bucket = buckets.usable(tx, ticket.bucket, ticket.author)
+        self._locks.check_write(tx, ticket.bucket, ticket.path, ticket.author, ticket.lock_number or None)
+        fence = self._locks.fence(tx, ticket.bucket, ticket.path)
+        if ticket.fence < fence:
+            raise TicketRefused(
+                f"{ticket.path!r} was locked by someone after this write began (lock number {fence}); nothing was "
+                "written: look at what changed, then write again",
+                fence=fence,
+            )
+        versions.check_preconditions(
+            tx.one(files.CURRENT, bucket=ticket.bucket, path=ticket.path), ticket.preconditions
+        )
+        holders = self._counted_holders(tx, item, ticket, server_id)
+        new = NewVersion(
+            path=ticket.path,
+            digest=item.digest,
+            size=item.size,
+            author=ticket.author,
+            write_id=ticket.write_id,
+            content_type=ticket.content_type,
+            metadata=files.as_stored(ticket.metadata),
+            lock_number=ticket.lock_number,
+        )
+        made = versions.put(tx, bucket, new, "write", self._moment())
+        versions.add_holders(tx, item.digest, holders)
+        if ticket.release_lock and ticket.lock_number:
+            self._locks.release_in(tx, ticket.author, ticket.lock_number)
+        tx.after_commit(COMMITS.labels("stored").inc)
+        return CommitReplyItem(made, len(holders))
+
+    def _counted_holders(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> list[str]:
+        """The distinct servers of this cluster that hold the blob, the caller first; never fewer than promised."""
+        named = dict.fromkeys([server_id, *item.holders] if server_id in item.holders else item.holders)
+        known = [id for id in named if tx.one(files.KNOWN_SERVER, id=id) is not None]
+        promised = max(ticket.copies, self._copies)
+        if len(known) < promised:
+            raise TooFewHolders(
+                f"{len(known)} of {promised} promised copies are on disk: nothing was written; try again",
+                up=len(known),
+                needed=promised,
+            )
+        return known
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._clock.now())
