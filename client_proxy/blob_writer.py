@@ -174,17 +174,19 @@ class BlobWriter:
     def _write_streamed(
         self, item: BeginItem, window: Window, chunks: Iterator[Chunk], room: int, begun: BeginReplyItem | None
     ) -> CommittedReply:
-        def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk]]:
-            lacking = self._upload.thinned(master, window.chunks)
-            return self._upload.start(master, begun.ticket or ""), lacking
+        def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk], set[Digest]]:
+            sent: set[Digest] = set()
+            lacking = self._upload.thinned(master, window.chunks, sent)
+            return self._upload.start(master, begun.ticket or ""), lacking, sent
 
         offered = self._with_masters(item, begun, offer)
         if isinstance(offered, CommittedReply):
             return offered
-        sender, lacking = offered
+        sender, lacking, sent = offered
         try:
             with sender:
-                return _committed(self._send_windows(item, sender, lacking, window, chunks, room))
+                sender.put(lacking)
+                return _committed(self._send_windows(item, sender, window.chunks, sent, chunks, room))
         except (Unavailable, TicketRefused) as error:
             return self._after_failure(item, sender, error)
 
@@ -192,21 +194,21 @@ class BlobWriter:
         self,
         item: BeginItem,
         sender: Sender,
-        lacking: list[Chunk],
-        window: Window,
+        first: list[Chunk],
+        sent: set[Digest],
         chunks: Iterator[Chunk],
         room: int,
     ) -> WriteReply:
         """While one window is being sent, the next is read, cut, hashed and compared with what the master has."""
-        sent: list[tuple[Digest, int]] = []
-        while True:
-            sent.extend((chunk.digest, chunk.length) for chunk in window.chunks)
-            sender.put(lacking)
-            if window.ended:
-                break
+        entries = [(chunk.digest, chunk.length) for chunk in first]
+        del first  # a window's bytes go as soon as they are sent
+        ended = False
+        while not ended:
             window = self._gather(chunks, room, WINDOW_SECONDS)
-            lacking = self._upload.thinned(sender.master, window.chunks)
-        manifest = Manifest(sent)
+            entries.extend((chunk.digest, chunk.length) for chunk in window.chunks)
+            sender.put(self._upload.thinned(sender.master, window.chunks, sent))
+            ended = window.ended
+        manifest = Manifest(entries)
         _known(item, manifest)
         return sender.finish(manifest)
 

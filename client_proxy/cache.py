@@ -146,6 +146,11 @@ class Cache:
         """Bytes taken by the small blobs in memory."""
         return self._memory.stored_bytes
 
+    @property
+    def writable(self) -> bool:
+        """Whether the disk took the last entry that it was given."""
+        return not self._complained
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -18,6 +18,7 @@ from client_proxy.metrics import SENT_BYTES
 from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
+from wire.digest import Digest
 from wire.errors import LockstepError, PeerUnreachable
 from wire.manifest import Manifest
 from wire.messages import Holder
@@ -60,14 +61,26 @@ class Upload:
         self._held_seconds = held_seconds
         self._stream_seconds = stream_seconds
 
-    def thinned(self, master: Holder, chunks: list[Chunk]) -> list[Chunk]:
-        """`chunks` without the bytes of those that `master` has."""
-        asked = [chunk.digest for chunk in chunks if chunk.data is not None]
-        if not asked:
-            return chunks
-        request = MissingChunksRequest(digests=asked)
-        missing = set(self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds).missing)
-        return [chunk if chunk.digest in missing else chunk._replace(data=None) for chunk in chunks]
+    def thinned(self, master: Holder, chunks: list[Chunk], sent: set[Digest]) -> list[Chunk]:
+        """`chunks` without the bytes of those that `master` has, or that were `sent` earlier in the same stream.
+
+        Adds to `sent` those that go with their bytes.
+        """
+        asked = list({chunk.digest for chunk in chunks if chunk.data is not None and chunk.digest not in sent})
+        needed: set[Digest] = set()
+        if asked:
+            request = MissingChunksRequest(digests=asked)
+            reply = self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds)
+            needed = set(reply.missing) & set(asked)
+        thinned: list[Chunk] = []
+        for chunk in chunks:
+            if chunk.data is None or chunk.digest not in needed:
+                thinned.append(chunk._replace(data=None))
+                continue
+            needed.discard(chunk.digest)  # its bytes once, however often the body repeats it
+            sent.add(chunk.digest)
+            thinned.append(chunk)
+        return thinned
 
     def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
         """Send a whole body and return the master's answer. With `leave_out`, only the chunks that it lacks.
@@ -75,7 +88,7 @@ class Upload:
         A single chunk is sent as it is: the directory would have linked it if the cluster had it.
         """
         if leave_out and len(chunks) > 1:
-            chunks = self.thinned(master, chunks)
+            chunks = self.thinned(master, chunks, set())
         SENT_BYTES.inc(sum(len(chunk.data) for chunk in chunks if chunk.data is not None))
         blocks = encode_stream(chunks)
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)

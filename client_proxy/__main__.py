@@ -1,0 +1,38 @@
+"""`python -m client_proxy`: one proxy, with the numbered menu in the foreground when there is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from client_proxy.bootstrap import serve, serve_with_menu
+from client_proxy.settings import from_options, proxy_options
+from wire.errors import LockstepError, SetupError
+
+EXIT_SETUP = 3
+
+
+@click.command(context_settings={"max_content_width": 100})
+@proxy_options
+def main(**options: Any) -> None:
+    """Run a Lockstep client proxy: the door through which people and programs use the cluster's files."""
+    settings = from_options(**options)
+    try:
+        if settings.menu:
+            from client_proxy.menu import run_menu  # a proxy without a terminal need not load it
+
+            serve_with_menu(settings, run_menu)
+        else:
+            serve(settings)
+    except SetupError as error:
+        click.echo(f"client proxy {settings.id} cannot start: {error}", err=True)
+        sys.exit(EXIT_SETUP)
+    except LockstepError as error:
+        click.echo(f"client proxy {settings.id} stopped: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

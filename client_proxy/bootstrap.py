@@ -1,0 +1,190 @@
+"""Builds a proxy's real objects and runs them: the only place where its parts meet the system."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from flask import Flask
+
+from client_proxy.blob_reader import BlobReader
+from client_proxy.blob_writer import BlobWriter
+from client_proxy.buffer_budget import BufferBudget
+from client_proxy.cache import Cache
+from client_proxy.directory_client import DirectoryClient
+from client_proxy.file_store import FileStore
+from client_proxy.health import HealthCheck
+from client_proxy.rest_api import create_app
+from client_proxy.settings import Settings
+from client_proxy.upload import Upload
+from wire.background import BackgroundJob
+from wire.errors import SetupError
+from wire.identity import Identity, ensure_identity
+from wire.messages import RENEW_CERTIFICATE
+from wire.peer import PeerClient
+from wire.renewal import CertificateRenewal
+from wire.sealing import KeyRing, Sealer
+from wire.service import Service, run
+from wire.tracing import log, setup_logging
+
+Menu = Callable[[str, Path], None]
+"""Runs the numbered menu against a proxy's URL, trusting the certificates in a file, until the person leaves."""
+
+
+@dataclass
+class Proxy:
+    """A proxy that is ready to serve people. Close it when it has stopped serving."""
+
+    settings: Settings
+    identity: Identity
+    files: FileStore
+    app: Flask
+    close: Callable[[], None]
+
+    @property
+    def cert_file(self) -> Path:
+        """What is shown to people: the operator's own certificate, or the cluster's."""
+        return self.settings.tls_cert or self.identity.cert_file
+
+    @property
+    def key_file(self) -> Path:
+        return self.settings.tls_key or self.identity.key_file
+
+
+def build(settings: Settings) -> Proxy:
+    """Everything of a proxy but its listener. SetupError says what to do when it cannot be built."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        _check_pair(settings.tls_cert, settings.tls_key)
+    folder = _claim(settings.data_dir)
+    identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, settings.names)
+    peer = PeerClient(identity)
+    directory = DirectoryClient(peer, settings.directory_url)
+    cache = Cache(
+        settings.data_dir / "cache",
+        Sealer(_cache_keys(settings.data_dir / "cache-keys.json")),
+        disk_bytes=settings.cache_bytes,
+        memory_bytes=settings.memory_bytes,
+    )
+    budget = BufferBudget()
+    reader = BlobReader(peer, cache, directory.report_damaged, budget=budget)
+    writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
+    files = FileStore(directory, reader, writer)
+    health = HealthCheck(settings.id, peer, settings.directory_url, cache)
+    app = create_app(files, directory, program_id=settings.id, version=version("lockstep"), health=health)
+    renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
+    renewing = BackgroundJob("certificate renewal", renewal.step).start()
+
+    def close() -> None:
+        renewing.stop()
+        reader.close()
+        peer.close()
+        os.close(folder)
+
+    return Proxy(settings, identity, files, app, close)
+
+
+def serve(settings: Settings) -> None:
+    """Serve people until SIGTERM or SIGINT; does not return."""
+    setup_logging("client_proxy", settings.id, settings.log_level)
+    proxy = build(settings)
+    _warn_about(settings)
+    run(
+        proxy.app,
+        host=settings.host,
+        port=settings.port,
+        cert_file=proxy.cert_file,
+        key_file=proxy.key_file,
+        threads=settings.threads,
+        on_stop=proxy.close,
+    )
+
+
+def serve_with_menu(settings: Settings, menu: Menu) -> None:
+    """Serve while a person uses the menu on this terminal, and stop when they leave it.
+
+    The log goes to a file beside the cache: on the terminal it would run through the menu.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    log_file = settings.data_dir / "client_proxy.log"
+    with log_file.open("a", encoding="utf-8") as log_stream:
+        setup_logging("client_proxy", settings.id, settings.log_level)
+        for handler in log.handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(log_stream)
+        proxy = build(settings)
+        _warn_about(settings)
+        service = Service(
+            proxy.app,
+            host=settings.host,
+            port=settings.port,
+            cert_file=proxy.cert_file,
+            key_file=proxy.key_file,
+            threads=settings.threads,
+        ).start()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        log.info("listening on %s, with a menu", settings.url)
+        print(f"The proxy listens on {settings.url}; its log is {log_file}", flush=True)
+        try:
+            menu(settings.url, proxy.identity.ca_file)
+        finally:
+            service.stop()
+            proxy.close()
+            log.info("stopped")
+
+
+def _warn_about(settings: Settings) -> None:
+    if not _is_private(settings.host):
+        log.warning(
+            "listening on %s: people on other machines need a certificate with the name they use (--name), and the "
+            "file ca.pem from %s",
+            settings.host,
+            settings.certs_dir,
+        )
+
+
+def _is_private(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _claim(data_dir: Path) -> int:
+    """Hold the data folder against a second proxy: two would evict each other's entries and break both bounds."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / ".in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(
+            f"the data folder {data_dir} cannot be used ({error.strerror}): free it, or choose another with --data"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SetupError(
+            f"another client proxy is using {data_dir}: stop it, or give this one its own --id or --data"
+        ) from None
+    return descriptor
+
+
+def _cache_keys(path: Path) -> KeyRing:
+    """The cache's own keys. A broken file costs only the cache, so it is replaced, unlike a file server's."""
+    try:
+        return KeyRing.load_or_create(path)
+    except SetupError as error:
+        log.warning("the cache starts empty, because its keys are unusable: %s", error)
+        path.unlink(missing_ok=True)
+        return KeyRing.load_or_create(path)
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(f"--tls-cert {cert} and --tls-key {key} cannot be used together ({error})") from error

@@ -1,0 +1,69 @@
+"""Whether a proxy can do its work, and why not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from threading import Lock
+
+from client_proxy.cache import Cache
+from client_proxy.chunk_fetcher import Opener
+from wire.errors import LockstepError, PeerUnreachable
+from wire.messages import Health
+
+ASK_SECONDS = 2.0
+REMEMBERED_SECONDS = 1.0
+
+
+class HealthCheck:
+    """Healthy means: the directory answers. A full cache disk is a fact, not a failure, because reads still work."""
+
+    def __init__(
+        self, id: str, peer: Opener, directory_url: str, cache: Cache, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._id = id
+        self._peer = peer
+        self._directory_url = directory_url
+        self._cache = cache
+        self._monotonic = monotonic
+        self._started = monotonic()
+        self._asked_at = float("-inf")
+        self._problem = ""
+        self._guard = Lock()
+
+    def __call__(self) -> Health:
+        problem = self._directory_problem()
+        return Health(
+            program="client_proxy",
+            id=self._id,
+            version=version("lockstep"),
+            healthy=not problem,
+            problems=[problem] if problem else [],
+            uptime_seconds=self._monotonic() - self._started,
+            pid=os.getpid(),
+            facts={
+                "directory_url": self._directory_url,
+                "cache_bytes": self._cache.stored_bytes,
+                "cache_entries": len(self._cache),
+                "cache_writable": self._cache.writable,
+            },
+        )
+
+    def _directory_problem(self) -> str:
+        with self._guard:  # a crowd of monitors asks the directory once
+            if self._monotonic() - self._asked_at > REMEMBERED_SECONDS:
+                self._problem = self._ask()
+                self._asked_at = self._monotonic()
+            return self._problem
+
+    def _ask(self) -> str:
+        try:
+            with self._peer.open(self._directory_url, "GET", "/health", timeout=ASK_SECONDS) as answer:
+                answer.read_all(64 * 1024)
+        except PeerUnreachable as error:
+            return f"the directory server is unreachable: {error}"
+        except LockstepError:
+            return ""  # it answered, and what ails it is in its own health
+        return ""

@@ -1,0 +1,168 @@
+"""What a proxy can be told: options on its command line, or `LOCKSTEP_PROXY_…` variables. Nothing else reads either."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from client_proxy.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
+from wire.service import DEFAULT_THREADS
+
+PREFIX = "LOCKSTEP_PROXY_"
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+_SIZE = re.compile(r"(\d+)\s*([kmgt]?i?)b?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See the options' help for each. Paths are as given; `data_dir` and `menu` have been decided."""
+
+    id: str
+    host: str
+    port: int
+    data_dir: Path
+    certs_dir: Path
+    directory_url: str
+    cache_bytes: int
+    memory_bytes: int
+    names: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    threads: int
+    menu: bool
+    log_level: str
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the proxy."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
+
+
+class _Size(click.ParamType[int]):
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(value.strip())
+        unit = found.group(2).lower() if found else "?"
+        if found is None or unit not in _UNITS:
+            self.fail(f"{value!r} is not a size: give bytes, or a number with KiB, MiB, GiB or TiB", param, ctx)
+        return int(found.group(1)) * _UNITS[unit]
+
+
+def _option(*names: str, **details: Any) -> Callable[[Any], Any]:
+    variable = PREFIX + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **details)
+
+
+_OPTIONS = (
+    _option("--id", default="1", help="Which proxy this is: its data folder and certificate are named after it."),
+    _option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for every network."),
+    _option("--port", default=5000, type=click.IntRange(1, 65535), help="Port to listen on."),
+    _option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        help="Folder for the cache.  [default: .cluster/client_proxy-ID]",
+    ),
+    _option(
+        "--certs",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("certs"),
+        help="Folder with the cluster's certificates.",
+    ),
+    _option("--directory", default="https://127.0.0.1:5050", help="URL of the directory server."),
+    _option("--cache-bytes", type=_Size(), default=DEFAULT_DISK_BYTES, help="Most the cache may take on disk."),
+    _option(
+        "--memory-bytes", type=_Size(), default=DEFAULT_MEMORY_BYTES, help="Most that small files may take in memory."
+    ),
+    _option(
+        "--name",
+        multiple=True,
+        help="Another host name or address by which people reach this proxy, for its certificate; may be repeated.",
+    ),
+    _option(
+        "--tls-cert",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        default=None,
+        help="Your own certificate chain (PEM) to serve people with, instead of the cluster's.",
+    ),
+    _option(
+        "--tls-key",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        default=None,
+        help="The private key (PEM) of --tls-cert.",
+    ),
+    _option(
+        "--threads", default=DEFAULT_THREADS, type=click.IntRange(4, 4096), help="Requests answered at the same time."
+    ),
+    _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
+    _option(
+        "--log-level",
+        default="info",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        help="What is written to the log.",
+    ),
+)
+
+
+def proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a click command with every option; pass what it gets to `from_options`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def from_options(
+    *,
+    id: str,
+    host: str,
+    port: int,
+    data: Path | None,
+    certs: Path,
+    directory: str,
+    cache_bytes: int,
+    memory_bytes: int,
+    name: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    threads: int,
+    menu: bool | None,
+    log_level: str,
+) -> Settings:
+    """The settings that the options say; click.UsageError when they do not fit together."""
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both or neither")
+    if menu and tls_cert is not None:
+        raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
+    if not directory.startswith("https://"):
+        raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
+    return Settings(
+        id=id,
+        host=host,
+        port=port,
+        data_dir=data if data is not None else Path(".cluster") / f"client_proxy-{id}",
+        certs_dir=certs,
+        directory_url=directory.rstrip("/"),
+        cache_bytes=cache_bytes,
+        memory_bytes=memory_bytes,
+        names=name,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        threads=threads,
+        menu=_has_terminal() and tls_cert is None if menu is None else menu,
+        log_level=log_level,
+    )
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

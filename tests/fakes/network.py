@@ -1,0 +1,372 @@
+"""A made-up network of one directory and some file servers, in process, with a switch for each way to fail.
+
+`FakeNetwork` stands in for `wire.peer.PeerClient`: messages are encoded and decoded as on the wire, and failures
+raise what the real client raises.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from wire.chunk_stream import StreamReader, encode_stream
+from wire.chunking import Chunk, chunk_bytes
+from wire.codec import Call, encode
+from wire.digest import Digest
+from wire.errors import (
+    LockstepError,
+    MissingChunks,
+    NotFound,
+    PeerUnreachable,
+    TooFewHolders,
+    to_problem,
+)
+from wire.manifest import Manifest
+from wire.messages import (
+    BEGIN,
+    LOOKUP,
+    BeginItem,
+    BeginReply,
+    BeginReplyItem,
+    BeginRequest,
+    FileVersion,
+    Holder,
+    LookupItem,
+    LookupReply,
+    LookupRequest,
+    Nothing,
+    Outcome,
+)
+from wire.server_messages import (
+    DAMAGED,
+    MANIFEST_PATH,
+    MISSING_CHUNKS,
+    READ_CHUNKS_PATH,
+    TICKET_HEADER,
+    DamagedRequest,
+    MissingChunksReply,
+    MissingChunksRequest,
+    ReadChunksRequest,
+    WriteReply,
+)
+
+DIRECTORY_URL = "https://directory"
+
+
+class FakeAnswer:
+    """A body that is read piece by piece, cut or stalled where a switch says."""
+
+    def __init__(
+        self, pieces: Iterable[bytes | memoryview], breaks_after: int | None, on_read: Callable[[], None]
+    ) -> None:
+        self._body = memoryview(b"".join(pieces))
+        self._at = 0
+        self._breaks_after = breaks_after
+        self._on_read = on_read
+
+    def read(self, count: int) -> bytes:
+        self._on_read()
+        if self._breaks_after is not None and self._at + count > self._breaks_after:
+            raise PeerUnreachable("it cut the connection")
+        piece = bytes(self._body[self._at : self._at + count])
+        self._at += len(piece)
+        return piece
+
+    def read_all(self, limit: int) -> bytes:
+        return self.read(min(limit, len(self._body) - self._at))
+
+    def __enter__(self) -> FakeAnswer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return
+
+
+class FakeServer:
+    """What directory and file servers have in common: the switches."""
+
+    def __init__(self) -> None:
+        self.down = False
+        """Refuse every connection."""
+        self.hang = False
+        """Take the request, do nothing, never answer (the caller's time-out is immediate)."""
+        self.drop_replies = 0
+        """Do what is asked for the next so many calls, but lose the answer."""
+        self.calls: list[str] = []
+
+    def arrive(self, what: str) -> None:
+        self.calls.append(what)
+        if self.down:
+            raise PeerUnreachable("refused the connection") from ConnectionRefusedError()
+        if self.hang:
+            raise PeerUnreachable("did not answer in time") from TimeoutError()
+
+    def leave(self) -> None:
+        if self.drop_replies:
+            self.drop_replies -= 1
+            raise PeerUnreachable("cut the connection") from ConnectionResetError()
+
+
+class FakeNetwork:
+    """Servers by URL."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, FakeServer] = {}
+
+    def _reach(self, url: str, what: str) -> Any:
+        server = self.servers.get(url)
+        if server is None:
+            raise PeerUnreachable(f"nothing listens at {url}") from ConnectionRefusedError()
+        server.arrive(what)
+        return server
+
+    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        server = self._reach(url, call.path)
+        reply = encode(server.answer(call, call.decode_request(encode(request))))
+        server.leave()
+        return call.decode_reply(reply)
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> FakeAnswer:
+        server = self._reach(url, path)
+        answer: FakeAnswer = server.stream(path, body)
+        return answer
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        server = self._reach(url, path)
+        reply: bytes = server.take_stream(headers, blocks)
+        server.leave()
+        return reply
+
+
+class FakeDirectory(FakeServer):
+    """Versions, linking and write ids as the real one has them; permissions and locks only as switches."""
+
+    def __init__(self, network: FakeNetwork, copies: int = 1) -> None:
+        super().__init__()
+        network.servers[DIRECTORY_URL] = self
+        self.copies = copies
+        self.file_servers: list[FakeFileServer] = []
+        self.versions: dict[tuple[str, str], list[FileVersion]] = {}
+        self.by_write_id: dict[str, FileVersion] = {}
+        self.holders: dict[Digest, list[Holder]] = {}
+        self.damaged: list[tuple[str, Digest]] = []
+        self.begun: list[BeginItem] = []
+        self.refuse_begin: LockstepError | None = None
+        self.before_lookup: Callable[[], None] = lambda: None
+        self.batches: list[int] = []
+        self.replies: dict[str, Callable[[Any], Any]] = {}
+        """Answers of calls that only some test needs, by the call's path."""
+        self._guard = threading.RLock()
+
+    def answer(self, call: Call[Any, Any], request: Any) -> Any:
+        if call is LOOKUP:
+            return self._lookup(request)
+        if call is BEGIN:
+            return self._begin(request)
+        if call is DAMAGED:
+            return self._damaged(request)
+        return self.replies[call.path](request)
+
+    def stream(self, path: str, body: bytes) -> FakeAnswer:
+        return FakeAnswer([b"{}"], None, lambda: None)
+
+    def current(self, bucket: str, path: str) -> FileVersion | None:
+        versions = self.versions.get((bucket, path))
+        return versions[-1] if versions else None
+
+    def commit(self, item: BeginItem, digest: Digest, size: int, holder: Holder) -> FileVersion:
+        """The one row that changes. A write id seen before gives the version it made."""
+        with self._guard:
+            if item.write_id in self.by_write_id:
+                return self.by_write_id[item.write_id]
+            known = self.holders.setdefault(digest, [])
+            if holder not in known:
+                known.append(holder)
+            cursor = len(self.by_write_id) + 1
+            version = FileVersion(
+                bucket=item.bucket,
+                path=item.path,
+                version=f"v{cursor}",
+                digest=digest,
+                size=size,
+                author="ann",
+                created_at=0.0,
+                cursor=cursor,
+                content_type=item.content_type,
+                metadata=item.metadata,
+            )
+            self.versions.setdefault((item.bucket, item.path), []).append(version)
+            self.by_write_id[item.write_id] = version
+            return version
+
+    def _lookup(self, request: LookupRequest) -> LookupReply:
+        self.before_lookup()
+        self.batches.append(len(request.items))
+        return LookupReply(cursor=len(self.by_write_id), results=[self._found(item) for item in request.items])
+
+    def _found(self, item: LookupItem) -> Outcome[FileVersion]:
+        versions = self.versions.get((item.bucket, item.path), [])
+        chosen = [version for version in versions if item.version in (None, version.version)]
+        if not chosen:
+            return Outcome(problem=to_problem(NotFound(f"there is no file {item.path!r}")))
+        holders = self.holders.get(chosen[-1].digest, [])
+        return Outcome(value=msgspec.structs.replace(chosen[-1], holders=list(holders)))
+
+    def _begin(self, request: BeginRequest) -> BeginReply:
+        results = []
+        for item in request.items:
+            self.begun.append(item)
+            try:
+                results.append(Outcome(value=self._begin_one(item)))
+            except LockstepError as error:
+                results.append(Outcome[BeginReplyItem](problem=to_problem(error)))
+        return BeginReply(cursor=len(self.by_write_id), results=results)
+
+    def _begin_one(self, item: BeginItem) -> BeginReplyItem:
+        if self.refuse_begin is not None:
+            raise self.refuse_begin
+        done = self.by_write_id.get(item.write_id)
+        if done is not None:
+            return BeginReplyItem(version=done, copies=self.copies)
+        if item.digest in self.holders:
+            holder = self.holders[item.digest][0]
+            return BeginReplyItem(version=self.commit(item, item.digest, item.size or 0, holder), copies=self.copies)
+        usable = [server for server in self.file_servers if server.holder.id not in item.exclude]
+        if not usable:
+            raise TooFewHolders("no file server is up")
+        return BeginReplyItem(ticket=encode(item).decode(), master=usable[0].holder, copies=self.copies)
+
+    def _damaged(self, request: DamagedRequest) -> Nothing:
+        self.damaged += [(request.holder, digest) for digest in request.digests]
+        return Nothing()
+
+
+class FakeFileServer(FakeServer):
+    """Keeps chunks in a dictionary, and commits like a master without replicas."""
+
+    def __init__(self, network: FakeNetwork, directory: FakeDirectory, id: str) -> None:
+        super().__init__()
+        self.holder = Holder(id=id, url=f"https://file-server-{id}")
+        network.servers[self.holder.url] = self
+        directory.file_servers.append(self)
+        self._directory = directory
+        self.chunks: dict[Digest, bytes] = {}
+        self.manifests: dict[Digest, Manifest] = {}
+        self.received: list[int] = []
+        """Lengths of the chunks that came with their bytes."""
+        self.chunks_served = 0
+        self.breaks_after: int | None = None
+        """Cut every answer after so many bytes."""
+        self.dies_after_chunks: int | None = None
+        """Die for good while taking a write, after so many chunks."""
+        self.refuse_write: LockstepError | None = None
+        self.refuse_writes_left = 0
+        self.forgets = False
+        """Say that nothing is missing, then miss it: a chunk lost between question and answer."""
+        self.on_read: Callable[[], None] = lambda: None
+        self.on_chunks: Callable[[], None] = lambda: None
+
+    def keep(self, content: bytes) -> Manifest:
+        """Store a file's chunks as if they had been written."""
+        pieces = list(chunk_bytes(content))
+        manifest = Manifest((piece.digest, piece.length) for piece in pieces)
+        self.chunks |= {piece.digest: bytes(piece.data or b"") for piece in pieces}
+        self.manifests[manifest.digest] = manifest
+        held = self._directory.holders.setdefault(manifest.digest, [])
+        if self.holder not in held:
+            held.append(self.holder)
+        return manifest
+
+    def flip(self, digest: Digest) -> None:
+        """Damage a stored chunk by one bit."""
+        data = bytearray(self.chunks[digest])
+        data[len(data) // 2] ^= 1
+        self.chunks[digest] = bytes(data)
+
+    def answer(self, call: Call[Any, Any], request: Any) -> Any:
+        assert call is MISSING_CHUNKS
+        assert isinstance(request, MissingChunksRequest)
+        missing = [] if self.forgets else [digest for digest in request.digests if digest not in self.chunks]
+        return MissingChunksReply(missing=missing)
+
+    def stream(self, path: str, body: bytes) -> FakeAnswer:
+        if path.startswith(MANIFEST_PATH):
+            manifest = self.manifests.get(Digest.parse(path.removeprefix(MANIFEST_PATH)))
+            if manifest is None:
+                raise NotFound("there is no such blob here")
+            return FakeAnswer([manifest.encode()], self.breaks_after, self.on_read)
+        assert path == READ_CHUNKS_PATH
+        self.on_chunks()
+        wanted = Call(path, ReadChunksRequest, Nothing).decode_request(body).digests
+        if any(digest not in self.chunks for digest in wanted):
+            raise NotFound("a chunk is not here")
+        self.chunks_served += len(wanted)
+        frames = [Chunk(digest, len(self.chunks[digest]), self.chunks[digest]) for digest in wanted]
+        return FakeAnswer(encode_stream(frames), self.breaks_after, self.on_read)
+
+    def take_stream(self, headers: dict[str, str], blocks: Iterable[bytes | memoryview]) -> bytes:
+        reader = StreamReader(_reading(blocks))
+        if self.refuse_write is not None and self.refuse_writes_left:
+            self.refuse_writes_left -= 1
+            raise self.refuse_write
+        item = msgspec.json.decode(headers[TICKET_HEADER], type=BeginItem, dec_hook=lambda _, text: Digest.parse(text))
+        lacking = []
+        for count, chunk in enumerate(reader):
+            if self.dies_after_chunks is not None and count >= self.dies_after_chunks:
+                self.down = True
+                raise PeerUnreachable("cut the connection") from ConnectionResetError()
+            if chunk.data is not None:
+                self.chunks[chunk.digest] = bytes(chunk.data)
+                self.received.append(chunk.length)
+            elif chunk.digest not in self.chunks:
+                lacking.append(str(chunk.digest))
+        if lacking:
+            self.forgets = False
+            raise MissingChunks("send these", digests=lacking)
+        manifest = reader.manifest
+        self.manifests[manifest.digest] = manifest
+        version = self._directory.commit(item, manifest.digest, manifest.size, self.holder)
+        reply = WriteReply(
+            digest=manifest.digest,
+            size=manifest.size,
+            holder=self.holder.id,
+            version=version,
+            copies=self._directory.copies,
+            cursor=version.cursor,
+        )
+        return encode(reply)
+
+
+def _reading(blocks: Iterable[bytes | memoryview]) -> Callable[[int], bytes]:
+    source: Iterator[bytes | memoryview] = iter(blocks)
+    left = bytearray()
+
+    def read(count: int) -> bytes:
+        while len(left) < count:
+            block = next(source, None)
+            if block is None:
+                break
+            left.extend(block)
+        piece = bytes(left[:count])
+        del left[:count]
+        return piece
+
+    return read

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from client_proxy.directory_client import DirectoryClient
+from tests.fakes.clock import ManualClock
+from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
+from wire.digest import EMPTY_DIGEST
+from wire.errors import NotFound, Unavailable
+from wire.messages import (
+    ACQUIRE,
+    CREATE_API_KEY,
+    LIST,
+    AcquireReply,
+    AcquireRequest,
+    ApiKeyInfo,
+    BeginItem,
+    CreateApiKeyRequest,
+    Holder,
+    ListReply,
+    ListRequest,
+    LockPath,
+    LookupItem,
+)
+
+HOLDER = Holder(id="1", url="https://file-server-1")
+LISTING = ListRequest(credential="ann", bucket="files")
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.directory = FakeDirectory(FakeNetwork())
+        self.network = FakeNetwork()
+        self.network.servers[DIRECTORY_URL] = self.directory
+        self.pauses: list[float] = []
+        self.client = DirectoryClient(
+            self.network, DIRECTORY_URL, clock=self.clock, sleep=self.sleep, jitter=lambda: 0.5
+        )
+        self.directory.replies[LIST.path] = lambda _: ListReply(files=[], prefixes=[], next_after=None)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.clock.advance(seconds)
+
+    def put(self, path: str) -> None:
+        item = BeginItem(credential="ann", write_id=f"{path:0>16}", bucket="files", path=path)
+        self.directory.commit(item, EMPTY_DIGEST, 0, HOLDER)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def find(path: str) -> LookupItem:
+    return LookupItem(credential="ann", bucket="files", path=path)
+
+
+def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(rig: Rig) -> None:
+    """Concurrent lookups travel together, and one person's refusal is nobody else's."""
+    for number in range(40):
+        rig.put(f"file-{number}")
+    busy, gathered = threading.Event(), threading.Event()
+
+    def first_waits() -> None:
+        busy.set()
+        assert gathered.wait(10)
+
+    rig.directory.before_lookup = first_waits
+    answers: dict[int, str] = {}
+
+    def read(number: int) -> None:
+        try:
+            answers[number] = rig.client.lookup(find(f"file-{number}")).path
+        except NotFound:
+            answers[number] = "refused"
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(41)]
+    for thread in threads:
+        thread.start()
+    assert busy.wait(10)
+    while len(rig.client._lookups._waiting) < 39:  # two lanes are under way, the others gather
+        threading.Event().wait(0.001)
+    gathered.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers == {**{number: f"file-{number}" for number in range(40)}, 40: "refused"}
+    assert len(rig.directory.batches) <= 4
+
+
+def test_a_lookup_never_joins_a_request_that_was_sent_before_it_began(rig: Rig) -> None:
+    """A write that was committed before a read began is seen by it, although an older lookup is still under way."""
+    rig.put("file")
+    sent, answer = threading.Event(), threading.Event()
+    real = rig.directory._lookup
+
+    def slow(request: object) -> object:
+        reply = real(request)  # type: ignore[arg-type]
+        if not sent.is_set():
+            sent.set()
+            assert answer.wait(10)
+        return reply
+
+    rig.directory._lookup = slow  # type: ignore[method-assign, assignment]
+    older = threading.Thread(target=rig.client.lookup, args=(find("file"),))
+    older.start()
+    assert sent.wait(10)
+    rig.directory.by_write_id.clear()
+    rig.directory.versions.clear()
+    rig.put("other")
+    rig.put("file")
+    try:
+        found = rig.client.lookup_at(find("file"))
+    finally:
+        answer.set()
+        older.join(10)
+    assert (found.version.version, found.cursor) == ("v2", 2)
+
+
+def test_a_lost_answer_is_asked_for_again(rig: Rig) -> None:
+    """A begin whose answer was lost is repeated under its own write id, so there is one version, not two."""
+    item = BeginItem(credential="ann", write_id="w" * 16, bucket="files", path="file", digest=EMPTY_DIGEST, size=0)
+    rig.directory.holders[EMPTY_DIGEST] = [HOLDER]
+    rig.directory.drop_replies = 1
+    begun = rig.client.begin(item)
+    assert begun.version is not None
+    assert [version.version for version in rig.directory.versions["files", "file"]] == [begun.version.version]
+
+
+def test_a_directory_that_comes_back_in_time_is_not_noticed(rig: Rig) -> None:
+    """An outage shorter than the client's patience costs time, not an error, and pauses grow but stay bounded."""
+    rig.directory.down = True
+    sleep = rig.client._sleep
+
+    def until_back(seconds: float) -> None:
+        sleep(seconds)
+        if rig.clock.monotonic() > 5:
+            rig.directory.down = False
+
+    rig.client._sleep = until_back
+    assert rig.client.call(LIST, LISTING).files == []
+    assert rig.pauses == sorted(rig.pauses)
+    assert max(rig.pauses) <= 1.5
+
+
+def test_a_directory_that_stays_away_is_named_in_a_bounded_time(rig: Rig) -> None:
+    """When patience ends the error is a 503 that says what is missing."""
+    rig.directory.hang = True
+    with pytest.raises(Unavailable, match="directory server has not answered for 8 s") as caught:
+        rig.client.lookup(find("file"))
+    assert caught.value.status == 503
+    assert rig.clock.monotonic() <= 8.0
+
+
+def test_calls_that_would_act_twice_are_not_repeated(rig: Rig) -> None:
+    """A new API key whose answer was lost is not asked for again: that would make a second key."""
+    made: list[str] = []
+
+    def make(request: CreateApiKeyRequest) -> ApiKeyInfo:
+        made.append(request.name)
+        return ApiKeyInfo(id="1", name=request.name, created_at=0.0)
+
+    rig.directory.replies[CREATE_API_KEY.path] = make
+    rig.directory.drop_replies = 1
+    with pytest.raises(Unavailable, match="may or may not have been done"):
+        rig.client.call(CREATE_API_KEY, CreateApiKeyRequest(credential="ann", name="robot"))
+    assert made == ["robot"]
+
+
+def test_a_refused_connection_is_tried_again_for_every_call(rig: Rig) -> None:
+    """Nothing was sent over a refused connection, so even a call that acts is made once the directory is back."""
+    made: list[str] = []
+
+    def make(request: CreateApiKeyRequest) -> ApiKeyInfo:
+        made.append(request.name)
+        return ApiKeyInfo(id="1", name=request.name, created_at=0.0)
+
+    rig.directory.replies[CREATE_API_KEY.path] = make
+    rig.directory.down = True
+    sleep = rig.client._sleep
+
+    def come_back(seconds: float) -> None:
+        sleep(seconds)
+        rig.directory.down = False
+
+    rig.client._sleep = come_back
+    rig.client.call(CREATE_API_KEY, CreateApiKeyRequest(credential="ann", name="robot"))
+    assert made == ["robot"]
+
+
+def test_a_wait_for_a_lock_gets_the_time_it_asked_for(rig: Rig) -> None:
+    """The call's time-out is added to how long the directory was told to keep the request."""
+    seconds: list[float | None] = []
+    call = rig.network.call
+
+    def watch(url: str, declared: object, request: object, timeout: float | None = None) -> object:
+        seconds.append(timeout)
+        return call(url, declared, request, timeout)  # type: ignore[arg-type]
+
+    rig.network.call = watch  # type: ignore[method-assign, assignment]
+    rig.directory.replies[ACQUIRE.path] = lambda _: AcquireReply()
+    paths = [LockPath(bucket="files", path="file")]
+    rig.client.call(ACQUIRE, AcquireRequest(credential="ann", paths=paths, request_id="r" * 16, wait_seconds=30.0))
+    assert seconds == [35.0]
+
+
+def test_damage_reports_never_fail_the_read(rig: Rig) -> None:
+    """A directory that is away when damage is found costs the report, not the read that found it."""
+    rig.client.report_damaged("1", [EMPTY_DIGEST])
+    rig.directory.down = True
+    rig.client.report_damaged("2", [EMPTY_DIGEST])
+    assert rig.directory.damaged == [("1", EMPTY_DIGEST)]
