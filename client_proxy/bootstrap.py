@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from flask import Flask
 
@@ -23,6 +24,7 @@ from client_proxy.directory_client import DirectoryClient
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.rest_api import create_app
+from client_proxy.rest_api.needs import Files
 from client_proxy.settings import Settings
 from client_proxy.upload import Upload
 from wire.background import BackgroundJob
@@ -78,7 +80,13 @@ def build(settings: Settings) -> Proxy:
     writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
     files = FileStore(directory, reader, writer)
     health = HealthCheck(settings.id, peer, settings.directory_url, cache)
-    app = create_app(files, directory, program_id=settings.id, version=version("lockstep"), health=health)
+    app = create_app(
+        cast(Files, files),  # its `**options` are the keywords of each method here, which a type checker cannot see
+        directory,
+        program_id=settings.id,
+        version=version("lockstep"),
+        health=health,
+    )
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
 from typing import NamedTuple, Protocol, TypeVar
 
 from client_proxy.cache import Cache
@@ -42,7 +43,9 @@ class Answer(Protocol):
     def read(self, count: int) -> bytes: ...
     def read_all(self, limit: int) -> bytes: ...
     def __enter__(self) -> Answer: ...
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Opener(Protocol):

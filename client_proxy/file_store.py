@@ -75,9 +75,7 @@ class FileStore:
                 version=found.version.version,
             )
         exact = _lookup(credential, bucket, path, found.version.version)
-        return self._reader.open(
-            found.version, found.cursor, holders_now=lambda: self._directory.lookup(exact).holders
-        )
+        return self._reader.open(found.version, found.cursor, holders_now=lambda: self._directory.lookup(exact).holders)
 
     def write(
         self,
@@ -99,9 +97,7 @@ class FileStore:
         not add up to `size` (IncompleteBody), nothing is committed. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory.
         """
-        item = _begin(
-            credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
-        )
+        item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
         return self._writer.write(item, blocks)
 
     def write_chunks(
@@ -124,9 +120,7 @@ class FileStore:
         MissingChunks names the chunks to send again with their bytes. With `digest` announced and known to the
         cluster, the version is made without reading the stream at all.
         """
-        item = _begin(
-            credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata
-        )
+        item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
         return self._writer.write_chunks(item, stream, digest)
 
     def delete(

@@ -81,9 +81,17 @@ _OPTIONS = (
         help="Folder with the cluster's certificates.",
     ),
     _option("--directory", default="https://127.0.0.1:5050", help="URL of the directory server."),
-    _option("--cache-bytes", type=_Size(), default=DEFAULT_DISK_BYTES, help="Most the cache may take on disk."),
     _option(
-        "--memory-bytes", type=_Size(), default=DEFAULT_MEMORY_BYTES, help="Most that small files may take in memory."
+        "--cache-bytes",
+        type=_Size(),
+        default=f"{DEFAULT_DISK_BYTES // 1024**3}GiB",
+        help="Most the cache may take on disk.",
+    ),
+    _option(
+        "--memory-bytes",
+        type=_Size(),
+        default=f"{DEFAULT_MEMORY_BYTES // 1024**2}MiB",
+        help="Most that small files may take in memory.",
     ),
     _option(
         "--name",
