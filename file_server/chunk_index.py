@@ -114,15 +114,6 @@ class ChunkIndex:
         """A number kept with `IndexTransaction.remember`; 0 when there is none."""
         return self._totals.get(name, 0)
 
-    def limit_bytes(self, limit: int) -> None:
-        """Let the index grow to about `limit` bytes and no further: a full disk, for tests and quotas."""
-
-        def work(_: IndexTransaction) -> None:
-            page_bytes = self._writer.execute("PRAGMA page_size").fetchone()[0]
-            self._writer.execute(f"PRAGMA max_page_count = {max(1, limit // page_bytes)}")
-
-        self.submit(work)
-
     # ------------------------------------------------------------ reads
 
     def chunk(self, digest: Digest) -> ChunkRow | None:
@@ -221,7 +212,9 @@ class ChunkIndex:
         connection = self._writer
         connection.execute("BEGIN IMMEDIATE")
         try:
-            yield IndexTransaction(connection, totals)
+            transaction = IndexTransaction(connection, totals)
+            yield transaction
+            transaction.raise_if_lost()
             changed = [item for item in totals.items() if self._totals.get(item[0]) != item[1]]
             if changed:
                 connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)

@@ -49,24 +49,30 @@ class IndexTransaction:
         self._connection = connection
         self._totals = totals
         self._run = connection.execute
+        self._lost: BaseException | None = None
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what one writer did when it fails, and only that."""
-        if not self._connection.in_transaction:
-            # A full disk makes SQLite give up the whole transaction; whoever comes after must not commit alone.
-            raise sqlite3.OperationalError("the shared transaction was rolled back")
+        self.raise_if_lost()
         before = dict(self._totals)
         self._run("SAVEPOINT writer")
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._totals.update(before)
             if self._connection.in_transaction:
                 self._run("ROLLBACK TO writer")
                 self._run("RELEASE writer")
+            elif self._lost is None:
+                self._lost = error
             raise
         self._run("RELEASE writer")
+
+    def raise_if_lost(self) -> None:
+        """A full disk makes SQLite give up the whole transaction; whoever comes after must not commit alone."""
+        if self._lost is not None:
+            raise self._lost
 
     # ------------------------------------------------------------ seals
 
