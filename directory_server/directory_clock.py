@@ -2,7 +2,7 @@
 
 It is the value saved before the last stop plus the machine's monotonic seconds since this start, so setting the
 wall clock moves nothing, and the time that the directory was down does not count. Where the value is kept is the
-store's business: it is saved inside transactions that are being written anyway.
+store's business: it is saved inside transactions that are being written anyway, and now and then when there are none.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Callable
 from wire.clock import Clock
 
 SAVE_SECONDS = 1.0
+MAX_UNSAVED_SECONDS = 5.0
 
 
 class DirectoryClock:
-    """Directory time, continuing from `saved` seconds.
+    """Directory time, continuing from `saved` seconds (0: for the first time).
 
-    A crash loses at most the time since the last save: then the clock repeats those seconds, so a ticket may live a
-    little longer than it says and never shorter. Leases do not depend on it (see LockManager.start).
+    A crash loses at most `MAX_UNSAVED_SECONDS`, so the clock starts that much after what was saved. It must never go
+    back: a ticket from before the crash would outlive the time that the collector waits for it. Leases do not depend
+    on it (see LockManager.start).
     """
 
     def __init__(self, clock: Clock, saved: float = 0.0) -> None:
         self._clock = clock
-        self._offset = saved - clock.monotonic()
-        self._started_at = saved
+        self._started_at = saved + MAX_UNSAVED_SECONDS if saved else 0.0
+        self._offset = self._started_at - clock.monotonic()
         self._saved = saved
 
     def now(self) -> float:
@@ -42,6 +44,10 @@ class DirectoryClock:
     def wall(self) -> float:
         """Seconds since 1970, for people to read; nothing is decided by it."""
         return self._clock.wall()
+
+    def must_be_saved(self) -> bool:
+        """Nothing has been written for so long that a transaction is due for the time's sake alone."""
+        return self.now() - self._saved >= MAX_UNSAVED_SECONDS - 2 * SAVE_SECONDS
 
     def save(self, write: Callable[[float], None]) -> None:
         """Called inside a transaction: hands the time to `write` unless it was saved less than a second ago.

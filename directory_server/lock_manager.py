@@ -290,7 +290,10 @@ class LockManager:
     # ------------------------------------------------------------ expiry
 
     def step(self) -> float:
-        """For a BackgroundJob: end what is over; the seconds until the next look, at most one."""
+        """For a BackgroundJob: end what is over; the seconds until the next look, at most one.
+
+        When nothing else is written, this is also what lets directory time be saved.
+        """
         self._expire_if_due()
         with self._store.read() as tx:
             due = locks.next_due(tx)
@@ -299,8 +302,8 @@ class LockManager:
     def _expire_if_due(self) -> None:
         with self._store.read() as tx:
             due = locks.next_due(tx)
-        if due is not None and due <= self._clock.now():
-            self._store.write(lambda tx: None)  # every transaction begins with it
+        if (due is not None and due <= self._clock.now()) or self._clock.must_be_saved():
+            self._store.write(lambda tx: None)  # every transaction begins with expiry and ends with saving the time
 
 
 def _wish(account: str, session: str, client: str, request: AcquireRequest) -> Wish:

@@ -16,7 +16,7 @@ from directory_server.metadata import servers
 from directory_server.metadata.servers import ServerRow
 from directory_server.metadata.store import MetadataStore
 from directory_server.placement import Candidate
-from wire.errors import Conflict, NotFound, Unavailable
+from wire.errors import Conflict, LockstepError, NotFound, Unavailable
 from wire.messages import FileServerInfo, Holder, ServerState
 from wire.server_messages import HeartbeatRequest, RegisterRequest
 from wire.tracing import log
@@ -121,18 +121,16 @@ class Membership:
             changed = server.saved != (request.problem, request.healthy)
             server.saved = (request.problem, request.healthy)
         if changed:
-            self._store.write(
-                lambda tx: servers.save_figures(
-                    tx,
-                    id,
-                    request.capacity_bytes,
-                    request.free_bytes,
-                    request.blobs,
-                    request.stored_bytes,
-                    request.problem,
-                )
-            )
+            self._save_figures(id, request)
         return True
+
+    def _save_figures(self, id: str, said: HeartbeatRequest) -> None:
+        figures = (said.capacity_bytes, said.free_bytes, said.blobs, said.stored_bytes, said.problem)
+        try:
+            self._store.write(lambda tx: servers.save_figures(tx, id, *figures))
+        except LockstepError as error:
+            # The rows are for whoever looks at the database; a server is alive even while nothing can be written.
+            log.warning("what file_server-%s said was not saved: %s", id, error)
 
     def report_unreachable(self, id: str) -> None:
         """A proxy or a master could not reach it: suspect until its next heartbeat."""

@@ -182,6 +182,8 @@ class Repair:
     def orders_for(self, server_id: str) -> list[CopyOrder]:
         """For the heartbeat's answer: what this server has been ordered and not been told yet."""
         with self._mutex:
+            if self._waiting and len(self._orders.get(server_id, ())) < MAX_ORDERS // 2:
+                self._give_orders()
             orders = [o for o in self._orders.get(server_id, {}).values() if not o.sent]
             for order in orders:
                 order.sent = True
