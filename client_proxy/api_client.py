@@ -175,7 +175,7 @@ class ApiClient:
     def me(self) -> AccountInfo:
         return self._ask(AccountInfo, "GET", "/api/v1/auth/me")
 
-    def keys(self) -> list[ApiKeyInfo]:
+    def api_keys(self) -> list[ApiKeyInfo]:
         return self._ask(ApiKeysReply, "GET", "/api/v1/auth/keys").keys
 
     def create_key(self, name: str) -> ApiKeyInfo:

@@ -8,8 +8,10 @@ wrong here is not dangerous, only late: the lock number decides at the directory
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +24,8 @@ from wire.messages import DEFAULT_LEASE_SECONDS, MAX_WAIT_SECONDS, AcquireReply,
 
 DRIFT = 0.02  # of the lease: two monotonic clocks never differ by as much
 POLL_SECONDS = 10.0
+QUICK_ANSWER_PAUSE_SECONDS = 1.0
+UNAVAILABLE_SECONDS = 30.0
 
 
 class LockCalls(Protocol):
@@ -72,6 +76,7 @@ class LockHolder:
         on_wait: Callable[[Waiting], None] = lambda waiting: None,
         on_lost: Callable[[str], None] = lambda reason: None,
         renewing: bool = True,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`on_wait` is called after every answer that still says wait; `on_lost` once, from the renewing thread."""
         self._calls = calls
@@ -82,6 +87,7 @@ class LockHolder:
         self._on_wait = on_wait
         self._on_lost = on_lost
         self._renewing = renewing
+        self._pause = pause
         self._guard = threading.Lock()
         self._lock: LockInfo | None = None
         self._trusted_until = 0.0
@@ -102,30 +108,34 @@ class LockHolder:
         would close a cycle. Whatever ends the waiting, the place in line is given back.
         """
         request_id = secrets.token_hex(16)
-        started = self._clock.monotonic()
+        started = heard_at = self._clock.monotonic()
         try:
             while True:
                 now = self._clock.monotonic()
-                left = None if patience_seconds is None else max(0.0, started + patience_seconds - now)
-                wait = min(poll_seconds, MAX_WAIT_SECONDS, poll_seconds if left is None else left)
-                reply = self._calls.acquire(
-                    self._paths,
-                    request_id=request_id,
-                    wait_seconds=wait,
-                    lease_seconds=self._lease_seconds,
-                    queue=True,
-                    client=self._client,
-                )
+                left = math.inf if patience_seconds is None else max(0.0, started + patience_seconds - now)
+                wait = min(poll_seconds, MAX_WAIT_SECONDS, left)
+                try:
+                    reply = self._ask(request_id, wait)
+                except Unavailable:
+                    # The place in line is on the directory's disk: it outlasts a restart, and so do we.
+                    if self._clock.monotonic() - heard_at >= min(UNAVAILABLE_SECONDS, left) or give_up():
+                        raise
+                    self._pause(QUICK_ANSWER_PAUSE_SECONDS)
+                    continue
+                heard_at = self._clock.monotonic()
                 if reply.lock is not None:
                     self._granted(reply.lock, now)
                     return reply.lock
-                waited = self._clock.monotonic() - started
+                waited = heard_at - started
                 place = reply.waiter.place if reply.waiter else 0
                 self._on_wait(Waiting(place, tuple(reply.holders), waited))
                 if give_up():
                     raise GivenUp(f"gave up waiting after {waited:.0f} s: nothing was changed")
                 if patience_seconds is not None and waited >= patience_seconds:
                     raise GivenUp(_still_held(reply, waited))
+                if heard_at - now < wait / 2:
+                    # A proxy with too many waiters answers at once; asking again at once would not be kind.
+                    self._pause(min(QUICK_ANSWER_PAUSE_SECONDS, left))
         except BaseException:
             # Also for Ctrl-C during a poll, when the place, or even the lock, may be ours without our knowing.
             with contextlib.suppress(LockstepError):
@@ -200,6 +210,16 @@ class LockHolder:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.release()
 
+    def _ask(self, request_id: str, wait_seconds: float) -> AcquireReply:
+        return self._calls.acquire(
+            self._paths,
+            request_id=request_id,
+            wait_seconds=wait_seconds,
+            lease_seconds=self._lease_seconds,
+            queue=True,
+            client=self._client,
+        )
+
     def _granted(self, lock: LockInfo, asked_at: float, *, start: bool = True) -> None:
         lease = min(lock.seconds_left, self._lease_seconds) if lock.seconds_left > 0 else self._lease_seconds
         with self._guard:
@@ -225,5 +245,8 @@ class LockHolder:
 
 
 def _still_held(reply: AcquireReply, waited: float) -> str:
-    who = f"{reply.holders[0].account} still holds it" if reply.holders else "others are still before you"
-    return f"not free after {waited:.0f} s: {who}"
+    if not reply.holders:
+        return "others are before you in line: wait longer, or try again"
+    first = reply.holders[0]
+    tried = f" (waited {waited:.0f} s)" if waited >= 1 else ""
+    return f"{first.account} holds the lock, for {first.seconds_left:.0f} s more unless it is renewed{tried}"

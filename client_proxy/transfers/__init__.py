@@ -4,7 +4,7 @@
 `client_proxy.local_storage`, requests are made by `client_proxy.api_client`, progress is shown by the callers.
 """
 
-from client_proxy.transfers.download import Fetched, download
+from client_proxy.transfers.download import Fetched, ReadCheck, download
 from client_proxy.transfers.interrupted import InterruptedUploads
 from client_proxy.transfers.local_chunks import LocalFile, digest_file
 from client_proxy.transfers.trees import TreeProgress, TreeReport, get_tree, put_tree
@@ -14,6 +14,7 @@ __all__ = [
     "Fetched",
     "InterruptedUploads",
     "LocalFile",
+    "ReadCheck",
     "Sent",
     "TreeProgress",
     "TreeReport",

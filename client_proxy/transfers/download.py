@@ -62,6 +62,80 @@ def download(
     raise AssertionError("the second attempt returns or raises")
 
 
+class ReadCheck:
+    """Reads one version chunk by chunk and gives out nothing that does not match its digest."""
+
+    def __init__(self, api: ApiClient, file: RemoteFile) -> None:
+        self._api = api
+        self._file = file
+        self.received = 0
+        self.receipt = file.receipt
+
+    def manifest(self) -> Manifest:
+        """The version's chunks; a small file's are known without asking."""
+        if self._file.size <= MIN_CHUNK_BYTES:
+            return Manifest([(self._file.digest, self._file.size)])
+        manifest = self._api.manifest(self._file.bucket, self._file.path, self._file.version)
+        if manifest.digest != self._file.digest or manifest.size != self._file.size:
+            raise PreconditionFailed(f"{self._name} changed while it was being fetched: try again")
+        return manifest
+
+    def blocks(self) -> Iterator[bytes]:
+        """The whole version in order, going on after a cut as long as there is progress."""
+        manifest = self.manifest()
+        done = failures = 0
+        while done < len(manifest):
+            try:
+                for data in self.chunks(manifest, done, len(manifest)):
+                    yield data
+                    done += 1
+                    failures = 0
+            except (PeerUnreachable, BadDigest) as error:
+                failures += 1
+                if failures >= ATTEMPTS_WITHOUT_PROGRESS or error.facts.get("final"):
+                    raise
+
+    def chunks(self, manifest: Manifest, first: int, stop: int) -> Iterator[bytes]:
+        """Chunks [first, stop), each verified; BadDigest or PeerUnreachable at the first that is not to be had."""
+        if not manifest.size:
+            yield b""
+            return
+        begin = manifest.offset_of(first)
+        end = manifest.size if stop == len(manifest) else manifest.offset_of(stop)
+        whole = begin == 0 and end == manifest.size
+        with self._api.open(
+            self._file.bucket,
+            self._file.path,
+            self._file.version or None,
+            start=begin,
+            stop=None if whole else end,
+            if_match=self._file.digest,
+        ) as answer:
+            self.receipt = answer.receipt
+            blocks = answer.blocks()
+            buffer = bytearray()
+            for digest, length in manifest.chunks[first:stop]:
+                while len(buffer) < length:
+                    block = next(blocks, b"")
+                    if not block:
+                        raise PeerUnreachable(
+                            f"{self._api.url} sent less than it declared: try again, it resumes"
+                        )
+                    self.received += len(block)
+                    buffer += block
+                data = bytes(memoryview(buffer)[:length])
+                if chunk_digest(data) != digest:
+                    raise BadDigest(
+                        f"{self._api.url} sent bytes of {self._name} that do not match their digest"
+                    )
+                yield data
+                del buffer[:length]
+
+    @property
+    def _name(self) -> str:
+        return label(self._file.bucket, self._file.path)
+
+
 class _Download:
     def __init__(
         self,
@@ -71,16 +145,14 @@ class _Download:
         progress: Callable[[int], None],
         sleep: Callable[[float], None],
     ) -> None:
-        self._api = api
         self._file = file
         self._target = target
         self._progress = progress
         self._sleep = sleep
-        self._received = 0
-        self._receipt = file.receipt
+        self._reader = ReadCheck(api, file)
 
     def run(self) -> Fetched:
-        manifest = self._manifest()
+        manifest = self._reader.manifest()
         with contextlib.ExitStack() as stack:
             old = self._old_content(stack)
             if (
@@ -89,23 +161,13 @@ class _Download:
                 and old.manifest(manifest).digest == self._file.digest
             ):
                 self._progress(self._file.size)
-                return Fetched(self._file, self._receipt, 0, unchanged=True)
+                return Fetched(self._file, self._reader.receipt, 0, unchanged=True)
             part = stack.enter_context(_PartFile(self._target, self._file.digest))
             kept = self._keep_good_chunks(part, manifest)
             offers = _offers(old, manifest) if old is not None else {}
             self._fill(part, manifest, kept, old, offers)
             part.put_in_place()
-        return Fetched(self._file, self._receipt, self._received, unchanged=False)
-
-    def _manifest(self) -> Manifest:
-        if self._file.size <= MIN_CHUNK_BYTES:
-            return Manifest([(self._file.digest, self._file.size)])
-        manifest = self._api.manifest(self._file.bucket, self._file.path, self._file.version)
-        if manifest.digest != self._file.digest or manifest.size != self._file.size:
-            raise PreconditionFailed(
-                f"{label(self._file.bucket, self._file.path)} changed while it was being fetched"
-            )
-        return manifest
+        return Fetched(self._file, self._reader.receipt, self._reader.received, unchanged=False)
 
     def _old_content(self, stack: contextlib.ExitStack) -> LocalFile | None:
         if not self._target.is_file():
@@ -148,7 +210,7 @@ class _Download:
             while stop < len(manifest) and manifest.chunks[stop][0] not in offers:
                 stop += 1
             try:
-                for data in self._chunks(manifest, index, stop):
+                for data in self._reader.chunks(manifest, index, stop):
                     part.write(data)
                     self._progress(len(data))
                     index += 1
@@ -158,43 +220,6 @@ class _Download:
                 if failures >= ATTEMPTS_WITHOUT_PROGRESS or error.facts.get("final"):
                     raise
                 self._sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS)) - 1])
-
-    def _chunks(self, manifest: Manifest, first: int, stop: int) -> Iterator[bytes]:
-        """Chunks [first, stop) from the proxy, each verified."""
-        if not manifest.size:
-            yield b""
-            return
-        begin = manifest.offset_of(first)
-        end = manifest.size if stop == len(manifest) else manifest.offset_of(stop)
-        whole = begin == 0 and end == manifest.size
-        with self._api.open(
-            self._file.bucket,
-            self._file.path,
-            self._file.version or None,
-            start=begin,
-            stop=None if whole else end,
-            if_match=self._file.digest,
-        ) as answer:
-            self._receipt = answer.receipt
-            blocks = answer.blocks()
-            buffer = bytearray()
-            for digest, length in manifest.chunks[first:stop]:
-                while len(buffer) < length:
-                    block = next(blocks, b"")
-                    if not block:
-                        raise PeerUnreachable(
-                            f"{self._api.url} sent less than it declared: try again, it resumes"
-                        )
-                    self._received += len(block)
-                    buffer += block
-                data = bytes(memoryview(buffer)[:length])
-                if chunk_digest(data) != digest:
-                    name = label(self._file.bucket, self._file.path)
-                    raise BadDigest(
-                        f"{self._api.url} sent bytes of {name} that do not match their digest: not kept"
-                    )
-                yield data
-                del buffer[:length]
 
 
 def _offers(old: LocalFile, manifest: Manifest) -> dict[Digest, int]:

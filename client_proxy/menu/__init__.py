@@ -1,0 +1,42 @@
+"""The numbered menu: Lockstep for a person at a terminal, or at the other end of a pipe.
+
+It is a client of the proxy's HTTPS API and nothing else, so several people can use one proxy. `terminal` reads and
+writes, `session` logs in and takes requests, the other files do what is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from client_proxy.api_client import ApiClient
+from client_proxy.api_transport import ApiTransport
+from client_proxy.local_storage import LocalStorage
+from client_proxy.menu.session import Session
+from client_proxy.menu.terminal import Terminal
+from wire.errors import LockstepError
+
+CANNOT_START = 8
+
+
+def run_menu(url: str, ca_file: Path | None, local_storage: Path, input: TextIO, output: TextIO) -> int:
+    """Serve one person until they log out, leave or their input ends; the exit code (see `lockstep --help`).
+
+    `url` is the proxy's, `ca_file` the authority to trust there, `local_storage` the folder that files come from and
+    go to. Nothing is raised for what goes wrong: it is said, and the next request is taken.
+    """
+    terminal = Terminal(input, output)
+    try:
+        api = ApiClient(ApiTransport(url, ca_file))
+    except LockstepError as error:
+        terminal.say(f"The menu cannot start: {error}")
+        return CANNOT_START
+    try:
+        return Session(api, LocalStorage(local_storage), terminal).run()
+    except BrokenPipeError:
+        return 0  # whoever read our output has left
+    finally:
+        api.close()
+
+
+__all__ = ["run_menu"]

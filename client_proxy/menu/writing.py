@@ -1,0 +1,134 @@
+"""The menu's "write to a file": lock, fetch into local storage, let the person edit, show, save, release."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+
+from client_proxy import wording
+from client_proxy.api_client import ApiClient
+from client_proxy.editing import Edit, editor_command, run_editor, shown_lines
+from client_proxy.local_storage import LocalFileError, LocalStorage
+from client_proxy.lock_holder import LockHolder, Waiting
+from client_proxy.menu.terminal import EndOfInput, Terminal
+from client_proxy.progress_bars import file_bar
+from wire.messages import LockPath
+from wire.names import FILES_BUCKET, check_path
+
+POLL_SECONDS = 1.0
+NOBODY_THERE_SECONDS = 60.0
+CANCEL_WORDS = ("cancel", "c", "no", "n")
+
+
+class Writing:
+    """One request: write to a file in the bucket `files`."""
+
+    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+        self._api = api
+        self._storage = storage
+        self._terminal = terminal
+        self._said = (0, -1)
+
+    def write(self, path: str) -> None:
+        """The whole of it. Whatever happens, the lock is given back and the edit is not lost."""
+        check_path(path)
+        self._storage.for_writing(path)  # refuse a name that leads outside before anybody is kept waiting
+        holder = LockHolder(
+            self._api,
+            [LockPath(FILES_BUCKET, path)],
+            client=_client_name(),
+            on_wait=self._show_wait,
+            on_lost=lambda reason: self._terminal.say(f"\nWarning: {reason}. Saving will be refused."),
+        )
+        with holder:
+            if not self._acquire(holder):
+                return
+            self._terminal.say(f"locked {wording.safe(path)} under number {holder.number}")
+            self._edit(path, holder)
+
+    def _acquire(self, holder: LockHolder) -> bool:
+        self._terminal.begin_wait()
+        self._said = (0, -1)
+        try:
+            holder.acquire(
+                poll_seconds=POLL_SECONDS,
+                give_up=self._terminal.gave_up,
+                patience_seconds=NOBODY_THERE_SECONDS if self._terminal.ended else None,
+            )
+        except KeyboardInterrupt:
+            self._terminal.say("\nGave up waiting; nothing was changed.")
+            return False
+        return True
+
+    def _show_wait(self, waiting: Waiting) -> None:
+        place = f"you are number {waiting.place} in line" if waiting.place else "you are in line"
+        holders = wording.holders_line(waiting.holders)
+        if self._terminal.output.isatty():
+            waited = wording.duration(waiting.waited_seconds)
+            self._terminal.status(
+                f"{place}, {waited}; Enter gives up; {wording.holders_line(waiting.holders)}"
+            )
+            return
+        # In a pipe a line each second would be noise: the place and the holder, and again every quarter of a minute.
+        turn = int(waiting.waited_seconds // 15)
+        if (waiting.place, turn) != self._said:
+            self._said = (waiting.place, turn)
+            self._terminal.say(f"waiting: {holders}; {place} (an empty line gives up)")
+
+    def _edit(self, path: str, holder: LockHolder) -> None:
+        session = Edit(self._api, holder, (FILES_BUCKET, path), self._storage, self._storage)
+        with file_bar(self._terminal.output, "fetching", path, None, show=False) as progress:
+            before = session.fetch(progress)
+        if session.set_aside:
+            self._terminal.say(f"your different local copy was set aside as {session.set_aside}")
+        name = wording.safe(path)
+        if before is None:
+            self._terminal.say(f"{name} is a new file: {session.local}")
+        else:
+            self._terminal.say(
+                f"fetched version {before.version} ({wording.size(before.size)}) to {session.local}"
+            )
+        if not self._let_edit(session):
+            session.remove_empty()
+            self._terminal.say(f"not saved; the lock is released, your copy stays in {session.local}")
+            return
+        change = session.changes()
+        if not change.changed:
+            session.remove_empty()
+            self._terminal.say(f"{change.summary}; the lock is released")
+            return
+        for line in shown_lines(change):
+            self._terminal.say(line)
+        self._terminal.say(change.summary)
+        size = session.local.stat().st_size
+        with file_bar(self._terminal.output, "sending", path, size) as progress:
+            sent = session.save(progress)
+        note = f" ({wording.size(sent.bytes_sent)} sent)" if sent.delta else ""
+        self._terminal.say(f"{wording.saved_line(sent.saved)}{note}; the lock is released")
+
+    def _let_edit(self, session: Edit) -> bool:
+        """Whether the person wants it saved."""
+        command = editor_command(os.environ) if self._terminal.interactive else []
+        if command:
+            try:
+                run_editor(command, session.local)
+            except LocalFileError as error:
+                self._terminal.say(str(error))
+                return False
+            return True
+        try:
+            question = f"Edit {session.local} now, then press Enter to save (or type cancel): "
+            return self._terminal.ask(question).lower() not in CANCEL_WORDS
+        except EndOfInput:
+            if session.changes().changed:
+                self._terminal.say(f"\nthe input ended: not saved, your edit is kept in {session.keep()}")
+            raise
+
+
+def _client_name() -> str:
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):
+        person = str(os.getuid())
+    return f"menu of {person}@{socket.gethostname()}:{os.getpid()}"[:256]
