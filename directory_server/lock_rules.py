@@ -90,14 +90,10 @@ class LockRules:
     def _join(self, tx: Tx, wish: Wish, keep_until: float) -> WaiterRow:
         if locks.count_waiters(tx) >= MAX_WAITERS:
             raise Overloaded(f"{MAX_WAITERS} requests wait for locks already; try again later")
-        row = WaiterRow(
-            0, wish.request_id, wish.party, wish.paths, wish.lease_seconds, keep_until, self._clock.wall()
-        )
+        row = WaiterRow(0, wish.request_id, wish.party, wish.paths, wish.lease_seconds, keep_until, self._clock.wall())
         return replace(row, seq=locks.insert_waiter(tx, row))
 
-    def _grant(
-        self, tx: Tx, request_id: str, paths: tuple[LockPath, ...], party: Party, lease: float
-    ) -> LockRow:
+    def _grant(self, tx: Tx, request_id: str, paths: tuple[LockPath, ...], party: Party, lease: float) -> LockRow:
         row = LockRow(
             number=locks.next_number(tx),
             request_id=request_id,

@@ -97,9 +97,7 @@ def _next(order: Sequence[Candidate], chosen: Sequence[Candidate]) -> Candidate:
     return next((server for server in rest if server.zone not in zones), rest[0])
 
 
-def _too_few(
-    servers: Sequence[Candidate], usable: int, copies: int, exclude: Collection[str]
-) -> TooFewHolders:
+def _too_few(servers: Sequence[Candidate], usable: int, copies: int, exclude: Collection[str]) -> TooFewHolders:
     reasons = [
         f"file_server-{server.id} is {'not reachable' if server.id in exclude else server.state}"
         for server in servers

@@ -113,10 +113,7 @@ _RESTART_LOCKS = Statement(update(lock).values(until=lock.c.lease_seconds + bind
 _RESTART_WAITERS = Statement(update(waiter).values(keep_until=bindparam("kept")))
 
 _NEXT_NUMBER = Statement(
-    update(counter)
-    .where(counter.c.name == "lock_number")
-    .values(value=counter.c.value + 1)
-    .returning(counter.c.value)
+    update(counter).where(counter.c.name == "lock_number").values(value=counter.c.value + 1).returning(counter.c.value)
 )
 _FIRST_NUMBER = Statement(insert(counter).values(name=bindparam("name"), value=bindparam("value")))
 _FENCE = Statement(select(path_fence.c.number).where(_on_path(path_fence)))
@@ -137,9 +134,7 @@ _FIRST_WAITER = Statement(
     .order_by(waiter_path.c.seq)
     .limit(1)
 )
-_WANTING = Statement(
-    select(waiter_path.c.seq).where(_on_path(waiter_path) & (waiter_path.c.seq < bindparam("before")))
-)
+_WANTING = Statement(select(waiter_path.c.seq).where(_on_path(waiter_path) & (waiter_path.c.seq < bindparam("before"))))
 _PARTIES_WAITING = Statement(
     select(waiter.c.account, waiter.c.client, waiter.c.session)
     .distinct()
@@ -165,9 +160,7 @@ _INSERT_WAITER = Statement(
 _INSERT_WAITER_PATH = Statement(
     insert(waiter_path).values(bucket=bindparam("bucket"), path=bindparam("path"), seq=bindparam("seq"))
 )
-_KEEP_WAITER = Statement(
-    update(waiter).where(waiter.c.seq == bindparam("of_seq")).values(keep_until=bindparam("kept"))
-)
+_KEEP_WAITER = Statement(update(waiter).where(waiter.c.seq == bindparam("of_seq")).values(keep_until=bindparam("kept")))
 _DELETE_WAITER = Statement(delete(waiter).where(waiter.c.seq == bindparam("seq")))
 _DELETE_WAITER_PATH = Statement(
     delete(waiter_path).where(_on_path(waiter_path) & (waiter_path.c.seq == bindparam("seq")))

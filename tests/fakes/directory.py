@@ -17,9 +17,7 @@ from wire.digest import Digest, chunk_digest
 from wire.server_messages import HeartbeatRequest, RegisterRequest
 
 GIB = 1 << 30
-INSERT_BLOB = Statement(
-    insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=bindparam("refs"))
-)
+INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=bindparam("refs")))
 INSERT_HOLDER = Statement(
     insert(holder).values(digest=bindparam("digest"), server_id=bindparam("server_id"), rank=bindparam("rank"))
 )

@@ -23,7 +23,9 @@ def test_two_parties_waiting_for_each_other_are_named() -> None:
 def test_a_long_cycle_is_found_by_its_shortest_way() -> None:
     """Of the ways round, the one with the fewest waits is told."""
     waits = graph(
-        Wait(BOB, "files/b", CAROL), Wait(CAROL, "files/c", ALICE), Wait(BOB, "files/d", Party("dave")),
+        Wait(BOB, "files/b", CAROL),
+        Wait(CAROL, "files/c", ALICE),
+        Wait(BOB, "files/d", Party("dave")),
         Wait(Party("dave"), "files/e", CAROL),
     )
     cycle = find_cycle([Wait(ALICE, "files/a", BOB)], waits)

@@ -48,8 +48,10 @@ class Desk:
 
     def ask(self, who: str, *paths: str, client: str = "", **more: object) -> AcquireReply:
         request = AcquireRequest(
-            credential="", paths=[LockPath("files", path) for path in paths],
-            request_id=more.pop("request_id", None) or self.new_id(), **more,  # type: ignore[arg-type]
+            credential="",
+            paths=[LockPath("files", path) for path in paths],
+            request_id=more.pop("request_id", None) or self.new_id(),
+            **more,  # type: ignore[arg-type]
         )
         return self.locks.acquire(who, f"session of {who}", client, request)
 
@@ -307,9 +309,8 @@ def test_a_wait_that_closes_a_cycle_is_refused_by_name(desk: Desk) -> None:
     desk.queue("bob", "b", client="desk")
     with pytest.raises(Deadlock) as refusal:
         desk.ask("alice", "a", client="laptop", queue=True)
-    assert (
-        "alice (laptop) waits for files/a held by bob (desk), who waits for files/b held by alice (laptop)"
-        in str(refusal.value)
+    assert "alice (laptop) waits for files/a held by bob (desk), who waits for files/b held by alice (laptop)" in str(
+        refusal.value
     )
     assert desk.line() == [("bob", 1)]
 
