@@ -35,6 +35,7 @@ from wire.service import Environ, RawReply, StartResponse, Wsgi
 from wire.tracing import start_request
 
 UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 DEFAULT_WAITING = 64
 
 
@@ -88,8 +89,7 @@ class RestApi:
         try:
             reply = operation.handler(request)
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
-            reply = problem_reply(error, f"{operation.method} {operation.address}")
-            request.drain()
+            reply = _refuse(error, f"{operation.method} {operation.address}", request)
         reply.headers.append(("X-Request-Id", id))
         self._count(operation, reply.status).inc()
         if request.received:
@@ -102,10 +102,11 @@ class RestApi:
     def refusal(self, error: Exception, environ: Environ) -> RawReply:
         """The answer to what matched no route."""
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
-        reply = problem_reply(error, UNMATCHED)
-        RestRequest(environ, {}).drain()
+        reply = _refuse(error, UNMATCHED, RestRequest(environ, {}))
         reply.headers.append(("X-Request-Id", id))
-        REQUESTS.labels(UNMATCHED, environ["REQUEST_METHOD"], str(reply.status)).inc()
+        # Any word can be sent as a method; each new label would stay in memory for good.
+        method = environ["REQUEST_METHOD"] if environ["REQUEST_METHOD"] in METHODS else "other"
+        REQUESTS.labels(UNMATCHED, method, str(reply.status)).inc()
         return reply
 
     def _count(self, operation: Operation, status: int) -> Counter:
@@ -188,6 +189,12 @@ def create_app(
 def _respond(reply: RawReply, start_response: StartResponse) -> Iterable[bytes]:
     start_response(f"{reply.status} -", reply.headers)
     return reply.body
+
+
+def _refuse(error: Exception, route: str, request: RestRequest) -> RawReply:
+    reply = problem_reply(error, route)
+    request.drain()
+    return reply._replace(body=[]) if request.method == "HEAD" else reply
 
 
 def _flask_response(reply: RawReply) -> Response:

@@ -173,7 +173,7 @@ class RestRequest(RawRequest):
         # The runner ends a body at its own end, so one byte more may be asked for: that is what shows a surplus.
         surplus = 1 if self.environ.get("wsgi.input_terminated") else 0
         while missing:
-            data = self.read(min(UPLOAD_BLOCK_BYTES, missing + surplus))
+            data = self.read(UPLOAD_BLOCK_BYTES if missing > UPLOAD_BLOCK_BYTES else missing + surplus)
             if not data:
                 raise IncompleteBody(
                     f"the body ended after {declared - missing} of {declared} declared bytes; nothing was stored"

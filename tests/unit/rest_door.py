@@ -1,0 +1,49 @@
+"""The API over a fake core, as the tests of its routes use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+
+from client_proxy.rest_api import create_app
+from tests.fakes.rest_core import TOKEN, FakeDirectory, FakeFiles
+from tests.fakes.wsgi import Answer, ask
+from wire.messages import Health
+
+__all__ = ["TOKEN", "Door", "make_door"]
+
+
+@dataclass
+class Door:
+    """An application and the fakes behind it. `ask` sends a good token unless the headers say otherwise."""
+
+    app: Flask
+    files: FakeFiles
+    directory: FakeDirectory
+    health: list[Health] = field(default_factory=list)
+
+    def ask(self, method: str, target: str, body: bytes = b"", **given: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {TOKEN}", **given.pop("headers", {})}
+        return ask(self.app, method, target, body, headers=headers, **given)
+
+    def post(self, target: str, message: Any, method: str = "POST", **given: Any) -> Answer:
+        """Send `message` as JSON."""
+        return self.ask(method, target, json.dumps(message).encode(), **given)
+
+
+def make_door(*, thin: bool = True, max_waiting: int = 64) -> Door:
+    files, directory = FakeFiles(), FakeDirectory()
+    health = [Health("client_proxy", "1", "0.1.0", True)]
+    app = create_app(
+        files,
+        directory,
+        program_id="1",
+        version="0.1.0",
+        health=lambda: health[0],
+        max_waiting=max_waiting,
+        thin=thin,
+    )
+    return Door(app, files, directory, health)
