@@ -29,6 +29,8 @@ SMALL_TIMEOUT_SECONDS = 5.0
 STREAM_TIMEOUT_SECONDS = 30.0
 AVOID_SECONDS = 3.0
 """How long a file server that did not answer is passed over in favour of another."""
+STALL_SECONDS = 10.0
+"""How long a replica may take no frame of an upload before it goes on without it."""
 MAX_RESENDS = 3
 
 
@@ -54,7 +56,8 @@ class Peers(Protocol):
 class BlobSender:
     """Sends under a ticket in the name of its master. Thread-safe."""
 
-    def __init__(self, store: ChunkStore, peers: Peers, clock: Clock) -> None:
+    def __init__(self, store: ChunkStore, peers: Peers, clock: Clock, stall_seconds: float = STALL_SECONDS) -> None:
+        self.stall_seconds = stall_seconds
         self._store = store
         self._peers = peers
         self._clock = clock

@@ -129,9 +129,7 @@ def serve(settings: Settings) -> None:
     sealer = Sealer(KeyRing.load(identity.storage_keys_file))
     peers = PeerClient(identity)
     server = FileServer(settings, sealer, peers, SystemClock())
-    renewal = CertificateRenewal(
-        identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request)
-    )
+    renewal = CertificateRenewal(identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request))
     server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("storage %s in %s", server.store.store_id, settings.data_folder)
     run(

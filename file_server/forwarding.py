@@ -119,6 +119,8 @@ class Forward:
 
     def outcome(self, timeout: float) -> LockstepError | None:
         """None when the blob is durable on the replica, otherwise why it is not. Waits at most `timeout` seconds."""
+        if not self._alive:
+            return self._failure or PeerUnreachable(f"file server {self.holder.id} stopped taking the upload")
         self._thread.join(timeout)
         if self._thread.is_alive():
             self._queue.cut()

@@ -21,9 +21,6 @@ from wire.manifest import Manifest
 from wire.messages import Holder, WriteTicket
 from wire.tracing import log
 
-STALL_SECONDS = 10.0
-"""How long a replica may take no frame before an upload goes on without it."""
-
 Outcome = LockstepError | None
 """Why a holder does not have the blob durably; None when it does."""
 
@@ -31,13 +28,10 @@ Outcome = LockstepError | None
 class Replication:
     """One write's other holders. Used by the one thread that receives the write."""
 
-    def __init__(
-        self, sender: BlobSender, ticket: WriteTicket, ticket_text: str, stall_seconds: float = STALL_SECONDS
-    ) -> None:
+    def __init__(self, sender: BlobSender, ticket: WriteTicket, ticket_text: str) -> None:
         self._sender = sender
         self._ticket = ticket
         self._text = ticket_text
-        self._stall_seconds = stall_seconds
         self._spares = [spare for spare in ticket.spares if not sender.is_avoided(spare)]
         self._replicas = [self._reachable(replica) for replica in ticket.replicas]
         self._forwards: list[Forward] = []
@@ -54,7 +48,7 @@ class Replication:
     def open_streams(self) -> None:
         """Open a stream to every replica; `offer`, `finish` and `cut` go to all of them."""
         for replica in self._replicas:
-            forward = Forward(replica, partial(self._sender.send, replica, self._text), self._stall_seconds)
+            forward = Forward(replica, partial(self._sender.send, replica, self._text), self._sender.stall_seconds)
             self._forwards.append(forward)
             self._pending.append((replica, partial(forward.outcome, 2 * STREAM_TIMEOUT_SECONDS)))
 

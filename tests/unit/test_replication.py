@@ -1,0 +1,343 @@
+"""A master's writes: frames passed on as they come, replicas that fail in every way, and what is committed."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from file_server.forwarding import FrameQueue, StreamCut
+from file_server.index_transaction import Fence
+from tests.fakes.file_servers import DIRECTORY_URL, Cluster
+from wire.chunk_stream import encode_stream
+from wire.chunking import Chunk, chunk_bytes
+from wire.digest import chunk_digest
+from wire.errors import (
+    BadDigest,
+    BadRequest,
+    IncompleteBody,
+    MissingChunks,
+    PeerUnreachable,
+    PreconditionFailed,
+    StorageFull,
+    TicketRefused,
+    TooFewHolders,
+    Unavailable,
+)
+from wire.manifest import Manifest
+
+SIZES = [0, 5000, 900_000, 6_000_000]
+"""Up to 1 MiB a body is sent whole; beyond, frame by frame."""
+LARGE = SIZES[-1]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, 4)
+    yield cluster
+    cluster.stop()
+
+
+def _nothing_happened(cluster: Cluster) -> bool:
+    return not cluster.directory.commits and not cluster.directory.versions
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_write_is_on_every_holder_before_it_is_committed(cluster: Cluster, seed: int, size: int) -> None:
+    """The answer names the version, and each holder has every byte."""
+    reply = cluster.write(random.Random(seed).randbytes(size), cluster.ticket("132"))
+    assert reply.copies == 3
+    assert reply.version is not None
+    assert reply.version.version == "v1"
+    assert reply.size == size
+    assert all(cluster.holds(id, reply.digest) for id in "132")
+    assert not cluster.holds("4", reply.digest)
+    assert cluster.directory.commits[0].items[0].holders == ["1", "3", "2"]
+
+
+def test_frames_leave_for_the_replica_before_the_upload_is_over(cluster: Cluster, seed: int) -> None:
+    """A replica receives while the master still does."""
+    chunks = list(chunk_bytes(random.Random(seed).randbytes(20_000_000)))
+    arrived = threading.Event()
+    replica = cluster.server("2").store
+    original = replica.stage
+
+    def stage() -> object:
+        arrived.set()
+        return original()
+
+    replica.stage = stage  # type: ignore[method-assign,assignment]
+
+    def frames() -> Iterator[Chunk]:
+        yield from chunks[:-1]
+        assert arrived.wait(5)
+        yield chunks[-1]
+
+    assert cluster.send(encode_stream(frames()), cluster.ticket()).copies == 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("switch", ["dead", "hanging", "mute"])
+def test_a_spare_takes_the_place_of_a_replica_that_fails(cluster: Cluster, seed: int, size: int, switch: str) -> None:
+    """A replica that is down, hangs or never answers is replaced, and the write still has its copies."""
+    getattr(cluster.network, switch).add(cluster.url("2"))
+    reply = cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="34"))
+    assert reply.copies == 2
+    assert cluster.directory.commits[0].items[0].holders == ["1", "3"]
+    assert cluster.holds("3", reply.digest)
+
+
+def test_after_a_failure_the_next_write_goes_to_the_spare_at_once(cluster: Cluster) -> None:
+    """A replica that was just found hanging costs one write its patience, not every write."""
+    cluster.network.hanging.add(cluster.url("2"))
+    cluster.network.hang_seconds = 0.5
+    cluster.write(b"first", cluster.ticket("12", spares="3"))
+    started = time.monotonic()
+    assert cluster.write(b"second", cluster.ticket("12", spares="3")).copies == 2
+    assert time.monotonic() - started < 0.4
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_too_few_copies_is_no_write(cluster: Cluster, seed: int, size: int) -> None:
+    """When the promised copies cannot be made the write fails and the directory never hears of it."""
+    cluster.network.dead |= {cluster.url("2"), cluster.url("3")}
+    with pytest.raises(TooFewHolders, match="1 of 2"):
+        cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="3"))
+    assert _nothing_happened(cluster)
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_a_full_replica_is_replaced(cluster: Cluster, seed: int, size: int) -> None:
+    """StorageFull on a replica is not the write's failure as long as there is a spare."""
+    full = cluster.server("2").store
+    full._files._reserve_bytes = 1 << 62
+    reply = cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="3"))
+    assert cluster.directory.commits[0].items[0].holders == ["1", "3"]
+    assert cluster.holds("3", reply.digest)
+    assert full.health.problem
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_a_full_master_says_so(cluster: Cluster, seed: int, size: int) -> None:
+    """A master without room refuses as StorageFull, so that the writer begins again elsewhere."""
+    cluster.server("1").store._files._reserve_bytes = 1 << 62
+    with pytest.raises(StorageFull):
+        cluster.write(random.Random(seed).randbytes(size), cluster.ticket())
+    assert _nothing_happened(cluster)
+
+
+def _seal_at(cluster: Cluster, id: str, data: bytes) -> None:
+    cluster.write(data, cluster.ticket(id))
+
+
+def test_a_replica_gets_the_chunks_that_it_lacks(cluster: Cluster, seed: int) -> None:
+    """An edit sends only what changed; a replica without the rest gets it from the master."""
+    old = random.Random(seed).randbytes(12_000_000)
+    new = old[:6_000_000] + b"!" + old[6_000_001:]
+    _seal_at(cluster, "1", old)
+    known = {chunk.digest for chunk in chunk_bytes(old)}
+    thin = [chunk._replace(data=None) if chunk.digest in known else chunk for chunk in chunk_bytes(new)]
+    assert any(chunk.data is None for chunk in thin)
+    reply = cluster.send(encode_stream(iter(thin)), cluster.ticket("12"))
+    assert reply.digest != chunk_digest(old)
+    assert cluster.holds("2", reply.digest)
+    assert reply.copies == 2
+
+
+def test_an_edit_moves_little_when_the_replica_has_the_rest(cluster: Cluster, seed: int) -> None:
+    """Between holders of the old content, a one-byte edit sends at most two maximal chunks on each hop."""
+    old = random.Random(seed).randbytes(30_000_000)
+    new = old[:15_000_000] + bytes([old[15_000_000] ^ 1]) + old[15_000_001:]
+    cluster.write(old, cluster.ticket("12"))
+    cluster.network.sent.clear()
+    known = {chunk.digest for chunk in chunk_bytes(old)}
+    thin = [chunk._replace(data=None) if chunk.digest in known else chunk for chunk in chunk_bytes(new)]
+    reply = cluster.send(encode_stream(iter(thin)), cluster.ticket("12"))
+    assert cluster.holds("2", reply.digest)
+    assert max(cluster.network.sent[cluster.url(id)] for id in "12") < 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize("size", [900_000, LARGE])
+def test_a_master_asks_for_what_it_lacks(cluster: Cluster, seed: int, size: int) -> None:
+    """Chunks announced without bytes that the master lacks are named; sending those bytes completes the write."""
+    chunks = list(chunk_bytes(random.Random(seed).randbytes(size)))
+    thin = [chunks[0]._replace(data=None), *chunks[1:]]
+    with pytest.raises(MissingChunks) as refusal:
+        cluster.send(encode_stream(iter(thin)), cluster.ticket())
+    assert refusal.value.facts["digests"] == [str(chunks[0].digest)]
+    assert _nothing_happened(cluster)
+    rest = [chunks[0], *(chunk._replace(data=None) for chunk in chunks[1:])]
+    reply = cluster.send(encode_stream(iter(rest)), cluster.ticket())
+    assert cluster.holds("1", reply.digest)
+    assert cluster.holds("2", reply.digest)
+
+
+@pytest.mark.parametrize("keep", [3, 20_000, 3_000_000])
+def test_an_upload_that_is_cut_off_leaves_nothing_visible(cluster: Cluster, seed: int, keep: int) -> None:
+    """A stream that ends early is refused on every holder, and what did arrive is spared the second time."""
+    stream = b"".join(encode_stream(chunk_bytes(random.Random(seed).randbytes(LARGE))))
+    with pytest.raises(IncompleteBody):
+        cluster.send(iter([stream[:keep]]), cluster.ticket())
+    assert _nothing_happened(cluster)
+    assert all(cluster.server(id).store.totals.blobs == 0 for id in "12")
+    assert (cluster.server("1").store.totals.chunks > 0) == (keep > 1_000_000)
+
+
+def test_a_damaged_chunk_is_refused(cluster: Cluster, seed: int) -> None:
+    """One flipped bit on the way is found by the master and stored nowhere."""
+    stream = bytearray(b"".join(encode_stream(chunk_bytes(random.Random(seed).randbytes(LARGE)))))
+    stream[-500] ^= 1
+    with pytest.raises(BadDigest):
+        cluster.send(iter([bytes(stream)]), cluster.ticket())
+    assert _nothing_happened(cluster)
+
+
+def test_a_replica_that_stalls_does_not_hold_the_upload_for_ever(cluster: Cluster, seed: int) -> None:
+    """A replica that stops reading in mid-stream is left out and replaced from the master's disk."""
+    cluster.server("1")._desk._sender.stall_seconds = 0.2
+    release = threading.Event()
+    original = cluster.network.send_stream
+
+    def send_stream(url: str, path: str, headers: dict, blocks: Iterator, timeout: float | None = None) -> bytes:
+        if url == cluster.url("2"):
+            next(iter(blocks))
+            release.wait(10)
+            raise PeerUnreachable(f"{url} did not answer in time")
+        return original(url, path, headers, blocks, timeout)
+
+    cluster.network.send_stream = send_stream  # type: ignore[method-assign,assignment]
+    chunks = chunk_bytes(random.Random(seed).randbytes(20_000_000))
+    reply = cluster.send(encode_stream(chunks), cluster.ticket("12", spares="3"))
+    assert not release.is_set()
+    release.set()
+    assert cluster.directory.commits[0].items[0].holders == ["1", "3"]
+    assert cluster.holds("3", reply.digest)
+
+
+def test_a_lost_answer_to_a_commit_is_asked_for_again(cluster: Cluster) -> None:
+    """The same ticket is committed again until the directory's answer arrives, and gives one version."""
+    cluster.network.lost_answers = 2
+    cluster.server("1")._desk._commits._pause = lambda _: None
+    reply = cluster.write(b"content", cluster.ticket())
+    assert reply.version is not None
+    assert len(cluster.directory.commits) == 3
+    assert len(cluster.directory.versions) == 1
+
+
+def test_a_directory_that_stays_away_is_said_after_a_bounded_time(cluster: Cluster) -> None:
+    """The writer gets PeerUnreachable instead of waiting for ever."""
+    commits = cluster.server("1")._desk._commits
+    commits._pause = lambda seconds: cluster.clock.advance(seconds)  # type: ignore[attr-defined]
+    cluster.network.dead.add(DIRECTORY_URL)
+    with pytest.raises(PeerUnreachable):
+        cluster.write(b"content", cluster.ticket(expires=1e9))
+
+
+def test_the_directorys_refusal_reaches_the_writer(cluster: Cluster) -> None:
+    """What the directory refuses is refused, with its own class."""
+    cluster.directory.refuse_commit = PreconditionFailed("someone was faster")
+    with pytest.raises(PreconditionFailed, match="someone was faster"):
+        cluster.write(b"content", cluster.ticket())
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_a_newer_lock_known_to_a_replica_alone_stops_the_write(cluster: Cluster, seed: int, size: int) -> None:
+    """If only a replica has seen the newer lock, the write is still refused, spare or no spare."""
+    store = cluster.server("2").store
+    chunk = next(iter(chunk_bytes(b"newer")))
+    with store.stage() as staging:
+        staging.put(chunk)
+        staging.seal(Manifest([(chunk.digest, chunk.length)]), Fence("files/a.txt", 9))
+    with pytest.raises(TicketRefused) as refusal:
+        cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="34", fence=8))
+    assert refusal.value.facts["fence"] == 9
+    assert _nothing_happened(cluster)
+
+
+def _altered(ticket: str) -> str:
+    middle = len(ticket) // 3
+    return ticket[:middle] + ("A" if ticket[middle] != "A" else "B") + ticket[middle + 1 :]
+
+
+MISUSES: dict[str, Callable[[Cluster], tuple[str, str, str]]] = {
+    "altered": lambda cluster: (_altered(cluster.ticket()), "master", "1"),
+    "not a ticket": lambda cluster: ("ticket", "master", "1"),
+    "expired": lambda cluster: (cluster.ticket(expires=cluster.directory.now() - 1), "master", "1"),
+    "wrong server": lambda cluster: (cluster.ticket("12"), "master", "3"),
+    "replica as master": lambda cluster: (cluster.ticket("12"), "master", "2"),
+    "master as replica": lambda cluster: (cluster.ticket("12"), "replica", "1"),
+    "stranger as replica": lambda cluster: (cluster.ticket("12", spares="3"), "replica", "4"),
+    "other content": lambda cluster: (cluster.ticket(digest=chunk_digest(b"other"), size=7), "master", "1"),
+    "other content, replica": lambda cluster: (cluster.ticket(digest=chunk_digest(b"o"), size=7), "replica", "2"),
+}
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_a_ticket_is_good_for_one_write_only(cluster: Cluster, misuse: str) -> None:
+    """Altered, expired, for other content or another server: refused, and nothing is stored."""
+    ticket, hop, to = MISUSES[misuse](cluster)
+    with pytest.raises(TicketRefused):
+        cluster.write(b"content", ticket, hop, to)
+    assert _nothing_happened(cluster)
+    assert all(cluster.server(id).store.totals.blobs == 0 for id in "1234")
+
+
+def test_more_bytes_than_the_ticket_is_for_are_not_read(cluster: Cluster, seed: int) -> None:
+    """A stream is refused as soon as it is longer than the write that was begun."""
+    with pytest.raises(BadRequest, match="longer than"):
+        cluster.write(random.Random(seed).randbytes(LARGE), cluster.ticket(size=2_000_000))
+    assert _nothing_happened(cluster)
+
+
+def test_tickets_expire_by_directory_time(cluster: Cluster) -> None:
+    """Between heartbeats the server's monotonic clock carries the directory's time on."""
+    ticket = cluster.ticket()
+    cluster.clock.advance(59)  # type: ignore[attr-defined]
+    assert cluster.write(b"in time", ticket).copies == 2
+    cluster.clock.advance(2)  # type: ignore[attr-defined]
+    with pytest.raises(TicketRefused) as refusal:
+        cluster.write(b"in time", ticket)
+    assert refusal.value.facts["expired"]
+
+
+def test_before_the_first_heartbeat_no_write_is_judged(tmp_path: Path) -> None:
+    """A server that has not reached the directory says "not yet", not "never"."""
+    cluster = Cluster(tmp_path, 0)
+    cluster.network.dead.add(DIRECTORY_URL)
+    cluster.start("1")
+    with pytest.raises(Unavailable, match="try again"):
+        cluster.write(b"content", cluster.ticket("1"))
+    cluster.network.dead.clear()
+    cluster.server("1").link.step()
+    assert cluster.write(b"content", cluster.ticket("1")).copies == 1
+    cluster.stop()
+
+
+def test_a_queue_of_frames_is_bounded(seed: int) -> None:
+    """A replica that does not read holds at most 4 MiB of frames, or one larger chunk."""
+    queue = FrameQueue()
+    piece = random.Random(seed).randbytes(1_500_000)
+    chunk = Chunk(chunk_digest(piece), len(piece), piece)
+    taken = sum(queue.put(chunk, timeout=0.01) for _ in range(5))
+    assert taken == 2
+    assert next(iter(queue)) == chunk
+    assert queue.put(chunk, timeout=0.01)
+
+
+def test_a_cut_queue_fails_its_reader(seed: int) -> None:
+    """A sender must not end its stream properly when the upload was cut, nor fail when it was complete."""
+    chunk = next(iter(chunk_bytes(b"content")))
+    cut = FrameQueue()
+    cut.put(chunk, 1)
+    cut.cut()
+    with pytest.raises(StreamCut):
+        list(cut)
+    complete = FrameQueue()
+    complete.put(chunk, 1)
+    complete.complete()
+    complete.cut()
+    assert list(complete) == [chunk]
