@@ -6,15 +6,20 @@ written by everybody, but only its owner or an administrator changes or deletes 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from directory_server.metadata import files, people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
-from wire.clock import Clock
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
 from wire.messages import BucketInfo, BucketsReply, ChangeBucketRequest, CreateBucketRequest, Versioning
 from wire.names import FILES_BUCKET, check_bucket
+
+
+class WallClock(Protocol):
+    """Seconds since 1970, for people to read."""
+
+    def wall(self) -> float: ...
 
 
 class Bucket(NamedTuple):
@@ -61,7 +66,7 @@ def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:
 class Buckets:
     """The calls about buckets."""
 
-    def __init__(self, store: MetadataStore, clock: Clock) -> None:
+    def __init__(self, store: MetadataStore, clock: WallClock) -> None:
         self._store = store
         self._clock = clock
 

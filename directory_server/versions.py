@@ -247,7 +247,7 @@ def _refer(tx: Tx, digest: Digest, size: int) -> None:
 
 def add_holders(tx: Tx, digest: Digest, servers: list[str]) -> int:
     """Record that `servers`, the master first, hold the blob; how many servers of the cluster hold it now."""
-    known: dict[str, int] = dict(tx.all(files.HOLDERS, digest=digest))  # type: ignore[arg-type]
+    known: dict[str, int] = dict(tx.all(files.HOLDERS, digest=digest))
     rank = max(known.values(), default=-1)
     for server in servers:
         if server not in known:

@@ -6,7 +6,7 @@ looked at again there: the ticket's time, the lock, the fence, the preconditions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from directory_server.namespace import Clock, Locks, People, ReadingOrder, store
 from directory_server.outcomes import attempt, outcome
 from directory_server.placement import Candidate, choose
 from directory_server.versions import Moment, NewVersion
+from wire.digest import Digest
 from wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders, TooLarge
 from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, WriteTicket
 from wire.names import check_path
@@ -58,7 +59,10 @@ class _NotHeld(LockstepError):
 
 
 class Writes:
-    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit."""
+    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
+
+    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Writes:
         signer: TicketSigner,
         copies: int,
         ticket_seconds: float,
+        note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -79,6 +84,7 @@ class Writes:
         self._signer = signer
         self._copies = copies
         self._ticket_seconds = ticket_seconds
+        self._note_open = note_open
 
     # ------------------------------------------------------------ begin
 
@@ -140,6 +146,9 @@ class Writes:
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
         kept = [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
         placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
+        expires = self._clock.now() + self._ticket_seconds
+        if item.digest is not None:
+            self._note_open(item.digest, expires)
         ticket = WriteTicket(
             write_id=item.write_id,
             bucket=item.bucket,
@@ -152,7 +161,7 @@ class Writes:
             replicas=placed.replicas,
             spares=placed.spares,
             copies=self._copies,
-            expires=self._clock.now() + self._ticket_seconds,
+            expires=expires,
             preconditions=item.preconditions,
             content_type=item.content_type,
             metadata=item.metadata,

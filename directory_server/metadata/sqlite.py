@@ -115,7 +115,7 @@ class _SqliteTx(_SqliteReader, Tx):
 class _Snapshot:
     """One read transaction on a pooled connection."""
 
-    __slots__ = ("_pool", "_cursor")
+    __slots__ = ("_cursor", "_pool")
 
     def __init__(self, pool: _ReaderPool) -> None:
         self._pool = pool

@@ -1,0 +1,226 @@
+"""Builds a directory server out of its parts and runs it. The one place that makes the real objects."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from directory_server import buckets
+from directory_server.accounts import Accounts
+from directory_server.administrator import ensure_administrator
+from directory_server.api import DirectoryApi, Parts
+from directory_server.collector import Collector
+from directory_server.directory_clock import DirectoryClock
+from directory_server.enrolment import Enrolment
+from directory_server.lock_manager import LockManager
+from directory_server.membership import Membership, Timing
+from directory_server.metadata import files, people
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.metadata.store import MetadataStore, Tx
+from directory_server.namespace import Namespace
+from directory_server.repair import Repair
+from directory_server.settings import Settings
+from directory_server.totals import Totals
+from directory_server.writes import Writes
+from wire.background import BackgroundJob
+from wire.certificate_authority import CertificateAuthority
+from wire.clock import Clock, SystemClock
+from wire.errors import LockstepError, SetupError
+from wire.identity import ensure_authority, ensure_identity
+from wire.messages import EnrolReply, RenewCertificateRequest
+from wire.renewal import CertificateRenewal
+from wire.service import Api, run
+from wire.tickets import TICKET_KEY_BYTES, TicketSigner
+from wire.tracing import log, setup_logging
+
+PAST_WRITE_SECONDS = 24 * 3600.0
+HOUSEKEEPING_SECONDS = 60.0
+TRY_AGAIN_SECONDS = 2.0
+_DIRECTORY_TIME = "directory_time"
+_TICKET_KEY = "ticket_key"
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+
+
+class DirectoryServer:
+    """A whole directory without its port: `wsgi` answers calls until `stop`, the jobs run from `start` on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: MetadataStore,
+        authority: CertificateAuthority,
+        storage_keys_file: Path,
+        clock: Clock,
+    ) -> None:
+        self.store = store
+        self._accounts_made(settings, clock)
+        self.clock = DirectoryClock(clock, _saved_time(store))
+        store.last_in_each_transaction(lambda tx: self.clock.save(lambda now: _save_time(tx, now)))
+        key = _ticket_key(store)
+        self.accounts = Accounts(
+            store,
+            self.clock,
+            registration_open=settings.registration == "open",
+            token_seconds=settings.token_seconds,
+        )
+        self.locks = LockManager(store, self.clock, may_lock=_may_lock)
+        self.membership = Membership(
+            store,
+            self.clock,
+            Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds),
+        )
+        self.collector = Collector(store, self.clock, settings.ticket_seconds)
+        self.repair = Repair(
+            store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
+        )
+        self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
+        self.namespace = Namespace(
+            store, self.clock, self.accounts, self.locks, self.membership, settings.copies
+        )
+        self.writes = Writes(
+            store,
+            self.clock,
+            self.accounts,
+            self.locks,
+            self.membership,
+            TicketSigner(key),
+            settings.copies,
+            settings.ticket_seconds,
+            self.collector.note_open,
+        )
+        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
+        DirectoryApi(
+            self.wsgi,
+            Parts(
+                store=store,
+                clock=self.clock,
+                accounts=self.accounts,
+                buckets=buckets.Buckets(store, self.clock),
+                namespace=self.namespace,
+                writes=self.writes,
+                locks=self.locks,
+                membership=self.membership,
+                repair=self.repair,
+                collector=self.collector,
+                enrolment=self.enrolment,
+                totals=Totals(store),
+                ticket_key=key.hex(),
+                copies=settings.copies,
+                version=program_version(),
+            ),
+        )
+        self._jobs = [
+            BackgroundJob("leases", self.locks.step),
+            BackgroundJob("repair", self.repair.step),
+            BackgroundJob("housekeeping", self.housekeep),
+        ]
+        # Before the first call: locks that survived a restart get their lease anew, or the first write would end them.
+        self.locks.start()
+
+    def start(self) -> None:
+        """Start the background jobs."""
+        for job in self._jobs:
+            job.start()
+
+    def add_job(self, job: BackgroundJob) -> None:
+        """Have another background job started and stopped with this server."""
+        self._jobs.append(job)
+
+    def stop(self) -> None:
+        """Answer who waits, end the jobs, save the time, close the store."""
+        self.locks.close()
+        for job in self._jobs:
+            job.stop()
+        try:
+            self.store.write(lambda tx: _save_time(tx, self.clock.now()))
+        except LockstepError as error:
+            log.error("the directory's time could not be saved: %s", error)
+        self.store.close()
+
+    def housekeep(self) -> float:
+        """One round: forget what is over. After a failed write it is also what finds out that writing works again."""
+
+        def work(tx: Tx) -> None:
+            now = self.clock.now()
+            tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
+            self.accounts.remove_ended(tx)
+            self.enrolment.remove_ended(tx)
+            _save_time(tx, now)
+
+        try:
+            self.store.write(work)
+        except LockstepError as error:
+            log.error("housekeeping failed: %s", error)
+        return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS
+
+    def _accounts_made(self, settings: Settings, clock: Clock) -> None:
+        administrator = ensure_administrator(self.store, settings.credentials_file, clock.wall())
+        buckets.ensure_files_bucket(self.store, administrator, clock.wall())
+
+
+def serve(settings: Settings) -> None:
+    """Run a directory until it is told to stop. Raises SetupError or StorageFormatError when it cannot start."""
+    setup_logging("directory_server", "1", settings.log_level)
+    # A call is a few dozen short statements, and the driver lets go of the interpreter for each. At the default of
+    # 5 ms every such moment could cost 5 ms while another thread computes.
+    sys.setswitchinterval(0.001)
+    hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
+    authority = ensure_authority(settings.certs)
+    identity = ensure_identity(settings.certs, "directory_server", "1", hosts)
+    store = SqliteStore(settings.metadata_file)
+    server = DirectoryServer(settings, store, authority, identity.storage_keys_file, SystemClock())
+    renewal = CertificateRenewal(identity, _nobody_to_ask)
+    server.add_job(BackgroundJob("certificate", renewal.step))
+    log.info("metadata in %s, %d copies of every file", settings.metadata_file, settings.copies)
+    run(
+        server.wsgi,
+        host=settings.host,
+        port=settings.port,
+        cert_file=identity.cert_file,
+        key_file=identity.key_file,
+        client_ca=identity.ca_file,
+        threads=settings.threads,
+        on_start=server.start,
+        on_stop=server.stop,
+    )
+
+
+def program_version() -> str:
+    """The installed version of Lockstep."""
+    try:
+        return version("lockstep")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _saved_time(store: MetadataStore) -> float:
+    with store.read() as reader:
+        return float(people.read_setting(reader, _DIRECTORY_TIME) or 0.0)
+
+
+def _save_time(tx: Tx, now: float) -> None:
+    people.write_setting(tx, _DIRECTORY_TIME, repr(now))
+
+
+def _ticket_key(store: MetadataStore) -> bytes:
+    """The key that tickets are signed with, made at the first start."""
+
+    def work(tx: Tx) -> str:
+        found = people.read_setting(tx, _TICKET_KEY)
+        if found is None:
+            found = secrets.token_hex(TICKET_KEY_BYTES)
+            people.write_setting(tx, _TICKET_KEY, found)
+        return found
+
+    return bytes.fromhex(store.write(work))
+
+
+def _may_lock(tx: Tx, bucket: str, account: str) -> None:
+    buckets.usable(tx, bucket, account)
+
+
+def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:
+    raise SetupError("the directory's certificate comes from the authority on its own machine, which is missing")

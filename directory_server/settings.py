@@ -1,0 +1,54 @@
+"""The directory's settings: from options or LOCKSTEP_DIRECTORY_… variables, checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from directory_server.accounts import TOKEN_SECONDS
+from directory_server.repair import REPAIR_GRACE_SECONDS
+from wire.service import DEFAULT_THREADS
+
+DEFAULT_PORT = 5050
+TICKET_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be chosen about the directory server."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    data: Path = Path(".cluster") / "directory_server"
+    certs: Path = Path("certs")
+    copies: int = 2
+    admin_credentials: Path | None = None
+    registration: Literal["open", "closed"] = "open"
+    advertise: str | None = None
+    token_seconds: float = TOKEN_SECONDS
+    ticket_seconds: float = TICKET_SECONDS
+    heartbeat_seconds: float = 1.0
+    suspect_seconds: float = 3.0
+    down_seconds: float = 10.0
+    repair_grace_seconds: float = REPAIR_GRACE_SECONDS
+    threads: int = DEFAULT_THREADS
+    log_level: str = "info"
+
+    @property
+    def metadata_file(self) -> Path:
+        """The database."""
+        return self.data / "metadata.db"
+
+    @property
+    def credentials_file(self) -> Path:
+        """Where the first administrator's credentials are written."""
+        return self.admin_credentials or self.data.parent / "admin-credentials.json"
+
+    @property
+    def url(self) -> str:
+        """How the other programs reach this one."""
+        if self.advertise:
+            return self.advertise.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"
