@@ -77,7 +77,12 @@ class ChunkFiles:
             for chunk in filed:
                 target = self._layout.chunk_file(chunk.digest)
                 assert chunk.temporary is not None
-                self._disk.rename(chunk.temporary, target)
+                try:
+                    self._disk.rename(chunk.temporary, target)
+                except FileNotFoundError:
+                    target.parent.mkdir(exist_ok=True)
+                    folders.add(self._layout.chunks)
+                    self._disk.rename(chunk.temporary, target)
                 folders.add(target.parent)
             for folder in folders:
                 self._disk.sync_folder(folder)
@@ -104,7 +109,7 @@ class ChunkFiles:
 
     def digests_in(self, folder: Path) -> Iterator[Digest]:
         """The chunks whose files lie in one of the layout's chunk folders."""
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.exists() else ():
             try:
                 yield Digest.parse(path.name)
             except BadRequest:

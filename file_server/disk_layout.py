@@ -87,7 +87,7 @@ class DiskLayout:
         return self.quarantine / f"{digest.hex()}.{secrets.token_hex(4)}"
 
     def chunk_folders(self) -> list[Path]:
-        """The 256 folders that chunk files lie in."""
+        """The 256 folders that chunk files lie in; each is made when the first file comes to it."""
         return [self.chunks / f"{number:02x}" for number in range(256)]
 
     def _take_lock(self) -> None:
@@ -115,7 +115,7 @@ class DiskLayout:
             )
         else:
             self._create()
-        for folder in (self.incoming, self.quarantine, *self.chunk_folders()):
+        for folder in (self.incoming, self.quarantine, self.chunks):
             folder.mkdir(parents=True, exist_ok=True)
         for left_over in self.incoming.iterdir():
             left_over.unlink()
@@ -137,6 +137,6 @@ class DiskLayout:
     def _create(self) -> None:
         """The format file comes last: a creation that was interrupted is simply done again."""
         write_durably(self.store_id_file, secrets.token_hex(16).encode())
-        for folder in (self.incoming, self.quarantine, *self.chunk_folders()):
+        for folder in (self.incoming, self.quarantine, self.chunks):
             folder.mkdir(parents=True, exist_ok=True)
         write_durably(self.format_file, FORMAT.encode() + b"\n")
