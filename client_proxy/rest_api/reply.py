@@ -105,6 +105,8 @@ def _flat_problem(error: LockstepError) -> dict[str, Any]:
     for name, value in problem.facts.items():
         if not (isinstance(value, (list, tuple)) and len(value) > _LONGEST_FLAT_LIST):
             members.setdefault(name, value)
+    if "until_at" in problem.facts:
+        members.setdefault("until", problem.facts["until_at"])
     return members
 
 

@@ -51,7 +51,7 @@ def test_not_modified_has_no_body(door: Door) -> None:
 
 def test_a_lock_says_who_and_until_when(door: Door) -> None:
     """A 423 carries the holder, the end and the number at its top level, and the holder in a header."""
-    door.files.error = Locked("bob has it", holder="bøb", until=5.0, seconds_left=2.0, lock_number=9)
+    door.files.error = Locked("bob has it", holder="bøb", until_at=5.0, seconds_left=2.0, lock_number=9)
     answer = door.ask("PUT", FILE, b"x")
     assert answer.status == 423
     assert {key: answer.json[key] for key in ("holder", "until", "seconds_left", "lock_number")} == {
