@@ -32,7 +32,15 @@ from client_proxy.upload import Sender, Upload
 from wire.chunk_stream import StreamReader
 from wire.chunking import Chunk, chunk_blocks
 from wire.digest import Digest
-from wire.errors import BadDigest, IncompleteBody, LockstepError, MissingChunks, TicketRefused, Unavailable
+from wire.errors import (
+    BadDigest,
+    IncompleteBody,
+    LockstepError,
+    MissingChunks,
+    PeerUnreachable,
+    TicketRefused,
+    Unavailable,
+)
 from wire.manifest import MIN_CHUNK_BYTES, Manifest
 from wire.messages import BeginItem, BeginReplyItem, CommittedReply, Holder
 from wire.server_messages import WriteReply
@@ -49,6 +57,8 @@ WINDOW_SECONDS = 2.0
 """A client that sends slowly must not leave the master without a sign of life until a window is full."""
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.05
+AVOID_SECONDS = 5.0
+"""For how long the directory is asked for another master than one that did not answer; it will know by then."""
 
 R = TypeVar("R")
 
@@ -81,6 +91,7 @@ class BlobWriter:
         self._sleep = sleep
         self._monotonic = monotonic
         self._jitter = jitter
+        self._unreachable_until: dict[str, float] = {}
 
     def write(self, item: BeginItem, blocks: Iterable[bytes]) -> CommittedReply:
         """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
@@ -154,6 +165,10 @@ class BlobWriter:
         whether the write is still allowed.
         """
         pause = PAUSE_SECONDS
+        if self._unreachable_until:
+            now = self._monotonic()
+            avoided = [id for id, until in list(self._unreachable_until.items()) if until > now]
+            item = msgspec.structs.replace(item, exclude=avoided)
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 begun = begun or self._directory.begin(item)
@@ -163,11 +178,25 @@ class BlobWriter:
             except (Unavailable, TicketRefused) as error:
                 if not attempts_left or (begun is None and not item.exclude):
                     raise
-                item = _avoiding(item, begun, error)
+                item = self._avoiding(item, begun, error)
             begun = None
             self._sleep(pause * (0.5 + self._jitter()))
             pause *= 2
         raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
+
+    def _avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
+        """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
+        if begun is None or begun.master is None:
+            self._unreachable_until.clear()
+            return msgspec.structs.replace(item, exclude=[])
+        master = begun.master.id
+        WRITE_FAILOVERS.inc()
+        log.warning("file server %s failed as master of %r: %s", master, item.path, error)
+        if isinstance(error, TicketRefused):
+            return item
+        if isinstance(error, PeerUnreachable):
+            self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
+        return msgspec.structs.replace(item, exclude=[*item.exclude, master])
 
     # ------------------------------------------------------------ streamed: longer than may be held
 
@@ -214,8 +243,7 @@ class BlobWriter:
 
     def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
-        WRITE_FAILOVERS.inc()
-        log.warning("file server %s failed as master of %r: %s", sender.master.id, item.path, error)
+        self._avoiding(item, BeginReplyItem(master=sender.master), error)
         begun = self._directory.begin(item)  # raises Locked or LockStale when that is why the ticket was refused
         if begun.version is not None:
             return _linked(begun)
@@ -250,17 +278,6 @@ def _master(begun: BeginReplyItem) -> Holder:
     if begun.master is None or begun.ticket is None:
         raise Unavailable("the directory named no file server to write to; try again")
     return begun.master
-
-
-def _avoiding(item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
-    """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
-    if begun is None or begun.master is None:
-        return msgspec.structs.replace(item, exclude=[])
-    WRITE_FAILOVERS.inc()
-    log.warning("file server %s failed as master of %r: %s", begun.master.id, item.path, error)
-    if isinstance(error, TicketRefused):
-        return item
-    return msgspec.structs.replace(item, exclude=[*item.exclude, begun.master.id])
 
 
 def _linked(begun: BeginReplyItem) -> CommittedReply:

@@ -30,7 +30,8 @@ READ_BYTES = 256 * 1024
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """A holder slower than this counts as stalled: one that sends a byte now and then would hang a read for ever."""
 AVOID_SECONDS = 10.0
-"""For how long a holder that failed is asked last."""
+LONGEST_AVOID_SECONDS = 300.0
+"""For how long a holder that failed is asked last; doubled with each failure until it works again."""
 
 T = TypeVar("T")
 Wanted = tuple[Digest, int]
@@ -97,7 +98,7 @@ class ChunkFetcher:
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._flights: dict[Digest, _Flight] = {}
-        self._avoid_until: dict[str, float] = {}
+        self._avoided: dict[str, tuple[float, float]] = {}  # holder id: until when, for how long
         self._guard = threading.Lock()
 
     def chunks(self, source: Source, wanted: Sequence[Wanted]) -> tuple[dict[Digest, bytes], str]:
@@ -228,10 +229,12 @@ class ChunkFetcher:
         failures: dict[str, LockstepError] = {}
         for holder in self._candidates(source):
             try:
-                return ask(holder)
+                given = ask(holder)
+                self._avoided.pop(holder.id, None)
+                return given
             except LockstepError as error:
                 failures[holder.id] = error
-                self._avoid_until[holder.id] = self._clock.monotonic() + AVOID_SECONDS
+                self._avoid(holder)
                 READ_FAILOVERS.inc()
                 log.warning("file server %s failed while %s was read: %s", holder.id, source.name, error)
         if not failures:
@@ -253,6 +256,11 @@ class ChunkFetcher:
                 return
             yield from self._ordered(holders)
 
+    def _avoid(self, holder: Holder) -> None:
+        _, last = self._avoided.get(holder.id, (0.0, 0.0))
+        seconds = min(max(2 * last, AVOID_SECONDS), LONGEST_AVOID_SECONDS)
+        self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
+
     def _ordered(self, holders: Sequence[Holder]) -> list[Holder]:
         now = self._clock.monotonic()
-        return sorted(holders, key=lambda holder: (not holder.up, self._avoid_until.get(holder.id, now) > now))
+        return sorted(holders, key=lambda holder: (not holder.up, self._avoided.get(holder.id, (now, 0.0))[0] > now))

@@ -31,7 +31,7 @@ from wire.server_messages import (
     WriteReply,
 )
 
-HELD_SECONDS = 15.0
+HELD_SECONDS = 10.0
 STREAM_SECONDS = 60.0
 """For one socket operation. The longest one waits for the fsyncs of a whole file on two machines."""
 

@@ -144,6 +144,22 @@ def test_a_holder_that_dies_in_the_middle_of_a_stream_is_not_noticed(rig: ProxyR
     assert rig.two.chunks_served > 0
 
 
+def test_a_holder_that_keeps_failing_is_asked_ever_more_rarely(rig: ProxyRig) -> None:
+    """A long read does not stall again and again on the same dead holder; one that works again is asked as before."""
+    rig.one.hang = True
+    for seed in range(60):
+        rig.publish("file", noise(seed, 1000))
+        rig.read("file")
+        rig.clock.advance(5)
+    assert 3 <= len(rig.one.calls) <= 7
+    rig.one.hang = False
+    rig.clock.advance(chunk_fetcher.LONGEST_AVOID_SECONDS)
+    for seed in range(60, 70):
+        rig.publish("file", noise(seed, 1000))
+        rig.read("file")
+    assert rig.one.chunks_served == 10
+
+
 def test_a_holder_that_trickles_counts_as_stalled(rig: ProxyRig) -> None:
     """A byte now and then keeps no read alive for ever: below the slowest rate the holder is replaced."""
     content = noise(6, 3 * MIB)

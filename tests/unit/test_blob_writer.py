@@ -217,6 +217,14 @@ def lose_the_answer_to_the_write(server: FakeFileServer) -> None:
     server.take_stream = take_and_lose  # type: ignore[method-assign]
 
 
+def test_the_next_write_does_not_wait_for_the_same_dead_master(rig: ProxyRig) -> None:
+    """Until the directory has noticed, this proxy asks for another master than the one that did not answer."""
+    rig.one.hang = True
+    put(rig, b"first")
+    put(rig, b"second", path="other")
+    assert rig.one.calls == ["/v1/write"]
+
+
 def test_a_large_upload_starts_with_another_master_when_the_first_is_away(rig: ProxyRig) -> None:
     """Nothing of the body is lost while no master has answered, so even a streamed body gets another one."""
     rig.one.down = True
