@@ -40,7 +40,12 @@ class ProxyRig:
             self.network, self.cache, self.client.report_damaged, budget=self.budget, clock=self.clock
         )
         self.writer = BlobWriter(
-            self.client, Upload(self.network), self.cache, budget=self.budget, sleep=self.clock.advance
+            self.client,
+            Upload(self.network),
+            self.cache,
+            budget=self.budget,
+            sleep=self.clock.advance,
+            monotonic=self.clock.monotonic,
         )
         self.files = FileStore(self.client, self.reader, self.writer)
 

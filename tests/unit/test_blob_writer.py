@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client_proxy import blob_writer
 from client_proxy.metrics import SENT_BYTES
 from tests.fakes.network import FakeFileServer
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
@@ -243,6 +244,7 @@ def test_a_large_upload_whose_master_dies_is_refused_clearly_and_cheap_to_repeat
     assert not threads_named("upload")
     arrived = sum(rig.one.received)
     rig.one.down, rig.one.dies_after_chunks = False, None
+    rig.clock.advance(blob_writer.AVOID_SECONDS + 1)
     put(rig, content)
     assert stored(rig) == content
     assert sum(rig.one.received) == len(content)
