@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from client_proxy.bootstrap import serve, serve_with_menu
-from client_proxy.settings import from_options, proxy_options
+from client_proxy.settings import Settings, from_options, proxy_options
 from wire.errors import LockstepError, SetupError
 
 EXIT_SETUP = 3
@@ -21,17 +23,23 @@ def main(**options: Any) -> None:
     settings = from_options(**options)
     try:
         if settings.menu:
-            from client_proxy.menu import run_menu  # a proxy without a terminal need not load it
-
-            serve_with_menu(settings, run_menu)
-        else:
-            serve(settings)
+            sys.exit(serve_with_menu(settings, _menu_of(settings)))
+        serve(settings)
     except SetupError as error:
         click.echo(f"client proxy {settings.id} cannot start: {error}", err=True)
         sys.exit(EXIT_SETUP)
     except LockstepError as error:
         click.echo(f"client proxy {settings.id} stopped: {error}", err=True)
         sys.exit(1)
+
+
+def _menu_of(settings: Settings) -> Callable[[str, Path], int]:
+    def menu(url: str, ca_file: Path) -> int:
+        from client_proxy.menu import run_menu  # a proxy without a terminal need not load it
+
+        return run_menu(url, ca_file, settings.local_storage, sys.stdin, sys.stdout)
+
+    return menu
 
 
 if __name__ == "__main__":

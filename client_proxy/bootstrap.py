@@ -37,8 +37,9 @@ from wire.sealing import KeyRing, Sealer
 from wire.service import Service, run
 from wire.tracing import log, setup_logging
 
-Menu = Callable[[str, Path], None]
-"""Runs the numbered menu against a proxy's URL, trusting the certificates in a file, until the person leaves."""
+Menu = Callable[[str, Path], int]
+"""Runs the numbered menu against a proxy's URL, trusting the certificates in a file, until the person leaves. Gives
+the exit code."""
 
 
 @dataclass
@@ -115,8 +116,8 @@ def serve(settings: Settings) -> None:
     )
 
 
-def serve_with_menu(settings: Settings, menu: Menu) -> None:
-    """Serve while a person uses the menu on this terminal, and stop when they leave it.
+def serve_with_menu(settings: Settings, menu: Menu) -> int:
+    """Serve while a person uses the menu on this terminal, and stop when they leave it; the menu's exit code.
 
     The log goes to a file beside the cache: on the terminal it would run through the menu.
     """
@@ -141,7 +142,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> None:
         log.info("listening on %s, with a menu", settings.url)
         print(f"The proxy listens on {settings.url}; its log is {log_file}", flush=True)
         try:
-            menu(settings.url, proxy.identity.ca_file)
+            return menu(settings.url, proxy.identity.ca_file)
         finally:
             service.stop()
             proxy.close()

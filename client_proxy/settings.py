@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from client_proxy.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
+from client_proxy.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from wire.service import DEFAULT_THREADS
 
 PREFIX = "LOCKSTEP_PROXY_"
@@ -37,6 +38,7 @@ class Settings:
     tls_key: Path | None
     threads: int
     menu: bool
+    local_storage: Path
     log_level: str
 
     @property
@@ -114,6 +116,15 @@ _OPTIONS = (
         "--threads", default=DEFAULT_THREADS, type=click.IntRange(4, 4096), help="Requests answered at the same time."
     ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
+    click.option(
+        "--local-storage",
+        envvar=FOLDER_VARIABLE,
+        show_envvar=True,
+        show_default=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_FOLDER,
+        help="The menu's folder on this machine, which files are uploaded from and downloaded to.",
+    ),
     _option(
         "--log-level",
         default="info",
@@ -145,6 +156,7 @@ def from_options(
     tls_key: Path | None,
     threads: int,
     menu: bool | None,
+    local_storage: Path,
     log_level: str,
 ) -> Settings:
     """The settings that the options say; click.UsageError when they do not fit together."""
@@ -168,6 +180,7 @@ def from_options(
         tls_key=tls_key,
         threads=threads,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
+        local_storage=local_storage,
         log_level=log_level,
     )
 
