@@ -63,14 +63,14 @@ def find(reader: Reader, bucket: str, path: str, version: str) -> Row | None:
 
 def answer_of(reader: Reader, write_id: str, bucket: str, path: str) -> PastAnswer | None:
     """What this very write answered before, if it was committed; BadRequest when the id was another write's."""
-    row = reader.one(files.VERSION_OF_WRITE, write_id=write_id)
-    if row is not None:
-        past = PastAnswer(row[0], row[1], version=files.as_version(row))
-    else:
-        stored = reader.one(files.PAST_WRITE, write_id=write_id)
-        if stored is None:
-            return None
+    stored = reader.one(files.PAST_WRITE, write_id=write_id)
+    if stored is not None:
         past = _past_answers.decode(stored[0])
+    else:
+        row = reader.one(files.VERSION_OF_WRITE, write_id=write_id)
+        if row is None:
+            return None
+        past = PastAnswer(row[0], row[1], version=files.as_version(row))
     if (past.bucket, past.path) != (bucket, path):
         raise BadRequest("this write id was used for another write; make a new one for each write")
     return past
@@ -157,7 +157,9 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         cursor,
         new.digest is None,
     )
-    return files.as_version(row)
+    made = files.as_version(row)
+    made.created = current is None
+    return made
 
 
 def remove(tx: Tx, row: Row, moment: Moment) -> int:
