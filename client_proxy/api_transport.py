@@ -5,6 +5,7 @@ Which addresses exist and what they answer is `client_proxy.api_client`'s busine
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -201,7 +202,7 @@ class ApiTransport:
         return session
 
     def _unreachable(self, error: requests.RequestException) -> LockstepError:
-        if isinstance(error, requests.exceptions.SSLError):
+        if _untrusted(error):
             return PeerUnreachable(
                 f"{self.url} shows a certificate that {self.ca_file or 'this machine'} does not vouch for: "
                 "name the cluster's ca.pem with --ca, or check the address",
@@ -222,6 +223,19 @@ def body_blocks(response: requests.Response, url: str) -> Iterator[bytes]:
         yield from response.raw.stream(BLOCK_BYTES, decode_content=False)
     except (HTTPError, OSError) as error:
         raise PeerUnreachable(f"{url} stopped in the middle of a file: try again, it resumes") from error
+
+
+def _untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate was refused; any other TLS error is a cut connection as far as we can tell."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        seen.add(id(error))
+        inner = getattr(error.args[0], "reason", None) if error.args else None
+        inner = inner if isinstance(inner, BaseException) else (error.args[0] if error.args else None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    return False
 
 
 def _never_connected(error: BaseException) -> bool:

@@ -1,0 +1,479 @@
+"""A whole cluster in memory behind the proxy's routes: files with versions, accounts, buckets, locks with a queue.
+
+It keeps what the people's programs are tested for (a lock number that is checked, versions, chunks that are missing)
+and nothing else. `calls` counts what was asked; `content_bytes` the bytes of content that travelled to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from client_proxy.receipt import Receipt
+from wire import messages as m
+from wire.chunk_stream import StreamReader
+from wire.chunking import chunk_blocks, chunk_bytes
+from wire.codec import Call
+from wire.digest import Digest
+from wire.errors import (
+    AlreadyExists,
+    BucketNotEmpty,
+    Forbidden,
+    Locked,
+    LockStale,
+    MissingChunks,
+    NotFound,
+    NotLoggedIn,
+    PreconditionFailed,
+)
+from wire.manifest import Manifest
+
+ADMIN = "admin"
+ADMIN_PASSWORD = "admin-password"
+
+
+class PeopleCore:
+    """Implements what the routes need of the file store (`Files`) and of the directory client (`Directory`)."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Condition(threading.RLock())
+        self.passwords = {ADMIN: ADMIN_PASSWORD}
+        self.tokens: dict[str, str] = {}
+        self.keys: dict[str, tuple[str, m.ApiKeyInfo]] = {}
+        self.buckets = {"files": m.BucketInfo("files", ADMIN, "enabled", True, 0.0)}
+        self.chunks: dict[Digest, bytes] = {}
+        self.manifests: dict[Digest, Manifest] = {}
+        self.history: dict[tuple[str, str], list[m.FileVersion]] = {}
+        self.locks: dict[str, m.LockInfo] = {}
+        self.queue: list[m.WaiterInfo] = []
+        self.last_number = 0
+        self.cursor = 0
+        self.content_bytes = 0
+        self.calls: list[str] = []
+        self.before_commit: Callable[[], None] = lambda: None
+        self.enrol_reply: Callable[[m.EnrolRequest], m.EnrolReply] | None = None
+        self.ca_pem = ""
+
+    # ------------------------------------------------------------ what tests look at
+
+    def content(self, path: str, bucket: str = "files") -> bytes | None:
+        """The current content, or None."""
+        versions = self.history.get((bucket, path))
+        if not versions or versions[-1].delete_marker:
+            return None
+        return self._bytes(versions[-1].digest)
+
+    def save(self, path: str, data: bytes, author: str = "seed", bucket: str = "files") -> m.FileVersion:
+        """Put a content there as somebody else would."""
+        with self._guard:
+            chunks = list(chunk_bytes(data))
+            self.chunks |= {chunk.digest: bytes(chunk.data or b"") for chunk in chunks}
+            manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
+            return self._commit(author, bucket, path, manifest, {})
+
+    def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> m.LockInfo:
+        """Lock a path in somebody's name."""
+        with self._guard:
+            return self._grant([m.LockPath("files", path)], account, "test", f"by-{account}-{path}", seconds)
+
+    def drop_lock(self, lock_id: str) -> None:
+        """End a lock, as a lease does."""
+        with self._guard:
+            self.locks.pop(lock_id, None)
+            self._guard.notify_all()
+
+    # ------------------------------------------------------------ Files
+
+    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenContent:
+        with self._guard:
+            self._who(credential, "open")
+            versions = self.history.get((bucket, path), [])
+            found = [one for one in versions if version in (None, one.version)][-1:]
+            if not found or found[0].delete_marker:
+                raise NotFound(f"{path!r} does not exist in bucket {bucket!r}")
+            return OpenContent(self, found[0])
+
+    def write(
+        self, credential: str, bucket: str, path: str, blocks: Iterable[bytes], *, size: int | None, **options: Any
+    ) -> m.CommittedReply:
+        account = self._who(credential, "write")
+        self._check_lock(account, bucket, path, options.get("lock_number"))
+        sent: list[tuple[Digest, int]] = []
+        for chunk in chunk_blocks(blocks):
+            self._keep(chunk.digest, bytes(chunk.data or b""))
+            sent.append((chunk.digest, chunk.length))
+        return self._committed(account, bucket, path, Manifest(sent), options)
+
+    def write_chunks(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        stream: StreamReader,
+        *,
+        digest: Digest | None,
+        size: int | None,
+        **options: Any,
+    ) -> m.CommittedReply:
+        account = self._who(credential, "write_chunks")
+        self._check_lock(account, bucket, path, options.get("lock_number"))
+        missing = []
+        for chunk in stream:
+            if chunk.data is not None:
+                self._keep(chunk.digest, bytes(chunk.data))
+            elif chunk.digest not in self.chunks:
+                missing.append(str(chunk.digest))
+        if missing:
+            raise MissingChunks(f"{len(missing)} chunks are needed", digests=missing)
+        return self._committed(account, bucket, path, stream.manifest, options)
+
+    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> m.DeleteReply:
+        with self._guard:
+            account = self._who(credential, "delete")
+            self._check_lock(account, bucket, path, options.get("lock_number"))
+            versions = self.history.get((bucket, path), [])
+            if options.get("version"):
+                kept = [one for one in versions if one.version != options["version"]]
+                self.history[bucket, path] = kept
+                return m.DeleteReply(self.cursor, len(kept) < len(versions), options["version"])
+            if not versions or versions[-1].delete_marker:
+                return m.DeleteReply(cursor=self.cursor, existed=False)
+            marker = self._commit(account, bucket, path, Manifest([]), {}, delete_marker=True)
+            return m.DeleteReply(self.cursor, True, marker.version, True)
+
+    def copy(
+        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
+    ) -> m.CommittedReply:
+        with self._guard:
+            account = self._who(credential, "copy")
+            source = self.open(credential, source_bucket, source_path, options.get("source_version"))
+            if options.get("move"):
+                self._check_lock(account, source_bucket, source_path, options.get("source_lock_number"))
+            self._check_lock(account, bucket, path, options.get("lock_number"))
+            reply = self._committed(account, bucket, path, source.manifest(), options)
+            if options.get("move"):
+                self._commit(account, source_bucket, source_path, Manifest([]), {}, delete_marker=True)
+            return reply
+
+    def list(self, credential: str, bucket: str, **options: Any) -> m.ListReply:
+        with self._guard:
+            self._who(credential, "list")
+            prefix, delimiter, after = options["prefix"], options["delimiter"], options["after"]
+            files: list[m.FileVersion] = []
+            prefixes: list[str] = []
+            for (in_bucket, path), versions in sorted(self.history.items()):
+                if in_bucket != bucket or not path.startswith(prefix) or not versions or versions[-1].delete_marker:
+                    continue
+                head, cut, _ = path[len(prefix) :].partition(delimiter) if delimiter else (path, "", "")
+                entry = prefix + head + cut if cut else path
+                if entry <= after or entry in prefixes:
+                    continue
+                if len(files) + len(prefixes) == options["limit"]:
+                    last = max([*prefixes, *(file.path for file in files)])
+                    return m.ListReply(files, prefixes, last, self.cursor)
+                if cut:
+                    prefixes.append(entry)
+                else:
+                    files.append(versions[-1])
+            return m.ListReply(files, prefixes, None, self.cursor)
+
+    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> m.VersionsReply:
+        with self._guard:
+            self._who(credential, "versions")
+            found = list(reversed(self.history.get((bucket, path or ""), [])))
+            for index, version in enumerate(found):
+                version.current = index == 0
+            return m.VersionsReply(versions=found, next_after=None)
+
+    # ------------------------------------------------------------ Directory
+
+    def call(self, call: Call[Any, Any], request: Any) -> Any:
+        """Any declared call, by its last words: /v1/locks/acquire is `_locks_acquire`."""
+        name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")
+        return getattr(self, f"_{name}")(request)
+
+    def _login(self, request: m.PasswordRequest) -> m.LoginReply:
+        with self._guard:
+            self.calls.append("login")
+            known = self.passwords.get(request.name)
+            if known is not None and request.register == "must":
+                raise AlreadyExists(f"the user name {request.name} is taken")
+            if known is not None and known != request.password:
+                raise NotLoggedIn("the password does not match this user name")
+            self.passwords[request.name] = request.password
+            token = f"lst_{len(self.tokens)}_{request.name}"
+            self.tokens[token] = request.name
+            return m.LoginReply(token, request.name, request.name == ADMIN, time.time() + 3600, known is None)
+
+    def _logout(self, request: m.CredentialRequest) -> m.Nothing:
+        self._who(request.credential, "logout")
+        self.tokens.pop(request.credential, None)
+        return m.Nothing()
+
+    def _who_am_i(self, request: m.CredentialRequest) -> m.AccountInfo:
+        account = self._who(request.credential, "who_am_i")
+        return m.AccountInfo(account, account == ADMIN, 0.0)
+
+    def _api_keys(self, request: m.CredentialRequest) -> m.ApiKeysReply:
+        account = self._who(request.credential, "api_keys")
+        return m.ApiKeysReply([key for owner, key in self.keys.values() if owner == account])
+
+    def _api_keys_create(self, request: m.CreateApiKeyRequest) -> m.ApiKeyInfo:
+        account = self._who(request.credential, "create_key")
+        key = m.ApiKeyInfo(f"key{len(self.keys)}", request.name, 1.7e9)
+        secret = f"lsk_{key.id}"
+        self.keys[key.id] = (account, key)
+        self.tokens[secret] = account
+        return m.ApiKeyInfo(key.id, key.name, key.created_at, secret)
+
+    def _api_keys_revoke(self, request: m.RevokeApiKeyRequest) -> m.Nothing:
+        self._who(request.credential, "revoke_key")
+        if self.keys.pop(request.key_id, None) is None:
+            raise NotFound("no such API key")
+        self.tokens.pop(f"lsk_{request.key_id}", None)
+        return m.Nothing()
+
+    def _buckets(self, request: m.BucketsRequest) -> m.BucketsReply:
+        self._who(request.credential, "buckets")
+        return m.BucketsReply(list(self.buckets.values()))
+
+    def _buckets_create(self, request: m.CreateBucketRequest) -> m.BucketInfo:
+        account = self._who(request.credential, "create_bucket")
+        if request.bucket in self.buckets:
+            raise AlreadyExists(f"the bucket {request.bucket} exists already")
+        bucket = m.BucketInfo(request.bucket, account, request.versioning, request.shared, time.time())
+        self.buckets[bucket.name] = bucket
+        return bucket
+
+    def _buckets_change(self, request: m.ChangeBucketRequest) -> m.BucketInfo:
+        self._who(request.credential, "change_bucket")
+        bucket = self.buckets[request.bucket]
+        bucket.versioning = request.versioning or bucket.versioning
+        bucket.shared = bucket.shared if request.shared is None else request.shared
+        return bucket
+
+    def _buckets_delete(self, request: m.BucketRequest) -> m.Nothing:
+        self._who(request.credential, "delete_bucket")
+        if request.bucket not in self.buckets:
+            raise NotFound(f"there is no bucket {request.bucket}")
+        if any(bucket == request.bucket for bucket, _ in self.history):
+            raise BucketNotEmpty(f"{request.bucket} has files")
+        del self.buckets[request.bucket]
+        return m.Nothing()
+
+    def _locks_acquire(self, request: m.AcquireRequest) -> m.AcquireReply:
+        until = time.monotonic() + request.wait_seconds
+        with self._guard:
+            account = self._who(request.credential, "acquire")
+            while True:
+                mine = next((lock for lock in self.locks.values() if lock.id == f"lock-{request.request_id}"), None)
+                holders = [lock for lock in self.locks.values() if set(lock.paths) & set(request.paths)]
+                before = self._before_me(request)
+                if mine is not None or (not holders and not before):
+                    self.queue = [waiter for waiter in self.queue if waiter.id != request.request_id]
+                    lock = mine or self._grant(
+                        request.paths, account, request.client, request.request_id, request.lease_seconds
+                    )
+                    return m.AcquireReply(lock=lock)
+                if request.queue and not any(waiter.id == request.request_id for waiter in self.queue):
+                    self.queue.append(
+                        m.WaiterInfo(request.request_id, request.paths, account, request.client, 0, time.time())
+                    )
+                left = until - time.monotonic()
+                if left <= 0:
+                    return self._still_waiting(request, holders)
+                self._guard.wait(left)
+
+    def _still_waiting(self, request: m.AcquireRequest, holders: list[m.LockInfo]) -> m.AcquireReply:
+        if not request.queue:
+            first = holders[0]
+            raise Locked(f"{first.account} holds the lock on {first.paths[0].path}", holder=first.account)
+        for place, waiter in enumerate(self.queue, start=1):
+            waiter.place = place
+        mine = next(waiter for waiter in self.queue if waiter.id == request.request_id)
+        return m.AcquireReply(waiter=mine, holders=[self._with_time_left(lock) for lock in holders])
+
+    def _locks_renew(self, request: m.RenewRequest) -> m.LockInfo:
+        with self._guard:
+            self._who(request.credential, "renew")
+            lock = self.locks.get(request.lock_id)
+            if lock is None:
+                raise LockStale("this lock is over")
+            lock.until_at = time.time() + (request.lease_seconds or lock.lease_seconds)
+            return self._with_time_left(lock)
+
+    def _locks_release(self, request: m.ReleaseRequest) -> m.Nothing:
+        with self._guard:
+            account = self._who(request.credential, "release")
+            self.queue = [waiter for waiter in self.queue if waiter.id != request.lock_id]
+            lock = self.locks.get(request.lock_id) or self.locks.get(f"lock-{request.lock_id}")
+            if lock is not None and lock.account != account and not (request.break_lock and account == ADMIN):
+                raise Forbidden(f"the lock belongs to {lock.account}: only an administrator can break it")
+            if lock is not None:
+                del self.locks[lock.id]
+            self._guard.notify_all()
+            return m.Nothing()
+
+    def _locks(self, request: m.CredentialRequest) -> m.LocksReply:
+        with self._guard:
+            self._who(request.credential, "locks")
+            for place, waiter in enumerate(self.queue, start=1):
+                waiter.place = place
+            return m.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
+
+    def _cluster(self, request: m.CredentialRequest) -> m.ClusterReply:
+        self._who(request.credential, "cluster")
+        server = m.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0")
+        live = [versions for versions in self.history.values() if not versions[-1].delete_marker]
+        return m.ClusterReply(
+            directory_version="0.1.0",
+            started_at=0.0,
+            uptime_seconds=4000.0,
+            copies=2,
+            cursor=self.cursor,
+            files=len(live),
+            versions=sum(len(versions) for versions in self.history.values()),
+            blobs=len(self.manifests),
+            logical_bytes=sum(versions[-1].size for versions in live),
+            locks=len(self.locks),
+            waiters=len(self.queue),
+            file_servers=[server],
+            repair=m.RepairInfo(0, 0, 0, 0),
+        )
+
+    def _join_secret(self, request: m.JoinSecretRequest) -> m.JoinSecretReply:
+        if self._who(request.credential, "join_secret") != ADMIN:
+            raise Forbidden("only administrators invite")
+        return m.JoinSecretReply("one-time-secret", time.time() + request.valid_seconds, self.ca_pem)
+
+    def _enrol(self, request: m.EnrolRequest) -> m.EnrolReply:
+        if self.enrol_reply is None or request.secret != "one-time-secret":
+            raise Forbidden("this join secret is not known, or was used")
+        return self.enrol_reply(request)
+
+    # ------------------------------------------------------------ inside
+
+    def _who(self, credential: str, what: str) -> str:
+        self.calls.append(what)
+        account = self.tokens.get(credential)
+        if account is None:
+            raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
+        return account
+
+    def _keep(self, digest: Digest, data: bytes) -> None:
+        with self._guard:
+            self.content_bytes += len(data)
+            self.chunks[digest] = data
+
+    def _committed(
+        self, account: str, bucket: str, path: str, manifest: Manifest, options: dict[str, Any]
+    ) -> m.CommittedReply:
+        self.before_commit()
+        with self._guard:
+            number = options.get("lock_number")
+            self._check_lock(account, bucket, path, number)
+            versions = self.history.get((bucket, path), [])
+            current = versions[-1] if versions and not versions[-1].delete_marker else None
+            wanted: m.Preconditions = options.get("preconditions") or m.NO_PRECONDITIONS
+            if wanted.if_none_match == ["*"] and current is not None:
+                raise PreconditionFailed(f"{path} exists already")
+            if wanted.if_match and (current is None or str(current.digest) not in wanted.if_match):
+                raise PreconditionFailed(f"{path} is not what you think")
+            version = self._commit(account, bucket, path, manifest, options)
+            if options.get("release_lock"):
+                for lock in [one for one in self.locks.values() if one.number == number]:
+                    del self.locks[lock.id]
+                self._guard.notify_all()
+            return m.CommittedReply(cursor=self.cursor, version=version, copies=2)
+
+    def _commit(
+        self,
+        account: str,
+        bucket: str,
+        path: str,
+        manifest: Manifest,
+        options: dict[str, Any],
+        delete_marker: bool = False,
+    ) -> m.FileVersion:
+        if bucket not in self.buckets:
+            raise NotFound(f"there is no bucket {bucket}")
+        self.cursor += 1
+        self.manifests[manifest.digest] = manifest
+        versions = self.history.setdefault((bucket, path), [])
+        version = m.FileVersion(
+            bucket=bucket,
+            path=path,
+            version=f"v{self.cursor:06}",
+            digest=manifest.digest,
+            size=manifest.size,
+            author=account,
+            created_at=time.time(),
+            cursor=self.cursor,
+            content_type=options.get("content_type") or "",
+            lock_number=options.get("lock_number") or 0,
+            delete_marker=delete_marker,
+            created=not versions or versions[-1].delete_marker,
+        )
+        versions.append(version)
+        return version
+
+    def _bytes(self, digest: Digest) -> bytes:
+        return b"".join(self.chunks.get(part, b"") for part, _ in self.manifests[digest].chunks)
+
+    def _check_lock(self, account: str, bucket: str, path: str, number: int | None) -> None:
+        with self._guard:
+            held = next((lock for lock in self.locks.values() if m.LockPath(bucket, path) in lock.paths), None)
+            if number is not None and (held is None or held.number != number):
+                raise LockStale(f"lock number {number} is not the lock of {path} any more")
+            if number is None and held is not None:
+                raise Locked(f"{path} is locked by {held.account}", holder=held.account)
+
+    def _grant(self, paths: list[m.LockPath], account: str, client: str, id: str, lease: float) -> m.LockInfo:
+        self.last_number += 1
+        now = time.time()
+        lock = m.LockInfo(
+            f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease
+        )
+        self.locks[lock.id] = lock
+        return lock
+
+    def _with_time_left(self, lock: m.LockInfo) -> m.LockInfo:
+        lock.seconds_left = max(0.0, lock.until_at - time.time())
+        lock.waiters = sum(1 for waiter in self.queue if set(waiter.paths) & set(lock.paths))
+        return lock
+
+    def _before_me(self, request: m.AcquireRequest) -> bool:
+        for waiter in self.queue:
+            if waiter.id == request.request_id:
+                return False
+            if set(waiter.paths) & set(request.paths):
+                return True
+        return False
+
+
+class OpenContent:
+    """A version being read."""
+
+    def __init__(self, core: PeopleCore, version: m.FileVersion) -> None:
+        self._core = core
+        self.version = version
+        self.cursor = core.cursor
+
+    def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
+        return Receipt(self.version.digest, self.version.version, self.cursor, "miss", 0, "1")
+
+    def read_all(self) -> bytes:
+        return self._core._bytes(self.version.digest)
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        data = self.read_all()[start:stop]
+        for at in range(0, len(data), 1 << 20):
+            yield data[at : at + (1 << 20)]
+
+    def manifest(self) -> Manifest:
+        return self._core.manifests[self.version.digest]
+
+    def close(self) -> None:
+        pass
