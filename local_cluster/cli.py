@@ -170,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error)
     except LockstepError as error:
         return _fail(UnsuitableFolder(str(error)))
+    except OSError as error:
+        return _fail(UnsuitableFolder(f"the cluster's files cannot be used: {error}"))
     return code
 
 

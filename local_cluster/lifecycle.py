@@ -5,6 +5,7 @@ Whatever goes wrong during a start, everything that was started is stopped again
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -39,27 +40,36 @@ class Progress(Protocol):
 class Started:
     """A program that this process is the parent of."""
 
-    def __init__(self, plan: ProgramPlan, env: Mapping[str, str] | None = None) -> None:
-        self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
-        self.process: subprocess.Popen[bytes] = spawn(plan.command, plan.log_file, env)
+    def __init__(self, plan: ProgramPlan, folder: Folder, env: Mapping[str, str] | None = None) -> None:
         self.plan = plan
-        pid = self.process.pid
-        self.record = RunRecord(
-            program=plan.program,
-            id=plan.id,
-            url=plan.url,
-            pid=pid,
-            data_dir=str(plan.data_dir),
-            log_file=str(plan.log_file),
-            mark=process_mark(pid),
-            command=list(plan.command),
-        )
+        self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
+
+        def write_own_record() -> None:
+            # By the new process itself: were it written here, a command killed just now would leave a program that
+            # nobody knows of.
+            save_record(folder, _record(plan, os.getpid()))
+
+        self.process: subprocess.Popen[bytes] = spawn(plan.command, plan.log_file, env, write_own_record)
+        self.record = _record(plan, self.process.pid)
 
     def last_words(self) -> str:
         lines = last_lines(self.plan.log_file, self.log_start)
         if not lines:
             return f"It wrote nothing to {self.plan.log_file}"
         return f"The end of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _record(plan: ProgramPlan, pid: int) -> RunRecord:
+    return RunRecord(
+        program=plan.program,
+        id=plan.id,
+        url=plan.url,
+        pid=pid,
+        data_dir=str(plan.data_dir),
+        log_file=str(plan.log_file),
+        mark=process_mark(pid),
+        command=list(plan.command),
+    )
 
 
 def check_ports(plans: Sequence[ProgramPlan]) -> None:
@@ -101,18 +111,17 @@ def start_programs(
 
     Raises NotHealthy or Interrupted with everything stopped again.
     """
-    probe = HealthProbe(folder)  # makes the authority, so that no two programs race for it
     started: list[Started] = []
     try:
+        probe = HealthProbe(folder)  # makes the authority, so that no two programs race for it
         for plan in plans:
-            started.append(Started(plan, env))
-            save_record(folder, started[-1].record)
+            started.append(Started(plan, folder, env))
         _wait_until_healthy(started, probe, progress, wait_seconds, interrupted)
         save_cluster_file(folder, [one.record for one in started])
     except BaseException as error:
         stop_programs(folder, reap=lambda: [one.process.poll() for one in started])
-        if isinstance(error, OSError):
-            raise UnsuitableFolder(f"the cluster cannot be started in {folder.data} ({error})") from error
+        if isinstance(error, subprocess.SubprocessError):
+            raise UnsuitableFolder(f"{folder.run_dir} cannot be written, so nothing runs: see to the disk") from error
         raise
     return started
 

@@ -47,10 +47,17 @@ def is_running(pid: int, mark: str) -> bool:
     return bool(mark) and process_mark(pid) == mark
 
 
-def spawn(command: Sequence[str], log_file: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str],
+    log_file: Path,
+    env: Mapping[str, str] | None = None,
+    before_it_runs: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
     """Start `command` in a session of its own, all its output appended to `log_file`.
 
-    Its own session keeps Ctrl-C on the terminal from it, so that programs are stopped in order.
+    Its own session keeps Ctrl-C on the terminal from it, so that programs are stopped in order. `before_it_runs` is
+    called in the new process, with its process id but not yet its program; when it raises, SubprocessError is raised
+    here. Pass it only while this process has a single thread.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     if log_file.exists() and log_file.stat().st_size > LOG_KEPT_BYTES:
@@ -64,6 +71,7 @@ def spawn(command: Sequence[str], log_file: Path, env: Mapping[str, str] | None 
             cwd=log_file.parent,
             start_new_session=True,
             env=env,
+            preexec_fn=before_it_runs,
         )
 
 

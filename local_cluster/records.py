@@ -1,8 +1,8 @@
 """What is known on disk about a cluster: its settings, its running programs, `cluster.json` and the run lock.
 
 `cluster.json` is for people's tools and appears once every program is healthy. The truth about processes are the
-records in `run/`, one per program, written as soon as a program has a process id: a start that is cut short at
-any moment leaves what the next one needs to clean up.
+records in `run/`, one per program, written as soon as a program has a process id: a start that is cut short at any
+moment leaves what the next one needs to clean up.
 """
 
 from __future__ import annotations

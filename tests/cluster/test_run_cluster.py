@@ -318,13 +318,14 @@ def test_a_stale_process_id_is_never_mistaken_for_a_program(make_cluster: MakeCl
 
 def test_a_program_that_cannot_start_ends_the_command_with_its_reason(make_cluster: MakeCluster) -> None:
     """A program that refuses to start gives code 7 and its own words, and nothing is left running."""
-    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
-    cluster.data.mkdir()
-    cluster.folder.certs_dir.mkdir()
-    (cluster.folder.certs_dir / "client_proxy-1").write_text("a file where the proxy's certificate should be")
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1)
+    cluster.stop()
+    (cluster.data / "file_server-1").rename(cluster.data / "kept")
+    (cluster.data / "file_server-1").write_text("a file where the file server's folder should be")
     ended = cluster.command("--detach")
-    assert ended.returncode in (7, 10)
-    assert "client_proxy-1" in ended.stderr
+    assert ended.returncode == 7
+    assert "file_server 1 ended with exit code" in ended.stderr
+    assert f"The end of {cluster.folder.log_file('file_server', '1')}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert cluster.programs == []
     assert not any(_listens(cluster.ports.base + offset) for offset in (0, 50, 60))
@@ -413,9 +414,10 @@ def test_each_program_starts_alone(make_cluster: MakeCluster, alone: list[subpro
         assert all(one.poll() is None for one in alone), cluster.log_tails()
         if not (_listens(base) and cluster.folder.credentials_file.exists()):
             return False
-        return bool(cluster.session().get(f"{session_url}/health", timeout=10).json()["healthy"])
+        servers = cluster.session().get(f"{session_url}/cluster", timeout=10).json()["file_servers"]
+        return [one["state"] for one in servers] == ["up"]
 
-    wait_until(healthy, 60, "the health of all three")
+    wait_until(healthy, 60, "a cluster that can store files")
     put = cluster.session().put(f"{session_url}/files/files/by-hand.txt", data=b"by hand", timeout=30)
     assert put.status_code == 201, put.text
     assert cluster.session().get(f"{session_url}/files/files/by-hand.txt", timeout=30).content == b"by hand"
@@ -440,12 +442,13 @@ def test_a_second_machine_joins_with_a_token(
     cluster = make_cluster(file_servers=1, proxies=1, copies=1)
     api = f"{cluster.proxy_urls[0]}/api/v1"
     lockstep = [sys.executable, "-P", "-m", "client_proxy.cli"]
-    client = [*lockstep, "--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file), "--api-key", cluster.admin_key]
-    token = _run([*client, "join-token"], cluster)
+    cluster.env |= {"LOCKSTEP_API_KEY": cluster.admin_key, "LOCKSTEP_CONFIG_DIR": str(tmp_path / "config")}
+    token = _run([*lockstep, "--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file), "invite", "--json"], cluster)
     assert token.returncode == 0, token.stderr
 
+    del cluster.env["LOCKSTEP_API_KEY"]  # the token alone carries the trust
     other_certs = tmp_path / "other machine" / "certs"
-    join = [*lockstep, "join", token.stdout.strip().split()[-1], "--role", "file_server", "--id", "2"]
+    join = [*lockstep, "join", json.loads(token.stdout)["token"], "--role", "file-server", "--id", "2"]
     joined = subprocess.run(
         [*join, "--certs", other_certs], capture_output=True, text=True, check=False, env=cluster.env
     )
