@@ -39,6 +39,7 @@ from wire.errors import (
     MissingChunks,
     PeerUnreachable,
     TicketRefused,
+    TooFewHolders,
     Unavailable,
 )
 from wire.manifest import MIN_CHUNK_BYTES, Manifest
@@ -192,8 +193,8 @@ class BlobWriter:
         master = begun.master.id
         WRITE_FAILOVERS.inc()
         log.warning("file server %s failed as master of %r: %s", master, item.path, error)
-        if isinstance(error, TicketRefused):
-            return item
+        if isinstance(error, TicketRefused | TooFewHolders):
+            return item  # not this one's fault, and the directory takes an excluded server for an unreachable one
         if isinstance(error, PeerUnreachable):
             self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
         return msgspec.structs.replace(item, exclude=[*item.exclude, master])

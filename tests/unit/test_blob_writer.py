@@ -263,8 +263,15 @@ def test_masters_that_all_fail_end_in_a_bounded_number_of_attempts(rig: ProxyRig
 def test_a_master_that_restarts_is_used_again_when_no_other_is_left(rig: ProxyRig) -> None:
     """Leaving out every master that failed once would refuse writes that the next moment could take."""
     rig.directory.file_servers = [rig.one]
-    rig.one.refuse_write, rig.one.refuse_writes_left = TooFewHolders("a replica is away"), 1
+    rig.one.refuse_write, rig.one.refuse_writes_left = Unavailable("not registered yet"), 1
     assert put(rig, b"content").file_server == "1"
+
+
+def test_a_master_is_not_blamed_for_its_replicas(rig: ProxyRig) -> None:
+    """Only file servers that failed themselves are left out: the directory takes those for unreachable."""
+    rig.one.refuse_write, rig.one.refuse_writes_left = TooFewHolders("a replica is away"), 2
+    put(rig, b"content")
+    assert [item.exclude for item in rig.directory.begun] == [[], [], []]
 
 
 def test_a_ticket_that_was_overtaken_is_replaced(rig: ProxyRig) -> None:
