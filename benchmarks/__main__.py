@@ -62,17 +62,18 @@ def _plot(results: list[Figure], file: Path) -> None:
 @click.option("--large-gib", default=1.0, show_default=True, help="Size of the large file, in GiB.")
 @click.option("--memory-gib", default=4.0, show_default=True, help="Size of the file for the memory figure, in GiB.")
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
-@click.option("--only", default="", help="Measure only figures whose name has this in it: small, locks, large, memory, scaling.")
+@click.option(
+    "--only", default="", help="Measure only figures whose name has this in it: small, locks, large, memory, scaling."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
-def main(
-    seconds: float, clients: int, large_gib: float, memory_gib: float, files: int, only: str, out: Path
-) -> None:
+def main(seconds: float, clients: int, large_gib: float, memory_gib: float, files: int, only: str, out: Path) -> None:
     """Measure Lockstep on this machine. Ratios within one run are what counts; single figures are noisy."""
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
     results: list[Figure] = []
     bare = BareServer(folder / "bare")
     cluster = Cluster(folder / "cluster")
     try:
+
         def small() -> list[Figure]:
             found = []
             for measure in (figures.small_reads, figures.small_writes):

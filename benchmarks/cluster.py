@@ -21,9 +21,7 @@ class Cluster:
         self._data = data
         base = 20_000 + free_port() % 20_000
         self._command = [sys.executable, "-m", "local_cluster", "--data", str(data)]
-        subprocess.run(
-            [*self._command, "--detach", "--base-port", str(base)], check=True, stdin=subprocess.DEVNULL
-        )
+        subprocess.run([*self._command, "--detach", "--base-port", str(base)], check=True, stdin=subprocess.DEVNULL)
         record = json.loads((data / "cluster.json").read_text())
         self.ca_file = Path(record["ca_file"])
         self.programs: list[dict[str, Any]] = record["programs"]
@@ -61,7 +59,16 @@ class Cluster:
     def lockstep(self, *arguments: str, proxy: int = 0) -> str:
         """Run the command line as a person does."""
         done = subprocess.run(
-            [sys.executable, "-m", "client_proxy.cli", "--url", self.proxies[proxy].url, "--ca", str(self.ca_file), *arguments],
+            [
+                sys.executable,
+                "-m",
+                "client_proxy.cli",
+                "--url",
+                self.proxies[proxy].url,
+                "--ca",
+                str(self.ca_file),
+                *arguments,
+            ],
             env={"LOCKSTEP_API_KEY": self.api_key, "PATH": "/usr/bin:/bin", "HOME": str(self._data)},
             capture_output=True,
             text=True,

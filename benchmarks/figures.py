@@ -166,7 +166,9 @@ def large_file(cluster: Cluster, bare: BareServer, folder: Path, size: int) -> l
     cluster.lockstep("put", str(source), "bench/large", proxy=1)
     before_fetch = cluster.metric("client_proxy", "lockstep_client_proxy_fetched_bytes_total")
     download_rate(cluster.proxies[0], path, size)
-    sent["replica to proxy"] = cluster.metric("client_proxy", "lockstep_client_proxy_fetched_bytes_total") - before_fetch
+    sent["replica to proxy"] = (
+        cluster.metric("client_proxy", "lockstep_client_proxy_fetched_bytes_total") - before_fetch
+    )
     gib = size / GIB
     return [
         Figure(

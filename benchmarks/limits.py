@@ -49,9 +49,7 @@ def _bare_flask(identity: Identity, port: int, ready) -> None:  # type: ignore[n
         return app.response_class(blocks(), headers={"Content-Length": str(total)})
 
     app.add_url_rule("/stream/<int:total>", view_func=stream)
-    Service(
-        app, host="127.0.0.1", port=port, cert_file=identity.cert_file, key_file=identity.key_file
-    ).start()
+    Service(app, host="127.0.0.1", port=port, cert_file=identity.cert_file, key_file=identity.key_file).start()
     ready.set()
     time.sleep(3600)
 

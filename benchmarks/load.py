@@ -103,7 +103,7 @@ def run(target: Target, work: Work, clients: int, seconds: float, processes: int
         if not ready.acquire(timeout=60):
             raise RuntimeError("the clients could not connect")
     start.set()
-    times = sorted(sum((answers.get(timeout=seconds * 3 + 60) for _ in workers), []))
+    times = sorted(value for _ in workers for value in answers.get(timeout=seconds * 3 + 60))
     for worker in workers:
         worker.join()
     if not times:

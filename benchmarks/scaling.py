@@ -1,0 +1,135 @@
+"""Does the directory's work cost the same in a large namespace as in a small one?
+
+The rules and the metadata store are the real ones, called in this process without a network, because a call's own
+cost would hide what is measured here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from directory_server.bootstrap import DirectoryServer
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.settings import Settings
+from wire.background import BackgroundJob
+from wire.clock import SystemClock
+from wire.digest import chunk_digest
+from wire.identity import ensure_authority
+from wire.messages import BeginItem, ListRequest, LookupItem
+from wire.server_messages import CommitItem, HeartbeatRequest, RegisterRequest
+
+SMALL = 1000
+ROUNDS = 300
+
+
+class _InProcess:
+    """A directory with three file servers that only say that they are well."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = Settings(data=folder / "directory", certs=folder / "certs")
+        settings.data.mkdir(parents=True)
+        authority = ensure_authority(settings.certs)
+        self.rules = DirectoryServer(
+            settings,
+            SqliteStore(settings.metadata_file),
+            authority,
+            settings.certs / "storage-keys.json",
+            SystemClock(),
+        )
+        self.key = json.loads(settings.credentials_file.read_text())["api_key"]
+        for id in ("1", "2", "3"):
+            url, store = f"https://127.0.0.1:{id}", f"store-{id}"
+            self.rules.membership.register(id, RegisterRequest(url, store))
+        self.stay_up()
+        self.rules.add_job(BackgroundJob("heartbeats", self._beat))
+        self.rules.start()
+
+    def _beat(self) -> float:
+        self.stay_up()
+        return 1.0
+
+    def write(self, number: int) -> None:
+        """Begin and commit one file, as a proxy and a master do."""
+        digest = chunk_digest(secrets.token_bytes(16))
+        item = BeginItem(
+            self.key, secrets.token_hex(16), "files", f"folder-{number % 97}/file-{number:07d}", 16, digest
+        )
+        begun = self.rules.writes.begin([item]).results[0].unwrap()
+        assert begun.ticket is not None
+        assert begun.master is not None
+        ids = [begun.master.id, *(id for id in ("1", "2", "3") if id != begun.master.id)][:2]
+        reply = self.rules.writes.commit([CommitItem(begun.ticket, digest, 16, ids)], begun.master.id)
+        reply.results[0].unwrap()
+
+    def stay_up(self) -> None:
+        """The servers' heartbeats, which would otherwise be missed while this measures."""
+        for id in ("1", "2", "3"):
+            request = HeartbeatRequest(f"https://127.0.0.1:{id}", f"store-{id}", 1 << 40, 1 << 40, 0, 0, True)
+            self.rules.membership.heartbeat(id, request)
+
+    def fill(self, numbers: Iterable[int]) -> None:
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(self.write, numbers))
+
+
+class _Operations:
+    """One lookup, one listing, one commit, in a namespace of `count` files."""
+
+    def __init__(self, directory: _InProcess, count: int) -> None:
+        self._directory, self._count = directory, count
+        self._step = max(1, count // ROUNDS)
+        self._fresh = itertools.count(10_000_000)
+
+    def lookup(self, number: int) -> None:
+        place = number * self._step % self._count
+        item = LookupItem(self._directory.key, "files", f"folder-{place % 97}/file-{place:07d}")
+        self._directory.rules.namespace.lookup([item]).results[0].unwrap()
+
+    def listing(self, number: int) -> None:
+        prefix = f"folder-{number % 97}/"
+        self._directory.rules.namespace.list(ListRequest(self._directory.key, "files", prefix=prefix, limit=10))
+
+    def commit(self, number: int) -> None:
+        self._directory.write(next(self._fresh))
+
+
+def _timed(operation: Callable[[int], None], number: int) -> float:
+    started = time.perf_counter()
+    operation(number)
+    return time.perf_counter() - started
+
+
+def measure(folder: Path, files: int) -> list[Figure]:
+    """Medians of one lookup, one page of 10, and one begin and commit, at 1,000 files and at `files`.
+
+    The two namespaces are measured in turns, so that whatever else the machine does meets both alike.
+    """
+    small, large = _InProcess(folder / "small"), _InProcess(folder / "large")
+    small.fill(range(SMALL))
+    large.fill(range(files))
+    few, many = _Operations(small, SMALL), _Operations(large, files)
+    results = []
+    for name in ("lookup", "listing", "commit"):
+        pairs = [(_timed(getattr(few, name), n), _timed(getattr(many, name), n)) for n in range(ROUNDS)]
+        low, high = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        results.append(
+            Figure(
+                f"{name} at {files:,} files",
+                high / low,
+                f"times that at {SMALL:,}",
+                1.5,
+                "less",
+                f"{low * 1e6:.0f} µs, then {high * 1e6:.0f} µs",
+            )
+        )
+    small.rules.stop()
+    large.rules.stop()
+    return results
