@@ -63,6 +63,7 @@ class RestServer:
     """One proxy for people, on `url`, trusted through `ca_file`."""
 
     def __init__(self, identity: Identity) -> None:
+        self.identity = identity
         self.core = PeopleCore()
         self.core.ca_pem = identity.ca_file.read_text()
         self.ca_file = identity.ca_file
@@ -83,9 +84,11 @@ class RestServer:
         self._thread.start()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        """Stop listening; safe to repeat."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
 
     def harm(self, kind: Any, method: str, path: str = "", **details: Any) -> None:
         """Arrange a fault."""
