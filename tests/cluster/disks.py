@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 from file_server.chunk_store import ChunkStore
@@ -21,9 +22,12 @@ class Checked(NamedTuple):
     copies: int
 
 
-def check_disks_against_directory(cluster: ClusterHarness, copies: int = 2) -> Checked:
-    """Every blob that a version refers to has at least `copies` holders, and each holder has every byte of it."""
-    database = cluster.data_dir("directory_server") / "metadata.db"
+def stop_and_check_disks(cluster: ClusterHarness, copies: int = 2) -> Checked:
+    """Stop the cluster; then every blob that a version refers to must have at least `copies` holders, each of which
+    has every byte of it."""
+    folders = {f"{program.program}-{program.id}": Path(program.data_dir) for program in cluster.programs}
+    cluster.stop()
+    database = folders["directory_server-1"] / "metadata.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         versions = db.execute("SELECT count(*) FROM version").fetchone()[0]
         wanted = {Digest(row[0]) for row in db.execute("SELECT DISTINCT digest FROM version WHERE NOT delete_marker")}
@@ -33,7 +37,7 @@ def check_disks_against_directory(cluster: ClusterHarness, copies: int = 2) -> C
     found: dict[Digest, int] = dict.fromkeys(wanted, 0)
     for server, digests in holders.items():
         sealer = Sealer(KeyRing.load(cluster.folder.certs_dir / "storage-keys.json"))
-        store = ChunkStore(DiskLayout.open(cluster.data_dir("file_server", server)), sealer)
+        store = ChunkStore(DiskLayout.open(folders[f"file_server-{server}"]), sealer)
         try:
             for digest in digests & wanted:
                 for chunk, length in store.manifest(digest).chunks:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness
-from tests.cluster.disks import check_disks_against_directory
+from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
 
 FILES = 5000
@@ -171,8 +171,7 @@ def test_real_files_edits_and_a_killed_file_server(
             assert person.get(path) == before[path] + b"".join(lines), f"{path} is not what was acknowledged"
 
     cluster.start("file_server", 2)
-    cluster.stop()
-    checked = check_disks_against_directory(cluster)
+    checked = stop_and_check_disks(cluster)
     assert checked.versions >= FILES + EDITS
     with capsys.disabled():
         print(
