@@ -69,7 +69,8 @@ class Cluster:
             )
             remark(f"\nHealthy after {progress.seconds:.1f} s.\n")
             tell(program_table([one.record for one in started]))
-            tell(f"\n{next_step(self.folder, _root(), _root() / '.cluster')}")
+            proxy_url = next(plan.url for plan in plans if plan.program == "client_proxy")
+            tell(f"\n{next_step(self.folder, _root(), _root() / '.cluster', proxy_url)}")
             return 0 if detach else self._stay(started, menu)
 
     def _make_folder(self) -> None:

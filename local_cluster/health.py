@@ -47,7 +47,9 @@ class HealthProbe:
             return f"is {health.program} {health.id} on its port"
         if health.pid and health.pid != entry.pid:
             return f"has its port taken by process {health.pid}"
-        if not health.healthy:
+        # Problems count even beside `healthy`: a file server that has not reached its directory can do its own part,
+        # but the cluster cannot use it.
+        if health.problems or not health.healthy:
             return "; ".join(health.problems) or "says it is not healthy"
         return ""
 

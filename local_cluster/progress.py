@@ -97,16 +97,17 @@ def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None 
     return "\n".join("  ".join(f"{cell:<{widths[at]}}" for at, cell in enumerate(row)).rstrip() for row in rows)
 
 
-def next_step(folder: Folder, root: Path, default_data: Path) -> str:
+def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) -> str:
     """What a person does with a running cluster, as commands to copy."""
     run = shlex.quote(short_path(root / "run_cluster.sh"))
     run = run if "/" in run else f"./{run}"
     data = "" if folder.data == default_data else f" --data {shlex.quote(short_path(folder.data))}"
+    lockstep = shlex.quote(short_path(Path(sys.executable).with_name("lockstep")))
     return (
         f"Menu:           {run}{data} --menu\n"
+        f"Command line:   {lockstep} --url {proxy_url} --ca {shlex.quote(short_path(folder.ca_file))} login\n"
         f"Stop:           {run}{data} --stop\n"
-        f"Administrator:  {short_path(folder.credentials_file)}\n"
-        f"Trust:          {short_path(folder.ca_file)}"
+        f"Administrator:  {short_path(folder.credentials_file)}"
     )
 
 
