@@ -13,8 +13,6 @@ from directory_server.metadata.store import Reader, Row
 from wire.errors import BadName
 from wire.messages import FileVersion, ListReply, ListRequest, VersionsReply, VersionsRequest
 
-# With a delimiter most of a read may be one folder's files, of which the first is enough.
-ROWS_PER_SEEK = 64
 _LAST = chr(0x10FFFF)
 
 
@@ -39,7 +37,9 @@ def list_files(reader: Reader, request: ListRequest) -> ListReply:
 def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | None]]:
     """Names in order, each with its row, or None for a common prefix."""
     position, inclusive = _start(request)
-    count = min(request.limit + 1, ROWS_PER_SEEK) if request.delimiter else request.limit + 1
+    # Of a folder the first file is enough, so after one a single row is read; among files reads grow longer again.
+    most = request.limit + 1
+    count = 1 if request.delimiter else most
     while position is not None:
         statement = files.LIST_FROM if inclusive else files.LIST_AFTER
         rows = reader.all(statement, bucket=request.bucket, path=position, count=count)
@@ -56,6 +56,7 @@ def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | 
             return
         inclusive = folder is not None
         position = rows[-1][1] if folder is None else after_prefix(folder)
+        count = min(2 * count, most) if folder is None else 1
 
 
 def _start(request: ListRequest) -> tuple[str | None, bool]:
