@@ -77,9 +77,7 @@ class DirectoryServer:
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
-        self.namespace = Namespace(
-            store, self.clock, self.accounts, self.locks, self.membership, settings.copies
-        )
+        self.namespace = Namespace(store, self.clock, self.accounts, self.locks, self.membership, settings.copies)
         self.writes = Writes(
             store,
             self.clock,

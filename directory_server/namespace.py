@@ -167,9 +167,7 @@ class Namespace:
         self._release(tx, person, request.release_lock, request.lock_number)
         return reply
 
-    def _delete_version(
-        self, tx: Tx, bucket: buckets.Bucket, person: Person, request: DeleteRequest
-    ) -> DeleteReply:
+    def _delete_version(self, tx: Tx, bucket: buckets.Bucket, person: Person, request: DeleteRequest) -> DeleteReply:
         moment = self._moment()
         path, write_id = request.path, request.write_id
         if request.version is None:

@@ -103,9 +103,7 @@ VERSION_HELD = Statement(
 )
 NULL_VERSION_HELD = Statement(select(*_VERSION, _holders_of(version)).where(_at(version), version.c.null_version))
 NULL_VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.null_version))
-VERSION = Statement(
-    select(*_VERSION, version.c.write_id).where(_at(version), version.c.id == bindparam("version"))
-)
+VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.id == bindparam("version")))
 NEWEST = Statement(select(*_VERSION).where(_at(version)).order_by(version.c.id.desc()).limit(1))
 VERSION_OF_WRITE = Statement(select(*_VERSION).where(version.c.write_id == bindparam("write_id")))
 

@@ -433,9 +433,7 @@ for thread in range(8):
 """
 
 
-def test_a_killed_process_loses_nothing_acknowledged(
-    open_store: Callable[..., MetadataStore], tmp_path: Path
-) -> None:
+def test_a_killed_process_loses_nothing_acknowledged(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
     """After SIGKILL in the middle of commits, every write that was acknowledged is there."""
     root = Path(__file__).resolve().parents[2]
     script = textwrap.dedent(CHILD).format(root=str(root), folder=str(tmp_path))
