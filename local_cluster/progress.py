@@ -88,11 +88,12 @@ class StartProgress:
 
 def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None = None) -> str:
     """Program, URL, process id and log file as aligned columns, with a state column when `states` is given."""
-    header = ["PROGRAM", "URL", "PID", *(["STATE"] if states is not None else []), "LOG"]
+    logs = short_path(Path(entries[0].log_file).parent) if entries else ""
+    header = ["PROGRAM", "URL", "PID", *(["STATE"] if states is not None else []), f"LOG IN {logs}/"]
     rows = [header]
     for number, entry in enumerate(entries):
         state = [states[number]] if states is not None else []
-        rows.append([entry.name, entry.url, str(entry.pid), *state, short_path(Path(entry.log_file))])
+        rows.append([entry.name, entry.url, str(entry.pid), *state, Path(entry.log_file).name])
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     return "\n".join("  ".join(f"{cell:<{widths[at]}}" for at, cell in enumerate(row)).rstrip() for row in rows)
 
