@@ -60,16 +60,17 @@ class LockManager:
         self._on_hold = CallersOnHold(max_blocked)
         self._rules = LockRules(clock, lambda *request: self._on_hold.wake(request), self._note_ended)
         self._ended: OrderedDict[tuple[str, str], int] = OrderedDict()
-        store.first_in_each_transaction(self._rules.expire)
 
     def start(self) -> None:
         """After every start, before the first request: surviving locks get their full lease again.
 
         How long the directory was down is not known without a wall clock, so a holder is never given less than it
-        was promised; places in the queue get their grace again in the same way.
+        was promised; places in the queue get their grace again in the same way. Only then do leases begin to end:
+        directory time goes forward a little at a start, and that must not cost anyone a lock.
         """
         now = self._clock.now()
         self._store.write(lambda tx: locks.restart(tx, now, now + self._grace))
+        self._store.first_in_each_transaction(self._rules.expire)
 
     def close(self) -> None:
         """Answer everyone who waits; their places stay."""

@@ -66,6 +66,7 @@ class DirectoryRig:
         self.clock = DirectoryClock(self.time)
         self.signer = TicketSigner(bytes(32))
         self.locks = LockManager(self.store, self.clock)
+        self.locks.start()
         self.membership = Membership(self.store, self.clock)
         self.collector = Collector(self.store, self.clock, TICKET_SECONDS)
         people = PeopleByName()
