@@ -109,11 +109,14 @@ class LockHolder:
         """
         request_id = secrets.token_hex(16)
         started = heard_at = self._clock.monotonic()
+        longest = (
+            0.0  # the first question is answered at once, so that a person sees at once why it takes time
+        )
         try:
             while True:
                 now = self._clock.monotonic()
                 left = math.inf if patience_seconds is None else max(0.0, started + patience_seconds - now)
-                wait = min(poll_seconds, MAX_WAIT_SECONDS, left)
+                wait = min(longest, left)
                 try:
                     reply = self._ask(request_id, wait)
                 except Unavailable:
@@ -122,6 +125,7 @@ class LockHolder:
                         raise
                     self._pause(QUICK_ANSWER_PAUSE_SECONDS)
                     continue
+                longest = min(poll_seconds, MAX_WAIT_SECONDS)
                 heard_at = self._clock.monotonic()
                 if reply.lock is not None:
                     self._granted(reply.lock, now)

@@ -190,10 +190,9 @@ def holders_line(holders: Sequence[LockInfo]) -> str:
     if not holders:
         return "others are before you in the queue"
     first = holders[0]
-    until = f"for {duration(first.seconds_left)} more unless renewed"
-    what = paths_of(first.paths)
     others = f", and {counted(len(holders) - 1, 'other lock')} in the way" if len(holders) > 1 else ""
-    return f"{safe(first.account)} holds {safe(what)} {until}{others}"
+    what = shorten(paths_of(first.paths), 30)
+    return f"{safe(first.account)} holds {safe(what)}, {duration(first.seconds_left)} left{others}"
 
 
 def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:

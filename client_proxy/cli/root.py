@@ -27,10 +27,10 @@ def _version() -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"""{SYNTAX}
 
-Every command that prints a result takes --json, and those that ask a proxy the options --url, --ca and --profile, which may also be given by LOCKSTEP_URL,
-LOCKSTEP_CA and LOCKSTEP_PROFILE. Without them the last `lockstep login` is used, then the cluster that
-`./run_cluster.sh` started here. LOCKSTEP_API_KEY replaces a log-in, LOCKSTEP_CONFIG_DIR says where log-ins are kept,
-LOCKSTEP_LOCAL_STORAGE which folder edits are kept in.
+Every command that prints a result takes --json, and those that ask a proxy take --url, --ca and --profile, which may
+also be given by LOCKSTEP_URL, LOCKSTEP_CA and LOCKSTEP_PROFILE. Without them the last `lockstep login` is used, then
+the cluster that `./run_cluster.sh` started here. LOCKSTEP_API_KEY replaces a log-in, LOCKSTEP_CONFIG_DIR says where
+log-ins are kept, LOCKSTEP_LOCAL_STORAGE which folder edits are kept in.
 
 {help_text()}""",
 )

@@ -13,7 +13,7 @@ from client_proxy.menu.file_requests import FileRequests
 from client_proxy.menu.state_requests import StateRequests
 from client_proxy.menu.terminal import EndOfInput, Terminal
 from client_proxy.menu.writing import Writing
-from wire.errors import BadRequest, Forbidden, LockstepError, NotLoggedIn, TooManyRequests, Unavailable
+from wire.errors import LockstepError, NotLoggedIn, Unavailable
 from wire.messages import LoginReply
 
 LOGIN_ATTEMPTS = 5
@@ -83,26 +83,25 @@ class Session:
             return OK
 
     def _log_in(self) -> int:
-        for attempt in range(LOGIN_ATTEMPTS):
+        refused = False
+        for _ in range(LOGIN_ATTEMPTS):
             try:
                 name = self._terminal.ask("User name (a new one makes an account): ")
                 if not name:
                     continue
                 password = self._terminal.ask_secret("Password: ")
             except EndOfInput:
-                if attempt:
+                if refused:
                     return NOT_LOGGED_IN
                 raise
             try:
                 reply = self._api.login(name, password)
-            except (NotLoggedIn, Forbidden, BadRequest, TooManyRequests) as error:
-                self._terminal.say(f"Not logged in: {error}")
-                continue
             except Unavailable as error:
                 self._terminal.say(f"Cannot log in now: {error}")
                 return UNAVAILABLE
             except LockstepError as error:
                 self._terminal.say(f"Not logged in: {error}")
+                refused = True
                 continue
             self._welcome(reply, name)
             return OK
@@ -138,9 +137,7 @@ class Session:
             other = row + rows
             right = f"{other + 1:>3}  {self._entries[other].title}" if other < len(self._entries) else ""
             self._terminal.say(f"{left:<38}{right}".rstrip())
-        self._terminal.say(
-            "Type a number, or a number and a file's name: 3 notes.txt. Enter shows this again."
-        )
+        self._terminal.say("Type a number, or a number and a file's name: 3 notes.txt. Enter: this menu.")
 
     def _next_request(self) -> None:
         line = self._terminal.ask(f"\n{wording.safe(self._account)}> ")

@@ -77,9 +77,9 @@ class Terminal:
     def ask_secret(self, question: str) -> str:
         """The next line as it is, not shown on a terminal. Raises EndOfInput."""
         self._clear_status()
-        self.output.write(question)
-        self.output.flush()
         with self._without_echo():
+            self.output.write(question)
+            self.output.flush()
             line = self._line()
         self.output.write("\n")
         self.output.flush()
@@ -152,11 +152,12 @@ class Terminal:
         before = termios.tcgetattr(self._descriptor)
         silent = termios.tcgetattr(self._descriptor)
         silent[3] &= ~termios.ECHO
-        termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, silent)
+        # Before the question is printed, and without flushing: what is typed early must be neither shown nor lost.
+        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, silent)
         try:
             yield
         finally:
-            termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -66,9 +66,8 @@ class Writing:
         holders = wording.holders_line(waiting.holders)
         if self._terminal.output.isatty():
             waited = wording.duration(waiting.waited_seconds)
-            self._terminal.status(
-                f"{place}, {waited}; Enter gives up; {wording.holders_line(waiting.holders)}"
-            )
+            tail = f"; {place}, {waited} so far; Enter gives up"
+            self._terminal.status(wording.shorten(holders, max(16, self._terminal.width - len(tail))) + tail)
             return
         # In a pipe a line each second would be noise: the place and the holder, and again every quarter of a minute.
         turn = int(waiting.waited_seconds // 15)

@@ -122,7 +122,7 @@ class RestServer:
             environ["wsgi.input"].read(fault.after)
             _cut(environ)
         if fault.kind == "lose_answer":
-            answer = self._app(environ, lambda *_: None)
+            answer = self._app(environ, _unheard)
             b"".join(answer)
             _cut(environ)
         return self._harmed(fault, environ, start_response)
@@ -138,6 +138,10 @@ class RestServer:
                 _cut(environ)
             given += len(block)
             yield block
+
+
+def _unheard(*_: Any) -> Any:
+    """An answer's head that nobody is told of."""
 
 
 def _cut(environ: dict[str, Any]) -> None:

@@ -57,7 +57,9 @@ class Shell:
 
     def run(self, *words: str | Path, input: str | bytes = "", code: int = 0) -> Result:
         result = CliRunner().invoke(main, [str(word) for word in words], input=input, env=self.environment)
-        assert result.exit_code == code, f"{words} ended with {result.exit_code}:\n{result.output}{result.exception!r}"
+        assert result.exit_code == code, (
+            f"{words} ended with {result.exit_code}:\n{result.output}{result.exception!r}"
+        )
         assert "Traceback" not in result.output
         return result
 
@@ -162,7 +164,12 @@ def test_several_failures_share_a_code_only_if_they_agree() -> None:
 
 @pytest.mark.parametrize(
     ("text", "bucket", "path"),
-    [("a/b.txt", "files", "a/b.txt"), ("other:x", "other", "x"), ("files:a:b", "files", "a:b"), ("ü 🦊", "files", "ü 🦊")],
+    [
+        ("a/b.txt", "files", "a/b.txt"),
+        ("other:x", "other", "x"),
+        ("files:a:b", "files", "a:b"),
+        ("ü 🦊", "files", "ü 🦊"),
+    ],
 )
 def test_a_name_is_a_path_or_a_bucket_and_a_path(text: str, bucket: str, path: str) -> None:
     """The first colon separates the bucket from the path."""
@@ -231,7 +238,7 @@ def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(
     shell: Shell, tmp_path: Path
 ) -> None:
     """Without --url and --ca, cluster.json says where to go; --credentials reads the file beside it."""
-    shell.environment |= {"LOCKSTEP_URL": None, "LOCKSTEP_CA": None}  # type: ignore[dict-item]
+    shell.environment |= {"LOCKSTEP_URL": None, "LOCKSTEP_CA": None}
     shell.environment["LOCKSTEP_CLUSTER_FILE"] = str(tmp_path / "cluster.json")
     shell.environment["LOCKSTEP_CONFIG_DIR"] = str(tmp_path / "fresh")
     shell.run("ls", code=8)
@@ -244,7 +251,9 @@ def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(
             }
         )
     )
-    (tmp_path / "admin.json").write_text(json.dumps({"username": ADMIN, "password": ADMIN_PASSWORD, "api_key": ""}))
+    (tmp_path / "admin.json").write_text(
+        json.dumps({"username": ADMIN, "password": ADMIN_PASSWORD, "api_key": ""})
+    )
     assert "administrator" in shell.run("login", "--credentials", tmp_path / "admin.json").stdout
     (tmp_path / "cluster.json").unlink()
     shell.run("ls")
@@ -441,7 +450,9 @@ def test_a_lock_is_held_while_a_command_runs(shell: Shell, tmp_path: Path) -> No
     assert shell.server.core.locks == {}
 
 
-def test_an_administrator_breaks_a_lock(shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path) -> None:
+def test_an_administrator_breaks_a_lock(
+    shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path
+) -> None:
     """Only an administrator can; afterwards the broken holder's write is refused."""
     (tmp_path / "f").write_text("x")
     shell.run("lock", "f")
@@ -496,7 +507,12 @@ def test_an_edit_that_cannot_be_saved_is_kept(shell: Shell, tmp_path: Path) -> N
     """When the lock is lost meanwhile, the edit lies in local storage and the message says where."""
     shell.server.core.save("notes.txt", b"one\n")
     shell.environment["EDITOR"] = editor(tmp_path, "path.write_text('precious work')")
-    shell.server.core.before_commit = lambda: [shell.server.core.drop_lock(one) for one in list(shell.server.core.locks)]  # type: ignore[assignment,func-returns-value]
+
+    def the_lease_ends() -> None:
+        for lock in list(shell.server.core.locks):
+            shell.server.core.drop_lock(lock)
+
+    shell.server.core.before_commit = the_lease_ends
     result = shell.run("edit", "notes.txt", code=6)
     (kept,) = (shell.folder / "local_storage").iterdir()
     assert kept.read_text() == "precious work"
@@ -569,7 +585,9 @@ def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> No
     assert "nothing listens there" in result.stdout
 
 
-def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path) -> None:
+def test_another_machine_joins_with_a_token(
+    shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path
+) -> None:
     """invite prints a token; join checks the proxy by the CA inside it and files a certificate that fits its key."""
     core, certs = shell.server.core, shell.server.ca_file.parent
     authority = CertificateAuthority.load(certs)
@@ -625,7 +643,11 @@ def test_remote_names_are_completed(shell: Shell) -> None:
     """A shell that asks gets files and folders that begin like what was typed."""
     for path in ("notes.txt", "notes/deep/x", "other"):
         shell.server.core.save(path, b"")
-    shell.environment |= {"_LOCKSTEP_COMPLETE": "bash_complete", "COMP_WORDS": "lockstep cat no", "COMP_CWORD": "2"}
+    shell.environment |= {
+        "_LOCKSTEP_COMPLETE": "bash_complete",
+        "COMP_WORDS": "lockstep cat no",
+        "COMP_CWORD": "2",
+    }
     result = CliRunner().invoke(main, [], env=shell.environment, prog_name="lockstep")
     assert [line.partition(",")[2] for line in result.stdout.split()] == ["notes/", "notes.txt"]
 
@@ -655,6 +677,10 @@ def test_a_defect_is_one_sentence_too(shell: Shell, monkeypatch: pytest.MonkeyPa
 def test_the_command_starts_as_a_module() -> None:
     """`python -m client_proxy.cli` is the same command."""
     result = subprocess.run(
-        [sys.executable, "-m", "client_proxy.cli", "--version"], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-m", "client_proxy.cli", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     assert result.stdout.startswith("lockstep, version")

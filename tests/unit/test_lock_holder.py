@@ -6,7 +6,7 @@ import pytest
 
 from client_proxy.lock_holder import GivenUp, LockHolder, Waiting
 from tests.fakes.clock import ManualClock
-from wire.errors import Deadlock, LockstepError, LockStale, PeerUnreachable
+from wire.errors import Deadlock, LockStale, LockstepError, PeerUnreachable
 from wire.messages import AcquireReply, LockInfo, LockPath, WaiterInfo
 
 PATHS = [LockPath("files", "notes.txt")]
@@ -142,14 +142,15 @@ def test_a_short_outage_costs_nothing(clock: ManualClock) -> None:
 
 
 def test_waiting_keeps_one_place_and_reports_it(clock: ManualClock) -> None:
-    """Every poll is the same request, and each answer that says wait is told with place, holder and time."""
+    """Every poll is the same request; each answer tells place, holder and time, the first one at once."""
     calls = Calls(clock, waits=3)
     news: list[Waiting] = []
     holder(calls, on_wait=news.append).acquire(poll_seconds=5.0)
     assert len(set(calls.asked)) == 1
     assert [one.place for one in news] == [2, 2, 2]
+    assert news[0].waited_seconds == 0
     assert news[-1].holders[0].account == "bob"
-    assert news[-1].waited_seconds == pytest.approx(15.0)
+    assert news[-1].waited_seconds == pytest.approx(10.0)
     assert calls.released == []
 
 

@@ -48,8 +48,6 @@ def no_sleep(seconds: float) -> None:
     """Attempts follow at once."""
 
 
-
-
 # ---------------------------------------------------------------- reading local files
 
 
@@ -103,14 +101,16 @@ def test_uploaded_bytes_arrive(server: RestServer, api: ApiClient, tmp_path: Pat
     assert sent.saved.created
 
 
-def test_a_small_edit_of_a_large_file_sends_few_bytes(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_small_edit_of_a_large_file_sends_few_bytes(
+    server: RestServer, api: ApiClient, tmp_path: Path
+) -> None:
     """Changing one byte in 24 MiB sends at most two chunks' worth, and the content is right."""
     data = bytearray(noise(3, 24 * MIB))
     server.core.save("big", bytes(data))
     data[12 * MIB] ^= 1
     (tmp_path / "f").write_bytes(data)
     before = server.core.content_bytes
-    done = []
+    done: list[int] = []
     sent = upload(api, tmp_path / "f", "files", "big", progress=done.append, sleep=no_sleep)
     assert server.core.content("big") == bytes(data)
     assert sent.delta
@@ -202,7 +202,12 @@ def test_somebody_elses_lock_and_an_old_number_refuse_the_write(
         upload(api, tmp_path / "f", "files", "f", sleep=no_sleep)
     with pytest.raises(LockStale):
         upload(
-            api, tmp_path / "f", "files", "f", options=WriteOptions(lock_number=lock.number - 1), sleep=no_sleep
+            api,
+            tmp_path / "f",
+            "files",
+            "f",
+            options=WriteOptions(lock_number=lock.number - 1),
+            sleep=no_sleep,
         )
     assert server.core.content("f") is None
 
@@ -243,7 +248,7 @@ def test_a_file_that_changes_once_is_sent_again(server: RestServer, api: ApiClie
     """A change during the first attempt only costs a second one."""
     source = tmp_path / "f"
     source.write_bytes(noise(8, 3 * MIB))
-    seen = []
+    seen: list[int] = []
 
     def change(count: int) -> None:
         if not seen:
@@ -270,7 +275,7 @@ def test_downloaded_bytes_are_verified_and_put_in_place(
 ) -> None:
     """The target has the content, and nothing else is left in its folder."""
     server.core.save("f", noise(20, size))
-    done = []
+    done: list[int] = []
     fetched = download(api, "files", "f", tmp_path / "new" / "f", progress=done.append)
     assert (tmp_path / "new" / "f").read_bytes() == noise(20, size)
     assert fetched.receipt.cache == ("miss" if size else "")
