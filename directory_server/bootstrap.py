@@ -182,6 +182,7 @@ def serve(settings: Settings) -> None:
         client_ca=identity.ca_file,
         threads=settings.threads,
         on_start=server.start,
+        on_stopping=server.locks.close,
         on_stop=server.stop,
     )
 

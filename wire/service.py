@@ -338,11 +338,13 @@ def run(
     client_ca: Path | None = None,
     threads: int = DEFAULT_THREADS,
     on_start: Callable[[], None] | None = None,
+    on_stopping: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread.
 
     `on_start` is called once the port is had: a program that cannot listen must not tell others that it is there.
+    `on_stopping` is called before requests under way are waited for: it answers those that would take long.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -366,6 +368,8 @@ def run(
             log.info("the certificate was renewed; listening with it")
             service.reload()
     log.info("stopping")
+    if on_stopping is not None:
+        on_stopping()
     service.stop()
     if on_stop is not None:
         on_stop()

@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -468,3 +469,27 @@ def test_a_second_machine_joins_with_a_token(
         return [one["state"] for one in reply["file_servers"]] == ["up", "up"]
 
     wait_until(both_up, 30, "the second file server")
+
+
+def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> None:
+    """A long wait for a lock does not hold up the end of the cluster."""
+    waiting = threading.Event()
+
+    def wait() -> None:
+        with cluster.session() as session:
+            waiting.set()
+            body = {"paths": ["files/x"], "wait_seconds": 30, "client": "two"}
+            session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json=body, timeout=60)
+
+    with cluster.session() as session:
+        answer = session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json={"paths": ["files/x"], "client": "one"})
+        assert answer.status_code == 200
+        thread = threading.Thread(target=wait)
+        thread.start()
+        waiting.wait(10)
+        locks = f"{cluster.proxy_urls[1]}/api/v1/locks"
+        wait_until(lambda: session.get(locks, timeout=10).json()["waiters"], 10, "a place in line")
+    started = time.monotonic()
+    assert cluster.command("--stop").returncode == 0
+    assert time.monotonic() - started < 4.0
+    thread.join(30)
