@@ -192,20 +192,14 @@ class ApiClient:
     def bucket(self, name: str) -> BucketInfo:
         return self._ask(BucketInfo, "GET", f"/api/v1/buckets/{check_bucket(name)}")
 
-    def create_bucket(
-        self, name: str, versioning: Versioning = "enabled", *, shared: bool = False
-    ) -> BucketInfo:
+    def create_bucket(self, name: str, versioning: Versioning = "enabled", *, shared: bool = False) -> BucketInfo:
         message = {"name": check_bucket(name), "versioning": versioning, "shared": shared}
         return self._ask(BucketInfo, "POST", "/api/v1/buckets", message=message)
 
-    def change_bucket(
-        self, name: str, versioning: Versioning | None = None, shared: bool | None = None
-    ) -> BucketInfo:
+    def change_bucket(self, name: str, versioning: Versioning | None = None, shared: bool | None = None) -> BucketInfo:
         wanted = {"versioning": versioning, "shared": shared}
         message = {key: value for key, value in wanted.items() if value is not None}
-        return self._ask(
-            BucketInfo, "PATCH", f"/api/v1/buckets/{check_bucket(name)}", message=message, repeatable=True
-        )
+        return self._ask(BucketInfo, "PATCH", f"/api/v1/buckets/{check_bucket(name)}", message=message, repeatable=True)
 
     def delete_bucket(self, name: str) -> None:
         self.transport.request("DELETE", f"/api/v1/buckets/{check_bucket(name)}")
@@ -242,9 +236,7 @@ class ApiClient:
             raise NotFound(f"{label(bucket, path)} does not exist{named}", **error.facts) from error
         receipt = receipt_of(response)
         if receipt.digest is None:
-            raise BadRequest(
-                f"{self.url} answered without a digest: it is not a Lockstep proxy of this version"
-            )
+            raise BadRequest(f"{self.url} answered without a digest: it is not a Lockstep proxy of this version")
         return RemoteFile(
             bucket,
             path,
@@ -356,9 +348,7 @@ class ApiClient:
 
     def versions(self, bucket: str, path: str) -> list[FileVersion]:
         """Every kept version of a path, newest first; delete markers too."""
-        reply = self._ask(
-            VersionsReply, "GET", f"/api/v1/versions/{check_bucket(bucket)}/{_quoted(check_path(path))}"
-        )
+        reply = self._ask(VersionsReply, "GET", f"/api/v1/versions/{check_bucket(bucket)}/{_quoted(check_path(path))}")
         return reply.versions
 
     def restore(self, bucket: str, path: str, version: str, lock_number: int | None = None) -> Saved:
@@ -392,9 +382,7 @@ class ApiClient:
             "request_id": request_id,
         }
         patience = wait_seconds + POLL_MARGIN_SECONDS
-        return self._ask(
-            AcquireReply, "POST", "/api/v1/locks", message=message, read_seconds=patience, repeatable=True
-        )
+        return self._ask(AcquireReply, "POST", "/api/v1/locks", message=message, read_seconds=patience, repeatable=True)
 
     def renew(self, lock_id: str, lease_seconds: float) -> LockInfo:
         address = f"/api/v1/locks/{_segment(lock_id)}"

@@ -260,9 +260,7 @@ def _refusal(response: requests.Response) -> LockstepError:
         refusal = from_problem(problem)
     else:
         cls = _BY_STATUS.get(response.status_code, LockstepError)
-        refusal = cls(
-            problem.detail or f"the proxy answered {response.status_code} {response.reason or ''}".rstrip()
-        )
+        refusal = cls(problem.detail or f"the proxy answered {response.status_code} {response.reason or ''}".rstrip())
     request_id = problem.request_id or response.headers.get("X-Request-Id", "")
     if request_id:
         refusal.facts.setdefault("request_id", request_id)

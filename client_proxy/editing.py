@@ -156,9 +156,7 @@ def editor_command(environment: Mapping[str, str]) -> list[str]:
     try:
         return shlex.split(chosen)
     except ValueError as error:
-        raise LocalFileError(
-            f"EDITOR={chosen!r} cannot be understood ({error}): set it to a command"
-        ) from error
+        raise LocalFileError(f"EDITOR={chosen!r} cannot be understood ({error}): set it to a command") from error
 
 
 def run_editor(command: list[str], file: Path) -> None:
@@ -167,9 +165,7 @@ def run_editor(command: list[str], file: Path) -> None:
         code = subprocess.call([*command, os.fspath(file)])
     except OSError as error:
         reason = error.strerror or error
-        raise LocalFileError(
-            f"the editor {command[0]!r} cannot start ({reason}): set EDITOR to another"
-        ) from error
+        raise LocalFileError(f"the editor {command[0]!r} cannot start ({reason}): set EDITOR to another") from error
     if code:
         raise LocalFileError(f"the editor {command[0]!r} ended with code {code}: nothing was saved")
 

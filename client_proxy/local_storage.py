@@ -87,9 +87,7 @@ class LocalStorage:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise NameRefused(
-                f"{shown(name)} needs a folder where {self.root} has a file: it is left alone"
-            ) from None
+            raise NameRefused(f"{shown(name)} needs a folder where {self.root} has a file: it is left alone") from None
         except OSError as error:
             raise local_problem("make the folder", target.parent, error) from error
         return target
@@ -125,13 +123,9 @@ def _segments(name: str) -> list[str]:
         if any(ord(character) < 32 or ord(character) == 127 for character in part):
             raise NameRefused(f"{shown(name)} has a control character")
         if part.startswith(TEMPORARY_PREFIX):
-            raise NameRefused(
-                f"{shown(name)} begins like Lockstep's own temporary files ({TEMPORARY_PREFIX})"
-            )
+            raise NameRefused(f"{shown(name)} begins like Lockstep's own temporary files ({TEMPORARY_PREFIX})")
         if len(part.encode("utf-8")) > MAX_SEGMENT_BYTES:
-            raise NameRefused(
-                f"{shown(name)} has a part of more than {MAX_SEGMENT_BYTES} bytes: no folder holds it"
-            )
+            raise NameRefused(f"{shown(name)} has a part of more than {MAX_SEGMENT_BYTES} bytes: no folder holds it")
     return parts
 
 

@@ -109,9 +109,7 @@ class LockHolder:
         """
         request_id = secrets.token_hex(16)
         started = heard_at = self._clock.monotonic()
-        longest = (
-            0.0  # the first question is answered at once, so that a person sees at once why it takes time
-        )
+        longest = 0.0  # the first question is answered at once, so that a person sees at once why it takes time
         try:
             while True:
                 now = self._clock.monotonic()

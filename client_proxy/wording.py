@@ -65,9 +65,7 @@ def safe(text: str) -> str:
 
 def safe_lines(text: str) -> str:
     """Like `safe`, for content of several lines: line ends and tabs stay."""
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def shorten(text: str, width: int) -> str:
@@ -214,9 +212,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
         gone = counted(repair.without_living_copy, "file content")
         lines.append(f"ATTENTION: {gone} without a living copy; start the stopped file servers again")
     if repair.under_copied:
-        lines.append(
-            f"{counted(repair.under_copied, 'content')} short of copies, {repair.ordered} being copied now"
-        )
+        lines.append(f"{counted(repair.under_copied, 'content')} short of copies, {repair.ordered} being copied now")
     if not repair.under_copied and not repair.without_living_copy:
         lines.append("every file has its copies")
     return "\n".join(lines)

@@ -171,12 +171,7 @@ class PeopleCore:
             files: list[m.FileVersion] = []
             prefixes: list[str] = []
             for (in_bucket, path), versions in sorted(self.history.items()):
-                if (
-                    in_bucket != bucket
-                    or not path.startswith(prefix)
-                    or not versions
-                    or versions[-1].delete_marker
-                ):
+                if in_bucket != bucket or not path.startswith(prefix) or not versions or versions[-1].delete_marker:
                     continue
                 head, cut, _ = path[len(prefix) :].partition(delimiter) if delimiter else (path, "", "")
                 entry = prefix + head + cut if cut else path
@@ -191,9 +186,7 @@ class PeopleCore:
                     files.append(versions[-1])
             return m.ListReply(files, prefixes, None, self.cursor)
 
-    def versions(
-        self, credential: str, bucket: str, path: str | None = None, **options: Any
-    ) -> m.VersionsReply:
+    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> m.VersionsReply:
         with self._guard:
             self._who(credential, "versions")
             found = list(reversed(self.history.get((bucket, path or ""), [])))
@@ -282,9 +275,7 @@ class PeopleCore:
         with self._guard:
             account = self._who(request.credential, "acquire")
             while True:
-                mine = next(
-                    (lock for lock in self.locks.values() if lock.id == f"lock-{request.request_id}"), None
-                )
+                mine = next((lock for lock in self.locks.values() if lock.id == f"lock-{request.request_id}"), None)
                 holders = [lock for lock in self.locks.values() if set(lock.paths) & set(request.paths)]
                 before = self._before_me(request)
                 if mine is not None or (not holders and not before):
@@ -295,9 +286,7 @@ class PeopleCore:
                     return m.AcquireReply(lock=lock)
                 if request.queue and not any(waiter.id == request.request_id for waiter in self.queue):
                     self.queue.append(
-                        m.WaiterInfo(
-                            request.request_id, request.paths, account, request.client, 0, time.time()
-                        )
+                        m.WaiterInfo(request.request_id, request.paths, account, request.client, 0, time.time())
                     )
                 left = until - time.monotonic()
                 if left <= 0:
@@ -339,15 +328,11 @@ class PeopleCore:
             self._who(request.credential, "locks")
             for place, waiter in enumerate(self.queue, start=1):
                 waiter.place = place
-            return m.LocksReply(
-                [self._with_time_left(lock) for lock in self.locks.values()], list(self.queue)
-            )
+            return m.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
 
     def _cluster(self, request: m.CredentialRequest) -> m.ClusterReply:
         self._who(request.credential, "cluster")
-        server = m.FileServerInfo(
-            "1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0"
-        )
+        server = m.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0")
         live = [versions for versions in self.history.values() if not versions[-1].delete_marker]
         return m.ClusterReply(
             directory_version="0.1.0",
@@ -446,9 +431,7 @@ class PeopleCore:
 
     def _check_lock(self, account: str, bucket: str, path: str, number: int | None) -> None:
         with self._guard:
-            held = next(
-                (lock for lock in self.locks.values() if m.LockPath(bucket, path) in lock.paths), None
-            )
+            held = next((lock for lock in self.locks.values() if m.LockPath(bucket, path) in lock.paths), None)
             if number is not None and (held is None or held.number != number):
                 raise LockStale(f"lock number {number} is not the lock of {path} any more")
             if number is None and held is not None:
@@ -457,9 +440,7 @@ class PeopleCore:
     def _grant(self, paths: list[m.LockPath], account: str, client: str, id: str, lease: float) -> m.LockInfo:
         self.last_number += 1
         now = time.time()
-        lock = m.LockInfo(
-            f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease
-        )
+        lock = m.LockInfo(f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease)
         self.locks[lock.id] = lock
         return lock
 

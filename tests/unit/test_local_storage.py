@@ -40,9 +40,7 @@ def test_names_that_lead_outside_or_cannot_be_files_are_refused(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["notes.txt", "a/b/c.txt", "…", "sp ace", "emoji 🦊", "..txt", "-r", "x" * 255]
-)
+@pytest.mark.parametrize("name", ["notes.txt", "a/b/c.txt", "…", "sp ace", "emoji 🦊", "..txt", "-r", "x" * 255])
 def test_ordinary_names_are_kept_as_given(tmp_path: Path, name: str) -> None:
     """Any other name is a file below the folder, spelled as it was given."""
     storage = LocalStorage(tmp_path)

@@ -192,9 +192,7 @@ def test_a_token_that_ends_is_asked_for_again(server: RestServer, folder: Path) 
 
 def test_the_menu_fits_80_columns_and_numbers_all_requests(server: RestServer, folder: Path) -> None:
     """Every line of the menu and of its tables fits an 80-column terminal."""
-    server.core.save(
-        "a/very/long/folder/name/" + "x" * 100 + ".txt", b"x", author="somebody-with-a-long-name"
-    )
+    server.core.save("a/very/long/folder/name/" + "x" * 100 + ".txt", b"x", author="somebody-with-a-long-name")
     server.core.take_lock("another/quite/long/name/" + "y" * 60)
     name = "a/very/long/folder/name/" + "x" * 100 + ".txt"
     output = script(server, folder, "1", "8", "9", f"7 {name}", "10")
@@ -254,9 +252,7 @@ def test_versions_are_shown_read_and_restored(server: RestServer, folder: Path) 
     """`read N` and `restore N` speak of the list that was shown; a deleted file comes back."""
     server.core.save("f", b"first")
     server.core.save("f", b"second")
-    output = script(
-        server, folder, "restore 1", "7 f", "read 2", "6 f", "7 f", "read 1", "restore 3", "2 f", "10"
-    )
+    output = script(server, folder, "restore 1", "7 f", "read 2", "6 f", "7 f", "read 1", "restore 3", "2 f", "10")
     assert "show a file's versions first" in output
     assert "2 versions" in output
     assert "it has no content" in output
@@ -290,9 +286,7 @@ def test_errors_are_sentences_and_the_menu_goes_on(server: RestServer, folder: P
     server.core.take_lock("f")
     folder.mkdir()
     (folder / "f").write_text("x")
-    output = script(
-        server, folder, "2 absent", "4 f", "4 absent", "5 absent", "6 absent", "7 absent", "1", "10"
-    )
+    output = script(server, folder, "2 absent", "4 f", "4 absent", "5 absent", "6 absent", "7 absent", "1", "10")
     assert output.count("Not done") == 6
     assert "locked by bob" in output
     assert "No files yet" in output
@@ -382,9 +376,7 @@ def test_a_different_local_copy_is_set_aside(server: RestServer, folder: Path) -
     assert [file.read_text() for file in folder.glob("f.local-*")] == ["my own work"]
 
 
-def test_an_edit_that_cannot_be_saved_is_kept_and_the_message_says_where(
-    server: RestServer, folder: Path
-) -> None:
+def test_an_edit_that_cannot_be_saved_is_kept_and_the_message_says_where(server: RestServer, folder: Path) -> None:
     """When the lock is lost during the edit, the save is refused and the work is in local storage."""
     server.core.save("f", b"before")
     person = Person(server, folder)

@@ -101,9 +101,7 @@ def test_uploaded_bytes_arrive(server: RestServer, api: ApiClient, tmp_path: Pat
     assert sent.saved.created
 
 
-def test_a_small_edit_of_a_large_file_sends_few_bytes(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_a_small_edit_of_a_large_file_sends_few_bytes(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
     """Changing one byte in 24 MiB sends at most two chunks' worth, and the content is right."""
     data = bytearray(noise(3, 24 * MIB))
     server.core.save("big", bytes(data))
@@ -131,9 +129,7 @@ def test_chunks_that_the_cluster_lost_are_sent_when_asked_for(
     assert server.core.content("big") == data + b"end"
 
 
-def test_a_cut_upload_is_resumed_with_what_has_arrived(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_a_cut_upload_is_resumed_with_what_has_arrived(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
     """After a cut, only chunks that have not arrived travel again."""
     data = noise(5, 12 * MIB)
     (tmp_path / "f").write_bytes(data)
@@ -163,9 +159,7 @@ def test_an_upload_interrupted_by_the_end_of_the_program_resumes(
 
 
 @pytest.mark.parametrize("size", [2 * MIB, 6 * MIB])
-def test_a_lost_answer_makes_no_second_version(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
-) -> None:
+def test_a_lost_answer_makes_no_second_version(server: RestServer, api: ApiClient, tmp_path: Path, size: int) -> None:
     """A write whose answer was lost is recognised as committed."""
     (tmp_path / "f").write_bytes(noise(7, size))
     server.harm("lose_answer", "PUT", "/f.bin")
@@ -284,9 +278,7 @@ def test_downloaded_bytes_are_verified_and_put_in_place(
 
 
 @pytest.mark.parametrize("size", [200 * 1024, 10 * MIB])
-def test_a_cut_download_goes_on_where_it_stopped(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
-) -> None:
+def test_a_cut_download_goes_on_where_it_stopped(server: RestServer, api: ApiClient, tmp_path: Path, size: int) -> None:
     """After a cut in the middle, only what is missing is asked for again."""
     server.core.save("f", noise(21, size))
     server.harm("cut_answer", "GET", "/files/files/f", after=size // 2)
@@ -329,9 +321,7 @@ def test_a_good_local_file_is_never_replaced_by_a_bad_one(
     assert (tmp_path / "f").read_bytes() == b"my good old content"
 
 
-def test_one_flipped_bit_on_the_way_is_fetched_again(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_one_flipped_bit_on_the_way_is_fetched_again(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
     """A damage that does not repeat is invisible to the person."""
     server.core.save("f", noise(24, 6 * MIB))
     server.harm("corrupt", "GET", "/files/files/f", after=3 * MIB)
@@ -339,9 +329,7 @@ def test_one_flipped_bit_on_the_way_is_fetched_again(
     assert (tmp_path / "f").read_bytes() == noise(24, 6 * MIB)
 
 
-def test_chunks_of_the_older_local_copy_do_not_travel(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_chunks_of_the_older_local_copy_do_not_travel(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
     """Fetching a version that differs little from the local file fetches little."""
     data = noise(25, 24 * MIB)
     (tmp_path / "f").write_bytes(data)
@@ -388,9 +376,7 @@ def test_a_tree_goes_there_and_back(server: RestServer, api: ApiClient, tmp_path
     assert get_tree(api, "files", "t/", tmp_path / "back").skipped == 40
 
 
-def test_names_from_the_cluster_never_lead_outside(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_names_from_the_cluster_never_lead_outside(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
     """A link in the target and names no folder can hold are refused, counted and named; the others arrive."""
     outside = tmp_path / "outside"
     outside.mkdir()
