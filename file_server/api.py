@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client import Counter
 
 from file_server.chunk_store import ChunkStore
+from file_server.small_writes import SmallWriteDesk
 from file_server.writes import WriteDesk
 from wire.certificate_authority import PeerIdentity
 from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
@@ -26,6 +27,7 @@ from wire.server_messages import (
     MANIFEST_PATH,
     MISSING_CHUNKS,
     READ_CHUNKS_PATH,
+    SMALL_WRITES,
     TICKET_HEADER,
     WRITE_PATH,
     Hop,
@@ -52,13 +54,16 @@ _READ = Call(READ_CHUNKS_PATH, ReadChunksRequest, Nothing)
 class FileServerApi:
     """The WSGI application of file server `id`."""
 
-    def __init__(self, id: str, store: ChunkStore, desk: WriteDesk, health: Callable[[], Health]) -> None:
+    def __init__(
+        self, id: str, store: ChunkStore, desk: WriteDesk, small: SmallWriteDesk, health: Callable[[], Health]
+    ) -> None:
         self._store = store
         self._desk = desk
         self._whole_answers = threading.BoundedSemaphore(WHOLE_ANSWERS)
         self.wsgi = Api("file_server", id)
         self.wsgi.health = health
         self.wsgi.serve(MISSING_CHUNKS, self._missing)
+        self.wsgi.serve(SMALL_WRITES, lambda request, _: small.write(request))
         self.wsgi.serve_raw("POST", WRITE_PATH, self._write)
         self.wsgi.serve_raw("POST", READ_CHUNKS_PATH, self._read)
         self.wsgi.serve_raw("GET", MANIFEST_PATH, self._manifest, prefix=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from file_server.chunk_store import ChunkStore
+from file_server.small_writes import SmallWriteSender
 from wire.chunk_stream import encode_stream
 from wire.chunking import Chunk
 from wire.clock import Clock
@@ -58,6 +59,7 @@ class BlobSender:
 
     def __init__(self, store: ChunkStore, peers: Peers, clock: Clock, stall_seconds: float = STALL_SECONDS) -> None:
         self.stall_seconds = stall_seconds
+        self.small = SmallWriteSender(peers, SMALL_TIMEOUT_SECONDS)
         self._store = store
         self._peers = peers
         self._clock = clock

@@ -14,8 +14,10 @@ from file_server.commits import CommitClient
 from file_server.copier import Copier, Opener
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
 from file_server.disk_layout import DiskLayout
+from file_server.memory import keep_memory_flat
 from file_server.scrubber import Scrubber
 from file_server.settings import Settings
+from file_server.small_writes import SmallWriteDesk
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.background import BackgroundJob
@@ -64,6 +66,7 @@ class FileServer:
             tickets,
             BlobSender(self.store, self._peers, clock),
             CommitClient(self._peers, settings.directory, clock),
+            clock,
         )
         self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
         self.link = DirectoryLink(
@@ -92,7 +95,8 @@ class FileServer:
             BackgroundJob("collector", collector.step),
             BackgroundJob("scrubber", scrubber.step),
         ]
-        self.wsgi: Api = FileServerApi(settings.id, self.store, self._desk, self._health).wsgi
+        small = SmallWriteDesk(settings.id, self.store, tickets)
+        self.wsgi: Api = FileServerApi(settings.id, self.store, self._desk, small, self._health).wsgi
 
     def start(self) -> None:
         """Start the heartbeat and the other background jobs."""
@@ -123,6 +127,7 @@ class FileServer:
 
 def serve(settings: Settings) -> None:
     """Run a file server until it is told to stop. Raises SetupError or StorageFormatError when it cannot start."""
+    keep_memory_flat()
     setup_logging("file_server", settings.id, settings.log_level)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)

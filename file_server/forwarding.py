@@ -16,7 +16,7 @@ from wire.chunking import Chunk
 from wire.errors import LockstepError, PeerUnreachable
 from wire.messages import Holder
 
-QUEUE_BYTES = 4 * 1024 * 1024
+QUEUE_BYTES = 3 * 1024 * 1024
 QUEUE_FRAMES = 256
 
 Send = Callable[[Iterator[bytes | memoryview]], None]
@@ -28,7 +28,7 @@ class StreamCut(Exception):
 
 
 class FrameQueue:
-    """Frames on their way to one replica: at most 4 MiB of them, or one chunk that is larger."""
+    """Frames on their way to one replica: at most 3 MiB of them, or one chunk that is larger."""
 
     def __init__(self) -> None:
         self._frames: deque[Chunk] = deque()

@@ -19,6 +19,7 @@ from wire.chunking import Chunk
 from wire.errors import LockstepError, MissingChunks, TicketRefused, TooFewHolders
 from wire.manifest import Manifest
 from wire.messages import Holder, WriteTicket
+from wire.server_messages import MAX_SMALL_STREAM_BYTES, SmallWrite
 from wire.tracing import log
 
 Outcome = LockstepError | None
@@ -40,6 +41,11 @@ class Replication:
     def send_small(self, chunks: list[Chunk], pool: ThreadPoolExecutor) -> None:
         """Send a body that is whole in memory to all replicas at once."""
         body = b"".join(encode_stream(chunks))
+        if len(body) <= MAX_SMALL_STREAM_BYTES:
+            item = SmallWrite(self._text, body)
+            for replica in self._replicas:
+                self._pending.append((replica, self._sender.small.submit(replica.url, item).outcome))
+            return
         for replica in self._replicas:
             send = partial(self._sender.send, replica, self._text, [body], SMALL_TIMEOUT_SECONDS)
             context = contextvars.copy_context()  # the request id goes along

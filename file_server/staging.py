@@ -92,6 +92,12 @@ class Staging:
         if missing:
             raise missing_chunks(missing)
 
+    def take_inline(self) -> list[StagedChunk]:
+        """Hand over chunks that are all in memory, to be recorded by the caller."""
+        assert not self._syncs, "a chunk that is a file is recorded by the staging that wrote it"
+        chunks, self._chunks = list(self._chunks.values()), {}
+        return chunks
+
     def keep(self) -> None:
         """Keep what has arrived, without a blob, for the grace period: the sender will try again."""
         if self._chunks:

@@ -6,43 +6,42 @@ The rules of tickets are in ticket_check.py, the way to other servers in replica
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
-
-from prometheus_client import Counter
 
 from file_server.blob_sender import BlobSender
 from file_server.chunk_store import ChunkStore
 from file_server.commits import CommitClient
+from file_server.metrics import count_write
 from file_server.replication import Replication
 from file_server.staging import Staging
 from file_server.ticket_check import TicketCheck, check_content, fence_of
+from file_server.upload_slots import UploadSlot, UploadSlots
 from wire.chunk_stream import Read, StreamReader
 from wire.chunking import Chunk
-from wire.errors import BadRequest, IncompleteBody, Overloaded
+from wire.clock import Clock
+from wire.errors import BadRequest, IncompleteBody
 from wire.messages import WriteTicket
 from wire.server_messages import CommitItem, Hop, WriteReply
 
 SMALL_BYTES = 1024 * 1024
 SMALL_FRAMES = 64
-LARGE_WRITES = 16
-"""Large uploads at a time: each may hold two maximal chunks for each replica in memory."""
-LARGE_WAIT_SECONDS = 20.0
 SMALL_THREADS = 64
-
-WRITES = Counter("lockstep_file_server_writes", "Writes made durable", ["hop"])
-WRITTEN_BYTES = Counter("lockstep_file_server_written_bytes", "Plain bytes received in writes", ["hop"])
 
 
 class WriteDesk:
     """Takes writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
 
     def __init__(
-        self, own_id: str, store: ChunkStore, tickets: TicketCheck, sender: BlobSender, commits: CommitClient
+        self,
+        own_id: str,
+        store: ChunkStore,
+        tickets: TicketCheck,
+        sender: BlobSender,
+        commits: CommitClient,
+        clock: Clock,
     ) -> None:
         self._own_id = own_id
         self._store = store
@@ -50,7 +49,7 @@ class WriteDesk:
         self._sender = sender
         self._commits = commits
         self._pool = ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="replicate")
-        self._large = threading.BoundedSemaphore(LARGE_WRITES)
+        self._slots = UploadSlots(clock)
 
     def close(self) -> None:
         """Let the sends under way end; nobody waits for their answers any more."""
@@ -71,8 +70,7 @@ class WriteDesk:
                 staging.keep()  # whoever was cut off will try again, with the rest only
                 raise
             manifest = reader.manifest
-            WRITES.labels(hop).inc()
-            WRITTEN_BYTES.labels(hop).inc(manifest.size)
+            count_write(hop, manifest.size)
             if replication is None:
                 return WriteReply(manifest.digest, manifest.size, self._own_id)
             holders = replication.settle(manifest, self._own_id)
@@ -90,8 +88,8 @@ class WriteDesk:
         may_be_small = ticket.size is None or ticket.size <= SMALL_BYTES
         if may_be_small and _take_small(frames, first):
             return self._receive_small(ticket, ticket_text, hop, reader, list(first), staging)
-        with self._large_slot():
-            rest = chain(_drained(first), frames)
+        with self._slots.slot() as slot:
+            rest = _noted(chain(_drained(first), frames), slot)
             return self._receive_large(ticket, ticket_text, hop, reader, rest, staging)
 
     def _receive_small(
@@ -143,15 +141,6 @@ class WriteDesk:
             raise
         return replication
 
-    @contextmanager
-    def _large_slot(self) -> Iterator[None]:
-        if not self._large.acquire(timeout=LARGE_WAIT_SECONDS):
-            raise Overloaded("this file server is busy with other large uploads; try again shortly")
-        try:
-            yield
-        finally:
-            self._large.release()
-
 
 def _take_small(frames: Iterator[Chunk], taken: deque[Chunk]) -> bool:
     """Add frames to `taken` up to a small body's bound; whether they are all there is."""
@@ -177,4 +166,11 @@ def _within(ticket: WriteTicket, frames: Iterator[Chunk]) -> Iterator[Chunk]:
         size += chunk.length
         if ticket.size is not None and size > ticket.size:
             raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write was begun for")
+        yield chunk
+
+
+def _noted(frames: Iterator[Chunk], slot: UploadSlot) -> Iterator[Chunk]:
+    """The frames, the slot told of each."""
+    for chunk in frames:
+        slot.frame_arrived()
         yield chunk

@@ -25,6 +25,8 @@ MANIFEST_PATH = "/v1/manifests/"
 MAX_READ_CHUNKS = 256
 MAX_MISSING_CHUNKS = 100_000
 MAX_ORDERS = 64
+MAX_SMALL_WRITES = 64
+MAX_SMALL_STREAM_BYTES = 64 * 1024
 
 Hop = Literal["master", "replica"]
 """`master`: forward to the ticket's replicas, then commit. `replica`: store only."""
@@ -39,6 +41,23 @@ class WriteReply(Message):
     version: FileVersion | None = None
     copies: int = 1
     cursor: int = 0
+
+
+class SmallWrite(Message):
+    """One small write on its way to a replica: what POST /v1/write would carry in its header and body."""
+
+    ticket: Annotated[str, Meta(max_length=256 * 1024)]
+    stream: Annotated[bytes, Meta(max_length=MAX_SMALL_STREAM_BYTES)]
+
+
+class SmallWritesRequest(Message):
+    """Several small writes for one replica, which then share its answer and its flush."""
+
+    items: Annotated[list[SmallWrite], Meta(max_length=MAX_SMALL_WRITES)]
+
+
+class SmallWritesReply(Message):
+    results: list[Outcome[WriteReply]]
 
 
 class ReadChunksRequest(Message):
@@ -159,4 +178,5 @@ HEARTBEAT = Call("/v1/heartbeat", HeartbeatRequest, HeartbeatReply)
 HELD = Call("/v1/held", HeldRequest, HeldReply)
 DAMAGED = Call("/v1/damaged", DamagedRequest, Nothing)
 COLLECT = Call("/v1/collect", CollectRequest, CollectReply)
+SMALL_WRITES = Call("/v1/writes/small", SmallWritesRequest, SmallWritesReply)
 MISSING_CHUNKS = Call("/v1/chunks/missing", MissingChunksRequest, MissingChunksReply)

@@ -6,21 +6,26 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from file_server.forwarding import FrameQueue, StreamCut
 from file_server.index_transaction import Fence
+from file_server.upload_slots import UploadSlots
+from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
 from wire.chunk_stream import encode_stream
 from wire.chunking import Chunk, chunk_bytes
+from wire.clock import SystemClock
 from wire.digest import chunk_digest
 from wire.errors import (
     BadDigest,
     BadRequest,
     IncompleteBody,
     MissingChunks,
+    Overloaded,
     PeerUnreachable,
     PreconditionFailed,
     StorageFull,
@@ -29,6 +34,7 @@ from wire.errors import (
     Unavailable,
 )
 from wire.manifest import Manifest
+from wire.server_messages import SMALL_WRITES
 
 SIZES = [0, 5000, 900_000, 6_000_000]
 """Up to 1 MiB a body is sent whole; beyond, frame by frame."""
@@ -318,7 +324,7 @@ def test_before_the_first_heartbeat_no_write_is_judged(tmp_path: Path) -> None:
 
 
 def test_a_queue_of_frames_is_bounded(seed: int) -> None:
-    """A replica that does not read holds at most 4 MiB of frames, or one larger chunk."""
+    """A replica that does not read holds at most 3 MiB of frames, or one larger chunk."""
     queue = FrameQueue()
     piece = random.Random(seed).randbytes(1_500_000)
     chunk = Chunk(chunk_digest(piece), len(piece), piece)
@@ -341,3 +347,68 @@ def test_a_cut_queue_fails_its_reader(seed: int) -> None:
     complete.complete()
     complete.cut()
     assert list(complete) == [chunk]
+
+
+def test_large_uploads_wait_for_a_slot_and_hear_when_none_comes() -> None:
+    """More large uploads than slots wait; one that waited in vain is told to come again."""
+    slots = UploadSlots(SystemClock(), slots=1, wait_seconds=0.05)
+    entered, leave = threading.Event(), threading.Event()
+
+    def upload() -> None:
+        with slots.slot():
+            entered.set()
+            leave.wait(10)
+
+    first = threading.Thread(target=upload)
+    first.start()
+    assert entered.wait(10)
+    with pytest.raises(Overloaded):
+        with slots.slot():
+            pass
+    leave.set()
+    first.join()
+    with slots.slot():
+        pass
+
+
+def test_a_silent_upload_gives_its_slot_away() -> None:
+    """A sender that lost power does not keep others out, and one that is merely slow keeps its slot."""
+    clock = ManualClock()
+    slots = UploadSlots(clock, slots=1, wait_seconds=0.0, silent_seconds=30.0)
+    with slots.slot() as slow:
+        clock.advance(29)
+        slow.frame_arrived()
+        clock.advance(29)
+        with pytest.raises(Overloaded):
+            with slots.slot():
+                pass
+        clock.advance(2)
+        with slots.slot():
+            pass
+
+
+def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
+    """Many small writes at once reach the replica in far fewer calls, each with its own outcome."""
+    calls: list[int] = []
+    original = cluster.network.call
+
+    def call(url: str, call: object, request: object, timeout: float | None = None) -> object:
+        if call is SMALL_WRITES:
+            calls.append(len(request.items))  # type: ignore[attr-defined]
+            time.sleep(0.01)
+        return original(url, call, request, timeout)  # type: ignore[arg-type]
+
+    cluster.network.call = call  # type: ignore[method-assign,assignment]
+    stale = cluster.ticket("12", path="locked.txt", fence=1)
+    cluster.write(b"newer", cluster.ticket("12", path="locked.txt", fence=2))
+    cluster.server("1").store.check_fence = lambda fence: None  # type: ignore[method-assign]
+    with ThreadPoolExecutor(33) as pool:
+        bad = pool.submit(cluster.write, b"stale", stale)
+        good = [pool.submit(cluster.write, b"%d" % number, cluster.ticket("12")) for number in range(100)]
+        assert all(future.result().copies == 2 for future in good)
+        with pytest.raises(TicketRefused):
+            bad.result()
+    assert sum(calls) >= 101
+    assert len(calls) < 60
+    assert all(cluster.holds("2", chunk_digest(b"%d" % number)) for number in range(100))
+    assert not cluster.holds("2", chunk_digest(b"stale"))

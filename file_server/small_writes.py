@@ -1,0 +1,200 @@
+"""Small writes between file servers: many of one master's go to a replica in one call, and share its flush there.
+
+A call of its own for each 4 KiB would cost both servers more than the write itself. Nothing waits for company: the
+writes that gather while a call is under way leave with the next one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from file_server.chunk_store import ChunkStore
+from file_server.metrics import count_write
+from file_server.seal import Seal
+from file_server.staging import missing_chunks
+from file_server.ticket_check import TicketCheck, check_content, fence_of
+from wire.chunk_stream import StreamReader
+from wire.errors import LockstepError, PeerUnreachable, to_problem
+from wire.messages import Outcome
+from wire.server_messages import (
+    MAX_SMALL_WRITES,
+    SMALL_WRITES,
+    SmallWrite,
+    SmallWritesReply,
+    SmallWritesRequest,
+    WriteReply,
+)
+from wire.tracing import start_request
+
+LANES = 2
+"""Calls under way to one replica."""
+IDLE_SECONDS = 30.0
+"""How long a lane's thread waits for more before it ends."""
+
+
+class Caller(Protocol):
+    """What is needed of wire.peer.PeerClient."""
+
+    def call(self, url: str, call: Any, request: Any, timeout: float | None = None) -> Any:
+        """Make one declared call."""
+        ...
+
+
+class PendingWrite:
+    """A small write that was handed over; `outcome` waits for the replica's answer."""
+
+    __slots__ = ("_done", "_failure", "item")
+
+    def __init__(self, item: SmallWrite) -> None:
+        self.item = item
+        self._failure: LockstepError | None = None
+        self._done = threading.Lock()  # as a one-shot event: half the cost of threading.Event
+        self._done.acquire()
+
+    def outcome(self) -> LockstepError | None:
+        """Why the blob is not durable there; None when it is."""
+        self._done.acquire()
+        self._done.release()
+        return self._failure
+
+    def finish(self, failure: LockstepError | None) -> None:
+        """The answer is here."""
+        self._failure = failure
+        self._done.release()
+
+
+class SmallWriteQueue:
+    """The way to one replica. Threads are started when there is something to send and end when there is not."""
+
+    def __init__(self, send: Callable[[SmallWritesRequest], SmallWritesReply], name: str) -> None:
+        self._send = send
+        self._name = name
+        self._waiting: deque[PendingWrite] = deque()
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._lanes = 0
+
+    def submit(self, item: SmallWrite) -> PendingWrite:
+        """Hand over a write; it leaves with the next call."""
+        pending = PendingWrite(item)
+        with self._changed:
+            self._waiting.append(pending)
+            if self._idle:
+                self._changed.notify()
+            elif self._lanes < LANES:
+                self._lanes += 1
+                threading.Thread(target=self._lane, name=f"small-writes-{self._name}", daemon=True).start()
+        return pending
+
+    def _lane(self) -> None:
+        while True:
+            with self._changed:
+                self._idle += 1
+                has_more = self._changed.wait_for(lambda: self._waiting, IDLE_SECONDS)
+                self._idle -= 1
+                if not has_more:
+                    self._lanes -= 1
+                    return
+                count = min(len(self._waiting), MAX_SMALL_WRITES)
+                batch = [self._waiting.popleft() for _ in range(count)]
+            start_request()
+            self._deliver(batch)
+
+    def _deliver(self, batch: list[PendingWrite]) -> None:
+        failures: list[LockstepError | None]
+        try:
+            reply = self._send(SmallWritesRequest([pending.item for pending in batch]))
+            failures = [_failure_of(result) for result in reply.results]
+            if len(failures) != len(batch):
+                raise PeerUnreachable(f"{self._name} answered {len(failures)} of {len(batch)} writes")
+        except LockstepError as error:
+            failures = [error] * len(batch)
+        except Exception as error:  # noqa: BLE001 - every write that waits must hear of it
+            failures = [LockstepError(f"sending small writes to {self._name} failed: {error!r}")] * len(batch)
+        for pending, failure in zip(batch, failures, strict=True):
+            pending.finish(failure)
+
+
+class SmallWriteSender:
+    """The queues of one master, one for each replica. Thread-safe."""
+
+    def __init__(self, peers: Caller, timeout: float) -> None:
+        self._peers = peers
+        self._timeout = timeout
+        self._queues: dict[str, SmallWriteQueue] = {}
+        self._guard = threading.Lock()
+
+    def submit(self, url: str, item: SmallWrite) -> PendingWrite:
+        """Send a write to the replica at `url`."""
+        queue = self._queues.get(url)
+        if queue is None:
+            with self._guard:
+                queue = self._queues.setdefault(url, SmallWriteQueue(lambda request: self._call(url, request), url))
+        return queue.submit(item)
+
+    def _call(self, url: str, request: SmallWritesRequest) -> SmallWritesReply:
+        reply: SmallWritesReply = self._peers.call(url, SMALL_WRITES, request, self._timeout)
+        return reply
+
+
+class SmallWriteDesk:
+    """The replica's side: checks each write by itself and makes all good ones durable together."""
+
+    def __init__(self, own_id: str, store: ChunkStore, tickets: TicketCheck) -> None:
+        self._own_id = own_id
+        self._store = store
+        self._tickets = tickets
+
+    def write(self, request: SmallWritesRequest) -> SmallWritesReply:
+        """Take the writes; each is durable, or refused, as POST /v1/write would have."""
+        results: list[Outcome[WriteReply]] = [Outcome() for _ in request.items]
+        good: list[tuple[int, Seal, WriteReply]] = []
+        for index, item in enumerate(request.items):
+            try:
+                good.append((index, *self._receive(item)))
+            except LockstepError as error:
+                results[index].problem = to_problem(error)
+        outcomes = self._store.record_small([seal for _, seal, _ in good]) if good else []
+        for (index, _, reply), outcome in zip(good, outcomes, strict=True):
+            if isinstance(outcome, LockstepError):
+                results[index].problem = to_problem(outcome)
+            elif outcome:
+                results[index].problem = to_problem(missing_chunks(outcome))
+            else:
+                results[index].value = reply
+                count_write("replica", reply.size)
+        return SmallWritesReply(results)
+
+    def _receive(self, item: SmallWrite) -> tuple[Seal, WriteReply]:
+        ticket = self._tickets.check(item.ticket, "replica")
+        reader = StreamReader(_reading(item.stream))
+        with self._store.stage() as staging:
+            for chunk in reader:
+                staging.put(chunk)
+            manifest = reader.manifest
+            check_content(ticket, manifest.digest, manifest.size)
+            seal = Seal(staging.take_inline(), manifest, fence_of(ticket))
+        return seal, WriteReply(manifest.digest, manifest.size, self._own_id)
+
+
+def _reading(stream: bytes) -> Callable[[int], bytes]:
+    done = 0
+
+    def read(count: int) -> bytes:
+        nonlocal done
+        data = stream[done : done + count]
+        done += len(data)
+        return data
+
+    return read
+
+
+def _failure_of(result: Outcome[WriteReply]) -> LockstepError | None:
+    try:
+        result.unwrap()
+    except LockstepError as error:
+        return error
+    return None
