@@ -25,7 +25,9 @@ from client_proxy.progress_bars import file_bar
 from wire.errors import BadRequest, LockStale, NotFound
 from wire.messages import LockPath
 
-_lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number.")
+_lock_option = click.option(
+    "--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number."
+)
 
 
 @contextmanager
@@ -43,14 +45,18 @@ def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]
 @click.option("--version", metavar="VERSION", help="Remove exactly this version, for good.")
 @_lock_option
 @pass_app
-def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None) -> None:
+def rm(
+    app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None
+) -> None:
     """Remove files. Where versions are kept, an older one can be restored."""
     if version and (recursive or len(names) > 1):
         raise BadRequest("--version removes one version of one file: give one NAME and no -r")
     done: list[dict[str, Any]] = []
     for name in names:
         if not name.path and not recursive:
-            raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them")
+            raise BadRequest(
+                f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them"
+            )
         for target in list(_below(app, name)) if recursive else [name]:
             with _under_lock(app, target, lock_number) as number:
                 reply = app.api().delete(*target, version, WriteOptions(lock_number=number))
@@ -95,7 +101,9 @@ def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
         _under_lock(app, target, lock_number) as number,
         _under_lock(app, source, lock_number) as source_number,
     ):
-        saved = app.api().copy(source, target, move=True, lock_number=number, source_lock_number=source_number)
+        saved = app.api().copy(
+            source, target, move=True, lock_number=number, source_lock_number=source_number
+        )
     app.show(wording.saved_line(saved, f"moved {wording.safe(str(source))} to"), saved_data(saved))
 
 
@@ -123,10 +131,12 @@ def versions(app: App, name: Name) -> None:
 def restore(app: App, name: Name, version: str, lock_number: int | None) -> None:
     """Make an old version the current one again, as a new version.
 
-    VERSION is as `lockstep versions` shows it, or its beginning where that is enough.
+    VERSION is as `lockstep versions` shows it, without its leading zeros if you like, or its beginning where that is
+    enough.
     """
-    matches = [one for one in app.api().versions(*name) if one.version.startswith(version)]
-    exact = [one for one in matches if one.version == version]
+    known = app.api().versions(*name)
+    matches = [one for one in known if one.version.startswith(version)]
+    exact = [one for one in known if one.version.lstrip("0") == version.lstrip("0")]
     if len(exact or matches) != 1:
         problem = f"{len(matches)} versions begin with" if matches else "there is no version"
         raise NotFound(f"{name}: {problem} {version!r}; `lockstep versions {name}` lists them")
@@ -137,7 +147,9 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
 
 @click.command(cls=Command)
 @click.argument("name", type=NameType())
-@click.option("--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock.")
+@click.option(
+    "--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock."
+)
 @pass_app
 def edit(app: App, name: Name, patience: float | None) -> None:
     """Edit a file in $EDITOR under its lock, then save what changed and release.
@@ -146,7 +158,9 @@ def edit(app: App, name: Name, patience: float | None) -> None:
     """
     command = editor_command(app.environment)
     if not command:
-        raise LocalFileError("no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`")
+        raise LocalFileError(
+            "no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`"
+        )
     holder = LockHolder(
         app.api(),
         [LockPath(*name)],
@@ -170,7 +184,9 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
         raise
     change = session.changes()
     if not change.changed:
-        app.show(f"{change.summary}: {wording.safe(str(name))} is as it was, released", _edit_data(change, None))
+        app.show(
+            f"{change.summary}: {wording.safe(str(name))} is as it was, released", _edit_data(change, None)
+        )
         return
     if not app.json:
         for line in shown_lines(change):
@@ -179,7 +195,9 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
     with file_bar(sys.stderr, "sending", name.last, size, show=app.shows_progress) as progress:
         sent = session.save(progress)
     verb = "saved" if before is not None else "created"
-    app.show(f"{wording.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved))
+    app.show(
+        f"{wording.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved)
+    )
 
 
 def _edit_data(change: Change, saved: Saved | None) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def run_menu(
     """Serve one person until they log out, leave or their input ends; the exit code (see `lockstep --help`).
 
     `url` is the proxy's, `ca_file` the authority to trust there, `local_storage` the folder that files come from and
-    go to (by default `LOCKSTEP_LOCAL_STORAGE`, else `./local_storage`), `input` and `output` by default our own. Nothing is raised for what goes wrong: it is said, and the next request is taken.
+    go to (by default `LOCKSTEP_LOCAL_STORAGE`, else `./local_storage`), `input` and `output` by default our own.
+    Nothing is raised for what goes wrong: it is said, and the next request is taken.
     """
     terminal = Terminal(input or sys.stdin, output or sys.stdout)
     storage = LocalStorage(local_storage) if local_storage else LocalStorage.default()
