@@ -83,6 +83,11 @@ class App:
         self._api = ApiClient(ApiTransport(place.url, place.ca_file))
         return self._api
 
+    @property
+    def has_credential(self) -> bool:
+        """Whether what was asked was asked in somebody's name."""
+        return self._api is not None and bool(self._api.transport.credential)
+
     def close(self) -> None:
         if self._api is not None:
             self._api.close()
@@ -197,7 +202,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except NotLoggedIn as error:
-            end(ctx, f"{error} (lockstep login)", exit_code(error))
+            end(ctx, _log_in_first(ctx, error), exit_code(error))
         except LockstepError as error:
             end(ctx, str(error), exit_code(error))
         except (KeyboardInterrupt, click.Abort):
@@ -213,6 +218,15 @@ class Group(click.Group):
             app = ctx.find_object(App)
             if app is not None:
                 app.close()
+
+
+def _log_in_first(ctx: click.Context, error: NotLoggedIn) -> str:
+    if ctx.invoked_subcommand == "login":
+        return str(error)
+    app = ctx.find_object(App)
+    if app is not None and not app.has_credential:
+        return "not logged in here: run `lockstep login` first, or set LOCKSTEP_API_KEY"
+    return f"{error} (run `lockstep login` again)"
 
 
 def end(ctx: click.Context, sentence: str, code: int) -> NoReturn:

@@ -13,9 +13,9 @@ class InterruptedUploads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def begin(self, url: str, bucket: str, path: str, size: int) -> bool:
+    def begin(self, bucket: str, path: str, size: int) -> bool:
         """Note that the upload begins. True: the same one was begun before and did not end."""
-        note = self._note(url, bucket, path, size)
+        note = self._note(bucket, path, size)
         if note.exists():
             return True
         with contextlib.suppress(OSError):
@@ -23,12 +23,13 @@ class InterruptedUploads:
             note.touch(mode=0o600)
         return False
 
-    def done(self, url: str, bucket: str, path: str, size: int) -> None:
+    def done(self, bucket: str, path: str, size: int) -> None:
         """The upload ended well, or was refused for good."""
         with contextlib.suppress(OSError):
-            self._note(url, bucket, path, size).unlink(missing_ok=True)
+            self._note(bucket, path, size).unlink(missing_ok=True)
 
-    def _note(self, url: str, bucket: str, path: str, size: int) -> Path:
+    def _note(self, bucket: str, path: str, size: int) -> Path:
         # Without the time of last change: a file touched meanwhile still shares most chunks with what has arrived.
-        name = hashlib.sha256("\0".join((url, bucket, path, str(size))).encode("utf-8", "surrogatepass"))
+        # Without the proxy: what has arrived lies on the file servers, and another proxy finds it there too.
+        name = hashlib.sha256("\0".join((bucket, path, str(size))).encode("utf-8", "surrogatepass"))
         return self._folder / name.hexdigest()[:40]
