@@ -112,6 +112,7 @@ def serve(settings: Settings) -> None:
         cert_file=proxy.cert_file,
         key_file=proxy.key_file,
         threads=settings.threads,
+        on_stopping=proxy.app.extensions["lockstep"].on_stopping,
         on_stop=proxy.close,
     )
 
@@ -144,6 +145,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         try:
             return menu(settings.url, proxy.identity.ca_file)
         finally:
+            proxy.app.extensions["lockstep"].on_stopping()
             service.stop()
             proxy.close()
             log.info("stopped")

@@ -44,6 +44,8 @@ class RestApi:
 
     def __init__(self, flask: Flask, operations: list[Operation], *, thin: bool = True) -> None:
         self.operations = operations
+        self.on_stopping: Callable[[], None] = lambda: None
+        """To be called before the program waits for requests under way: ends the long ones."""
         self._flask: Wsgi = flask.wsgi_app
         self._thin = {_thin_key(op): (op, tuple(op.names)) for op in operations if op.thin and thin}
         self._seconds: dict[str, Histogram] = {}
@@ -166,11 +168,12 @@ def create_app(
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
+    locks = LockRoutes(directory, max_waiting=max_waiting)
     operations = [
         *FileRoutes(file_store).operations(),
         *VersionRoutes(file_store).operations(),
         *BucketRoutes(directory).operations(),
-        *LockRoutes(directory, max_waiting=max_waiting).operations(),
+        *locks.operations(),
         *AccountRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
     ]
@@ -182,6 +185,7 @@ def create_app(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
     )
     app.extensions["lockstep"] = api
+    api.on_stopping = locks.stop_waiting
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
 

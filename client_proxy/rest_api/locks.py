@@ -27,7 +27,6 @@ from wire.messages import (
     LOCKS,
     MAX_LEASE_SECONDS,
     MAX_LOCK_PATHS,
-    MAX_WAIT_SECONDS,
     RELEASE,
     RENEW,
     AcquireReply,
@@ -85,6 +84,10 @@ class QueuedReply(AcquireReply, omit_defaults=False):
     seconds_left: float = 0.0
 
 
+STEP_SECONDS = 2.0
+"""A wait is asked of the directory in steps of this length, so that a proxy told to stop answers within one."""
+
+
 class LockRoutes:
     """The routes below /locks. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
 
@@ -94,6 +97,11 @@ class LockRoutes:
         self._directory = directory
         self._waiting = threading.BoundedSemaphore(max_waiting)
         self._monotonic = monotonic
+        self._stopping = False
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits within `STEP_SECONDS`; their places in line stay."""
+        self._stopping = True
 
     def operations(self) -> list[Operation]:
         one = "/locks/{id}"
@@ -210,11 +218,10 @@ class LockRoutes:
         keep_place = request.queue
         left = wait_seconds
         while True:
-            last = left <= MAX_WAIT_SECONDS
+            last = left <= STEP_SECONDS or self._stopping
             # Between two calls of one wait the place must stay, whatever is to happen to it after the last.
-            step = msgspec.structs.replace(
-                request, wait_seconds=max(0.0, min(left, MAX_WAIT_SECONDS)), queue=keep_place or not last
-            )
+            seconds = 0.0 if self._stopping else max(0.0, min(left, STEP_SECONDS))
+            step = msgspec.structs.replace(request, wait_seconds=seconds, queue=keep_place or not last)
             reply = self._ask(step)
             left = until - self._monotonic()
             if reply.waiter is None or last:

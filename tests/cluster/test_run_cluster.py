@@ -472,14 +472,15 @@ def test_a_second_machine_joins_with_a_token(
 
 
 def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> None:
-    """A long wait for a lock does not hold up the end of the cluster."""
+    """A long wait for a lock does not hold up the end of the cluster, and is answered with its place."""
     waiting = threading.Event()
+    answers: list[int] = []
 
     def wait() -> None:
         with cluster.session() as session:
             waiting.set()
             body = {"paths": ["files/x"], "wait_seconds": 30, "client": "two"}
-            session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json=body, timeout=60)
+            answers.append(session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json=body, timeout=60).status_code)
 
     with cluster.session() as session:
         answer = session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json={"paths": ["files/x"], "client": "one"})
@@ -493,3 +494,4 @@ def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> 
     assert cluster.command("--stop").returncode == 0
     assert time.monotonic() - started < 4.0
     thread.join(30)
+    assert answers == [202]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client_proxy.rest_api.locks import LockRoutes
+from client_proxy.rest_api.locks import STEP_SECONDS, LockRoutes
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
 from tests.unit.rest_door import TOKEN, Door, make_door
@@ -14,7 +14,6 @@ from wire.errors import Deadlock, Locked, Overloaded
 from wire.messages import (
     ACQUIRE,
     LOCKS,
-    MAX_WAIT_SECONDS,
     RELEASE,
     RENEW,
     AcquireReply,
@@ -124,13 +123,13 @@ def _request(queue: bool = True) -> AcquireRequest:
 
 
 def test_a_long_wait_is_several_calls_under_one_id() -> None:
-    """A wait over the directory's bound is split, each call within the bound and with the same id, until granted."""
+    """A wait is asked for in short steps under the same id, until granted."""
     clock = ManualClock()
     directory = WaitingDirectory(clock, granted_at=75.0)
     routes = LockRoutes(directory, max_waiting=1, monotonic=clock.monotonic)
     assert routes._acquire(_request(), 100.0) is GRANTED
     waits = [request.wait_seconds for _, request in directory.calls]
-    assert waits == [MAX_WAIT_SECONDS, MAX_WAIT_SECONDS, MAX_WAIT_SECONDS]
+    assert waits == [STEP_SECONDS] * 38
     assert {request.request_id for _, request in directory.calls} == {"k" * 32}
     assert clock.monotonic() == 75.0
 
@@ -142,13 +141,13 @@ def test_a_long_wait_ends_when_it_is_over() -> None:
         directory = WaitingDirectory(clock, granted_at=1000.0)
         routes = LockRoutes(directory, max_waiting=1, monotonic=clock.monotonic)
         if queue:
-            assert routes._acquire(_request(), 70.0) is QUEUED
+            assert routes._acquire(_request(), 5.0) is QUEUED
         else:
             with pytest.raises(Locked):
-                routes._acquire(_request(queue=False), 70.0)
-        assert [request.wait_seconds for _, request in directory.calls] == [30.0, 30.0, 10.0]
+                routes._acquire(_request(queue=False), 5.0)
+        assert [request.wait_seconds for _, request in directory.calls] == [2.0, 2.0, 1.0]
         assert [request.queue for _, request in directory.calls] == [True, True, queue]
-        assert clock.monotonic() == 70.0
+        assert clock.monotonic() == 5.0
 
 
 def test_waits_are_bounded_in_number() -> None:
@@ -182,3 +181,13 @@ def test_list_renew_release_and_break(door: Door) -> None:
     assert door.directory.calls[-1][1].break_lock is True
     assert door.ask("DELETE", "/api/v1/locks/l1?break=maybe").status == 400
     assert door.ask("DELETE", "/api/v1/locks/" + "x" * 257).status == 400
+
+
+def test_a_proxy_that_stops_answers_who_waits() -> None:
+    """After stop_waiting a wait ends with its place in line instead of going on."""
+    clock = ManualClock()
+    directory = WaitingDirectory(clock, granted_at=1000.0)
+    routes = LockRoutes(directory, max_waiting=1, monotonic=clock.monotonic)
+    directory.answers[ACQUIRE.path] = lambda request: routes.stop_waiting() or directory._acquire(request)
+    assert routes._acquire(_request(), 100.0) is QUEUED
+    assert len(directory.calls) <= 2
