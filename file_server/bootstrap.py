@@ -88,7 +88,7 @@ class FileServer:
         )
         self._heartbeat = BackgroundJob("heartbeat", self.link.step)
         copying = BackgroundJob("copier", copier.step)
-        copier.wake = copying.wake
+        copier.wake, copier.ask_for_more = copying.wake, self._heartbeat.wake
         self._jobs = [
             self._heartbeat,
             copying,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class ChunkStore:
         # Since when each chunk is known to be without a blob, in monotonic seconds. In memory on purpose: after a
         # restart every grace period begins again, so neither a wall clock nor the time spent stopped can end one.
         self._unused_since: dict[Digest, float] = {}
+        self._pins: Counter[Digest] = Counter()
         self._unused_guard = threading.Lock()
 
     @property
@@ -139,6 +141,19 @@ class ChunkStore:
     def holds(self, digest: Digest) -> bool:
         """Whether a chunk is held intact; the answer puts off its collection by a grace period."""
         return not self.missing([digest])
+
+    def pin(self, digest: Digest) -> None:
+        """An upload under way counts on this chunk: do not collect it before as many calls of `unpin`."""
+        with self._unused_guard:
+            self._pins[digest] += 1
+
+    def unpin(self, digests: Iterable[Digest]) -> None:
+        """The upload is over; a chunk that still has no blob begins its grace period."""
+        with self._unused_guard:
+            for digest in digests:
+                self._pins[digest] -= 1
+                if self._pins[digest] <= 0:
+                    del self._pins[digest]
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are not held intact, each once; collection of the others is put off."""
@@ -224,7 +239,10 @@ class ChunkStore:
         with self.health.guard():
             candidates = self._index.candidates()
             with self._unused_guard:
-                self._unused_since = {digest: self._unused_since.get(digest, now) for _, digest in candidates}
+                self._unused_since = {
+                    digest: now if digest in self._pins else self._unused_since.get(digest, now)
+                    for _, digest in candidates
+                }
                 due = [id for id, digest in candidates if now - self._unused_since[digest] >= grace_seconds]
             removed = 0
             for start in range(0, len(due), MAX_COLLECT_BATCH):

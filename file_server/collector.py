@@ -19,7 +19,11 @@ from wire.errors import LockstepError
 from wire.server_messages import COLLECT, CollectRequest
 from wire.tracing import log
 
-DEFAULT_GRACE_SECONDS = 900.0
+DEFAULT_GRACE_SECONDS = 3900.0
+"""Longer than a ticket lives (an hour): a write that was begun may still commit a blob that nothing refers to yet."""
+CHUNK_GRACE_SECONDS = 600.0
+"""Chunks without a blob: long enough for a writer that was cut off to come back. Those of uploads under way are
+pinned besides."""
 PAGE_BLOBS = 500
 PAGE_SECONDS = 1.0
 WALK_SECONDS = 60.0
@@ -82,5 +86,5 @@ class Collector:
         if len(page) == PAGE_BLOBS:
             return PAGE_SECONDS
         self._after = 0
-        COLLECTED.inc(self._store.collect_chunks(self._grace_seconds).removed)
+        COLLECTED.inc(self._store.collect_chunks(min(self._grace_seconds, CHUNK_GRACE_SECONDS)).removed)
         return min(WALK_SECONDS, max(PAGE_SECONDS, self._grace_seconds / 4))

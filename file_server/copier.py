@@ -83,6 +83,7 @@ class Copier:
         damage: DamageReports,
         clock: Clock,
         wake: Callable[[], None] = lambda: None,
+        ask_for_more: Callable[[], None] = lambda: None,
     ) -> None:
         self._own_id = own_id
         self._store = store
@@ -91,6 +92,7 @@ class Copier:
         self._damage = damage
         self._clock = clock
         self.wake = wake
+        self.ask_for_more = ask_for_more
         self._orders: dict[Digest, CopyOrder] = {}
         self._guard = threading.Lock()
 
@@ -128,6 +130,9 @@ class Copier:
             for order in orders:
                 if self._orders.get(order.digest) is order:
                     del self._orders[order.digest]
+            is_idle = not self._orders
+        if is_idle and len(orders) > MAX_TOGETHER // 2:
+            self.ask_for_more()  # orders come with heartbeats: many small files should not wait for the next one
         return (self._clock.monotonic() - started) * PAUSE_SHARE
 
     def _copy(self, order: CopyOrder) -> int:

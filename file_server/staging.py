@@ -34,6 +34,14 @@ class Recorder(Protocol):
         """Whether a chunk is held; holding it now puts off its collection."""
         ...
 
+    def pin(self, digest: Digest) -> None:
+        """Keep a chunk, if it is held, from the collector."""
+        ...
+
+    def unpin(self, digests: Iterable[Digest]) -> None:
+        """The chunks may be collected again."""
+        ...
+
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those chunks that are not held."""
         ...
@@ -54,13 +62,18 @@ class Staging:
         self._chunks: dict[Digest, StagedChunk] = {}
         self._syncs: deque[Future[None]] = deque()
         self._inline_bytes = 0
+        self._pinned: set[Digest] = set()
 
     def put(self, chunk: Chunk) -> None:
-        """Take a chunk that came with its bytes, which are already checked against its digest.
+        """Take a chunk; its bytes, if it came with them, are already checked against its digest.
 
-        What is held already is not written again. Raises StorageFull or Unavailable.
+        What is held already is not written again, but kept from the collector until this staging ends. Raises
+        StorageFull or Unavailable.
         """
-        if chunk.data is None or chunk.digest in self._chunks:
+        if chunk.digest in self._chunks:
+            return
+        if chunk.data is None:
+            self._pin(chunk.digest)
             return
         stored = chunk.length + OVERHEAD_BYTES
         head, body = self._sealer.seal_parts(chunk.digest, chunk.data)
@@ -70,9 +83,10 @@ class Staging:
                 chunk.digest, chunk.length, head[:HEAD_BYTES], stored, head + body, None
             )
             return
+        self._pin(chunk.digest)
+        if self._recorder.holds(chunk.digest):
+            return
         with self._health.guard():
-            if self._recorder.holds(chunk.digest):
-                return
             temporary, sync = self._files.write_temporary([head, body])
         self._chunks[chunk.digest] = StagedChunk(chunk.digest, chunk.length, head[:HEAD_BYTES], stored, None, temporary)
         self._syncs.append(sync)
@@ -105,6 +119,7 @@ class Staging:
 
     def abort(self) -> None:
         """Remove what has arrived. Safe to repeat, and after `seal`."""
+        self._unpin()
         chunks, self._chunks = self._chunks, {}
         syncs, self._syncs = self._syncs, deque()
         for sync in syncs:
@@ -131,7 +146,17 @@ class Staging:
             self.abort()
             raise
         self._chunks, self._syncs = {}, deque()
+        self._unpin()
         return missing
+
+    def _pin(self, digest: Digest) -> None:
+        if digest not in self._pinned:
+            self._pinned.add(digest)
+            self._recorder.pin(digest)
+
+    def _unpin(self) -> None:
+        pinned, self._pinned = self._pinned, set()
+        self._recorder.unpin(pinned)
 
     def _raise_early_failure(self) -> None:
         """A disk that filled up is found now, not after gigabytes more have been sent."""

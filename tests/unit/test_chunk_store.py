@@ -296,14 +296,36 @@ def test_saying_that_a_chunk_is_here_keeps_it_for_a_grace_period(lab: Lab, seed:
     assert get(lab.store, digest) == content
 
 
-def test_collected_between_staging_and_seal_is_said_not_hidden(lab: Lab, seed: int) -> None:
-    """A chunk that was held when it was staged and is gone at the seal makes the seal name it."""
-    content = random.Random(seed).randbytes(LARGE)
-    chunk = Chunk(chunk_digest(content), LARGE, content)
-    digest = put(lab.store, content)
-    lab.store.drop_blob(digest, lab.store.generation(digest) or 0)
+def test_an_upload_under_way_keeps_the_chunks_that_it_counts_on(lab: Lab, seed: int) -> None:
+    """However long an upload takes, what it was told is here, or found here, is here at its seal."""
+    source = random.Random(seed)
+    contents = [source.randbytes(LARGE) for _ in range(2)]
+    chunks = [Chunk(chunk_digest(content), LARGE, content) for content in contents]
+    for content, chunk in zip(contents, chunks, strict=True):
+        put(lab.store, content)
+        lab.store.drop_blob(chunk.digest, lab.store.generation(chunk.digest) or 0)
+    manifest = Manifest((chunk.digest, LARGE) for chunk in chunks)
     with lab.store.stage() as staging:
-        staging.put(chunk)
+        staging.put(chunks[0]._replace(data=None))
+        staging.put(chunks[1])
+        for _ in range(5):
+            lab.clock.advance(1000)
+            assert lab.store.collect_chunks(60).removed == 0
+        staging.seal(manifest)
+    assert get(lab.store, manifest.digest) == contents[0] + contents[1]
+    lab.store.drop_blob(manifest.digest, lab.store.generation(manifest.digest) or 0)
+    lab.store.collect_chunks(60)
+    lab.clock.advance(61)
+    assert lab.store.collect_chunks(60).removed == 2
+
+
+def test_collected_before_the_seal_is_said_not_hidden(lab: Lab, seed: int) -> None:
+    """A manifest with a chunk that has been collected is refused by the seal, which names it."""
+    content = random.Random(seed).randbytes(LARGE)
+    digest = put(lab.store, content)
+    with lab.store.stage() as staging:
+        assert staging.missing([digest]) == []
+        lab.store.drop_blob(digest, lab.store.generation(digest) or 0)
         lab.store.collect_chunks(0)
         with pytest.raises(MissingChunks):
             staging.seal(Manifest([(digest, LARGE)]))
@@ -443,3 +465,15 @@ def test_a_fence_holds_inside_the_seal(lab: Lab) -> None:
     assert refusal.value.code == "ticket_refused"
     with pytest.raises(NotFound):
         lab.store.manifest(chunk.digest)
+
+
+def test_bytes_that_come_after_their_announcement_count(lab: Lab, seed: int) -> None:
+    """A chunk first named without bytes and sent with them later in the same stream is there at the seal."""
+    content = random.Random(seed).randbytes(LARGE)
+    chunk = Chunk(chunk_digest(content), LARGE, content)
+    manifest = Manifest([(chunk.digest, LARGE)] * 2)
+    with lab.store.stage() as staging:
+        staging.put(chunk._replace(data=None))
+        staging.put(chunk)
+        staging.seal(manifest)
+    assert get(lab.store, manifest.digest) == content * 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from file_server.collector import DEFAULT_GRACE_SECONDS as GRACE
 from file_server.collector import Ages
 from tests.contract.test_chunk_store_contract import get, put
 from tests.fakes.clock import ManualClock
@@ -15,8 +16,6 @@ from tests.fakes.file_servers import DIRECTORY_URL, Cluster
 from wire.chunking import chunk_bytes
 from wire.digest import Digest
 from wire.server_messages import MANIFEST_PATH, READ_CHUNKS_PATH, CopyOrder
-
-GRACE = 900.0
 
 
 @pytest.fixture
