@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from file_server.index_transaction import DAMAGED, IndexTransaction, _missing
+from file_server.index_transaction import DAMAGED, IndexTransaction, missing_among
 from wire.digest import Digest
 from wire.group_commit import GroupCommit
 from wire.manifest import Manifest
@@ -133,7 +133,7 @@ class ChunkIndex:
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are not held intact, each once, in order."""
         with self._reading() as connection:
-            return _missing(connection, digests)
+            return missing_among(connection, digests)
 
     def lengths(self, digests: Iterable[Digest]) -> list[int | None]:
         """Plain lengths in bytes, None for a chunk that is not held intact."""

@@ -28,6 +28,8 @@ from wire.server_messages import (
 from wire.tracing import log
 
 RETRY_SECONDS = 1.0
+FIRST_RETRY_SECONDS = 0.25
+"""Before the first registration: programs of a cluster start together, and this one is of no use until then."""
 MAX_REPORT = 1000
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
@@ -126,7 +128,7 @@ class DirectoryLink:
             if problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
-            return RETRY_SECONDS
+            return RETRY_SECONDS if self.registered else FIRST_RETRY_SECONDS
         return self._pause
 
     def _register(self) -> None:

@@ -110,7 +110,7 @@ class IndexTransaction:
 
     def missing(self, chunks: Iterable[tuple[Digest, int]]) -> list[Digest]:
         """Which of a manifest's chunks are not held intact, each once, in order."""
-        return _missing(self._connection, (digest for digest, _ in chunks))
+        return missing_among(self._connection, (digest for digest, _ in chunks))
 
     def put_blob(self, manifest: Manifest) -> None:
         """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
@@ -207,7 +207,8 @@ def superseded(fence: Fence, known: int) -> TicketRefused:
     )
 
 
-def _missing(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[Digest]:
+def missing_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[Digest]:
+    """Those of `digests` that are not held intact as `connection` sees it, each once, in order."""
     query = "SELECT place FROM chunk WHERE digest = ?"
     missing = []
     for digest in dict.fromkeys(digests):
