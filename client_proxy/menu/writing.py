@@ -66,7 +66,8 @@ class Writing:
         holders = wording.holders_line(waiting.holders)
         if self._terminal.output.isatty():
             waited = wording.duration(waiting.waited_seconds)
-            tail = f"; {place}, {waited} so far; Enter gives up"
+            brief = f"number {waiting.place} in line" if waiting.place else "in line"
+            tail = f"; {brief}, {waited}; Enter gives up"
             self._terminal.status(wording.shorten(holders, max(16, self._terminal.width - len(tail))) + tail)
             return
         # In a pipe a line each second would be noise: the place and the holder, and again every quarter of a minute.
