@@ -6,7 +6,9 @@ by the runner, and everything else is the rules' own.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +30,7 @@ from directory_server.writes import Writes
 from wire import messages as m
 from wire import server_messages as s
 from wire.certificate_authority import PeerIdentity
+from wire.errors import LockstepError
 from wire.names import check_bucket, check_path
 from wire.service import Api
 
@@ -44,6 +47,18 @@ SERVERS = Gauge("lockstep_directory_file_servers", "File servers by state", ["st
 UNDER_COPIED = Gauge("lockstep_directory_under_copied_blobs", "Blobs with fewer living copies than promised")
 WITHOUT_COPY = Gauge("lockstep_directory_blobs_without_copy", "Blobs without any living copy")
 _STATES = ("joining", "up", "suspect", "down", "draining")
+
+
+def _figure(measure: Callable[[], float]) -> Callable[[], float]:
+    """A figure that is unknown (NaN) while the store cannot be read: a bad disk must not take /metrics down too."""
+
+    def measured() -> float:
+        try:
+            return measure()
+        except LockstepError:
+            return math.nan
+
+    return measured
 
 
 @dataclass(frozen=True)
@@ -247,15 +262,15 @@ class DirectoryApi:
 
     def _show_gauges(self) -> None:
         parts = self._parts
-        FILES.set_function(lambda: parts.totals.latest().files)
-        VERSIONS.set_function(lambda: parts.totals.latest().versions)
-        BLOBS.set_function(lambda: parts.totals.latest().blobs)
-        LOCKS.set_function(lambda: self._lock_counts()[0])
-        WAITERS.set_function(lambda: self._lock_counts()[1])
-        UNDER_COPIED.set_function(lambda: parts.repair.info().under_copied)
-        WITHOUT_COPY.set_function(lambda: parts.repair.info().without_living_copy)
+        FILES.set_function(_figure(lambda: parts.totals.latest().files))
+        VERSIONS.set_function(_figure(lambda: parts.totals.latest().versions))
+        BLOBS.set_function(_figure(lambda: parts.totals.latest().blobs))
+        LOCKS.set_function(_figure(lambda: self._lock_counts()[0]))
+        WAITERS.set_function(_figure(lambda: self._lock_counts()[1]))
+        UNDER_COPIED.set_function(_figure(lambda: parts.repair.info().under_copied))
+        WITHOUT_COPY.set_function(_figure(lambda: parts.repair.info().without_living_copy))
         for state in _STATES:
-            SERVERS.labels(state).set_function(partial(self._servers_in, state))
+            SERVERS.labels(state).set_function(_figure(partial(self._servers_in, state)))
 
     def _lock_counts(self) -> tuple[int, int]:
         with self._parts.store.read() as reader:

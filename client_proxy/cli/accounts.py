@@ -31,9 +31,7 @@ class _PasswordFile(msgspec.Struct):
     help="Take both from a JSON file, such as .cluster/admin-credentials.json.",
 )
 @pass_app
-def login(
-    app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None
-) -> None:
+def login(app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None) -> None:
     """Log in, and remember it for the next commands. A new name creates the account.
 
     The log-in is kept in ~/.config/lockstep/credentials.json, readable by you only; scripts may set LOCKSTEP_API_KEY
@@ -76,9 +74,7 @@ def _from_file(file: Path) -> tuple[str, str]:
     except OSError as error:
         raise local_problem("read", file, error) from error
     except msgspec.DecodeError as error:
-        raise LocalFileError(
-            f"{file} holds no username and password ({error}): check which file it is"
-        ) from error
+        raise LocalFileError(f"{file} holds no username and password ({error}): check which file it is") from error
     return found.username, found.password
 
 
@@ -120,9 +116,7 @@ def logout(app: App) -> None:
     except Unavailable as error:
         note = f" here; the cluster was not told ({error}), there it ends by itself"
     app.store.forget(app.profile_name)
-    app.show(
-        f"logged out {wording.safe(profile.account)}{note}", {"logged_out": True, "account": profile.account}
-    )
+    app.show(f"logged out {wording.safe(profile.account)}{note}", {"logged_out": True, "account": profile.account})
 
 
 @click.command(cls=Command)
@@ -182,8 +176,7 @@ def list_buckets(app: App) -> None:
     """List the buckets that you can see."""
     found = app.api().buckets()
     rows = [
-        (bucket.name, bucket.owner, bucket.versioning, "everyone" if bucket.shared else "owner")
-        for bucket in found
+        (bucket.name, bucket.owner, bucket.versioning, "everyone" if bucket.shared else "owner") for bucket in found
     ]
     app.show(wording.table(("name", "owner", "versions", "open to"), rows), {"buckets": found})
 
@@ -193,9 +186,7 @@ _VERSIONING = click.Choice(["off", "enabled", "suspended"])
 
 @buckets.command("create")
 @click.argument("name")
-@click.option(
-    "--versioning", type=_VERSIONING, default="enabled", show_default=True, help="Whether versions are kept."
-)
+@click.option("--versioning", type=_VERSIONING, default="enabled", show_default=True, help="Whether versions are kept.")
 @click.option("--shared", is_flag=True, help="Open to every account; otherwise only to you.")
 @pass_app
 def create_bucket(app: App, name: str, versioning: Versioning, shared: bool) -> None:

@@ -41,9 +41,7 @@ def show(app: App, folder: Path | None) -> None:
     """Show the certificates on this machine: for whom, until when, and their fingerprints."""
     folder = _folder(app, folder)
     found = [("authority", _facts(folder / "ca.pem"))]
-    found += [
-        (f"{identity.role} {identity.id}", _facts(identity.cert_file)) for identity in _identities(folder)
-    ]
+    found += [(f"{identity.role} {identity.id}", _facts(identity.cert_file)) for identity in _identities(folder)]
     lines = []
     for name, facts in found:
         lines.append(
@@ -66,9 +64,7 @@ class _Checked:
 
 @certs.command("check")
 @_certs_option
-@click.option(
-    "--directory", metavar="URL", help="The directory server's address, where no cluster.json says it."
-)
+@click.option("--directory", metavar="URL", help="The directory server's address, where no cluster.json says it.")
 @pass_app
 def check(app: App, folder: Path | None, directory: str | None) -> None:
     """Make a real, fully verified handshake with every program, and print what was agreed.
@@ -98,9 +94,7 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
 
 @certs.command("renew")
 @_certs_option
-@click.option(
-    "--directory", metavar="URL", help="The directory server, for a machine that joined the cluster."
-)
+@click.option("--directory", metavar="URL", help="The directory server, for a machine that joined the cluster.")
 @pass_app
 def renew(app: App, folder: Path | None, directory: str | None) -> None:
     """Renew every program's certificate on this machine now; running programs pick them up by themselves."""
@@ -108,9 +102,7 @@ def renew(app: App, folder: Path | None, directory: str | None) -> None:
     found = _identities(folder)
     if not found:
         raise SetupError(f"{folder} holds no program's certificate: start a cluster here, or join one")
-    url = directory or next(
-        (one.url for one in app.cluster.programs if one.program == "directory_server"), ""
-    )
+    url = directory or next((one.url for one in app.cluster.programs if one.program == "directory_server"), "")
     renewed = []
     for identity in found:
         _renew(identity, url)
@@ -124,9 +116,7 @@ def _renew(identity: Identity, directory_url: str) -> None:
 
     def ask(request: RenewCertificateRequest) -> EnrolReply:
         if not directory_url:
-            raise SetupError(
-                "the authority is on another machine: name its directory server with --directory URL"
-            )
+            raise SetupError("the authority is on another machine: name its directory server with --directory URL")
         return client.call(directory_url, RENEW_CERTIFICATE, request)
 
     try:
@@ -138,9 +128,7 @@ def _renew(identity: Identity, directory_url: str) -> None:
 def _folder(app: App, given: Path | None) -> Path:
     folder = given or (Path(app.cluster.ca_file).parent if app.cluster.ca_file else Path("certs"))
     if not (folder / "ca.pem").is_file():
-        raise SetupError(
-            f"{folder} has no ca.pem: name the certs folder with --certs, or start a cluster here"
-        )
+        raise SetupError(f"{folder} has no ca.pem: name the certs folder with --certs, or start a cluster here")
     return folder
 
 
@@ -157,9 +145,7 @@ def _identity(folder: Path, role: Role, own: Path) -> Identity:
     try:
         peer_token = token.read_text("ascii").strip() if token.exists() else ""
     except OSError as error:
-        raise SetupError(
-            f"{token} cannot be read ({error.strerror}): run this as the programs' user"
-        ) from error
+        raise SetupError(f"{token} cannot be read ({error.strerror}): run this as the programs' user") from error
     return Identity(
         role=role,
         id=own.name.removeprefix(f"{role}-"),

@@ -25,9 +25,7 @@ from client_proxy.progress_bars import file_bar
 from wire.errors import BadRequest, LockStale, NotFound
 from wire.messages import LockPath
 
-_lock_option = click.option(
-    "--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number."
-)
+_lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number.")
 
 
 @contextmanager
@@ -45,18 +43,14 @@ def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]
 @click.option("--version", metavar="VERSION", help="Remove exactly this version, for good.")
 @_lock_option
 @pass_app
-def rm(
-    app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None
-) -> None:
+def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None) -> None:
     """Remove files. Where versions are kept, an older one can be restored."""
     if version and (recursive or len(names) > 1):
         raise BadRequest("--version removes one version of one file: give one NAME and no -r")
     done: list[dict[str, Any]] = []
     for name in names:
         if not name.path and not recursive:
-            raise BadRequest(
-                f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them"
-            )
+            raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them")
         for target in list(_below(app, name)) if recursive else [name]:
             with _under_lock(app, target, lock_number) as number:
                 reply = app.api().delete(*target, version, WriteOptions(lock_number=number))
@@ -101,9 +95,7 @@ def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
         _under_lock(app, target, lock_number) as number,
         _under_lock(app, source, lock_number) as source_number,
     ):
-        saved = app.api().copy(
-            source, target, move=True, lock_number=number, source_lock_number=source_number
-        )
+        saved = app.api().copy(source, target, move=True, lock_number=number, source_lock_number=source_number)
     app.show(wording.saved_line(saved, f"moved {wording.safe(str(source))} to"), saved_data(saved))
 
 
@@ -147,9 +139,7 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
 
 @click.command(cls=Command)
 @click.argument("name", type=NameType())
-@click.option(
-    "--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock."
-)
+@click.option("--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock.")
 @pass_app
 def edit(app: App, name: Name, patience: float | None) -> None:
     """Edit a file in $EDITOR under its lock, then save what changed and release.
@@ -158,9 +148,7 @@ def edit(app: App, name: Name, patience: float | None) -> None:
     """
     command = editor_command(app.environment)
     if not command:
-        raise LocalFileError(
-            "no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`"
-        )
+        raise LocalFileError("no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`")
     holder = LockHolder(
         app.api(),
         [LockPath(*name)],
@@ -184,9 +172,7 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
         raise
     change = session.changes()
     if not change.changed:
-        app.show(
-            f"{change.summary}: {wording.safe(str(name))} is as it was, released", _edit_data(change, None)
-        )
+        app.show(f"{change.summary}: {wording.safe(str(name))} is as it was, released", _edit_data(change, None))
         return
     if not app.json:
         for line in shown_lines(change):
@@ -195,9 +181,7 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
     with file_bar(sys.stderr, "sending", name.last, size, show=app.shows_progress) as progress:
         sent = session.save(progress)
     verb = "saved" if before is not None else "created"
-    app.show(
-        f"{wording.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved)
-    )
+    app.show(f"{wording.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved))
 
 
 def _edit_data(change: Change, saved: Saved | None) -> dict[str, Any]:

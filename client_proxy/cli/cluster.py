@@ -48,9 +48,7 @@ def status(app: App) -> None:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS"
-)
+@click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
 @click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
 @pass_app
 def invite(app: App, valid: float, advertise: str | None) -> None:
@@ -78,9 +76,7 @@ def _only_here(url: str) -> bool:
 @click.command(cls=Command)
 @click.argument("token")
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
-@click.option(
-    "--id", "program_id", metavar="ID", help="The program's id in the cluster; by default the host's name."
-)
+@click.option("--id", "program_id", metavar="ID", help="The program's id in the cluster; by default the host's name.")
 @click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address others reach it by.")
 @click.option(
     "--certs",
@@ -91,9 +87,7 @@ def _only_here(url: str) -> bool:
     help="Where its certificate and key are kept.",
 )
 @pass_app
-def join(
-    app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path
-) -> None:
+def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path) -> None:
     """Make this machine a part of the cluster: TOKEN (from `lockstep invite`) carries the address and the trust.
 
     The key is made here and never leaves; the cluster signs its certificate. Afterwards start the program with the

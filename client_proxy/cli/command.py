@@ -131,9 +131,7 @@ class App:
         if self.held_lock(bucket, path) is None:
             return error
         self.forget_lock(bucket, path)
-        return LockStale(
-            f"{error}. That lock is forgotten now: look at the file, then run this again", **error.facts
-        )
+        return LockStale(f"{error}. That lock is forgotten now: look at the file, then run this again", **error.facts)
 
 
 def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:
@@ -171,13 +169,9 @@ def connection_options(*, from_environment: bool) -> list[click.Option]:
 
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
     return [
-        click.Option(
-            ["--url"], envvar=variable("LOCKSTEP_URL"), help="The proxy, https://HOST:PORT.", **common
-        ),
+        click.Option(["--url"], envvar=variable("LOCKSTEP_URL"), help="The proxy, https://HOST:PORT.", **common),
         click.Option(["--ca"], envvar=variable("LOCKSTEP_CA"), help="CA file to trust (ca.pem).", **common),
-        click.Option(
-            ["--profile"], envvar=variable("LOCKSTEP_PROFILE"), help="Which log-in to use.", **common
-        ),
+        click.Option(["--profile"], envvar=variable("LOCKSTEP_PROFILE"), help="Which log-in to use.", **common),
         click.Option(["--json"], is_flag=True, help="Print the result as JSON.", **common),
     ]
 

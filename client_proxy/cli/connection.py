@@ -74,9 +74,7 @@ def find_place(
     known = (local or profile.url) if cluster_first else (profile.url or local)
     chosen = (url or known).rstrip("/")
     if not chosen:
-        raise SetupError(
-            "no proxy is known: give --url https://HOST:PORT (and --ca FILE), or start a cluster here"
-        )
+        raise SetupError("no proxy is known: give --url https://HOST:PORT (and --ca FILE), or start a cluster here")
     return Place(chosen, Path(ca) if ca else _authority(chosen, profile, cluster))
 
 

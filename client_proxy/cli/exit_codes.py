@@ -35,9 +35,7 @@ ENDINGS = (
         "the cluster's state says no: it changed meanwhile, exists already, or your lock is over",
         (errors.Conflict, errors.PreconditionFailed),
     ),
-    Ending(
-        7, "not available now: try again", (errors.Unavailable, errors.TooManyRequests, errors.MissingChunks)
-    ),
+    Ending(7, "not available now: try again", (errors.Unavailable, errors.TooManyRequests, errors.MissingChunks)),
     Ending(8, "a problem with a local file, folder or setting", (LocalFileError, errors.SetupError)),
     Ending(9, "content is damaged: it does not match its digest", (errors.Damaged, errors.BadDigest)),
     Ending(INTERRUPTED, "interrupted with Ctrl-C"),

@@ -112,9 +112,7 @@ def _put_one(app: App, local: str, name: Name, wanted: WriteOptions) -> dict[str
             path = Path(local)
             size = path.stat().st_size if path.is_file() else None
             with file_bar(sys.stderr, "sending", path.name, size, show=app.shows_progress) as progress:
-                sent = upload(
-                    app.api(), path, *name, options=options, progress=progress, interrupted=app.uploads
-                )
+                sent = upload(app.api(), path, *name, options=options, progress=progress, interrupted=app.uploads)
     except LockStale as error:
         raise app.stale(error, *name) from error
     if wanted.release_lock:
@@ -168,9 +166,7 @@ def get(app: App, name: Name, target: str | None, recursive: bool, version: str 
         fetched = download(app.api(), *name, local, version, known=facts, progress=progress)
     words = "is already" if fetched.unchanged else f"version {fetched.file.version} is now"
     cache = f", cache {fetched.receipt.cache}" if fetched.receipt.cache else ""
-    text = (
-        f"{wording.safe(str(name))} {words} in {local} ({wording.size(fetched.file.size)}, verified{cache})"
-    )
+    text = f"{wording.safe(str(name))} {words} in {local} ({wording.size(fetched.file.size)}, verified{cache})"
     data = {
         "file": str(local),
         "bucket": name.bucket,
@@ -244,9 +240,7 @@ def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
             *(error for _, error in report.failed),
         ]
         done = report.moved + report.skipped
-        sentence = (
-            f"{wording.counted(len(troubles), 'file')} not done; run the same command again for the rest"
-        )
+        sentence = f"{wording.counted(len(troubles), 'file')} not done; run the same command again for the rest"
         end(click.get_current_context(), sentence, combined(errors) if not done or not report.failed else 1)
 
 
@@ -257,9 +251,7 @@ def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
 def cat(app: App, names: tuple[Name, ...], version: str | None) -> None:
     """Print files to standard output, bytes as they are."""
     if app.json:
-        raise BadRequest(
-            "cat prints the bytes as they are: leave out --json (get --json says what was fetched)"
-        )
+        raise BadRequest("cat prints the bytes as they are: leave out --json (get --json says what was fetched)")
     for name in names:
         _to_output(app.api(), name, version)
 

@@ -57,9 +57,7 @@ class LockCommand(Command):
 
 @click.command(cls=LockCommand, options_metavar="[OPTIONS]")
 @click.argument("names", metavar="NAME... [-- COMMAND...]", nargs=-1, required=True, type=NameType())
-@click.option(
-    "--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Stand in line for this long."
-)
+@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Stand in line for this long.")
 @click.option(
     "--lease",
     type=click.FloatRange(1, MAX_LEASE_SECONDS),
@@ -144,9 +142,7 @@ def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
 
 @click.command(cls=Command)
 @click.option("--mine", is_flag=True, help="Only your own.")
-@click.option(
-    "--break", "broken", metavar="NAME|NUMBER", help="Take a lock from its holder (administrators)."
-)
+@click.option("--break", "broken", metavar="NAME|NUMBER", help="Take a lock from its holder (administrators).")
 @pass_app
 def locks(app: App, mine: bool, broken: str | None) -> None:
     """List the locks, who holds them, until when, and who waits in line.
@@ -171,11 +167,7 @@ def locks(app: App, mine: bool, broken: str | None) -> None:
 
 def _named(locks: list[LockInfo], text: str) -> LockInfo:
     for lock in locks:
-        names = {
-            name
-            for path in lock.paths
-            for name in (label(path.bucket, path.path), f"{path.bucket}:{path.path}")
-        }
+        names = {name for path in lock.paths for name in (label(path.bucket, path.path), f"{path.bucket}:{path.path}")}
         if text in (lock.id, str(lock.number)) or text in names:
             return lock
     raise NotFound(f"there is no lock {text!r}; `lockstep locks` lists them")

@@ -76,9 +76,7 @@ class NameType(_NameParameter):
         except BadName as error:
             self.fail(str(error), param, ctx)
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Files and folders that begin like this. A shell must not wait or see an error: then there are none."""
         app = ctx.find_object(App) or App()
         bucket, colon, prefix = incomplete.partition(":")
@@ -89,6 +87,4 @@ class NameType(_NameParameter):
         except LockstepError:
             return []
         written = f"{bucket}:" if colon else ""
-        return [
-            CompletionItem(written + path) for path in [*page.prefixes, *(file.path for file in page.files)]
-        ]
+        return [CompletionItem(written + path) for path in [*page.prefixes, *(file.path for file in page.files)]]

@@ -39,9 +39,7 @@ def serve(program: str | None, arguments: tuple[str, ...]) -> None:
     try:
         os.execv(sys.executable, [sys.executable, "-m", PROGRAMS[program], *arguments])  # noqa: S606
     except OSError as error:
-        raise SetupError(
-            f"{sys.executable} cannot be started ({error.strerror}): install Lockstep again"
-        ) from error
+        raise SetupError(f"{sys.executable} cannot be started ({error.strerror}): install Lockstep again") from error
 
 
 @click.command(cls=Command)

@@ -40,9 +40,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(
-                errors="backslashreplace"
-            )  # a name that this terminal cannot show must not end a listing
+            reconfigure(errors="backslashreplace")  # a name that this terminal cannot show must not end a listing
 
 
 main.params.extend(connection_options(from_environment=True))

@@ -49,9 +49,7 @@ class FileRequests:
     def _show(self, file: RemoteFile) -> None:
         if file.size > SHOWN_BYTES:
             name = wording.safe(file.path)
-            self._terminal.say(
-                f"{name} has {wording.size(file.size)}, too much to show: download it with 5 {name}"
-            )
+            self._terminal.say(f"{name} has {wording.size(file.size)}, too much to show: download it with 5 {name}")
             return
         reader = ReadCheck(self._api, file)
         content = b"".join(reader.blocks())
@@ -163,9 +161,7 @@ class FileRequests:
         """`restore N` after the versions of a file were shown."""
         version = self._numbered(number)
         if version is None:
-            raise BadRequest(
-                "show a file's versions first (7 NAME), then type restore and a number from that list"
-            )
+            raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")
         saved = self._api.restore(FILES_BUCKET, self._versions_of, version.version)
         self._terminal.say(wording.saved_line(saved, "restored"))
         return True
@@ -175,7 +171,5 @@ class FileRequests:
             return None
         version = self._versions[int(number) - 1]
         if version.delete_marker:
-            raise BadRequest(
-                f"number {number} is where the file was deleted: it has no content, choose another"
-            )
+            raise BadRequest(f"number {number} is where the file was deleted: it has no content, choose another")
         return version

@@ -22,9 +22,7 @@ class StateRequests:
 
     def locks(self, argument: str) -> None:
         """Mine, everyone's and the queue; the numbers are remembered for `release N` and `break N`."""
-        text, self._numbered = wording.locks_text(
-            self._api.locks(), self.account, time.time(), self._terminal.width
-        )
+        text, self._numbered = wording.locks_text(self._api.locks(), self.account, time.time(), self._terminal.width)
         self._terminal.say(text)
         if any(lock.account == self.account for lock in self._numbered):
             self._terminal.say('Type "release 1" to give one of yours back.')

@@ -86,9 +86,7 @@ class Writing:
         if before is None:
             self._terminal.say(f"{name} is a new file: {session.local}")
         else:
-            self._terminal.say(
-                f"fetched version {before.version} ({wording.size(before.size)}) to {session.local}"
-            )
+            self._terminal.say(f"fetched version {before.version} ({wording.size(before.size)}) to {session.local}")
         if not self._let_edit(session):
             session.remove_empty()
             self._terminal.say(f"not saved; the lock is released, your copy stays in {session.local}")

@@ -118,16 +118,12 @@ class ReadCheck:
                 while len(buffer) < length:
                     block = next(blocks, b"")
                     if not block:
-                        raise PeerUnreachable(
-                            f"{self._api.url} sent less than it declared: try again, it resumes"
-                        )
+                        raise PeerUnreachable(f"{self._api.url} sent less than it declared: try again, it resumes")
                     self.received += len(block)
                     buffer += block
                 data = bytes(memoryview(buffer)[:length])
                 if chunk_digest(data) != digest:
-                    raise BadDigest(
-                        f"{self._api.url} sent bytes of {self._name} that do not match their digest"
-                    )
+                    raise BadDigest(f"{self._api.url} sent bytes of {self._name} that do not match their digest")
                 yield data
                 del buffer[:length]
 
@@ -155,11 +151,7 @@ class _Download:
         manifest = self._reader.manifest()
         with contextlib.ExitStack() as stack:
             old = self._old_content(stack)
-            if (
-                old is not None
-                and old.size == self._file.size
-                and old.manifest(manifest).digest == self._file.digest
-            ):
+            if old is not None and old.size == self._file.size and old.manifest(manifest).digest == self._file.digest:
                 self._progress(self._file.size)
                 return Fetched(self._file, self._reader.receipt, 0, unchanged=True)
             part = stack.enter_context(_PartFile(self._target, self._file.digest))

@@ -169,11 +169,7 @@ def put_tree(
     def _put(source: Path, name: str, size: int) -> Callable[[Callable[[int], None]], bool]:
         def action(advance: Callable[[int], None]) -> bool:
             existing = present.get(name)
-            if (
-                existing is not None
-                and existing.size == size
-                and digest_file(source).digest == existing.digest
-            ):
+            if existing is not None and existing.size == size and digest_file(source).digest == existing.digest:
                 advance(size)
                 return False
             upload(
@@ -224,9 +220,7 @@ def get_tree(
                 file.content_type,
                 ClientReceipt(file.digest, file.version, file.cursor),
             )
-            fetched = download(
-                api, file.bucket, file.path, target, known=known, progress=advance, sleep=sleep
-            )
+            fetched = download(api, file.bucket, file.path, target, known=known, progress=advance, sleep=sleep)
             return not fetched.unchanged
 
         return action

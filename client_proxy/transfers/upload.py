@@ -224,9 +224,7 @@ class _Upload:
         self._sent = 0
         length = stream_length(0 if digest in withheld else length for digest, length in manifest.chunks)
         body = Body(self._stream(manifest, withheld), length)
-        saved = self._api.put_chunks(
-            *self._where, body, self._options, digest=manifest.digest, size=manifest.size
-        )
+        saved = self._api.put_chunks(*self._where, body, self._options, digest=manifest.digest, size=manifest.size)
         self._advance_to(manifest.size)
         return Sent(saved, self._sent, delta=bool(withheld))
 
@@ -285,7 +283,5 @@ def _as_saved(current: RemoteFile) -> Saved:
         cursor=current.receipt.cursor,
         content_type=current.content_type,
     )
-    receipt = replace(
-        current.receipt, copies="all fsynced"
-    )  # what is visible has its promised copies on disk
+    receipt = replace(current.receipt, copies="all fsynced")  # what is visible has its promised copies on disk
     return Saved(CommittedReply(cursor=current.receipt.cursor, version=version, copies=0), receipt)

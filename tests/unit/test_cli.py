@@ -57,9 +57,7 @@ class Shell:
 
     def run(self, *words: str | Path, input: str | bytes = "", code: int = 0) -> Result:
         result = CliRunner().invoke(main, [str(word) for word in words], input=input, env=self.environment)
-        assert result.exit_code == code, (
-            f"{words} ended with {result.exit_code}:\n{result.output}{result.exception!r}"
-        )
+        assert result.exit_code == code, f"{words} ended with {result.exit_code}:\n{result.output}{result.exception!r}"
         assert "Traceback" not in result.output
         return result
 
@@ -207,9 +205,7 @@ def test_log_in_is_remembered_for_its_owner_only(new_shell: Callable[[str], Shel
     assert "new account" not in shell.run("login", input="ann\nsecret\n").stdout
 
 
-def test_a_token_is_not_shown_to_another_cluster(
-    shell: Shell, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_token_is_not_shown_to_another_cluster(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same token goes to a proxy of the same authority, and never to one of another."""
     from tests.fakes.rest import make_identity
 
@@ -234,9 +230,7 @@ def test_profiles_live_side_by_side(shell: Shell) -> None:
     assert "bob" in shell.run("whoami", "--profile", "work").stdout
 
 
-def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(shell: Shell, tmp_path: Path) -> None:
     """Without --url and --ca, cluster.json says where to go; --credentials reads the file beside it."""
     shell.environment |= {"LOCKSTEP_URL": None, "LOCKSTEP_CA": None}
     shell.environment["LOCKSTEP_CLUSTER_FILE"] = str(tmp_path / "cluster.json")
@@ -251,9 +245,7 @@ def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(
             }
         )
     )
-    (tmp_path / "admin.json").write_text(
-        json.dumps({"username": ADMIN, "password": ADMIN_PASSWORD, "api_key": ""})
-    )
+    (tmp_path / "admin.json").write_text(json.dumps({"username": ADMIN, "password": ADMIN_PASSWORD, "api_key": ""}))
     assert "administrator" in shell.run("login", "--credentials", tmp_path / "admin.json").stdout
     (tmp_path / "cluster.json").unlink()
     shell.run("ls")
@@ -450,9 +442,7 @@ def test_a_lock_is_held_while_a_command_runs(shell: Shell, tmp_path: Path) -> No
     assert shell.server.core.locks == {}
 
 
-def test_an_administrator_breaks_a_lock(
-    shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path
-) -> None:
+def test_an_administrator_breaks_a_lock(shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path) -> None:
     """Only an administrator can; afterwards the broken holder's write is refused."""
     (tmp_path / "f").write_text("x")
     shell.run("lock", "f")
@@ -585,9 +575,7 @@ def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> No
     assert "nothing listens there" in result.stdout
 
 
-def test_another_machine_joins_with_a_token(
-    shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path
-) -> None:
+def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path) -> None:
     """invite prints a token; join checks the proxy by the CA inside it and files a certificate that fits its key."""
     core, certs = shell.server.core, shell.server.ca_file.parent
     authority = CertificateAuthority.load(certs)

@@ -414,3 +414,11 @@ def test_refusals_come_back_as_their_class(directory: Directory) -> None:
     assert problem is not None
     error: LockstepError = from_problem(problem)
     assert (type(error).__name__, error.can_retry, error.facts["needed"]) == ("TooFewHolders", True, 2)
+
+
+def test_figures_are_unknown_and_not_missing_while_the_store_cannot_be_read(directory: Directory) -> None:
+    """/metrics answers, with NaN for what cannot be counted, after the store is closed."""
+    directory.server.stop()
+    answer = ask(directory.app, "GET", "/metrics")
+    assert answer.status == 200
+    assert "lockstep_directory_locks NaN" in answer.body.decode().splitlines()
