@@ -88,15 +88,17 @@ class IndexTransaction:
     def put_chunk(self, chunk: StagedChunk) -> None:
         """Record a chunk whose file, if it has one, is in place and durable. Safe to repeat."""
         place = INLINE if chunk.temporary is None else FILE
-        row = self._run("SELECT id, place, stored FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
-        if row is None:
-            id = self._run(
-                "INSERT INTO chunk (digest, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
-                (chunk.digest, chunk.length, chunk.stored_bytes, place, chunk.head),
-            ).lastrowid
+        # Most chunks are new, so the insert comes first: every statement fewer is paid for under the shared commit.
+        inserted = self._run(
+            "INSERT OR IGNORE INTO chunk (digest, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
+            (chunk.digest, chunk.length, chunk.stored_bytes, place, chunk.head),
+        )
+        if inserted.rowcount:
+            id = inserted.lastrowid
             self._totals["chunks"] += 1
             self._totals["stored_bytes"] += chunk.stored_bytes
         else:
+            row = self._run("SELECT id, place, stored FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
             id, known_place, stored = row
             if known_place == INLINE or (known_place == FILE and place == INLINE):
                 return
@@ -116,14 +118,15 @@ class IndexTransaction:
         """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
         self._totals["generation"] += 1
         generation = self._totals["generation"]
-        changed = self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest)).rowcount
-        if changed:
-            return
         several = len(manifest) > 1
-        id = self._run(
-            "INSERT INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",
+        inserted = self._run(
+            "INSERT OR IGNORE INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",
             (manifest.digest, generation, manifest.size, manifest.encode() if several else None),
-        ).lastrowid
+        )
+        if not inserted.rowcount:
+            self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest))
+            return
+        id = inserted.lastrowid
         if several:
             self._connection.executemany(
                 "INSERT OR IGNORE INTO reference (chunk, blob) SELECT id, ? FROM chunk WHERE digest = ?",
