@@ -9,28 +9,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from client_proxy.metrics import SENT_BYTES
-from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header
+from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header, stream_length
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
 from wire.digest import Digest
-from wire.errors import LockstepError, PeerUnreachable
+from wire.errors import LockstepError, PeerUnreachable, Problem, from_problem
 from wire.manifest import Manifest
+from wire.merging import Merger
 from wire.messages import Holder
 from wire.server_messages import (
     HOP_HEADER,
+    MAX_SMALL_STREAM_BYTES,
+    MAX_SMALL_WRITES,
     MISSING_CHUNKS,
+    SMALL_WRITES,
     TICKET_HEADER,
     WRITE_PATH,
     MissingChunksRequest,
+    SmallWrite,
+    SmallWritesRequest,
     WriteReply,
 )
 
+SMALL_CHUNKS = 16
+SMALL_BYTES = MAX_SMALL_STREAM_BYTES - stream_length([0] * SMALL_CHUNKS)
+SMALL_LANES = 1
+"""Calls with small writes under way to one master: while one waits for the disk, the next one gathers."""
 HELD_SECONDS = 10.0
 STREAM_SECONDS = 60.0
 """For one socket operation. The longest one waits for the fsyncs of a whole file on two machines."""
@@ -39,6 +50,7 @@ Req = TypeVar("Req")
 Rep = TypeVar("Rep")
 Piece = bytes | memoryview
 _decoder = decoder(WriteReply)
+_NO_ANSWER = Problem("internal", 500, "the master answered nothing about the write")
 
 
 class Streamer(Protocol):
@@ -58,6 +70,7 @@ class Upload:
         self, peer: Streamer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
     ) -> None:
         self._peer = peer
+        self._mergers: dict[str, Merger[SmallWrite, WriteReply]] = {}
         self._held_seconds = held_seconds
         self._stream_seconds = stream_seconds
 
@@ -89,10 +102,26 @@ class Upload:
         """
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())
-        SENT_BYTES.inc(sum(len(chunk.data) for chunk in chunks if chunk.data is not None))
+        content = sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
+        SENT_BYTES.inc(content)
         blocks = encode_stream(chunks)
+        if content <= SMALL_BYTES and len(chunks) <= SMALL_CHUNKS:
+            return self._small(master.url).submit(SmallWrite(ticket, b"".join(blocks)))
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)
         return _decode(master, answer)
+
+    def _small(self, url: str) -> Merger[SmallWrite, WriteReply]:
+        """Where small writes to one master gather while a call to it is under way."""
+        merger = self._mergers.get(url)
+        if merger is None:
+            merger = Merger(partial(self._send_small, url), max_batch=MAX_SMALL_WRITES, lanes=SMALL_LANES)
+            merger = self._mergers.setdefault(url, merger)
+        return merger
+
+    def _send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
+        request = SmallWritesRequest(items, hop="master")
+        results = self._peer.call(url, SMALL_WRITES, request, timeout=self._held_seconds).results
+        return [result.value or from_problem(result.problem or _NO_ANSWER) for result in results]
 
     def start(self, master: Holder, ticket: str) -> Sender:
         """Begin a stream to `master`; use it in a `with` block."""

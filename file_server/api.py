@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client import Counter
 
 from file_server.chunk_store import ChunkStore
-from file_server.small_writes import SmallWriteDesk
+from file_server.small_write_desk import SmallWriteDesk
 from file_server.writes import WriteDesk
 from wire.certificate_authority import PeerIdentity
 from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length

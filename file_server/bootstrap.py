@@ -17,7 +17,7 @@ from file_server.disk_layout import DiskLayout
 from file_server.memory import keep_memory_flat
 from file_server.scrubber import Scrubber
 from file_server.settings import Settings
-from file_server.small_writes import SmallWriteDesk
+from file_server.small_write_desk import SmallWriteDesk
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.background import BackgroundJob
@@ -60,12 +60,14 @@ class FileServer:
         directory_time = DirectoryTime(clock)
         tickets = TicketCheck(settings.id, directory_time)
         directory = Directory(self._peers, settings.directory)
+        sender = BlobSender(self.store, self._peers, clock)
+        commits = CommitClient(self._peers, settings.directory, clock)
         self._desk = WriteDesk(
             settings.id,
             self.store,
             tickets,
-            BlobSender(self.store, self._peers, clock),
-            CommitClient(self._peers, settings.directory, clock),
+            sender,
+            commits,
             clock,
         )
         self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
@@ -95,7 +97,7 @@ class FileServer:
             BackgroundJob("collector", collector.step),
             BackgroundJob("scrubber", scrubber.step),
         ]
-        small = SmallWriteDesk(settings.id, self.store, tickets)
+        small = SmallWriteDesk(settings.id, self.store, tickets, sender, commits)
         self.wsgi: Api = FileServerApi(settings.id, self.store, self._desk, small, self._health).wsgi
 
     def start(self) -> None:

@@ -67,9 +67,13 @@ class CommitClient:
         """
         return self._merger.submit(item)
 
-    def _send(self, items: list[CommitItem]) -> list[Committed | Exception]:
+    def commit_all(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
+        """The same for several writes in one call: each one's version, or its refusal."""
+        return self._send(items)
+
+    def _send(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
         reply = self._ask(CommitRequest(items))
-        outcomes: list[Committed | Exception] = []
+        outcomes: list[Committed | LockstepError] = []
         for result in reply.results:
             try:
                 committed = result.unwrap()

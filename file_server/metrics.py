@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
+from wire.chunking import Chunk
 from wire.server_messages import Hop
 
 WRITES = Counter("lockstep_file_server_writes", "Writes made durable on this server", ["hop"])
 WRITTEN_BYTES = Counter("lockstep_file_server_written_bytes", "Plain bytes of writes made durable here", ["hop"])
+RECEIVED_BYTES = Counter("lockstep_file_server_received_bytes", "Plain bytes that came over the network", ["hop"])
+
+
+def count_received(hop: Hop, chunk: Chunk) -> None:
+    """One more frame has come, with its bytes or without."""
+    if chunk.data is not None:
+        RECEIVED_BYTES.labels(hop).inc(len(chunk.data))
 
 
 def count_write(hop: Hop, size: int) -> None:

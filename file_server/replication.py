@@ -42,14 +42,18 @@ class Replication:
         """Send a body that is whole in memory to all replicas at once."""
         body = b"".join(encode_stream(chunks))
         if len(body) <= MAX_SMALL_STREAM_BYTES:
-            item = SmallWrite(self._text, body)
-            for replica in self._replicas:
-                self._pending.append((replica, self._sender.small.submit(replica.url, item).outcome))
+            self.send_encoded(body)
             return
         for replica in self._replicas:
             send = partial(self._sender.send, replica, self._text, [body], SMALL_TIMEOUT_SECONDS)
             context = contextvars.copy_context()  # the request id goes along
             self._pending.append((replica, pool.submit(context.run, _outcome_of, send).result))
+
+    def send_encoded(self, stream: bytes) -> None:
+        """Send a small write's chunk stream, as it came, to all replicas, in one call with other writes to each."""
+        item = SmallWrite(self._text, stream)
+        for replica in self._replicas:
+            self._pending.append((replica, self._sender.small.submit(replica.url, item).outcome))
 
     def open_streams(self) -> None:
         """Open a stream to every replica; `offer`, `finish` and `cut` go to all of them."""

@@ -1,4 +1,5 @@
 """Small writes between file servers: many of one master's go to a replica in one call, and share its flush there.
+What a file server does with such a call is in small_write_desk.py.
 
 A call of its own for each 4 KiB would cost both servers more than the write itself. Nothing waits for company: the
 writes that gather while a call is under way leave with the next one.
@@ -11,13 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from file_server.chunk_store import ChunkStore
-from file_server.metrics import count_write
-from file_server.seal import Seal
-from file_server.staging import missing_chunks
-from file_server.ticket_check import TicketCheck, check_content, fence_of
-from wire.chunk_stream import StreamReader
-from wire.errors import LockstepError, PeerUnreachable, to_problem
+from wire.errors import LockstepError, PeerUnreachable
 from wire.messages import Outcome
 from wire.server_messages import (
     MAX_SMALL_WRITES,
@@ -138,58 +133,6 @@ class SmallWriteSender:
     def _call(self, url: str, request: SmallWritesRequest) -> SmallWritesReply:
         reply: SmallWritesReply = self._peers.call(url, SMALL_WRITES, request, self._timeout)
         return reply
-
-
-class SmallWriteDesk:
-    """The replica's side: checks each write by itself and makes all good ones durable together."""
-
-    def __init__(self, own_id: str, store: ChunkStore, tickets: TicketCheck) -> None:
-        self._own_id = own_id
-        self._store = store
-        self._tickets = tickets
-
-    def write(self, request: SmallWritesRequest) -> SmallWritesReply:
-        """Take the writes; each is durable, or refused, as POST /v1/write would have."""
-        results: list[Outcome[WriteReply]] = [Outcome() for _ in request.items]
-        good: list[tuple[int, Seal, WriteReply]] = []
-        for index, item in enumerate(request.items):
-            try:
-                good.append((index, *self._receive(item)))
-            except LockstepError as error:
-                results[index].problem = to_problem(error)
-        outcomes = self._store.record_small([seal for _, seal, _ in good]) if good else []
-        for (index, _, reply), outcome in zip(good, outcomes, strict=True):
-            if isinstance(outcome, LockstepError):
-                results[index].problem = to_problem(outcome)
-            elif outcome:
-                results[index].problem = to_problem(missing_chunks(outcome))
-            else:
-                results[index].value = reply
-                count_write("replica", reply.size)
-        return SmallWritesReply(results)
-
-    def _receive(self, item: SmallWrite) -> tuple[Seal, WriteReply]:
-        ticket = self._tickets.check(item.ticket, "replica")
-        reader = StreamReader(_reading(item.stream))
-        with self._store.stage() as staging:
-            for chunk in reader:
-                staging.put(chunk)
-            manifest = reader.manifest
-            check_content(ticket, manifest.digest, manifest.size)
-            seal = Seal(staging.take_inline(), manifest, fence_of(ticket))
-        return seal, WriteReply(manifest.digest, manifest.size, self._own_id)
-
-
-def _reading(stream: bytes) -> Callable[[int], bytes]:
-    done = 0
-
-    def read(count: int) -> bytes:
-        nonlocal done
-        data = stream[done : done + count]
-        done += len(data)
-        return data
-
-    return read
 
 
 def _failure_of(result: Outcome[WriteReply]) -> LockstepError | None:

@@ -14,7 +14,7 @@ from itertools import chain
 from file_server.blob_sender import BlobSender
 from file_server.chunk_store import ChunkStore
 from file_server.commits import CommitClient
-from file_server.metrics import count_write
+from file_server.metrics import count_received, count_write
 from file_server.replication import Replication
 from file_server.staging import Staging
 from file_server.ticket_check import TicketCheck, check_content, fence_of
@@ -83,7 +83,7 @@ class WriteDesk:
     def _receive(
         self, ticket: WriteTicket, ticket_text: str, hop: Hop, reader: StreamReader, staging: Staging
     ) -> Replication | None:
-        frames = _within(ticket, iter(reader))
+        frames = _within(ticket, hop, iter(reader))
         first: deque[Chunk] = deque()
         may_be_small = ticket.size is None or ticket.size <= SMALL_BYTES
         if may_be_small and _take_small(frames, first):
@@ -159,11 +159,12 @@ def _drained(chunks: deque[Chunk]) -> Iterator[Chunk]:
         yield chunks.popleft()
 
 
-def _within(ticket: WriteTicket, frames: Iterator[Chunk]) -> Iterator[Chunk]:
+def _within(ticket: WriteTicket, hop: Hop, frames: Iterator[Chunk]) -> Iterator[Chunk]:
     """The frames, ended by BadRequest as soon as they are more than the ticket is for."""
     size = 0
     for chunk in frames:
         size += chunk.length
+        count_received(hop, chunk)
         if ticket.size is not None and size > ticket.size:
             raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write was begun for")
         yield chunk

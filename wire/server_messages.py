@@ -44,16 +44,18 @@ class WriteReply(Message):
 
 
 class SmallWrite(Message):
-    """One small write on its way to a replica: what POST /v1/write would carry in its header and body."""
+    """One small write: what POST /v1/write would carry in its header and body."""
 
     ticket: Annotated[str, Meta(max_length=256 * 1024)]
     stream: Annotated[bytes, Meta(max_length=MAX_SMALL_STREAM_BYTES)]
 
 
 class SmallWritesRequest(Message):
-    """Several small writes for one replica, which then share its answer and its flush."""
+    """Several small writes for one file server, which then share its answer, its flush and, at the master, the
+    calls to replicas and the commit."""
 
     items: Annotated[list[SmallWrite], Meta(max_length=MAX_SMALL_WRITES)]
+    hop: Hop = "replica"
 
 
 class SmallWritesReply(Message):

@@ -14,7 +14,7 @@ import msgspec
 
 from wire.chunk_stream import StreamReader, encode_stream
 from wire.chunking import Chunk, chunk_bytes
-from wire.codec import Call, encode
+from wire.codec import Call, decoder, encode
 from wire.digest import Digest
 from wire.errors import (
     LockstepError,
@@ -45,13 +45,18 @@ from wire.server_messages import (
     MANIFEST_PATH,
     MISSING_CHUNKS,
     READ_CHUNKS_PATH,
+    SMALL_WRITES,
     TICKET_HEADER,
     DamagedRequest,
     MissingChunksReply,
     MissingChunksRequest,
     ReadChunksRequest,
+    SmallWrite,
+    SmallWritesReply,
     WriteReply,
 )
+
+_write_reply = decoder(WriteReply)
 
 DIRECTORY_URL = "https://directory"
 
@@ -302,10 +307,20 @@ class FakeFileServer(FakeServer):
         self.chunks[digest] = bytes(data)
 
     def answer(self, call: Call[Any, Any], request: Any) -> Any:
+        if call is SMALL_WRITES:
+            return SmallWritesReply([self._take_small(item) for item in request.items])
         assert call is MISSING_CHUNKS
         assert isinstance(request, MissingChunksRequest)
         missing = [] if self.forgets else [digest for digest in request.digests if digest not in self.chunks]
         return MissingChunksReply(missing=missing)
+
+    def _take_small(self, item: SmallWrite) -> Outcome[WriteReply]:
+        try:
+            return Outcome(_write_reply.decode(self.take_stream({TICKET_HEADER: item.ticket}, [item.stream])))
+        except LockstepError as error:
+            if self.down:
+                raise
+            return Outcome(problem=to_problem(error))
 
     def stream(self, path: str, body: bytes) -> FakeAnswer:
         if path.startswith(MANIFEST_PATH):

@@ -94,9 +94,9 @@ def test_a_small_file_costs_one_begin_and_one_request_to_the_master(rig: ProxyRi
     """The hot path of a small write has no other round trip, and the file is then read without any."""
     put(rig, noise(1, 4096))
     assert rig.directory.calls == ["/v1/begin"]
-    assert rig.one.calls == ["/v1/write"]
+    assert rig.one.calls == ["/v1/writes/small"]
     assert rig.read("file") == (noise(1, 4096), "hit")
-    assert rig.one.calls == ["/v1/write"]
+    assert rig.one.calls == ["/v1/writes/small"]
 
 
 @pytest.mark.parametrize("size", [4096, 6 * MIB])
@@ -223,7 +223,7 @@ def test_the_next_write_does_not_wait_for_the_same_dead_master(rig: ProxyRig) ->
     rig.one.hang = True
     put(rig, b"first")
     put(rig, b"second", path="other")
-    assert rig.one.calls == ["/v1/write"]
+    assert rig.one.calls == ["/v1/writes/small"]
 
 
 def test_a_large_upload_starts_with_another_master_when_the_first_is_away(rig: ProxyRig) -> None:

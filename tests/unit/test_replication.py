@@ -34,7 +34,8 @@ from wire.errors import (
     Unavailable,
 )
 from wire.manifest import Manifest
-from wire.server_messages import SMALL_WRITES
+from wire.messages import Outcome
+from wire.server_messages import SMALL_WRITES, SmallWrite, SmallWritesRequest, WriteReply
 
 SIZES = [0, 5000, 900_000, 6_000_000]
 """Up to 1 MiB a body is sent whole; beyond, frame by frame."""
@@ -412,3 +413,53 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
     assert len(calls) < 60
     assert all(cluster.holds("2", chunk_digest(b"%d" % number)) for number in range(100))
     assert not cluster.holds("2", chunk_digest(b"stale"))
+
+
+def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluster) -> None:
+    """One call with good and bad writes: the good ones are committed with two copies, the bad ones change nothing."""
+    stale = cluster.ticket("12", path="locked.txt", fence=1)
+    cluster.write(b"newer", cluster.ticket("12", path="locked.txt", fence=2))
+    absent = chunk_digest(b"never sent")
+    items = [
+        SmallWrite(cluster.ticket("12"), _stream(b"first")),
+        SmallWrite(cluster.ticket("12")[:-2] + "AA", _stream(b"altered ticket")),
+        SmallWrite(stale, _stream(b"stale")),
+        SmallWrite(cluster.ticket("21"), _stream(b"another's")),
+        SmallWrite(cluster.ticket("12"), _stream(b"cut")[:-1]),
+        SmallWrite(cluster.ticket("12"), b"".join(encode_stream([Chunk(absent, 10, None)]))),
+        SmallWrite(cluster.ticket("12"), _stream(b"last")),
+    ]
+    results = _send_small(cluster, items)
+    codes = [result.problem.code if result.problem else "" for result in results]
+    refused = "ticket_refused"
+    assert codes == ["", refused, refused, refused, "incomplete_body", "missing_chunks", ""]
+    assert [result.value.copies for result in results if result.value] == [2, 2]
+    assert all(result.value.version is not None for result in results if result.value)
+    for data in (b"first", b"last"):
+        assert cluster.holds("1", chunk_digest(data))
+        assert cluster.holds("2", chunk_digest(data))
+    again = _send_small(cluster, items[:1])[0].unwrap()
+    assert again.version == results[0].unwrap().version
+
+
+def test_small_writes_to_a_master_get_a_spare_for_a_dead_replica(cluster: Cluster) -> None:
+    """A replica that is gone is replaced for every write of the call; without a spare nothing is committed."""
+    cluster.network.dead.add(cluster.url("2"))
+    items = [
+        SmallWrite(cluster.ticket("12", "3"), _stream(b"with a spare")),
+        SmallWrite(cluster.ticket("12"), _stream(b"without")),
+    ]
+    with_spare, without = _send_small(cluster, items)
+    assert with_spare.unwrap().copies == 2
+    assert cluster.holds("3", chunk_digest(b"with a spare"))
+    assert without.problem is not None
+    assert without.problem.code == "too_few_holders"
+
+
+def _stream(data: bytes) -> bytes:
+    return b"".join(encode_stream(chunk_bytes(data)))
+
+
+def _send_small(cluster: Cluster, items: list[SmallWrite]) -> list[Outcome[WriteReply]]:
+    request = SmallWritesRequest(items, hop="master")
+    return cluster.network.call(cluster.url("1"), SMALL_WRITES, request).results
