@@ -129,3 +129,18 @@ def _modules(package: str) -> Iterator[object]:
         if found.name.endswith(".__main__") or ".migrations" in found.name or found.name.endswith(".environment"):
             continue
         yield importlib.import_module(found.name)
+
+
+def test_every_file_that_the_documents_name_exists() -> None:
+    """A promise in docs/ names the test that holds it; that test, and every other file named, is there."""
+    pages = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "ARCHITECTURE.md"]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(
+            r"\b(?:tests|wire|directory_server|file_server|client_proxy)/[\w/]+\.py\b", page.read_text()
+        )
+    }
+    assert len(named) > 20
+    missing = sorted(f"{page}: {name}" for page, name in named if not (ROOT / name).is_file())
+    assert not missing, missing
