@@ -14,6 +14,7 @@ On disk::
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -37,6 +38,8 @@ MAX_ENTRIES = 200_000
 MEMORY_ENTRY_BYTES = 64 * 1024
 """Only blobs up to this size are kept in memory: larger ones gain little and push out many."""
 TOUCH_SECONDS = 60.0
+SPARE_BYTES = 256 * 1024**2
+"""Free space that the cache leaves on its disk, which the directory and a file server may have to write to as well."""
 BLOCK_BYTES = 4096
 _MEMORY_OVERHEAD = 256
 
@@ -52,6 +55,11 @@ def write_unsynced(path: Path, parts: tuple[bytes, bytes]) -> None:
             view = memoryview(part)
             while view:
                 view = view[file.write(view) :]
+
+
+def free_bytes(folder: Path) -> int:
+    """What a program may still write on the disk of `folder`."""
+    return shutil.disk_usage(folder).free
 
 
 class MemoryTier:
@@ -105,7 +113,8 @@ class MemoryTier:
 class Cache:
     """Chunks and manifests on disk, with small blobs also in memory. Thread-safe; never raises for a bad disk.
 
-    `disk_bytes` and `max_entries` bound what is kept on disk, counted in whole file-system blocks.
+    `disk_bytes` and `max_entries` bound what is kept on disk, counted in whole file-system blocks; and the cache gives
+    way to everything else on the disk when less than SPARE_BYTES would be left free.
     """
 
     def __init__(
@@ -118,6 +127,7 @@ class Cache:
         max_entries: int = MAX_ENTRIES,
         clock: Clock | None = None,
         write_file: WriteFile = write_unsynced,
+        free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._root = root
         self._sealer = sealer
@@ -125,6 +135,7 @@ class Cache:
         self._max_entries = max_entries
         self._clock = clock or SystemClock()
         self._write_file = write_file
+        self._free_bytes = free_bytes
         self._memory = MemoryTier(memory_bytes)
         self._index: OrderedDict[Key, tuple[int, float]] = OrderedDict()  # size on disk, when last touched
         self._stored = 0
@@ -249,6 +260,8 @@ class Cache:
             return
         try:
             self._make_room(size)
+            if self._stored + size > self._allowed():
+                raise OSError(errno.ENOSPC, "too little space is free")
             self._write_file(incoming, parts)
             try:
                 incoming.replace(path)
@@ -284,11 +297,16 @@ class Cache:
             CACHE_BYTES.set(self._stored)
         self._make_room(0)
 
+    def _allowed(self) -> int:
+        """How much may be kept now."""
+        return min(self._disk_bytes, self._stored + self._free_bytes(self._root) - SPARE_BYTES)
+
     def _make_room(self, wanted: int) -> None:
         evicted: list[Key] = []
+        allowed = self._allowed()
         with self._guard:
             while self._index and (
-                self._stored + wanted > self._disk_bytes or len(self._index) + bool(wanted) > self._max_entries
+                self._stored + wanted > allowed or len(self._index) + bool(wanted) > self._max_entries
             ):
                 key, (size, _) = self._index.popitem(last=False)
                 self._stored -= size

@@ -96,9 +96,9 @@ class RestRequest(RawRequest):
         return value
 
     def number_header(self, name: str) -> int | None:
-        """A header that is a whole number from 0, or None without it."""
+        """A header that is a whole number from 0, or None without it. One that is there but empty is refused."""
         value = self.bounded(name)
-        if not value:
+        if not value and self.header(name, "absent"):
             return None
         if not (value.isascii() and value.isdecimal() and len(value) <= 18):
             raise BadRequest(f"the header {name} must be a whole number, not {value[:40]!r}")

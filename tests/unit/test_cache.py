@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client_proxy.cache import Cache, write_unsynced
+from client_proxy.cache import BLOCK_BYTES, SPARE_BYTES, Cache, write_unsynced
 from client_proxy.metrics import CACHE_DAMAGED, CACHE_UNWRITABLE
 from tests.fakes.clock import ManualClock
 from tests.fakes.proxy_rig import noise
@@ -198,6 +198,21 @@ def test_a_full_disk_costs_the_copy_and_one_warning(make: Make, caplog: pytest.L
     assert keep(cache, b"room again") is not None
     assert cache.writable
     assert len(cache) == 1
+
+
+def test_the_cache_gives_way_when_the_disk_is_nearly_full(make: Make, tmp_path: Path) -> None:
+    """It leaves space for the others on its disk, lets go of what it has when they need more, and fills up again."""
+    space = SPARE_BYTES + 3 * BLOCK_BYTES
+    folder = tmp_path / "cache"
+    cache = make(free_bytes=lambda _: space - BLOCK_BYTES * sum(file.is_file() for file in folder.rglob("*")))
+    kept = [keep(cache, noise(seed, 1000)) for seed in range(5)]
+    assert [cache.has_chunk(digest) for digest in kept] == [False, False, True, True, True]
+    space = SPARE_BYTES
+    keep(cache, noise(5, 1000))
+    assert (len(cache), cache.stored_bytes, cache.writable) == (0, 0, False)
+    space = SPARE_BYTES + 3 * BLOCK_BYTES
+    assert cache.has_chunk(keep(cache, noise(6, 1000)))
+    assert cache.writable
 
 
 def test_an_unusable_folder_is_survived(make: Make, tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
     [
         {"X-Lockstep-Lock": "abc"},
         {"X-Lockstep-Lock": "-1"},
+        {"X-Lockstep-Lock": ""},
         {"X-Lockstep-Lock": "1" * 30},
         {"X-Lockstep-Release-Lock": "perhaps"},
         {"If-Match": '"unfinished'},
