@@ -49,7 +49,7 @@ class FileRequests:
     def _show(self, file: RemoteFile) -> None:
         if file.size > SHOWN_BYTES:
             name = wording.safe(file.path)
-            self._terminal.say(f"{name} has {wording.size(file.size)}, too much to show: download it with 5 {name}")
+            self._terminal.tell(f"{name} has {wording.size(file.size)}, too much to show: download it with 5 {name}")
             return
         reader = ReadCheck(self._api, file)
         content = b"".join(reader.blocks())
@@ -59,12 +59,12 @@ class FileRequests:
             text = "\0"
         if "\0" in text:
             name = wording.safe(file.path)
-            self._terminal.say(f"{name} is not text ({wording.size(file.size)}): download it with 5 {name}")
+            self._terminal.tell(f"{name} is not text ({wording.size(file.size)}): download it with 5 {name}")
             return
         if text:
             self._terminal.say(wording.safe_lines(text.replace("\r\n", "\n")).rstrip("\n"))
         cache = f", cache {reader.receipt.cache}" if reader.receipt.cache else ""
-        self._terminal.say(
+        self._terminal.tell(
             f"-- {wording.safe(file.path)} version {file.version}, {wording.size(file.size)}, verified{cache}"
         )
 
@@ -96,7 +96,7 @@ class FileRequests:
         with file_bar(self._terminal.output, "sending", local, size) as progress:
             sent = upload(self._api, source, FILES_BUCKET, path, progress=progress)
         note = f" ({wording.size(sent.bytes_sent)} sent)" if sent.delta else ""
-        self._terminal.say(wording.saved_line(sent.saved) + note)
+        self._terminal.tell(wording.saved_line(sent.saved) + note)
 
     def _upload_folder(self, local: str, path: str) -> None:
         with tree_bar(self._terminal.output, "sending") as bar:
@@ -106,7 +106,7 @@ class FileRequests:
         self._say_report(report)
 
     def _say_report(self, report: TreeReport) -> None:
-        self._terminal.say(
+        self._terminal.tell(
             f"saved {wording.counted(report.moved, 'file')} ({wording.size(report.size)}), "
             f"{report.skipped:,} were there already"
         )
@@ -126,7 +126,7 @@ class FileRequests:
         with file_bar(self._terminal.output, "fetching", path, facts.size) as progress:
             fetched = download(self._api, FILES_BUCKET, path, target, known=facts, progress=progress)
         state = "was already" if fetched.unchanged else "is now"
-        self._terminal.say(
+        self._terminal.tell(
             f"{wording.safe(path)} version {fetched.file.version} {state} in {target} "
             f"({wording.size(fetched.file.size)}, verified)"
         )
@@ -137,7 +137,7 @@ class FileRequests:
         name = wording.safe(path)
         if not reply.existed:
             raise NotFound(f"{name} does not exist")
-        self._terminal.say(f"deleted {name}; its versions are kept, 7 {name} shows them")
+        self._terminal.tell(f"deleted {name}; its versions are kept, 7 {name} shows them")
 
     def versions(self, path: str) -> None:
         """Show a file's versions, and remember their numbers for `read N` and `restore N`."""
@@ -163,7 +163,7 @@ class FileRequests:
         if version is None:
             raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")
         saved = self._api.restore(FILES_BUCKET, self._versions_of, version.version)
-        self._terminal.say(wording.saved_line(saved, "restored"))
+        self._terminal.tell(wording.saved_line(saved, "restored"))
         return True
 
     def _numbered(self, number: str) -> FileVersion | None:

@@ -97,10 +97,10 @@ class Session:
             try:
                 reply = self._api.login(name, password)
             except Unavailable as error:
-                self._terminal.say(f"Cannot log in now: {error}")
+                self._terminal.tell(f"Cannot log in now: {error}")
                 return UNAVAILABLE
             except LockstepError as error:
-                self._terminal.say(f"Not logged in: {error}")
+                self._terminal.tell(f"Not logged in: {error}")
                 refused = True
                 continue
             self._welcome(reply, name)
@@ -147,12 +147,12 @@ class Session:
         try:
             self._answer(line)
         except NotLoggedIn as error:
-            self._terminal.say(f"Your log-in has ended ({error}). Log in again:")
+            self._terminal.tell(f"Your log-in has ended ({error}). Log in again:")
             if self._log_in() != OK:
                 raise _Leave from error
             self._terminal.say("Please ask again for what you wanted.")
         except LockstepError as error:
-            self._terminal.say(f"Not done: {wording.safe_lines(str(error))}")
+            self._terminal.tell(f"Not done: {wording.safe_lines(str(error))}")
         except KeyboardInterrupt:
             self._terminal.say("\nInterrupted; nothing more is done of that.")
 

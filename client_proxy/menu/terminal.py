@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import termios
+import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -50,6 +51,13 @@ class Terminal:
         self._clear_status()
         self.output.write(text + "\n")
         self.output.flush()
+
+    def tell(self, sentence: str) -> None:
+        """Print a sentence, on a terminal broken between its words. Content and tables are printed by `say` as is."""
+        if self.output.isatty():
+            wrapper = textwrap.TextWrapper(self.width, break_long_words=False, break_on_hyphens=False)
+            sentence = "\n".join("\n".join(wrapper.wrap(line)) for line in sentence.split("\n"))
+        self.say(sentence)
 
     def status(self, text: str) -> None:
         """News that replace the news before: one line on a terminal, and only what is new in a pipe."""

@@ -39,12 +39,12 @@ class Writing:
             [LockPath(FILES_BUCKET, path)],
             client=_client_name(),
             on_wait=self._show_wait,
-            on_lost=lambda reason: self._terminal.say(f"\nWarning: {reason}. Saving will be refused."),
+            on_lost=lambda reason: self._terminal.tell(f"\nWarning: {reason}. Saving will be refused."),
         )
         with holder:
             if not self._acquire(holder):
                 return
-            self._terminal.say(f"locked {wording.safe(path)} under number {holder.number}")
+            self._terminal.tell(f"locked {wording.safe(path)} under number {holder.number}")
             self._edit(path, holder)
 
     def _acquire(self, holder: LockHolder) -> bool:
@@ -57,7 +57,7 @@ class Writing:
                 patience_seconds=NOBODY_THERE_SECONDS if self._terminal.ended else None,
             )
         except KeyboardInterrupt:
-            self._terminal.say("\nGave up waiting; nothing was changed.")
+            self._terminal.tell("\nGave up waiting; nothing was changed.")
             return False
         return True
 
@@ -74,36 +74,36 @@ class Writing:
         turn = int(waiting.waited_seconds // 15)
         if (waiting.place, turn) != self._said:
             self._said = (waiting.place, turn)
-            self._terminal.say(f"waiting: {holders}; {place} (an empty line gives up)")
+            self._terminal.tell(f"waiting: {holders}; {place} (an empty line gives up)")
 
     def _edit(self, path: str, holder: LockHolder) -> None:
         session = Edit(self._api, holder, (FILES_BUCKET, path), self._storage, self._storage)
         with file_bar(self._terminal.output, "fetching", path, None, show=False) as progress:
             before = session.fetch(progress)
         if session.set_aside:
-            self._terminal.say(f"your different local copy was set aside as {session.set_aside}")
+            self._terminal.tell(f"your different local copy was set aside as {session.set_aside}")
         name = wording.safe(path)
         if before is None:
-            self._terminal.say(f"{name} is a new file: {session.local}")
+            self._terminal.tell(f"{name} is a new file: {session.local}")
         else:
-            self._terminal.say(f"fetched version {before.version} ({wording.size(before.size)}) to {session.local}")
+            self._terminal.tell(f"fetched version {before.version} ({wording.size(before.size)}) to {session.local}")
         if not self._let_edit(session):
             session.remove_empty()
-            self._terminal.say(f"not saved; the lock is released, your copy stays in {session.local}")
+            self._terminal.tell(f"not saved; the lock is released, your copy stays in {session.local}")
             return
         change = session.changes()
         if not change.changed:
             session.remove_empty()
-            self._terminal.say(f"{change.summary}; the lock is released")
+            self._terminal.tell(f"{change.summary}; the lock is released")
             return
         for line in shown_lines(change):
             self._terminal.say(line)
-        self._terminal.say(change.summary)
+        self._terminal.tell(change.summary)
         size = session.local.stat().st_size
         with file_bar(self._terminal.output, "sending", path, size) as progress:
             sent = session.save(progress)
         note = f" ({wording.size(sent.bytes_sent)} sent)" if sent.delta else ""
-        self._terminal.say(f"{wording.saved_line(sent.saved)}{note}; the lock is released")
+        self._terminal.tell(f"{wording.saved_line(sent.saved)}{note}; the lock is released")
 
     def _let_edit(self, session: Edit) -> bool:
         """Whether the person wants it saved."""
@@ -112,15 +112,18 @@ class Writing:
             try:
                 run_editor(command, session.local)
             except LocalFileError as error:
-                self._terminal.say(str(error))
+                self._terminal.tell(str(error))
                 return False
             return True
         try:
-            question = f"Edit {session.local} now, then press Enter to save (or type cancel): "
+            question = "Edit it now, then press Enter to save (or type cancel): "
             return self._terminal.ask(question).lower() not in CANCEL_WORDS
+        except KeyboardInterrupt:
+            self._terminal.say()
+            return False
         except EndOfInput:
             if session.changes().changed:
-                self._terminal.say(f"\nthe input ended: not saved, your edit is kept in {session.keep()}")
+                self._terminal.tell(f"\nthe input ended: not saved, your edit is kept in {session.keep()}")
             raise
 
 

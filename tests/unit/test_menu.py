@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from client_proxy.menu import run_menu
+from client_proxy.menu.terminal import Terminal
 from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
 from tests.fakes.rest import RestServer
 from tests.unit.people import noise, start_server
@@ -394,6 +395,41 @@ def test_an_edit_that_cannot_be_saved_is_kept_and_the_message_says_where(server:
     assert (folder / "f").read_text() == "precious"
     person.leaves()
     assert server.core.content("f") == b"before"
+
+
+def test_ctrl_c_during_an_edit_says_where_the_copy_is(
+    server: RestServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the question is a cancel: nothing is saved, the lock is free, and we say where the work is."""
+    ask = Terminal.ask
+
+    def interrupted(terminal: Terminal, question: str) -> str:
+        if question.startswith("Edit it now"):
+            raise KeyboardInterrupt
+        return ask(terminal, question)
+
+    monkeypatch.setattr(Terminal, "ask", interrupted)
+    server.core.save("f", b"before")
+    person = Person(server, folder)
+    person.logs_in("ann")
+    person.types("3 f")
+    said = person.sees("your copy stays in")
+    assert "not saved; the lock is released" in said
+    person.sees("ann> ")
+    assert server.core.locks == {}
+    person.leaves()
+
+
+def test_long_sentences_break_between_words_on_a_terminal(server: RestServer, folder: Path) -> None:
+    """No word of a message is cut by the edge of an 80-column terminal."""
+    person = Person(server, folder, terminal=True)
+    person.logs_in("ann")
+    person.types("4 " + " ".join(["word"] * 40))
+    said = person.sees("check its name")
+    lines = said.split("Not done:")[1].splitlines()
+    assert len(lines) > 2
+    assert all(len(line) < 80 for line in lines if " " in line)
+    person.leaves()
 
 
 def test_input_that_ends_during_an_edit_keeps_it_and_releases(server: RestServer, folder: Path) -> None:
