@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -54,6 +55,7 @@ REFUSALS = Counter("lockstep_refusals_total", "Calls between programs that were 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 READ_BLOCK_BYTES = 1024 * 1024
 DEFAULT_THREADS = 128
+MAX_CONNECTIONS = 8192
 STOP_SECONDS = 5.0
 CERTIFICATE_CHECK_SECONDS = 10.0
 
@@ -275,7 +277,7 @@ class Service:
             "http": HTTPModes.http1,
             "blocking_threads": threads,
             "backlog": 1024,
-            "backpressure": max(threads * 4, 512),
+            "backpressure": _connections(),
             "log_enabled": False,
             "ssl_cert": cert_file,
             "ssl_key": key_file,
@@ -377,6 +379,18 @@ def run(
     logging.shutdown()
     # A thread that still waits for a slow client must not keep a stopped program alive: what had to be durable is.
     os._exit(0)
+
+
+def _connections() -> int:
+    """How many connections are taken at a time: idle ones count, so a few hundred people must not shut out the rest.
+
+    Each needs a file descriptor, of which half are left for everything else.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(512, min(MAX_CONNECTIONS, wanted // 2))
 
 
 def _check_port(host: str, port: int) -> None:

@@ -117,7 +117,12 @@ class Writing:
             return True
         try:
             question = "Edit it now, then press Enter to save (or type cancel): "
-            return self._terminal.ask(question).lower() not in CANCEL_WORDS
+            # Only an empty line saves: a request's number typed too early must not.
+            while answer := self._terminal.ask(question).lower():
+                if answer in CANCEL_WORDS:
+                    return False
+                question = "Press Enter to save, or type cancel: "
+            return True
         except KeyboardInterrupt:
             self._terminal.say()
             return False

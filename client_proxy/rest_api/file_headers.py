@@ -39,6 +39,9 @@ def version_headers(version: FileVersion) -> Headers:
     for name, value in version.metadata.items():
         if _META_NAME.fullmatch(name):
             headers.append((f"X-Lockstep-Meta-{name}", header_text(value)))
+    if version.holders:
+        up = sum(holder.up for holder in version.holders)
+        headers.append(("X-Lockstep-Copies", f"{up}/{len(version.holders)} up"))
     return headers
 
 

@@ -44,16 +44,17 @@ def empty_reply() -> RawReply:
 
 
 def receipt_headers(receipt: Receipt) -> Headers:
-    """What a person can check the answer by: `cache` on reads, `copies` on writes."""
+    """What a person can check the answer by. Reads add their own `X-Lockstep-Copies`: the holders that are up."""
     headers = [
         ("X-Lockstep-Digest", receipt.digest.hex()),
         ("X-Lockstep-Version", receipt.version),
         ("X-Lockstep-Cursor", str(receipt.cursor)),
     ]
-    if receipt.cache:
-        headers.append(("X-Lockstep-Cache", receipt.cache))
     if receipt.copies:
+        headers.append(("X-Lockstep-Cache", "write"))
         headers.append(("X-Lockstep-Copies", f"{receipt.copies}/{receipt.copies} fsynced"))
+    else:
+        headers.append(("X-Lockstep-Cache", receipt.cache or "unread"))
     if receipt.file_server:
         headers.append(("X-Lockstep-File-Server", receipt.file_server))
     return headers

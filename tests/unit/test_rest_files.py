@@ -202,7 +202,7 @@ def test_a_new_path_is_201_and_the_next_version_200(door: Door) -> None:
     assert first.headers["X-Lockstep-Copies"] == "2/2 fsynced"
     assert first.headers["X-Lockstep-File-Server"] == "1"
     assert first.headers["X-Lockstep-Digest"] == chunk_digest(b"one").hex()
-    assert "X-Lockstep-Cache" not in first.headers
+    assert first.headers["X-Lockstep-Cache"] == "write"
     reply = decoder(CommittedReply).decode(first.body)
     assert (reply.version.size, reply.version.version, reply.copies) == (3, "v1", 2)
     assert door.ask("PUT", BASE + "a", b"two").status == 200

@@ -255,3 +255,20 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
     assert before.certificate.fingerprint != after.certificate.fingerprint
     # A kept connection may be closed by the old listener just as it is used: at most that one call per change.
     assert len(failures) <= 1
+
+
+def test_many_idle_connections_lock_nobody_out(running: Running) -> None:
+    """Six hundred people with a kept connection each, and the next one is answered all the same."""
+    context = ssl.create_default_context(cafile=str(running.server.ca_file))
+    context.load_cert_chain(running.proxy.cert_file, running.proxy.key_file)
+    kept = []
+    try:
+        for _ in range(600):
+            raw = socket.create_connection(("127.0.0.1", running.port), 10)
+            tls = context.wrap_socket(raw, server_hostname="localhost")
+            kept.append(tls)
+            tls.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert tls.recv(65536).startswith(b"HTTP/1.1 200")
+    finally:
+        for tls in kept:
+            tls.close()

@@ -272,7 +272,7 @@ def test_downloaded_bytes_are_verified_and_put_in_place(
     done: list[int] = []
     fetched = download(api, "files", "f", tmp_path / "new" / "f", progress=done.append)
     assert (tmp_path / "new" / "f").read_bytes() == noise(20, size)
-    assert fetched.receipt.cache == ("miss" if size else "")
+    assert fetched.receipt.cache == ("miss" if size else "unread")
     assert sum(done) == size
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["f"]
 
