@@ -85,7 +85,7 @@ def main(seconds: float, clients: int, large_gib: float, memory_gib: float, file
             "locks": lambda: [figures.locks(cluster, bare.route_rate(clients, seconds), seconds)],
             "large": lambda: figures.large_file(cluster, bare, folder, int(large_gib * GIB)),
             "memory": lambda: [figures.memory(cluster, folder, int(memory_gib * GIB))],
-            "scaling": lambda: scaling.measure(folder, files),
+            "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
         for name, part in parts.items():
             if only in name:
