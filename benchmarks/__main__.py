@@ -90,7 +90,9 @@ def main(seconds: float, clients: int, large_gib: float, memory_gib: float, file
         for name, part in parts.items():
             if only in name:
                 click.echo(f"measuring {name} …", err=True)
-                results += part()
+                for figure in part():
+                    results.append(figure)
+                    click.echo(f"  {figure.name}: {figure.value:.3g} {figure.unit} ({figure.detail})", err=True)
     finally:
         cluster.stop()
         bare.stop()
