@@ -18,7 +18,6 @@ from directory_server.metadata import servers
 from directory_server.metadata.store import MetadataStore, Tx
 from wire.digest import Digest
 
-PRUNE_ABOVE = 10_000
 DROPPED = Counter("lockstep_directory_collected_copies", "Copies of blobs that file servers were allowed to drop")
 
 
@@ -35,10 +34,12 @@ class Collector:
     def note_open(self, digest: Digest, expires: float) -> None:
         """A ticket for `digest` is about to be given out; it ends at directory time `expires`."""
         with self._mutex:
-            self._open[digest] = max(expires, self._open.get(digest, 0.0))
-            if len(self._open) > PRUNE_ABOVE:
-                now = self._clock.now()
-                self._open = {key: end for key, end in self._open.items() if end > now}
+            # Tickets all live equally long, so the latest ends last: what is over stands at the front, and only that
+            # is looked at. A walk over all of them would make each write cost as much as an hour has seen writes.
+            self._open[digest] = max(expires, self._open.pop(digest, 0.0))
+            now = self._clock.now()
+            while (oldest := next(iter(self._open))) != digest and self._open[oldest] <= now:
+                del self._open[oldest]
 
     def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
         """Those of `digests` that the server may drop; its holder rows for them are gone when this returns."""
