@@ -17,32 +17,22 @@ import msgspec
 import requests
 
 from client_proxy.api_transport import ApiTransport, Body, body_blocks
+from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
 from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
+from wire.cluster_messages import ClusterReply, EnrolReply, EnrolRequest, Health, JoinSecretReply
 from wire.codec import decoder
 from wire.digest import Digest
 from wire.errors import BadRequest, LockstepError, NotFound
+from wire.lock_messages import AcquireReply, LockInfo, LockPath, LocksReply
 from wire.manifest import Manifest
 from wire.messages import (
     MAX_LISTING,
-    AccountInfo,
-    AcquireReply,
-    ApiKeyInfo,
-    ApiKeysReply,
     BucketInfo,
     BucketsReply,
-    ClusterReply,
     CommittedReply,
     DeleteReply,
-    EnrolReply,
-    EnrolRequest,
     FileVersion,
-    Health,
-    JoinSecretReply,
     ListReply,
-    LockInfo,
-    LockPath,
-    LocksReply,
-    LoginReply,
     Versioning,
     VersionsReply,
 )

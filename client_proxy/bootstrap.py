@@ -28,9 +28,9 @@ from client_proxy.rest_api.needs import Files
 from client_proxy.settings import Settings
 from client_proxy.upload import Upload
 from wire.background import BackgroundJob
+from wire.cluster_messages import RENEW_CERTIFICATE
 from wire.errors import SetupError
 from wire.identity import Identity, ensure_identity
-from wire.messages import RENEW_CERTIFICATE
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer

@@ -12,29 +12,25 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from client_proxy.metrics import DIRECTORY_REPEATS
+from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
+from wire.cluster_messages import CLUSTER
 from wire.codec import Call
 from wire.digest import Digest
 from wire.errors import LockstepError, PeerUnreachable, Problem, Unavailable, from_problem
+from wire.lock_messages import ACQUIRE, LOCKS, RENEW, AcquireRequest
 from wire.merging import Merger
 from wire.messages import (
-    ACQUIRE,
-    API_KEYS,
     BEGIN,
     BUCKETS,
     CHANGE_BUCKET,
-    CLUSTER,
     COPY,
     DELETE,
     GET_BUCKET,
     LIST,
-    LOCKS,
     LOOKUP,
     MAX_BATCH,
-    RENEW,
     VERSIONS,
-    WHO_AM_I,
-    AcquireRequest,
     BeginItem,
     BeginReplyItem,
     BeginRequest,

@@ -10,8 +10,8 @@ from threading import Lock
 
 from client_proxy.cache import Cache
 from client_proxy.chunk_fetcher import Opener
+from wire.cluster_messages import Health
 from wire.errors import LockstepError, PeerUnreachable
-from wire.messages import Health
 
 ASK_SECONDS = 2.0
 REMEMBERED_SECONDS = 1.0

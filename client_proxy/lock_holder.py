@@ -20,7 +20,7 @@ from typing import Protocol
 from wire.background import BackgroundJob
 from wire.clock import Clock, SystemClock
 from wire.errors import LockStale, LockstepError, Unavailable
-from wire.messages import DEFAULT_LEASE_SECONDS, MAX_WAIT_SECONDS, AcquireReply, LockInfo, LockPath
+from wire.lock_messages import DEFAULT_LEASE_SECONDS, MAX_WAIT_SECONDS, AcquireReply, LockInfo, LockPath
 
 DRIFT = 0.02  # of the lease: two monotonic clocks never differ by as much
 POLL_SECONDS = 10.0

@@ -9,15 +9,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from client_proxy.api_client import ClientReceipt, Saved, label
-from wire.messages import (
-    ClusterReply,
-    FileServerInfo,
-    FileVersion,
-    LockInfo,
-    LockPath,
-    LocksReply,
-    WaiterInfo,
-)
+from wire.cluster_messages import ClusterReply, FileServerInfo
+from wire.lock_messages import LockInfo, LockPath, LocksReply, WaiterInfo
+from wire.messages import FileVersion
 
 WIDTH = 80
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")

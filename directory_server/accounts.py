@@ -16,8 +16,8 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock
 from directory_server.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people import Person
+from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
-from wire.messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from wire.names import check_account
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret

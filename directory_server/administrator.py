@@ -16,8 +16,8 @@ from directory_server.accounts import API_KEY_PREFIX, insert_account, insert_api
 from directory_server.metadata import people
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.passwords import PasswordHash
+from wire.account_messages import ApiKeyInfo
 from wire.errors import SetupError
-from wire.messages import ApiKeyInfo
 from wire.names import check_account
 from wire.sealing import write_durably
 from wire.tracing import log

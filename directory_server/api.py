@@ -27,6 +27,9 @@ from directory_server.namespace import Namespace
 from directory_server.repair import Repair
 from directory_server.totals import Totals
 from directory_server.writes import Writes
+from wire import account_messages as am
+from wire import cluster_messages as cm
+from wire import lock_messages as lm
 from wire import messages as m
 from wire import server_messages as s
 from wire.certificate_authority import PeerIdentity
@@ -124,23 +127,23 @@ class DirectoryApi:
     # ------------------------------------------------------------ locks
 
     def _serve_locks(self, api: Api) -> None:
-        api.serve(m.ACQUIRE, self._acquire, PROXY)
-        api.serve(m.RENEW, self._renew, PROXY)
-        api.serve(m.RELEASE, self._release, PROXY)
-        api.serve(m.LOCKS, self._locks, PROXY)
+        api.serve(lm.ACQUIRE, self._acquire, PROXY)
+        api.serve(lm.RENEW, self._renew, PROXY)
+        api.serve(lm.RELEASE, self._release, PROXY)
+        api.serve(lm.LOCKS, self._locks, PROXY)
 
-    def _acquire(self, request: m.AcquireRequest, _: PeerIdentity) -> m.AcquireReply:
+    def _acquire(self, request: lm.AcquireRequest, _: PeerIdentity) -> lm.AcquireReply:
         person = self._parts.accounts.authenticate(request.credential)
         for path in request.paths:
             check_bucket(path.bucket)
             check_path(path.path)
         return self._parts.locks.acquire(person.account, person.session, request.client, request)
 
-    def _renew(self, request: m.RenewRequest, _: PeerIdentity) -> m.LockInfo:
+    def _renew(self, request: lm.RenewRequest, _: PeerIdentity) -> lm.LockInfo:
         person = self._parts.accounts.authenticate(request.credential)
         return self._parts.locks.renew(person.account, request.lock_id, request.lease_seconds)
 
-    def _release(self, request: m.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
+    def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
         if request.break_lock:
             administrator = self._parts.accounts.administrator(request.credential)
             self._parts.locks.break_lock(request.lock_id, administrator.account)
@@ -149,7 +152,7 @@ class DirectoryApi:
             self._parts.locks.release(person.account, request.lock_id)
         return m.Nothing()
 
-    def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> m.LocksReply:
+    def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
         """Only those on paths whose bucket the person may use: names in a private bucket are private too."""
         person = self._parts.accounts.authenticate(request.credential)
         usable = {bucket.name for bucket in self._parts.buckets.all(person).buckets}
@@ -163,20 +166,20 @@ class DirectoryApi:
     def _serve_people(self, api: Api) -> None:
         accounts = self._parts.accounts
         who = accounts.authenticate
-        api.serve(m.LOGIN, lambda request, _: accounts.log_in(request), PROXY)
-        api.serve(m.LOGOUT, self._log_out, PROXY)
-        api.serve(m.WHO_AM_I, lambda request, _: accounts.who_am_i(request.credential), PROXY)
-        api.serve(m.API_KEYS, lambda request, _: accounts.api_keys(who(request.credential)), PROXY)
+        api.serve(am.LOGIN, lambda request, _: accounts.log_in(request), PROXY)
+        api.serve(am.LOGOUT, self._log_out, PROXY)
+        api.serve(am.WHO_AM_I, lambda request, _: accounts.who_am_i(request.credential), PROXY)
+        api.serve(am.API_KEYS, lambda request, _: accounts.api_keys(who(request.credential)), PROXY)
         api.serve(
-            m.CREATE_API_KEY, lambda request, _: accounts.create_api_key(who(request.credential), request.name), PROXY
+            am.CREATE_API_KEY, lambda request, _: accounts.create_api_key(who(request.credential), request.name), PROXY
         )
-        api.serve(m.REVOKE_API_KEY, self._revoke_api_key, PROXY)
+        api.serve(am.REVOKE_API_KEY, self._revoke_api_key, PROXY)
 
     def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.log_out(request.credential)
         return m.Nothing()
 
-    def _revoke_api_key(self, request: m.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
+    def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.revoke_api_key(self._parts.accounts.authenticate(request.credential), request.key_id)
         return m.Nothing()
 
@@ -213,23 +216,23 @@ class DirectoryApi:
 
     def _serve_cluster(self, api: Api) -> None:
         enrolment = self._parts.enrolment
-        api.serve(m.CLUSTER, self._cluster, PROXY)
-        api.serve(m.JOIN_SECRET, self._join_secret, PROXY)
-        api.serve(m.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
-        api.serve(m.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
+        api.serve(cm.CLUSTER, self._cluster, PROXY)
+        api.serve(cm.JOIN_SECRET, self._join_secret, PROXY)
+        api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
+        api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
 
-    def _join_secret(self, request: m.JoinSecretRequest, _: PeerIdentity) -> m.JoinSecretReply:
+    def _join_secret(self, request: cm.JoinSecretRequest, _: PeerIdentity) -> cm.JoinSecretReply:
         self._parts.accounts.administrator(request.credential)
         return self._parts.enrolment.join_secret(request.valid_seconds)
 
-    def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> m.ClusterReply:
+    def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         parts = self._parts
         parts.accounts.authenticate(request.credential)
         totals = parts.totals.latest()
         with parts.store.read() as reader:
             locks, waiters = parts.locks.counts(reader)
             cursor = files.read_cursor(reader)
-        return m.ClusterReply(
+        return cm.ClusterReply(
             directory_version=parts.version,
             started_at=self._started_at,
             uptime_seconds=parts.clock.since_start(),
@@ -247,9 +250,9 @@ class DirectoryApi:
 
     # ------------------------------------------------------------ health and figures
 
-    def _health(self) -> m.Health:
+    def _health(self) -> cm.Health:
         problem = self._parts.store.problem
-        return m.Health(
+        return cm.Health(
             program="directory_server",
             id="1",
             version=self._parts.version,

@@ -28,9 +28,9 @@ from directory_server.writes import Writes
 from wire.background import BackgroundJob
 from wire.certificate_authority import CertificateAuthority
 from wire.clock import Clock, SystemClock
+from wire.cluster_messages import EnrolReply, RenewCertificateRequest
 from wire.errors import LockstepError, SetupError
 from wire.identity import ensure_authority, ensure_identity
-from wire.messages import EnrolReply, RenewCertificateRequest
 from wire.renewal import CertificateRenewal
 from wire.service import Api, run
 from wire.tickets import TICKET_KEY_BYTES, TicketSigner

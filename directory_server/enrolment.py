@@ -14,8 +14,8 @@ from directory_server.metadata import people
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.namespace import Clock
 from wire.certificate_authority import CertificateAuthority, PeerIdentity
+from wire.cluster_messages import EnrolReply, EnrolRequest, JoinSecretReply, RenewCertificateRequest
 from wire.errors import Forbidden, SetupError
-from wire.messages import EnrolReply, EnrolRequest, JoinSecretReply, RenewCertificateRequest
 from wire.tracing import log
 
 SECRET_PREFIX = "lsj_"  # noqa: S105 - a prefix, not a secret

@@ -24,7 +24,7 @@ from directory_server.metadata import locks
 from directory_server.metadata.locks import LockRow, WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from wire.errors import Forbidden, LockStale, NotFound
-from wire.messages import AcquireReply, AcquireRequest, LockInfo, LockPath, LocksReply, WaiterInfo
+from wire.lock_messages import AcquireReply, AcquireRequest, LockInfo, LockPath, LocksReply, WaiterInfo
 from wire.tracing import log
 
 WAITER_GRACE_SECONDS = 30.0

@@ -18,7 +18,7 @@ from directory_server.metadata import locks
 from directory_server.metadata.locks import LockRow, WaiterRow
 from directory_server.metadata.store import Reader, Tx
 from wire.errors import BadRequest, Deadlock, Locked, LockStale, LockstepError, Overloaded
-from wire.messages import LockInfo, LockPath, WaiterInfo
+from wire.lock_messages import LockInfo, LockPath, WaiterInfo
 from wire.tracing import log
 
 MAX_WAITERS = 10_000

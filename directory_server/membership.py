@@ -16,8 +16,9 @@ from directory_server.metadata import servers
 from directory_server.metadata.servers import ServerRow
 from directory_server.metadata.store import MetadataStore
 from directory_server.placement import Candidate
+from wire.cluster_messages import FileServerInfo, ServerState
 from wire.errors import Conflict, LockstepError, NotFound, Unavailable
-from wire.messages import FileServerInfo, Holder, ServerState
+from wire.messages import Holder
 from wire.server_messages import HeartbeatRequest, RegisterRequest
 from wire.tracing import log
 

@@ -23,8 +23,9 @@ from directory_server.metadata import servers
 from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.placement import Candidate, choose_target
+from wire.cluster_messages import RepairInfo
 from wire.digest import Digest
-from wire.messages import Holder, RepairInfo
+from wire.messages import Holder
 from wire.server_messages import MAX_ORDERS, CopyOrder
 from wire.tracing import log
 

@@ -18,10 +18,11 @@ from file_server.writes import WriteDesk
 from wire.certificate_authority import PeerIdentity
 from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
 from wire.chunking import Chunk
+from wire.cluster_messages import Health
 from wire.codec import Call, encode
 from wire.digest import Digest
 from wire.errors import BadRequest, TooLarge
-from wire.messages import Health, Nothing
+from wire.messages import Nothing
 from wire.server_messages import (
     HOP_HEADER,
     MANIFEST_PATH,

@@ -22,9 +22,9 @@ from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.background import BackgroundJob
 from wire.clock import Clock, SystemClock
+from wire.cluster_messages import RENEW_CERTIFICATE, Health
 from wire.digest import Digest
 from wire.identity import ensure_identity
-from wire.messages import RENEW_CERTIFICATE, Health
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer

@@ -12,9 +12,9 @@ import msgspec
 
 from local_cluster.plan import Folder
 from local_cluster.records import ProgramEntry
+from wire.cluster_messages import Health
 from wire.errors import LockstepError
 from wire.identity import ensure_authority, ensure_identity
-from wire.messages import Health
 from wire.tls import client_context, people_context
 
 ASK_SECONDS = 3.0

@@ -10,7 +10,7 @@ never spoils another's answer.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -22,10 +22,6 @@ from wire.names import MAX_PATH_BYTES
 
 MAX_BATCH = 1000
 MAX_LISTING = 1000
-MAX_LOCK_PATHS = 100
-MAX_WAIT_SECONDS = 30.0
-MAX_LEASE_SECONDS = 3600.0
-DEFAULT_LEASE_SECONDS = 60.0
 MAX_METADATA_BYTES = 8192
 
 Text = Annotated[str, Meta(max_length=256)]
@@ -63,6 +59,10 @@ class Outcome(Message, Generic[T]):
         if self.value is None:
             raise from_problem(self.problem or Problem("internal", 500, "an empty outcome"))
         return self.value
+
+
+class CredentialRequest(Message):
+    credential: Credential
 
 
 # ---------------------------------------------------------------- files
@@ -318,242 +318,6 @@ class ChangeBucketRequest(Message):
     shared: bool | None = None
 
 
-# ---------------------------------------------------------------- locks
-
-
-class LockPath(FrozenMessage, frozen=True):
-    bucket: Bucket
-    path: PathText
-
-
-class AcquireRequest(Message):
-    """Ask for all of `paths`, all or nothing. With `waiter`, keep that place in the queue.
-
-    `client` names the agent that asks (one shell, one script, one menu); it is shown to others and is what the search
-    for deadlocks takes as one party. Without it the credential's session is the party.
-    """
-
-    credential: Credential
-    paths: Annotated[list[LockPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
-    request_id: WriteId
-    """Makes the call safe to repeat: the same id never takes two locks or two places."""
-    wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
-    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
-    queue: bool = False
-    """Keep a place in the queue although `wait_seconds` is over. False: a refusal leaves no place behind."""
-    client: Text = ""
-
-
-class LockInfo(Message):
-    """A lock. Numbers only ever rise. One lock of several paths has one number."""
-
-    id: str
-    number: int
-    paths: list[LockPath]
-    account: str
-    client: str
-    since_at: float
-    until_at: float
-    seconds_left: float
-    lease_seconds: float
-    waiters: int = 0
-
-
-class WaiterInfo(Message):
-    id: str
-    paths: list[LockPath]
-    account: str
-    client: str
-    place: int
-    """1 is next in line."""
-    since_at: float
-
-
-class AcquireReply(Message):
-    """Exactly one of `lock` and `waiter` is set; with `waiter`, `holders` are the locks in the way."""
-
-    lock: LockInfo | None = None
-    waiter: WaiterInfo | None = None
-    holders: list[LockInfo] = []
-
-
-class LockRequest(Message):
-    credential: Credential
-    lock_id: Text
-
-
-class RenewRequest(Message):
-    credential: Credential
-    lock_id: Text
-    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] | None = None
-
-
-class LocksReply(Message):
-    locks: list[LockInfo]
-    waiters: list[WaiterInfo]
-
-
-class ReleaseRequest(Message):
-    """Release a lock, or give up a place in the queue (`lock_id` may be a waiter's id or an acquire's request id).
-
-    `break_lock`: an administrator takes it from someone else."""
-
-    credential: Credential
-    lock_id: Text
-    break_lock: bool = False
-
-
-# ---------------------------------------------------------------- people
-
-
-class PasswordRequest(Message):
-    name: Text
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
-    register: Literal["if_new", "must", "never"] = "if_new"
-    client: Text = ""
-
-
-class LoginReply(Message):
-    token: str = ""
-    account: str = ""
-    admin: bool = False
-    expires_at: float = 0.0
-    created: bool = False
-
-    def __repr__(self) -> str:
-        return f"LoginReply(account={self.account!r})"
-
-
-class CredentialRequest(Message):
-    credential: Credential
-
-
-class AccountInfo(Message):
-    name: str
-    admin: bool
-    created_at: float
-    session: str = ""
-    expires_at: float | None = None
-
-
-class ApiKeyInfo(Message):
-    id: str
-    name: str
-    created_at: float
-    key: str = ""
-    """The secret itself: only in the answer that creates it."""
-
-
-class ApiKeysReply(Message):
-    keys: list[ApiKeyInfo]
-
-
-class CreateApiKeyRequest(Message):
-    credential: Credential
-    name: Text
-
-
-class RevokeApiKeyRequest(Message):
-    credential: Credential
-    key_id: Text
-
-
-# ---------------------------------------------------------------- the cluster
-
-
-ServerState = Literal["joining", "up", "suspect", "down", "draining", "removed"]
-
-
-class FileServerInfo(Message):
-    id: str
-    url: str
-    state: ServerState
-    zone: str
-    capacity_bytes: int
-    free_bytes: int
-    blobs: int
-    stored_bytes: int
-    problem: str
-    seconds_since_heartbeat: float
-    version: str = ""
-
-
-class RepairInfo(Message):
-    """What the repair planner knows: blobs below the promised copies, and those with none."""
-
-    under_copied: int
-    without_living_copy: int
-    ordered: int
-    repaired_since_start: int
-
-
-class ClusterReply(Message):
-    directory_version: str
-    started_at: float
-    uptime_seconds: float
-    copies: int
-    cursor: int
-    files: int
-    versions: int
-    blobs: int
-    logical_bytes: int
-    locks: int
-    waiters: int
-    file_servers: list[FileServerInfo]
-    repair: RepairInfo
-
-
-class JoinSecretRequest(Message):
-    """An administrator asks for a one-time join secret."""
-
-    credential: Credential
-    valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
-
-
-class JoinSecretReply(Message):
-    secret: str
-    expires_at: float
-    ca_pem: str
-
-
-class EnrolRequest(Message):
-    """A new program's certificate request, vouched for by a join secret (first time)."""
-
-    secret: Annotated[str, Meta(max_length=256)]
-    role: Literal["file_server", "client_proxy"]
-    id: Annotated[str, Meta(min_length=1, max_length=32, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
-    csr_pem: Annotated[str, Meta(max_length=16384)]
-
-
-class RenewCertificateRequest(Message):
-    """The same, for a program that already has a valid peer token."""
-
-    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
-    csr_pem: Annotated[str, Meta(max_length=16384)]
-
-
-class EnrolReply(Message):
-    ca_pem: str
-    cert_pem: str
-    peer_token: str = ""
-    storage_keys_json: str = ""
-    directory_url: str = ""
-
-
-class Health(Message):
-    """Every program's answer at GET /health, and the proxy's at /api/v1/health."""
-
-    program: str
-    id: str
-    version: str
-    healthy: bool
-    problems: list[str] = []
-    uptime_seconds: float = 0.0
-    pid: int = 0
-    facts: dict[str, Any] = {}
-
-
 LOOKUP = Call("/v1/lookup", LookupRequest, LookupReply)
 BEGIN = Call("/v1/begin", BeginRequest, BeginReply)
 LIST = Call("/v1/list", ListRequest, ListReply)
@@ -565,17 +329,3 @@ CREATE_BUCKET = Call("/v1/buckets/create", CreateBucketRequest, BucketInfo)
 GET_BUCKET = Call("/v1/buckets/get", BucketRequest, BucketInfo)
 CHANGE_BUCKET = Call("/v1/buckets/change", ChangeBucketRequest, BucketInfo)
 DELETE_BUCKET = Call("/v1/buckets/delete", BucketRequest, Nothing)
-ACQUIRE = Call("/v1/locks/acquire", AcquireRequest, AcquireReply)
-RENEW = Call("/v1/locks/renew", RenewRequest, LockInfo)
-RELEASE = Call("/v1/locks/release", ReleaseRequest, Nothing)
-LOCKS = Call("/v1/locks", CredentialRequest, LocksReply)
-LOGIN = Call("/v1/login", PasswordRequest, LoginReply)
-LOGOUT = Call("/v1/logout", CredentialRequest, Nothing)
-WHO_AM_I = Call("/v1/who-am-i", CredentialRequest, AccountInfo)
-API_KEYS = Call("/v1/api-keys", CredentialRequest, ApiKeysReply)
-CREATE_API_KEY = Call("/v1/api-keys/create", CreateApiKeyRequest, ApiKeyInfo)
-REVOKE_API_KEY = Call("/v1/api-keys/revoke", RevokeApiKeyRequest, Nothing)
-CLUSTER = Call("/v1/cluster", CredentialRequest, ClusterReply)
-JOIN_SECRET = Call("/v1/join-secret", JoinSecretRequest, JoinSecretReply)
-ENROL = Call("/v1/enrol", EnrolRequest, EnrolReply)
-RENEW_CERTIFICATE = Call("/v1/renew-certificate", RenewCertificateRequest, EnrolReply)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wire.cluster_messages import EnrolReply, RenewCertificateRequest
 from wire.identity import RENEW_BEFORE, Identity, accept_bundle, days_left, renew, renewal_request
-from wire.messages import EnrolReply, RenewCertificateRequest
 from wire.tls import certificate_facts
 from wire.tracing import log
 

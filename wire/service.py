@@ -27,6 +27,7 @@ from granian.server.mt import MTServer
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
 from wire.certificate_authority import PeerIdentity
+from wire.cluster_messages import Health
 from wire.codec import Call, encode
 from wire.errors import (
     IncompleteBody,
@@ -40,7 +41,6 @@ from wire.errors import (
     Unavailable,
     to_problem,
 )
-from wire.messages import Health
 from wire.peer import PEER_HEADER
 from wire.tracing import log, request_id, start_request
 

@@ -13,9 +13,9 @@ from client_proxy import wording
 from client_proxy.cli.command import App, Group, end, pass_app
 from client_proxy.cli.connection import ProgramEntry
 from wire.certificate_authority import ROLES, Role
+from wire.cluster_messages import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
 from wire.errors import LockstepError, SetupError, Unavailable
 from wire.identity import Identity
-from wire.messages import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.tls import CertificateFacts, HandshakeFacts, certificate_facts, handshake_facts

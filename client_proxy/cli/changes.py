@@ -23,7 +23,7 @@ from client_proxy.local_storage import LocalFileError, LocalStorage
 from client_proxy.lock_holder import LockHolder
 from client_proxy.progress_bars import file_bar
 from wire.errors import BadRequest, LockStale, NotFound
-from wire.messages import LockPath
+from wire.lock_messages import LockPath
 
 _lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number.")
 

@@ -18,9 +18,9 @@ from client_proxy.api_client import ApiClient
 from client_proxy.api_transport import ApiTransport
 from client_proxy.cli.command import App, Command, pass_app
 from client_proxy.local_storage import local_problem
+from wire.cluster_messages import EnrolReply, EnrolRequest
 from wire.errors import NotLoggedIn
 from wire.identity import JoinToken, accept_bundle, new_key_and_request
-from wire.messages import EnrolReply, EnrolRequest
 
 ROLES: dict[str, Literal["file_server", "client_proxy"]] = {
     "file-server": "file_server",

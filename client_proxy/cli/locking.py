@@ -20,7 +20,7 @@ from client_proxy.credentials import HeldLock
 from client_proxy.local_storage import LocalFileError
 from client_proxy.lock_holder import LockHolder, Waiting
 from wire.errors import BadRequest, LockStale, NotFound
-from wire.messages import MAX_LEASE_SECONDS, LockInfo, LockPath
+from wire.lock_messages import MAX_LEASE_SECONDS, LockInfo, LockPath
 
 LEFT_BEHIND_LEASE_SECONDS = 600.0
 WHILE_RUNNING_LEASE_SECONDS = 60.0

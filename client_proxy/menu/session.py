@@ -13,8 +13,8 @@ from client_proxy.menu.file_requests import FileRequests
 from client_proxy.menu.state_requests import StateRequests
 from client_proxy.menu.terminal import EndOfInput, Terminal
 from client_proxy.menu.writing import Writing
+from wire.account_messages import LoginReply
 from wire.errors import LockstepError, NotLoggedIn, Unavailable
-from wire.messages import LoginReply
 
 LOGIN_ATTEMPTS = 5
 OK, NOT_LOGGED_IN, UNAVAILABLE = 0, 4, 7

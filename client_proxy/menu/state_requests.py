@@ -8,7 +8,7 @@ from client_proxy import wording
 from client_proxy.api_client import ApiClient
 from client_proxy.menu.terminal import Terminal
 from wire.errors import BadRequest
-from wire.messages import LockInfo
+from wire.lock_messages import LockInfo
 
 
 class StateRequests:

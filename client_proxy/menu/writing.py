@@ -13,7 +13,7 @@ from client_proxy.local_storage import LocalFileError, LocalStorage
 from client_proxy.lock_holder import LockHolder, Waiting
 from client_proxy.menu.terminal import EndOfInput, Terminal
 from client_proxy.progress_bars import file_bar
-from wire.messages import LockPath
+from wire.lock_messages import LockPath
 from wire.names import FILES_BUCKET, check_path
 
 POLL_SECONDS = 1.0

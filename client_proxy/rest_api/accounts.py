@@ -12,7 +12,7 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
-from wire.messages import (
+from wire.account_messages import (
     API_KEYS,
     CREATE_API_KEY,
     LOGIN,
@@ -23,12 +23,11 @@ from wire.messages import (
     ApiKeyInfo,
     ApiKeysReply,
     CreateApiKeyRequest,
-    CredentialRequest,
     LoginReply,
     PasswordRequest,
     RevokeApiKeyRequest,
-    Text,
 )
+from wire.messages import CredentialRequest, Text
 from wire.names import check_account
 from wire.service import RawReply
 

@@ -28,9 +28,9 @@ from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import problem_reply
 from client_proxy.rest_api.request import RestRequest, canonical_path, path_text
 from client_proxy.rest_api.versions import VersionRoutes
+from wire.cluster_messages import Health
 from wire.codec import encode
 from wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
-from wire.messages import Health
 from wire.service import Environ, RawReply, StartResponse, Wsgi
 from wire.tracing import start_request
 

@@ -13,18 +13,18 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
-from wire.messages import (
+from wire.cluster_messages import (
     CLUSTER,
     ENROL,
     JOIN_SECRET,
     ClusterReply,
-    CredentialRequest,
     EnrolReply,
     EnrolRequest,
     Health,
     JoinSecretReply,
     JoinSecretRequest,
 )
+from wire.messages import CredentialRequest
 from wire.service import RawReply
 
 

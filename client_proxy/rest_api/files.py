@@ -29,13 +29,7 @@ from client_proxy.rest_api.request import RestRequest
 from wire.chunk_stream import StreamReader
 from wire.digest import Digest
 from wire.errors import BadRequest, InternalError
-from wire.messages import (
-    MAX_LISTING,
-    MAX_METADATA_BYTES,
-    Bucket,
-    PathText,
-    Text,
-)
+from wire.messages import MAX_LISTING, MAX_METADATA_BYTES, Bucket, PathText, Text
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
 from wire.service import RawReply
 from wire.tracing import log, request_id

@@ -21,7 +21,7 @@ from client_proxy.rest_api.reply import empty_reply, header_text, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
 from wire.errors import BadRequest, Overloaded
-from wire.messages import (
+from wire.lock_messages import (
     ACQUIRE,
     DEFAULT_LEASE_SECONDS,
     LOCKS,
@@ -31,16 +31,13 @@ from wire.messages import (
     RENEW,
     AcquireReply,
     AcquireRequest,
-    Bucket,
-    CredentialRequest,
     LockInfo,
     LockPath,
     LocksReply,
     ReleaseRequest,
     RenewRequest,
-    Text,
-    WriteId,
 )
+from wire.messages import Bucket, CredentialRequest, Text, WriteId
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
 from wire.service import RawReply
 

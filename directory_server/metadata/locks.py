@@ -17,7 +17,7 @@ from directory_server.deadlock import Party
 from directory_server.metadata.schema import counter, lock, lock_path, path_fence, waiter, waiter_path
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Row, Tx
-from wire.messages import LockPath
+from wire.lock_messages import LockPath
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from directory_server.writes import Writes
 from tests.fakes.clock import ManualClock
 from wire.digest import Digest, chunk_digest
 from wire.errors import NotLoggedIn
+from wire.lock_messages import AcquireRequest, LockInfo, LockPath
 from wire.messages import (
     NO_PRECONDITIONS,
-    AcquireRequest,
     BeginItem,
     BeginReplyItem,
     CopyRequest,
@@ -35,8 +35,6 @@ from wire.messages import (
     FileVersion,
     ListReply,
     ListRequest,
-    LockInfo,
-    LockPath,
     LookupItem,
     Preconditions,
     VersionsRequest,

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from client_proxy.receipt import Receipt
+from wire import account_messages as am
+from wire import cluster_messages as cm
+from wire import lock_messages as lm
 from wire import messages as m
 from wire.chunk_stream import StreamReader
 from wire.chunking import chunk_blocks, chunk_bytes
@@ -41,19 +44,19 @@ class PeopleCore:
         self._guard = threading.Condition(threading.RLock())
         self.passwords = {ADMIN: ADMIN_PASSWORD}
         self.tokens: dict[str, str] = {}
-        self.keys: dict[str, tuple[str, m.ApiKeyInfo]] = {}
+        self.keys: dict[str, tuple[str, am.ApiKeyInfo]] = {}
         self.buckets = {"files": m.BucketInfo("files", ADMIN, "enabled", True, 0.0)}
         self.chunks: dict[Digest, bytes] = {}
         self.manifests: dict[Digest, Manifest] = {}
         self.history: dict[tuple[str, str], list[m.FileVersion]] = {}
-        self.locks: dict[str, m.LockInfo] = {}
-        self.queue: list[m.WaiterInfo] = []
+        self.locks: dict[str, lm.LockInfo] = {}
+        self.queue: list[lm.WaiterInfo] = []
         self.last_number = 0
         self.cursor = 0
         self.content_bytes = 0
         self.calls: list[str] = []
         self.before_commit: Callable[[], None] = lambda: None
-        self.enrol_reply: Callable[[m.EnrolRequest], m.EnrolReply] | None = None
+        self.enrol_reply: Callable[[cm.EnrolRequest], cm.EnrolReply] | None = None
         self.ca_pem = ""
 
     # ------------------------------------------------------------ what tests look at
@@ -73,10 +76,10 @@ class PeopleCore:
             manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
             return self._commit(author, bucket, path, manifest, {})
 
-    def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> m.LockInfo:
+    def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> lm.LockInfo:
         """Lock a path in somebody's name."""
         with self._guard:
-            return self._grant([m.LockPath("files", path)], account, "test", f"by-{account}-{path}", seconds)
+            return self._grant([lm.LockPath("files", path)], account, "test", f"by-{account}-{path}", seconds)
 
     def drop_lock(self, lock_id: str) -> None:
         """End a lock, as a lease does."""
@@ -201,7 +204,7 @@ class PeopleCore:
         name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")
         return getattr(self, f"_{name}")(request)
 
-    def _login(self, request: m.PasswordRequest) -> m.LoginReply:
+    def _login(self, request: am.PasswordRequest) -> am.LoginReply:
         with self._guard:
             self.calls.append("login")
             known = self.passwords.get(request.name)
@@ -212,30 +215,30 @@ class PeopleCore:
             self.passwords[request.name] = request.password
             token = f"lst_{len(self.tokens)}_{request.name}"
             self.tokens[token] = request.name
-            return m.LoginReply(token, request.name, request.name == ADMIN, time.time() + 3600, known is None)
+            return am.LoginReply(token, request.name, request.name == ADMIN, time.time() + 3600, known is None)
 
     def _logout(self, request: m.CredentialRequest) -> m.Nothing:
         self._who(request.credential, "logout")
         self.tokens.pop(request.credential, None)
         return m.Nothing()
 
-    def _who_am_i(self, request: m.CredentialRequest) -> m.AccountInfo:
+    def _who_am_i(self, request: m.CredentialRequest) -> am.AccountInfo:
         account = self._who(request.credential, "who_am_i")
-        return m.AccountInfo(account, account == ADMIN, 0.0)
+        return am.AccountInfo(account, account == ADMIN, 0.0)
 
-    def _api_keys(self, request: m.CredentialRequest) -> m.ApiKeysReply:
+    def _api_keys(self, request: m.CredentialRequest) -> am.ApiKeysReply:
         account = self._who(request.credential, "api_keys")
-        return m.ApiKeysReply([key for owner, key in self.keys.values() if owner == account])
+        return am.ApiKeysReply([key for owner, key in self.keys.values() if owner == account])
 
-    def _api_keys_create(self, request: m.CreateApiKeyRequest) -> m.ApiKeyInfo:
+    def _api_keys_create(self, request: am.CreateApiKeyRequest) -> am.ApiKeyInfo:
         account = self._who(request.credential, "create_key")
-        key = m.ApiKeyInfo(f"key{len(self.keys)}", request.name, 1.7e9)
+        key = am.ApiKeyInfo(f"key{len(self.keys)}", request.name, 1.7e9)
         secret = f"lsk_{key.id}"
         self.keys[key.id] = (account, key)
         self.tokens[secret] = account
-        return m.ApiKeyInfo(key.id, key.name, key.created_at, secret)
+        return am.ApiKeyInfo(key.id, key.name, key.created_at, secret)
 
-    def _api_keys_revoke(self, request: m.RevokeApiKeyRequest) -> m.Nothing:
+    def _api_keys_revoke(self, request: am.RevokeApiKeyRequest) -> m.Nothing:
         self._who(request.credential, "revoke_key")
         if self.keys.pop(request.key_id, None) is None:
             raise NotFound("no such API key")
@@ -270,7 +273,7 @@ class PeopleCore:
         del self.buckets[request.bucket]
         return m.Nothing()
 
-    def _locks_acquire(self, request: m.AcquireRequest) -> m.AcquireReply:
+    def _locks_acquire(self, request: lm.AcquireRequest) -> lm.AcquireReply:
         until = time.monotonic() + request.wait_seconds
         with self._guard:
             account = self._who(request.credential, "acquire")
@@ -283,26 +286,26 @@ class PeopleCore:
                     lock = mine or self._grant(
                         request.paths, account, request.client, request.request_id, request.lease_seconds
                     )
-                    return m.AcquireReply(lock=lock)
+                    return lm.AcquireReply(lock=lock)
                 if request.queue and not any(waiter.id == request.request_id for waiter in self.queue):
                     self.queue.append(
-                        m.WaiterInfo(request.request_id, request.paths, account, request.client, 0, time.time())
+                        lm.WaiterInfo(request.request_id, request.paths, account, request.client, 0, time.time())
                     )
                 left = until - time.monotonic()
                 if left <= 0:
                     return self._still_waiting(request, holders)
                 self._guard.wait(left)
 
-    def _still_waiting(self, request: m.AcquireRequest, holders: list[m.LockInfo]) -> m.AcquireReply:
+    def _still_waiting(self, request: lm.AcquireRequest, holders: list[lm.LockInfo]) -> lm.AcquireReply:
         if not request.queue:
             first = holders[0]
             raise Locked(f"{first.account} holds the lock on {first.paths[0].path}", holder=first.account)
         for place, waiter in enumerate(self.queue, start=1):
             waiter.place = place
         mine = next(waiter for waiter in self.queue if waiter.id == request.request_id)
-        return m.AcquireReply(waiter=mine, holders=[self._with_time_left(lock) for lock in holders])
+        return lm.AcquireReply(waiter=mine, holders=[self._with_time_left(lock) for lock in holders])
 
-    def _locks_renew(self, request: m.RenewRequest) -> m.LockInfo:
+    def _locks_renew(self, request: lm.RenewRequest) -> lm.LockInfo:
         with self._guard:
             self._who(request.credential, "renew")
             lock = self.locks.get(request.lock_id)
@@ -311,7 +314,7 @@ class PeopleCore:
             lock.until_at = time.time() + (request.lease_seconds or lock.lease_seconds)
             return self._with_time_left(lock)
 
-    def _locks_release(self, request: m.ReleaseRequest) -> m.Nothing:
+    def _locks_release(self, request: lm.ReleaseRequest) -> m.Nothing:
         with self._guard:
             account = self._who(request.credential, "release")
             self.queue = [waiter for waiter in self.queue if waiter.id != request.lock_id]
@@ -323,18 +326,18 @@ class PeopleCore:
             self._guard.notify_all()
             return m.Nothing()
 
-    def _locks(self, request: m.CredentialRequest) -> m.LocksReply:
+    def _locks(self, request: m.CredentialRequest) -> lm.LocksReply:
         with self._guard:
             self._who(request.credential, "locks")
             for place, waiter in enumerate(self.queue, start=1):
                 waiter.place = place
-            return m.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
+            return lm.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
 
-    def _cluster(self, request: m.CredentialRequest) -> m.ClusterReply:
+    def _cluster(self, request: m.CredentialRequest) -> cm.ClusterReply:
         self._who(request.credential, "cluster")
-        server = m.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0")
+        server = cm.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0")
         live = [versions for versions in self.history.values() if not versions[-1].delete_marker]
-        return m.ClusterReply(
+        return cm.ClusterReply(
             directory_version="0.1.0",
             started_at=0.0,
             uptime_seconds=4000.0,
@@ -347,15 +350,15 @@ class PeopleCore:
             locks=len(self.locks),
             waiters=len(self.queue),
             file_servers=[server],
-            repair=m.RepairInfo(0, 0, 0, 0),
+            repair=cm.RepairInfo(0, 0, 0, 0),
         )
 
-    def _join_secret(self, request: m.JoinSecretRequest) -> m.JoinSecretReply:
+    def _join_secret(self, request: cm.JoinSecretRequest) -> cm.JoinSecretReply:
         if self._who(request.credential, "join_secret") != ADMIN:
             raise Forbidden("only administrators invite")
-        return m.JoinSecretReply("one-time-secret", time.time() + request.valid_seconds, self.ca_pem)
+        return cm.JoinSecretReply("one-time-secret", time.time() + request.valid_seconds, self.ca_pem)
 
-    def _enrol(self, request: m.EnrolRequest) -> m.EnrolReply:
+    def _enrol(self, request: cm.EnrolRequest) -> cm.EnrolReply:
         if self.enrol_reply is None or request.secret != "one-time-secret":
             raise Forbidden("this join secret is not known, or was used")
         return self.enrol_reply(request)
@@ -431,25 +434,25 @@ class PeopleCore:
 
     def _check_lock(self, account: str, bucket: str, path: str, number: int | None) -> None:
         with self._guard:
-            held = next((lock for lock in self.locks.values() if m.LockPath(bucket, path) in lock.paths), None)
+            held = next((lock for lock in self.locks.values() if lm.LockPath(bucket, path) in lock.paths), None)
             if number is not None and (held is None or held.number != number):
                 raise LockStale(f"lock number {number} is not the lock of {path} any more")
             if number is None and held is not None:
                 raise Locked(f"{path} is locked by {held.account}", holder=held.account)
 
-    def _grant(self, paths: list[m.LockPath], account: str, client: str, id: str, lease: float) -> m.LockInfo:
+    def _grant(self, paths: list[lm.LockPath], account: str, client: str, id: str, lease: float) -> lm.LockInfo:
         self.last_number += 1
         now = time.time()
-        lock = m.LockInfo(f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease)
+        lock = lm.LockInfo(f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease)
         self.locks[lock.id] = lock
         return lock
 
-    def _with_time_left(self, lock: m.LockInfo) -> m.LockInfo:
+    def _with_time_left(self, lock: lm.LockInfo) -> lm.LockInfo:
         lock.seconds_left = max(0.0, lock.until_at - time.time())
         lock.waiters = sum(1 for waiter in self.queue if set(waiter.paths) & set(lock.paths))
         return lock
 
-    def _before_me(self, request: m.AcquireRequest) -> bool:
+    def _before_me(self, request: lm.AcquireRequest) -> bool:
         for waiter in self.queue:
             if waiter.id == request.request_id:
                 return False

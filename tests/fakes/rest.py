@@ -18,8 +18,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from client_proxy.rest_api import create_app
 from tests.fakes.people_core import PeopleCore
+from wire.cluster_messages import Health
 from wire.identity import Identity, ensure_authority, ensure_identity
-from wire.messages import Health
 
 
 @dataclass

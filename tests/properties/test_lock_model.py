@@ -18,7 +18,7 @@ from directory_server.lock_manager import LockManager
 from directory_server.metadata.sqlite import SqliteStore
 from tests.fakes.clock import ManualClock
 from wire.errors import Deadlock, Locked, LockStale
-from wire.messages import AcquireRequest, LockPath
+from wire.lock_messages import AcquireRequest, LockPath
 
 GRACE = 30.0
 PEOPLE = ("alice", "bob", "carol", "dave")

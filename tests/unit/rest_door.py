@@ -11,7 +11,7 @@ from flask import Flask
 from client_proxy.rest_api import create_app
 from tests.fakes.rest_core import TOKEN, FakeDirectory, FakeFiles
 from tests.fakes.wsgi import Answer, ask
-from wire.messages import Health
+from wire.cluster_messages import Health
 
 __all__ = ["TOKEN", "Door", "make_door"]
 

@@ -18,6 +18,7 @@ from directory_server.metadata import people
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.passwords import FREE_FAILURES, PasswordHash
 from tests.fakes.clock import ManualClock
+from wire.account_messages import LoginReply, PasswordRequest
 from wire.errors import (
     AlreadyExists,
     BadName,
@@ -29,7 +30,6 @@ from wire.errors import (
     SetupError,
     TooManyRequests,
 )
-from wire.messages import LoginReply, PasswordRequest
 
 
 class Door:

@@ -28,9 +28,9 @@ from tests.fakes.rest import RestServer
 from tests.unit.people import noise, start_server
 from wire import errors
 from wire.certificate_authority import CertificateAuthority
+from wire.cluster_messages import EnrolReply, EnrolRequest
 from wire.errors import BadName
 from wire.identity import JoinToken
-from wire.messages import EnrolReply, EnrolRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024

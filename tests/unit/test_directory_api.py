@@ -18,6 +18,10 @@ from directory_server.settings import Settings
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import heartbeat
 from tests.fakes.wsgi import Answer, ask
+from wire import account_messages as am
+from wire import cluster_messages as cm
+from wire import journal_messages as jm
+from wire import lock_messages as lm
 from wire import messages as m
 from wire import server_messages as s
 from wire.certificate_authority import CertificateAuthority
@@ -39,7 +43,10 @@ from wire.peer import PEER_HEADER
 from wire.tickets import TicketSigner
 
 FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT]
-ALL_CALLS = [*(value for value in vars(m).values() if isinstance(value, Call)), *FROM_FILE_SERVERS]
+FROM_PROXIES = {
+    value.path: value for module in (m, lm, am, cm, jm) for value in vars(module).values() if isinstance(value, Call)
+}
+ALL_CALLS = [*FROM_PROXIES.values(), *FROM_FILE_SERVERS]
 
 
 class Directory:
@@ -71,7 +78,7 @@ class Directory:
 
     def person(self, name: str) -> str:
         """A log-in; its token."""
-        token: str = self.call(m.LOGIN, m.PasswordRequest(name, "secret")).token
+        token: str = self.call(am.LOGIN, am.PasswordRequest(name, "secret")).token
         return token
 
     def file_servers_up(self, *ids: str) -> s.RegisterReply:
@@ -183,48 +190,48 @@ def test_buckets_through_their_calls(directory: Directory) -> None:
 def test_people_through_their_calls(directory: Directory) -> None:
     """Keys are made, listed and revoked; a log-out ends the token; passwords never come back."""
     ann = directory.person("ann")
-    assert directory.call(m.WHO_AM_I, m.CredentialRequest(ann)).name == "ann"
-    key = directory.call(m.CREATE_API_KEY, m.CreateApiKeyRequest(ann, "laptop"))
-    assert [listed.name for listed in directory.call(m.API_KEYS, m.CredentialRequest(key.key)).keys] == ["laptop"]
-    directory.call(m.REVOKE_API_KEY, m.RevokeApiKeyRequest(ann, key.id))
-    directory.call(m.LOGOUT, m.CredentialRequest(ann))
+    assert directory.call(am.WHO_AM_I, m.CredentialRequest(ann)).name == "ann"
+    key = directory.call(am.CREATE_API_KEY, am.CreateApiKeyRequest(ann, "laptop"))
+    assert [listed.name for listed in directory.call(am.API_KEYS, m.CredentialRequest(key.key)).keys] == ["laptop"]
+    directory.call(am.REVOKE_API_KEY, am.RevokeApiKeyRequest(ann, key.id))
+    directory.call(am.LOGOUT, m.CredentialRequest(ann))
     for credential in (ann, key.key):
         with pytest.raises(NotLoggedIn):
-            directory.call(m.WHO_AM_I, m.CredentialRequest(credential))
+            directory.call(am.WHO_AM_I, m.CredentialRequest(credential))
 
 
 def test_locks_through_their_calls(directory: Directory) -> None:
     """Acquire, be refused, renew, be broken by an administrator only; a lock on a private bucket is not shown."""
     ann, bob = directory.person("ann"), directory.person("bob")
-    path = m.LockPath("files", "a.txt")
-    lock = directory.call(m.ACQUIRE, m.AcquireRequest(ann, [path], "request-0000000001", client="shell")).lock
+    path = lm.LockPath("files", "a.txt")
+    lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001", client="shell")).lock
     with pytest.raises(Locked) as refused:
-        directory.call(m.ACQUIRE, m.AcquireRequest(bob, [path], "request-0000000002"))
+        directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000002"))
     assert refused.value.facts["holder"] == "ann"
-    assert directory.call(m.RENEW, m.RenewRequest(ann, lock.id, 120)).lease_seconds == 120
+    assert directory.call(lm.RENEW, lm.RenewRequest(ann, lock.id, 120)).lease_seconds == 120
     with pytest.raises(Forbidden):
-        directory.call(m.RELEASE, m.ReleaseRequest(bob, lock.id, break_lock=True))
-    directory.call(m.RELEASE, m.ReleaseRequest(directory.admin, lock.id, break_lock=True))
-    assert directory.call(m.LOCKS, m.CredentialRequest(bob)).locks == []
+        directory.call(lm.RELEASE, lm.ReleaseRequest(bob, lock.id, break_lock=True))
+    directory.call(lm.RELEASE, lm.ReleaseRequest(directory.admin, lock.id, break_lock=True))
+    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
     directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "private"))
-    private = m.LockPath("private", "diary.txt")
+    private = lm.LockPath("private", "diary.txt")
     with pytest.raises(Forbidden):
-        directory.call(m.ACQUIRE, m.AcquireRequest(bob, [private], "request-0000000003"))
-    directory.call(m.ACQUIRE, m.AcquireRequest(ann, [private], "request-0000000004"))
-    assert directory.call(m.LOCKS, m.CredentialRequest(bob)).locks == []
-    assert len(directory.call(m.LOCKS, m.CredentialRequest(ann)).locks) == 1
+        directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [private], "request-0000000003"))
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [private], "request-0000000004"))
+    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
+    assert len(directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks) == 1
 
 
 def test_a_deadlock_is_refused_by_name(directory: Directory) -> None:
     """Two people who would wait for each other: the second hears of the cycle."""
     ann, bob = directory.person("ann"), directory.person("bob")
-    one, two = m.LockPath("files", "1"), m.LockPath("files", "2")
-    directory.call(m.ACQUIRE, m.AcquireRequest(ann, [one], "request-0000000001"))
-    directory.call(m.ACQUIRE, m.AcquireRequest(bob, [two], "request-0000000002"))
-    waiting = directory.call(m.ACQUIRE, m.AcquireRequest(ann, [two], "request-0000000003", queue=True))
+    one, two = lm.LockPath("files", "1"), lm.LockPath("files", "2")
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [one], "request-0000000001"))
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [two], "request-0000000002"))
+    waiting = directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [two], "request-0000000003", queue=True))
     assert waiting.waiter.place == 1
     with pytest.raises(Deadlock, match="bob"):
-        directory.call(m.ACQUIRE, m.AcquireRequest(bob, [one], "request-0000000004", queue=True))
+        directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [one], "request-0000000004", queue=True))
 
 
 def test_file_servers_learn_the_ticket_key(directory: Directory) -> None:
@@ -243,10 +250,10 @@ def test_what_a_proxy_could_not_reach_is_suspect(directory: Directory) -> None:
     ann = directory.person("ann")
     first = m.BeginItem(ann, "write-000000000001", "files", "a.txt", exclude=["1"])
     directory.call(m.BEGIN, m.BeginRequest([first]))
-    states = {info.id: info.state for info in directory.call(m.CLUSTER, m.CredentialRequest(ann)).file_servers}
+    states = {info.id: info.state for info in directory.call(cm.CLUSTER, m.CredentialRequest(ann)).file_servers}
     assert states == {"1": "suspect", "2": "up", "3": "up"}
     directory.beat("1")
-    states = {info.id: info.state for info in directory.call(m.CLUSTER, m.CredentialRequest(ann)).file_servers}
+    states = {info.id: info.state for info in directory.call(cm.CLUSTER, m.CredentialRequest(ann)).file_servers}
     assert states["1"] == "up"
 
 
@@ -283,30 +290,30 @@ def test_unreferenced_content_may_be_dropped_once_no_ticket_can_need_it(director
 def test_joining_with_a_one_time_secret(directory: Directory) -> None:
     """An administrator's secret lets one program in, once: with a certificate, a peer token and the storage keys."""
     with pytest.raises(Forbidden):
-        directory.call(m.JOIN_SECRET, m.JoinSecretRequest(directory.person("ann")))
-    secret = directory.call(m.JOIN_SECRET, m.JoinSecretRequest(directory.admin)).secret
+        directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.person("ann")))
+    secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin)).secret
     _, csr = new_key_and_request("file_server", "7", ["far.example"])
-    bad = m.EnrolRequest(secret, "file_server", "7", [], "not a request")
+    bad = cm.EnrolRequest(secret, "file_server", "7", [], "not a request")
     with pytest.raises(BadRequest):
-        directory.call(m.ENROL, bad)
-    good = m.EnrolRequest(secret, "file_server", "7", ["far.example"], csr)
-    reply = directory.call(m.ENROL, good)
+        directory.call(cm.ENROL, bad)
+    good = cm.EnrolRequest(secret, "file_server", "7", ["far.example"], csr)
+    reply = directory.call(cm.ENROL, good)
     assert directory.authority.verify_peer_token(reply.peer_token).id == "7"
     assert '"keys"' in reply.storage_keys_json
     assert "BEGIN CERTIFICATE" in reply.cert_pem
     with pytest.raises(Forbidden, match="used already"):
-        directory.call(m.ENROL, good)
-    renewal = m.RenewCertificateRequest(["far.example"], csr)
-    assert directory.call(m.RENEW_CERTIFICATE, renewal, "file_server", "7").cert_pem != reply.cert_pem
+        directory.call(cm.ENROL, good)
+    renewal = cm.RenewCertificateRequest(["far.example"], csr)
+    assert directory.call(cm.RENEW_CERTIFICATE, renewal, "file_server", "7").cert_pem != reply.cert_pem
 
 
 def test_join_secrets_expire(directory: Directory) -> None:
     """After its time a secret lets nobody in."""
-    secret = directory.call(m.JOIN_SECRET, m.JoinSecretRequest(directory.admin, 60.0)).secret
+    secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin, 60.0)).secret
     directory.time.advance(61)
     _, csr = new_key_and_request("client_proxy", "7")
     with pytest.raises(Forbidden, match="expired"):
-        directory.call(m.ENROL, m.EnrolRequest(secret, "client_proxy", "7", [], csr))
+        directory.call(cm.ENROL, cm.EnrolRequest(secret, "client_proxy", "7", [], csr))
 
 
 # ---------------------------------------------------------------- operating
@@ -318,8 +325,8 @@ def test_a_restart_keeps_everything(folder: Path, authority: CertificateAuthorit
     key = first.file_servers_up("1", "2").ticket_key
     ann = first.person("ann")
     first.write(ann, "a.txt", b"hello", "write-000000000001")
-    path = m.LockPath("files", "a.txt")
-    lock = first.call(m.ACQUIRE, m.AcquireRequest(ann, [path], "request-0000000001", lease_seconds=30)).lock
+    path = lm.LockPath("files", "a.txt")
+    lock = first.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001", lease_seconds=30)).lock
     first.time.advance(28)
     for id in ("1", "2"):
         first.beat(id)
@@ -331,7 +338,7 @@ def test_a_restart_keeps_everything(folder: Path, authority: CertificateAuthorit
     looked = second.call(m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a.txt")]))
     assert looked.results[0].unwrap().digest == chunk_digest(b"hello")
     assert second.admin == first.admin
-    (held,) = second.call(m.LOCKS, m.CredentialRequest(ann)).locks
+    (held,) = second.call(lm.LOCKS, m.CredentialRequest(ann)).locks
     assert (held.number, round(held.seconds_left)) == (lock.number, 30)
     second.server.stop()
 
@@ -362,7 +369,7 @@ def test_figures_for_monitoring(directory: Directory) -> None:
     directory.file_servers_up("1", "2")
     ann = directory.person("ann")
     directory.write(ann, "a.txt", b"hello", "write-000000000001")
-    directory.call(m.ACQUIRE, m.AcquireRequest(ann, [m.LockPath("files", "b")], "request-0000000001"))
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [lm.LockPath("files", "b")], "request-0000000001"))
     text = ask(directory.app, "GET", "/metrics").body.decode()
     for line in (
         "lockstep_directory_files 1.0",
@@ -371,7 +378,7 @@ def test_figures_for_monitoring(directory: Directory) -> None:
         "lockstep_directory_under_copied_blobs 0.0",
     ):
         assert line in text.splitlines()
-    reply = directory.call(m.CLUSTER, m.CredentialRequest(ann))
+    reply = directory.call(cm.CLUSTER, m.CredentialRequest(ann))
     assert (reply.files, reply.versions, reply.blobs, reply.logical_bytes, reply.locks) == (1, 1, 1, 5, 1)
     assert (reply.copies, reply.cursor) == (2, 1)
 
@@ -392,9 +399,9 @@ def test_bounds_of_messages_are_enforced(directory: Directory) -> None:
         (m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a")] * 1001)),
         (m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a" * 1025)])),
         (m.LIST, m.ListRequest(ann, "files", limit=1001)),
-        (m.ACQUIRE, m.AcquireRequest(ann, [], "request-0000000001")),
-        (m.ACQUIRE, m.AcquireRequest(ann, [m.LockPath("files", "a")], "request-0000000001", wait_seconds=31)),
-        (m.LOGIN, m.PasswordRequest("ann", "")),
+        (lm.ACQUIRE, lm.AcquireRequest(ann, [], "request-0000000001")),
+        (lm.ACQUIRE, lm.AcquireRequest(ann, [lm.LockPath("files", "a")], "request-0000000001", wait_seconds=31)),
+        (am.LOGIN, am.PasswordRequest("ann", "")),
         (m.BEGIN, m.BeginRequest([m.BeginItem(ann, "short", "files", "a")])),
     ]
     for call, request in too_much:
@@ -402,9 +409,9 @@ def test_bounds_of_messages_are_enforced(directory: Directory) -> None:
             directory.call(call, request)
 
 
-def _health(directory: Directory) -> tuple[int, m.Health]:
+def _health(directory: Directory) -> tuple[int, cm.Health]:
     answer = ask(directory.app, "GET", "/health")
-    return answer.status, msgspec.json.decode(answer.body, type=m.Health)
+    return answer.status, msgspec.json.decode(answer.body, type=cm.Health)
 
 
 def test_refusals_come_back_as_their_class(directory: Directory) -> None:

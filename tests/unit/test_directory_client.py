@@ -7,23 +7,11 @@ import pytest
 from client_proxy.directory_client import DirectoryClient, Found
 from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
+from wire.account_messages import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from wire.digest import EMPTY_DIGEST
 from wire.errors import NotFound, Unavailable
-from wire.messages import (
-    ACQUIRE,
-    CREATE_API_KEY,
-    LIST,
-    AcquireReply,
-    AcquireRequest,
-    ApiKeyInfo,
-    BeginItem,
-    CreateApiKeyRequest,
-    Holder,
-    ListReply,
-    ListRequest,
-    LockPath,
-    LookupItem,
-)
+from wire.lock_messages import ACQUIRE, AcquireReply, AcquireRequest, LockPath
+from wire.messages import LIST, BeginItem, Holder, ListReply, ListRequest, LookupItem
 
 HOLDER = Holder(id="1", url="https://file-server-1")
 LISTING = ListRequest(credential="ann", bucket="files")

@@ -7,7 +7,7 @@ import pytest
 from client_proxy.lock_holder import GivenUp, LockHolder, Waiting
 from tests.fakes.clock import ManualClock
 from wire.errors import Deadlock, LockStale, LockstepError, PeerUnreachable
-from wire.messages import AcquireReply, LockInfo, LockPath, WaiterInfo
+from wire.lock_messages import AcquireReply, LockInfo, LockPath, WaiterInfo
 
 PATHS = [LockPath("files", "notes.txt")]
 

@@ -16,7 +16,7 @@ from directory_server.lock_manager import LockManager
 from directory_server.metadata.sqlite import SqliteStore
 from tests.fakes.clock import ManualClock
 from wire.errors import BadRequest, Deadlock, Forbidden, Locked, LockStale, NotFound
-from wire.messages import AcquireReply, AcquireRequest, LockInfo, LockPath
+from wire.lock_messages import AcquireReply, AcquireRequest, LockInfo, LockPath
 
 
 class Desk:

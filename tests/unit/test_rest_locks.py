@@ -11,7 +11,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
 from tests.unit.rest_door import TOKEN, Door, make_door
 from wire.errors import Deadlock, Locked, Overloaded
-from wire.messages import (
+from wire.lock_messages import (
     ACQUIRE,
     LOCKS,
     RELEASE,
@@ -21,9 +21,9 @@ from wire.messages import (
     LockInfo,
     LockPath,
     LocksReply,
-    Nothing,
     WaiterInfo,
 )
+from wire.messages import Nothing
 
 PATHS = [LockPath("files", "a")]
 LOCK = LockInfo("l1", 7, PATHS, "bob", "menu", 1.0, 61.0, 42.5, 60.0, waiters=1)

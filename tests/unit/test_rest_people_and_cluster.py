@@ -8,19 +8,9 @@ import pytest
 
 from tests.fakes.wsgi import ask
 from tests.unit.rest_door import TOKEN, Door, make_door
-from wire.codec import encode
-from wire.errors import Forbidden, NotLoggedIn, TooManyRequests
-from wire.messages import (
+from wire.account_messages import (
     API_KEYS,
-    BUCKETS,
-    CHANGE_BUCKET,
-    CLUSTER,
     CREATE_API_KEY,
-    CREATE_BUCKET,
-    DELETE_BUCKET,
-    ENROL,
-    GET_BUCKET,
-    JOIN_SECRET,
     LOGIN,
     LOGOUT,
     REVOKE_API_KEY,
@@ -28,16 +18,30 @@ from wire.messages import (
     AccountInfo,
     ApiKeyInfo,
     ApiKeysReply,
-    BucketInfo,
-    BucketsReply,
+    LoginReply,
+)
+from wire.cluster_messages import (
+    CLUSTER,
+    ENROL,
+    JOIN_SECRET,
     ClusterReply,
     EnrolReply,
     EnrolRequest,
     Health,
     JoinSecretReply,
-    LoginReply,
-    Nothing,
     RepairInfo,
+)
+from wire.codec import encode
+from wire.errors import Forbidden, NotLoggedIn, TooManyRequests
+from wire.messages import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketInfo,
+    BucketsReply,
+    Nothing,
 )
 
 BUCKET = BucketInfo("my-bucket", "ann", "off", False, 1.0)
