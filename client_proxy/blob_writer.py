@@ -31,6 +31,7 @@ from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
 from client_proxy.upload import Sender, Upload
 from wire.chunk_stream import StreamReader
 from wire.chunking import Chunk, chunk_blocks
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import (
     BadDigest,
@@ -175,6 +176,7 @@ class BlobWriter:
                 begun = begun or self._directory.begin(item)
                 if begun.version is not None:
                     return _linked(begun)
+                crash_point("proxy.begin.answered")
                 return use(begun, _master(begun))
             except (Unavailable, TicketRefused) as error:
                 if not attempts_left or (begun is None and not item.exclude):
@@ -237,6 +239,7 @@ class BlobWriter:
             window = self._gather(chunks, room, WINDOW_SECONDS)
             entries.extend((chunk.digest, chunk.length) for chunk in window.chunks)
             sender.put(self._upload.thinned(sender.master, window.chunks, sent))
+            crash_point("proxy.window.sent")
             ended = window.ended
         manifest = Manifest(entries)
         _known(item, manifest)
@@ -290,6 +293,7 @@ def _linked(begun: BeginReplyItem) -> CommittedReply:
 def _committed(answer: WriteReply) -> CommittedReply:
     if answer.version is None:
         raise Unavailable(f"file server {answer.holder} stored the content but named no version; try again")
+    crash_point("proxy.write.answered")
     SENT.inc()
     return CommittedReply(
         cursor=answer.cursor or answer.version.cursor,

@@ -25,6 +25,7 @@ from typing import Literal
 
 from client_proxy.metrics import CACHE_BYTES, CACHE_DAMAGED, CACHE_EVICTED, CACHE_UNWRITABLE
 from wire.clock import Clock, SystemClock
+from wire.crash_points import crash_point
 from wire.digest import Digest, chunk_digest
 from wire.errors import LockstepError
 from wire.manifest import Manifest
@@ -263,11 +264,13 @@ class Cache:
             if self._stored + size > self._allowed():
                 raise OSError(errno.ENOSPC, "too little space is free")
             self._write_file(incoming, parts)
+            crash_point("proxy.cache.written")
             try:
                 incoming.replace(path)
             except FileNotFoundError:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 incoming.replace(path)
+            crash_point("proxy.cache.placed")
         except OSError as error:
             self._refused(incoming, error)
             return
@@ -312,6 +315,7 @@ class Cache:
                 self._stored -= size
                 evicted.append(key)
         for key in evicted:
+            crash_point("proxy.cache.evicting")
             _remove(self._path(key))
         if evicted:
             CACHE_EVICTED.inc(len(evicted))

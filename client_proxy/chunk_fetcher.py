@@ -18,6 +18,7 @@ from client_proxy.metrics import FETCHED_BYTES, READ_FAILOVERS
 from wire.chunk_stream import StreamReader
 from wire.clock import Clock
 from wire.codec import encode
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest, IncompleteBody, LockstepError, PeerUnreachable, Unavailable
 from wire.manifest import Manifest
@@ -115,6 +116,8 @@ class ChunkFetcher:
                 if data is not None:
                     self._land(digest, data, got)
             holder = self._fetch(source, [entry for entry in mine if entry[0] not in got], got)
+            if mine:
+                crash_point("proxy.read.fetched")
         finally:
             self._give_up([digest for digest, _ in mine if digest not in got])
         # Waiting comes only now that nothing of ours is unfinished, so two readers never wait for each other.

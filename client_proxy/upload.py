@@ -19,6 +19,7 @@ from client_proxy.metrics import SENT_BYTES
 from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header, stream_length
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import LockstepError, PeerUnreachable, Problem, from_problem
 from wire.manifest import Manifest
@@ -103,6 +104,7 @@ class Upload:
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())
         content = sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
+        crash_point("proxy.body.sending")
         SENT_BYTES.inc(content)
         blocks = encode_stream(chunks)
         if content <= SMALL_BYTES and len(chunks) <= SMALL_CHUNKS:

@@ -17,6 +17,7 @@ from directory_server.metadata import people
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.passwords import PasswordHash
 from wire.account_messages import ApiKeyInfo
+from wire.crash_points import crash_point
 from wire.errors import SetupError
 from wire.names import check_account
 from wire.sealing import write_durably
@@ -45,6 +46,7 @@ def ensure_administrator(store: MetadataStore, file: Path, at: float) -> str:
         if reader.one(people.ACCOUNT, name=ADMINISTRATOR) is not None:
             return ADMINISTRATOR
     credentials = _read_or_make(file)
+    crash_point("directory.administrator.file-written")
     password = PasswordHash.of(credentials.password)
 
     def work(tx: Tx) -> None:
@@ -62,6 +64,7 @@ def ensure_administrator(store: MetadataStore, file: Path, at: float) -> str:
         )
 
     store.write(work)
+    crash_point("directory.administrator.made")
     log.info("the administrator's credentials are in %s", file)
     return credentials.username
 

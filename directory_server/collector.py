@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import servers
 from directory_server.metadata.store import MetadataStore, Tx
+from wire.crash_points import crash_point
 from wire.digest import Digest
 
 DROPPED = Counter("lockstep_directory_collected_copies", "Copies of blobs that file servers were allowed to drop")
@@ -46,6 +47,7 @@ class Collector:
         if self._clock.since_start() < self._lifetime:
             return []
         dropped = self._store.write(lambda tx: [d for d in digests if self.drop_in(tx, server_id, d)])
+        crash_point("directory.collect.dropped")
         DROPPED.inc(len(dropped))
         return dropped
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wire.clock import Clock
+from wire.crash_points import crash_point
 
 SAVE_SECONDS = 1.0
 MAX_UNSAVED_SECONDS = 5.0
@@ -57,4 +58,5 @@ class DirectoryClock:
         now = self.now()
         if now - self._saved >= SAVE_SECONDS:
             write(now)
+            crash_point("directory.clock.saved")
             self._saved = now

@@ -23,6 +23,7 @@ from directory_server.lock_rules import Answer, LockRules, Wish
 from directory_server.metadata import locks
 from directory_server.metadata.locks import LockRow, WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from wire.crash_points import crash_point
 from wire.errors import Forbidden, LockStale, NotFound
 from wire.lock_messages import AcquireReply, AcquireRequest, LockInfo, LockPath, LocksReply, WaiterInfo
 from wire.tracing import log
@@ -146,6 +147,7 @@ class LockManager:
 
     def _reply(self, answer: Answer) -> AcquireReply:
         if answer.lock is not None:
+            crash_point("directory.lock.granted")
             GRANTED.inc()
             return AcquireReply(lock=self._rules.lock_info(answer.lock))
         assert answer.waiter is not None
@@ -190,6 +192,7 @@ class LockManager:
             lease = lock.lease_seconds if lease_seconds is None else lease_seconds
             renewed = replace(lock, lease_seconds=lease, until=self._clock.now() + lease)
             locks.set_lease(tx, renewed)
+            crash_point("directory.lock.renewed")
             return self._rules.lock_info(renewed, locks.count_wanting(tx, lock.paths))
 
         return self._store.write(renew)
@@ -214,6 +217,7 @@ class LockManager:
                 raise NotFound(f"there is no lock and no place in line called {lock_id!r} any more")
 
         self._store.write(release)
+        crash_point("directory.lock.released")
 
     def break_lock(self, lock_id: str, by: str) -> None:
         """An administrator (the caller has checked that) takes the lock away from whoever holds it.
@@ -230,6 +234,7 @@ class LockManager:
             return lock
 
         lock = self._store.write(break_it)
+        crash_point("directory.lock.broken")
         log.warning("lock %d of %s was broken by %s", lock.number, lock.party, by)
 
     def _has_ended(self, account: str, lock_id: str) -> bool:

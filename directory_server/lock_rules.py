@@ -17,6 +17,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import locks
 from directory_server.metadata.locks import LockRow, WaiterRow
 from directory_server.metadata.store import Reader, Tx
+from wire.crash_points import crash_point
 from wire.errors import BadRequest, Deadlock, Locked, LockStale, LockstepError, Overloaded
 from wire.lock_messages import LockInfo, LockPath, WaiterInfo
 from wire.tracing import log
@@ -104,6 +105,7 @@ class LockRules:
             since_at=self._clock.wall(),
         )
         locks.insert_lock(tx, row)
+        crash_point("directory.lock.inserted")
         return row
 
     # ------------------------------------------------------------ deadlocks
@@ -134,6 +136,7 @@ class LockRules:
     def end(self, tx: Tx, lock: LockRow) -> None:
         """Remove the lock and hand its paths to whoever is next in line."""
         self._delete(tx, lock)
+        crash_point("directory.lock.deleted")
         self._hand_on(tx, lock.paths)
 
     def _delete(self, tx: Tx, lock: LockRow) -> None:

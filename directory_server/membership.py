@@ -17,6 +17,7 @@ from directory_server.metadata.servers import ServerRow
 from directory_server.metadata.store import MetadataStore
 from directory_server.placement import Candidate
 from wire.cluster_messages import FileServerInfo, ServerState
+from wire.crash_points import crash_point
 from wire.errors import Conflict, LockstepError, NotFound, Unavailable
 from wire.messages import Holder
 from wire.server_messages import HeartbeatRequest, RegisterRequest
@@ -85,7 +86,9 @@ class Membership:
         state = known.row.state if known is not None and known.row.state == "draining" else "up"
         registered_at = self._clock.wall()
         row = ServerRow(id, request.url, request.store_id, request.zone, request.version, state, registered_at)
+        crash_point("directory.register.asked")
         self._store.write(lambda tx: servers.save_server(tx, row))
+        crash_point("directory.register.done")
         with self._mutex:
             self._servers[id] = _Server(row, self._clock.now())
         log.info("file_server-%s registered at %s", id, request.url)
@@ -103,7 +106,7 @@ class Membership:
         """In batches, so that other writers are never kept waiting; begun again when interrupted."""
         log.warning("file_server-%s comes with an empty disk: forgetting what it held", id)
         while self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH)) == FORGET_BATCH:
-            pass
+            crash_point("directory.held.forgetting")
         self._losses += 1
 
     def heartbeat(self, id: str, request: HeartbeatRequest) -> bool:
@@ -122,6 +125,7 @@ class Membership:
             changed = server.saved != (request.problem, request.healthy)
             server.saved = (request.problem, request.healthy)
         if changed:
+            crash_point("directory.heartbeat.saving")
             self._save_figures(id, request)
         return True
 

@@ -17,7 +17,9 @@ from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
 from directory_server.versions import Moment, NewVersion
+from wire.crash_points import crash_point
 from wire.errors import BadRequest, NotFound, TooFewHolders, TooLarge
+from wire.journal_messages import ChangeKind
 from wire.messages import (
     MAX_METADATA_BYTES,
     CommittedReply,
@@ -153,7 +155,9 @@ class Namespace:
         """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
         person = self._people.authenticate(request.credential)
         check_path(request.path)
-        return self._store.write(lambda tx: self._delete(tx, person, request))
+        reply = self._store.write(lambda tx: self._delete(tx, person, request))
+        crash_point("directory.delete.done")
+        return reply
 
     def _delete(self, tx: Tx, person: Person, request: DeleteRequest) -> DeleteReply:
         bucket = buckets.usable(tx, request.bucket, person.account)
@@ -164,6 +168,7 @@ class Namespace:
         current = tx.one(files.CURRENT, bucket=request.bucket, path=request.path)
         versions.check_preconditions(current, request.preconditions)
         reply = self._delete_version(tx, bucket, person, request)
+        crash_point("directory.delete.inside")
         self._release(tx, person, request.release_lock, request.lock_number)
         return reply
 
@@ -190,7 +195,9 @@ class Namespace:
             raise BadRequest("a move takes the current version; to bring an old one back, copy it")
         if request.move and (request.source_bucket, request.source_path) == (request.bucket, request.path):
             raise BadRequest("a file cannot be moved onto itself")
-        return self._store.write(lambda tx: self._copy(tx, person, request))
+        reply = self._store.write(lambda tx: self._copy(tx, person, request))
+        crash_point("directory.copy.done")
+        return reply
 
     def _copy(self, tx: Tx, person: Person, request: CopyRequest) -> CommittedReply:
         account = person.account
@@ -225,7 +232,8 @@ class Namespace:
             metadata=source[6] if request.metadata is None else stored_metadata(request.metadata),
             lock_number=number,
         )
-        made = versions.put(tx, target, new, "move" if request.move else "copy", moment)
+        made = versions.put(tx, target, new, _kind(request), moment)
+        crash_point("directory.copy.inside")
         if request.move:
             versions.delete(tx, source_bucket, source[1], account, f"{request.write_id}/source", moment)
             self._release(tx, person, request.release_lock, request.source_lock_number)
@@ -250,6 +258,14 @@ class Namespace:
 
     def _moment(self) -> Moment:
         return Moment(self._clock.wall(), self._clock.now())
+
+
+def _kind(request: CopyRequest) -> ChangeKind:
+    """What the journal calls it: an old version copied onto its own path is that version restored."""
+    if request.move:
+        return "move"
+    same = (request.source_bucket, request.source_path) == (request.bucket, request.path)
+    return "restore" if same and request.source_version is not None else "copy"
 
 
 def stored_metadata(metadata: dict[str, str]) -> str:

@@ -24,6 +24,7 @@ from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.placement import Candidate, choose_target
 from wire.cluster_messages import RepairInfo
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.messages import Holder
 from wire.server_messages import MAX_ORDERS, CopyOrder
@@ -174,6 +175,7 @@ class Repair:
         seconds = self._order_seconds + blob.size / SLOWEST_BYTES_PER_SECOND
         order = CopyOrder(digest, blob.size, sources)
         self._orders.setdefault(target.id, {})[digest] = _Order(order, self._clock.now() + seconds)
+        crash_point("directory.repair.ordered")
         return True
 
     def _sources(self, blob: HeldBlob) -> list[Holder]:
@@ -208,11 +210,13 @@ class Repair:
                 facts = servers.blob_facts(tx, digest)
                 if facts is not None and facts[1] > 0:
                     servers.add_holder(tx, digest, server_id)
+                    crash_point("directory.held.noted")
                 elif self._collector.drop_in(tx, server_id, digest):
                     unwanted.append(digest)
             return unwanted
 
         unwanted = self._store.write(note)
+        crash_point("directory.held.done")
         with self._mutex:
             for digest in digests:
                 if self._orders.get(server_id, {}).pop(digest, None) is not None:
@@ -248,7 +252,9 @@ class Repair:
                     noted.append((digest, others and servers.drop_holder(tx, digest, server_id)))
             return noted
 
-        for digest, dropped in self._store.write(note):
+        noted = self._store.write(note)
+        crash_point("directory.damage.noted")
+        for digest, dropped in noted:
             log.error(
                 "the copy of %s on file_server-%s is damaged%s", digest, server_id,
                 "; it is copied again" if dropped else ", and it is the only one",

@@ -19,6 +19,7 @@ from directory_server.namespace import Clock, Locks, People, ReadingOrder, store
 from directory_server.outcomes import attempt, outcome
 from directory_server.placement import Candidate, choose
 from directory_server.versions import Moment, NewVersion
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders, TooLarge
 from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, WriteTicket
@@ -102,7 +103,9 @@ class Writes:
             index: result for index, result in enumerate(results) if not isinstance(result, _Link)
         }
         if links:
+            crash_point("directory.begin.linking")
             linked, cursor = self._store.write(lambda tx: (self._link_all(tx, links), files.read_cursor(tx)))
+            crash_point("directory.begin.linked")
             answers.update(linked)
             for index, result in linked.items():
                 if isinstance(result, _NotHeld):
@@ -193,6 +196,7 @@ class Writes:
             item.path, item.digest, link.size, link.account, item.write_id, item.content_type, link.metadata, number
         )
         made = versions.put(tx, bucket, new, "write", self._moment())
+        crash_point("directory.begin.link-put")
         if item.release_lock and number:
             self._locks.release_in(tx, link.account, number)
         tx.after_commit(COMMITS.labels("linked").inc)
@@ -214,7 +218,10 @@ class Writes:
             done = [attempt(self._commit_one, tx, item, ticket, server_id) for item, ticket in pairs]
             return CommitReply(files.read_cursor(tx), [outcome(result) for result in done])
 
-        return self._store.write(work)
+        crash_point("directory.commit.asked")
+        reply = self._store.write(work)
+        crash_point("directory.commit.done")
+        return reply
 
     def _commit_one(
         self, tx: Tx, item: CommitItem, ticket: WriteTicket | LockstepError, server_id: str
@@ -268,7 +275,9 @@ class Writes:
             lock_number=ticket.lock_number,
         )
         made = versions.put(tx, bucket, new, "write", self._moment())
+        crash_point("directory.commit.put")
         versions.add_holders(tx, item.digest, holders)
+        crash_point("directory.commit.holders")
         if ticket.release_lock and ticket.lock_number:
             self._locks.release_in(tx, ticket.author, ticket.lock_number)
         tx.after_commit(COMMITS.labels("stored").inc)

@@ -17,6 +17,7 @@ from pathlib import Path
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
 from file_server.index_transaction import StagedChunk
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadRequest
 from wire.sealing import Bytes
@@ -50,6 +51,7 @@ class ChunkFiles:
         self._room.acquire()
         try:
             descriptor = self._disk.write_new(path, parts)
+            crash_point("file_server.file.written")
             return path, self._pool.submit(self._sync, descriptor)
         except BaseException:
             self._room.release()
@@ -77,15 +79,18 @@ class ChunkFiles:
             for chunk in filed:
                 target = self._layout.chunk_file(chunk.digest)
                 assert chunk.temporary is not None
+                crash_point("file_server.file.renaming")
                 try:
                     self._disk.rename(chunk.temporary, target)
                 except FileNotFoundError:
                     target.parent.mkdir(exist_ok=True)
                     folders.add(self._layout.chunks)
                     self._disk.rename(chunk.temporary, target)
+                crash_point("file_server.file.renamed")
                 folders.add(target.parent)
             for folder in folders:
                 self._disk.sync_folder(folder)
+                crash_point("file_server.folder.synced")
             yield
         finally:
             with self._placing_guard:
@@ -136,6 +141,7 @@ class ChunkFiles:
         try:
             self._disk.sync_and_close(self._disk.write_new(path, [bytes(size)]))
             self._disk.sync_folder(path.parent)
+            crash_point("file_server.probe.written")
         finally:
             self._remove_quietly(path)
 
@@ -154,6 +160,7 @@ class ChunkFiles:
     def _sync(self, descriptor: int) -> None:
         try:
             self._disk.sync_and_close(descriptor)
+            crash_point("file_server.file.synced")
         finally:
             self._room.release()
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from file_server.index_transaction import DAMAGED, IndexTransaction, missing_among
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.group_commit import GroupCommit
 from wire.manifest import Manifest
@@ -218,7 +219,9 @@ class ChunkIndex:
             changed = [item for item in totals.items() if self._totals.get(item[0]) != item[1]]
             if changed:
                 connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)
+            crash_point("file_server.index.committing")
             connection.execute("COMMIT")
+            crash_point("file_server.index.committed")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -30,6 +30,7 @@ from file_server.seal import Seal
 from file_server.staging import Staging
 from file_server.storage_health import StorageHealth
 from wire.clock import Clock, SystemClock
+from wire.crash_points import crash_point
 from wire.digest import Digest, chunk_digest
 from wire.errors import DamagedChunk, LockstepError, NotFound, StorageFormatError
 from wire.manifest import Manifest
@@ -248,6 +249,7 @@ class ChunkStore:
             for start in range(0, len(due), MAX_COLLECT_BATCH):
                 batch = due[start : start + MAX_COLLECT_BATCH]
                 forgotten = self._forget(batch)
+                crash_point("file_server.collect.forgotten")
                 removed += len(forgotten)
                 for digest, place in forgotten:
                     if place == FILE:
@@ -347,6 +349,7 @@ class ChunkStore:
             if not self._index.submit(lambda tx: tx.mark_damaged(row.id)):
                 return
             blobs = self._index.blobs_of_chunk(row.id, row.digest)
+        crash_point("file_server.quarantine.marked")
         log.error("chunk %s failed its check and is quarantined; it is part of %d blobs", row.digest, len(blobs))
         try:
             if row.place == FILE:
@@ -355,4 +358,5 @@ class ChunkStore:
                 self._files.quarantine_bytes(row.digest, row.sealed)
         except OSError as error:
             log.warning("cannot quarantine chunk %s: %s", row.digest, error)
+        crash_point("file_server.quarantine.moved")
         self.on_damage(row.digest, blobs)

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from file_server.chunk_store import ChunkStore
 from file_server.directory_link import Directory
 from wire.clock import Clock
+from wire.crash_points import crash_point
 from wire.errors import LockstepError
 from wire.server_messages import COLLECT, CollectRequest
 from wire.tracing import log
@@ -81,6 +82,7 @@ class Collector:
             dropped = [blob for blob in page if blob.digest in drop]
             for blob in dropped:
                 if self._store.drop_blob(blob.digest, blob.generation):
+                    crash_point("file_server.blob.dropped")
                     DROPPED.inc()
             self._after = page[-1].id
         if len(page) == PAGE_BLOBS:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from wire.clock import Clock
 from wire.codec import Call
+from wire.crash_points import crash_point
 from wire.errors import LockstepError, PeerUnreachable
 from wire.merging import Merger
 from wire.messages import FileVersion
@@ -72,7 +73,9 @@ class CommitClient:
         return self._send(items)
 
     def _send(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
+        crash_point("file_server.commit.asking")
         reply = self._ask(CommitRequest(items))
+        crash_point("file_server.commit.answered")
         outcomes: list[Committed | LockstepError] = []
         for result in reply.results:
             try:

@@ -18,6 +18,7 @@ from file_server.staging import Staging
 from wire.chunk_stream import StreamReader
 from wire.clock import Clock
 from wire.codec import encode
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest, DamagedChunk, LockstepError, NotFound, StorageFull, Unavailable
 from wire.manifest import MAX_CHUNKS, Manifest
@@ -147,13 +148,16 @@ class Copier:
                 except Unavailable:
                     staging.keep()  # the next try then fetches the rest only
                     raise
+            crash_point("file_server.copy.fetched")
             staging.seal(manifest)
+        crash_point("file_server.copy.sealed")
         COPIED.inc()
         return self._store.generation(order.digest) or 0
 
     def _report(self, held: dict[Digest, int]) -> None:
         if held:
             reply = self._directory.ask(HELD, HeldRequest(list(held)))
+            crash_point("file_server.copy.reported")
             for digest in reply.unwanted:
                 if digest in held:
                     self._store.drop_blob(digest, held[digest])

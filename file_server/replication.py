@@ -16,6 +16,7 @@ from file_server.blob_sender import SMALL_TIMEOUT_SECONDS, STREAM_TIMEOUT_SECOND
 from file_server.forwarding import Forward
 from wire.chunk_stream import encode_stream
 from wire.chunking import Chunk
+from wire.crash_points import crash_point
 from wire.errors import LockstepError, MissingChunks, TicketRefused, TooFewHolders
 from wire.manifest import Manifest
 from wire.messages import Holder, WriteTicket
@@ -53,6 +54,7 @@ class Replication:
         """Send a small write's chunk stream, as it came, to all replicas, in one call with other writes to each."""
         item = SmallWrite(self._text, stream)
         for replica in self._replicas:
+            crash_point("file_server.replica.sending")
             self._pending.append((replica, self._sender.small.submit(replica.url, item).outcome))
 
     def open_streams(self) -> None:
@@ -60,6 +62,7 @@ class Replication:
         for replica in self._replicas:
             forward = Forward(replica, partial(self._sender.send, replica, self._text), self._sender.stall_seconds)
             self._forwards.append(forward)
+            crash_point("file_server.replica.streaming")
             self._pending.append((replica, partial(forward.outcome, 2 * STREAM_TIMEOUT_SECONDS)))
 
     def offer(self, chunk: Chunk) -> None:
@@ -83,6 +86,7 @@ class Replication:
         Raises TooFewHolders when the promised copies cannot be made, TicketRefused when a holder has seen a newer
         lock on the path.
         """
+        crash_point("file_server.settle.begun")
         holders = [own_id]
         for replica, wait in self._pending:
             failure = wait()
@@ -100,6 +104,7 @@ class Replication:
                 "start the file servers that are down, or add one, and try again",
                 holders=holders,
             )
+        crash_point("file_server.settle.done")
         return holders
 
     def _count(self, holders: list[str], holder: Holder, failure: Outcome) -> None:

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge
 
 from file_server.chunk_store import ChunkStore
 from wire.clock import Clock
+from wire.crash_points import crash_point
 from wire.tracing import log
 
 STEP_BYTES = 8 * 1024 * 1024
@@ -59,6 +60,7 @@ class Scrubber:
     def _sweep(self, folder: int) -> None:
         removed = self._store.sweep_orphans(folder)
         if removed:
+            crash_point("file_server.orphan.removed")
             log.info("removed %d chunk files that a crash had left behind", removed)
 
     def _check_some(self) -> None:
@@ -74,4 +76,5 @@ class Scrubber:
             if size >= STEP_BYTES:
                 break
         self._store.remember(_PLACE, self._after)
+        crash_point("file_server.scrub.remembered")
         SCRUB_PLACE.set(self._after)

@@ -18,6 +18,7 @@ from file_server.seal import Seal
 from file_server.staging import missing_chunks
 from file_server.ticket_check import TicketCheck, check_content, fence_of
 from wire.chunk_stream import StreamReader
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import LockstepError, to_problem
 from wire.manifest import Manifest
@@ -66,7 +67,9 @@ class SmallWriteDesk:
         sealed = self._seal(received, results, request.hop)
         if request.hop == "master":
             self._commit(sealed, results)
+            crash_point("file_server.answer.ready")
         else:
+            crash_point("file_server.replica.sealed")
             for write in sealed:
                 results[write.position].value = WriteReply(write.manifest.digest, write.manifest.size, self._own_id)
         return SmallWritesReply(results)

@@ -17,6 +17,7 @@ from file_server.disk_layout import INLINE_BYTES
 from file_server.index_transaction import HEAD_BYTES, Fence, StagedChunk
 from file_server.storage_health import StorageHealth
 from wire.chunking import Chunk
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import MissingChunks
 from wire.manifest import Manifest
@@ -82,6 +83,7 @@ class Staging:
             self._chunks[chunk.digest] = StagedChunk(
                 chunk.digest, chunk.length, head[:HEAD_BYTES], stored, head + body, None
             )
+            crash_point("file_server.chunk.staged")
             return
         self._pin(chunk.digest)
         if self._recorder.holds(chunk.digest):
@@ -116,6 +118,7 @@ class Staging:
         """Keep what has arrived, without a blob, for the grace period: the sender will try again."""
         if self._chunks:
             self._record(None, None)
+            crash_point("file_server.upload.kept")
 
     def abort(self) -> None:
         """Remove what has arrived. Safe to repeat, and after `seal`."""

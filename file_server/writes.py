@@ -22,6 +22,7 @@ from file_server.upload_slots import UploadSlot, UploadSlots
 from wire.chunk_stream import Read, StreamReader
 from wire.chunking import Chunk
 from wire.clock import Clock
+from wire.crash_points import crash_point
 from wire.errors import BadRequest, IncompleteBody
 from wire.messages import WriteTicket
 from wire.server_messages import CommitItem, Hop, WriteReply
@@ -72,10 +73,12 @@ class WriteDesk:
             manifest = reader.manifest
             count_write(hop, manifest.size)
             if replication is None:
+                crash_point("file_server.replica.stream-sealed")
                 return WriteReply(manifest.digest, manifest.size, self._own_id)
             holders = replication.settle(manifest, self._own_id)
         item = CommitItem(ticket_text, manifest.digest, manifest.size, holders)
         committed = self._commits.commit(item)
+        crash_point("file_server.answer.stream-ready")
         return WriteReply(
             manifest.digest, manifest.size, self._own_id, committed.version, committed.copies, committed.cursor
         )
@@ -130,6 +133,7 @@ class WriteDesk:
             for chunk in frames:
                 if replication is not None:
                     replication.offer(chunk)
+                    crash_point("file_server.replica.offered")
                 staging.put(chunk)
             check_content(ticket, reader.manifest.digest, reader.manifest.size)
             if replication is not None:

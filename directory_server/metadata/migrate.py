@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from wire.crash_points import crash_point
 from wire.errors import StorageFormatError, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -26,6 +27,7 @@ def bring_up_to_date(path: Path) -> None:
     try:
         with engine.begin() as connection:
             _upgrade(connection, str(path))
+            crash_point("directory.migration.begun")
     except OperationalError as error:
         raise Unavailable(f"the metadata in {path} cannot be opened: {error.orig}") from error
     except DatabaseError as error:

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Row, Tx
+from wire.crash_points import crash_point
 from wire.errors import Damaged, InternalError, LockstepError, SetupError, StorageFull, Unavailable
 from wire.group_commit import GroupCommit
 from wire.tracing import log
@@ -223,7 +224,9 @@ class SqliteStore(MetadataStore):
                 work(tx)
             if tx.failure is not None:
                 raise tx.failure
+            crash_point("directory.store.committing")
             self._commit(tx)
+            crash_point("directory.store.committed")
         except BaseException as error:
             self._problem = str(error)
             # After a failed flush SQLite cannot know what the disk has; a new connection reads it again.
