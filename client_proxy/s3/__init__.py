@@ -1,0 +1,1 @@
+"""The S3 door: the S3 protocol in front of the same file store as every other door."""
