@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 
 from directory_server.accounts import Accounts
 from directory_server.buckets import Buckets
+from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
@@ -29,6 +30,7 @@ from directory_server.totals import Totals
 from directory_server.writes import Writes
 from wire import account_messages as am
 from wire import cluster_messages as cm
+from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
 from wire import server_messages as s
@@ -73,6 +75,7 @@ class Parts:
     accounts: Accounts
     buckets: Buckets
     namespace: Namespace
+    changes: Changes
     writes: Writes
     locks: LockManager
     membership: Membership
@@ -109,6 +112,7 @@ class DirectoryApi:
         api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
+        api.serve(jm.CHANGES, lambda request, _: self._parts.changes.read(request), PROXY)
         api.serve(m.BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
         api.serve(m.GET_BUCKET, lambda request, _: buckets.get(who(request.credential), request.bucket), PROXY)
         api.serve(m.CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)

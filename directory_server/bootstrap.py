@@ -12,6 +12,7 @@ from directory_server import buckets
 from directory_server.accounts import Accounts
 from directory_server.administrator import ensure_administrator
 from directory_server.api import DirectoryApi, Parts
+from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
@@ -78,6 +79,7 @@ class DirectoryServer:
         )
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         self.namespace = Namespace(store, self.clock, self.accounts, self.locks, self.membership, settings.copies)
+        self.changes = Changes(store, self.accounts)
         self.writes = Writes(
             store,
             self.clock,
@@ -98,6 +100,7 @@ class DirectoryServer:
                 accounts=self.accounts,
                 buckets=buckets.Buckets(store, self.clock),
                 namespace=self.namespace,
+                changes=self.changes,
                 writes=self.writes,
                 locks=self.locks,
                 membership=self.membership,
@@ -127,9 +130,14 @@ class DirectoryServer:
         """Have another background job started and stopped with this server."""
         self._jobs.append(job)
 
+    def answer_waiting(self) -> None:
+        """Let go of everyone who waits for a lock or for a change."""
+        self.locks.close()
+        self.changes.close()
+
     def stop(self) -> None:
         """Answer who waits, end the jobs, save the time, close the store."""
-        self.locks.close()
+        self.answer_waiting()
         for job in self._jobs:
             job.stop()
         try:
@@ -182,7 +190,7 @@ def serve(settings: Settings) -> None:
         client_ca=identity.ca_file,
         threads=settings.threads,
         on_start=server.start,
-        on_stopping=server.locks.close,
+        on_stopping=server.answer_waiting,
         on_stop=server.stop,
     )
 

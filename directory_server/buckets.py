@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from directory_server.metadata import files, people
+from directory_server.metadata import files, journal, people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
@@ -121,6 +121,7 @@ class Buckets:
                 raise Conflict(f"bucket {FILES_BUCKET!r} is part of every cluster and cannot be deleted")
             if tx.one(files.ANY_VERSION, bucket=name) is not None:
                 raise BucketNotEmpty(f"bucket {name!r} still has files or versions: delete those first", bucket=name)
+            tx.run(journal.REMEMBER_BUCKET, name=name)
             tx.run(files.DELETE_BUCKET, name=name)
 
         self._store.write(work)

@@ -54,6 +54,11 @@ class NewVersion:
     lock_number: int = 0
 
 
+def version_id(cursor: int) -> str:
+    """The id of the version that the change at `cursor` made."""
+    return f"{cursor:0{_ID_DIGITS}d}"
+
+
 def find(reader: Reader, bucket: str, path: str, version: str) -> Row | None:
     """The version of that path with the id `version`, or the one written without versioning for "null"."""
     if version == NULL_VERSION:
@@ -122,7 +127,7 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=new.path)
         if replaced is not None:
             _forget(tx, replaced, moment)
-    id = f"{cursor:0{_ID_DIGITS}d}"
+    id = version_id(cursor)
     shared = {
         "bucket": bucket.name,
         "path": new.path,
@@ -157,6 +162,9 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         cursor,
         new.digest is None,
     )
+    if null and replaced is not None:
+        # After the write: whoever follows the journal never sees the path without a version in between.
+        _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
     made = files.as_version(row)
     made.created = current is None
     return made

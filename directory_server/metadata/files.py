@@ -182,7 +182,15 @@ KNOWN_SERVER = Statement(
 _BUCKET = (bucket.c.name, bucket.c.owner, bucket.c.versioning, bucket.c.shared, bucket.c.created_at)
 BUCKET = Statement(select(*_BUCKET).where(bucket.c.name == bindparam("name")))
 BUCKETS = Statement(select(*_BUCKET).order_by(bucket.c.name))
-INSERT_BUCKET = Statement(insert(bucket).values(_values(bucket)))
+# A bucket's changes begin where the journal is now: a name that was used before does not bring its past along.
+INSERT_BUCKET = Statement(
+    insert(bucket).values(
+        {
+            **_values(bucket),
+            "since_cursor": select(func.coalesce(func.max(journal.c.cursor), 0)).scalar_subquery(),
+        }
+    )
+)
 CHANGE_BUCKET = Statement(
     update(bucket)
     .where(bucket.c.name == bindparam("bucket_name"))

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -49,6 +50,17 @@ bucket = _table(
     Column("versioning", Text, nullable=False),
     Column("shared", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("since_cursor", BigInteger, nullable=False, server_default="0"),
+)
+
+# Buckets that were: what the journal says between those cursors was theirs, and stays visible only to their people.
+past_bucket = _table(
+    "past_bucket",
+    Column("name", Name, primary_key=True),
+    Column("until_cursor", BigInteger, primary_key=True),
+    Column("since_cursor", BigInteger, nullable=False),
+    Column("owner", Name, nullable=False),
+    Column("shared", Boolean, nullable=False),
 )
 
 # One row for each path that has a readable current version: a deleted path has none, so a listing never walks over
@@ -127,13 +139,25 @@ blob = _table(
 )
 Index("blob_unreferenced", blob.c.digest, sqlite_where=text("refs = 0"), postgresql_where=text("refs = 0"))
 
-# `rank` 0 is the master that took the bytes; later copies rank behind.
+# `rank` 0 is the master that took the bytes; later copies rank behind. A `damaged` copy failed its check: it counts
+# for nothing, but the row stays, because the report may have been wrong and other parts of that copy may be good.
 holder = _table(
     "holder",
     Column("digest", LargeBinary(32), primary_key=True),
     Column("server_id", Text, primary_key=True),
     Column("rank", Integer, nullable=False, server_default="0"),
+    Column("damaged", Boolean, nullable=False, server_default=false()),
     Index("holder_by_server", "server_id", "digest"),
+)
+
+# Copies that servers were told to drop, kept for as long as a ticket lives: a write that was begun before may have
+# counted on bytes that are gone, and its commit must not call that server a holder.
+dropped = _table(
+    "dropped",
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("server_id", Text, primary_key=True),
+    Column("dropped_time", Float, nullable=False),
+    Index("dropped_when", "dropped_time"),
 )
 
 # ---------------------------------------------------------------- file servers

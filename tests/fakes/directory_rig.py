@@ -9,6 +9,7 @@ from typing import Any
 
 from directory_server import buckets
 from directory_server.accounts import insert_account
+from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.directory_clock import DirectoryClock
 from directory_server.lock_manager import LockManager
@@ -73,6 +74,7 @@ class DirectoryRig:
             self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS
         )
         self.buckets = buckets.Buckets(self.store, self.clock)
+        self.changes = Changes(self.store, people)
         self._write_ids = (f"write-{number:010d}" for number in itertools.count(1))
         self.copies = copies
         buckets.ensure_files_bucket(self.store, ADMIN, self.time.wall())
@@ -91,6 +93,7 @@ class DirectoryRig:
             assert self.membership.heartbeat(id, heartbeat(url, store_id, free_bytes))
 
     def close(self) -> None:
+        self.changes.close()
         self.locks.close()
         self.store.close()
 

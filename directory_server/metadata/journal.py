@@ -1,0 +1,64 @@
+"""Statements that read the journal: what happened after a cursor, as far as one person may see it.
+
+Every statement walks over the journal between two cursors only, so its cost has a bound however little of it is the
+person's. Rows come in the order of their cursors: (cursor, kind, bucket, path, version, at).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal_column, or_, select
+
+from directory_server.metadata.schema import bucket, journal, past_bucket, version
+from directory_server.metadata.statement import Statement
+
+_ROW = (journal.c.cursor, journal.c.kind, journal.c.bucket, journal.c.path, journal.c.version, journal.c.at)
+
+
+def _between(*conditions: ColumnElement[bool]) -> Statement:
+    walked = and_(journal.c.cursor > bindparam("after"), journal.c.cursor <= bindparam("until"))
+    return Statement(select(*_ROW).where(walked, *conditions).order_by(journal.c.cursor).limit(bindparam("count")))
+
+
+def _theirs(table: Any) -> ColumnElement[bool]:
+    return or_(table.c.shared, table.c.owner == bindparam("account"))
+
+
+# A private bucket's name may be free again and taken by somebody else, who must not see what was in the first one. So
+# each life of a bucket is told apart by the cursors between which it existed.
+_in_a_bucket = exists(
+    select(literal_column("1")).where(
+        bucket.c.name == journal.c.bucket, journal.c.cursor > bucket.c.since_cursor, _theirs(bucket)
+    )
+)
+_in_a_past_bucket = exists(
+    select(literal_column("1")).where(
+        past_bucket.c.name == journal.c.bucket,
+        journal.c.cursor > past_bucket.c.since_cursor,
+        journal.c.cursor <= past_bucket.c.until_cursor,
+        _theirs(past_bucket),
+    )
+)
+
+EVERYTHING = _between()
+VISIBLE = _between(or_(_in_a_bucket, _in_a_past_bucket))
+OF_BUCKET = _between(journal.c.bucket == bindparam("bucket"))
+
+SINCE_CURSOR = Statement(select(bucket.c.since_cursor).where(bucket.c.name == bindparam("name")))
+FACTS = Statement(
+    select(version.c.digest, version.c.size, version.c.author, version.c.lock_number, version.c.delete_marker).where(
+        version.c.id == bindparam("version")
+    )
+)
+
+_newest = select(func.coalesce(func.max(journal.c.cursor), 0)).scalar_subquery()
+# A life in which nothing changed leaves no rows to tell whose they are.
+REMEMBER_BUCKET = Statement(
+    insert(past_bucket).from_select(
+        ["name", "since_cursor", "until_cursor", "owner", "shared"],
+        select(bucket.c.name, bucket.c.since_cursor, _newest, bucket.c.owner, bucket.c.shared).where(
+            bucket.c.name == bindparam("name"), bucket.c.since_cursor < _newest
+        ),
+    )
+)
