@@ -255,13 +255,13 @@ def _refer(tx: Tx, digest: Digest, size: int) -> None:
         tx.run(files.INSERT_BLOB, digest=digest, size=size)
 
 
-def add_holders(tx: Tx, digest: Digest, servers: list[str]) -> int:
-    """Record that `servers`, the master first, hold the blob; how many servers of the cluster hold it now."""
-    known: dict[str, int] = dict(tx.all(files.HOLDERS, digest=digest))
-    rank = max(known.values(), default=-1)
+def add_holders(tx: Tx, digest: Digest, servers: list[str]) -> None:
+    """Record that `servers`, the master first, hold the blob now, whole: they have just sealed it."""
+    known = {row[0]: row for row in tx.all(files.RANKED_HOLDERS, digest=digest)}
+    rank = max((row[1] for row in known.values()), default=-1)
     for server in servers:
         if server not in known:
             rank += 1
             tx.run(files.INSERT_HOLDER, digest=digest, server_id=server, rank=rank)
-            known[server] = rank
-    return len(known)
+        elif known[server][2]:
+            tx.run(files.HEAL_HOLDER, of_digest=digest, of_server=server)

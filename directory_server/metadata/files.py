@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     false,
@@ -33,6 +34,7 @@ from wire.codec import decoder
 from wire.digest import EMPTY_DIGEST, Digest
 from wire.messages import FileVersion
 
+DAMAGED_RANK = 1_000_000_000
 _metadata_decoder = decoder(dict[str, str])
 NO_METADATA = "{}"
 
@@ -74,7 +76,9 @@ def _string_agg(element: _JoinedByComma, compiler: SQLCompiler, **options: Any) 
 
 
 def _holders_of(table: Any) -> Any:
-    named = cast(holder.c.rank, Text) + ":" + holder.c.server_id
+    # A damaged copy ranks behind all others, by so much that its rank alone tells it apart.
+    rank = holder.c.rank + case((holder.c.damaged, DAMAGED_RANK), else_=0)
+    named = cast(rank, Text) + ":" + holder.c.server_id
     return (
         select(_JoinedByComma(named))
         .where(holder.c.digest == table.c.digest)
@@ -165,14 +169,22 @@ BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindpar
 INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=literal(1)))
 ADD_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs + 1))
 DROP_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs - 1))
-# Copies count only on servers that belong to the cluster; whether one is up now is the membership's to say.
+# Copies count only undamaged, on servers that belong to the cluster; whether one is up now is the membership's to say.
 HOLDERS = Statement(
     select(holder.c.server_id, holder.c.rank)
     .join(file_server, file_server.c.id == holder.c.server_id)
-    .where(holder.c.digest == bindparam("digest"), file_server.c.state != "removed")
+    .where(holder.c.digest == bindparam("digest"), file_server.c.state != "removed", ~holder.c.damaged)
     .order_by(holder.c.rank, holder.c.server_id)
 )
-INSERT_HOLDER = Statement(insert(holder).values(_values(holder)))
+RANKED_HOLDERS = Statement(
+    select(holder.c.server_id, holder.c.rank, holder.c.damaged).where(holder.c.digest == bindparam("digest"))
+)
+INSERT_HOLDER = Statement(insert(holder).values({**_values(holder), "damaged": false()}))
+HEAL_HOLDER = Statement(
+    update(holder)
+    .where(holder.c.digest == bindparam("of_digest"), holder.c.server_id == bindparam("of_server"))
+    .values(damaged=false())
+)
 KNOWN_SERVER = Statement(
     select(file_server.c.id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
 )
