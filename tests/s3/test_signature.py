@@ -196,9 +196,7 @@ def test_a_claim_made_twice_is_refused() -> None:
     assert _refused(request) == "InvalidArgument"
 
 
-@pytest.mark.parametrize(
-    "change", ["X-Amz-Expires=0", "X-Amz-Expires=604801", "X-Amz-Expires=-1", "X-Amz-Expires=%D9%A3"]
-)
+@pytest.mark.parametrize("expires", ["0", "604801", "-1", "%D9%A3"])
 def test_a_presigned_address_has_a_bounded_life(expires: str) -> None:
     """One second to seven days, in plain digits."""
     request = presigned()
