@@ -1,4 +1,4 @@
-"""The directory's calls, each wired to the rules that answer it, and what an operator sees of the directory.
+"""The directory's calls, each wired to the rules that answer it: files, locks and people here, the rest by subject.
 
 A handler parses nothing and decides nothing: shapes and bounds were checked by the message types, the caller's role
 by the runner, and everything else is the rules' own.
@@ -6,86 +6,17 @@ by the runner, and everything else is the rules' own.
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
-from prometheus_client import Gauge
-
-from directory_server.accounts import Accounts
-from directory_server.buckets import Buckets
-from directory_server.changes import Changes
-from directory_server.collector import Collector
-from directory_server.directory_clock import DirectoryClock
-from directory_server.enrolment import Enrolment
-from directory_server.lock_manager import LockManager
-from directory_server.membership import Membership
-from directory_server.metadata import files
-from directory_server.metadata.store import MetadataStore
-from directory_server.namespace import Namespace
-from directory_server.repair import Repair
-from directory_server.totals import Totals
-from directory_server.writes import Writes
+from directory_server.cluster_api import ClusterApi
+from directory_server.figures import Figures
+from directory_server.file_server_api import FileServerApi
+from directory_server.parts import PROXY, Parts
 from wire import account_messages as am
-from wire import cluster_messages as cm
 from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
-from wire import server_messages as s
 from wire.certificate_authority import PeerIdentity
-from wire.errors import LockstepError
 from wire.names import check_bucket, check_path
 from wire.service import Api
-
-PROXY = ("client_proxy",)
-FILE_SERVER = ("file_server",)
-BOTH = ("client_proxy", "file_server")
-
-FILES = Gauge("lockstep_directory_files", "Paths that have a current version")
-VERSIONS = Gauge("lockstep_directory_versions", "Versions, delete markers included")
-BLOBS = Gauge("lockstep_directory_blobs", "Blobs known")
-LOCKS = Gauge("lockstep_directory_locks", "Locks held")
-WAITERS = Gauge("lockstep_directory_waiters", "Places taken in the queues for locks")
-SERVERS = Gauge("lockstep_directory_file_servers", "File servers by state", ["state"])
-UNDER_COPIED = Gauge("lockstep_directory_under_copied_blobs", "Blobs with fewer living copies than promised")
-WITHOUT_COPY = Gauge("lockstep_directory_blobs_without_copy", "Blobs without any living copy")
-_STATES = ("joining", "up", "suspect", "down", "draining")
-
-
-def _figure(measure: Callable[[], float]) -> Callable[[], float]:
-    """A figure that is unknown (NaN) while the store cannot be read: a bad disk must not take /metrics down too."""
-
-    def measured() -> float:
-        try:
-            return measure()
-        except LockstepError:
-            return math.nan
-
-    return measured
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Everything that answers calls."""
-
-    store: MetadataStore
-    clock: DirectoryClock
-    accounts: Accounts
-    buckets: Buckets
-    namespace: Namespace
-    changes: Changes
-    writes: Writes
-    locks: LockManager
-    membership: Membership
-    repair: Repair
-    collector: Collector
-    enrolment: Enrolment
-    totals: Totals
-    ticket_key: str
-    copies: int
-    version: str
 
 
 class DirectoryApi:
@@ -93,14 +24,12 @@ class DirectoryApi:
 
     def __init__(self, api: Api, parts: Parts) -> None:
         self._parts = parts
-        self._started_at = parts.clock.wall()
-        api.health = self._health
         self._serve_files(api)
         self._serve_locks(api)
         self._serve_people(api)
-        self._serve_file_servers(api)
-        self._serve_cluster(api)
-        self._show_gauges()
+        FileServerApi(api, parts)
+        ClusterApi(api, parts)
+        Figures(api, parts)
 
     # ------------------------------------------------------------ files and buckets
 
@@ -186,102 +115,3 @@ class DirectoryApi:
     def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.revoke_api_key(self._parts.accounts.authenticate(request.credential), request.key_id)
         return m.Nothing()
-
-    # ------------------------------------------------------------ file servers
-
-    def _serve_file_servers(self, api: Api) -> None:
-        repair, collector = self._parts.repair, self._parts.collector
-        api.serve(s.REGISTER, self._register, FILE_SERVER)
-        api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
-        api.serve(s.COMMIT, lambda request, peer: self._parts.writes.commit(request.items, peer.id), FILE_SERVER)
-        api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
-        api.serve(
-            s.COLLECT, lambda request, peer: s.CollectReply(collector.collect(peer.id, request.digests)), FILE_SERVER
-        )
-        api.serve(s.DAMAGED, self._damaged, BOTH)
-
-    def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
-        membership = self._parts.membership
-        membership.register(peer.id, request)
-        return s.RegisterReply(self._parts.ticket_key, self._parts.clock.now(), membership.timing.heartbeat_seconds)
-
-    def _heartbeat(self, request: s.HeartbeatRequest, peer: PeerIdentity) -> s.HeartbeatReply:
-        parts = self._parts
-        if not parts.membership.heartbeat(peer.id, request):
-            return s.HeartbeatReply(False)
-        orders = parts.repair.orders_for(peer.id)
-        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders())
-
-    def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.repair.damaged(request.holder, request.digests)
-        return m.Nothing()
-
-    # ------------------------------------------------------------ the cluster
-
-    def _serve_cluster(self, api: Api) -> None:
-        enrolment = self._parts.enrolment
-        api.serve(cm.CLUSTER, self._cluster, PROXY)
-        api.serve(cm.JOIN_SECRET, self._join_secret, PROXY)
-        api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
-        api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
-
-    def _join_secret(self, request: cm.JoinSecretRequest, _: PeerIdentity) -> cm.JoinSecretReply:
-        self._parts.accounts.administrator(request.credential)
-        return self._parts.enrolment.join_secret(request.valid_seconds)
-
-    def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
-        parts = self._parts
-        parts.accounts.authenticate(request.credential)
-        totals = parts.totals.latest()
-        with parts.store.read() as reader:
-            locks, waiters = parts.locks.counts(reader)
-            cursor = files.read_cursor(reader)
-        return cm.ClusterReply(
-            directory_version=parts.version,
-            started_at=self._started_at,
-            uptime_seconds=parts.clock.since_start(),
-            copies=parts.copies,
-            cursor=cursor,
-            files=totals.files,
-            versions=totals.versions,
-            blobs=totals.blobs,
-            logical_bytes=totals.logical_bytes,
-            locks=locks,
-            waiters=waiters,
-            file_servers=parts.membership.infos(),
-            repair=parts.repair.info(),
-        )
-
-    # ------------------------------------------------------------ health and figures
-
-    def _health(self) -> cm.Health:
-        problem = self._parts.store.problem
-        return cm.Health(
-            program="directory_server",
-            id="1",
-            version=self._parts.version,
-            healthy=not problem,
-            problems=[f"the last write failed: {problem}"] if problem else [],
-            uptime_seconds=self._parts.clock.since_start(),
-            pid=os.getpid(),
-            facts={"file_servers": {info.id: info.state for info in self._parts.membership.infos()}},
-        )
-
-    def _show_gauges(self) -> None:
-        parts = self._parts
-        FILES.set_function(_figure(lambda: parts.totals.latest().files))
-        VERSIONS.set_function(_figure(lambda: parts.totals.latest().versions))
-        BLOBS.set_function(_figure(lambda: parts.totals.latest().blobs))
-        LOCKS.set_function(_figure(lambda: self._lock_counts()[0]))
-        WAITERS.set_function(_figure(lambda: self._lock_counts()[1]))
-        UNDER_COPIED.set_function(_figure(lambda: parts.repair.info().under_copied))
-        WITHOUT_COPY.set_function(_figure(lambda: parts.repair.info().without_living_copy))
-        for state in _STATES:
-            SERVERS.labels(state).set_function(_figure(partial(self._servers_in, state)))
-
-    def _lock_counts(self) -> tuple[int, int]:
-        with self._parts.store.read() as reader:
-            return self._parts.locks.counts(reader)
-
-    def _servers_in(self, state: str) -> int:
-        return sum(info.state == state for info in self._parts.membership.infos())

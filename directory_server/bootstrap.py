@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from directory_server import buckets
 from directory_server.accounts import Accounts
 from directory_server.administrator import ensure_administrator
-from directory_server.api import DirectoryApi, Parts
+from directory_server.api import DirectoryApi
 from directory_server.changes import Changes
 from directory_server.collector import Collector
+from directory_server.departures import Departures
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
 from directory_server.lock_manager import LockManager
@@ -22,7 +23,9 @@ from directory_server.metadata import files, people
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.namespace import Namespace
+from directory_server.parts import Parts
 from directory_server.repair import Repair
+from directory_server.repair_report import RepairReports
 from directory_server.settings import Settings
 from directory_server.totals import Totals
 from directory_server.writes import Writes
@@ -105,6 +108,8 @@ class DirectoryServer:
                 locks=self.locks,
                 membership=self.membership,
                 repair=self.repair,
+                repair_reports=RepairReports(store, self.repair),
+                departures=Departures(store, self.membership, settings.copies, settings.repair_grace_seconds),
                 collector=self.collector,
                 enrolment=self.enrolment,
                 totals=Totals(store),

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from directory_server.copy_rules import Standing
 from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import servers
 from directory_server.metadata.servers import ServerRow
@@ -160,10 +161,22 @@ class Membership:
         server = self._servers.get(id)
         if server is None:
             raise NotFound(f"there is no file server with the id {id!r}")
+        if server.row.state == "removed" and state != "removed":
+            raise Conflict(
+                f"file_server-{id} was removed from the cluster; start it with an empty data folder to add it"
+            )
         row = replace(server.row, state=state)
         self._store.write(lambda tx: servers.save_server(tx, row))
         with self._mutex:
             server.row = row
+
+    def staying(self, without: str = "") -> list[str]:
+        """Servers that belong to the cluster and are not leaving it, whether they are heard or not; NotFound when
+        `without` is none of the cluster's."""
+        with self._mutex:
+            if without and without not in self._servers:
+                raise NotFound(f"there is no file server with the id {without!r}")
+            return [id for id, server in self._servers.items() if server.row.state == "up" and id != without]
 
     # ------------------------------------------------------------ states
 
@@ -233,6 +246,29 @@ class Membership:
     def whose_copies_count(self, grace: float) -> tuple[int, frozenset[str]]:
         """Changes whenever repair should look at all blobs again: a server went or came back, or lost its disk."""
         return self._losses, frozenset(self.living(list(self._servers), grace))
+
+    def standings(self, grace: float) -> dict[str, Standing]:
+        """What each server of the cluster is good for now; see `living` for `grace`."""
+        with self._mutex:
+            return {
+                id: self._standing(server, grace)
+                for id, server in self._servers.items()
+                if server.row.state != "removed"
+            }
+
+    def _standing(self, server: _Server, grace: float) -> Standing:
+        state, report, candidate = self._state(server), server.report, self._candidate(server)
+        return Standing(
+            id=server.row.id,
+            url=server.row.url,
+            zone=server.row.zone,
+            free_bytes=candidate.free_bytes,
+            heard=self._clock.now() - server.heard < self.timing.down_after + grace,
+            leaving=server.row.state == "draining",
+            readable=state in ("up", "draining"),
+            writable=candidate.writable,
+            solid=state in ("up", "draining") and report is not None and report.healthy,
+        )
 
     def infos(self) -> list[FileServerInfo]:
         """For ClusterReply, by id."""

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from directory_server.collector import Collector
+from directory_server.copy_rules import Standing
 from directory_server.directory_clock import DirectoryClock
 from directory_server.membership import Membership
-from directory_server.metadata import servers
+from directory_server.metadata import people, servers
 from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.placement import Candidate, choose_target
@@ -39,6 +40,7 @@ ORDER_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 4 << 20
 IDLE_SECONDS = 1.0
 POSTPONED = 100
+_BALANCING = "balancing"
 # While walking, the planner sleeps this many times as long as a page took: it must not be felt.
 GENTLENESS = 4.0
 
@@ -84,6 +86,8 @@ class Repair:
         self._found = [0, 0]
         self._told = [0, 0]
         self._repaired = 0
+        with store.read() as reader:
+            self._balancing = people.read_setting(reader, _BALANCING) == "on"
 
     # ------------------------------------------------------------ the planner's job
 
@@ -264,7 +268,22 @@ class Repair:
                     self._enqueue(1, digest)
                     self._told = [self._told[0] + 1, self._told[1]]
 
+    def balance(self, running: bool) -> None:
+        """Start moving copies from full servers to empty ones, or stop that where it is. Durable on return."""
+        self._store.write(lambda tx: people.write_setting(tx, _BALANCING, "on" if running else "off"))
+        with self._mutex:
+            self._balancing = running
+
     # ------------------------------------------------------------ telling
+
+    def standings(self) -> dict[str, Standing]:
+        """What each server is good for now, by this planner's grace."""
+        return self._membership.standings(self._grace)
+
+    def finished(self) -> bool:
+        """Every blob has been looked at, and nothing is left that can be done now."""
+        with self._mutex:
+            return self._after is None and not self._waiting and not any(self._orders.values())
 
     def info(self) -> RepairInfo:
         """Counts of the last complete walk, kept up to date by what was repaired since."""
@@ -275,4 +294,6 @@ class Repair:
                 without_living_copy=max(self._told[1], found[1]),
                 ordered=sum(len(orders) for orders in self._orders.values()),
                 repaired_since_start=self._repaired,
+                balancing=self._balancing,
+                walking=self._after is not None,
             )

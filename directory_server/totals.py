@@ -6,10 +6,11 @@ import threading
 import time
 from typing import NamedTuple
 
-from directory_server.metadata import files
+from directory_server.metadata import files, servers
 from directory_server.metadata.store import MetadataStore
 
 FRESH_SECONDS = 5.0
+COPIES_FRESH_SECONDS = 1.0
 # Counting may take at most this part of the time: a directory of many millions is counted more rarely.
 COST_SHARE = 0.02
 
@@ -31,6 +32,8 @@ class Totals:
         self._guard = threading.Lock()
         self._sums = Sums()
         self._good_until = float("-inf")
+        self._copies: dict[str, int] = {}
+        self._copies_good_until = float("-inf")
 
     def latest(self) -> Sums:
         """Totals that are a few seconds old at most, or older where counting takes long."""
@@ -41,6 +44,18 @@ class Totals:
                 cost = time.monotonic() - started
                 self._good_until = started + max(FRESH_SECONDS, cost / COST_SHARE)
             return self._sums
+
+    def counted_copies(self) -> dict[str, int]:
+        """How many blobs each file server holds whole, by id; at most a second old, or older where counting takes
+        long."""
+        with self._guard:
+            started = time.monotonic()
+            if started >= self._copies_good_until:
+                with self._store.read() as reader:
+                    self._copies = servers.counted_copies(reader)
+                cost = time.monotonic() - started
+                self._copies_good_until = started + max(COPIES_FRESH_SECONDS, cost / COST_SHARE)
+            return self._copies
 
     def _count(self) -> Sums:
         with self._store.read() as reader:

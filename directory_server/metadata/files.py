@@ -21,6 +21,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -163,6 +164,21 @@ VERSIONS_OLDER = Statement(
     .limit(bindparam("count"))
 )
 
+# Every version that has content, with its holders, by bucket and path and the newest first: as the index stands.
+_CONTENT = version.c.digest.is_not(None)
+ALL_HELD = Statement(
+    select(*_VERSION, _holders_of(version))
+    .where(tuple_(version.c.bucket, version.c.path) > tuple_(bindparam("bucket"), bindparam("path")), _CONTENT)
+    .order_by(version.c.bucket, version.c.path, version.c.id.desc())
+    .limit(bindparam("count"))
+)
+OLDER_HELD = Statement(
+    select(*_VERSION, _holders_of(version))
+    .where(_at(version), version.c.id < bindparam("version"), _CONTENT)
+    .order_by(version.c.id.desc())
+    .limit(bindparam("count"))
+)
+
 # ---------------------------------------------------------------- blobs
 
 BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindparam("digest")))
@@ -237,6 +253,14 @@ def as_version(row: Row, *, is_current: bool = True) -> FileVersion:
         null_version=bool(row[10]),
         current=is_current,
     )
+
+
+def split_holders(named: str | None) -> tuple[list[str], list[str]]:
+    """Server ids of a version's holders, the master first: whose copy counts, and whose is damaged."""
+    pairs = sorted(
+        (int(rank), id) for rank, _, id in (entry.partition(":") for entry in (named or "").split(",")) if id
+    )
+    return [id for rank, id in pairs if rank < DAMAGED_RANK], [id for rank, id in pairs if rank >= DAMAGED_RANK]
 
 
 def as_stored(metadata: dict[str, str]) -> str:

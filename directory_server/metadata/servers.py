@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, false, func, insert, select, update
 
 from directory_server.metadata.schema import blob, file_server, holder
 from directory_server.metadata.statement import Statement
@@ -29,11 +30,18 @@ class ServerRow:
 
 @dataclass(frozen=True)
 class HeldBlob:
-    """A blob that versions refer to, and the ids of its holders in rank order."""
+    """A blob that versions refer to, and the ids of its holders in rank order; `damaged` are those of them whose copy
+    failed its check."""
 
     digest: Digest
     size: int
     holders: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> tuple[str, ...]:
+        """The holders whose copy is not known to be damaged."""
+        return tuple(id for id in self.holders if id not in self.damaged) if self.damaged else self.holders
 
 
 _SERVER = (
@@ -66,7 +74,18 @@ _SAVE_FIGURES = Statement(
 _HELD_BY = Statement(
     select(holder.c.digest).where(holder.c.server_id == bindparam("server_id")).limit(bindparam("limit"))
 )
-_COUNT_HELD_BY = Statement(select(func.count()).select_from(holder).where(holder.c.server_id == bindparam("server_id")))
+_DIGESTS_HELD_BY = Statement(
+    select(holder.c.digest)
+    .where(holder.c.server_id == bindparam("server_id"), holder.c.digest > bindparam("after"))
+    .order_by(holder.c.digest)
+    .limit(bindparam("limit"))
+)
+_COUNTS = Statement(
+    select(holder.c.server_id, func.count())
+    .join(blob, blob.c.digest == holder.c.digest)
+    .where(~holder.c.damaged, blob.c.refs > 0)
+    .group_by(holder.c.server_id)
+)
 
 
 def _held(table: Any) -> Any:
@@ -74,13 +93,20 @@ def _held(table: Any) -> Any:
 
 
 _DROP_HOLDER = Statement(delete(holder).where(_held(holder)))
+_SET_DAMAGED = Statement(
+    update(holder)
+    .where((holder.c.digest == bindparam("of_digest")) & (holder.c.server_id == bindparam("of_server")))
+    .values(damaged=bindparam("now_damaged"))
+)
 _HOLDERS = Statement(
-    select(holder.c.server_id, holder.c.rank)
+    select(holder.c.server_id, holder.c.rank, holder.c.damaged)
     .where(holder.c.digest == bindparam("digest"))
     .order_by(holder.c.rank, holder.c.server_id)
 )
 _ADD_HOLDER = Statement(
-    insert(holder).values(digest=bindparam("digest"), server_id=bindparam("server_id"), rank=bindparam("rank"))
+    insert(holder).values(
+        digest=bindparam("digest"), server_id=bindparam("server_id"), rank=bindparam("rank"), damaged=false()
+    )
 )
 _BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindparam("digest")))
 _DROP_BLOB = Statement(delete(blob).where((blob.c.digest == bindparam("digest")) & (blob.c.refs == 0)))
@@ -92,7 +118,7 @@ _page = (
     .subquery()
 )
 _PAGE_OF_BLOBS = Statement(
-    select(_page.c.digest, _page.c.size, holder.c.server_id)
+    select(_page.c.digest, _page.c.size, holder.c.server_id, holder.c.damaged)
     .select_from(_page.outerjoin(holder, holder.c.digest == _page.c.digest))
     .order_by(_page.c.digest, holder.c.rank, holder.c.server_id)
 )
@@ -145,23 +171,35 @@ def forget_some_held(tx: Tx, server_id: str, limit: int) -> int:
     return len(rows)
 
 
-def count_held_by(reader: Reader, server_id: str) -> int:
-    row = reader.one(_COUNT_HELD_BY, server_id=server_id)
-    return int(row[0]) if row else 0
+def counted_copies(reader: Reader) -> dict[str, int]:
+    """How many blobs that versions refer to each server holds undamaged. Walks the whole table."""
+    return {row[0]: int(row[1]) for row in reader.all(_COUNTS)}
+
+
+def digests_held_by(reader: Reader, server_id: str, after: bytes, limit: int) -> list[Digest]:
+    """The next blobs of which the server has a copy, in digest order, damaged and unreferenced ones too."""
+    return [Digest(row[0]) for row in reader.all(_DIGESTS_HELD_BY, server_id=server_id, after=after, limit=limit)]
 
 
 def holders_of(reader: Reader, digest: Digest) -> list[str]:
-    """In rank order: the master first."""
+    """In rank order: the master first. Damaged copies too."""
     return [row[0] for row in reader.all(_HOLDERS, digest=digest)]
 
 
 def add_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
-    """Rank it behind the others; False when it was there already."""
+    """The server has a whole copy: rank a new one behind the others, call an old one undamaged. False when nothing
+    changed."""
     rows = tx.all(_HOLDERS, digest=digest)
-    if any(row[0] == server_id for row in rows):
-        return False
+    mine = next((row for row in rows if row[0] == server_id), None)
+    if mine is not None:
+        return bool(mine[2]) and mark_damaged(tx, digest, server_id, damaged=False)
     tx.run(_ADD_HOLDER, digest=digest, server_id=server_id, rank=1 + max((row[1] for row in rows), default=-1))
     return True
+
+
+def mark_damaged(tx: Tx, digest: Digest, server_id: str, *, damaged: bool = True) -> bool:
+    """A copy failed its check, or was made whole again; False when the server has none."""
+    return tx.run(_SET_DAMAGED, of_digest=digest, of_server=server_id, now_damaged=damaged) > 0
 
 
 def drop_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
@@ -187,7 +225,7 @@ def page_of_blobs(reader: Reader, after: bytes, limit: int) -> list[HeldBlob]:
     """The next blobs with references in digest order; one page costs the same however many there are."""
     rows = reader.all(_PAGE_OF_BLOBS, after=after, limit=limit)
     return [
-        HeldBlob(Digest(digest), size, _ids(group))
+        _held_blob(Digest(digest), size, [row[2:] for row in group if row[2] is not None])
         for (digest, size), group in groupby(rows, key=lambda row: (row[0], row[1]))
     ]
 
@@ -195,8 +233,12 @@ def page_of_blobs(reader: Reader, after: bytes, limit: int) -> list[HeldBlob]:
 def blob_and_holders(reader: Reader, digest: Digest) -> HeldBlob | None:
     """One blob with references; None when there is none."""
     facts = blob_facts(reader, digest)
-    return HeldBlob(digest, facts[0], tuple(holders_of(reader, digest))) if facts and facts[1] > 0 else None
+    if facts is None or facts[1] == 0:
+        return None
+    return _held_blob(digest, facts[0], [(row[0], row[2]) for row in reader.all(_HOLDERS, digest=digest)])
 
 
-def _ids(rows: Any) -> tuple[str, ...]:
-    return tuple(row[2] for row in rows if row[2] is not None)
+def _held_blob(digest: Digest, size: int, copies: Sequence[Sequence[Any]]) -> HeldBlob:
+    """`copies` are pairs of server id and damaged, in rank order."""
+    holders = tuple([copy[0] for copy in copies])
+    return HeldBlob(digest, size, holders, tuple([copy[0] for copy in copies if copy[1]]))

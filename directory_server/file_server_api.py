@@ -1,0 +1,41 @@
+"""The calls that file servers make: registration, heartbeats, commits, and what they report about their copies."""
+
+from __future__ import annotations
+
+from directory_server.parts import BOTH, FILE_SERVER, Parts
+from wire import messages as m
+from wire import server_messages as s
+from wire.certificate_authority import PeerIdentity
+from wire.service import Api
+
+
+class FileServerApi:
+    """Wires `parts` to `api`."""
+
+    def __init__(self, api: Api, parts: Parts) -> None:
+        self._parts = parts
+        repair, collector = parts.repair, parts.collector
+        api.serve(s.REGISTER, self._register, FILE_SERVER)
+        api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
+        api.serve(s.COMMIT, lambda request, peer: self._parts.writes.commit(request.items, peer.id), FILE_SERVER)
+        api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
+        api.serve(
+            s.COLLECT, lambda request, peer: s.CollectReply(collector.collect(peer.id, request.digests)), FILE_SERVER
+        )
+        api.serve(s.DAMAGED, self._damaged, BOTH)
+
+    def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
+        membership = self._parts.membership
+        membership.register(peer.id, request)
+        return s.RegisterReply(self._parts.ticket_key, self._parts.clock.now(), membership.timing.heartbeat_seconds)
+
+    def _heartbeat(self, request: s.HeartbeatRequest, peer: PeerIdentity) -> s.HeartbeatReply:
+        parts = self._parts
+        if not parts.membership.heartbeat(peer.id, request):
+            return s.HeartbeatReply(False)
+        orders = parts.repair.orders_for(peer.id)
+        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders())
+
+    def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.repair.damaged(request.holder, request.digests)
+        return m.Nothing()
