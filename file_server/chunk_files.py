@@ -37,6 +37,7 @@ class ChunkFiles:
         self._reserve_bytes = reserve_bytes
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._room = threading.BoundedSemaphore(MAX_WAITING_SYNCS)
+        self._settled: set[Path] = set()
         self._placing: Counter[Digest] = Counter()
         self._placing_guard = threading.Lock()
 
@@ -84,10 +85,10 @@ class ChunkFiles:
                     self._disk.rename(chunk.temporary, target)
                 except FileNotFoundError:
                     target.parent.mkdir(exist_ok=True)
-                    folders.add(self._layout.chunks)
                     self._disk.rename(chunk.temporary, target)
                 crash_point("file_server.file.renamed")
                 folders.add(target.parent)
+            self._settle(folders)
             for folder in folders:
                 self._disk.sync_folder(folder)
                 crash_point("file_server.folder.synced")
@@ -156,6 +157,17 @@ class ChunkFiles:
     def space(self) -> tuple[int, int]:
         """(capacity, free) in bytes."""
         return self._disk.space(self._layout.root)
+
+    def _settle(self, folders: set[Path]) -> None:
+        """Make the folders' own names durable, once each.
+
+        That a folder is there says nothing: whoever made it may have failed, or died, before its name was flushed.
+        """
+        if folders <= self._settled:
+            return
+        present = set(self._layout.chunks.iterdir())
+        self._disk.sync_folder(self._layout.chunks)
+        self._settled |= present
 
     def _sync(self, descriptor: int) -> None:
         try:

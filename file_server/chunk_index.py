@@ -29,6 +29,7 @@ from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.group_commit import GroupCommit
 from wire.manifest import Manifest
+from wire.write_ahead_log import make_log_durable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (
@@ -87,7 +88,9 @@ class ChunkIndex:
     """Reads for many threads, and one writer that shares its transactions among them. Raises sqlite3.Error."""
 
     def __init__(self, path: Path) -> None:
+        make_log_durable(path)
         self._path = path
+        self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
         self._writer.executescript(_SCHEMA)
         self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | dict(
@@ -130,6 +133,15 @@ class ChunkIndex:
         with self._reading() as connection:
             row = connection.execute("SELECT place FROM chunk WHERE digest = ?", (digest,)).fetchone()
         return row is not None and row[0] != DAMAGED
+
+    def may_hold_chunk(self, digest: Digest) -> bool:
+        """Whether the chunk is here, or may be after a restart.
+
+        A commit that failed while it was flushed was refused, but stands in SQLite's log until another is written over
+        it: a process that ends before then finds it committed when it starts again. Whoever removes files asks here,
+        or such a row would name a file that is gone.
+        """
+        return self._in_doubt or self.holds_chunk(digest)
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are not held intact, each once, in order."""
@@ -211,6 +223,7 @@ class ChunkIndex:
     def _transaction(self) -> Iterator[IndexTransaction]:
         totals = dict(self._totals)
         connection = self._writer
+        before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = IndexTransaction(connection, totals)
@@ -220,13 +233,22 @@ class ChunkIndex:
             if changed:
                 connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)
             crash_point("file_server.index.committing")
-            connection.execute("COMMIT")
+            self._commit(connection, connection.total_changes != before)
             crash_point("file_server.index.committed")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         self._totals = totals
+
+    def _commit(self, connection: sqlite3.Connection, changed: bool) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            self._in_doubt = True
+            raise
+        if changed:  # and only then was anything written over what was in doubt
+            self._in_doubt = False
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

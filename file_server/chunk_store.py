@@ -111,7 +111,7 @@ class ChunkStore:
             except BaseException:
                 for chunk in chunks:
                     if chunk.temporary is not None:
-                        self._files.remove_orphan(chunk.digest, self._index.holds_chunk)
+                        self._files.remove_orphan(chunk.digest, self._index.may_hold_chunk)
                 raise
 
     def record_small(self, seals: list[Seal]) -> list[list[Digest] | LockstepError]:
@@ -253,7 +253,7 @@ class ChunkStore:
                 removed += len(forgotten)
                 for digest, place in forgotten:
                     if place == FILE:
-                        self._files.remove_orphan(digest, self._index.holds_chunk)
+                        self._files.remove_orphan(digest, self._index.may_hold_chunk)
         return Collected(removed, len(candidates) - len(due))
 
     def _forget(self, candidates: list[int]) -> list[tuple[Digest, int]]:
@@ -265,7 +265,7 @@ class ChunkStore:
         with self.health.guard():
             digests = list(self._files.digests_in(folder))
             orphans = self._index.missing(digests)
-            return sum(self._files.remove_orphan(digest, self._index.holds_chunk) for digest in orphans)
+            return sum(self._files.remove_orphan(digest, self._index.may_hold_chunk) for digest in orphans)
 
     # ------------------------------------------------------------ care
 

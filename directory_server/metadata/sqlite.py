@@ -25,6 +25,7 @@ from wire.crash_points import crash_point
 from wire.errors import Damaged, InternalError, LockstepError, SetupError, StorageFull, Unavailable
 from wire.group_commit import GroupCommit
 from wire.tracing import log
+from wire.write_ahead_log import make_log_durable
 
 R = TypeVar("R")
 Connect = Callable[..., sqlite3.Connection]
@@ -180,8 +181,10 @@ class SqliteStore(MetadataStore):
         self._readers = _ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
         try:
+            _flush_what_was_left(path)
             bring_up_to_date(path)
             self._writer = self._open_writer()
+            self._keeper = self._open_keeper()
         except BaseException:
             os.close(self._lock_descriptor)
             raise
@@ -208,6 +211,7 @@ class SqliteStore(MetadataStore):
             return
         self._group.close()
         self._readers.close()
+        self._keeper.close()
         self._drop_writer()
         os.close(self._lock_descriptor)
         self._lock_descriptor = -1
@@ -278,10 +282,29 @@ class SqliteStore(MetadataStore):
         connection.execute("PRAGMA cache_size = -2048")
         return connection
 
+    def _open_keeper(self) -> sqlite3.Connection:
+        """A connection that stays open, so that SQLite never reads the log anew while this process runs.
+
+        With no connection left it would, and would count a commit whose flush had failed: it was refused, and is
+        perhaps not on the disk that later commits would rest on. The frames are written over instead.
+        """
+        keeper = self._open_reader()
+        keeper.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return keeper
+
     def _open(self) -> sqlite3.Connection:
         return self._connect(
             self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
+
+
+def _flush_what_was_left(path: Path) -> None:
+    try:
+        make_log_durable(path)
+    except OSError as error:
+        raise Unavailable(
+            f"the metadata in {path} cannot be flushed ({error.strerror or error}): its disk is full or broken"
+        ) from error
 
 
 def _own(path: Path) -> int:
