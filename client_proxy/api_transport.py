@@ -40,6 +40,7 @@ _BY_STATUS: dict[int, type[LockstepError]] = {
     412: errors.PreconditionFailed,
     413: errors.TooLarge,
     416: errors.RangeNotSatisfiable,
+    417: errors.ExpectationFailed,
     423: errors.Locked,
     429: errors.TooManyRequests,
     502: errors.Unavailable,

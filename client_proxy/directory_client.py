@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from client_proxy.metrics import DIRECTORY_REPEATS
 from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
-from wire.cluster_messages import CLUSTER
+from wire.cluster_messages import BALANCE, CLUSTER, DRAIN_SERVER, REPAIR_REPORT
 from wire.codec import Call
 from wire.digest import Digest
 from wire.errors import LockstepError, PeerUnreachable, Problem, Unavailable, from_problem
+from wire.journal_messages import CHANGES, ChangesRequest
 from wire.lock_messages import ACQUIRE, LOCKS, RENEW, AcquireRequest
 from wire.merging import Merger
 from wire.messages import (
@@ -54,9 +55,27 @@ BEGIN_LANES = 2
 SAFE_TO_REPEAT: frozenset[str] = frozenset(
     call.path
     for call in (
-        *(LOOKUP, LIST, VERSIONS, BUCKETS, GET_BUCKET, LOCKS, WHO_AM_I, API_KEYS, CLUSTER),  # they only ask
+        *(
+            LOOKUP,
+            LIST,
+            VERSIONS,
+            BUCKETS,
+            GET_BUCKET,
+            LOCKS,
+            WHO_AM_I,
+            API_KEYS,
+            CLUSTER,
+            CHANGES,
+            REPAIR_REPORT,
+        ),  # they only ask
         *(BEGIN, DELETE, COPY, ACQUIRE),  # they carry an id that the directory remembers
-        *(RENEW, CHANGE_BUCKET, DAMAGED),  # the second time finds the first one's result and keeps it
+        *(
+            RENEW,
+            CHANGE_BUCKET,
+            DAMAGED,
+            DRAIN_SERVER,
+            BALANCE,
+        ),  # the second time finds the first one's result and keeps it
     )
 )
 
@@ -109,7 +128,7 @@ class DirectoryClient:
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:
         """Make any declared call. Raises what the directory raised, or Unavailable when it stays away."""
-        waits = request.wait_seconds if isinstance(request, AcquireRequest) else 0.0
+        waits = request.wait_seconds if isinstance(request, (AcquireRequest, ChangesRequest)) else 0.0
 
         def attempt(seconds: float) -> Rep:
             return self._peer.call(self.url, call, request, timeout=seconds + waits)

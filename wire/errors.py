@@ -8,7 +8,8 @@
     │   ├── BadDigest              bytes that do not match the digest they were sent under
     │   ├── IncompleteBody         a body cut short, longer than declared, or without an end
     │   ├── LengthRequired         a body without a declared length on a door that needs one
-    │   └── TooLarge               over a documented bound
+    │   ├── TooLarge               over a documented bound
+    │   └── ExpectationFailed      an Expect header that nobody here can meet
     ├── NotLoggedIn                no credential, or one that is wrong, expired or revoked
     ├── Forbidden                  known person, not allowed
     ├── PeerRefused                a program without a valid peer token for this call
@@ -99,6 +100,10 @@ class LengthRequired(BadRequest):
 
 class TooLarge(BadRequest):
     code, status, title = "too_large", 413, "Too large"
+
+
+class ExpectationFailed(BadRequest):
+    code, status, title = "expectation_failed", 417, "Expectation failed"
 
 
 class NotLoggedIn(LockstepError):

@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter, PathConverter
 
 from client_proxy.rest_api.accounts import AccountRoutes
 from client_proxy.rest_api.buckets import BucketRoutes
+from client_proxy.rest_api.changes import ChangeRoutes
 from client_proxy.rest_api.cluster import ClusterRoutes
 from client_proxy.rest_api.files import FileRoutes
 from client_proxy.rest_api.locks import LockRoutes
@@ -27,6 +28,7 @@ from client_proxy.rest_api.openapi import DocumentRoutes
 from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import problem_reply
 from client_proxy.rest_api.request import RestRequest, canonical_path, path_text
+from client_proxy.rest_api.servers import ServerRoutes
 from client_proxy.rest_api.versions import VersionRoutes
 from wire.cluster_messages import Health
 from wire.codec import encode
@@ -37,6 +39,7 @@ from wire.tracing import start_request
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 DEFAULT_WAITING = 64
+DEFAULT_WATCHING = 32
 
 
 class RestApi:
@@ -89,6 +92,9 @@ class RestApi:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         request = RestRequest(environ, params)
         try:
+            request.check_expectation()
+            if request.query:
+                request.check_arguments(operation.arguments)
             reply = operation.handler(request)
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
             reply = _refuse(error, f"{operation.method} {operation.address}", request)
@@ -158,24 +164,29 @@ def create_app(
     version: str,
     health: Callable[[], Health],
     max_waiting: int = DEFAULT_WAITING,
+    max_watching: int = DEFAULT_WATCHING,
     thin: bool = True,
 ) -> Flask:
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
 
     `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
-    for a lock at one time, each of which keeps a server thread. `thin` False sends everything through Flask.
+    for a lock at one time, `max_watching` those that wait for changes: each keeps a server thread. `thin` False sends
+    everything through Flask.
     """
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
     locks = LockRoutes(directory, max_waiting=max_waiting)
+    changes = ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
         *FileRoutes(file_store).operations(),
         *VersionRoutes(file_store).operations(),
         *BucketRoutes(directory).operations(),
         *locks.operations(),
+        *changes.operations(),
         *AccountRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
+        *ServerRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
     api = RestApi(app, operations, thin=thin)
@@ -185,9 +196,17 @@ def create_app(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
     )
     app.extensions["lockstep"] = api
-    api.on_stopping = locks.stop_waiting
+    api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
+
+
+def _all_of(*calls: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        for one in calls:
+            one()
+
+    return call
 
 
 def _respond(reply: RawReply, start_response: StartResponse) -> Iterable[bytes]:

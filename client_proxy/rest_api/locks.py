@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated
 
@@ -174,7 +175,7 @@ class LockRoutes:
                 wait_seconds=0.0,
                 lease_seconds=body.lease_seconds,
                 queue=body.queue,
-                client=body.client,
+                client=_shown(body.client),
             ),
             body.wait_seconds,
         )
@@ -242,6 +243,14 @@ def _lock_paths(body: AcquireBody) -> list[LockPath]:
                 raise BadRequest(f"{given[:80]!r} names no bucket: write 'bucket/path', or give the bucket beside it")
         paths.append(LockPath(check_bucket(bucket), check_path(path)))
     return paths
+
+
+def _shown(client: str) -> str:
+    """The client's name for itself. Others see it in their terminals, so nothing in it may steer one."""
+    for character in client:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise BadRequest(f"the client's name contains the control character U+{ord(character):04X}")
+    return client
 
 
 def _queued(reply: AcquireReply) -> QueuedReply:

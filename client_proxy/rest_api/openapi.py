@@ -35,6 +35,7 @@ PATH_VALUES = {
 TAGS = {
     "Files": "Read and write. Every answer carries a receipt in its X-Lockstep headers.",
     "Versions": "A file's past.",
+    "Changes": "Every commit, in order.",
     "Locks": "Exclusive, with a lease, first come first served.",
     "Buckets": "Where files live. The bucket `files` is there from the start and shared.",
     "People": "Log-ins and API keys.",

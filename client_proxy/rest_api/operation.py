@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from client_proxy.rest_api.request import RestRequest
@@ -79,6 +80,11 @@ class Operation:
     def names(self) -> list[str]:
         """The values that the address carries, in order."""
         return _PLACEHOLDER.findall(self.template)
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """The query arguments that it knows."""
+        return frozenset(given.name for given in self.parameters if given.where == "query")
 
     @property
     def flask_rule(self) -> str:

@@ -14,7 +14,16 @@ from urllib.parse import parse_qs
 import msgspec
 
 from wire.codec import decoder
-from wire.errors import BadName, BadRequest, IncompleteBody, LengthRequired, LockstepError, NotLoggedIn, TooLarge
+from wire.errors import (
+    BadName,
+    BadRequest,
+    ExpectationFailed,
+    IncompleteBody,
+    LengthRequired,
+    LockstepError,
+    NotLoggedIn,
+    TooLarge,
+)
 from wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from wire.names import check_bucket, check_path
 from wire.service import Environ, RawRequest
@@ -126,13 +135,27 @@ class RestRequest(RawRequest):
         value = self.argument(name)
         if not value:
             return default
-        if not (value.isascii() and value.isdecimal() and len(value) <= 9 and low <= int(value) <= high):
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18 and low <= int(value) <= high):
             raise BadRequest(f"the argument {name} must be a whole number from {low} to {high}, not {value[:40]!r}")
         return int(value)
 
     def flag_argument(self, name: str) -> bool:
         """A query argument that is `true` or `false` (without it: false)."""
         return _flag(self.argument(name), f"the argument {name}")
+
+    def check_arguments(self, known: frozenset[str]) -> None:
+        """BadRequest for a query argument that is not `known`: ignored, a misspelled one would change the meaning."""
+        unknown = sorted(set(self._arguments()) - known)
+        if unknown:
+            named = ", ".join(repr(name[:80]) for name in unknown[:5])
+            hint = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
+            raise BadRequest(f"this address has no argument {named}; {hint}", unknown=unknown[:5], known=sorted(known))
+
+    def check_expectation(self) -> None:
+        """ExpectationFailed for an Expect header other than the one that HTTP knows."""
+        expected: str = self.environ.get("HTTP_EXPECT", "")
+        if expected and expected.lower() != "100-continue":
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' cannot be met; only 100-continue is known")
 
     def version(self) -> str | None:
         """The version asked for with `?version=`, or None for the current one."""

@@ -198,3 +198,43 @@ def test_the_base_class_is_an_answer_too(door: Door) -> None:
     """Even a bare LockstepError is a problem with status 500."""
     door.files.error = LockstepError("odd")
     assert door.ask("GET", FILE).json["code"] == "error"
+
+
+@pytest.mark.parametrize("thin", [True, False], ids=["thin", "flask"])
+@pytest.mark.parametrize(
+    ("method", "target", "known"),
+    [
+        ("GET", "/api/v1/files/files/a?verson=1", ["version"]),
+        ("PUT", "/api/v1/files/files/a?version=1", []),
+        ("DELETE", "/api/v1/files/files/a?version=1&force=true", ["version"]),
+        ("GET", "/api/v1/files/files?Limit=1", ["cursor", "delimiter", "limit", "prefix"]),
+        ("DELETE", "/api/v1/locks/l1?brake=true", ["break"]),
+        ("GET", "/api/v1/health?x", []),
+    ],
+)
+def test_an_unknown_argument_is_refused(thin: bool, method: str, target: str, known: list[str]) -> None:
+    """400 names the argument that was not understood and those that would be, and nothing is done."""
+    door = make_door(thin=thin)
+    answer = door.ask(method, target)
+    assert (answer.status, answer.json["code"], answer.json["known"]) == (400, "bad_request", known)
+    assert answer.json["unknown"][0] in answer.json["detail"]
+    assert door.files.calls == []
+    assert door.directory.calls == []
+
+
+def test_an_expectation_that_cannot_be_met_is_417() -> None:
+    """`Expect` with anything but 100-continue is refused before the body is read; 100-continue is not."""
+    door = make_door()
+    answer = door.ask("PUT", "/api/v1/files/files/a", b"x", headers={"Expect": "fireworks"})
+    assert (answer.status, answer.json["code"]) == (417, "expectation_failed")
+    assert door.files.calls == []
+    assert door.ask("PUT", "/api/v1/files/files/a", b"x", headers={"Expect": "100-Continue"}).status == 201
+
+
+def test_a_lock_clients_name_steers_no_terminal() -> None:
+    """Control characters in a lock's client are 400: others see that name in their terminals."""
+    door = make_door()
+    for client in ("a\x1b[31mred", "a\nb", "\x7f", "\x9b1m"):
+        answer = door.post("/api/v1/locks", {"paths": ["files/a"], "client": client})
+        assert (answer.status, "U+" in answer.json["detail"]) == (400, True)
+    assert door.directory.calls == []

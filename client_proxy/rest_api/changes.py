@@ -1,0 +1,124 @@
+"""The journal over the API: changes after a cursor, waiting for the first one.
+
+The directory decides what a person sees and keeps the order. A wait longer than one call is made of several; the
+cursor is the client's own, so an answer that is lost is asked for again and loses nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.rest_api.operation import Answer, Content, Operation, Parameter
+from client_proxy.rest_api.reply import json_reply
+from client_proxy.rest_api.request import RestRequest
+from wire import errors
+from wire.errors import Overloaded
+from wire.journal_messages import CHANGES, ChangesReply, ChangesRequest
+from wire.lock_messages import MAX_WAIT_SECONDS
+from wire.messages import MAX_LISTING
+from wire.names import check_bucket
+from wire.service import RawReply
+
+STEP_SECONDS = 2.0
+"""A wait is asked of the directory in steps of this length, so that a proxy told to stop answers within one."""
+PAUSE_SECONDS = 0.2
+"""Between two calls when the directory answers early with nothing, as one does that is stopping."""
+LARGEST_CURSOR = 10**18 - 1
+
+
+class ChangeRoutes:
+    """The route /changes. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
+
+    def __init__(
+        self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._waiting = threading.BoundedSemaphore(max_waiting)
+        self._monotonic = monotonic
+        self._stopping = threading.Event()
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits within `STEP_SECONDS`."""
+        self._stopping.set()
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                id="changes",
+                method="GET",
+                template="/changes",
+                handler=self.changes,
+                tag="Changes",
+                summary="What changed after a cursor, each change once and in order",
+                description=(
+                    "Begin without a cursor (from now on) or with 0 (from the first change there ever was), then give "
+                    "each answer's `cursor` with the next request. It may move on without changes: those were not "
+                    "yours to see. Changes of buckets that are other people's own are never shown."
+                ),
+                parameters=(
+                    Parameter("bucket", "query", "Only this bucket; without it, every bucket that you may use."),
+                    Parameter("cursor", "query", "Changes after this one.", _between(0, LARGEST_CURSOR)),
+                    Parameter("limit", "query", "Changes in one answer.", _between(1, MAX_LISTING)),
+                    Parameter(
+                        "wait", "query", "Seconds to wait for the first change.", _between(0, int(MAX_WAIT_SECONDS))
+                    ),
+                ),
+                answers={200: Answer("Changes, and the cursor to go on from.", Content(ChangesReply))},
+                refusals=(
+                    errors.BadName,
+                    errors.BadRequest,
+                    errors.Forbidden,
+                    errors.NotFound,
+                    errors.Conflict,
+                    errors.Overloaded,
+                ),
+            )
+        ]
+
+    def changes(self, request: RestRequest) -> RawReply:
+        """GET /changes."""
+        bucket = request.argument("bucket", limit=256)
+        cursor = request.number_argument("cursor", -1, 0, LARGEST_CURSOR)
+        wanted = ChangesRequest(
+            credential=request.credential(),
+            bucket=check_bucket(bucket) if bucket else None,
+            cursor=None if cursor < 0 else cursor,
+            limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
+        )
+        return json_reply(self._changes(wanted, request.number_argument("wait", 0, 0, int(MAX_WAIT_SECONDS))))
+
+    def _changes(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
+        if not wait_seconds:
+            return self._ask(request)
+        if not self._waiting.acquire(blocking=False):
+            raise Overloaded("too many people wait for changes at this proxy; use another one, or try again soon")
+        try:
+            return self._wait(request, wait_seconds)
+        finally:
+            self._waiting.release()
+
+    def _wait(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
+        until = self._monotonic() + wait_seconds
+        while True:
+            began = self._monotonic()
+            step = 0.0 if self._stopping.is_set() else min(STEP_SECONDS, max(0.0, until - began))
+            reply = self._ask(msgspec.structs.replace(request, wait_seconds=step))
+            now = self._monotonic()
+            if reply.changes or now >= until or not step:
+                return reply
+            if reply.cursor == request.cursor and now - began < step / 2:
+                self._stopping.wait(PAUSE_SECONDS)
+            request = msgspec.structs.replace(request, cursor=reply.cursor)
+
+    def _ask(self, request: ChangesRequest) -> ChangesReply:
+        reply: ChangesReply = self._directory.call(CHANGES, request)
+        return reply
+
+
+def _between(low: int, high: int) -> dict[str, object]:
+    return {"type": "integer", "minimum": low, "maximum": high}

@@ -1,0 +1,173 @@
+"""Operating the cluster: its file servers, draining and removing them, balance, and what repair has to say.
+
+Administrators only, except for the list; who is one, and what may be done now, the directory decides.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Parameter
+from client_proxy.rest_api.reply import empty_reply, json_reply
+from client_proxy.rest_api.request import RestRequest
+from wire import errors
+from wire.cluster_messages import (
+    BALANCE,
+    CLUSTER,
+    DRAIN_SERVER,
+    REMOVE_SERVER,
+    REPAIR_REPORT,
+    BalanceRequest,
+    ClusterReply,
+    DrainRequest,
+    FileServerInfo,
+    RemoveServerRequest,
+    RepairInfo,
+    RepairReport,
+    RepairReportRequest,
+)
+from wire.errors import BadRequest
+from wire.messages import MAX_LISTING, CredentialRequest
+from wire.names import MAX_PATH_BYTES, check_bucket, check_path
+from wire.service import RawReply
+
+LOST_IN_ONE_PAGE = 100
+_REFUSALS = (errors.Forbidden, errors.NotFound, errors.Conflict, errors.Unavailable)
+
+
+class ServersReply(msgspec.Struct):
+    """The cluster's file servers, by id."""
+
+    file_servers: list[FileServerInfo]
+
+
+class StopBody(msgspec.Struct, omit_defaults=True):
+    """`stop`: end it where it is instead of beginning it."""
+
+    stop: bool = False
+
+
+class ServerRoutes:
+    """The routes below /cluster that change how the cluster is made up."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [*self._servers(), *self._copies()]
+
+    def _servers(self) -> list[Operation]:
+        return [
+            Operation(
+                id="list_servers",
+                method="GET",
+                template="/cluster/servers",
+                handler=self.list_servers,
+                tag="Cluster",
+                summary="List the file servers",
+                answers={200: Answer("The file servers.", Content(ServersReply))},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="drain_server",
+                method="POST",
+                template="/cluster/servers/{id}/drain",
+                handler=self.drain,
+                tag="Cluster",
+                summary="Have everything moved off a file server, so that it can leave (administrators)",
+                description="It goes on serving meanwhile. When `drained` is true it can be removed without loss.",
+                bodies=(Content(StopBody),),
+                body_optional=True,
+                answers={200: Answer("The file server as it is now.", Content(FileServerInfo))},
+                refusals=_REFUSALS,
+            ),
+            Operation(
+                id="remove_server",
+                method="DELETE",
+                template="/cluster/servers/{id}",
+                handler=self.remove,
+                tag="Cluster",
+                summary="Have a file server forgotten (administrators)",
+                parameters=(
+                    Parameter(
+                        "force", "query", "`true`: give up copies that are nowhere else. DANGER: they are lost.", FLAG
+                    ),
+                ),
+                answers={204: Answer("Removed.")},
+                refusals=_REFUSALS,
+            ),
+        ]
+
+    def _copies(self) -> list[Operation]:
+        return [
+            Operation(
+                id="balance",
+                method="POST",
+                template="/cluster/balance",
+                handler=self.balance,
+                tag="Cluster",
+                summary="Have copies moved from full file servers to empty ones (administrators)",
+                bodies=(Content(StopBody),),
+                body_optional=True,
+                answers={200: Answer("What repair has to do now.", Content(RepairInfo))},
+                refusals=_REFUSALS,
+            ),
+            Operation(
+                id="repair_report",
+                method="GET",
+                template="/cluster/repair",
+                handler=self.report,
+                tag="Cluster",
+                summary="What repair did and has to do, and what is lost, by name (administrators)",
+                parameters=(
+                    Parameter("after", "query", "`bucket/path/version` of the last lost file seen (`next_after`)."),
+                    Parameter(
+                        "limit",
+                        "query",
+                        "Lost files in one page.",
+                        {"type": "integer", "minimum": 1, "maximum": MAX_LISTING},
+                    ),
+                ),
+                answers={200: Answer("The report.", Content(RepairReport))},
+                refusals=(errors.BadRequest, errors.Forbidden, errors.Unavailable),
+            ),
+        ]
+
+    def list_servers(self, request: RestRequest) -> RawReply:
+        reply: ClusterReply = self._directory.call(CLUSTER, CredentialRequest(request.credential()))
+        return json_reply(ServersReply(reply.file_servers))
+
+    def drain(self, request: RestRequest) -> RawReply:
+        credential, id = request.credential(), request.segment("id")
+        body = request.message(StopBody, optional=True)
+        return json_reply(self._directory.call(DRAIN_SERVER, DrainRequest(credential, id, body.stop)))
+
+    def remove(self, request: RestRequest) -> RawReply:
+        wanted = RemoveServerRequest(request.credential(), request.segment("id"), request.flag_argument("force"))
+        self._directory.call(REMOVE_SERVER, wanted)
+        return empty_reply()
+
+    def balance(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        body = request.message(StopBody, optional=True)
+        return json_reply(self._directory.call(BALANCE, BalanceRequest(credential, body.stop)))
+
+    def report(self, request: RestRequest) -> RawReply:
+        wanted = RepairReportRequest(
+            request.credential(),
+            _lost_file(request.argument("after", limit=2 * MAX_PATH_BYTES)),
+            request.number_argument("limit", LOST_IN_ONE_PAGE, 1, MAX_LISTING),
+        )
+        return json_reply(self._directory.call(REPAIR_REPORT, wanted))
+
+
+def _lost_file(text: str) -> tuple[str, str, str] | None:
+    """Bucket, path and version: neither bucket nor version has a slash, so the path is what is between."""
+    if not text:
+        return None
+    bucket, _, rest = text.partition("/")
+    path, slash, version = rest.rpartition("/")
+    if not (slash and version):
+        raise BadRequest(f"the argument after must be bucket/path/version, not {text[:80]!r}")
+    return check_bucket(bucket), check_path(path), version
