@@ -280,6 +280,11 @@ class LockManager:
         """The highest lock number ever granted on the path, 0 when it was never locked."""
         return locks.fence(tx, LockPath(bucket, path))
 
+    def lease_end(self, tx: Reader, lock_number: int) -> float:
+        """Directory time at which the lock's lease ends; 0 when there is no such lock."""
+        lock = locks.lock_by_number(tx, lock_number)
+        return 0.0 if lock is None else lock.until
+
     def release_in(self, tx: Tx, account: str, lock_number: int) -> None:
         """Release the whole lock within the caller's transaction. Nothing happens if it has ended meanwhile.
 

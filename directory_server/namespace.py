@@ -70,6 +70,10 @@ class Locks(Protocol):
         """The highest lock number ever granted on the path."""
         ...
 
+    def lease_end(self, tx: Reader, lock_number: int) -> float:
+        """Directory time at which that lock's lease ends."""
+        ...
+
     def release_in(self, tx: Tx, account: str, lock_number: int) -> None: ...
 
 

@@ -170,6 +170,7 @@ class Writes:
             metadata=item.metadata,
             digest=item.digest,
             size=item.size,
+            lease_until=self._locks.lease_end(reader, number) if number else 0.0,
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 

@@ -56,6 +56,10 @@ class TicketCheck:
         if self._signer is None or now is None:
             raise Unavailable("this file server has not reached the directory server yet; try again in a moment")
         ticket = self._signer.verify(text, now)
+        if ticket.lease_until and now > ticket.lease_until:
+            raise TicketRefused(
+                "the lease of the lock under which this write began is over; begin the write again", expired=True
+            )
         if hop == "master":
             allowed = [ticket.master]
         else:

@@ -172,6 +172,9 @@ class WriteTicket(FrozenMessage, frozen=True):
     metadata: dict[str, str] = {}
     digest: Digest | None = None
     size: int | None = None
+    lease_until: float = 0.0
+    """Directory time at which the lease of the write's lock ends, as known when the ticket was made; 0 without a
+    lock. No holder takes a stream that begins after it, whether it has heard of a newer lock or not."""
 
 
 class BeginReplyItem(Message):

@@ -251,6 +251,21 @@ def test_the_directorys_refusal_reaches_the_writer(cluster: Cluster) -> None:
         cluster.write(b"content", cluster.ticket())
 
 
+@pytest.mark.parametrize("hop", ["master", "replica"])
+@pytest.mark.parametrize("size", [5000, LARGE])
+def test_no_holder_takes_a_stream_after_the_lease_of_its_lock(cluster: Cluster, seed: int, size: int, hop: str) -> None:
+    """A write whose lease is over is refused by whoever it reaches, even by one that knows of no newer lock."""
+    data = random.Random(seed).randbytes(size)
+    ticket = cluster.ticket("12", fence=7, lock_number=7, lease_until=cluster.directory.now() + 5.0)
+    to = "1" if hop == "master" else "2"
+    assert isinstance(cluster.clock, ManualClock)
+    cluster.clock.advance(5.5)
+    with pytest.raises(TicketRefused, match="lease"):
+        cluster.write(data, ticket, hop, to)
+    assert _nothing_happened(cluster)
+    assert not cluster.holds(to, Manifest([(c.digest, c.length) for c in chunk_bytes(data)]).digest)
+
+
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_a_newer_lock_known_to_a_replica_alone_stops_the_write(cluster: Cluster, seed: int, size: int) -> None:
     """If only a replica has seen the newer lock, the write is still refused, spare or no spare."""

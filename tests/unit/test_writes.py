@@ -202,6 +202,24 @@ def test_an_expired_ticket_is_refused(rig: DirectoryRig) -> None:
         rig.commit(other, b"late")
 
 
+def test_a_ticket_under_a_lock_says_when_its_lease_ends(rig: DirectoryRig) -> None:
+    """Holders can refuse a late stream without having heard of a newer lock; renewing gives later tickets more."""
+    lock = rig.lock("notes.txt", seconds=30.0)
+
+    def lease_until() -> float:
+        begun = rig.begin("notes.txt", lock_number=lock.number)
+        assert begun.ticket is not None
+        return rig.signer.verify(begun.ticket, 0.0).lease_until
+
+    first = lease_until()
+    rig.time.advance(2.0)
+    rig.locks.renew("ann", lock.id)
+    assert lease_until() == pytest.approx(first + 2.0)
+    unlocked = rig.begin("other.txt").ticket
+    assert unlocked is not None
+    assert rig.signer.verify(unlocked, 0.0).lease_until == 0.0
+
+
 def test_altered_and_foreign_tickets_are_refused(rig: DirectoryRig) -> None:
     """A ticket that this directory did not sign, or that is for other servers, commits nothing."""
     begun = rig.begin("notes.txt")
