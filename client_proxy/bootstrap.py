@@ -68,7 +68,7 @@ def build(settings: Settings) -> Proxy:
         _check_pair(settings.tls_cert, settings.tls_key)
     folder = _claim(settings.data_dir)
     identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, settings.names)
-    peer = PeerClient(identity)
+    peer = PeerClient(identity, irreplaceable=(settings.directory_url,))
     directory = DirectoryClient(peer, settings.directory_url)
     cache = Cache(
         settings.data_dir / "cache",

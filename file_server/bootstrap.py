@@ -134,7 +134,7 @@ def serve(settings: Settings) -> None:
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)
     sealer = Sealer(KeyRing.load(identity.storage_keys_file))
-    peers = PeerClient(identity)
+    peers = PeerClient(identity, irreplaceable=(settings.directory,))
     server = FileServer(settings, sealer, peers, SystemClock())
     renewal = CertificateRenewal(identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request))
     server.add_job(BackgroundJob("certificate", renewal.step))

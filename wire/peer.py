@@ -7,6 +7,7 @@ calls are on every read's and write's path, and `requests` costs several times a
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import select
 import socket
@@ -14,7 +15,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from wire.codec import Call, decode_problem, encode
 from wire.errors import LockstepError, PeerUnreachable, from_problem
 from wire.identity import Identity
+from wire.liveness import Address, Liveness, Probe, Standing, handshake_probe
 from wire.tls import client_context
 from wire.tracing import REQUEST_ID_HEADER, request_id
 
@@ -29,6 +31,8 @@ PEER_HEADER = "X-Lockstep-Peer"
 MAX_IDLE_PER_SERVER = 64
 # The runner closes a connection that stays idle for 30 s; one taken just then would lose its request.
 MAX_IDLE_SECONDS = 20.0
+CONNECT_SECONDS = 2.0
+"""A TCP connection is answered by the other machine's kernel, however busy its programs are."""
 SEND_BLOCK_BYTES = 256 * 1024
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 MAX_PROBLEM_BYTES = 16 * 1024 * 1024
@@ -79,18 +83,58 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Connection(http.client.HTTPSConnection):
+    """A connection whose waits can be seen and cut from another thread."""
+
     response_class = _Answer
+
+    def __init__(self, standing: Standing, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(*standing.address, timeout=timeout, context=context)
+        self._tls = context
+        self.standing = standing
+        self.waiting_since = 0.0
+        self.cut_because = ""
+
+    def connect(self) -> None:
+        # Each step's socket is seen by `cut` before the step can hang.
+        seconds = self.timeout or CONNECT_SECONDS
+        self.sock = socket.create_connection(self.standing.address, min(seconds, CONNECT_SECONDS))
+        self.sock.settimeout(seconds)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        if self.cut_because:
+            raise ConnectionAbortedError(self.cut_because)
+        self.sock.do_handshake()
+
+    def cut(self, reason: str) -> None:
+        """Make the operation under way fail. It does not close: the socket's number may be another's by then."""
+        self.cut_because = reason
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                # SSLSocket's own shutdown would let a write under way go on in the clear.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 class PeerClient:
-    """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation."""
+    """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation.
 
-    def __init__(self, identity: Identity, timeout: float = 10.0) -> None:
+    `irreplaceable`: URLs of programs that nothing can stand in for. Calls to them are never cut before their time.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        timeout: float = 10.0,
+        *,
+        irreplaceable: Collection[str] = (),
+        probe: Probe | None = None,
+    ) -> None:
         self._identity = identity
         self._token = identity.peer_token
         self._timeout = timeout
-        self._idle: dict[tuple[str, int], deque[tuple[http.client.HTTPSConnection, float]]] = {}
+        self._idle: dict[Address, deque[tuple[_Connection, float]]] = {}
         self._guard = threading.Lock()
+        self._liveness = Liveness(probe or handshake_probe(identity), self._drop_idle)
+        self._unwatched = frozenset(map(_address, irreplaceable))
 
     def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
         """Make one declared call. Raises the error class the server raised, or PeerUnreachable."""
@@ -118,19 +162,22 @@ class PeerClient:
                 connection.putheader(name, value)
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
-        except _TRANSPORT_ERRORS as error:
-            connection.close()
-            raise _unreachable(url, error) from error
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        connection.waiting_since = 0.0  # it is the source that may take its time now
         try:
             for piece in _http_chunks(blocks):
+                connection.waiting_since = time.monotonic()
                 try:
                     connection.send(piece)
                 except _TRANSPORT_ERRORS:
                     # A server that refuses before the end answers and closes; its answer is worth more than EPIPE.
                     answered_early = True
                     break
+                connection.waiting_since = 0.0
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         with self._response(url, connection, reusable=not answered_early) as response:
             return response.read_all(MAX_REPLY_BYTES)
@@ -148,13 +195,14 @@ class PeerClient:
         connection = self._take(url, timeout)
         try:
             connection.request(method, path, body=body or None, headers=self._headers(headers))
-        except _TRANSPORT_ERRORS as error:
-            connection.close()
-            raise _unreachable(url, error) from error
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
         return self._response(url, connection)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and stop watching."""
+        self._liveness.stop()
         with self._guard:
             idle, self._idle = self._idle, {}
         for connections in idle.values():
@@ -170,12 +218,15 @@ class PeerClient:
             headers.update(extra)
         return headers
 
-    def _response(self, url: str, connection: http.client.HTTPSConnection, reusable: bool = True) -> PeerResponse:
+    def _response(self, url: str, connection: _Connection, reusable: bool = True) -> PeerResponse:
+        connection.waiting_since = time.monotonic()
         try:
             answer = connection.getresponse()
-        except _TRANSPORT_ERRORS as error:
-            connection.close()
-            raise _unreachable(url, error) from error
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        connection.standing.heard_at = time.monotonic()
+        connection.waiting_since = 0.0
         response = PeerResponse(self, url, connection, answer, reusable)
         if answer.status >= 300:
             with response:
@@ -183,34 +234,64 @@ class PeerClient:
             raise from_problem(decode_problem(body, answer.status))
         return response
 
-    def _take(self, url: str, timeout: float | None) -> http.client.HTTPSConnection:
+    def _take(self, url: str, timeout: float | None) -> _Connection:
+        """A connection, kept or new, that is watched from now on; its wait has begun."""
         key = _address(url)
         seconds = self._timeout if timeout is None else timeout
+        standing = self._liveness.standing(key)
+        if standing.dead_since and (reason := self._liveness.why_dead(standing)):
+            raise PeerUnreachable(f"{url} {reason}", url=url)
+        now = time.monotonic()
         while True:
             with self._guard:
                 idle = self._idle.get(key)
                 if not idle:
                     break
                 connection, since = idle.pop()
-            if time.monotonic() - since < MAX_IDLE_SECONDS and not _readable(connection):
+            if now - since < MAX_IDLE_SECONDS and not _readable(connection):
                 connection.sock.settimeout(seconds)
+                self._watch(connection, now)
                 return connection
             connection.close()
-        connection = _Connection(*key, timeout=seconds, context=client_context(self._identity))
+        connection = _Connection(standing, seconds, client_context(self._identity))
+        self._watch(connection, now)
         try:
             connection.connect()
-        except _TRANSPORT_ERRORS as error:
-            connection.close()
-            raise _unreachable(url, error) from error
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
         return connection
 
-    def _give_back(self, url: str, connection: http.client.HTTPSConnection) -> None:
-        with self._guard:
-            idle = self._idle.setdefault(_address(url), deque())
-            if len(idle) < MAX_IDLE_PER_SERVER:
-                idle.append((connection, time.monotonic()))
-                return
+    def _watch(self, connection: _Connection, now: float) -> None:
+        connection.waiting_since = now
+        if connection.standing.address not in self._unwatched:
+            self._liveness.enter(connection.standing, connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._liveness.leave(connection.standing, connection)
         connection.close()
+
+    def _give_up(self, url: str, connection: _Connection, error: BaseException) -> None:
+        """Watch the connection no longer, whatever failed; what the transport raised becomes PeerUnreachable."""
+        self._drop(connection)
+        if isinstance(error, _TRANSPORT_ERRORS):
+            raise _unreachable(url, error, connection) from error
+
+    def _give_back(self, connection: _Connection) -> None:
+        self._liveness.leave(connection.standing, connection)
+        if not connection.cut_because:
+            with self._guard:
+                idle = self._idle.setdefault(connection.standing.address, deque())
+                if len(idle) < MAX_IDLE_PER_SERVER:
+                    idle.append((connection, time.monotonic()))
+                    return
+        connection.close()
+
+    def _drop_idle(self, address: Address) -> None:
+        with self._guard:
+            idle = self._idle.pop(address, None)
+        for connection, _ in idle or ():
+            connection.close()
 
 
 class PeerResponse:
@@ -220,7 +301,7 @@ class PeerResponse:
         self,
         client: PeerClient,
         url: str,
-        connection: http.client.HTTPSConnection,
+        connection: _Connection,
         answer: http.client.HTTPResponse,
         reusable: bool,
     ) -> None:
@@ -234,16 +315,18 @@ class PeerResponse:
         self.length = answer.length
         """Bytes left to read, when declared."""
 
+    def patience(self, seconds: float) -> None:
+        """From now on, the longest wait for a piece."""
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(seconds)
+
     def read(self, count: int) -> bytes:
         """Up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the declared end."""
-        try:
-            data = self._answer.read(count)
-        except _TRANSPORT_ERRORS as error:
-            self._reusable = False
-            raise _unreachable(self._url, error) from error
+        data = self._read(count)
         if not data and count and self._answer.length:
             self._reusable = False
-            raise PeerUnreachable(f"{self._url} cut its answer {self._answer.length} bytes short")
+            why = self._connection.cut_because or f"cut its answer {self._answer.length} bytes short"
+            raise PeerUnreachable(f"{self._url} {why}", url=self._url)
         return data
 
     def read_all(self, limit: int) -> bytes:
@@ -253,18 +336,25 @@ class PeerResponse:
             raise PeerUnreachable(
                 f"{self._url} answered with {self._answer.length} bytes; at most {limit} are accepted"
             )
+        return self._read(None if self._answer.length is not None else limit)
+
+    def _read(self, count: int | None) -> bytes:
+        self._connection.waiting_since = time.monotonic()
         try:
-            return self._answer.read() if self._answer.length is not None else self._answer.read(limit)
+            data = self._answer.read(count)
         except _TRANSPORT_ERRORS as error:
             self._reusable = False
-            raise _unreachable(self._url, error) from error
+            raise _unreachable(self._url, error, self._connection) from error
+        self._connection.standing.heard_at = time.monotonic()
+        self._connection.waiting_since = 0.0
+        return data
 
     def close(self) -> None:
         """Give the connection back when the answer was read to its end, else close it."""
         if self._reusable and self._answer.isclosed() and self._connection.sock is not None:
-            self._client._give_back(self._url, self._connection)
+            self._client._give_back(self._connection)
         else:
-            self._connection.close()
+            self._client._drop(self._connection)
         self._reusable = False
 
     def __enter__(self) -> PeerResponse:
@@ -276,12 +366,12 @@ class PeerResponse:
         self.close()
 
 
-def _address(url: str) -> tuple[str, int]:
+def _address(url: str) -> Address:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 443
 
 
-def _readable(connection: http.client.HTTPSConnection) -> bool:
+def _readable(connection: _Connection) -> bool:
     """A kept connection with something to read has been closed by the server (it owes us nothing)."""
     try:
         poll = select.poll()
@@ -308,8 +398,10 @@ def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterable[bytes]:
         yield b"0\r\n\r\n"
 
 
-def _unreachable(url: str, error: BaseException) -> LockstepError:
-    if isinstance(error, TimeoutError | socket.timeout):
+def _unreachable(url: str, error: BaseException, connection: _Connection) -> LockstepError:
+    if connection.cut_because:
+        what = connection.cut_because
+    elif isinstance(error, TimeoutError | socket.timeout):
         what = "did not answer in time"
     elif isinstance(error, ConnectionRefusedError):
         what = "refused the connection; it is probably not running"
