@@ -1,0 +1,305 @@
+"""A whole cluster in one process: the real directory, file servers and proxies, joined without sockets.
+
+Only three things are made up: the network (`LocalPeers` calls each program's WSGI application, with the caller's real
+peer token), the clock (moved by hand) and the background jobs (a test takes their steps itself). Everything else,
+disks included, is what runs in production.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from client_proxy.blob_reader import BlobReader
+from client_proxy.blob_writer import BlobWriter
+from client_proxy.buffer_budget import BufferBudget
+from client_proxy.cache import Cache
+from client_proxy.directory_client import DirectoryClient
+from client_proxy.file_store import FileStore
+from client_proxy.rest_api import create_app
+from client_proxy.upload import Upload
+from directory_server.bootstrap import DirectoryServer
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.settings import Settings as DirectorySettings
+from file_server.bootstrap import FileServer
+from file_server.settings import Settings as FileServerSettings
+from tests.fakes.clock import ManualClock
+from tests.fakes.wsgi import Answer, ask
+from wire.cluster_messages import Health
+from wire.codec import Call, decode_problem, encode
+from wire.errors import PeerUnreachable, from_problem
+from wire.identity import ensure_authority
+from wire.peer import PEER_HEADER
+from wire.sealing import KeyRing, Sealer
+
+DIRECTORY_URL = "https://directory:5050"
+MEMORY_BYTES = 256 * 1024
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class _Body:
+    """`wsgi.input` over a sender's blocks: what its exception cuts short simply ends, as it does in the runner."""
+
+    def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
+        self._blocks = blocks
+        self._rest = b""
+        self.failure: BaseException | None = None
+
+    def read(self, count: int) -> bytes:
+        while not self._rest:
+            try:
+                self._rest = bytes(next(self._blocks))
+            except StopIteration:
+                return b""
+            except BaseException as failure:
+                self.failure = failure
+                return b""
+        data, self._rest = self._rest[:count], self._rest[count:]
+        return data
+
+
+class _LocalAnswer:
+    """A whole answer, read piece by piece."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    def read(self, count: int) -> bytes:
+        data, self._body = bytes(self._body[:count]), self._body[count:]
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        return self.read(limit)
+
+    def __enter__(self) -> _LocalAnswer:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        return
+
+
+class LocalPeers:
+    """Stands in for `wire.peer.PeerClient` of one program; `programs` maps URLs to who answers there."""
+
+    def __init__(self, programs: dict[str, Wsgi], token: str) -> None:
+        self._programs = programs
+        self._token = token
+
+    def close(self) -> None:
+        """There are no connections."""
+
+    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        return call.decode_reply(self._ask(url, "POST", call.path, {}, iter([encode(request)])))
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        return self._ask(url, "POST", path, headers, iter(blocks))
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> _LocalAnswer:
+        return _LocalAnswer(self._ask(url, method, path, headers or {}, iter([body])))
+
+    def _ask(
+        self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
+    ) -> bytes:
+        program = self._programs.get(url)
+        if program is None:
+            raise PeerUnreachable(f"{url} refused the connection", url=url) from ConnectionRefusedError()
+        source = _Body(blocks)
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "5050",
+            "wsgi.url_scheme": "https",
+            "wsgi.input": source,
+            "HTTP_" + PEER_HEADER.upper().replace("-", "_"): self._token,
+        }
+        environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
+        status: list[int] = []
+        answer = b"".join(program(environ, lambda line, _headers: status.append(int(line.split()[0]))))
+        if source.failure is not None:
+            raise source.failure
+        if status[0] >= 300:
+            raise from_problem(decode_problem(answer, status[0]))
+        return answer
+
+
+class LocalProxy:
+    """A proxy's whole core and its API."""
+
+    def __init__(self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock) -> None:
+        self.folder = folder
+        directory = DirectoryClient(peers, DIRECTORY_URL, clock=clock, sleep=clock.advance, jitter=lambda: 0.5)
+        budget = BufferBudget()
+        sealer = Sealer(KeyRing.load_or_create(folder / "cache-keys.json"))
+        self.cache = Cache(folder / "cache", sealer, memory_bytes=MEMORY_BYTES, clock=clock)
+        self.reader = BlobReader(peers, self.cache, directory.report_damaged, budget=budget, clock=clock)
+        writer = BlobWriter(
+            directory, Upload(peers), self.cache, budget=budget, sleep=clock.advance, monotonic=clock.monotonic
+        )
+        self.app = create_app(
+            FileStore(directory, self.reader, writer),
+            directory,
+            program_id=id,
+            version="0",
+            health=lambda: Health("client_proxy", id, "0", True),
+        )
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class WholeCluster:
+    """Programs by id ("1", "2", …), each with its data below `folder`, each to be stopped and started again.
+
+    `certs` is the authority's folder, which many clusters of one test run may share: keys take time to make.
+    """
+
+    def __init__(
+        self, folder: Path, certs: Path, *, file_servers: int = 3, proxies: int = 1, copies: int = 2, **settings: Any
+    ) -> None:
+        self.folder = folder
+        self.clock = ManualClock(start=1000.0)
+        self.programs: dict[str, Wsgi] = {}
+        self.servers: dict[str, FileServer] = {}
+        self.proxies: dict[str, LocalProxy] = {}
+        self._certs = certs
+        self._authority = ensure_authority(certs)
+        self._sealer = Sealer(KeyRing.load_or_create(certs / "storage-keys.json"))
+        self.settings = DirectorySettings(data=folder / "directory", certs=certs, copies=copies, **settings)
+        self.start_directory()
+        for number in range(1, file_servers + 1):
+            self.start_server(str(number))
+        for number in range(1, proxies + 1):
+            self.start_proxy(str(number))
+        self.admin_key: str = json.loads(self.settings.credentials_file.read_bytes())["api_key"]
+
+    def __enter__(self) -> WholeCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything. Safe to repeat."""
+        for id in list(self.proxies):
+            self.stop_proxy(id)
+        for id in list(self.servers):
+            self.stop_server(id)
+        self.stop_directory()
+
+    # ------------------------------------------------------------ programs
+
+    def start_directory(self) -> None:
+        store = SqliteStore(self.settings.metadata_file)
+        try:
+            keys = self._certs / "storage-keys.json"
+            self.directory = DirectoryServer(self.settings, store, self._authority, keys, self.clock)
+        except BaseException:
+            store.close()
+            raise
+        self.programs[DIRECTORY_URL] = self.directory.wsgi
+
+    def stop_directory(self) -> None:
+        if self.programs.pop(DIRECTORY_URL, None) is not None:
+            self.directory.stop()
+
+    def start_server(self, id: str) -> FileServer:
+        """Start a file server and let the directory hear of it."""
+        settings = FileServerSettings(
+            id=id, data=self.server_folder(id), directory=DIRECTORY_URL, advertise=server_url(id), reserve_bytes=0
+        )
+        server = FileServer(settings, self._sealer, self._peers("file_server", id), self.clock)
+        self.servers[id] = server
+        self.programs[server_url(id)] = server.wsgi
+        server.link.step()
+        return server
+
+    def stop_server(self, id: str) -> None:
+        del self.programs[server_url(id)]
+        self.servers.pop(id).stop()
+
+    def start_proxy(self, id: str) -> LocalProxy:
+        folder = self.folder / f"proxy-{id}"
+        folder.mkdir(exist_ok=True)
+        self.proxies[id] = LocalProxy(folder, id, self._peers("client_proxy", id), self.clock)
+        return self.proxies[id]
+
+    def stop_proxy(self, id: str) -> None:
+        self.proxies.pop(id).close()
+
+    def server_folder(self, id: str) -> Path:
+        return self.folder / f"file_server-{id}"
+
+    def _peers(self, role: str, id: str) -> LocalPeers:
+        return LocalPeers(self.programs, self._authority.peer_token(role, id))
+
+    # ------------------------------------------------------------ people
+
+    def ask(self, method: str, target: str, body: bytes = b"", proxy: str = "1", **headers: str) -> Answer:
+        """One request to a proxy as the administrator. `target` begins after /api/v1; headers are given as
+        `X_Lockstep_Lock="3"`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask_with({"X-Api-Key": self.admin_key, **named}, method, target, body, proxy)
+
+    def ask_with(
+        self, headers: dict[str, str], method: str, target: str, body: bytes = b"", proxy: str = "1"
+    ) -> Answer:
+        """One request with exactly these headers."""
+        return ask(self.proxies[proxy].app, method, "/api/v1" + target, body, headers=headers)
+
+    def log_in(self, name: str, password: str = "correct horse") -> dict[str, str]:
+        """The header that makes somebody, who may be new, the one who asks."""
+        body = json.dumps({"username": name, "password": password}).encode()
+        answer = self.ask_with({}, "POST", "/auth/login", body)
+        assert answer.status == 200, answer.body
+        return {"Authorization": f"Bearer {answer.json['token']}"}
+
+    # ------------------------------------------------------------ time and background work
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock; heartbeats and the ends of leases follow."""
+        self.clock.advance(seconds)
+        for server in self.servers.values():
+            server.link.step()
+        self.directory.locks.step()
+
+    def settle(self, rounds: int = 200) -> bool:
+        """Take the steps of heartbeats, repair and copiers, a second apart, until there is nothing left to copy;
+        whether that was reached."""
+        quiet = 0
+        for _ in range(rounds):
+            self.pass_time(1.0)
+            self.directory.repair.step()
+            for server in list(self.servers.values()):
+                server.copier.step()
+            info = self.directory.repair.info()
+            quiet = 0 if info.ordered or info.under_copied else quiet + 1
+            if quiet > 2:
+                return True
+        return False
+
+
+def server_url(id: str) -> str:
+    """Where a file server of this cluster answers."""
+    return f"https://file-server-{id}:5060"

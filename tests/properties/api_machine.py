@@ -1,0 +1,205 @@
+"""What every rule of the API's state machine needs: names of this example, credentials, conditions, receipts.
+
+The rules themselves stand by subject in `api_file_rules`, `api_reading_rules`, `api_lock_rules` and `api_people_rules`;
+what the answers must be is `api_model`'s to say.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.fakes.wsgi import Answer
+from tests.properties.api_model import ADMIN, ApiModel, Bucket, Content, Refused, Version
+from wire.codec import decoder
+from wire.messages import CommittedReply, FileVersion
+
+NAMES = ("a", "b.txt", "dir/a", "dir/b", "dir/sub/a", "dir0", "é/ü", "e\u0301/u", "sp ace+%41&x=1", "ｆ", "𝛑")
+PEOPLE = (ADMIN, "ann", "bob")
+BUCKETS = ("files", "one", "two", "three")
+NOISE = random.Random(3)
+CONTENTS = {
+    "empty": b"",
+    "byte": b"x",
+    "inline": NOISE.randbytes(40_000),
+    "file": NOISE.randbytes(200_000),
+    "several": NOISE.randbytes(1_300_000),
+}
+CONTENTS["changed"] = CONTENTS["several"][:900_000] + b"changed" + CONTENTS["several"][900_007:]
+CONTENTS["beginning"] = CONTENTS["several"][:700_000]
+MADE = {name: Content.of(data) for name, data in CONTENTS.items()}
+
+people = st.sampled_from(PEOPLE)
+buckets = st.sampled_from(BUCKETS)
+paths = st.sampled_from(NAMES)
+contents = st.one_of(
+    st.sampled_from(("empty", "byte", "byte", "inline", "inline", "file", "several", "changed", "beginning")),
+    st.binary(max_size=12),
+)
+conditions = st.sampled_from(
+    (None, None, None, None, "match *", "match current", "match other", "none *", "none current")
+)
+picks = st.integers(0, 5)
+types = st.sampled_from(("", "text/plain; charset=utf-8", "image/png"))
+metadata = st.sampled_from(({}, {}, {"colour": "red"}, {"colour": "blue", "x-1": "~ !"}))
+ranges = st.one_of(
+    st.none(),
+    st.builds("{}-{}".format, st.integers(0, 300_000), st.one_of(st.just(""), st.integers(0, 1_400_000))),
+    st.builds("-{}".format, st.integers(0, 50)),
+)
+path_sets = st.frozensets(st.tuples(buckets, st.sampled_from(NAMES[:4])), min_size=1, max_size=3)
+
+COMMITTED = decoder(CommittedReply)
+
+
+@dataclass
+class Door:
+    """Where requests go: `ask(headers, method, target, body)`, with a target behind /api/v1.
+
+    `credentials` are the headers of each person. `advance` moves the cluster's clock; None where that cannot be done.
+    """
+
+    ask: Callable[..., Answer]
+    credentials: dict[str, dict[str, str]]
+    advance: Callable[[float], None] | None = None
+    examples: Iterator[int] = field(default_factory=itertools.count)
+    requests: int = 0
+
+
+class ApiMachine(RuleBasedStateMachine):
+    """One example: some buckets, three people, and whatever they do."""
+
+    door: ClassVar[Door]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = ApiModel()
+        self.example = f"{os.getpid()}-{next(self.door.examples)}"
+        self.request_ids = itertools.count(1)
+        self.asked = 0
+        self.cursor = 0
+        self.last_version = ""
+        self.highest_lock = 0
+        self.keys: dict[str, dict[str, str]] = {"ann": {}, "bob": {}}
+        self.dead_keys: list[str] = []
+        self.model.buckets["files"] = Bucket(ADMIN, "enabled", True)
+
+    # ------------------------------------------------------------ names and conditions
+
+    def bucket_name(self, bucket: str) -> str:
+        return bucket if bucket == "files" else f"{bucket}-{self.example}"
+
+    def path_name(self, path: str) -> str:
+        return f"{self.example}/{path}"
+
+    def file(self, bucket: str, path: str, group: str = "files") -> str:
+        return f"/{group}/{self.bucket_name(bucket)}/{quote(self.path_name(path), safe='/')}"
+
+    def condition(self, wanted: str | None, current: Version | None) -> tuple[dict[str, str], str | None, str | None]:
+        """(headers, If-Match, If-None-Match)."""
+        if wanted is None:
+            return {}, None, None
+        kind, _, what = wanted.partition(" ")
+        digest = str(current.digest) if what == "current" and current is not None else "0" * 64
+        text = "*" if what == "*" else digest
+        header = text if text == "*" else f'"{text}"'
+        if kind == "match":
+            return {"If-Match": header}, text, None
+        return {"If-None-Match": header}, None, text
+
+    def lock_for(self, pick: int, at: tuple[str, str], who: str) -> int | None:
+        """Usually what a careful client would send; sometimes none, or another number."""
+        lock = self.model.lock_on(at)
+        if pick == 5:
+            return self.highest_lock + 1000
+        if pick == 4 or lock is None or lock.who != who:
+            return None
+        return lock.number
+
+    # ------------------------------------------------------------ asking
+
+    def ask(self, who: str, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+        self.door.requests += 1
+        self.asked += 1
+        keys = self.keys.get(who)
+        # Every second request of somebody who has a key is made with it.
+        credential = {"X-Api-Key": next(iter(keys.values()))} if keys and self.asked % 2 else self.door.credentials[who]
+        answer = self.door.ask({**credential, **headers}, method, target, body)
+        assert answer.error is None, answer.error
+        given = answer.headers.get("X-Lockstep-Cursor")
+        if given is not None:
+            self.at_cursor(int(given))
+        return answer
+
+    def post(self, who: str, target: str, message: Any, method: str = "POST", **headers: str) -> Answer:
+        return self.ask(who, method, target, msgspec.json.encode(message), **headers)
+
+    def at_cursor(self, cursor: int) -> None:
+        """The journal never goes back."""
+        assert cursor >= self.cursor, f"cursor {cursor} after {self.cursor}"
+        self.cursor = cursor
+
+    def refused(self, answer: Answer, refusal: Refused, method: str = "") -> None:
+        assert answer.status == refusal.status, (answer.status, answer.body[:300], refusal)
+        if method != "HEAD":
+            assert answer.json["code"] == refusal.code, (answer.json, refusal)
+
+    def committed(self, answer: Answer, bucket: str, path: str, version: Version, created: bool) -> None:
+        """The receipt of a write that the model has yet to take over; completes `version` and takes it over."""
+        assert answer.status == (201 if created else 200), (answer.status, answer.body[:300])
+        reply = COMMITTED.decode(answer.body)
+        made = reply.version
+        assert made.version > self.last_version, "version ids rise"
+        assert made.version == f"{made.cursor:016d}"
+        assert made.cursor <= reply.cursor
+        self.last_version = version.id = made.version
+        self.at_cursor(reply.cursor)
+        assert version.content is not None
+        assert reply.copies >= 2
+        assert answer.headers["X-Lockstep-Digest"] == str(version.digest) == answer.headers["ETag"].strip('"')
+        assert answer.headers["X-Lockstep-Version"] == version.id
+        assert answer.headers["X-Lockstep-Copies"] == f"{reply.copies}/{reply.copies} fsynced"
+        self.model.put(bucket, path, version)
+        self.same_version(made, bucket, path, version, current=True, created=created)
+
+    def same_version(
+        self, found: FileVersion, bucket: str, path: str, version: Version, *, current: bool, created: bool = False
+    ) -> None:
+        assert found == FileVersion(
+            bucket=self.bucket_name(bucket),
+            path=self.path_name(path),
+            version=version.id,
+            digest=version.digest,
+            size=len(version.content.data) if version.content is not None else 0,
+            author=version.author,
+            created_at=found.created_at,
+            cursor=int(version.id),
+            content_type=version.content_type,
+            metadata=version.metadata,
+            lock_number=version.lock_number,
+            delete_marker=version.content is None,
+            null_version=version.null,
+            current=current,
+            created=created,
+        ), (found, version)
+
+    def release(self, wanted: bool, number: int | None) -> None:
+        """What a commit with X-Lockstep-Release-Lock does to the lock of that number."""
+        lock = next((claim for claim in self.model.held if claim.number == number), None)
+        if wanted and lock is not None:
+            self.model.end(lock)
+
+
+def query(**arguments: str | None) -> str:
+    """The arguments that are not None, as the end of an address."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return "?" + urlencode(given) if given else ""
