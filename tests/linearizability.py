@@ -14,7 +14,7 @@ How a history is written down
     delete     `condition` held; the lock rule held                              there is no file; see `releases`
     acquire    nobody holds the lock, `lock_number` is higher than all before    the lock is held under `lock_number`
     renew      the lock is held under `lock_number`                              held at least `lease` from `called`
-    release    the lock is held under `lock_number`                              nobody holds the lock
+    release    `lock_number` was granted (it may have ended: releasing repeats)  nobody holds the lock, if it was that
     break      nothing                                                           nobody holds the lock
 
     The lock rule: a write without a number (0) needs that nobody holds the lock; a write with one needs that the lock
@@ -308,11 +308,13 @@ def _after(operation: Operation, state: _State, moment: float) -> _State | None:
         return _State(state.value, state.fence)
     if kind == "acquire":
         return _acquired(operation, state) if free else None
-    if kind in ("renew", "release"):
+    if kind == "release":
+        if state.holder == number:
+            return _State(state.value, state.fence)
+        return state if state.fence >= number else None
+    if kind == "renew":
         if state.holder != number:
             return None
-        if kind == "release":
-            return _State(state.value, state.fence)
         return _State(state.value, state.fence, number, max(state.until, operation.called + operation.lease))
     allowed = state.holder == number if number else free
     if not allowed or not _condition_holds(operation.condition, state.value):

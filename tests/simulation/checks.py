@@ -1,0 +1,149 @@
+"""What must be true when everything is well again: the promises of docs/consistency.md, as far as one run can show."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.linearizability import Operation, Outcome, check
+from tests.simulation.clients import BUCKET, COUNTER, Crowd, WrongBytes, digest_of
+from tests.simulation.nodes import DIRECTORY, PEOPLE, World
+from wire.digest import Digest
+from wire.errors import LockstepError
+
+if TYPE_CHECKING:
+    from file_server.chunk_store import ChunkStore
+
+SETTLE_SECONDS = 240.0
+PAUSE_SECONDS = 6.0
+
+
+def settled(world: World, crowd: Crowd) -> list[str]:
+    """Within minutes every file is readable through every proxy and has its copies on the disks; what is not so."""
+    deadline = world.scheduler.now + SETTLE_SECONDS
+    while True:
+        missing = _unreadable(world, crowd) + _too_few_copies(world, crowd)
+        if not missing or world.scheduler.now >= deadline:
+            return missing
+        world.scheduler.sleep(PAUSE_SECONDS)
+
+
+def _unreadable(world: World, crowd: Crowd) -> list[str]:
+    missing = []
+    for path, proxy in itertools.product([*crowd.paths, COUNTER], world.proxies):
+        try:
+            crowd.read(PEOPLE[0], proxy, path)
+        except (LockstepError, WrongBytes) as error:
+            missing.append(f"{path} cannot be read through {proxy.name} after everything healed: {error}")
+    return missing
+
+
+def _too_few_copies(world: World, crowd: Crowd) -> list[str]:
+    missing = []
+    for path, digest in _current(world.folder).items():
+        if digest not in crowd.tokens:
+            missing.append(f"{path} has content that nobody wrote")
+            continue
+        holding = [machine.name for machine in world.servers if _holds(machine.process.facts["server"].store, digest)]
+        if len(holding) < world.copies:
+            missing.append(f"{path} ({crowd.tokens[digest]}) has whole copies only on {holding or 'no disk'}")
+    return missing
+
+
+def _current(folder: Path) -> dict[str, Digest]:
+    with sqlite3.connect(folder / DIRECTORY / "metadata.db") as connection:
+        rows = connection.execute("SELECT path, digest FROM current WHERE bucket = ?", (BUCKET,)).fetchall()
+    connection.close()
+    return {path: Digest(digest) for path, digest in rows}
+
+
+def _holds(store: ChunkStore, digest: Digest) -> bool:
+    try:
+        if store.generation(digest) is None:
+            return False
+        return all(len(store.read_chunk(chunk)) == length for chunk, length in store.manifest(digest).chunks)
+    except LockstepError:
+        return False
+
+
+# ---------------------------------------------------------------- after the run
+
+
+def of_history(crowd: Crowd) -> list[str]:
+    """What the people saw, taken together."""
+    wrong = list(crowd.problems)
+    violation = check(crowd.history)
+    if violation is not None:
+        wrong.append(str(violation))
+    wrong += _lock_numbers(crowd.history)
+    wrong += _counter(crowd)
+    return wrong
+
+
+def _lock_numbers(history: list[Operation]) -> list[str]:
+    """Over all paths: no number twice, and a later grant has a higher one."""
+    grants = [each for each in history if each.kind == "acquire" and each.outcome is Outcome.OK]
+    twice = [number for number, count in Counter(each.lock_number for each in grants).items() if count > 1]
+    wrong = [f"lock number {number} was granted twice" for number in sorted(twice)]
+    for earlier, later in itertools.permutations(grants, 2):
+        if earlier.returned < later.called and earlier.lock_number > later.lock_number:
+            wrong.append(f"lock numbers fell: {earlier}; then {later}")
+    return wrong
+
+
+def _counter(crowd: Crowd) -> list[str]:
+    """The number that only a lock protects has counted every acknowledged increment, and no more than were tried."""
+    added = [each for each in crowd.history if each.path == COUNTER and each.kind == "write"]
+    known = sum(each.outcome is Outcome.OK for each in added)
+    unknown = sum(each.outcome is Outcome.UNKNOWN for each in added)
+    last = [each for each in crowd.history if each.path == COUNTER and each.kind == "read"][-1:]
+    final = crowd.counted.get(last[0].value, 0) if last and last[0].value is not None else 0
+    if known <= final <= known + unknown:
+        return []
+    return [f"the counter is {final} after {known} acknowledged increments and {unknown} unknown ones"]
+
+
+def of_metadata(folder: Path, crowd: Crowd) -> list[str]:
+    """The directory's books: the journal without gaps, no version that nobody wrote, none twice, right counts."""
+    connection = sqlite3.connect(folder / DIRECTORY / "metadata.db")
+    try:
+        return [*_journal(connection), *_versions(connection, crowd), *_references(connection)]
+    finally:
+        connection.close()
+
+
+def _journal(connection: sqlite3.Connection) -> list[str]:
+    cursors = [row[0] for row in connection.execute("SELECT cursor FROM journal ORDER BY cursor")]
+    if cursors != list(range(1, len(cursors) + 1)):
+        return [f"the journal has gaps: {cursors}"]
+    return []
+
+
+def _versions(connection: sqlite3.Connection, crowd: Crowd) -> list[str]:
+    wrong = []
+    made: Counter[tuple[str, str]] = Counter()
+    for path, digest in connection.execute("SELECT path, digest FROM version WHERE digest IS NOT NULL"):
+        token = crowd.tokens.get(Digest(digest))
+        if token is None:
+            wrong.append(f"{path} has a version that nobody wrote")
+        else:
+            made[path, token] += 1
+    for (path, token), count in made.items():
+        if count > crowd.written[path, token]:
+            wrong.append(f"{count} versions of {path} came from {crowd.written[path, token]} writes of {token}")
+    return wrong
+
+
+def _references(connection: sqlite3.Connection) -> list[str]:
+    query = (
+        "SELECT hex(blob.digest), refs, (SELECT count(*) FROM version WHERE version.digest = blob.digest) AS counted"
+        " FROM blob WHERE refs != counted"
+    )
+    return [f"blob {digest[:16]} has {refs} references by its row, {counted} versions name it"
+            for digest, refs, counted in connection.execute(query)]  # fmt: skip
+
+
+__all__ = ["digest_of", "of_history", "of_metadata", "settled"]

@@ -1,0 +1,193 @@
+"""What goes wrong in a simulation, and when: all of it decided by the seed.
+
+A fault takes its time and then ends by itself; several may overlap. Whatever is left is ended by `heal`, because the
+promises that are judged at the end are those of a cluster that is well again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.simulation.disk import BROKEN, FULL
+from tests.simulation.network import Machine
+from tests.simulation.nodes import World
+from tests.simulation.scheduler import Stuck, Task
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Profile
+
+HORIZON_SECONDS = 14.0
+START_SECONDS = 120.0
+END_SECONDS = 900.0
+
+
+def wait_until_up(world: World) -> None:
+    """Until every program serves and the directory counts every file server as up."""
+    deadline = world.scheduler.now + START_SECONDS
+    while not _all_up(world):
+        if world.scheduler.now > deadline:
+            raise Stuck("the cluster does not come up")
+        for machine in world.machines:
+            if machine.process is None or not machine.process.alive:
+                world.start(machine)
+        world.scheduler.sleep(0.2)
+
+
+def _all_up(world: World) -> bool:
+    if not all(machine.serving for machine in world.machines):
+        return False
+    assert world.directory.process is not None
+    infos = world.directory.process.facts["server"].membership.infos()
+    return sum(info.state == "up" for info in infos) == len(world.servers)
+
+
+def play(world: World, profile: Profile, people: list[Task]) -> None:
+    """Let faults happen while `people` are busy; returns when everyone is done."""
+    random = Random(f"faults {profile.seed}")
+    plan = sorted((random.random() * HORIZON_SECONDS, random.randrange(1 << 30)) for _ in range(profile.faults))
+    tasks = []
+    for moment, own in plan:
+        world.scheduler.sleep(moment - world.scheduler.now)
+        tasks.append(world.scheduler.spawn(world.scheduler.world, "fault", _Fault(world, Random(own)).happen))
+    deadline = world.scheduler.now + END_SECONDS
+    while not all(task.greenlet.dead for task in [*people, *tasks]):
+        if world.scheduler.now > deadline:
+            raise Stuck("people or faults do not come to an end")
+        world.scheduler.sleep(0.5)
+    for task in [*people, *tasks]:
+        if task.error is not None:
+            raise task.error
+
+
+def heal(world: World) -> None:
+    """End every fault and have every program running."""
+    world.scheduler.note("everything heals")
+    world.network.conditions.lost_requests = world.network.conditions.lost_answers = 0.0
+    world.network.heal()
+    for disk in world.disks.values():
+        disk.broken.clear()
+    for machine in world.machines:
+        if machine.process is not None:
+            machine.process.facts.pop("crash_in", None)
+            world.scheduler.resume(machine.process)
+    wait_until_up(world)
+
+
+class _Fault:
+    def __init__(self, world: World, random: Random) -> None:
+        self._world = world
+        self._scheduler = world.scheduler
+        self._random = random
+
+    def happen(self) -> None:
+        choices: list[Callable[[], None]] = [
+            self._crash, self._crash_inside, self._crash_inside, self._power, self._all_power, self._pause, self._pause,
+            self._cut, self._cut, self._isolate, self._step_clock, self._break_disk, self._rot,
+        ]  # fmt: skip
+        self._random.choice(choices)()
+
+    def _some(self) -> Machine:
+        return self._random.choice(self._world.machines)
+
+    def _wait(self, longest: float) -> None:
+        self._scheduler.sleep(0.05 + self._random.random() ** 2 * longest)
+
+    def _crash(self) -> None:
+        machine = self._some()
+        self._world.kill(machine)
+        self._wait(8.0)
+        self._world.start(machine)
+
+    def _crash_inside(self) -> None:
+        """Die at one of the places where it would hurt."""
+        machine = self._some()
+        process = machine.process
+        if process is None:
+            return
+        process.facts["crash_in"] = self._random.randrange(40)
+        for _ in range(40):
+            self._scheduler.sleep(0.25)
+            if not process.alive:
+                break
+        process.facts.pop("crash_in", None)
+        self._wait(4.0)
+        if not process.alive and machine.process is process:
+            machine.app = None
+            self._world.start(machine)
+
+    def _power(self) -> None:
+        machine = self._some()
+        self._world.kill(machine, power=True)
+        self._wait(8.0)
+        self._world.start(machine)
+
+    def _all_power(self) -> None:
+        """The whole building."""
+        for machine in self._world.servers:
+            self._world.kill(machine, power=True)
+        self._wait(4.0)
+        for machine in self._world.servers:
+            self._world.start(machine)
+
+    def _pause(self) -> None:
+        machine = self._some()
+        process = machine.process
+        if process is None:
+            return
+        self._scheduler.note(f"{machine.name} is paused")
+        self._scheduler.pause(process)
+        self._wait(15.0)
+        self._scheduler.note(f"{machine.name} goes on")
+        self._scheduler.resume(process)
+
+    def _cut(self) -> None:
+        one, other = self._random.sample(self._world.machines, 2)
+        pairs = [(one.name, other.name)]
+        if self._random.random() < 0.5:
+            pairs.append((other.name, one.name))
+        self._cut_for(pairs)
+
+    def _isolate(self) -> None:
+        machine = self._some()
+        others = [other for other in self._world.machines if other is not machine]
+        pairs = [(other.name, machine.name) for other in others]
+        if self._random.random() < 0.7:
+            pairs += [(machine.name, other.name) for other in others]
+        self._cut_for(pairs)
+
+    def _cut_for(self, pairs: list[tuple[str, str]]) -> None:
+        self._scheduler.note(f"cut {pairs}")
+        for pair in pairs:
+            self._world.network.cut(*pair)
+        self._wait(12.0)
+        self._scheduler.note(f"joined {pairs}")
+        self._world.network.heal(pairs)
+
+    def _step_clock(self) -> None:
+        machine = self._some()
+        if machine.process is not None:
+            machine.process.facts["wall_offset"] += self._random.choice([-3600.0, 3600.0])
+
+    def _break_disk(self) -> None:
+        machine = self._random.choice(self._world.servers)
+        disk = self._world.disks[machine.name]
+        sites = self._random.sample(["write_new", "sync_and_close", "rename", "sync_folder", "space"], 2)
+        disk.broken.update(dict.fromkeys(sites, self._random.choice([FULL, BROKEN])))
+        self._scheduler.note(f"the disk of {machine.name} fails at {sites}")
+        self._wait(6.0)
+        disk.broken.clear()
+
+    def _rot(self) -> None:
+        """A bit flips in a chunk at rest, on one machine of all: two bad copies would be nobody's fault."""
+        machine = self._world.servers[0]
+        chunks = self._world.folder / machine.name / "chunks"
+        files = sorted(file for file in chunks.glob("??/*") if file.is_file()) if chunks.exists() else []
+        if files:
+            file = self._random.choice(files)
+            data = bytearray(file.read_bytes())
+            if data:
+                data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
+                file.write_bytes(data)
+                self._scheduler.note(f"a bit flips on {machine.name}")

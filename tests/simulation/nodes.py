@@ -1,0 +1,233 @@
+"""The machines of a simulated cluster, and the real programs that run on them.
+
+Each start is a new process on the machine's old disk. How a program is put together is copied from the bootstraps; only
+TLS, the listener and the certificates are missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from client_proxy.blob_reader import BlobReader
+from client_proxy.blob_writer import BlobWriter
+from client_proxy.buffer_budget import BufferBudget
+from client_proxy.cache import Cache
+from client_proxy.directory_client import DirectoryClient
+from client_proxy.file_store import FileStore
+from client_proxy.upload import Upload
+from directory_server.accounts import API_KEY_PREFIX, insert_account, insert_api_key
+from directory_server.bootstrap import DirectoryServer
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.passwords import NOBODY
+from directory_server.settings import Settings as DirectorySettings
+from file_server.bootstrap import FileServer
+from file_server.settings import Settings as FileServerSettings
+from tests.simulation.disk import ForgetfulDisk
+from tests.simulation.network import Conditions, Exchange, Machine, Network, SimulatedPeer
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.threads import process_now
+from wire.account_messages import ApiKeyInfo
+from wire.certificate_authority import PeerIdentity
+from wire.clock import SystemClock
+from wire.errors import PeerRefused, PeerUnreachable
+from wire.sealing import KeyRing, Sealer
+
+DIRECTORY = "directory"
+PEOPLE = ("ann", "ben", "cleo", "dan", "eve")
+TICKET_SECONDS = 60.0
+GRACE_SECONDS = 75.0
+
+
+def credential(person: str) -> str:
+    return f"{API_KEY_PREFIX}{person}-made-up-key"
+
+
+class Authority:
+    """Knows programs by the name they give; that nobody lies about it is TLS's job."""
+
+    ca_pem = ""
+
+    def verify_peer_token(self, token: str) -> PeerIdentity:
+        role, _, id = token.partition(".")
+        if role not in ("file_server", "client_proxy"):
+            raise PeerRefused("no token")
+        return PeerIdentity(role, id)  # type: ignore[arg-type]
+
+
+def disk_now() -> ForgetfulDisk:
+    """The disk of the machine that the running task is on; stands in for file_server.disk.Disk."""
+    disk: ForgetfulDisk = process_now().facts["disk"]
+    return disk
+
+
+class World:
+    """One cluster: `servers` file servers and `proxies` proxies around one directory, in `folder`."""
+
+    def __init__(
+        self, folder: Path, template: Path, keys: KeyRing, scheduler: Scheduler, conditions: Conditions,
+        servers: int, proxies: int, copies: int = 2,
+    ) -> None:  # fmt: skip
+        self.folder = folder
+        self.keys = keys
+        self.scheduler = scheduler
+        self.network = Network(scheduler, conditions)
+        self.copies = copies
+        self.disks: dict[str, ForgetfulDisk] = {}
+        self.starts = 0
+        shutil.copytree(template, folder / DIRECTORY)
+        self.directory = self.network.machine(DIRECTORY)
+        self.servers = [self.network.machine(f"server-{number}") for number in range(1, servers + 1)]
+        self.proxies = [self.network.machine(f"proxy-{number}") for number in range(1, proxies + 1)]
+        for machine in self.servers:
+            self.disks[machine.name] = ForgetfulDisk(folder / machine.name, Random(scheduler.random.random()))
+
+    @property
+    def machines(self) -> list[Machine]:
+        return [self.directory, *self.servers, *self.proxies]
+
+    # ------------------------------------------------------------ starting and ending programs
+
+    def start(self, machine: Machine) -> None:
+        """Begin a new process on `machine`; it serves when it is ready."""
+        if machine.process is not None and machine.process.alive:
+            return
+        process = Process(machine.name)
+        self.starts += 1
+        offset = machine.process.facts.get("wall_offset", 0.0) if machine.process is not None else 0.0
+        process.facts["wall_offset"] = offset
+        self.network.ends_with(process)
+        machine.process, machine.app, machine.powered = process, None, True
+        if machine is self.directory:
+            build: Callable[[Machine, Process], Any] = self._build_directory
+        elif machine in self.servers:
+            process.facts["disk"] = self.disks[machine.name]
+            build = self._build_file_server
+        else:
+            build = self._build_proxy
+
+        def boot() -> None:
+            try:
+                machine.app = build(machine, process)
+            except Exception as error:  # a program that cannot start ends, and is started again by whoever looks
+                self.scheduler.note(f"{machine.name} did not start: {error}")
+                process.facts["failed"] = error
+                self.scheduler.die(process)
+            self.scheduler.note(f"{machine.name} serves")
+
+        self.scheduler.note(f"{machine.name} starts")
+        self.scheduler.spawn(process, "boot", boot)
+
+    def kill(self, machine: Machine, power: bool = False) -> None:
+        """kill -9; with `power` the machine goes off, and its disk keeps only what was synced."""
+        if machine.process is None:
+            return
+        machine.powered = machine.powered and not power
+        self.scheduler.note(f"{machine.name} {'loses power' if power else 'is killed'}")
+        self.scheduler.kill(machine.process)
+        machine.app = None
+        if power and machine.name in self.disks:
+            self.disks[machine.name].power_cut()
+
+    def _build_directory(self, machine: Machine, process: Process) -> Any:
+        store = SqliteStore(self.folder / DIRECTORY / "metadata.db")
+        settings = directory_settings(self.folder / DIRECTORY, self.copies)
+        server = DirectoryServer(settings, store, Authority(), Path("unused"), SystemClock())  # type: ignore[arg-type]
+        process.facts["server"] = server
+        server.start()
+        return server.wsgi
+
+    def _build_file_server(self, machine: Machine, process: Process) -> Any:
+        id = machine.name.removeprefix("server-")
+        settings = FileServerSettings(
+            id=id,
+            data=self.folder / machine.name,
+            directory=self.directory.url,
+            advertise=machine.url,
+            zone=f"zone-{id}",
+            reserve_bytes=0,
+            grace_seconds=GRACE_SECONDS,
+        )
+        peer: Any = SimulatedPeer(self.network, process, f"file_server.{id}")
+        server = FileServer(settings, Sealer(self.keys), peer, SystemClock())
+        process.facts["server"] = server
+        server.start()
+        return server.wsgi
+
+    def _build_proxy(self, machine: Machine, process: Process) -> Any:
+        peer: Any = SimulatedPeer(self.network, process, f"client_proxy.{machine.name}")
+        directory = DirectoryClient(peer, self.directory.url)
+        cache = Cache(
+            self.folder / machine.name,
+            Sealer(self.keys),
+            disk_bytes=256 * 1024,
+            memory_bytes=64 * 1024,
+            free_bytes=lambda _: 1 << 40,
+        )
+        budget = BufferBudget()
+        reader = BlobReader(peer, cache, directory.report_damaged, budget=budget)
+        writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
+        process.facts["files"] = FileStore(directory, reader, writer)
+        process.facts["directory"] = directory
+        return _nothing
+
+    # ------------------------------------------------------------ asking a proxy
+
+    def ask(self, proxy: Machine, call: Callable[[FileStore, DirectoryClient], Any], timeout: float) -> Any:
+        """What a person's request to `proxy` gives. PeerUnreachable when the proxy dies or takes longer."""
+        process = proxy.process
+        if process is None or not proxy.serving:
+            self.scheduler.sleep(0.001)
+            raise PeerUnreachable(f"{proxy.name} refused the connection")
+        exchange = Exchange(proxy.name)
+        outcome: list[Any] = []
+
+        def run() -> None:
+            try:
+                outcome.append(call(process.facts["files"], process.facts["directory"]))
+            except Exception as error:  # carried to who asked
+                exchange.failure = error
+            process.facts["exchanges"].pop(id(exchange), None)
+            exchange.over.set()
+
+        process.facts["exchanges"][id(exchange)] = exchange
+        self.scheduler.spawn(process, "person", run)
+        if not exchange.over.wait(timeout):
+            raise PeerUnreachable(f"{proxy.name} did not answer in {timeout} s")
+        if isinstance(exchange.failure, OSError):
+            raise PeerUnreachable(f"{proxy.name} cut the connection")
+        if exchange.failure is not None:
+            raise exchange.failure
+        return outcome[0]
+
+
+def _nothing(_environ: Any, _start: Any) -> list[bytes]:
+    raise AssertionError("proxies are asked through their file store")
+
+
+def directory_settings(folder: Path, copies: int) -> DirectorySettings:
+    """Shorter spans than a real cluster's, so that minutes are enough to see them pass."""
+    return DirectorySettings(
+        data=folder,
+        admin_credentials=folder / "admin.json",
+        copies=copies,
+        ticket_seconds=TICKET_SECONDS,
+        repair_grace_seconds=5.0,
+        advertise=f"https://{DIRECTORY}",
+    )
+
+
+def make_template(folder: Path) -> None:
+    """A directory's folder with its tables, bucket and people, to be copied for every run. Runs in a task."""
+    store = SqliteStore(folder / "metadata.db")
+    server = DirectoryServer(
+        directory_settings(folder, 2), store, Authority(), Path("unused"), SystemClock()  # type: ignore[arg-type]
+    )  # fmt: skip
+    for number, person in enumerate(PEOPLE):
+        key = ApiKeyInfo(f"key-{number}", "made up", 0.0, credential(person))
+        store.write(lambda tx, person=person: insert_account(tx, person, NOBODY, admin=False, at=0.0))
+        store.write(lambda tx, person=person, key=key: insert_api_key(tx, person, key))
+    server.stop()

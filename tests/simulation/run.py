@@ -1,0 +1,205 @@
+"""One seed from beginning to end: build, start, let people and faults loose, heal, judge."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from client_proxy.upload import SMALL_CHUNKS
+from tests.simulation import checks, faults
+from tests.simulation.clients import Crowd
+from tests.simulation.network import Conditions
+from tests.simulation.nodes import World, disk_now, make_template
+from tests.simulation.scheduler import Scheduler, Stuck
+from tests.simulation.take_over import taken_over
+from tests.simulation.threads import going_on
+from wire.chunk_stream import stream_length
+from wire.sealing import KeyRing
+from wire.tracing import log
+
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - a disk that costs nothing, where there is one
+
+SMALLER = {
+    # Sizes in the thousands instead of millions, so that small bodies take every way that large ones take.
+    "INLINE_BYTES": 4 * 1024,
+    "MAX_SMALL_STREAM_BYTES": 4 * 1024,
+    "HOLD_BYTES": 24 * 1024,
+    "MIN_CHUNK_BYTES": 2 * 1024,
+    "AVERAGE_CHUNK_BYTES": 4 * 1024,
+    "MAX_CHUNK_BYTES": 16 * 1024,
+}
+
+
+@dataclass
+class Profile:
+    """What a seed decides before anything runs."""
+
+    seed: int
+    servers: int
+    proxies: int
+    people: int
+    operations: int
+    paths: int
+    preempt: float
+    conditions: Conditions
+    faults: int
+
+    @classmethod
+    def of(cls, seed: int) -> Profile:
+        random = Random(f"profile {seed}")
+        return cls(
+            seed=seed,
+            servers=random.choice([2, 3, 3, 4]),
+            proxies=random.choice([1, 2, 2]),
+            people=random.choice([2, 3, 4]),
+            operations=random.choice([8, 14, 20]),
+            paths=random.choice([1, 2, 3]),
+            preempt=random.choice([0.0, 0.0, 0.02, 0.1]),
+            conditions=Conditions(
+                random.choice([0.0005, 0.002, 0.02]), random.choice([0, 0, 0.02]), random.choice([0, 0, 0.02, 0.05])
+            ),
+            faults=random.choice([0, 2, 4, 7]),
+        )
+
+
+@dataclass
+class Report:
+    """What came of one seed. `violations` is empty when every promise was kept."""
+
+    seed: int
+    fingerprint: str
+    violations: list[str]
+    operations: int
+    answered: int
+    switches: int
+    virtual_seconds: float
+    counts: dict[str, int] = field(default_factory=dict)
+    story: list[str] = field(default_factory=list)
+
+
+class Laboratory:
+    """Simulations in one folder, with the programs taken over meanwhile. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        parent = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="lockstep-simulation-", dir=parent))
+        self._stack = contextlib.ExitStack()
+        self._template = self._folder / "template"
+
+    def __enter__(self) -> Laboratory:
+        self._level = log.level
+        log.setLevel(logging.CRITICAL + 1)
+        self._keys = KeyRing.load_or_create(self._folder / "keys.json")
+        with taken_over({}, {}), going_on(Scheduler(Random(0))) as scheduler:
+            task = scheduler.spawn(scheduler.world, "template", lambda: make_template(self._template))
+            scheduler.run(lambda: task.greenlet.dead, 1e9)
+            scheduler.close()
+            if task.error is not None:
+                raise task.error
+        self._stack.enter_context(taken_over(SMALLER, _STAND_INS))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        log.setLevel(self._level)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, seed: int, story: bool = False) -> Report:
+        """Simulate one seed."""
+        profile = Profile.of(seed)
+        scheduler = Scheduler(Random(seed), profile.preempt)
+        scheduler.story = [] if story else None
+        folder = self._folder / f"seed-{seed}"
+        folder.mkdir()
+        handler = _StoryTeller(scheduler)
+        if story:
+            log.handlers.append(handler)
+            log.setLevel(logging.INFO)
+        try:
+            with going_on(scheduler):
+                return self._run(profile, scheduler, folder)
+        finally:
+            if story:
+                log.handlers.remove(handler)
+                log.setLevel(logging.CRITICAL + 1)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, profile: Profile, scheduler: Scheduler, folder: Path) -> Report:
+        world = World(
+            folder, self._template, self._keys, scheduler, profile.conditions, profile.servers, profile.proxies
+        )
+        crowd = Crowd(world, profile)
+        violations: list[str] = []
+
+        def play() -> None:
+            for machine in world.machines:
+                world.start(machine)
+            faults.wait_until_up(world)
+            people = crowd.begin()
+            faults.play(world, profile, people)
+            faults.heal(world)
+            violations.extend(checks.settled(world, crowd))
+
+        task = scheduler.spawn(scheduler.world, "play", play)
+        try:
+            scheduler.run(lambda: task.greenlet.dead, 3600.0)
+            if task.error is not None:
+                raise task.error
+        except Stuck as error:
+            violations.append(f"stuck: {error}")
+        finally:
+            for machine in world.machines:
+                if machine.process is not None:
+                    scheduler.kill(machine.process)
+            scheduler.close()
+        violations.extend(checks.of_history(crowd))
+        violations.extend(checks.of_metadata(folder, crowd))
+        return Report(
+            profile.seed,
+            scheduler.fingerprint,
+            violations,
+            len(crowd.history),
+            crowd.answered,
+            scheduler.switches,
+            scheduler.now,
+            crowd.counts(),
+            [*(scheduler.story or []), *map(str, sorted(crowd.history, key=lambda operation: operation.called))]
+            if scheduler.story is not None
+            else [],
+        )
+
+
+class _StoryTeller(logging.Handler):
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+
+    def emit(self, record: logging.LogRecord) -> None:
+        current = self._scheduler.current
+        where = current.process.machine if current is not None else "-"
+        assert self._scheduler.story is not None
+        self._scheduler.story.append(f"{self._scheduler.now:.6f}   [{where}] {record.getMessage()}")
+        if record.exc_info and record.exc_info[1] is not None:
+            self._scheduler.story.append(f"{' ' * 12}{record.exc_info[1]!r}")
+
+
+_STAND_INS: dict[str, Any] = {
+    "file_server.writes.SMALL_BYTES": 8 * 1024,
+    "client_proxy.upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
+    "file_server.chunk_store.Disk": disk_now,
+    "directory_server.metadata.sqlite.bring_up_to_date": lambda _path: None,
+}
+
+
+@contextlib.contextmanager
+def laboratory() -> Iterator[Laboratory]:
+    """A laboratory that is cleaned up afterwards."""
+    with Laboratory() as made:
+        yield made
