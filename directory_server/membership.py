@@ -106,7 +106,9 @@ class Membership:
     def _forget_held(self, id: str) -> None:
         """In batches, so that other writers are never kept waiting; begun again when interrupted."""
         log.warning("file_server-%s comes with an empty disk: forgetting what it held", id)
-        while self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH)) == FORGET_BATCH:
+        forgotten = FORGET_BATCH
+        while forgotten == FORGET_BATCH:
+            forgotten = self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH))
             crash_point("directory.held.forgetting")
         self._losses += 1
 
@@ -262,7 +264,7 @@ class Membership:
             id=server.row.id,
             url=server.row.url,
             zone=server.row.zone,
-            free_bytes=candidate.free_bytes,
+            room_bytes=report.stored_bytes + report.free_bytes if report else 0,
             heard=self._clock.now() - server.heard < self.timing.down_after + grace,
             leaving=server.row.state == "draining",
             readable=state in ("up", "draining"),
