@@ -38,6 +38,7 @@ from wire.errors import (
     IncompleteBody,
     LockstepError,
     MissingChunks,
+    Overloaded,
     PeerUnreachable,
     TicketRefused,
     TooFewHolders,
@@ -195,8 +196,10 @@ class BlobWriter:
         master = begun.master.id
         WRITE_FAILOVERS.inc()
         log.warning("file server %s failed as master of %r: %s", master, item.path, error)
-        if isinstance(error, TicketRefused | TooFewHolders):
-            return item  # not this one's fault, and the directory takes an excluded server for an unreachable one
+        if isinstance(error, TicketRefused | TooFewHolders | Overloaded):
+            # The directory takes an excluded server for an unreachable one: taking away a busy one's work like that
+            # would overload the next.
+            return item
         if isinstance(error, PeerUnreachable):
             self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
         return msgspec.structs.replace(item, exclude=[*item.exclude, master])

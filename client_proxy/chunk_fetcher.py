@@ -30,8 +30,11 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 READ_BYTES = 256 * 1024
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """A holder slower than this counts as stalled: one that sends a byte now and then would hang a read for ever."""
-AVOID_SECONDS = 10.0
-LONGEST_AVOID_SECONDS = 300.0
+IMPATIENT_SECONDS = 0.7
+"""How long one holder may stall while another one is there that should work: asking the next is cheap, and a reader
+shall not notice a hung server. Once is enough; both are slow when the second stalls too, so it is given its time."""
+AVOID_SECONDS = 5.0
+LONGEST_AVOID_SECONDS = 60.0
 """For how long a holder that failed is asked last; doubled with each failure until it works again."""
 
 T = TypeVar("T")
@@ -136,10 +139,10 @@ class ChunkFetcher:
         if manifest is not None:
             return manifest
 
-        def ask(holder: Holder) -> Manifest:
+        def ask(holder: Holder, patience: float) -> Manifest:
             path = MANIFEST_PATH + str(digest)
             try:
-                with self._peer.open(holder.url, "GET", path, timeout=self._stall_seconds) as answer:
+                with self._peer.open(holder.url, "GET", path, timeout=patience) as answer:
                     return Manifest.decode(answer.read_all(MAX_MANIFEST_BYTES), digest)
             except BadDigest:
                 self._pool.submit(self._report_damaged, holder.id, [digest])
@@ -185,20 +188,20 @@ class ChunkFetcher:
         if not wanted:
             return ""
 
-        def ask(holder: Holder) -> str:
+        def ask(holder: Holder, patience: float) -> str:
             missing = [entry for entry in wanted if entry[0] not in got]
             for first in range(0, len(missing), MAX_READ_CHUNKS):
-                self._stream(holder, missing[first : first + MAX_READ_CHUNKS], got)
+                self._stream(holder, missing[first : first + MAX_READ_CHUNKS], got, patience)
             return holder.id
 
         return self._from_any(source, ask)
 
-    def _stream(self, holder: Holder, wanted: Sequence[Wanted], got: dict[Digest, bytes]) -> None:
+    def _stream(self, holder: Holder, wanted: Sequence[Wanted], got: dict[Digest, bytes], patience: float) -> None:
         body = encode(ReadChunksRequest(digests=[digest for digest, _ in wanted]))
-        patience = self._stall_seconds + sum(length for _, length in wanted) / SLOWEST_BYTES_PER_SECOND
-        deadline = self._clock.monotonic() + patience
+        longest = self._stall_seconds + sum(length for _, length in wanted) / SLOWEST_BYTES_PER_SECOND
+        deadline = self._clock.monotonic() + longest
         due = iter(wanted)
-        with self._peer.open(holder.url, "POST", READ_CHUNKS_PATH, body, timeout=self._stall_seconds) as answer:
+        with self._peer.open(holder.url, "POST", READ_CHUNKS_PATH, body, timeout=patience) as answer:
             awaited = next(due, None)
             try:
                 for digest, length, data in StreamReader(self._paced(holder, answer, deadline), expect_blob=False):
@@ -227,12 +230,12 @@ class ChunkFetcher:
 
         return read
 
-    def _from_any(self, source: Source, ask: Callable[[Holder], T]) -> T:
-        """What `ask` gives for the first holder that does not fail it."""
+    def _from_any(self, source: Source, ask: Callable[[Holder, float], T]) -> T:
+        """What `ask(holder, seconds a stall may last)` gives for the first holder that does not fail it."""
         failures: dict[str, LockstepError] = {}
-        for holder in self._candidates(source):
+        for holder, patience in self._candidates(source):
             try:
-                given = ask(holder)
+                given = ask(holder, patience)
                 self._avoided.pop(holder.id, None)
                 return given
             except LockstepError as error:
@@ -248,16 +251,19 @@ class ChunkFetcher:
             holders={id: error.code for id, error in failures.items()},
         )
 
-    def _candidates(self, source: Source) -> Iterator[Holder]:
+    def _candidates(self, source: Source) -> Iterator[tuple[Holder, float]]:
         """Those that should work first; when all have failed, once more as the directory knows them now."""
-        yield from self._ordered(source.holders)
+        ordered = self._ordered(source.holders)
+        for index, holder in enumerate(ordered):
+            another = any(other.up and not self._is_avoided(other) for other in ordered[index + 1 :])
+            yield holder, min(IMPATIENT_SECONDS, self._stall_seconds) if another else self._stall_seconds
         if source.holders_now is not None:
             try:
                 holders = source.holders_now()
             except LockstepError as error:
                 log.warning("the holders of %s could not be asked for again: %s", source.name, error)
                 return
-            yield from self._ordered(holders)
+            yield from ((holder, self._stall_seconds) for holder in self._ordered(holders))
 
     def _avoid(self, holder: Holder) -> None:
         _, last = self._avoided.get(holder.id, (0.0, 0.0))
@@ -265,5 +271,8 @@ class ChunkFetcher:
         self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
 
     def _ordered(self, holders: Sequence[Holder]) -> list[Holder]:
-        now = self._clock.monotonic()
-        return sorted(holders, key=lambda holder: (not holder.up, self._avoided.get(holder.id, (now, 0.0))[0] > now))
+        return sorted(holders, key=lambda holder: (not holder.up, self._is_avoided(holder)))
+
+    def _is_avoided(self, holder: Holder) -> bool:
+        avoided = self._avoided.get(holder.id)
+        return avoided is not None and avoided[0] > self._clock.monotonic()

@@ -315,11 +315,6 @@ class PeerResponse:
         self.length = answer.length
         """Bytes left to read, when declared."""
 
-    def patience(self, seconds: float) -> None:
-        """From now on, the longest wait for a piece."""
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(seconds)
-
     def read(self, count: int) -> bytes:
         """Up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the declared end."""
         data = self._read(count)

@@ -19,6 +19,7 @@ from wire.errors import (
     Locked,
     LockstepError,
     MissingChunks,
+    Overloaded,
     PreconditionFailed,
     StorageFull,
     TicketRefused,
@@ -249,6 +250,16 @@ def test_a_large_upload_whose_master_dies_is_refused_clearly_and_cheap_to_repeat
     assert stored(rig) == content
     assert sum(rig.one.received) == len(content)
     assert arrived > 0
+
+
+def test_a_busy_master_is_asked_again_and_not_reported_as_gone(rig: ProxyRig) -> None:
+    """Overload is waited out: a busy server whose writes went elsewhere would take the next one down with it."""
+    rig.one.refuse_write, rig.one.refuse_writes_left = Overloaded("busy"), 2
+    assert put(rig, b"content").file_server == "1"
+    assert all(not item.exclude for item in rig.directory.begun)
+    rig.one.refuse_writes_left = 1000
+    with pytest.raises(Overloaded):
+        put(rig, b"other content")
 
 
 def test_masters_that_all_fail_end_in_a_bounded_number_of_attempts(rig: ProxyRig) -> None:
