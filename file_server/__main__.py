@@ -89,6 +89,13 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     help="Pause after everything was checked once.",
 )
 @click.option(
+    "--inventory-seconds",
+    default=_DEFAULTS.inventory_seconds,
+    type=click.FloatRange(1),
+    show_envvar=True,
+    help="How often everything held is compared with the directory's books; also after each start.",
+)
+@click.option(
     "--log-level",
     default=_DEFAULTS.log_level,
     type=click.Choice(["debug", "info", "warning", "error"]),

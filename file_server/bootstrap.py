@@ -14,7 +14,9 @@ from file_server.commits import CommitClient
 from file_server.copier import Copier, Opener
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
 from file_server.disk_layout import DiskLayout
+from file_server.inventory import Inventory
 from file_server.memory import keep_memory_flat
+from file_server.notes import CommitNotes
 from file_server.scrubber import Scrubber
 from file_server.settings import Settings
 from file_server.small_write_desk import SmallWriteDesk
@@ -61,7 +63,8 @@ class FileServer:
         tickets = TicketCheck(settings.id, directory_time)
         directory = Directory(self._peers, settings.directory)
         sender = BlobSender(self.store, self._peers, clock)
-        commits = CommitClient(self._peers, settings.directory, clock)
+        notes = CommitNotes(self.store)
+        commits = CommitClient(self._peers, settings.directory, clock, on_committed=notes.add)
         self._desk = WriteDesk(
             settings.id,
             self.store,
@@ -71,6 +74,7 @@ class FileServer:
             clock,
         )
         self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
+        self.inventory = inventory = Inventory(settings.id, self.store, directory, clock, settings.inventory_seconds)
         self.link = DirectoryLink(
             directory,
             self.store,
@@ -83,6 +87,7 @@ class FileServer:
             zone=settings.zone,
             version=program_version(),
             take_orders=copier.take,
+            inventory=inventory,
         )
         self.collector = collector = Collector(self.store, directory, clock, settings.grace_seconds)
         self.scrubber = scrubber = Scrubber(
@@ -91,9 +96,13 @@ class FileServer:
         self._heartbeat = BackgroundJob("heartbeat", self.link.step)
         copying = BackgroundJob("copier", copier.step)
         copier.wake, copier.ask_for_more = copying.wake, self._heartbeat.wake
+        comparing = BackgroundJob("inventory", inventory.step)
+        inventory.wake, inventory.tell = comparing.wake, self._heartbeat.wake
         self._jobs = [
             self._heartbeat,
             copying,
+            comparing,
+            BackgroundJob("commit-notes", notes.step),
             BackgroundJob("collector", collector.step),
             BackgroundJob("scrubber", scrubber.step),
         ]

@@ -10,6 +10,7 @@ reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob
 candidate      each chunk that may be without a blob: where the collector looks
 fence          each path on which a lock number was seen: the highest
 total          each running figure, so that none needs a walk over the tables
+note           each version that this server committed as the master: what a restored directory would need of it
 =============  ===================================================================================
 
 Opening, reading and committing stand here; what may be changed, in index_transaction.py.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,9 @@ CREATE TABLE IF NOT EXISTS reference (
 CREATE TABLE IF NOT EXISTS candidate (chunk INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (cursor INTEGER PRIMARY KEY, digest BLOB NOT NULL, note BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS note_digest ON note (digest);
+CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
 """
 _CHUNK_COLUMNS = (
     "SELECT id, digest, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id)"
@@ -54,6 +58,8 @@ _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 256
 _MAX_IDLE_READERS = 16
+MAX_PENDING_NOTES = 20_000
+"""More are only waiting when the disk takes nothing; then the oldest are given up."""
 
 
 class ChunkRow(NamedTuple):
@@ -74,6 +80,14 @@ class BlobRow(NamedTuple):
     digest: Digest
     generation: int
     size: int
+
+
+class PendingNote(NamedTuple):
+    """A commit note on its way into the index: encoded only there, off the writer's way."""
+
+    cursor: int
+    digest: Digest
+    encoded: Callable[[], bytes]
 
 
 class Totals(NamedTuple):
@@ -98,6 +112,7 @@ class ChunkIndex:
         )
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
+        self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
         self._commits: GroupCommit[IndexTransaction] = GroupCommit(self._transaction, name="chunk-index")
         self.submit = self._commits.submit
 
@@ -204,13 +219,58 @@ class ChunkIndex:
             return [Digest(row[0]) for row in connection.execute(query, (id, digest))]
 
     def damaged_blobs(self) -> list[Digest]:
-        """Every blob that has a damaged chunk. Walks the chunk table."""
+        """Every blob that has a damaged chunk."""
+        # The number stands in the statement, or SQLite could not use the index of the few damaged ones.
+        query = f"SELECT id, digest FROM chunk WHERE place = {DAMAGED:d}"  # noqa: S608 - a constant
         with self._reading() as connection:
-            damaged = connection.execute("SELECT id, digest FROM chunk WHERE place = ?", (DAMAGED,)).fetchall()
+            damaged = connection.execute(query).fetchall()
         blobs: dict[Digest, None] = {}
         for id, digest in damaged:
             blobs.update(dict.fromkeys(self.blobs_of_chunk(id, Digest(digest))))
         return list(blobs)
+
+    # ------------------------------------------------------------ for the inventory
+
+    def blobs_by_digest(self, after: Digest | None, limit: int) -> list[Digest]:
+        """The next blobs behind `after` in the order of their digests."""
+        query = "SELECT digest FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
+        with self._reading() as connection:
+            return [Digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
+
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Plain bytes of those blobs that are here."""
+        query = "SELECT size FROM blob WHERE digest = ?"
+        with self._reading() as connection:
+            rows = {digest: connection.execute(query, (digest,)).fetchone() for digest in digests}
+        return {digest: row[0] for digest, row in rows.items() if row is not None}
+
+    def highest_fence(self) -> int:
+        """The highest lock number seen on any path. Walks the fences."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
+
+    def notes(self, after: int, through: int, limit: int) -> list[bytes]:
+        """Commit notes of the cursors above `after` up to `through`, by rising cursor."""
+        query = "SELECT note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
+        with self._reading() as connection:
+            return [row[0] for row in connection.execute(query, (after, through, limit))]
+
+    def note(self, note: PendingNote) -> None:
+        """Keep a commit note, with the next transaction."""
+        self._notes.append(note)
+
+    def keep_notes(self) -> None:
+        """Make the notes durable that no transaction has taken along yet."""
+        if self._notes:
+            self.submit(lambda tx: None)
+
+    def _put_notes(self, tx: IndexTransaction, notes: list[PendingNote]) -> None:
+        """Move the waiting notes to `notes`, and into the transaction."""
+        while self._notes:
+            notes.append(self._notes.popleft())
+        for note in notes:
+            if encoded := note.encoded():
+                tx.put_note(note.cursor, note.digest, encoded)
 
     def _chunk_where(self, condition: str, value: Digest | int) -> ChunkRow | None:
         with self._reading() as connection:
@@ -223,12 +283,14 @@ class ChunkIndex:
     def _transaction(self) -> Iterator[IndexTransaction]:
         totals = dict(self._totals)
         connection = self._writer
+        notes: list[PendingNote] = []
         before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = IndexTransaction(connection, totals)
             yield transaction
             transaction.raise_if_lost()
+            self._put_notes(transaction, notes)
             changed = [item for item in totals.items() if self._totals.get(item[0]) != item[1]]
             if changed:
                 connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)
@@ -236,6 +298,7 @@ class ChunkIndex:
             self._commit(connection, connection.total_changes != before)
             crash_point("file_server.index.committed")
         except BaseException:
+            self._notes.extendleft(reversed(notes))
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

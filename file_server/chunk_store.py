@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from file_server.chunk_files import ChunkFiles
-from file_server.chunk_index import BlobRow, ChunkIndex, ChunkRow, Totals
+from file_server.chunk_index import BlobRow, ChunkIndex, ChunkRow, PendingNote, Totals
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
 from file_server.index_transaction import (
@@ -30,11 +30,13 @@ from file_server.seal import Seal
 from file_server.staging import Staging
 from file_server.storage_health import StorageHealth
 from wire.clock import Clock, SystemClock
+from wire.codec import decoder
 from wire.crash_points import crash_point
 from wire.digest import Digest, chunk_digest
 from wire.errors import DamagedChunk, LockstepError, NotFound, StorageFormatError
 from wire.manifest import Manifest
 from wire.sealing import Sealer
+from wire.server_messages import CommitNote
 from wire.tracing import log
 
 OnDamage = Callable[[Digest, list[Digest]], None]
@@ -42,6 +44,7 @@ OnDamage = Callable[[Digest, list[Digest]], None]
 
 DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
 MAX_COLLECT_BATCH = 500
+_notes = decoder(CommitNote)
 
 
 class Collected(NamedTuple):
@@ -316,6 +319,48 @@ class ChunkStore:
     def totals(self) -> Totals:
         """Chunks, blobs and sealed bytes held."""
         return self._index.totals
+
+    # ------------------------------------------------------------ inventory
+
+    def blobs_by_digest(self, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
+        """The whole blobs among the next `limit` behind `after` in digest order, and how far that went: None when
+        there are no more."""
+        with self.health.guard():
+            page = self._index.blobs_by_digest(after, limit)
+            damaged = set(self._index.damaged_blobs())
+        return [digest for digest in page if digest not in damaged], page[-1] if len(page) == limit else None
+
+    def not_whole(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of `digests` that are no blobs here, or have a damaged chunk, in order."""
+        wanted = list(digests)
+        with self.health.guard():
+            known = self._index.sizes(wanted)
+            damaged = set(self._index.damaged_blobs())
+        return [digest for digest in wanted if digest not in known or digest in damaged]
+
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Plain bytes of those blobs that are here."""
+        with self.health.guard():
+            return self._index.sizes(digests)
+
+    def highest_fence(self) -> int:
+        """The highest lock number seen on any path."""
+        with self.health.guard():
+            return self._index.highest_fence()
+
+    def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
+        """Keep a commit note for as long as the blob is here, durably within a second or so. Never waits."""
+        self._index.note(PendingNote(cursor, digest, encoded))
+
+    def keep_notes(self) -> None:
+        """Make the notes durable now."""
+        with self.health.guard():
+            self._index.keep_notes()
+
+    def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
+        """Notes of the cursors above `after` up to `through`, by rising cursor."""
+        with self.health.guard():
+            return [_notes.decode(note) for note in self._index.notes(after, through, limit)]
 
     # ------------------------------------------------------------ damage
 

@@ -52,12 +52,14 @@ class CommitClient:
         clock: Clock,
         pause: Callable[[float], None] = time.sleep,
         give_up_seconds: float = GIVE_UP_SECONDS,
+        on_committed: Callable[[str, FileVersion], None] = lambda ticket, version: None,
     ) -> None:
         self._peers = peers
         self._directory_url = directory_url
         self._clock = clock
         self._pause = pause
         self._give_up_seconds = give_up_seconds
+        self._on_committed = on_committed
         self._merger: Merger[CommitItem, Committed] = Merger(self._send, lanes=2)
 
     def commit(self, item: CommitItem) -> Committed:
@@ -77,10 +79,11 @@ class CommitClient:
         reply = self._ask(CommitRequest(items))
         crash_point("file_server.commit.answered")
         outcomes: list[Committed | LockstepError] = []
-        for result in reply.results:
+        for item, result in zip(items, reply.results, strict=False):
             try:
                 committed = result.unwrap()
                 outcomes.append(Committed(committed.version, committed.copies, reply.cursor))
+                self._on_committed(item.ticket, committed.version)
             except LockstepError as error:
                 outcomes.append(error)
         return outcomes

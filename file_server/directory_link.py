@@ -23,6 +23,7 @@ from wire.server_messages import (
     CopyOrder,
     DamagedRequest,
     HeartbeatRequest,
+    InventoryOrder,
     RegisterRequest,
 )
 from wire.tracing import log
@@ -81,6 +82,20 @@ class DamageReports:
                     self._waiting.pop(key, None)
 
 
+class Inventories(Protocol):
+    """What the link needs of the inventory."""
+
+    done: int
+
+    def begin(self) -> None:
+        """The server has registered."""
+        ...
+
+    def take(self, order: InventoryOrder | None) -> None:
+        """What came with a heartbeat."""
+        ...
+
+
 class DirectoryLink:
     """One file server's membership. `step` is the heartbeat job."""
 
@@ -98,6 +113,7 @@ class DirectoryLink:
         zone: str,
         version: str,
         take_orders: Callable[[list[CopyOrder]], None],
+        inventory: Inventories | None = None,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -110,6 +126,7 @@ class DirectoryLink:
         self._zone = zone
         self._version = version
         self._take_orders = take_orders
+        self._inventory = inventory
         self._pause = RETRY_SECONDS
         self.registered = False
         self.problem = "not yet registered with the directory server"
@@ -135,7 +152,9 @@ class DirectoryLink:
         asked_at = self._clock.monotonic()
         reply = self._directory.ask(
             REGISTER,
-            RegisterRequest(self._own_url, self._store.store_id, self._zone, self._version),
+            RegisterRequest(
+                self._own_url, self._store.store_id, self._zone, self._version, self._store.highest_fence()
+            ),
             HEARTBEAT_TIMEOUT_SECONDS,
         )
         self._tickets.trust(bytes.fromhex(reply.ticket_key))
@@ -143,6 +162,8 @@ class DirectoryLink:
         self._pause = reply.heartbeat_seconds
         self._damage.add(self._own_id, self._store.damaged_blobs())
         self.registered = True
+        if self._inventory is not None:
+            self._inventory.begin()
         log.info("registered with the directory server at %s", self._directory.url)
 
     def _beat(self) -> None:
@@ -158,6 +179,8 @@ class DirectoryLink:
             log.info("in touch with the directory server")
         self.problem = ""
         self._take_orders(reply.orders)
+        if self._inventory is not None:
+            self._inventory.take(reply.inventory)
 
     def _state(self) -> HeartbeatRequest:
         try:
@@ -175,6 +198,8 @@ class DirectoryLink:
             stored_bytes=totals.stored_bytes,
             healthy=not problem,
             problem=problem,
+            ticket_key_id=self._tickets.key_id,
+            inventory_done=self._inventory.done if self._inventory is not None else 0,
         )
 
     def _probe_storage(self) -> None:

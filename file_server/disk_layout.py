@@ -24,7 +24,9 @@ from wire.digest import Digest
 from wire.errors import SetupError, StorageFormatError
 from wire.sealing import write_durably
 
-FORMAT = "lockstep file server storage 1"
+FORMAT = "lockstep file server storage 2"
+OLDER_FORMATS = ("lockstep file server storage 1",)
+"""Brought up to date at the start: in version 2 the index also has commit notes, which are made when it is opened."""
 INLINE_BYTES = 64 * 1024
 """Sealed chunks of at most this size lie in the index; larger ones are files."""
 
@@ -128,7 +130,10 @@ class DiskLayout:
 
     def _check_format(self) -> None:
         found = self.format_file.read_text("utf-8", "replace").strip()
-        if found != FORMAT:
+        if found in OLDER_FORMATS:
+            # Before the index is touched: an older program must not open one whose notes it would not keep true.
+            write_durably(self.format_file, FORMAT.encode() + b"\n")
+        elif found != FORMAT:
             raise StorageFormatError(
                 f"{self.root} is stored as {found[:80]!r}, this program knows {FORMAT!r}: "
                 "use the version of Lockstep that wrote it, or choose another folder with --data"

@@ -141,6 +141,10 @@ class IndexTransaction:
             ((digest,) for digest in chunks),
         )
 
+    def put_note(self, cursor: int, digest: Digest, note: bytes) -> None:
+        """Keep what is known of the version committed at `cursor`, for as long as its blob is here."""
+        self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, note))
+
     # ------------------------------------------------------------ removal
 
     def drop_blob(self, digest: Digest, generation: int) -> bool:
@@ -161,6 +165,7 @@ class IndexTransaction:
                 "DELETE FROM reference WHERE blob = ? AND chunk = (SELECT id FROM chunk WHERE digest = ?)",
                 ((id, chunk) for chunk in chunks),
             )
+        self._run("DELETE FROM note WHERE digest = ?", (digest,))
         self._totals["blobs"] -= 1
         return True
 

@@ -47,6 +47,11 @@ class TicketCheck:
         """Accept tickets made with `key` from now on, and no others."""
         self._signer = TicketSigner(key)
 
+    @property
+    def key_id(self) -> str:
+        """Tells the trusted key from others; empty before there is one."""
+        return self._signer.key_id if self._signer is not None else ""
+
     def check(self, text: str, hop: Hop) -> WriteTicket:
         """The ticket in `text` if this server may act on it; TicketRefused otherwise.
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from wire.codec import Call
 from wire.digest import Digest
-from wire.messages import FileVersion, Holder, Message, Nothing, Outcome, Size
+from wire.messages import FileVersion, Holder, Message, Nothing, Outcome, Size, WriteId
 
 TICKET_HEADER = "X-Lockstep-Ticket"
 HOP_HEADER = "X-Lockstep-Hop"
@@ -25,6 +25,9 @@ MANIFEST_PATH = "/v1/manifests/"
 MAX_READ_CHUNKS = 256
 MAX_MISSING_CHUNKS = 100_000
 MAX_ORDERS = 64
+MAX_DROPS = 500
+MAX_INVENTORY = 1000
+MAX_FOUND = 200
 MAX_SMALL_WRITES = 64
 MAX_SMALL_STREAM_BYTES = 64 * 1024
 
@@ -107,6 +110,8 @@ class RegisterRequest(Message):
     store_id: str
     zone: str = ""
     version: str = ""
+    highest_fence: Size = 0
+    """The highest lock number that it has seen: a directory restored from a backup must not hand it out again."""
 
 
 class RegisterReply(Message):
@@ -128,6 +133,22 @@ class HeartbeatRequest(Message):
     stored_bytes: int
     healthy: bool
     problem: str = ""
+    ticket_key_id: str = ""
+    """Which ticket key it trusts (see TicketSigner.key_id). Another one than the directory's: it must register."""
+    inventory_done: int = 0
+    """The id of the last inventory order that it has carried out."""
+
+
+class InventoryOrder(Message):
+    """Walk over everything you hold, from the start, and send it with INVENTORY under this id."""
+
+    id: int
+    notes_after: int | None = None
+    """Send with FOUND the commit notes of versions behind this cursor, up to `notes_through`, and whatever the
+    directory does not know. None: not asked for."""
+    notes_through: int = 0
+    deep: bool = False
+    """Read and check every byte too, as the scrubber does, before saying that it is done."""
 
 
 class CopyOrder(Message):
@@ -144,6 +165,9 @@ class HeartbeatReply(Message):
     directory_time: float = 0.0
     orders: list[CopyOrder] = []
     servers: list[Holder] = []
+    drops: list[Digest] = []
+    """Copies that are not needed: the caller may ask with COLLECT to drop them."""
+    inventory: InventoryOrder | None = None
 
 
 class HeldRequest(Message):
@@ -162,6 +186,8 @@ class DamagedRequest(Message):
 
     holder: str
     digests: Annotated[list[Digest], Meta(max_length=1000)]
+    inventory: int = 0
+    """The inventory order that showed them to be missing altogether."""
 
 
 class CollectRequest(Message):
@@ -174,11 +200,61 @@ class CollectReply(Message):
     drop: list[Digest]
 
 
+class InventoryRequest(Message):
+    """All blobs that the caller holds whole with digests above `after` (None: from the first), up to `through`
+    (None: to the last), rising. `id` is that of the order it belongs to; 0 for the daily round."""
+
+    id: int = 0
+    after: Digest | None = None
+    through: Digest | None = None
+    digests: Annotated[list[Digest], Meta(max_length=MAX_INVENTORY)] = []
+
+
+class InventoryReply(Message):
+    """What the comparison of one page with the books found."""
+
+    missing: list[Digest]
+    """The books count these as held by the caller, and it did not name them. It looks again, and says DAMAGED."""
+    unknown: list[Digest]
+    """The directory has never heard of these. Left to collection, or sent with FOUND when that was ordered."""
+    counted: int = 0
+    """Copies that the books had not counted, and count again now."""
+    through: Digest | None = None
+    """How far the comparison went; the next page begins behind it. None: to the end."""
+
+
+class CommitNote(Message):
+    """What a master remembers of a version that it committed: enough to make its row again."""
+
+    write_id: WriteId
+    version: FileVersion
+
+
+class FoundBlob(Message):
+    digest: Digest
+    size: Size
+
+
+class FoundRequest(Message):
+    """For a directory restored from a backup: versions that the caller committed and holds, by rising cursor, and
+    blobs that the directory did not know."""
+
+    notes: Annotated[list[CommitNote], Meta(max_length=MAX_FOUND)] = []
+    blobs: Annotated[list[FoundBlob], Meta(max_length=MAX_INVENTORY)] = []
+
+
+class FoundReply(Message):
+    recovered: int
+    """Versions made again."""
+
+
 COMMIT = Call("/v1/commit", CommitRequest, CommitReply)
 REGISTER = Call("/v1/register", RegisterRequest, RegisterReply)
 HEARTBEAT = Call("/v1/heartbeat", HeartbeatRequest, HeartbeatReply)
 HELD = Call("/v1/held", HeldRequest, HeldReply)
 DAMAGED = Call("/v1/damaged", DamagedRequest, Nothing)
 COLLECT = Call("/v1/collect", CollectRequest, CollectReply)
+INVENTORY = Call("/v1/inventory", InventoryRequest, InventoryReply)
+FOUND = Call("/v1/found", FoundRequest, FoundReply)
 SMALL_WRITES = Call("/v1/writes/small", SmallWritesRequest, SmallWritesReply)
 MISSING_CHUNKS = Call("/v1/chunks/missing", MissingChunksRequest, MissingChunksReply)

@@ -14,10 +14,11 @@ from blake3 import blake3
 
 from wire.codec import decoder, encode
 from wire.errors import BadRequest, TicketRefused
-from wire.messages import WriteTicket
+from wire.messages import Message, WriteTicket
 
 TICKET_KEY_BYTES = 32
 _PREFIX = b"lockstep ticket v1\0"
+_KEY_ID_PREFIX = b"lockstep ticket key id v1\0"
 _decoder = decoder(WriteTicket)
 
 
@@ -28,6 +29,11 @@ class TicketSigner:
         if len(key) != TICKET_KEY_BYTES:
             raise ValueError(f"a ticket key has {TICKET_KEY_BYTES} bytes")
         self._key = key
+
+    @property
+    def key_id(self) -> str:
+        """Tells this key from others, and nothing about it."""
+        return blake3(_KEY_ID_PREFIX, key=self._key).hexdigest(8)
 
     def sign(self, ticket: WriteTicket) -> str:
         """The ticket as text for a header."""
@@ -56,6 +62,21 @@ class TicketSigner:
 
     def __repr__(self) -> str:
         return "TicketSigner(…)"
+
+
+class _WriteIdOnly(Message):
+    write_id: str
+
+
+_write_id_decoder = decoder(_WriteIdOnly)
+
+
+def unchecked_write_id(text: str) -> str:
+    """The write id in a ticket that was verified before; TicketRefused when there is none."""
+    try:
+        return _write_id_decoder.decode(_unb64(text.partition(".")[0])).write_id
+    except (ValueError, binascii.Error) as error:
+        raise TicketRefused("the write ticket is damaged; begin the write again") from error
 
 
 def _b64(raw: bytes) -> str:

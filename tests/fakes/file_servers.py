@@ -26,18 +26,25 @@ from wire.server_messages import (
     COLLECT,
     COMMIT,
     DAMAGED,
+    FOUND,
     HEARTBEAT,
     HELD,
     HOP_HEADER,
+    INVENTORY,
     REGISTER,
     TICKET_HEADER,
     WRITE_PATH,
     CollectReply,
+    CommitNote,
     CommitReply,
     CommitReplyItem,
     CopyOrder,
+    FoundBlob,
+    FoundReply,
     HeartbeatReply,
     HeldReply,
+    InventoryOrder,
+    InventoryReply,
     RegisterReply,
     WriteReply,
 )
@@ -65,6 +72,12 @@ class FakeDirectory:
         self.versions: dict[str, FileVersion] = {}
         self.refuse_commit: LockstepError | None = None
         self.during_collect: Callable[[], None] = lambda: None
+        self.counted: set[Digest] | None = None
+        self.pages: list[Any] = []
+        self.notes: list[CommitNote] = []
+        self.found_blobs: list[FoundBlob] = []
+        self.inventory: InventoryOrder | None = None
+        self.during_inventory: Callable[[], None] = lambda: None
         self._guard = threading.Lock()
 
     def now(self) -> float:
@@ -79,6 +92,8 @@ class FakeDirectory:
                 HELD.path: self._held,
                 DAMAGED.path: self._damaged,
                 COLLECT.path: self._collect,
+                INVENTORY.path: self._inventory,
+                FOUND.path: self._found,
             }[call.path](request)
 
     def _register(self, request: Any) -> RegisterReply:
@@ -87,7 +102,7 @@ class FakeDirectory:
 
     def _heartbeat(self, request: Any) -> HeartbeatReply:
         self.beats.append(request)
-        return HeartbeatReply(request.url in self.known, self.now(), self.orders)
+        return HeartbeatReply(request.url in self.known, self.now(), self.orders, inventory=self.inventory)
 
     def _commit(self, request: Any) -> CommitReply:
         self.commits.append(request)
@@ -119,6 +134,22 @@ class FakeDirectory:
     def _damaged(self, request: Any) -> Nothing:
         self.damaged += [(request.holder, digest) for digest in request.digests]
         return Nothing()
+
+    def _inventory(self, request: Any) -> InventoryReply:
+        """The books of this directory are `counted`; None: they agree with whatever it is told."""
+        self.pages.append(request)
+        if self.counted is None:
+            return InventoryReply([], [], 0, request.through)
+        low, high = request.after or b"", request.through or b"\xff" * 33
+        missing = sorted(d for d in self.counted if low < d <= high and d not in request.digests)
+        unknown = [d for d in request.digests if d not in self.counted]
+        self.during_inventory()
+        return InventoryReply(missing, unknown, 0, request.through)
+
+    def _found(self, request: Any) -> FoundReply:
+        self.notes += request.notes
+        self.found_blobs += request.blobs
+        return FoundReply(len(request.notes))
 
     def _collect(self, request: Any) -> CollectReply:
         self.during_collect()

@@ -428,8 +428,8 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     """Storage of another version, or without its format file, is left alone and said so."""
     lab = Lab(tmp_path)
     lab.store.close()
-    (lab.data / "format").write_text("lockstep file server storage 2\n")
-    with pytest.raises(StorageFormatError, match="storage 2"):
+    (lab.data / "format").write_text("lockstep file server storage 99\n")
+    with pytest.raises(StorageFormatError, match="storage 99"):
         DiskLayout.open(lab.data)
     (lab.data / "format").unlink()
     with pytest.raises(StorageFormatError, match="no format file"):
