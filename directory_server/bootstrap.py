@@ -76,6 +76,7 @@ class DirectoryServer:
             self.clock,
             Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds),
         )
+        self._ticket_seconds = settings.ticket_seconds
         self.collector = Collector(store, self.clock, settings.ticket_seconds)
         self.repair = Repair(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
@@ -93,6 +94,7 @@ class DirectoryServer:
             settings.copies,
             settings.ticket_seconds,
             self.collector.note_open,
+            self.repair.trimmer.given_up,
         )
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
@@ -159,6 +161,7 @@ class DirectoryServer:
             tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
             self.accounts.remove_ended(tx)
             self.enrolment.remove_ended(tx)
+            self.repair.trimmer.remove_ended(tx, now - self._ticket_seconds)
             _save_time(tx, now)
 
         try:

@@ -79,8 +79,8 @@ class ClusterApi:
         """Every server with its place in the directory's books."""
         infos = self._parts.membership.infos()
         counted = self._parts.totals.counted_copies()
-        walking = self._parts.repair.info().walking
+        settled = self._parts.repair.is_settled()
         for info in infos:
             info.held_blobs = counted.get(info.id, 0)
-            info.drained = info.state == "draining" and not info.held_blobs and not walking
+            info.drained = info.state == "draining" and not info.held_blobs and settled
         return infos

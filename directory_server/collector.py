@@ -42,6 +42,11 @@ class Collector:
             while (oldest := next(iter(self._open))) != digest and self._open[oldest] <= now:
                 del self._open[oldest]
 
+    def is_open(self, digest: Digest) -> bool:
+        """Whether a ticket for this content may still be under way, as far as was noted."""
+        with self._mutex:
+            return self._open.get(digest, -1.0) >= self._clock.now()
+
     def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
         """Those of `digests` that the server may drop; its holder rows for them are gone when this returns."""
         if self._clock.since_start() < self._lifetime:

@@ -21,7 +21,8 @@ class Standing:
     id: str
     url: str
     zone: str = ""
-    free_bytes: int = 0
+    room_bytes: int = 0
+    """What it has for chunks, used and free together."""
     heard: bool = True
     """It is up, or has not been down for longer than the grace."""
     leaving: bool = False
@@ -101,24 +102,34 @@ def _zones_in_reach(counted: Collection[Standing], standings: Standings) -> set[
 
 
 def choose_victim(
-    blob: HeldBlob, standings: Standings, copies: int, fullness: Mapping[str, float] | None = None
+    blob: HeldBlob,
+    standings: Standings,
+    copies: int,
+    fullness: Mapping[str, float] | None = None,
+    rather: str = "",
 ) -> str | None:
     """Whose copy may go; None when none may.
 
     Only as long as `copies` others are solid, in as many zones as before. A server that leaves loses its copy first,
-    then the fullest. Copies on servers that are not solid now are neither relied on nor dropped.
+    then the one asked for with `rather`, then the fullest. Copies on servers that are not solid now are neither
+    relied on nor dropped.
     """
-    fullness = fullness or {}
-    good = [standings[id] for id in blob.sound if id in standings and standings[id].solid]
-    staying = [server for server in good if not server.leaving]
-    zones = min(spread(staying), copies)
-    allowed = []
-    for victim in good:
-        left = [server for server in staying if server is not victim]
-        if len(left) >= copies and spread(left) >= zones:
-            allowed.append(victim)
-    ranked = sorted(allowed, key=lambda server: (not server.leaving, -fullness.get(server.id, 0.0)))
+    full = fullness or {}
+    allowed = [standings[id] for id in blob.sound if may_go(blob, id, standings, copies)]
+    ranked = sorted(
+        allowed, key=lambda server: (not server.leaving, server.id != rather, -full.get(server.id, 0.0), server.id)
+    )
     return ranked[0].id if ranked else None
+
+
+def may_go(blob: HeldBlob, id: str, standings: Standings, copies: int) -> bool:
+    """Whether the copy on server `id` may be dropped: `copies` solid ones are left, in as many zones as before."""
+    if id not in blob.sound or id not in standings or not standings[id].solid:
+        return False
+    good = [standings[other] for other in blob.sound if other in standings]
+    staying = [server for server in good if server.solid and not server.leaving]
+    left = [server for server in staying if server.id != id]
+    return len(left) >= copies and spread(left) >= min(spread(staying), copies)
 
 
 def sources(blob: HeldBlob, standings: Standings) -> list[Holder]:

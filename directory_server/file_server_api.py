@@ -14,14 +14,12 @@ class FileServerApi:
 
     def __init__(self, api: Api, parts: Parts) -> None:
         self._parts = parts
-        repair, collector = parts.repair, parts.collector
+        repair = parts.repair
         api.serve(s.REGISTER, self._register, FILE_SERVER)
         api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
         api.serve(s.COMMIT, lambda request, peer: self._parts.writes.commit(request.items, peer.id), FILE_SERVER)
         api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
-        api.serve(
-            s.COLLECT, lambda request, peer: s.CollectReply(collector.collect(peer.id, request.digests)), FILE_SERVER
-        )
+        api.serve(s.COLLECT, self._collect, FILE_SERVER)
         api.serve(s.DAMAGED, self._damaged, BOTH)
 
     def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
@@ -34,7 +32,13 @@ class FileServerApi:
         if not parts.membership.heartbeat(peer.id, request):
             return s.HeartbeatReply(False)
         orders = parts.repair.orders_for(peer.id)
-        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders())
+        drops = parts.repair.trimmer.offers_for(peer.id)
+        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders(), drops)
+
+    def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
+        surplus = self._parts.repair.collect(peer.id, request.digests)
+        rest = [digest for digest in request.digests if digest not in surplus] if surplus else request.digests
+        return s.CollectReply(surplus + self._parts.collector.collect(peer.id, rest))
 
     def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.repair.damaged(request.holder, request.digests)

@@ -72,11 +72,20 @@ def choose(
     return Placement(chosen[0].holder, [s.holder for s in chosen[1:]], [s.holder for s in spares])
 
 
-def choose_target(name: str, servers: Sequence[Candidate], holding: Collection[str]) -> Candidate | None:
-    """Where one more copy of `name` shall go, beside the servers in `holding`; None when nobody has room."""
-    zones = {server.zone for server in servers if server.id in holding}
+def choose_target(
+    name: str,
+    servers: Sequence[Candidate],
+    holding: Collection[str],
+    zones: Collection[str] | None = None,
+    prefer: Collection[str] = (),
+) -> Candidate | None:
+    """Where one more copy of `name` shall go, beside the servers in `holding`; None when nobody has room.
+
+    A zone outside `zones` comes first (None: outside those of `holding`), then a server in `prefer`, then rank.
+    """
+    taken = {server.zone for server in servers if server.id in holding} if zones is None else zones
     ranked = rank(name, [server for server in servers if server.writable and server.id not in holding])
-    return next((server for server in ranked if server.zone not in zones), ranked[0] if ranked else None)
+    return min(ranked, key=lambda server: (server.zone in taken, server.id not in prefer), default=None)
 
 
 def rank(name: str, servers: Sequence[Candidate]) -> list[Candidate]:

@@ -1,57 +1,50 @@
-"""Repair: find blobs with too few living copies, and have them copied again.
+"""Repair: find blobs whose copies are not as promised, and have them copied again.
 
 The planner walks over all blobs in small pages whenever a server has gone, come back or lost its disk, and every ten
 minutes besides. What it finds waits, most endangered first, until it is given to a target as an order in the answer
-to a heartbeat. Nothing here is kept: after a restart the walk finds it all again. Reading the bytes, checking and
-storing them is the file servers' work; they report with HELD.
+to a heartbeat. Nothing here is kept: after a restart the walk finds it all again. What a blob needs is decided in
+copy_rules.py, copies too many are the trimmer's; reading the bytes, checking and storing them is the file servers'
+work; they report with HELD.
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from prometheus_client import Counter
 
+from directory_server.balancer import Balancer, Move
 from directory_server.collector import Collector
-from directory_server.copy_rules import Standing
+from directory_server.copy_orders import CopyOrders
+from directory_server.copy_rules import Need, Standings, judge, sources, spread
 from directory_server.directory_clock import DirectoryClock
 from directory_server.membership import Membership
-from directory_server.metadata import people, servers
+from directory_server.metadata import servers
 from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.placement import Candidate, choose_target
+from directory_server.trimmer import Trimmer
+from directory_server.work_queue import MAX_KNOWN, WorkQueue
 from wire.cluster_messages import RepairInfo
-from wire.crash_points import crash_point
 from wire.digest import Digest
-from wire.messages import Holder
-from wire.server_messages import MAX_ORDERS, CopyOrder
+from wire.server_messages import CopyOrder
 from wire.tracing import log
 
 REPAIR_GRACE_SECONDS = 60.0
 PAGE = 1000
-MAX_WAITING = 20_000
 ORDERS_PER_STEP = 256
 WALK_AGAIN_SECONDS = 600.0
 ORDER_SECONDS = 60.0
-SLOWEST_BYTES_PER_SECOND = 4 << 20
 IDLE_SECONDS = 1.0
-POSTPONED = 100
-_BALANCING = "balancing"
+RECENTLY_GIVEN_UP_SECONDS = 300.0
+MAX_KNOWN_LOST = 100_000
 # While walking, the planner sleeps this many times as long as a page took: it must not be felt.
 GENTLENESS = 4.0
 
 REPAIRED = Counter("lockstep_directory_repaired_blobs", "Copies made again by order of the repair planner")
-
-
-@dataclass
-class _Order:
-    order: CopyOrder
-    deadline: float
-    sent: bool = False
+MOVED = Counter("lockstep_directory_balanced_blobs", "Copies made to even out how full the file servers are")
 
 
 class Repair:
@@ -74,226 +67,320 @@ class Repair:
         self._collector = collector
         self._copies = copies
         self._grace = grace
-        self._order_seconds = order_seconds
         self._mutex = threading.RLock()
-        self._orders: dict[str, dict[Digest, _Order]] = {}
-        self._waiting: list[tuple[int, Digest]] = []
-        self._queued: set[Digest] = set()
+        self.trimmer = Trimmer(store, clock, collector, copies)
+        self._balancer = Balancer(store)
+        self._orders = CopyOrders(clock, order_seconds)
+        self._queue = WorkQueue()
+        self._moves: dict[Digest, Move] = {}
+        self._lost: set[Digest] = set()
+        self._lost_in_walk: set[Digest] = set()
+        self._salvaged: set[Digest] = set()
         self._after: bytes | None = None
-        self._walked_for: tuple[int, frozenset[str]] | None = None
+        self._walked_for: object = None
+        self._zones: frozenset[str] = frozenset()
         self._walked_at = 0.0
-        self._overflowed = False
-        self._found = [0, 0]
-        self._told = [0, 0]
+        self._told: tuple[int, int] = (0, 0)
         self._repaired = 0
-        with store.read() as reader:
-            self._balancing = people.read_setting(reader, _BALANCING) == "on"
 
     # ------------------------------------------------------------ the planner's job
 
     def step(self) -> float:
-        """For a BackgroundJob: one page of the walk and a batch of orders; the seconds until the next."""
+        """For a BackgroundJob: one page of the walk, a batch of orders and of offers; the seconds until the next."""
         started = time.monotonic()
+        balanced = False
+        standings = self.standings()
         with self._mutex:
             self._take_back_late_orders()
-            self._start_walk_if_needed()
+            self._start_walk_if_needed(standings)
             if self._after is not None:
-                self._walk()
-            self._give_orders()
+                balanced = self._walk(standings)
+            self._give_orders(standings)
+            fullness = self._balancer.fullness(standings)
             busy = self._after is not None
+        self.trimmer.step(standings, fullness)
+        if balanced:
+            self._balancer.finish()
         return max(0.01, GENTLENESS * (time.monotonic() - started)) if busy else IDLE_SECONDS
 
-    def _start_walk_if_needed(self) -> None:
-        now, situation = self._clock.now(), self._membership.whose_copies_count(self._grace)
-        drained = self._overflowed and self._after is None and len(self._waiting) < MAX_WAITING // 2
-        late = self._after is None and now - self._walked_at >= WALK_AGAIN_SECONDS
-        if situation != self._walked_for or drained or late:
-            self._walked_for, self._walked_at = situation, now
-            self._after, self._found, self._overflowed = b"", [0, 0], False
+    def _start_walk_if_needed(self, standings: Standings) -> None:
+        situation, zones = self._situation(standings)
+        # Zones come and go with a single slow server: they never make a walk under way begin anew.
+        is_other_zone = self._after is None and (zones != self._zones or self._is_walk_due())
+        if situation == self._walked_for and not is_other_zone:
+            return
+        self._walked_for, self._zones, self._walked_at = situation, zones, self._clock.now()
+        self._after = b""
+        self._lost_in_walk = set()
+        self._salvaged.clear()
+        self._queue.begin_count()
+        self.trimmer.overflowed = False
+        self._balancer.begin_walk(standings)
 
-    def _walk(self) -> None:
+    def _situation(self, standings: Standings) -> tuple[object, frozenset[str]]:
+        """Both change when all blobs should be looked at again: who counts, and the zones with room."""
+        leaving = frozenset(id for id, server in standings.items() if server.leaving)
+        zones = frozenset(server.zone for server in standings.values() if server.writable)
+        return (self._membership.whose_copies_count(self._grace), leaving, self._balancer.running), zones
+
+    def _is_walk_due(self) -> bool:
+        has_room = self._queue.waiting < MAX_KNOWN // 2
+        moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self.trimmer.pending
+        more_found = (self._queue.overflowed and has_room) or (self.trimmer.overflowed and not self.trimmer.pending)
+        return moved or more_found or self._clock.now() - self._walked_at >= WALK_AGAIN_SECONDS
+
+    def _walk(self, standings: Standings) -> bool:
+        """One page; True when a rebalance ends with it."""
         assert self._after is not None
         with self._store.read() as reader:
             page = servers.page_of_blobs(reader, self._after, PAGE)
         for blob in page:
-            self._examine(blob)
+            self._balancer.count(blob)
+            self._examine(blob, standings)
         self._after = page[-1].digest if len(page) == PAGE else None
-        if self._after is None:
-            if self._found != self._told:
-                log.info("repair: %d blobs have too few copies, %d no living one", *self._found)
-            self._told = self._found
+        if self._after is not None:
+            return False
+        self._lost = self._lost_in_walk
+        found = (self._queue.count(Need.COPY), len(self._lost))
+        if found != self._told:
+            log.info("repair: %d blobs have too few copies, %d no good one on any server that is up", *found)
+        self._told = found
+        return self._balancer.end_walk()
 
-    def _examine(self, blob: HeldBlob) -> None:
-        living = len(self._membership.living(blob.holders, self._grace))
-        if living >= self._copies:
+    def _examine(self, blob: HeldBlob, standings: Standings) -> None:
+        """Note what a blob needs now, whatever was known before."""
+        digest, verdict = blob.digest, judge(blob, standings, self._copies)
+        need = verdict.need
+        if need in (Need.WAIT, Need.SALVAGE):
+            self._note_lost(digest)
+        else:
+            self._lost.discard(digest)
+            self._lost_in_walk.discard(digest)
+        if digest in self._orders:
             return
-        # Copies on a server that is draining do not count, and are as good as any to copy from.
-        if living == 0 and not self._sources(blob):
-            self._found[1] += 1
-            return
-        self._found[0] += 1
-        self._enqueue(living, blob.digest)
+        move = self._moves.pop(digest, None)
+        if need is None and verdict.counted == self._copies:
+            move = self._balancer.consider(blob, standings)
+            if move is not None:
+                self._moves[digest] = move
+                self._queue.note(digest, Need.BALANCE)
+                return
+        if need is Need.TRIM:
+            self.trimmer.note(digest, move.source if move is not None else "")
+        if need in (None, Need.TRIM, Need.WAIT) or (need is Need.SALVAGE and digest in self._salvaged):
+            self._queue.settle(digest)
+        else:
+            assert need is not None
+            self._queue.note(digest, need, verdict.safe)
 
-    def _enqueue(self, living: int, digest: Digest) -> None:
-        if digest in self._queued or any(digest in orders for orders in self._orders.values()):
-            return
-        if len(self._waiting) >= MAX_WAITING:
-            self._overflowed = True
-            return
-        self._queued.add(digest)
-        heapq.heappush(self._waiting, (living, digest))
+    def _note_lost(self, digest: Digest) -> None:
+        for known in (self._lost, self._lost_in_walk):
+            if len(known) < MAX_KNOWN_LOST:
+                known.add(digest)
 
     # ------------------------------------------------------------ orders
 
-    def _give_orders(self) -> None:
+    def _give_orders(self, standings: Standings) -> None:
         """Hand the most endangered to targets; what cannot be copied now waits for the next step."""
-        postponed: list[tuple[int, Digest]] = []
-        room = [c for c in self._membership.candidates() if len(self._orders.get(c.id, ())) < MAX_ORDERS]
-        for _ in range(min(ORDERS_PER_STEP, len(self._waiting))):
+        postponed = []
+        room = self._room()
+        for _ in range(min(ORDERS_PER_STEP, self._queue.waiting)):
             if not any(candidate.writable for candidate in room) or self._must_hold_back():
                 break
-            living, digest = heapq.heappop(self._waiting)
-            if not self._order(digest, room):
+            found = self._queue.pop()
+            if found is None:
+                break
+            if not self._order(found[0], room, standings):
                 # Behind all others, or a few that cannot be copied now would keep everyone else waiting.
-                postponed.append((max(living, POSTPONED), digest))
-                continue
-            self._queued.discard(digest)
-            room = [c for c in room if len(self._orders.get(c.id, ())) < MAX_ORDERS]
-        for item in postponed:
-            heapq.heappush(self._waiting, item)
+                postponed.append(found[0])
+            elif not all(self._orders.has_room(candidate.id) for candidate in room):
+                room = self._room()
+        for digest in postponed:
+            self._queue.postpone(digest)
+
+    def _room(self) -> list[Candidate]:
+        return [c for c in self._membership.candidates() if self._orders.has_room(c.id)]
 
     def _must_hold_back(self) -> bool:
         """Until the walk is over, something more endangered than this may still be found."""
-        return self._waiting[0][0] > 1 and self._after is not None and len(self._waiting) < MAX_WAITING
+        urgency = self._queue.most_urgent
+        return urgency is not None and urgency > 1 and self._after is not None and self._queue.waiting < MAX_KNOWN
 
-    def _order(self, digest: Digest, room: Sequence[Candidate]) -> bool:
-        """Order one more copy; True when that is done or no longer needed."""
+    def _order(self, digest: Digest, room: Sequence[Candidate], standings: Standings) -> bool:
+        """Order one more copy; False when that cannot be done now."""
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
-        if blob is None or len(self._membership.living(blob.holders, self._grace)) >= self._copies:
+        if blob is None:
+            self._queue.settle(digest)
             return True
-        sources = self._sources(blob)
-        target = choose_target(str(digest), room, blob.holders)
-        if target is None or not any(source.up for source in sources):
+        move = self._moves.get(digest)
+        need = judge(blob, standings, self._copies).need
+        if need is None and move is not None:
+            need = Need.BALANCE
+        if need in (None, Need.TRIM, Need.WAIT):
+            self._examine(blob, standings)
+            return True
+        assert need is not None
+        if need is Need.BALANCE and not self._orders.may_move():
             return False
-        seconds = self._order_seconds + blob.size / SLOWEST_BYTES_PER_SECOND
-        order = CopyOrder(digest, blob.size, sources)
-        self._orders.setdefault(target.id, {})[digest] = _Order(order, self._clock.now() + seconds)
-        crash_point("directory.repair.ordered")
+        target = self._target(blob, need, room, standings)
+        if target is None:
+            return self._give_up_improving(digest, need)
+        given = [source for source in sources(blob, standings) if source.id != target.id]
+        if not any(source.up for source in given) and target.id not in blob.damaged:
+            return False
+        if need is Need.SALVAGE:
+            self._salvaged.add(digest)
+        self._queue.note(digest, need)
+        self._queue.take(digest)
+        self._orders.give(target.id, CopyOrder(digest, blob.size, given), need)
         return True
 
-    def _sources(self, blob: HeldBlob) -> list[Holder]:
-        holders = self._membership.holders_in_reading_order(blob.holders)
-        return [h for h in holders if h.up or h.id in self._membership.living([h.id], self._grace)]
+    def _target(self, blob: HeldBlob, need: Need, room: Sequence[Candidate], standings: Standings) -> Candidate | None:
+        if need is Need.BALANCE:
+            wanted = self._moves[blob.digest].target
+            return next((c for c in room if c.id == wanted and c.writable and c.id not in blob.holders), None)
+        if need is Need.SALVAGE:
+            room = [candidate for candidate in room if candidate.id in blob.damaged]
+        counted = [standings[id] for id in blob.sound if id in standings and standings[id].counts]
+        zones = {server.zone for server in counted}
+        # A server with a damaged copy has most of its chunks already, and is made whole by the same order.
+        target = choose_target(str(blob.digest), room, blob.sound, zones, prefer=blob.damaged)
+        if need is Need.SPREAD and target is not None and spread([*counted, standings[target.id]]) == len(zones):
+            return None
+        return target
+
+    def _give_up_improving(self, digest: Digest, need: Need) -> bool:
+        """What is only to be improved is not waited for: a later walk finds it again if it is still so."""
+        if need in (Need.COPY, Need.MOVE):
+            return False
+        self._moves.pop(digest, None)
+        self._queue.settle(digest)
+        return True
 
     def orders_for(self, server_id: str) -> list[CopyOrder]:
         """For the heartbeat's answer: what this server has been ordered and not been told yet."""
+        standings = self.standings()
         with self._mutex:
-            if self._waiting and len(self._orders.get(server_id, ())) < MAX_ORDERS // 2:
-                self._give_orders()
-            orders = [o for o in self._orders.get(server_id, {}).values() if not o.sent]
-            for order in orders:
-                order.sent = True
-            return [order.order for order in orders]
+            if self._queue.waiting and self._orders.is_nearly_done(server_id):
+                self._give_orders(standings)
+            return self._orders.tell(server_id)
 
     def _take_back_late_orders(self) -> None:
-        now = self._clock.now()
-        for orders in self._orders.values():
-            for digest in [digest for digest, order in orders.items() if order.deadline <= now]:
-                del orders[digest]
-                self._enqueue(1, digest)
+        for digest, need in self._orders.take_back_late():
+            self._queue.settle(digest)
+            self._queue.note(digest, need, 1)
 
     # ------------------------------------------------------------ what file servers report
 
     def held(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
-        """HELD: the caller has these durably. Counts them as copies; answers those that nothing refers to."""
+        """HELD: the caller has these durably, whole. Counts them as copies; answers those that nothing refers to."""
 
-        def note(tx: Tx) -> list[Digest]:
-            unwanted = []
+        lately = self._clock.now() - RECENTLY_GIVEN_UP_SECONDS
+        with self._mutex:
+            ordered = {digest for digest in digests if digest in self._orders}
+
+        def note(tx: Tx) -> tuple[list[Digest], list[Digest]]:
+            unwanted, new = [], []
             for digest in digests:
                 facts = servers.blob_facts(tx, digest)
                 if facts is not None and facts[1] > 0:
-                    servers.add_holder(tx, digest, server_id)
-                    crash_point("directory.held.noted")
+                    if digest not in ordered and self.trimmer.given_up(tx, digest, server_id, lately):
+                        continue  # said before it was let go, heard after: it is not there any more
+                    if servers.add_holder(tx, digest, server_id):
+                        new.append(digest)
                 elif self._collector.drop_in(tx, server_id, digest):
+                    self.trimmer.remember(tx, server_id, digest)
                     unwanted.append(digest)
-            return unwanted
+            return unwanted, new
 
-        unwanted = self._store.write(note)
-        crash_point("directory.held.done")
+        unwanted, new = self._store.write(note)
+        standings = self.standings()
         with self._mutex:
             for digest in digests:
-                if self._orders.get(server_id, {}).pop(digest, None) is not None:
-                    self._count_repaired(digest)
+                need = self._orders.done(server_id, digest)
+                if need is not None:
+                    self._count_done(need)
+                if need is not None or digest in new:
+                    self._look_again(digest, standings)
         return unwanted
 
-    def _count_repaired(self, digest: Digest) -> None:
-        self._repaired += 1
-        REPAIRED.inc()
+    def _count_done(self, need: Need) -> None:
+        if need is Need.BALANCE:
+            MOVED.inc()
+        else:
+            self._repaired += 1
+            REPAIRED.inc()
+
+    def _look_again(self, digest: Digest, standings: Standings) -> None:
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
-        living = len(self._membership.living(blob.holders, self._grace)) if blob else self._copies
-        if living < self._copies:
-            self._enqueue(living, digest)
-            return
-        self._told = [max(0, self._told[0] - 1), self._told[1]]
-        if self._after is not None and digest <= self._after:
-            self._found[0] = max(0, self._found[0] - 1)
+        if blob is None:
+            self._queue.settle(digest)
+        else:
+            self._examine(blob, standings)
+
+    def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
+        """COLLECT: those of the caller's copies that are too many, and that it was offered to drop."""
+        with self._mutex:
+            asked = [digest for digest in digests if digest not in self._orders]
+        return self.trimmer.collect(server_id, asked, self.standings())
 
     def damaged(self, server_id: str, digests: Sequence[Digest]) -> None:
         """DAMAGED: these copies failed their check. They count no more and are made again.
 
-        The last known copy stays in the books: a report that was wrong must not make the directory forget where the
-        bytes are.
+        They stay in the books, marked: a report that was wrong must not make the directory forget where bytes are.
         """
 
-        def note(tx: Tx) -> list[tuple[Digest, bool]]:
-            noted = []
-            for digest in digests:
-                holders = servers.holders_of(tx, digest)
-                if server_id in holders:
-                    others = len(holders) > 1
-                    noted.append((digest, others and servers.drop_holder(tx, digest, server_id)))
-            return noted
+        def note(tx: Tx) -> list[Digest]:
+            return [digest for digest in digests if servers.mark_damaged(tx, digest, server_id)]
 
         noted = self._store.write(note)
-        crash_point("directory.damage.noted")
-        for digest, dropped in noted:
-            log.error(
-                "the copy of %s on file_server-%s is damaged%s", digest, server_id,
-                "; it is copied again" if dropped else ", and it is the only one",
-            )  # fmt: skip
-            if dropped:
-                with self._mutex:
-                    self._enqueue(1, digest)
-                    self._told = [self._told[0] + 1, self._told[1]]
+        standings = self.standings()
+        with self._mutex:
+            for digest in noted:
+                log.error("the copy of %s on file_server-%s is damaged", digest, server_id)
+                self._look_again(digest, standings)
+
+    # ------------------------------------------------------------ balancing
 
     def balance(self, running: bool) -> None:
         """Start moving copies from full servers to empty ones, or stop that where it is. Durable on return."""
-        self._store.write(lambda tx: people.write_setting(tx, _BALANCING, "on" if running else "off"))
+        self._balancer.switch(running)
         with self._mutex:
-            self._balancing = running
+            if not running:
+                self._queue.forget_all(Need.BALANCE)
+                self._moves.clear()
 
     # ------------------------------------------------------------ telling
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> Standings:
         """What each server is good for now, by this planner's grace."""
         return self._membership.standings(self._grace)
 
-    def finished(self) -> bool:
-        """Every blob has been looked at, and nothing is left that can be done now."""
+    def is_settled(self) -> bool:
+        """Every blob has been looked at since any server came or went."""
+        standings = self.standings()
         with self._mutex:
-            return self._after is None and not self._waiting and not any(self._orders.values())
+            return self._after is None and (self._walked_for, self._zones) == self._situation(standings)
+
+    def finished(self) -> bool:
+        """Every blob has been looked at, and everything that can be repaired is."""
+        with self._mutex:
+            return self.is_settled() and not self._orders and not self._queue.can_do_something
 
     def info(self) -> RepairInfo:
-        """Counts of the last complete walk, kept up to date by what was repaired since."""
+        """What is known now: while a walk is under way, the figures may still rise."""
         with self._mutex:
-            found = self._found if self._after is not None else [0, 0]
             return RepairInfo(
-                under_copied=max(self._told[0], found[0]),
-                without_living_copy=max(self._told[1], found[1]),
-                ordered=sum(len(orders) for orders in self._orders.values()),
+                under_copied=self._queue.count(Need.COPY),
+                without_living_copy=max(len(self._lost), len(self._lost_in_walk)),
+                ordered=len(self._orders),
                 repaired_since_start=self._repaired,
-                balancing=self._balancing,
+                to_move=self._queue.count(Need.MOVE),
+                surplus=self.trimmer.pending,
+                dropped_since_start=self.trimmer.dropped,
+                balancing=self._balancer.running,
+                to_balance=self._queue.count(Need.BALANCE),
                 walking=self._after is not None,
             )

@@ -62,7 +62,8 @@ class _NotHeld(LockstepError):
 class Writes:
     """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
-    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile.
+    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile. `given_up`
+    tells whether a server was let drop its copy of a content at or after a directory time.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Writes:
         copies: int,
         ticket_seconds: float,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
+        given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -86,6 +88,7 @@ class Writes:
         self._copies = copies
         self._ticket_seconds = ticket_seconds
         self._note_open = note_open
+        self._given_up = given_up
 
     # ------------------------------------------------------------ begin
 
@@ -287,7 +290,13 @@ class Writes:
     def _counted_holders(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> list[str]:
         """The distinct servers of this cluster that hold the blob, the caller first; never fewer than promised."""
         named = dict.fromkeys([server_id, *item.holders] if server_id in item.holders else item.holders)
-        known = [id for id in named if tx.one(files.KNOWN_SERVER, id=id) is not None]
+        begun = ticket.expires - self._ticket_seconds
+        known = [
+            id
+            for id in named
+            # What was sealed before it was let go may be gone by now, though the holder said that it has it.
+            if tx.one(files.KNOWN_SERVER, id=id) is not None and not self._given_up(tx, item.digest, id, begun)
+        ]
         promised = max(ticket.copies, self._copies)
         if len(known) < promised:
             raise TooFewHolders(

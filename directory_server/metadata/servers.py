@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, false, func, insert, select, update
 
-from directory_server.metadata.schema import blob, file_server, holder
+from directory_server.metadata.schema import blob, dropped, file_server, holder
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 from wire.digest import Digest
@@ -110,6 +110,19 @@ _ADD_HOLDER = Statement(
 )
 _BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindparam("digest")))
 _DROP_BLOB = Statement(delete(blob).where((blob.c.digest == bindparam("digest")) & (blob.c.refs == 0)))
+_REMEMBER_DROP = Statement(
+    insert(dropped).values(digest=bindparam("digest"), server_id=bindparam("server_id"), dropped_time=bindparam("time"))
+)
+_DROP_AGAIN = Statement(
+    update(dropped)
+    .where((dropped.c.digest == bindparam("of_digest")) & (dropped.c.server_id == bindparam("of_server")))
+    .values(dropped_time=bindparam("time"))
+)
+_WAS_DROPPED = Statement(
+    select(dropped.c.digest).where(_held(dropped) & (dropped.c.dropped_time >= bindparam("since")))
+)
+_LATEST_DROP = Statement(select(func.max(dropped.c.dropped_time)))
+_FORGET_DROPS = Statement(delete(dropped).where(dropped.c.dropped_time < bindparam("before")))
 _page = (
     select(blob.c.digest, blob.c.size)
     .where((blob.c.digest > bindparam("after")) & (blob.c.refs > 0))
@@ -205,6 +218,27 @@ def mark_damaged(tx: Tx, digest: Digest, server_id: str, *, damaged: bool = True
 def drop_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
     """False when it was not there."""
     return tx.run(_DROP_HOLDER, digest=digest, server_id=server_id) > 0
+
+
+def remember_drop(tx: Tx, digest: Digest, server_id: str, time: float) -> None:
+    """The server was let drop its copy at directory time `time`."""
+    if not tx.run(_DROP_AGAIN, of_digest=digest, of_server=server_id, time=time):
+        tx.run(_REMEMBER_DROP, digest=digest, server_id=server_id, time=time)
+
+
+def was_dropped(reader: Reader, digest: Digest, server_id: str, since: float) -> bool:
+    """Whether the server was let drop its copy at directory time `since` or later."""
+    return reader.one(_WAS_DROPPED, digest=digest, server_id=server_id, since=since) is not None
+
+
+def latest_drop(reader: Reader) -> float:
+    """When any copy was dropped last; minus infinity when none was."""
+    row = reader.one(_LATEST_DROP)
+    return float("-inf") if row is None or row[0] is None else float(row[0])
+
+
+def forget_drops(tx: Tx, before: float) -> None:
+    tx.run(_FORGET_DROPS, before=before)
 
 
 # ---------------------------------------------------------------- blobs

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from directory_server.collector import Collector
+from directory_server.metadata.servers import HeldBlob, blob_and_holders
 from directory_server.repair import Repair
 from tests.fakes.directory import INSERT_BLOB, INSERT_HOLDER, FakeDirectory
 from wire.digest import Digest, chunk_digest
@@ -38,6 +39,12 @@ class Cluster(FakeDirectory):
     def orders(self) -> dict[str, list[CopyOrder]]:
         found = {id: self.repair.orders_for(id) for id in self.zones}
         return {id: orders for id, orders in found.items() if orders}
+
+    def blob(self, digest: Digest) -> HeldBlob:
+        with self.store.read() as reader:
+            found = blob_and_holders(reader, digest)
+        assert found is not None
+        return found
 
     def lose(self, id: str) -> None:
         """The server goes down and stays down past the grace."""
@@ -142,14 +149,18 @@ def test_a_blob_without_a_living_copy_is_counted_as_lost(cluster: Cluster) -> No
 
 
 def test_a_damaged_copy_is_made_again(cluster: Cluster) -> None:
-    """A copy that failed its check is no holder any more, and one more is ordered at once."""
+    """A copy that failed its check counts no more, stays in the books, and is made whole where it was."""
     digest = cluster.add_blob("blob", "1", "2")
     cluster.settle()
     cluster.repair.damaged("2", [digest])
-    assert cluster.holders(digest) == ["1"]
+    assert cluster.blob(digest).sound == ("1",)
+    assert cluster.holders(digest) == ["1", "2"]
+    assert cluster.repair.info().under_copied == 1
     cluster.settle()
-    assert cluster.obey() == 1
-    assert len(cluster.holders(digest)) == 2
+    orders = cluster.orders()
+    assert [(id, [source.id for source in given[0].sources]) for id, given in orders.items()] == [("2", ["1"])]
+    assert cluster.repair.held("2", [digest]) == []
+    assert cluster.blob(digest).damaged == ()
     assert cluster.repair.info().under_copied == 0
 
 
