@@ -7,8 +7,9 @@ Three ways, the first that fits:
 - any other file: plain bytes with their length.
 
 A cut connection leaves the question whether the write was committed. It is answered by looking: if the path's current
-version is what was sent, it was. Otherwise the upload is tried again, the second way. Nothing is ever saved of a file
-that changed while it was read: the last piece is held back until that is known.
+version is what was sent, it was. Otherwise the upload is tried again, the second way; so it is when the cluster says
+"not now" (503), as it does when a file server dies in the middle of a large file. Nothing is ever saved of a file that
+changed while it was read: the last piece is held back until that is known.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from wire.errors import (
     LockstepError,
     MissingChunks,
     NotFound,
-    PeerUnreachable,
     PreconditionFailed,
+    StorageFull,
     Unavailable,
 )
 from wire.manifest import Manifest
@@ -157,7 +158,9 @@ class _Upload:
             last = attempt + 1 == ATTEMPTS
             try:
                 return self._once(ask_first=self._large and (resumed or was_cut))
-            except PeerUnreachable as error:
+            except StorageFull:
+                raise  # that lasts
+            except Unavailable as error:
                 was_cut = was_cut or not error.facts.get("unsent")
                 found = self._committed(sure=False) if was_cut else None
                 if found is not None:

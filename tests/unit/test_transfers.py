@@ -24,7 +24,7 @@ from client_proxy.transfers import (
 from tests.fakes.rest import RestServer
 from tests.unit.people import client, noise, start_server
 from wire.chunking import chunk_bytes
-from wire.errors import BadDigest, Locked, LockStale, PeerUnreachable
+from wire.errors import BadDigest, Locked, LockStale, PeerUnreachable, Unavailable
 from wire.manifest import Manifest
 
 MIB = 1024 * 1024
@@ -140,6 +140,25 @@ def test_a_cut_upload_is_resumed_with_what_has_arrived(server: RestServer, api: 
     sent = upload(api, tmp_path / "f", "files", "big", sleep=no_sleep)
     assert server.core.content("big") == data
     assert sent.bytes_sent == sum(chunk.length for chunk in half[len(half) // 2 :])
+
+
+@pytest.mark.parametrize("size", [1000, 6 * MIB])
+def test_an_upload_that_the_cluster_could_not_take_now_is_sent_again(
+    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+) -> None:
+    """503 is not the person's business as long as the file can be read again; a lasting one is told."""
+    data = noise(8, size)
+    (tmp_path / "f").write_bytes(data)
+    server.harm("refuse", "PUT", "/f", times=2)
+    pauses: list[float] = []
+    upload(api, tmp_path / "f", "files", "f", sleep=pauses.append)
+    assert server.core.content("f") == data
+    assert len(server.core.history["files", "f"]) == 1
+    assert len(pauses) == 2
+    (tmp_path / "f").write_bytes(noise(9, size))
+    server.harm("refuse", "PUT", "/f", times=100)
+    with pytest.raises(Unavailable):
+        upload(api, tmp_path / "f", "files", "f", sleep=no_sleep)
 
 
 def test_an_upload_interrupted_by_the_end_of_the_program_resumes(
