@@ -39,7 +39,7 @@ CRASH_POINTS = {
     "directory.heartbeat.saving": "a file server's changed state is about to be saved",
     "directory.register.asked": "a file server's registration is about to be saved",
     "directory.register.done": "a file server's registration is durable, its answer not sent",
-    "directory.held.forgetting": "some of what a file server with an empty disk held is forgotten, and the server is not registered",
+    "directory.held.forgetting": "some of what a server with an empty disk held is forgotten; it is not registered",
     "directory.held.noted": "inside the transaction that counts copies which a file server has made",
     "directory.held.done": "copies that a file server has made are counted durably, its answer not sent",
     "directory.repair.ordered": "an order to copy a blob was made and is on nobody's way yet",

@@ -242,6 +242,11 @@ class ClusterHarness:
 
         wait_until(gone, what=f"the end of {record.name}")
 
+    def exit_code(self, program: Program, id: str | int = 1) -> int | None:
+        """How a program that `start` started has ended (minus the signal's number); None while it runs."""
+        pid = self.pid(program, id)
+        return next(child for child in self._children if child.pid == pid).poll()
+
     def terminate(self, program: Program, id: str | int = 1) -> None:
         """Stop one program in good order (SIGTERM); it is gone on return."""
         record = self.record(program, id)

@@ -1,0 +1,188 @@
+"""How the crowd's cluster is brought to each crash point: by the crowd's own work, or by something done besides.
+
+`reach_of(name)` says which program dies there and what has to be done to get it there.
+"""
+
+from __future__ import annotations
+
+import http.client
+import resource
+import secrets
+import shutil
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from local_cluster.plan import Program
+from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.crash_crowd import BUCKET, Crowd
+from tests.cluster.people import Person, file_path
+from wire.crash_points import CRASH_POINTS
+
+PROGRAMS: dict[str, Program] = {
+    "directory": "directory_server",
+    "file_server": "file_server",
+    "proxy": "client_proxy",
+}
+NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+class Scene(NamedTuple):
+    """A cluster, its crowd, and the file server that is armed or, when another program is, that may be harmed."""
+
+    cluster: ClusterHarness
+    crowd: Crowd
+    server: int
+
+
+class Reach(NamedTuple):
+    """What brings a program to a point. `before` is done while it is down, `then` once it was started armed."""
+
+    then: Callable[[Scene], None] = lambda scene: None
+    before: Callable[[Scene], None] = lambda scene: None
+    env: dict[str, str] = {}
+    passings: int = 1
+    """The point is passed at least this often, so any of the first so many passings may be chosen."""
+    slow: bool = False
+    """Takes longer than an everyday run should; or only a cluster with short graces comes there."""
+
+
+def _restart_a_file_server(scene: Scene) -> None:
+    scene.cluster.terminate("file_server", scene.server)
+    scene.cluster.start("file_server", scene.server, wait=False)
+
+
+def _wipe(scene: Scene) -> None:
+    """Empty the disk of a file server that is down."""
+    shutil.rmtree(scene.cluster.data_dir("file_server", scene.server))
+
+
+def _wipe_a_file_server(scene: Scene) -> None:
+    wait_until_repaired(scene.cluster)
+    scene.cluster.terminate("file_server", scene.server)
+    _wipe(scene)
+    scene.cluster.start("file_server", scene.server, wait=False)
+
+
+def wait_until_repaired(cluster: ClusterHarness) -> None:
+    def repaired() -> bool:
+        with Person(cluster) as person:
+            answer = person.patiently("GET", "/cluster").json()
+        up = all(server["state"] == "up" for server in answer["file_servers"])
+        return up and not answer["repair"]["under_copied"] and not answer["repair"]["ordered"]
+
+    wait_until(repaired, 120, "the end of repair")
+
+
+def _damage(scene: Scene) -> None:
+    """Flip a bit in some chunk files of the server; its scrubber comes by."""
+    files = [
+        file for file in (scene.cluster.data_dir("file_server", scene.server) / "chunks").rglob("*") if file.is_file()
+    ]
+    for file in files[:3]:
+        body = bytearray(file.read_bytes())
+        body[len(body) // 2] ^= 1
+        file.write_bytes(body)
+
+
+def _make_orphan(scene: Scene) -> None:
+    """A chunk file without a row, in the folder that a starting server sweeps first."""
+    folder = scene.cluster.data_dir("file_server", scene.server) / "chunks" / "00"
+    folder.mkdir(exist_ok=True)
+    (folder / f"00{secrets.token_hex(31)}").write_bytes(b"left by a crash")
+
+
+def _fail_the_disk_for_a_while(scene: Scene) -> None:
+    """The server may write nothing to files until it has said so; then its disk is well again."""
+    pid = scene.cluster.pid("file_server", scene.server)
+    scene.cluster.wait_healthy(scene.cluster.record("file_server", scene.server))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    try:
+        with Person(scene.cluster) as person:
+            wait_until(lambda: _problem(person, scene.server), 30, "a failed disk in the cluster's state")
+    except AssertionError:
+        if scene.cluster.record("file_server", scene.server).running:
+            raise
+    finally:
+        if scene.cluster.record("file_server", scene.server).running:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+
+
+def _problem(person: Person, server: int) -> str:
+    answer = person.ask("GET", "/cluster")
+    if answer.status_code != 200:  # the directory died at its point, which is what this was for
+        return "unknown"
+    return str(next(one for one in answer.json()["file_servers"] if one["id"] == str(server))["problem"])
+
+
+def _cut_uploads(scene: Scene) -> None:
+    """Begin a long upload through each proxy, and go away in the middle of it."""
+    context = ssl.create_default_context(cafile=str(scene.cluster.ca_file))
+    for number, url in enumerate(scene.cluster.proxy_urls * 4):
+        address = urlsplit(url)
+        connection = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=20, context=context)
+        connection.putrequest("PUT", f"/api/v1{file_path(BUCKET, f'cut-{number}')}")
+        connection.putheader("Content-Length", str(30_000_000))
+        connection.putheader("X-Api-Key", scene.cluster.admin_key)
+        connection.endheaders()
+        for _ in range(18):
+            connection.send(secrets.token_bytes(1_000_000))
+        connection.close()
+
+
+def _send_large(scene: Scene) -> None:
+    scene.crowd.send_large.set()
+
+
+_WIPE_WHILE_DOWN = Reach(before=_wipe, slow=True)
+_WIPE = Reach(then=_wipe_a_file_server, slow=True)
+_DAMAGE = Reach(then=_damage, slow=True)
+_GARBAGE = Reach(slow=True)
+_BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
+_ONCE = Reach()
+_OFTEN = Reach(passings=12)
+
+_SPECIAL = {
+    "directory.heartbeat.saving": _BAD_DISK,
+    "directory.register.asked": Reach(then=_restart_a_file_server),
+    "directory.register.done": Reach(then=_restart_a_file_server),
+    "directory.held.forgetting": _WIPE,
+    "directory.held.noted": _WIPE,
+    "directory.held.done": _WIPE,
+    "directory.repair.ordered": _WIPE,
+    "directory.damage.noted": _DAMAGE,
+    "directory.collect.dropped": _GARBAGE,
+    "directory.migration.begun": _ONCE,
+    "directory.clock.saved": Reach(passings=3),
+    "file_server.upload.kept": Reach(then=_cut_uploads),
+    "file_server.copy.fetched": _WIPE_WHILE_DOWN,
+    "file_server.copy.sealed": _WIPE_WHILE_DOWN,
+    "file_server.copy.reported": _WIPE_WHILE_DOWN,
+    "file_server.blob.dropped": _GARBAGE,
+    "file_server.collect.forgotten": _GARBAGE,
+    "file_server.quarantine.marked": _DAMAGE,
+    "file_server.quarantine.moved": _DAMAGE,
+    "file_server.probe.written": _BAD_DISK,
+    "file_server.scrub.remembered": _ONCE,
+    "file_server.orphan.removed": Reach(before=_make_orphan),
+    "proxy.window.sent": Reach(then=_send_large, passings=2),
+    "proxy.cache.evicting": Reach(env={"LOCKSTEP_PROXY_CACHE_BYTES": "1MiB"}),
+}
+FIRST_START = ("directory.administrator.file-written", "directory.administrator.made")
+"""Passed only when there is no metadata yet: a test of their own."""
+
+
+def reach_of(point: str) -> Reach:
+    """What brings its program to the point; most are passed again and again while the crowd works."""
+    return _SPECIAL.get(point, _OFTEN)
+
+
+def program_of(point: str) -> Program:
+    """Which program dies at the point."""
+    return PROGRAMS[point.split(".")[0]]
+
+
+def points(*, slow: bool) -> list[str]:
+    """The points that a running cluster can be brought to; without `slow`, those that it is brought to soon."""
+    return [name for name in CRASH_POINTS if name not in FIRST_START and (slow or not reach_of(name).slow)]
