@@ -20,6 +20,7 @@ from tests.properties.api_machine import (
     people,
     picks,
     query,
+    spots,
     types,
 )
 from tests.properties.api_model import Content, Refused, Version
@@ -71,6 +72,11 @@ class FileRules(ApiMachine):
         self.release(free, number)
         return None
 
+    @rule(who=people, spot=spots, content=contents, condition=conditions, pick=picks, free=st.booleans())
+    def overwrite(self, who: str, spot: int, content: Any, condition: str | None, pick: int, free: bool) -> None:
+        """A PUT of plain bytes where most likely a file is."""
+        self.put(who, *self.at(spot), content, condition, pick, "", {}, 7, free)
+
     def send_stream(
         self, who: str, target: str, body: Content, headers: dict[str, str], type: str, *, leave_out: int,
         announce: bool,
@@ -89,9 +95,10 @@ class FileRules(ApiMachine):
             answer = self.ask(who, "PUT", target, stream_of(body, set()), **headers)
         return answer
 
-    @rule(who=people, bucket=buckets, path=paths, condition=conditions, pick=picks, version=st.integers(-6, 3))
-    def delete(self, who: str, bucket: str, path: str, condition: str | None, pick: int, version: int) -> None:
+    @rule(who=people, spot=spots, condition=conditions, pick=picks, version=st.integers(-6, 3))
+    def delete(self, who: str, spot: int, condition: str | None, pick: int, version: int) -> None:
         """A DELETE of a path, or of its `version`-th version."""
+        bucket, path = self.at(spot)
         kept = self.model.buckets.get(bucket)
         current = kept.current(path) if kept else None
         headers, if_match, if_none_match = self.condition(condition, current)
@@ -137,15 +144,16 @@ class FileRules(ApiMachine):
         return versions[-number].id if number <= len(versions) else "0000000000000000"
 
     @rule(
-        who=people, bucket=buckets, path=paths, to=st.one_of(st.none(), buckets), onto=paths, move=st.booleans(),
+        who=people, spot=spots, to=st.one_of(st.none(), buckets), onto=paths, move=st.booleans(),
         condition=conditions, pick=picks, source_pick=picks, version=st.integers(-3, 3), meta=st.booleans(),
         free=st.booleans(),
     )  # fmt: skip
     def copy(
-        self, who: str, bucket: str, path: str, to: str | None, onto: str, move: bool, condition: str | None,
+        self, who: str, spot: int, to: str | None, onto: str, move: bool, condition: str | None,
         pick: int, source_pick: int, version: int, meta: bool, free: bool,
     ) -> None:  # fmt: skip
         """POST /copy; with `to` None inside the bucket."""
+        bucket, path = self.at(spot)
         to = to or bucket
         into = self.model.buckets.get(to)
         current = into.current(onto) if into else None
@@ -196,9 +204,10 @@ class FileRules(ApiMachine):
         assert marker.id > self.last_version, "version ids rise"
         self.last_version = marker.id
 
-    @rule(who=people, bucket=buckets, path=paths, version=st.integers(0, 4), pick=picks)
-    def restore(self, who: str, bucket: str, path: str, version: int, pick: int) -> None:
+    @rule(who=people, spot=spots, version=st.integers(0, 4), pick=picks)
+    def restore(self, who: str, spot: int, version: int, pick: int) -> None:
         """POST …/restore of a version."""
+        bucket, path = self.at(spot)
         id = self.version_id(bucket, path, version)
         number = self.lock_for(pick, (bucket, path), who)
         headers = {"X-Lockstep-Lock": str(number)} if number is not None else {}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.fakes.wsgi import Answer
-from tests.properties.api_machine import ADMIN, BUCKETS, ApiMachine, path_sets, people, query
+from tests.properties.api_machine import ADMIN, BUCKETS, ApiMachine, people, query, spots
 from tests.properties.api_model import PLACE_SECONDS, Claim, Refused
 from wire.codec import decoder
 from wire.lock_messages import AcquireReply, LockInfo, LocksReply
@@ -24,9 +24,16 @@ class LockRules(ApiMachine):
     def lock_paths(self, wanted: frozenset[tuple[str, str]]) -> list[dict[str, str]]:
         return [{"bucket": self.bucket_name(b), "path": self.path_name(p)} for b, p in sorted(wanted)]
 
-    @rule(who=people, wanted=path_sets, lease=st.sampled_from((10.5, 61.5, 600.5)), queue=st.booleans())
-    def acquire(self, who: str, wanted: frozenset[tuple[str, str]], lease: float, queue: bool) -> None:
-        claim = Claim(f"request-{self.example}-{next(self.request_ids):08d}", who, wanted, lease, 0.0)
+    @rule(
+        who=people,
+        wanted=st.frozensets(spots, min_size=1, max_size=3),
+        lease=st.sampled_from((10.5, 61.5, 600.5)),
+        queue=st.booleans(),
+    )
+    def acquire(self, who: str, wanted: frozenset[int], lease: float, queue: bool) -> None:
+        claim = Claim(
+            f"request-{self.example}-{next(self.request_ids):08d}", who, frozenset(map(self.at, wanted)), lease, 0.0
+        )
         self.ask_for_lock(claim, queue)
 
     def ask_for_lock(self, claim: Claim, queue: bool) -> None:

@@ -39,24 +39,27 @@ CONTENTS["beginning"] = CONTENTS["several"][:700_000]
 MADE = {name: Content.of(data) for name, data in CONTENTS.items()}
 
 people = st.sampled_from(PEOPLE)
-buckets = st.sampled_from(BUCKETS)
-paths = st.sampled_from(NAMES)
+# Mostly the same few, or most requests would be for what does not exist.
+buckets = st.sampled_from(("one", "one", "one", *BUCKETS, "files"))
+paths = st.sampled_from((*NAMES[:2] * 6, *NAMES[:5], *NAMES))
 contents = st.one_of(
     st.sampled_from(("empty", "byte", "byte", "inline", "inline", "file", "several", "changed", "beginning")),
     st.binary(max_size=12),
 )
-conditions = st.sampled_from(
-    (None, None, None, None, "match *", "match current", "match other", "none *", "none current")
-)
-picks = st.integers(0, 5)
+conditions = st.sampled_from((*(None,) * 9, "match *", "match current", "match other", "none *", "none current"))
+picks = st.sampled_from((*(0,) * 10, 4, 5))
+spots = st.integers(0, 200)
 types = st.sampled_from(("", "text/plain; charset=utf-8", "image/png"))
 metadata = st.sampled_from(({}, {}, {"colour": "red"}, {"colour": "blue", "x-1": "~ !"}))
 ranges = st.one_of(
     st.none(),
-    st.builds("{}-{}".format, st.integers(0, 300_000), st.one_of(st.just(""), st.integers(0, 1_400_000))),
+    st.builds(
+        "{}-{}".format,
+        st.sampled_from((0, 0, 0, 1, 5, 1000, 262_144, 1_299_999, 1_300_000)),
+        st.sampled_from(("", 0, 0, 1, 7, 39_999, 262_144, 1_299_999, 9_999_999)),
+    ),
     st.builds("-{}".format, st.integers(0, 50)),
 )
-path_sets = st.frozensets(st.tuples(buckets, st.sampled_from(NAMES[:4])), min_size=1, max_size=3)
 
 COMMITTED = decoder(CommittedReply)
 
@@ -100,6 +103,13 @@ class ApiMachine(RuleBasedStateMachine):
 
     def path_name(self, path: str) -> str:
         return f"{self.example}/{path}"
+
+    def at(self, spot: int) -> tuple[str, str]:
+        """Mostly a path that has versions, or else most requests would be for what does not exist."""
+        known = [(bucket, path) for bucket, kept in self.model.buckets.items() for path in kept.paths]
+        if known and spot % 8:
+            return known[spot % len(known)]
+        return BUCKETS[spot % len(BUCKETS)], NAMES[spot % len(NAMES)]
 
     def file(self, bucket: str, path: str, group: str = "files") -> str:
         return f"/{group}/{self.bucket_name(bucket)}/{quote(self.path_name(path), safe='/')}"

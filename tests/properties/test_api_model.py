@@ -17,11 +17,11 @@ from hypothesis.stateful import initialize, run_state_machine_as_test
 from tests.fakes.whole_cluster import WholeCluster
 from tests.properties.api_file_rules import FileRules
 from tests.properties.api_lock_rules import LockRules
-from tests.properties.api_machine import ADMIN, PEOPLE, Door
+from tests.properties.api_machine import ADMIN, NAMES, PEOPLE, Door
 from tests.properties.api_people_rules import PeopleRules
 from tests.properties.api_reading_rules import ReadingRules
 
-EVERYDAY_EXAMPLES, EVERYDAY_STEPS = 24, 100
+EVERYDAY_EXAMPLES, EVERYDAY_STEPS = 30, 100
 SOAK_EXAMPLES, SOAK_STEPS = 6000, 200
 
 
@@ -29,8 +29,13 @@ class Api(FileRules, ReadingRules, LockRules, PeopleRules):
     """All rules together."""
 
     @initialize()
-    def a_bucket_to_begin_with(self) -> None:
+    def something_to_begin_with(self) -> None:
+        """Two buckets with files: most requests should be for what exists."""
         self.create_bucket("ann", "one", "off", True)
+        self.create_bucket("bob", "two", "enabled", False)
+        for place, content in enumerate(("byte", "inline", "several", "empty")):
+            for who, bucket in (("ann", "one"), ("bob", "two"), (ADMIN, "files")):
+                self.put(who, bucket, NAMES[place], content, None, 0, "", {"place": str(place)}, 7, False)
 
     def teardown(self) -> None:
         """Nothing stays that a later example could meet: locks, keys and places."""
