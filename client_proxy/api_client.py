@@ -1,8 +1,8 @@
 """A person's client of one proxy's HTTPS API: one typed method for each thing that can be asked.
 
 Answers are decoded with the same shapes the programs use (`wire.messages`), refusals come back as the classes of
-`wire.errors`. The methods stand by subject in `api_people`, `api_files`, `api_locks` and `api_cluster`. Moving whole
-files well (deltas, resuming, trees) is left to `client_proxy.transfers`.
+`wire.errors`. The methods stand by subject in `api_people`, `api_files`, `api_changes`, `api_locks` and
+`api_cluster`. Moving whole files well (deltas, resuming, trees) is left to `client_proxy.transfers`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from client_proxy.api_answers import (
     label,
     receipt_of,
 )
+from client_proxy.api_changes import ChangeCalls
 from client_proxy.api_cluster import ClusterCalls
 from client_proxy.api_files import FileCalls
 from client_proxy.api_locks import LockCalls
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-class ApiClient(PeopleCalls, BucketCalls, FileCalls, LockCalls, ClusterCalls):
+class ApiClient(PeopleCalls, BucketCalls, FileCalls, ChangeCalls, LockCalls, ClusterCalls):
     """Everything a person can ask of the proxy at `transport.url`. Safe to use from several threads."""
 
     def close(self) -> None:

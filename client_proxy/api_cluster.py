@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
-from client_proxy.api_call import ApiCaller
-from wire.cluster_messages import ClusterReply, EnrolReply, EnrolRequest, Health, JoinSecretReply
+import msgspec
+
+from client_proxy.api_call import ApiCaller, segment
+from wire.cluster_messages import (
+    ClusterReply,
+    EnrolReply,
+    EnrolRequest,
+    FileServerInfo,
+    Health,
+    JoinSecretReply,
+    RepairInfo,
+    RepairReport,
+)
+from wire.messages import MAX_LISTING
+
+
+class ServersReply(msgspec.Struct):
+    """The cluster's file servers, by id."""
+
+    file_servers: list[FileServerInfo]
 
 
 class ClusterCalls(ApiCaller):
@@ -15,6 +33,31 @@ class ClusterCalls(ApiCaller):
 
     def cluster(self) -> ClusterReply:
         return self._ask(ClusterReply, "GET", "/api/v1/cluster")
+
+    def servers(self) -> list[FileServerInfo]:
+        """The file servers, by id."""
+        return self._ask(ServersReply, "GET", "/api/v1/cluster/servers").file_servers
+
+    def drain_server(self, id: str, *, stop: bool = False) -> FileServerInfo:
+        """Have everything moved off a file server, or with `stop` let it stay (administrators)."""
+        address = f"/api/v1/cluster/servers/{segment(id)}/drain"
+        return self._ask(FileServerInfo, "POST", address, message={"stop": stop}, repeatable=True)
+
+    def remove_server(self, id: str, *, force: bool = False) -> None:
+        """Have a file server forgotten; `force` gives up copies that are nowhere else (administrators)."""
+        params = {"force": "true"} if force else {}
+        self.transport.request("DELETE", f"/api/v1/cluster/servers/{segment(id)}", params=params)
+
+    def balance(self, *, stop: bool = False) -> RepairInfo:
+        """Have copies moved from full file servers to empty ones, or stop that (administrators)."""
+        return self._ask(RepairInfo, "POST", "/api/v1/cluster/balance", message={"stop": stop}, repeatable=True)
+
+    def repair_report(self, after: tuple[str, str, str] | None = None, limit: int = MAX_LISTING) -> RepairReport:
+        """One page of the repair report; go on behind its `next_after` (administrators)."""
+        params = {"limit": str(limit)}
+        if after is not None:
+            params["after"] = "/".join(after)
+        return self._ask(RepairReport, "GET", "/api/v1/cluster/repair", params=params)
 
     def join_secret(self, valid_seconds: float) -> JoinSecretReply:
         return self._ask(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from client_proxy.api_client import ClientReceipt, Saved, label
-from wire.cluster_messages import ClusterReply, FileServerInfo
+from wire.journal_messages import Change
 from wire.lock_messages import LockInfo, LockPath, LocksReply, WaiterInfo
 from wire.messages import FileVersion
 
@@ -187,39 +187,11 @@ def holders_line(holders: Sequence[LockInfo]) -> str:
     return f"{safe(first.account)} holds {safe(what)}, {duration(first.seconds_left)} left{others}"
 
 
-def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
-    """The cluster in a few lines: counts, every file server, and whether every file has its copies."""
-    up = sum(1 for server in reply.file_servers if server.state == "up")
-    lines = [
-        f"directory server {reply.directory_version}, up for {duration(reply.uptime_seconds)}, "
-        f"journal cursor {reply.cursor}",
-        f"{counted(reply.files, 'file')} in {counted(reply.versions, 'version')}, {size(reply.logical_bytes)}; "
-        f"{counted(reply.locks, 'lock')}, {reply.waiters} waiting",
-        f"{up} of {counted(len(reply.file_servers), 'file server')} up, {counted(reply.copies, 'copy', 'copies')} "
-        "of every file",
-    ]
-    if reply.file_servers:
-        head = ("server", "state", "zone", "free", "of", "blobs", "heard", "problem")
-        lines.append(table(head, map(_server_row, reply.file_servers), right="free of blobs", width=width))
-    repair = reply.repair
-    if repair.without_living_copy:
-        gone = counted(repair.without_living_copy, "file content")
-        lines.append(f"ATTENTION: {gone} without a living copy; start the stopped file servers again")
-    if repair.under_copied:
-        lines.append(f"{counted(repair.under_copied, 'content')} short of copies, {repair.ordered} being copied now")
-    if not repair.under_copied and not repair.without_living_copy:
-        lines.append("every file has its copies")
-    return "\n".join(lines)
-
-
-def _server_row(server: FileServerInfo) -> tuple[str, ...]:
-    return (
-        server.id,
-        server.state,
-        server.zone,
-        size(server.free_bytes),
-        size(server.capacity_bytes),
-        str(server.blobs),
-        f"{duration(server.seconds_since_heartbeat)} ago",
-        server.problem,
-    )
+def change_line(change: Change) -> str:
+    """One change of the journal: when, what, which file and version, by whom, how large."""
+    facts = [f"by {safe(change.author)}"] if change.author else []
+    if change.size is not None:
+        facts.append(size(change.size))
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change.at))
+    name = safe(label(change.bucket, change.path))
+    return f"{at}  {change.kind:<7}  {name}  version {change.version}{', ' if facts else ''}{', '.join(facts)}"

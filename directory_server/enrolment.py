@@ -44,7 +44,7 @@ class Enrolment:
         expires = self._clock.now() + valid_seconds
         hash = credential_hash(secret)
         self._store.write(lambda tx: tx.run(people.INSERT_JOIN_SECRET, secret_hash=hash, expires=expires))
-        return JoinSecretReply(secret, self._clock.wall() + valid_seconds, self._authority.ca_pem)
+        return JoinSecretReply(secret, self._clock.wall() + valid_seconds, self._authority.ca_pem, self._directory_url)
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
         """A certificate, peer token and the storage keys for a new program. The secret is used up by success only."""

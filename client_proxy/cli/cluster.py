@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from client_proxy import wording
+from client_proxy import cluster_wording, wording
 from client_proxy.api_client import ApiClient
 from client_proxy.api_transport import ApiTransport
 from client_proxy.cli.command import App, Command, pass_app
@@ -44,7 +44,7 @@ def status(app: App) -> None:
     if cluster is None:
         app.show(f"{first}\nlog in to see the rest (lockstep login)", {"proxy": health, "cluster": None})
         return
-    app.show(f"{first}\n{wording.cluster_text(cluster)}", {"proxy": health, "cluster": cluster})
+    app.show(f"{first}\n{cluster_wording.cluster_text(cluster)}", {"proxy": health, "cluster": cluster})
 
 
 @click.command(cls=Command)
@@ -59,13 +59,14 @@ def invite(app: App, valid: float, advertise: str | None) -> None:
     url = advertise or app.place().url
     reply = app.api().join_secret(valid)
     token = JoinToken(url, reply.secret, reply.ca_pem).encode()
-    if _only_here(url):
+    if only_here(url):
         app.note(f"note: {url} is reached from this machine only; --advertise names the address for others")
     app.note(f"good once, until {wording.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
     app.show(token, {"token": token, "url": url, "expires_at": reply.expires_at})
 
 
-def _only_here(url: str) -> bool:
+def only_here(url: str) -> bool:
+    """Whether an address is this machine's own, whoever reads it."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -109,6 +110,11 @@ def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[s
         reply.peer_token,
         reply.storage_keys_json,
     )
+    if only_here(reply.directory_url):
+        app.note(
+            f"warning: the cluster gives its directory server's address as {reply.directory_url}, which is good on "
+            "that machine only; on another one give --directory the address that it has on the network"
+        )
     command = _start_command(program, name, certs, reply.directory_url, own_hosts[0])
     text = (
         f"joined as {program} {name}; its certificate is in {identity.cert_file.parent}\n"

@@ -21,6 +21,8 @@ class Ending(NamedTuple):
 
 OK = 0
 FAILED = 1
+UNAVAILABLE = 7
+DAMAGED = 9
 INTERRUPTED = 130
 
 ENDINGS = (
@@ -35,9 +37,11 @@ ENDINGS = (
         "the cluster's state says no: it changed meanwhile, exists already, or your lock is over",
         (errors.Conflict, errors.PreconditionFailed),
     ),
-    Ending(7, "not available now: try again", (errors.Unavailable, errors.TooManyRequests, errors.MissingChunks)),
+    Ending(
+        UNAVAILABLE, "not available now: try again", (errors.Unavailable, errors.TooManyRequests, errors.MissingChunks)
+    ),
     Ending(8, "a problem with a local file, folder or setting", (LocalFileError, errors.SetupError)),
-    Ending(9, "content is damaged: it does not match its digest", (errors.Damaged, errors.BadDigest)),
+    Ending(DAMAGED, "content is damaged: it does not match its digest", (errors.Damaged, errors.BadDigest)),
     Ending(INTERRUPTED, "interrupted with Ctrl-C"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from client_proxy import wording
+from client_proxy import cluster_wording, wording
 from client_proxy.api_client import ApiClient
 from client_proxy.menu.terminal import Terminal
 from wire.errors import BadRequest
@@ -46,7 +46,7 @@ class StateRequests:
 
     def cluster(self, argument: str) -> None:
         """Servers, counts and copies."""
-        self._terminal.say(wording.cluster_text(self._api.cluster(), self._terminal.width))
+        self._terminal.say(cluster_wording.cluster_text(self._api.cluster(), self._terminal.width))
 
     def _lock(self, number: str, what: str) -> LockInfo:
         if not number.isdecimal() or not 1 <= int(number) <= len(self._numbered):

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from client_proxy.receipt import Receipt
+from tests.fakes.people_operating import OperatingCore
 from wire import account_messages as am
 from wire import cluster_messages as cm
+from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
 from wire.chunk_stream import StreamReader
@@ -23,6 +25,7 @@ from wire.digest import Digest
 from wire.errors import (
     AlreadyExists,
     BucketNotEmpty,
+    Conflict,
     Forbidden,
     Locked,
     LockStale,
@@ -37,10 +40,11 @@ ADMIN = "admin"
 ADMIN_PASSWORD = "admin-password"
 
 
-class PeopleCore:
+class PeopleCore(OperatingCore):
     """Implements what the routes need of the file store (`Files`) and of the directory client (`Directory`)."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._guard = threading.Condition(threading.RLock())
         self.passwords = {ADMIN: ADMIN_PASSWORD}
         self.tokens: dict[str, str] = {}
@@ -58,6 +62,7 @@ class PeopleCore:
         self.before_commit: Callable[[], None] = lambda: None
         self.enrol_reply: Callable[[cm.EnrolRequest], cm.EnrolReply] | None = None
         self.ca_pem = ""
+        self.directory_url = "https://dir.example:5050"
 
     # ------------------------------------------------------------ what tests look at
 
@@ -335,7 +340,7 @@ class PeopleCore:
 
     def _cluster(self, request: m.CredentialRequest) -> cm.ClusterReply:
         self._who(request.credential, "cluster")
-        server = cm.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0")
+        self.step()
         live = [versions for versions in self.history.values() if not versions[-1].delete_marker]
         return cm.ClusterReply(
             directory_version="0.1.0",
@@ -349,14 +354,30 @@ class PeopleCore:
             logical_bytes=sum(versions[-1].size for versions in live),
             locks=len(self.locks),
             waiters=len(self.queue),
-            file_servers=[server],
-            repair=cm.RepairInfo(0, 0, 0, 0),
+            file_servers=self.servers,
+            repair=self.repair,
         )
+
+    def _changes(self, request: jm.ChangesRequest) -> jm.ChangesReply:
+        with self._guard:
+            self._who(request.credential, "changes")
+            start = self.cursor if request.cursor is None else request.cursor
+            if start > self.cursor:
+                raise Conflict(f"there was no change {start} yet", cursor=self.cursor)
+            until = time.monotonic() + request.wait_seconds
+            while self.cursor == start and time.monotonic() < until:
+                self._guard.wait(until - time.monotonic())
+            every = sorted((one for kept in self.history.values() for one in kept), key=lambda one: one.cursor)
+            later = [one for one in every if one.cursor > start]
+            page = [_change(one) for one in later[: request.limit] if request.bucket in (None, one.bucket)]
+            return jm.ChangesReply(page, later[: request.limit][-1].cursor if later else start)
 
     def _join_secret(self, request: cm.JoinSecretRequest) -> cm.JoinSecretReply:
         if self._who(request.credential, "join_secret") != ADMIN:
             raise Forbidden("only administrators invite")
-        return cm.JoinSecretReply("one-time-secret", time.time() + request.valid_seconds, self.ca_pem)
+        return cm.JoinSecretReply(
+            "one-time-secret", time.time() + request.valid_seconds, self.ca_pem, self.directory_url
+        )
 
     def _enrol(self, request: cm.EnrolRequest) -> cm.EnrolReply:
         if self.enrol_reply is None or request.secret != "one-time-secret":
@@ -427,6 +448,7 @@ class PeopleCore:
             created=not versions or versions[-1].delete_marker,
         )
         versions.append(version)
+        self._guard.notify_all()
         return version
 
     def _bytes(self, digest: Digest) -> bytes:
@@ -485,3 +507,18 @@ class OpenContent:
 
     def close(self) -> None:
         pass
+
+
+def _change(made: m.FileVersion) -> jm.Change:
+    kind = "delete" if made.delete_marker else "write"
+    return jm.Change(
+        made.cursor,
+        kind,
+        made.bucket,
+        made.path,
+        made.version,
+        made.created_at,
+        None if made.delete_marker else made.digest,
+        None if made.delete_marker else made.size,
+        made.author,
+    )

@@ -1,0 +1,88 @@
+"""The operating half of the cluster in memory: file servers that drain step by step, balance, the repair report."""
+
+from __future__ import annotations
+
+from wire import cluster_messages as cm
+from wire import messages as m
+from wire.errors import Conflict, Forbidden, NotFound
+
+
+class OperatingCore:
+    """Administrators only. Each look at the cluster (`step`) moves one copy, of a drain first, then of a rebalance."""
+
+    administrator = "admin"
+
+    def __init__(self) -> None:
+        self.servers = [
+            cm.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0", 2),
+        ]
+        self.repair = cm.RepairInfo(0, 0, 0, 0)
+        self.lost: list[cm.LostFile] = []
+        self.finished_after = 0
+        """How many looks at the report find repair still at work."""
+
+    def _who(self, credential: str, what: str) -> str:
+        raise NotImplementedError
+
+    def add_server(self, id: str, blobs: int = 2) -> cm.FileServerInfo:
+        """Another file server that is up and holds `blobs`."""
+        info = cm.FileServerInfo(
+            id, f"https://127.0.0.1:506{id}", "up", "b", 10**12, 10**11, 5, 10**6, "", 1.0, "", blobs
+        )
+        self.servers.append(info)
+        return info
+
+    def step(self) -> None:
+        """One copy moved."""
+        for server in self.servers:
+            if server.state == "draining" and not server.drained:
+                server.held_blobs -= 1
+                server.drained = server.held_blobs <= 0
+                self.repair.to_move = max(0, server.held_blobs)
+                return
+        if self.repair.balancing:
+            self.repair.to_balance -= 1
+            self.repair.balancing = self.repair.to_balance > 0
+
+    def _servers_drain(self, request: cm.DrainRequest) -> cm.FileServerInfo:
+        server = self._server(request.credential, request.id)
+        server.state = "up" if request.stop else "draining"
+        server.drained = not request.stop and server.held_blobs == 0
+        self.repair.to_move = 0 if request.stop else server.held_blobs
+        return server
+
+    def _servers_remove(self, request: cm.RemoveServerRequest) -> m.Nothing:
+        server = self._server(request.credential, request.id)
+        if server.held_blobs and not request.force:
+            raise Conflict(
+                f"file server {server.id} holds {server.held_blobs} blobs that have too few copies elsewhere"
+            )
+        self.servers.remove(server)
+        return m.Nothing()
+
+    def _servers_balance(self, request: cm.BalanceRequest) -> cm.RepairInfo:
+        self._administrator(request.credential)
+        self.repair.balancing = not request.stop and self.repair.to_balance > 0
+        return self.repair
+
+    def _repair_report(self, request: cm.RepairReportRequest) -> cm.RepairReport:
+        self._administrator(request.credential)
+        names = [(one.bucket, one.path, one.version) for one in self.lost]
+        begin = names.index(request.after) + 1 if request.after else 0
+        page = self.lost[begin : begin + request.limit]
+        more = begin + len(page) < len(self.lost)
+        self.finished_after -= 1
+        return cm.RepairReport(
+            self.repair, self.finished_after < 0, page, names[begin + len(page) - 1] if more else None
+        )
+
+    def _server(self, credential: str, id: str) -> cm.FileServerInfo:
+        self._administrator(credential)
+        found = next((server for server in self.servers if server.id == id), None)
+        if found is None:
+            raise NotFound(f"there is no file server {id!r}")
+        return found
+
+    def _administrator(self, credential: str) -> None:
+        if self._who(credential, "operate") != self.administrator:
+            raise Forbidden("only an administrator may do this")
