@@ -135,6 +135,8 @@ class JoinSecretReply(Message):
     secret: str
     expires_at: float
     ca_pem: str
+    directory_url: str = ""
+    """Where the new program will find the directory server."""
 
 
 class EnrolRequest(Message):
