@@ -133,9 +133,10 @@ class FileStore:
         lock_number: int | None = None,
         release_lock: bool = False,
         preconditions: Preconditions = NO_PRECONDITIONS,
+        mark_missing: bool = False,
     ) -> DeleteReply:
-        """Without `version` the path stops being current (a delete marker where versions are kept); with it, that
-        version goes for good."""
+        """Without `version` the path stops being current (a delete marker where versions are kept, with
+        `mark_missing` also for a path that is not there); with it, that version goes for good."""
         request = DeleteRequest(
             credential=credential,
             write_id=new_write_id(),
@@ -145,6 +146,7 @@ class FileStore:
             lock_number=lock_number,
             release_lock=release_lock,
             preconditions=preconditions,
+            mark_missing=mark_missing,
         )
         return self._directory.call(DELETE, request)
 
@@ -210,10 +212,18 @@ class FileStore:
         prefix: str = "",
         limit: int = MAX_LISTING,
         after: tuple[str, str] | None = None,
+        delimiter: str = "",
     ) -> VersionsReply:
-        """All versions of one path, newest first; or, without `path`, of every path under `prefix`."""
+        """All versions of one path, newest first; or, without `path`, of every path under `prefix`, where folders
+        may count as one entry each."""
         request = VersionsRequest(
-            credential=credential, bucket=bucket, path=path, prefix=prefix, limit=limit, after=after
+            credential=credential,
+            bucket=bucket,
+            path=path,
+            prefix=prefix,
+            limit=limit,
+            after=after,
+            delimiter=delimiter,
         )
         return self._directory.call(VERSIONS, request)
 

@@ -87,42 +87,75 @@ def after_prefix(prefix: str) -> str | None:
 
 
 def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
-    """One page of versions, delete markers included, newest first for each path."""
-    _check_text(request.prefix)
+    """One page of versions, delete markers included, newest first for each path; common prefixes count alike."""
+    for text in (request.prefix, request.delimiter, request.after[0] if request.after else ""):
+        _check_text(text)
     found: list[FileVersion] = []
+    prefixes: list[str] = []
     last: tuple[str, str] | None = None
     path = request.after[0] if request.after else None
-    for row in _version_rows(reader, request):
-        if len(found) == request.limit:
-            return VersionsReply(found, last)
+    for name, row in _version_entries(reader, request):
+        if len(found) + len(prefixes) == request.limit:
+            return VersionsReply(found, last, prefixes=prefixes)
+        if row is None:
+            prefixes.append(name)
+            last = (name, "")
+            continue
         # The first of its path is the current one, unless a page before has shown a newer one.
-        found.append(files.as_version(row, is_current=row[1] != path))
-        path = row[1]
-        last = (row[1], row[2])
-    return VersionsReply(found, None)
+        found.append(files.as_version(row, is_current=name != path))
+        path = name
+        last = (name, row[2])
+    return VersionsReply(found, None, prefixes=prefixes)
 
 
-def _version_rows(reader: Reader, request: VersionsRequest) -> Iterator[Row]:
-    """At most one more than `limit` is taken from this; reads are bounded by it."""
-    count = request.limit + 1
-    bucket = request.bucket
-    if request.after is not None:
-        path, version = request.after
-        _check_text(path)
-        if request.path in (None, path) and path.startswith(request.prefix):
-            yield from reader.all(files.VERSIONS_OLDER, bucket=bucket, path=path, version=version, count=count)
-    elif request.path is not None:
-        yield from reader.all(files.VERSIONS_OF_PATH, bucket=bucket, path=request.path, count=count)
+def _version_entries(reader: Reader, request: VersionsRequest) -> Iterator[tuple[str, Row | None]]:
+    """Paths in order, each with its versions' rows, newest first, or None for a common prefix."""
+    bucket, most = request.bucket, request.limit + 1
     if request.path is not None:
+        for row in _older(reader, bucket, request.path, request.after, most):
+            yield request.path, row
         return
+    position: str | None = request.prefix
+    inclusive = True
     if request.after is not None and request.after[0] >= request.prefix:
-        rows = reader.all(files.VERSIONS_AFTER, bucket=bucket, path=request.after[0], count=count)
-    else:
-        rows = reader.all(files.VERSIONS_FROM, bucket=bucket, path=request.prefix, count=count)
-    for row in rows:
-        if not row[1].startswith(request.prefix):
+        path = request.after[0]
+        folder = common_prefix(path, request.prefix, request.delimiter)
+        if folder == path:
+            position = after_prefix(folder)
+        else:
+            if folder is None and path.startswith(request.prefix):
+                for row in _older(reader, bucket, path, request.after, most):
+                    yield path, row
+            position, inclusive = path, False
+    count = 1 if request.delimiter else most
+    while position is not None:
+        statement = files.VERSIONS_FROM if inclusive else files.VERSIONS_AFTER
+        rows = reader.all(statement, bucket=bucket, path=position, count=count)
+        folder = None
+        for row in rows:
+            if folder is not None and row[1].startswith(folder):
+                continue
+            if not row[1].startswith(request.prefix):
+                return
+            folder = common_prefix(row[1], request.prefix, request.delimiter)
+            yield (row[1], row) if folder is None else (folder, None)
+        if len(rows) < count:
             return
-        yield row
+        inclusive = folder is not None
+        if folder is not None:
+            position, count = after_prefix(folder), 1
+            continue
+        # The read may have ended among one path's versions: the rest of them comes first.
+        position, count = rows[-1][1], min(2 * count, most)
+        for row in _older(reader, bucket, rows[-1][1], (rows[-1][1], rows[-1][2]), most):
+            yield row[1], row
+
+
+def _older(reader: Reader, bucket: str, path: str, after: tuple[str, str] | None, count: int) -> list[Row]:
+    """The versions of one path, newest first, that are older than `after`'s."""
+    if after is None:
+        return reader.all(files.VERSIONS_OF_PATH, bucket=bucket, path=path, count=count)
+    return reader.all(files.VERSIONS_OLDER, bucket=bucket, path=path, version=after[1], count=count)
 
 
 def _check_text(text: str) -> None:

@@ -104,7 +104,7 @@ class Namespace:
         """Each item's current version (or the version asked for) with its holders, all of one moment."""
         LOOKUPS.inc(len(items))
         LOOKUP_BATCH.observe(len(items))
-        allowed: set[tuple[str, str]] = set()
+        allowed: dict[tuple[str, str], buckets.Bucket] = {}
         orders: dict[str, list[Holder]] = {}
         with self._store.read() as reader:
             found = [attempt(self._look_up, reader, item, allowed, orders) for item in items]
@@ -112,12 +112,16 @@ class Namespace:
         return LookupReply(cursor, [outcome(result) for result in found])
 
     def _look_up(
-        self, reader: Reader, item: LookupItem, allowed: set[tuple[str, str]], orders: dict[str, list[Holder]]
+        self,
+        reader: Reader,
+        item: LookupItem,
+        allowed: dict[tuple[str, str], buckets.Bucket],
+        orders: dict[str, list[Holder]],
     ) -> FileVersion:
         person = self._people.authenticate(item.credential)
-        if (person.account, item.bucket) not in allowed:
-            buckets.usable(reader, item.bucket, person.account)
-            allowed.add((person.account, item.bucket))
+        bucket = allowed.get((person.account, item.bucket))
+        if bucket is None:
+            bucket = allowed[person.account, item.bucket] = buckets.usable(reader, item.bucket, person.account)
         if item.version is None:
             row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
             if row is None:
@@ -132,6 +136,7 @@ class Namespace:
         if order is None:
             order = orders[named] = self._servers.holders_in_reading_order(_by_rank(named))
         found.holders = order
+        found.bucket_versioning = bucket.versioning
         return found
 
     def list(self, request: ListRequest) -> ListReply:

@@ -167,6 +167,7 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
     made = files.as_version(row)
     made.created = current is None
+    made.bucket_versioning = bucket.versioning
     return made
 
 
@@ -175,6 +176,44 @@ def remove(tx: Tx, row: Row, moment: Moment) -> int:
     bucket, path = row[0], row[1]
     cursor = _journal(tx, "remove", bucket, path, row[2], moment)
     _forget(tx, row, moment)
+    _point_to_newest(tx, bucket, path)
+    return cursor
+
+
+def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment: Moment) -> bool:
+    """Make the row again of a version that was committed before this directory's backup was restored, with its old
+    id; it becomes current if it is the newest. False when a newer one has taken its place meanwhile."""
+    if version.null_version:
+        other = tx.one(files.NULL_VERSION, bucket=bucket.name, path=version.path)
+        if other is not None and other[2] > version.version:
+            return False
+        if other is not None:
+            _forget(tx, other, moment)
+    cursor = _journal(tx, "recover", bucket.name, version.path, version.version, moment)
+    tx.run(
+        files.INSERT_VERSION,
+        id=version.version,
+        bucket=bucket.name,
+        path=version.path,
+        digest=version.digest,
+        size=version.size,
+        content_type=version.content_type,
+        metadata=files.as_stored(version.metadata),
+        author=version.author,
+        created_at=version.created_at,
+        lock_number=version.lock_number,
+        delete_marker=False,
+        null_version=version.null_version,
+        cursor=cursor,
+        write_id=write_id,
+    )
+    _refer(tx, version.digest, version.size)
+    _point_to_newest(tx, bucket.name, version.path)
+    return True
+
+
+def _point_to_newest(tx: Tx, bucket: str, path: str) -> None:
+    """The current pointer follows from the versions: the newest, unless that is a delete marker."""
     current = tx.one(files.CURRENT, bucket=bucket, path=path)
     newest = tx.one(files.NEWEST, bucket=bucket, path=path)
     if newest is None or newest[12]:
@@ -196,7 +235,6 @@ def remove(tx: Tx, row: Row, moment: Moment) -> int:
             null_version=newest[10],
             cursor=newest[11],
         )
-    return cursor
 
 
 def delete(

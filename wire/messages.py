@@ -99,6 +99,8 @@ class FileVersion(Message):
     """The path had no current version before this one. Only in the answer of the commit that made it."""
     holders: list[Holder] = []
     """In reading order; filled by lookups only."""
+    bucket_versioning: Versioning = "off"
+    """Of its bucket, when this was answered to a lookup, a write or a copy."""
 
 
 class Preconditions(FrozenMessage, frozen=True):
@@ -222,13 +224,17 @@ class VersionsRequest(Message):
     prefix: PathText = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
     after: tuple[str, str] | None = None
-    """(path, version) to continue after, exclusive."""
+    """(path, version) to continue after, exclusive; with an empty version, after all versions of the path, and after
+    everything in the folder when the path is a common prefix."""
+    delimiter: Text = ""
+    """Without `path` only: folders below `prefix` count as one entry each."""
 
 
 class VersionsReply(Message):
     versions: list[FileVersion]
     next_after: tuple[str, str] | None
     cursor: int = 0
+    prefixes: list[str] = []
 
 
 class DeleteRequest(Message):

@@ -14,7 +14,7 @@ from directory_server.metadata import files
 from directory_server.metadata.store import Reader, Row
 from tests.fakes.directory_rig import DirectoryRig
 from wire.errors import BadName
-from wire.messages import ListReply, ListRequest
+from wire.messages import ListReply, ListRequest, VersionsRequest
 
 LETTERS = "ab/-é\U0001f600\uffee\U0010ffff"
 paths = st.lists(st.text(LETTERS, min_size=1, max_size=7), unique=True, max_size=40)
@@ -177,6 +177,64 @@ def _dialect() -> object:
     from directory_server.metadata.sqlite import _DIALECT
 
     return _DIALECT
+
+
+class SortedVersions(Reader):
+    """The versions' statements over paths that have one to three versions each, newest first."""
+
+    def __init__(self, names: list[str]) -> None:
+        ordered = sorted(names, key=lambda name: name.encode())
+        self.rows = [_version_row(name, f"{3 - i}") for name in ordered for i in range(_version_count(name))]
+
+    def all(self, statement: object, **parameters: object) -> list[Row]:
+        path, count = str(parameters["path"]), int(str(parameters["count"]))
+        found = {
+            files.VERSIONS_FROM: lambda row: row[1] >= path,
+            files.VERSIONS_AFTER: lambda row: row[1] > path,
+            files.VERSIONS_OF_PATH: lambda row: row[1] == path,
+            files.VERSIONS_OLDER: lambda row: row[1] == path and row[2] < str(parameters.get("version", "")),
+        }[statement]  # type: ignore[index]
+        return [row for row in self.rows if found(row)][:count]
+
+    def one(self, statement: object, **parameters: object) -> Row | None:
+        raise AssertionError("a listing reads pages only")
+
+
+def _version_count(name: str) -> int:
+    return 1 + len(name) % 3
+
+
+def _version_row(name: str, version: str) -> Row:
+    return ("files", name, version, *_row(name)[3:])
+
+
+@given(paths, short, st.sampled_from(["", "/", "ab", "\U0010ffff"]), st.integers(1, 4))
+@example(["a/", "a/b", "a0"], "", "/", 1)
+@settings(max_examples=200, deadline=None)
+def test_pages_of_versions_together_are_all_of_them(names: list[str], prefix: str, delimiter: str, limit: int) -> None:
+    """Whatever the page size, every version outside folders comes once, newest first, and every folder once."""
+    reader = SortedVersions(names)
+    seen: list[str | tuple[str, str, bool]] = []
+    after = None
+    for _ in range(400):
+        request = VersionsRequest("", "files", prefix=prefix, delimiter=delimiter, limit=limit, after=after)
+        page = listing.list_versions(reader, request)
+        assert len(page.versions) + len(page.prefixes) <= limit
+        seen += [(v.path, v.version, v.current) for v in page.versions]
+        seen += page.prefixes
+        after = page.next_after
+        if after is None:
+            break
+    expected: list[str | tuple[str, str, bool]] = []
+    for row in reader.rows:
+        if row[1].startswith(prefix):
+            folder = listing.common_prefix(row[1], prefix, delimiter)
+            entry = folder or (row[1], row[2], row[2] == "3")
+            if entry not in expected:
+                expected.append(entry)
+    for kind in (tuple, str):
+        assert [one for one in seen if isinstance(one, kind)] == [one for one in expected if isinstance(one, kind)]
+    assert after is None
 
 
 @pytest.mark.parametrize("field", ["prefix", "delimiter", "after"])
