@@ -1,0 +1,126 @@
+"""S3 access keys: what client proxies ask of the directory about them. See wire/messages.py.
+
+A request signed with signature version 4 is proven to the directory by an `S3Proof`, which stands in every message
+where a bearer token or an API key would: the directory, which alone has the secrets, checks it each time. So that a
+proxy can judge streams and forms itself, it may have the signing key of one day and region, never the secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from wire.codec import Call
+from wire.messages import Credential, CredentialRequest, Message, Nothing, Text
+
+S3_PROOF_PREFIX = "lss_"
+SIGNING_ALGORITHM = "AWS4-HMAC-SHA256"
+Day = Annotated[str, Meta(pattern=r"^\d{8}$")]
+Region = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/]+$")]
+AccessKeyId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^/]+$")]
+
+
+class S3KeyInfo(Message):
+    """An S3 access key. `secret` is only in the answer that makes it."""
+
+    access_key_id: str
+    account: str
+    created_at: float
+    name: str = ""
+    secret: str = ""
+    session_token: str = ""
+    """Of a temporary key: must come along with every request that the key signs."""
+    expires_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"S3KeyInfo({self.access_key_id!r})"
+
+
+class S3KeysReply(Message):
+    keys: list[S3KeyInfo]
+
+
+class CreateS3KeyRequest(Message):
+    """A new key for the caller's account; with `valid_seconds` a temporary one with a session token."""
+
+    credential: Credential
+    name: Text = ""
+    valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] | None = None
+
+
+class S3KeyRequest(Message):
+    """One of the caller's own keys."""
+
+    credential: Credential
+    access_key_id: AccessKeyId
+
+
+class SigningKeyRequest(Message):
+    access_key_id: AccessKeyId
+    date: Day
+    region: Region
+    session_token: Annotated[str, Meta(max_length=2048)] = ""
+
+
+class SigningKeyReply(Message):
+    """`key` in hex is good for signatures of that day and region."""
+
+    key: str
+    account: str
+
+    def __repr__(self) -> str:
+        return f"SigningKeyReply(account={self.account!r})"
+
+
+class S3Proof(NamedTuple):
+    """A signature and what it was made over, as one line of text."""
+
+    access_key_id: str
+    date: str
+    region: str
+    amz_date: str
+    canonical_sha256: str
+    signature: str
+
+    def encode(self) -> str:
+        """The text that goes where a credential goes."""
+        return S3_PROOF_PREFIX + "/".join(self)
+
+    @classmethod
+    def decode(cls, text: str) -> S3Proof | None:
+        """The proof in a credential; None when it is none."""
+        parts = text.removeprefix(S3_PROOF_PREFIX).split("/")
+        return cls(*parts) if text.startswith(S3_PROOF_PREFIX) and len(parts) == 6 else None
+
+    @property
+    def scope(self) -> str:
+        """What the signing key is good for, as it is signed."""
+        return f"{self.date}/{self.region}/s3/aws4_request"
+
+    def is_made_with(self, key: bytes) -> bool:
+        """Whether `key` (of this day and region) made the signature."""
+        text = f"{SIGNING_ALGORITHM}\n{self.amz_date}\n{self.scope}\n{self.canonical_sha256}"
+        return hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), self.signature)
+
+
+def signing_key(secret: str, date: str, region: str) -> bytes:
+    """The key of one day and region, derived from a secret key. Source: the S3 API reference, signature version 4."""
+    key = b"AWS4" + secret.encode()
+    for part in (date, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def canonical_digest(canonical_request: str) -> str:
+    """What of a canonical request is signed."""
+    return hashlib.sha256(canonical_request.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+S3_KEYS = Call("/v1/s3-keys", CredentialRequest, S3KeysReply)
+CREATE_S3_KEY = Call("/v1/s3-keys/create", CreateS3KeyRequest, S3KeyInfo)
+ROTATE_S3_KEY = Call("/v1/s3-keys/rotate", S3KeyRequest, S3KeyInfo)
+REVOKE_S3_KEY = Call("/v1/s3-keys/revoke", S3KeyRequest, Nothing)
+S3_SIGNING_KEY = Call("/v1/s3-keys/signing", SigningKeyRequest, SigningKeyReply)
