@@ -6,6 +6,8 @@ is made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _STATUS = {
     "AccessControlListNotSupported": 400,
     "AccessDenied": 403,
@@ -20,6 +22,7 @@ _STATUS = {
     "EntityTooSmall": 400,
     "ExpiredToken": 400,
     "IllegalLocationConstraintException": 400,
+    "IllegalVersioningConfigurationException": 400,
     "IncompleteBody": 400,
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
@@ -36,6 +39,7 @@ _STATUS = {
     "InvalidPolicyDocument": 400,
     "InvalidRange": 416,
     "InvalidRequest": 400,
+    "InvalidStorageClass": 400,
     "InvalidTag": 400,
     "InvalidToken": 400,
     "InvalidURI": 400,
@@ -44,6 +48,7 @@ _STATUS = {
     "MalformedACLError": 400,
     "MalformedPOSTRequest": 400,
     "MalformedPolicy": 400,
+    "MalformedTrailerError": 400,
     "MalformedXML": 400,
     "MaxMessageLengthExceeded": 400,
     "MetadataTooLarge": 400,
@@ -81,13 +86,16 @@ _STATUS = {
 }
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
 class S3Refusal(Exception):
     """A request that S3 refuses with `code`. `details` are further elements of the answer's XML, by name."""
 
-    def __init__(self, code: str, message: str, headers: dict[str, str] | None = None, **details: str) -> None:
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] = _NO_HEADERS, **details: str) -> None:
         super().__init__(message)
         self.code = code
         self.status = _STATUS[code]
         self.message = message
-        self.headers = headers or {}
+        self.headers = headers
         self.details = details

@@ -8,7 +8,6 @@ reference's chapters on authenticating requests by header, by query and by form.
 from __future__ import annotations
 
 import calendar
-import hashlib
 import hmac
 import re
 import time
@@ -18,8 +17,9 @@ from typing import Literal
 from urllib.parse import quote, unquote_plus
 
 from client_proxy.s3.refusals import S3Refusal
+from wire.s3_messages import SIGNING_ALGORITHM as ALGORITHM
+from wire.s3_messages import S3Proof, canonical_digest
 
-ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 STREAMING_SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -65,14 +65,6 @@ class Claim:
     """The SHA-256 of the body in hex, or one of the constants above."""
     expires: int | None = None
     session_token: str = ""
-
-
-def signing_key(secret: str, date: str, region: str) -> bytes:
-    """The key of one day and region, derived from the account's secret."""
-    key = b"AWS4" + secret.encode()
-    for part in (date, region, "s3", "aws4_request"):
-        key = _hmac(key, part)
-    return key
 
 
 # ---------------------------------------------------------------- reading the claim
@@ -236,14 +228,15 @@ def check_time(claim: Claim, now: float) -> None:
         raise S3Refusal("AccessDenied", "this presigned address has expired", Expires=str(made + claim.expires))
 
 
-def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: str, header: Header) -> None:
-    """S3Refusal SignatureDoesNotMatch unless `key` made the claim's signature over exactly this request.
+def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: str, header: Header) -> S3Proof:
+    """The proof for the directory that `key` made the claim's signature over exactly this request.
 
-    `path` is percent-decoded, `query` as it came.
+    `path` is percent-decoded, `query` as it came. S3Refusal SignatureDoesNotMatch when it did not.
     """
     canonical = canonical_request(claim, method, path, query, header)
-    to_sign = string_to_sign(claim, canonical)
-    if not hmac.compare_digest(_hmac(key, to_sign).hex(), claim.signature):
+    proof = proof_of(claim, canonical)
+    if not proof.is_made_with(key):
+        to_sign = string_to_sign(claim, canonical)
         raise S3Refusal(
             "SignatureDoesNotMatch",
             "the signature is not the one this request would have with your secret key: check the key, and that "
@@ -253,6 +246,15 @@ def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: s
             SignatureProvided=claim.signature,
             CanonicalRequest=canonical,
         )
+    return proof
+
+
+def proof_of(claim: Claim, canonical: str) -> S3Proof:
+    """What the directory needs to check the claim for itself."""
+    scope = claim.scope
+    return S3Proof(
+        scope.access_key, scope.date, scope.region, claim.amz_date, canonical_digest(canonical), claim.signature
+    )
 
 
 def check_all_signed(claim: Claim, header_names: Sequence[str]) -> None:
@@ -280,8 +282,7 @@ def canonical_request(claim: Claim, method: str, path: bytes, query: str, header
 
 def string_to_sign(claim: Claim, canonical: str) -> str:
     """What the signature is made of."""
-    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{ALGORITHM}\n{claim.amz_date}\n{claim.scope.text}\n{digest}"
+    return f"{ALGORITHM}\n{claim.amz_date}\n{claim.scope.text}\n{canonical_digest(canonical)}"
 
 
 def sign(key: bytes, text: str) -> str:

@@ -23,6 +23,7 @@ from client_proxy.s3.aws_chunked import ChunkedBody
 from client_proxy.s3.checksums import ALGORITHMS, by_name, check_form, combined, composed
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
+from wire.s3_messages import signing_key
 
 ACCESS, SECRET, REGION = "AKIDEXAMPLE", "a secret/with+signs", "eu-lab-1"
 NOW = datetime.datetime(2026, 11, 21, 12, 0, 0)
@@ -54,7 +55,7 @@ class Request:
         claim = signature.read_claim(signature.query_arguments(self.query), self.header)
         assert claim is not None, "an anonymous request"
         signature.check_time(claim, now)
-        key = signature.signing_key(secret, claim.scope.date, claim.scope.region)
+        key = signing_key(secret, claim.scope.date, claim.scope.region)
         signature.check_signature(claim, key, self.method, self.path, self.query, self.header)
         signature.check_all_signed(claim, list(self.headers))
         return claim
@@ -213,7 +214,7 @@ def test_a_request_without_any_claim_is_anonymous() -> None:
 
 # The example of the API reference, "Signature calculations for the Authorization header: transferring payload in
 # multiple chunks": its keys, date and the three signatures.
-EXAMPLE_KEY = signature.signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1")
+EXAMPLE_KEY = signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1")
 EXAMPLE = Claim(
     "header",
     Scope("AKIAIOSFODNN7EXAMPLE", "20130524", "us-east-1"),

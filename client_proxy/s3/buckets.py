@@ -1,0 +1,111 @@
+"""Buckets: list, make, look at, delete; where they are; whether they keep versions."""
+
+from __future__ import annotations
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.listings import owner_of
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.errors import AlreadyExists
+from wire.messages import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketInfo,
+    BucketRequest,
+    BucketsRequest,
+    ChangeBucketRequest,
+    CreateBucketRequest,
+    Versioning,
+)
+from wire.names import check_bucket
+
+MAX_BUCKETS_PAGE = 10_000
+REGION = "us-east-1"
+"""Every region is accepted in signatures; this one is what the bucket says when asked, as S3's oldest does."""
+
+
+class BucketHandlers:
+    """Everything about a bucket as a whole that is not one of its settings."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def handlers(self) -> Handlers:
+        return {
+            "ListBuckets": self.list,
+            "CreateBucket": self.create,
+            "HeadBucket": self.head,
+            "DeleteBucket": self.delete,
+            "GetBucketLocation": self.location,
+            "GetBucketVersioning": self.versioning,
+            "PutBucketVersioning": self.set_versioning,
+        }
+
+    def list(self, call: S3Call) -> Values:
+        """The buckets that the caller may use, by name, in pages."""
+        if call.caller.anonymous:
+            raise S3Refusal("AccessDenied", "sign the request: buckets are listed for whom they belong to")
+        found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
+        prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
+        wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
+        limit = min(call.get("MaxBuckets", MAX_BUCKETS_PAGE), MAX_BUCKETS_PAGE)
+        if limit < 1:
+            raise S3Refusal("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
+        page = wanted[:limit]
+        values: Values = {
+            "Owner": owner_of(call.caller.account),
+            "Buckets": [{"Name": b.name, "CreationDate": b.created_at} for b in page],
+        }
+        if prefix:
+            values["Prefix"] = prefix
+        if len(wanted) > len(page):
+            values["ContinuationToken"] = page[-1].name
+        return values
+
+    def create(self, call: S3Call) -> Values:
+        """CreateBucket; making one's own bucket again is no error, as in S3's oldest region."""
+        name = check_bucket(call.bucket)
+        configuration = call.get("CreateBucketConfiguration") or {}
+        if configuration.get("Location") or configuration.get("Bucket"):
+            raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
+        try:
+            self._directory.call(CREATE_BUCKET, CreateBucketRequest(call.credential, name))
+        except AlreadyExists as error:
+            if error.facts.get("owner") != call.caller.account:
+                raise
+        return {"Location": f"/{name}"}
+
+    def head(self, call: S3Call) -> Values:
+        self._info(call)
+        return {"BucketRegion": REGION}
+
+    def delete(self, call: S3Call) -> Values:
+        self._directory.call(DELETE_BUCKET, BucketRequest(call.credential, call.bucket))
+        return {}
+
+    def location(self, call: S3Call) -> Values:
+        self._info(call)
+        return {"LocationConstraint": ""}
+
+    def versioning(self, call: S3Call) -> Values:
+        state = self._info(call).versioning
+        return {} if state == "off" else {"Status": state.capitalize()}
+
+    def set_versioning(self, call: S3Call) -> Values:
+        wanted = call.values["VersioningConfiguration"]
+        if wanted.get("MFADelete") == "Enabled":
+            raise S3Refusal("NotImplemented", "MFA delete is not something this server has")
+        status = wanted.get("Status")
+        if status is None:
+            raise S3Refusal("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
+        state: Versioning = "enabled" if status == "Enabled" else "suspended"
+        self._directory.call(CHANGE_BUCKET, ChangeBucketRequest(call.credential, call.bucket, versioning=state))
+        return {}
+
+    def _info(self, call: S3Call) -> BucketInfo:
+        info: BucketInfo = self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
+        return info

@@ -1,0 +1,123 @@
+"""The S3 door's one way in: name the operation, ask the gate, read the parameters, call the handler, write the answer.
+
+Every request passes here, and every failure becomes an S3 error here. An operation without a handler is
+`NotImplemented`, after the gate like any other.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Histogram
+
+from client_proxy.s3.answers import XML_TYPE, write_answer, write_refusal
+from client_proxy.s3.description import Operation, operations
+from client_proxy.s3.gate import Caller, Gate
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.parameters import Values, read_body, read_parameters
+from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.request import S3Request
+from client_proxy.s3.routing import level_of, name_operation
+from client_proxy.s3.upload_body import UploadBody
+from client_proxy.s3.xml_reader import MAX_BYTES
+from wire.errors import LockstepError
+from wire.service import Environ, RawReply, StartResponse
+from wire.tracing import log, start_request
+
+REQUESTS = Counter("lockstep_client_proxy_s3_requests_total", "S3 requests answered", ["operation", "status"])
+SECONDS = Histogram(
+    "lockstep_client_proxy_s3_request_seconds",
+    "Seconds to answer an S3 request, until the answer's first byte",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+NO_OPERATION = "unknown"
+
+
+class S3Door:
+    """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only."""
+
+    def __init__(self, gate: Gate, handlers: Handlers, *, proxy_id: str, domain: str = "") -> None:
+        unknown = set(handlers) - set(operations())
+        assert not unknown, f"handlers for what is no operation: {unknown}"
+        self._gate = gate
+        self.handlers = handlers
+        self._host_id = f"client_proxy-{proxy_id}"
+        self._domain = domain
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        started = time.perf_counter()
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", "")) or secrets.token_hex(8)
+        name = NO_OPERATION
+        try:
+            request = S3Request(environ, self._domain)
+            name = _name(request)
+            reply = self._answer(request, operations()[name])
+        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+            reply = self._refuse(error, environ, id)
+        REQUESTS.labels(name, str(reply.status)).inc()
+        SECONDS.labels(name).observe(time.perf_counter() - started)
+        start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
+        return reply.body
+
+    def _answer(self, request: S3Request, operation: Operation) -> RawReply:
+        caller = self._gate.identify(request)
+        handler = self.handlers.get(operation.name)
+        if handler is None:
+            raise S3Refusal("NotImplemented", f"{operation.name} is not something this server does")
+        call = S3Call(operation, request, caller, self._parameters(request, operation, caller))
+        try:
+            output = handler(call)
+        except LockstepError as error:
+            raise as_refusal(error, version_asked="VersionId" in call.values) from error
+        if isinstance(output, RawReply):
+            return output
+        headers, body = write_answer(operation, output)
+        status = call.status or operation.status
+        if body or status not in (204, 304):
+            headers.append(("Content-Length", str(len(body))))
+        return RawReply(status, headers + call.headers, [body] if body else [])
+
+    def _parameters(self, request: S3Request, operation: Operation, caller: Caller) -> Values:
+        signed = caller.claim.signed_headers if caller.claim else ()
+        values = read_parameters(
+            operation,
+            request.bucket,
+            request.key,
+            request.arguments,
+            request.get,
+            lambda prefix: request.metadata(prefix, signed),
+        )
+        if operation.payload is not None and not operation.streams:
+            values |= read_body(operation, _small_body(request, operation, caller))
+        return values
+
+    def _refuse(self, error: Exception, environ: Environ, id: str) -> RawReply:
+        if isinstance(error, LockstepError):
+            error = as_refusal(error)
+        if not isinstance(error, S3Refusal):
+            log.error("unexpected failure in the S3 door", exc_info=error)
+            error = S3Refusal("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
+        resource = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_refusal(error, resource, id, self._host_id)
+        headers = [*error.headers.items(), XML_TYPE, ("Content-Length", str(len(body)))]
+        return RawReply(error.status, headers, [body] if body else [])
+
+
+def _name(request: S3Request) -> str:
+    level = level_of(request.bucket, request.key)
+    name = name_operation(request.method, level, request.arguments, lambda header: request.get(header) or "")
+    if name is None or name not in operations():
+        raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
+    return name
+
+
+def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
+    body = UploadBody(request, caller)
+    content = body.read_all(MAX_BYTES)
+    if operation.checksum_required and not body.is_vouched_for:
+        raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
+    return content

@@ -1,0 +1,49 @@
+"""What every S3 handler gets and gives: one call, its parameters, and the values of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_proxy.s3.description import Operation
+from client_proxy.s3.gate import Caller
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.request import S3Request
+from wire.service import RawReply
+
+
+@dataclass
+class S3Call:
+    """One operation asked for by one caller. `values` are its parameters by the names of the service description."""
+
+    operation: Operation
+    request: S3Request
+    caller: Caller
+    values: Values
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    """Further headers for the answer, beyond those of the description."""
+    status: int | None = None
+    """Another status than the description's."""
+
+    @property
+    def bucket(self) -> str:
+        return self.request.bucket
+
+    @property
+    def key(self) -> str:
+        return self.request.key
+
+    @property
+    def credential(self) -> str:
+        return self.caller.credential
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A parameter."""
+        return self.values.get(name, default)
+
+
+Handler = Callable[[S3Call], Values | RawReply]
+"""Gives the answer's values, or the whole answer where it streams."""
+Handlers = dict[str, Handler]
+"""By the operation's name."""

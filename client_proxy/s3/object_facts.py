@@ -1,0 +1,133 @@
+"""What S3 says of an object, and where Lockstep keeps it.
+
+A version's metadata holds the person's own (`x-amz-meta-…`, the same that other doors show) and, under names that no
+header can have, S3's own facts: the ETag, checksums, Cache-Control and its friends. A version that another door wrote
+has none of these; its ETag is then made of its digest.
+"""
+
+from __future__ import annotations
+
+from client_proxy.rest_api.file_headers import guessed_type
+from client_proxy.s3 import checksums
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.messages import FileVersion
+
+OWN = "s3:"
+MAX_USER_METADATA_BYTES = 2048
+UNKNOWN_TYPE = "binary/octet-stream"
+# Parameters that come back on reading as they were sent on writing, and the facts' names.
+_KEPT = {
+    "CacheControl": "cache-control",
+    "ContentDisposition": "content-disposition",
+    "ContentEncoding": "content-encoding",
+    "ContentLanguage": "content-language",
+    "WebsiteRedirectLocation": "website-redirect-location",
+}
+_EXPIRES = f"{OWN}expires"
+STORAGE_CLASSES = frozenset({"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
+
+
+def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
+    """What a write's parameters add to the version's metadata. S3Refusal when the person's own is too long.
+
+    `expires` is that header as it was sent: it comes back so, whether it is a date or not.
+    """
+    own = {name.lower(): text for name, text in (values.get("Metadata") or {}).items()}
+    size = sum(len(name) + len(text.encode()) for name, text in own.items())
+    if size > MAX_USER_METADATA_BYTES:
+        raise S3Refusal(
+            "MetadataTooLarge",
+            f"the x-amz-meta- headers have {size} bytes; at most {MAX_USER_METADATA_BYTES} are kept",
+            Size=str(size),
+            MaxSizeAllowed=str(MAX_USER_METADATA_BYTES),
+        )
+    facts = {OWN + fact: str(values[name]) for name, fact in _KEPT.items() if values.get(name) is not None}
+    encoding = _without_aws_chunked(facts.pop(f"{OWN}content-encoding", ""))
+    if encoding:
+        facts[f"{OWN}content-encoding"] = encoding
+    if expires is not None:
+        facts[_EXPIRES] = expires
+    storage_class = values.get("StorageClass")
+    if storage_class is not None and storage_class != "STANDARD":
+        if storage_class not in STORAGE_CLASSES:
+            raise S3Refusal("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
+        facts[f"{OWN}storage-class"] = storage_class
+    return own | facts
+
+
+def content_facts(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> dict[str, str]:
+    """What is known of the content once it was read: its ETag, and the checksums that were asked for."""
+    facts = {f"{OWN}etag": md5}
+    for name, value in sums.items():
+        facts[f"{OWN}checksum-{name.lower()}"] = value
+    if sums:
+        facts[f"{OWN}checksum-type"] = kind
+    return facts
+
+
+def etag_of(version: FileVersion) -> str:
+    """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
+    return version.metadata.get(f"{OWN}etag") or f"{version.digest.hex()[:32]}-1"
+
+
+def checksums_of(version: FileVersion) -> Values:
+    """The members `ChecksumCRC32` and so on, and `ChecksumType`; empty when none was asked for on writing."""
+    found: Values = {}
+    for algorithm in checksums.ALGORITHMS.values():
+        value = version.metadata.get(f"{OWN}checksum-{algorithm.name.lower()}")
+        if value is not None:
+            found[algorithm.member] = value
+    if found:
+        found["ChecksumType"] = version.metadata.get(f"{OWN}checksum-type", "FULL_OBJECT")
+    return found
+
+
+def user_metadata(version: FileVersion) -> dict[str, str]:
+    """The person's own."""
+    return {name: text for name, text in version.metadata.items() if not name.startswith(OWN)}
+
+
+def content_type_of(version: FileVersion) -> str:
+    """As it was written, or as the name suggests."""
+    return version.content_type or guessed_type(version.path)
+
+
+def expires_of(version: FileVersion) -> str | None:
+    """The Expires header as it was sent on writing."""
+    return version.metadata.get(_EXPIRES)
+
+
+def storage_class_of(version: FileVersion) -> str:
+    return version.metadata.get(f"{OWN}storage-class", "STANDARD")
+
+
+def read_values(version: FileVersion) -> Values:
+    """The members that GetObject and HeadObject share, apart from the content's length."""
+    values: Values = {
+        "ETag": f'"{etag_of(version)}"',
+        "LastModified": version.created_at,
+        "ContentType": content_type_of(version),
+        "AcceptRanges": "bytes",
+        "Metadata": user_metadata(version),
+    }
+    for name, fact in _KEPT.items():
+        value = version.metadata.get(OWN + fact)
+        if value is not None:
+            values[name] = value
+    storage_class = storage_class_of(version)
+    if storage_class != "STANDARD":
+        values["StorageClass"] = storage_class
+    return values | version_id_of(version)
+
+
+def version_id_of(version: FileVersion) -> Values:
+    """`VersionId`, where the bucket has ever kept versions."""
+    if version.null_version:
+        return {"VersionId": "null"} if version.bucket_versioning != "off" else {}
+    return {"VersionId": version.version}
+
+
+def _without_aws_chunked(encoding: str) -> str:
+    """The framing of the transfer is no encoding of the content."""
+    return ",".join(part.strip() for part in encoding.split(",") if part.strip().lower() not in ("aws-chunked", ""))

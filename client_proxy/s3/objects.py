@@ -1,0 +1,225 @@
+"""Objects: get, head, put, delete, and delete of many.
+
+What S3 says of an object beyond its bytes is `object_facts`' business, conditions are `conditional`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_proxy.rest_api.conditions import wanted_range
+from client_proxy.rest_api.files import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.s3 import checksums, conditional
+from client_proxy.s3.answers import write_answer
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.needs import S3Files
+from client_proxy.s3.object_facts import (
+    checksums_of,
+    content_facts,
+    etag_of,
+    expires_of,
+    read_values,
+    version_id_of,
+    written_metadata,
+)
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.upload_body import UploadBody
+from wire.errors import LockstepError, NotFound
+from wire.messages import FileVersion, Preconditions
+from wire.names import check_path
+from wire.service import RawReply
+
+MAX_PUT_BYTES = 5 * 1024**3
+MAX_DELETES = 1000
+LOCK_HEADER = "x-lockstep-lock"
+_OVERRIDES = {
+    "ResponseCacheControl": "CacheControl",
+    "ResponseContentDisposition": "ContentDisposition",
+    "ResponseContentEncoding": "ContentEncoding",
+    "ResponseContentLanguage": "ContentLanguage",
+    "ResponseContentType": "ContentType",
+}
+
+
+class ObjectHandlers:
+    """What a bucket-and-object client uses most; kept short, because every byte passes here."""
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
+
+    def handlers(self) -> Handlers:
+        return {
+            "GetObject": self.get,
+            "HeadObject": self.get,
+            "PutObject": self.put,
+            "DeleteObject": self.delete,
+            "DeleteObjects": self.delete_many,
+        }
+
+    # ------------------------------------------------------------ reading
+
+    def get(self, call: S3Call) -> Values | RawReply:
+        """GetObject and HeadObject."""
+        opened = self._files.open(call.credential, call.bucket, check_path(call.key), call.get("VersionId"))
+        streaming = False
+        try:
+            version = opened.version
+            values = self._read_values(call, version)
+            try:
+                conditional.check_read(
+                    version,
+                    call.get("IfMatch"),
+                    call.get("IfNoneMatch"),
+                    call.get("IfModifiedSince"),
+                    call.get("IfUnmodifiedSince"),
+                )
+            except conditional.NotModified:
+                return RawReply(304, self._headers(call, values), [])
+            start, stop = self._wanted(call, version, values)
+            values["ContentLength"] = stop - start
+            headers = self._headers(call, values)
+            status = 206 if "ContentRange" in values else 200
+            if call.operation.method == "HEAD":
+                return RawReply(status, headers, [])
+            if stop - start > WHOLE_ANSWER_BYTES:
+                body = FileBody(opened, start, stop)
+                streaming = True
+                return RawReply(status, headers, body)
+            data = opened.read_all() if status == 200 else b"".join(opened.blocks(start, stop))
+            return RawReply(status, headers, [data])
+        finally:
+            if not streaming:
+                opened.close()
+
+    def _read_values(self, call: S3Call, version: FileVersion) -> Values:
+        values = read_values(version)
+        if call.get("ChecksumMode", "").upper() == "ENABLED" and "Range" not in call.values:
+            values |= checksums_of(version)
+        overrides = {name: call.get(asked) for asked, name in _OVERRIDES.items() if asked in call.values}
+        if (overrides or "ResponseExpires" in call.values) and call.caller.anonymous:
+            raise S3Refusal("InvalidRequest", "response- arguments are for signed requests only")
+        return values | overrides
+
+    def _headers(self, call: S3Call, values: Values) -> list[tuple[str, str]]:
+        headers, _ = write_answer(call.operation, values)
+        return headers + call.headers
+
+    def _wanted(self, call: S3Call, version: FileVersion, values: Values) -> tuple[int, int]:
+        """[start, stop) of the bytes asked for, and what the answer says of them."""
+        expires = call.request.arguments.get("response-expires") or expires_of(version)
+        if expires is not None:
+            call.headers.append(("Expires", expires))
+        if "Range" not in call.values:
+            return 0, version.size
+        part = wanted_range({"HTTP_RANGE": call.values["Range"]}, etag_of(version), version.created_at, version.size)
+        if part is None:
+            return 0, version.size
+        values["ContentRange"] = f"bytes {part[0]}-{part[1] - 1}/{version.size}"
+        return part
+
+    # ------------------------------------------------------------ writing
+
+    def put(self, call: S3Call) -> Values:
+        """PutObject."""
+        path = check_path(call.key)
+        algorithm = call.get("ChecksumAlgorithm")
+        body = UploadBody(call.request, call.caller, checksums.by_name(algorithm) if algorithm else None)
+        if body.length > MAX_PUT_BYTES:
+            raise S3Refusal(
+                "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
+            )
+        committed = self._files.write(
+            call.credential,
+            call.bucket,
+            path,
+            body.blocks(),
+            size=body.length,
+            lock_number=lock_number(call),
+            preconditions=self.preconditions(call),
+            content_type=call.get("ContentType") or "binary/octet-stream",
+            metadata=written_metadata(call.values, call.request.get("Expires")),
+            late_metadata=lambda: content_facts(body.md5, body.checksums),
+        )
+        version = committed.version
+        call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
+        return {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+
+    def preconditions(self, call: S3Call) -> Preconditions:
+        """What the commit shall check of the path's current version."""
+        current = None
+        if "IfMatch" in call.values:
+            try:
+                current = self._files.stat(call.credential, call.bucket, call.key)
+            except NotFound as error:
+                if "path" not in error.facts:
+                    raise
+        return conditional.for_commit(call.get("IfMatch"), call.get("IfNoneMatch"), current)
+
+    # ------------------------------------------------------------ deleting
+
+    def delete(self, call: S3Call) -> Values:
+        """DeleteObject."""
+        return self._delete(call, call.key, call.get("VersionId"), self.preconditions(call))
+
+    def _delete(self, call: S3Call, key: str, version: str | None, preconditions: Preconditions) -> Values:
+        reply = self._files.delete(
+            call.credential,
+            call.bucket,
+            check_path(key),
+            version=version,
+            lock_number=lock_number(call),
+            preconditions=preconditions,
+            mark_missing=True,
+        )
+        values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
+        if reply.version and (version is not None or reply.delete_marker):
+            values["VersionId"] = reply.version if version is None else version
+        return values
+
+    def delete_many(self, call: S3Call) -> Values:
+        """DeleteObjects: each key by itself; a refusal of one is its own line in the answer."""
+        wanted = call.values["Delete"]
+        if not 1 <= len(wanted["Objects"]) <= MAX_DELETES:
+            raise S3Refusal("MalformedXML", f"between 1 and {MAX_DELETES} keys can be deleted at once")
+        deleted, errors = [], []
+        for item in wanted["Objects"]:
+            try:
+                deleted.append(self._delete_one(call, item))
+            except S3Refusal as refusal:
+                errors.append(_error_line(item, refusal))
+            except LockstepError as error:
+                errors.append(_error_line(item, as_refusal(error, version_asked="VersionId" in item)))
+        return {"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors}
+
+    def _delete_one(self, call: S3Call, item: Values) -> Values:
+        key, version = item["Key"], item.get("VersionId")
+        conditions = Preconditions()
+        if "ETag" in item:
+            current = self._files.stat(call.credential, call.bucket, key)
+            conditions = conditional.for_commit(item["ETag"], None, current)
+        done = self._delete(call, key, version, conditions)
+        line: dict[str, Any] = {"Key": key}
+        if version is not None:
+            line["VersionId"] = version
+        if done.get("DeleteMarker"):
+            line |= {"DeleteMarker": True, "DeleteMarkerVersionId": done.get("VersionId")}
+        return line
+
+
+def lock_number(call: S3Call) -> int | None:
+    """The lock under which the caller writes, from x-lockstep-lock."""
+    text = call.request.get(LOCK_HEADER)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise S3Refusal("InvalidArgument", f"{LOCK_HEADER} must be a lock number", ArgumentName=LOCK_HEADER)
+    return int(text)
+
+
+def _error_line(item: Values, refusal: S3Refusal) -> Values:
+    line = {"Key": item["Key"], "Code": refusal.code, "Message": refusal.message}
+    if "VersionId" in item:
+        line["VersionId"] = item["VersionId"]
+    return line
