@@ -17,9 +17,11 @@ from file_server.disk_layout import DiskLayout
 from file_server.inventory import Inventory
 from file_server.memory import keep_memory_flat
 from file_server.notes import CommitNotes
+from file_server.quarantine import Quarantine
 from file_server.scrubber import Scrubber
 from file_server.settings import Settings
 from file_server.small_write_desk import SmallWriteDesk
+from file_server.surplus import SurplusDropper
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.background import BackgroundJob
@@ -74,6 +76,7 @@ class FileServer:
             clock,
         )
         self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
+        self.surplus = surplus = SurplusDropper(self.store, directory, clock)
         self.inventory = inventory = Inventory(settings.id, self.store, directory, clock, settings.inventory_seconds)
         self.link = DirectoryLink(
             directory,
@@ -88,23 +91,31 @@ class FileServer:
             version=program_version(),
             take_orders=copier.take,
             inventory=inventory,
+            take_drops=surplus.take,
         )
         self.collector = collector = Collector(self.store, directory, clock, settings.grace_seconds)
         self.scrubber = scrubber = Scrubber(
             self.store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds
         )
+        self.quarantine = Quarantine(
+            self.store.quarantine_folder, clock, settings.quarantine_bytes, settings.quarantine_seconds
+        )
         self._heartbeat = BackgroundJob("heartbeat", self.link.step)
         copying = BackgroundJob("copier", copier.step)
         copier.wake, copier.ask_for_more = copying.wake, self._heartbeat.wake
+        dropping = BackgroundJob("surplus", surplus.step)
+        surplus.wake = dropping.wake
         comparing = BackgroundJob("inventory", inventory.step)
         inventory.wake, inventory.tell = comparing.wake, self._heartbeat.wake
         self._jobs = [
             self._heartbeat,
             copying,
+            dropping,
             comparing,
             BackgroundJob("commit-notes", notes.step),
             BackgroundJob("collector", collector.step),
             BackgroundJob("scrubber", scrubber.step),
+            BackgroundJob("quarantine", self.quarantine.step),
         ]
         small = SmallWriteDesk(settings.id, self.store, tickets, sender, commits)
         self.wsgi: Api = FileServerApi(settings.id, self.store, self._desk, small, self._health).wsgi
