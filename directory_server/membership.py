@@ -82,7 +82,9 @@ class Membership:
             self._forget_held(id)
         elif known is not None and known.row.state == "removed":
             raise Conflict(
-                f"file_server-{id} was removed from the cluster: start it with a new id, or with an empty data folder"
+                f"file_server-{id} was removed from the cluster, and what it held is forgotten: stop it, and start it "
+                "again with an empty data folder if it shall come back",
+                removed=True,
             )
         state = known.row.state if known is not None and known.row.state == "draining" else "up"
         registered_at = self._clock.wall()

@@ -89,6 +89,20 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     help="Pause after everything was checked once.",
 )
 @click.option(
+    "--quarantine-bytes",
+    default=_DEFAULTS.quarantine_bytes,
+    type=click.IntRange(0),
+    show_envvar=True,
+    help="How much of damaged chunks is kept to be looked at; the oldest go first.",
+)
+@click.option(
+    "--quarantine-seconds",
+    default=_DEFAULTS.quarantine_seconds,
+    type=click.FloatRange(0),
+    show_envvar=True,
+    help="How long damaged chunks are kept to be looked at.",
+)
+@click.option(
     "--inventory-seconds",
     default=_DEFAULTS.inventory_seconds,
     type=click.FloatRange(1),

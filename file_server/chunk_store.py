@@ -11,6 +11,7 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from file_server.chunk_files import ChunkFiles
@@ -33,7 +34,7 @@ from wire.clock import Clock, SystemClock
 from wire.codec import decoder
 from wire.crash_points import crash_point
 from wire.digest import Digest, chunk_digest
-from wire.errors import DamagedChunk, LockstepError, NotFound, StorageFormatError
+from wire.errors import BadRequest, Damaged, DamagedChunk, LockstepError, NotFound, StorageFormatError
 from wire.manifest import Manifest
 from wire.sealing import Sealer
 from wire.server_messages import CommitNote
@@ -86,6 +87,11 @@ class ChunkStore:
     def store_id(self) -> str:
         """Made with the storage: another one means another, empty disk."""
         return self._layout.store_id
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Where damaged chunks are kept to be looked at."""
+        return self._layout.quarantine
 
     def close(self) -> None:
         """Finish what is under way and let another process open the folder."""
@@ -203,9 +209,19 @@ class ChunkStore:
         )
 
     def manifest(self, digest: Digest) -> Manifest:
-        """A blob's manifest; NotFound when the blob is not here."""
+        """A blob's manifest, checked against its digest.
+
+        NotFound when the blob is not here. Damaged when its manifest fails the check: the blob is then no longer
+        held, and reported.
+        """
         with self.health.guard():
-            manifest = self._index.manifest(digest)
+            try:
+                manifest = self._index.manifest(digest)
+            except BadRequest as error:
+                self._condemn_blob(digest)
+                raise Damaged(
+                    f"the manifest of blob {digest} is damaged on this file server", digest=str(digest)
+                ) from error
         if manifest is None:
             raise NotFound(f"blob {digest} is not on this file server", digest=str(digest))
         return manifest
@@ -289,6 +305,19 @@ class ChunkStore:
             except StorageFormatError as error:
                 log.error("%s", error)
         return row.id, row.length
+
+    def verify_blob(self, digest: Digest) -> None:
+        """Check that a blob has a manifest that is its own, and every chunk of it has a place here; a blob for which
+        that is not so is reported."""
+        try:
+            manifest = self.manifest(digest)
+        except (Damaged, NotFound):
+            return  # reported where it was found
+        with self.health.guard():
+            missing = self._index.missing(chunk for chunk, _ in manifest.chunks)
+        if missing:
+            log.error("blob %s lacks %d of its chunks", digest, len(missing))
+            self.on_damage(missing[0], [digest])
 
     def remember(self, name: str, value: int) -> None:
         """Keep a number under a name durably."""
@@ -385,6 +414,12 @@ class ChunkStore:
                 raise  # it was stored so: a key is missing from the ring, the bytes are not to blame
             return None
         return plain if len(plain) == row.length and chunk_digest(plain) == row.digest else None
+
+    def _condemn_blob(self, digest: Digest) -> None:
+        """Stop counting a blob as held whose manifest is not its own, and tell about it."""
+        if self._index.submit(lambda tx: tx.forget_blob(digest)):
+            log.error("the manifest of blob %s failed its check; the blob has to be copied again", digest)
+            self.on_damage(digest, [digest])
 
     def _condemn(self, row: ChunkRow) -> None:
         """Stop counting a chunk as held, keep its bytes for people to look at, and tell about it."""

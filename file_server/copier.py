@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from prometheus_client import Counter
@@ -20,7 +21,7 @@ from wire.clock import Clock
 from wire.codec import encode
 from wire.crash_points import crash_point
 from wire.digest import Digest
-from wire.errors import BadDigest, DamagedChunk, LockstepError, NotFound, StorageFull, Unavailable
+from wire.errors import BadDigest, Damaged, DamagedChunk, LockstepError, NotFound, StorageFull, Unavailable
 from wire.manifest import MAX_CHUNKS, Manifest
 from wire.messages import Holder
 from wire.server_messages import (
@@ -140,6 +141,8 @@ class Copier:
         """Make the blob durable here; its generation."""
         sources = [source for source in order.sources if source.id != self._own_id]
         manifest = self._manifest(order, sources)
+        if self._store.generation(order.digest) is not None:
+            self._check_own(manifest)
         with self._store.stage() as staging:
             missing = staging.missing(digest for digest, _ in manifest.chunks)
             if missing:
@@ -154,6 +157,13 @@ class Copier:
         COPIED.inc()
         return self._store.generation(order.digest) or 0
 
+    def _check_own(self, manifest: Manifest) -> None:
+        """A copy that is here already was called damaged by someone: what is damaged in it is condemned, and so found
+        missing. Nothing may be reported as whole unread."""
+        for digest, _ in manifest.chunks:
+            with suppress(DamagedChunk, NotFound):
+                self._store.read_chunk(digest)
+
     def _report(self, held: dict[Digest, int]) -> None:
         if held:
             reply = self._directory.ask(HELD, HeldRequest(list(held)))
@@ -165,7 +175,7 @@ class Copier:
     def _manifest(self, order: CopyOrder, sources: list[Holder]) -> Manifest:
         try:
             return self._store.manifest(order.digest)
-        except NotFound:
+        except (NotFound, Damaged):
             pass
         path = MANIFEST_PATH + str(order.digest)
         failures = []

@@ -31,6 +31,7 @@ from wire.tracing import log
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.25
 """Before the first registration: programs of a cluster start together, and this one is of no use until then."""
+REMOVED_SECONDS = 10.0
 MAX_REPORT = 1000
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
@@ -114,6 +115,7 @@ class DirectoryLink:
         version: str,
         take_orders: Callable[[list[CopyOrder]], None],
         inventory: Inventories | None = None,
+        take_drops: Callable[[list[Digest]], None] = lambda digests: None,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -127,8 +129,10 @@ class DirectoryLink:
         self._version = version
         self._take_orders = take_orders
         self._inventory = inventory
+        self._take_drops = take_drops
         self._pause = RETRY_SECONDS
         self.registered = False
+        self.is_removed = False
         self.problem = "not yet registered with the directory server"
 
     def step(self) -> float:
@@ -141,12 +145,23 @@ class DirectoryLink:
             if self.registered:
                 self._damage.send(self._directory)
         except LockstepError as error:
+            if error.facts.get("removed"):
+                return self._note_removed(error)
             problem = f"the directory server at {self._directory.url} does not answer: {error}"
             if problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
             return RETRY_SECONDS if self.registered else FIRST_RETRY_SECONDS
         return self._pause
+
+    def _note_removed(self, error: LockstepError) -> float:
+        """This server belongs to the cluster no more: it takes no writes, and says so until it is stopped."""
+        if not self.is_removed:
+            log.error("%s", error)
+        self.is_removed, self.registered = True, False
+        self.problem = str(error)
+        self._tickets.distrust(self.problem)
+        return REMOVED_SECONDS
 
     def _register(self) -> None:
         asked_at = self._clock.monotonic()
@@ -161,7 +176,7 @@ class DirectoryLink:
         self._time.learn(reply.directory_time, asked_at)
         self._pause = reply.heartbeat_seconds
         self._damage.add(self._own_id, self._store.damaged_blobs())
-        self.registered = True
+        self.registered, self.is_removed = True, False
         if self._inventory is not None:
             self._inventory.begin()
         log.info("registered with the directory server at %s", self._directory.url)
@@ -179,6 +194,7 @@ class DirectoryLink:
             log.info("in touch with the directory server")
         self.problem = ""
         self._take_orders(reply.orders)
+        self._take_drops(reply.drops)
         if self._inventory is not None:
             self._inventory.take(reply.inventory)
 

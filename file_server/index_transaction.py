@@ -169,6 +169,17 @@ class IndexTransaction:
         self._totals["blobs"] -= 1
         return True
 
+    def forget_blob(self, digest: Digest) -> bool:
+        """Forget a blob whose manifest cannot be trusted; what it referred to becomes candidates."""
+        row = self._run("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            return False
+        self._run("INSERT OR IGNORE INTO candidate (chunk) SELECT chunk FROM reference WHERE blob = ?", row)
+        self._run("DELETE FROM reference WHERE blob = ?", row)
+        self._run("DELETE FROM blob WHERE id = ?", row)
+        self._totals["blobs"] -= 1
+        return True
+
     def forget_unused(self, candidates: Iterable[int]) -> list[tuple[Digest, int]]:
         """Forget those of the candidate chunk ids that still no blob refers to: (digest, place) of each."""
         forgotten = []

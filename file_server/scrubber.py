@@ -20,6 +20,7 @@ DEFAULT_PAUSE_FACTOR = 20.0
 MIN_PAUSE_SECONDS = 0.5
 DEFAULT_ROUND_SECONDS = 24 * 3600.0
 FOLDERS = 256
+STEP_BLOBS = 200
 _PLACE = "scrubbed"
 
 SCRUBBED_BYTES = Counter("lockstep_file_server_scrubbed_bytes", "Plain bytes read again and checked")
@@ -42,18 +43,21 @@ class Scrubber:
         self._round_seconds = round_seconds
         self._after = store.remembered(_PLACE)
         self._chunks_left = True
+        self._blobs_after: int | None = 0
         self._folders_left = FOLDERS
 
     def step(self) -> float:
-        """Check up to 8 MiB of chunks and sweep one folder; seconds to sleep."""
+        """Check up to 8 MiB of chunks and some manifests, and sweep one folder; seconds to sleep."""
         started = self._clock.monotonic()
         if self._folders_left:
             self._sweep(FOLDERS - self._folders_left)
             self._folders_left -= 1
         if self._chunks_left:
             self._check_some()
-        if not self._chunks_left and not self._folders_left:
-            self._chunks_left, self._folders_left = True, FOLDERS
+        if self._blobs_after is not None:
+            self._check_manifests(self._blobs_after)
+        if not self._chunks_left and not self._folders_left and self._blobs_after is None:
+            self._chunks_left, self._folders_left, self._blobs_after = True, FOLDERS, 0
             return self._round_seconds
         return max(MIN_PAUSE_SECONDS, (self._clock.monotonic() - started) * self._pause_factor)
 
@@ -62,6 +66,12 @@ class Scrubber:
         if removed:
             crash_point("file_server.orphan.removed")
             log.info("removed %d chunk files that a crash had left behind", removed)
+
+    def _check_manifests(self, after: int) -> None:
+        page = self._store.blobs(after, self._store.latest_generation, STEP_BLOBS)
+        for blob in page:
+            self._store.verify_blob(blob.digest)
+        self._blobs_after = page[-1].id if len(page) == STEP_BLOBS else None
 
     def _check_some(self) -> None:
         size = 0

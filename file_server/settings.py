@@ -8,6 +8,7 @@ from pathlib import Path
 from file_server.chunk_store import DEFAULT_RESERVE_BYTES
 from file_server.collector import DEFAULT_GRACE_SECONDS
 from file_server.inventory import DEFAULT_ROUND_SECONDS as DEFAULT_INVENTORY_SECONDS
+from file_server.quarantine import DEFAULT_QUARANTINE_BYTES, DEFAULT_QUARANTINE_SECONDS
 from file_server.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND_SECONDS
 from wire.service import DEFAULT_THREADS
 
@@ -32,6 +33,8 @@ class Settings:
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     scrub_pause_factor: float = DEFAULT_PAUSE_FACTOR
     scrub_round_seconds: float = DEFAULT_ROUND_SECONDS
+    quarantine_bytes: int = DEFAULT_QUARANTINE_BYTES
+    quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
     inventory_seconds: float = DEFAULT_INVENTORY_SECONDS
     log_level: str = "info"
 

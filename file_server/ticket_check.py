@@ -42,10 +42,16 @@ class TicketCheck:
         self._own_id = own_id
         self._time = time
         self._signer: TicketSigner | None = None
+        self._refusal = ""
 
     def trust(self, key: bytes) -> None:
         """Accept tickets made with `key` from now on, and no others."""
         self._signer = TicketSigner(key)
+        self._refusal = ""
+
+    def distrust(self, reason: str) -> None:
+        """Accept no tickets at all until the next `trust`."""
+        self._refusal = reason
 
     @property
     def key_id(self) -> str:
@@ -57,6 +63,8 @@ class TicketCheck:
 
         Unavailable before the first registration, when no ticket can be judged.
         """
+        if self._refusal:
+            raise TicketRefused(f"this file server takes no writes: {self._refusal}")
         now = self._time.now()
         if self._signer is None or now is None:
             raise Unavailable("this file server has not reached the directory server yet; try again in a moment")
