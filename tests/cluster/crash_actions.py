@@ -141,7 +141,7 @@ _DAMAGE = Reach(then=_damage, slow=True)
 _GARBAGE = Reach(slow=True)
 _BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
 _ONCE = Reach()
-_OFTEN = Reach(passings=12)
+_OFTEN = Reach(passings=6)
 
 _SPECIAL = {
     "directory.heartbeat.saving": _BAD_DISK,

@@ -206,7 +206,7 @@ class Crowd:
         round_number = next(self._rounds)
         names = [f"named-{round_number}-{what}" for what in ("first", "linked", "copied", "moved")]
         first, linked, copied, moved = names
-        body = content(first, 1, (FILE,))
+        body = content(first, round_number, (FILE, STREAM))  # new names, so every file server is a master at times
         for name in (first, linked):
             if not self._named(ask, {name: body}, "PUT", file_path(BUCKET, name), data=body):
                 return
