@@ -27,6 +27,7 @@ from client_proxy.rest_api import create_app
 from client_proxy.rest_api.needs import Files
 from client_proxy.settings import Settings
 from client_proxy.upload import Upload
+from wire.admission import gate_for_people
 from wire.background import BackgroundJob
 from wire.cluster_messages import RENEW_CERTIFICATE
 from wire.errors import SetupError
@@ -106,7 +107,7 @@ def serve(settings: Settings) -> None:
     proxy = build(settings)
     _warn_about(settings)
     run(
-        proxy.app,
+        gate_for_people(proxy.app, settings.threads),
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
@@ -132,7 +133,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         proxy = build(settings)
         _warn_about(settings)
         service = Service(
-            proxy.app,
+            gate_for_people(proxy.app, settings.threads),
             host=settings.host,
             port=settings.port,
             cert_file=proxy.cert_file,

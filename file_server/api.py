@@ -21,7 +21,7 @@ from wire.chunking import Chunk
 from wire.cluster_messages import Health
 from wire.codec import Call, encode
 from wire.digest import Digest
-from wire.errors import BadRequest, TooLarge
+from wire.errors import BadRequest, Overloaded, TooLarge
 from wire.messages import Nothing
 from wire.server_messages import (
     HOP_HEADER,
@@ -44,6 +44,8 @@ WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
 """Answers up to this size are made in memory, which frees their thread at once; larger ones go chunk by chunk."""
 WHOLE_ANSWERS = 6
 """Made at a time; with the copy that the runner makes of each, this is what reading may take of memory."""
+WHOLE_ANSWER_SECONDS = 4.0
+"""How long a read waits for its turn: less than a proxy's patience, so that it hears why."""
 MAX_READ_REQUEST_BYTES = 64 * 1024
 MAX_TICKET_CHARACTERS = 256 * 1024
 
@@ -86,8 +88,12 @@ class FileServerApi:
         stream = _pieces(self._chunks(digests))
         if total > WHOLE_ANSWER_BYTES:
             return RawReply(200, headers, stream)
-        with self._whole_answers:
+        if not self._whole_answers.acquire(timeout=WHOLE_ANSWER_SECONDS):
+            raise Overloaded("this file server is busy with other reads; try again shortly")
+        try:
             return RawReply(200, headers, list(stream))
+        finally:
+            self._whole_answers.release()
 
     def _chunks(self, digests: list[Digest]) -> Iterator[Chunk]:
         for digest in digests:

@@ -29,7 +29,9 @@ from wire.server_messages import (
 SMALL_TIMEOUT_SECONDS = 5.0
 STREAM_TIMEOUT_SECONDS = 30.0
 AVOID_SECONDS = 3.0
-"""How long a file server that did not answer is passed over in favour of another."""
+LONGEST_AVOID_SECONDS = 30.0
+"""How long a file server that did not answer is passed over in favour of another; doubled while it goes on like that,
+because one that takes connections and then does nothing holds a write for its whole time-out."""
 STALL_SECONDS = 10.0
 """How long a replica may take no frame of an upload before it goes on without it."""
 MAX_RESENDS = 3
@@ -63,18 +65,22 @@ class BlobSender:
         self._store = store
         self._peers = peers
         self._clock = clock
-        self._avoid_until: dict[str, float] = {}
+        self._avoided: dict[str, tuple[float, float]] = {}  # holder id: until when, for how long
 
     def is_avoided(self, holder: Holder) -> bool:
         """Whether the file server has just been found unreachable."""
-        return self._avoid_until.get(holder.id, 0.0) > self._clock.monotonic()
+        avoided = self._avoided.get(holder.id)
+        return avoided is not None and avoided[0] > self._clock.monotonic()
 
     def note(self, holder: Holder, failure: LockstepError | None) -> None:
         """Remember whether a file server answered."""
         if isinstance(failure, PeerUnreachable):
-            self._avoid_until[holder.id] = self._clock.monotonic() + AVOID_SECONDS
+            if not self.is_avoided(holder):  # many writes that wait for it fail together, and count as one
+                _, last = self._avoided.get(holder.id, (0.0, 0.0))
+                seconds = min(max(2 * last, AVOID_SECONDS), LONGEST_AVOID_SECONDS)
+                self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
         elif failure is None:
-            self._avoid_until.pop(holder.id, None)
+            self._avoided.pop(holder.id, None)
 
     def send(
         self, holder: Holder, ticket: str, blocks: Iterable[bytes | memoryview], timeout: float = STREAM_TIMEOUT_SECONDS

@@ -24,6 +24,7 @@ from file_server.small_write_desk import SmallWriteDesk
 from file_server.surplus import SurplusDropper
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
+from wire.admission import gate_for_programs
 from wire.background import BackgroundJob
 from wire.clock import Clock, SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE, Health
@@ -32,6 +33,7 @@ from wire.identity import ensure_identity
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer
+from wire.server_messages import WRITE_PATH
 from wire.service import Api, run
 from wire.tracing import log, setup_logging
 
@@ -160,7 +162,7 @@ def serve(settings: Settings) -> None:
     server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("storage %s in %s", server.store.store_id, settings.data_folder)
     run(
-        server.wsgi,
+        gate_for_programs(server.wsgi, settings.threads, WRITE_PATH),
         host=settings.host,
         port=settings.port,
         cert_file=identity.cert_file,

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wire.errors import LockstepError, PeerUnreachable
+from wire.errors import LockstepError, Overloaded, PeerUnreachable
 from wire.messages import Outcome
 from wire.server_messages import (
     MAX_SMALL_WRITES,
@@ -26,6 +26,8 @@ from wire.tracing import start_request
 
 LANES = 2
 """Calls under way to one replica."""
+MAX_WAITING = 2_000
+"""Writes that wait for one replica; with 64 KiB each this is also what they may take of memory."""
 IDLE_SECONDS = 30.0
 """How long a lane's thread waits for more before it ends."""
 
@@ -73,9 +75,12 @@ class SmallWriteQueue:
         self._lanes = 0
 
     def submit(self, item: SmallWrite) -> PendingWrite:
-        """Hand over a write; it leaves with the next call."""
+        """Hand over a write; it leaves with the next call. Its outcome is Overloaded when too many wait already."""
         pending = PendingWrite(item)
         with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                pending.finish(Overloaded(f"too many small writes wait for {self._name}; try again shortly"))
+                return pending
             self._waiting.append(pending)
             if self._idle:
                 self._changed.notify()

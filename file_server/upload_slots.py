@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from wire.clock import Clock
 from wire.errors import Overloaded
 
-SLOTS = 12
+MASTER_SLOTS = 8
+REPLICA_SLOTS = 12
+"""Counted apart: masters that waited for each other's replica slots while they held their own would wait for ever."""
 WAIT_SECONDS = 40.0
 """Shorter than a sender's patience for one operation (60 s), so that it hears why."""
 SILENT_SECONDS = 30.0
@@ -39,7 +41,7 @@ class UploadSlots:
     def __init__(
         self,
         clock: Clock,
-        slots: int = SLOTS,
+        slots: int = MASTER_SLOTS,
         wait_seconds: float = WAIT_SECONDS,
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:

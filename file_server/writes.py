@@ -18,7 +18,7 @@ from file_server.metrics import count_received, count_write
 from file_server.replication import Replication
 from file_server.staging import Staging
 from file_server.ticket_check import TicketCheck, check_content, fence_of
-from file_server.upload_slots import UploadSlot, UploadSlots
+from file_server.upload_slots import MASTER_SLOTS, REPLICA_SLOTS, UploadSlot, UploadSlots
 from wire.chunk_stream import Read, StreamReader
 from wire.chunking import Chunk
 from wire.clock import Clock
@@ -50,7 +50,7 @@ class WriteDesk:
         self._sender = sender
         self._commits = commits
         self._pool = ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="replicate")
-        self._slots = UploadSlots(clock)
+        self._slots = {"master": UploadSlots(clock, MASTER_SLOTS), "replica": UploadSlots(clock, REPLICA_SLOTS)}
 
     def close(self) -> None:
         """Let the sends under way end; nobody waits for their answers any more."""
@@ -91,7 +91,7 @@ class WriteDesk:
         may_be_small = ticket.size is None or ticket.size <= SMALL_BYTES
         if may_be_small and _take_small(frames, first):
             return self._receive_small(ticket, ticket_text, hop, reader, list(first), staging)
-        with self._slots.slot() as slot:
+        with self._slots[hop].slot() as slot:
             rest = _noted(chain(_drained(first), frames), slot)
             return self._receive_large(ticket, ticket_text, hop, reader, rest, staging)
 

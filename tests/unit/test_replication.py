@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from file_server.blob_sender import BlobSender
 from file_server.forwarding import FrameQueue, StreamCut
 from file_server.index_transaction import Fence
+from file_server.small_writes import LANES, SmallWriteSender
 from file_server.upload_slots import UploadSlots
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
@@ -34,8 +36,8 @@ from wire.errors import (
     Unavailable,
 )
 from wire.manifest import Manifest
-from wire.messages import Outcome
-from wire.server_messages import SMALL_WRITES, SmallWrite, SmallWritesRequest, WriteReply
+from wire.messages import Holder, Outcome
+from wire.server_messages import SMALL_WRITES, SmallWrite, SmallWritesReply, SmallWritesRequest, WriteReply
 
 SIZES = [0, 5000, 900_000, 6_000_000]
 """Up to 1 MiB a body is sent whole; beyond, frame by frame."""
@@ -428,6 +430,55 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
     assert len(calls) < 60
     assert all(cluster.holds("2", chunk_digest(b"%d" % number)) for number in range(100))
     assert not cluster.holds("2", chunk_digest(b"stale"))
+
+
+def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a stalled replica is bounded; writes to another one go on beside it."""
+    monkeypatch.setattr("file_server.small_writes.MAX_WAITING", 5)
+    release = threading.Event()
+    sent: list[str] = []
+
+    class Peers:
+        def call(self, url: str, call: object, request: SmallWritesRequest, timeout: float | None = None) -> object:
+            if url == "stalled":
+                release.wait(10)
+            sent.append(url)
+            return SmallWritesReply([Outcome(WriteReply(chunk_digest(b"x"), 1, "2")) for _ in request.items])
+
+    sender = SmallWriteSender(Peers(), 1.0)
+    item = SmallWrite("ticket", b"")
+    waiting = []
+    for number in range(1, LANES + 1):  # each lane takes what is there and then is busy
+        waiting.append(sender.submit("stalled", item))
+        deadline = time.monotonic() + 10
+        while sender._queues["stalled"]._waiting:
+            assert time.monotonic() < deadline, number
+    waiting += [sender.submit("stalled", item) for _ in range(5)]
+    assert isinstance(sender.submit("stalled", item).outcome(), Overloaded)
+    assert sender.submit("well", item).outcome() is None
+    assert "stalled" not in sent
+    release.set()
+    assert all(pending.outcome() is None for pending in waiting)
+
+
+def test_a_replica_that_keeps_failing_is_tried_ever_more_rarely(cluster: Cluster) -> None:
+    """One that takes connections and never answers costs its time-out now and then, not all the time."""
+    clock = ManualClock()
+    sender = BlobSender(cluster.server("1").store, cluster.network, clock)
+    holder = Holder("2", "https://2")
+    failures = 0
+    for _ in range(300):
+        if not sender.is_avoided(holder):
+            failures += 1
+            sender.note(holder, PeerUnreachable("it did not answer in time"))
+            sender.note(holder, PeerUnreachable("it did not answer in time"))
+        clock.advance(1)
+    assert 5 <= failures <= 15
+    sender.note(holder, None)
+    assert not sender.is_avoided(holder)
+    sender.note(holder, PeerUnreachable("it did not answer in time"))
+    clock.advance(4)
+    assert not sender.is_avoided(holder)
 
 
 def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluster) -> None:

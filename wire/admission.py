@@ -1,0 +1,217 @@
+"""Admission: how many requests may hold a thread for long at the same time, in all and of one client.
+
+A thread is held for as long as a client sends a body or takes a streamed answer, and the runner cannot time out either.
+A hundred clients that stall would otherwise stop everyone else. So some threads are always left for requests that end
+by themselves, and no client gets all of the others. Whoever finds no room is told so at once (503, Retry-After):
+waiting would hold a thread too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+
+from wire.codec import encode
+from wire.errors import Overloaded, to_problem
+from wire.tracing import request_id
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+RESERVED_SHARE = 8
+"""One thread in so many is never held by a body or a streamed answer."""
+
+HELD = Gauge("lockstep_held_threads", "Threads held by clients that send a body or take a streamed answer")
+TURNED_AWAY = Counter(
+    "lockstep_turned_away_total", "Requests answered 503 at once because too many threads were held", ["by"]
+)
+
+
+class Admission:
+    """Counts who holds threads. Thread-safe."""
+
+    def __init__(self, total: int, per_client: int) -> None:
+        self.total = total
+        self.per_client = per_client
+        self._guard = threading.Lock()
+        self._held = 0
+        self._by_client: dict[str, int] = {}
+
+    def enter(self, client: str) -> Pass:
+        """A pass to be given back. Overloaded when there is no room for `client`, or for anyone."""
+        with self._guard:
+            mine = self._by_client.get(client, 0)
+            if mine < self.per_client and self._held < self.total:
+                self._by_client[client] = mine + 1
+                self._held += 1
+                HELD.inc()
+                return Pass(self, client)
+        if mine >= self.per_client:
+            TURNED_AWAY.labels("client").inc()
+            raise Overloaded(
+                f"{mine} uploads and downloads of yours are under way here already; let some of them end first"
+            )
+        TURNED_AWAY.labels("total").inc()
+        raise Overloaded("too many uploads and downloads are under way here; try again shortly, or use another proxy")
+
+    def leave(self, client: str) -> None:
+        """One request of `client` holds no thread any more."""
+        with self._guard:
+            self._held -= 1
+            left = self._by_client[client] - 1
+            if left:
+                self._by_client[client] = left
+            else:
+                del self._by_client[client]
+        HELD.dec()
+
+    @property
+    def held(self) -> int:
+        """How many threads are held now."""
+        return self._held
+
+
+class Pass:
+    """One request's place. Giving it back twice does nothing."""
+
+    __slots__ = ("_admission", "_client", "_held")
+
+    def __init__(self, admission: Admission, client: str) -> None:
+        self._admission = admission
+        self._client = client
+        self._held = True
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._admission.leave(self._client)
+
+
+class AdmissionGate:
+    """A WSGI application in front of another one.
+
+    `holds(environ)`: whether the request holds a thread while its body comes. `client(environ)`: whose request it is.
+    Streamed answers are counted whatever `holds` says; answers in one piece leave their thread at once.
+    """
+
+    def __init__(
+        self,
+        inner: Wsgi,
+        admission: Admission,
+        holds: Callable[[Environ], bool],
+        client: Callable[[Environ], str],
+    ) -> None:
+        self._inner = inner
+        self._admission = admission
+        self._holds = holds
+        self._client = client
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        place: Pass | None = None
+        try:
+            if self._holds(environ):
+                # The body of a request that is turned away is not read: that is what must not be waited for.
+                place = self._admission.enter(self._client(environ))
+            answer = self._inner(environ, start_response)
+            if not isinstance(answer, list):
+                try:
+                    return _HeldAnswer(answer, place or self._admission.enter(self._client(environ)))
+                except Overloaded:
+                    _close(answer)
+                    raise
+        except Overloaded as error:
+            return _turn_away(error, start_response)
+        except BaseException:
+            if place is not None:
+                place.give_back()
+            raise
+        if place is not None:
+            place.give_back()
+        return answer
+
+
+class _HeldAnswer:
+    """A streamed answer; its place is given back when it has ended, however it ends."""
+
+    def __init__(self, answer: Iterable[bytes], place: Pass) -> None:
+        self._answer = answer
+        self._pieces = iter(answer)
+        self._place = place
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except BaseException:
+            self._place.give_back()
+            raise
+
+    def close(self) -> None:
+        """The runner has sent it, or the client went away."""
+        self._place.give_back()
+        _close(self._answer)
+
+    def __del__(self) -> None:
+        self._place.give_back()
+
+
+def gate_for_people(wsgi: Wsgi, threads: int) -> AdmissionGate:
+    """Before a proxy with so many threads: one address gets three quarters of them at most.
+
+    That is more than 64 parts of an upload at a time from one workstation, and leaves something to everybody else.
+    """
+    return AdmissionGate(
+        wsgi, Admission(threads - threads // RESERVED_SHARE, max(1, threads * 3 // 4)), has_body, remote_address
+    )
+
+
+def gate_for_programs(wsgi: Wsgi, threads: int, stream_path: str) -> AdmissionGate:
+    """Before a file server: streams to `stream_path`, of which one other program gets half of the threads at most."""
+    return AdmissionGate(
+        wsgi,
+        Admission(threads - threads // RESERVED_SHARE, max(1, threads // 2)),
+        lambda environ: environ["PATH_INFO"] == stream_path,
+        calling_program,
+    )
+
+
+def has_body(environ: Environ) -> bool:
+    """Whether anything is to be read of a request before it can be answered."""
+    length = environ.get("CONTENT_LENGTH")
+    return (bool(length) and length != "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def remote_address(environ: Environ) -> str:
+    """The address a request came from, without its port."""
+    address: str = environ.get("REMOTE_ADDR", "")
+    host, colon, port = address.rpartition(":")
+    return host if colon and port.isdigit() and (":" not in host or host.endswith("]")) else address
+
+
+def calling_program(environ: Environ) -> str:
+    """The role and id of the program that calls, as it says: mutual TLS has let it in, so it belongs to the cluster."""
+    token: str = environ.get("HTTP_X_LOCKSTEP_PEER", "")
+    return token.rpartition(".")[0] or remote_address(environ)
+
+
+def _close(answer: Iterable[bytes]) -> None:
+    close = getattr(answer, "close", None)
+    if close is not None:
+        with suppress(Exception):
+            close()
+
+
+def _turn_away(error: Overloaded, start_response: StartResponse) -> list[bytes]:
+    body = encode(to_problem(error, request_id()))
+    start_response(
+        f"{error.status} -",
+        [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))), ("Retry-After", "1")],
+    )
+    return [body]
