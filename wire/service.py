@@ -158,8 +158,18 @@ class Api:
 
         self._routes["POST", call.path] = answer
 
-    def serve_raw(self, method: str, path: str, handler: RawHandler, prefix: bool = False) -> None:
-        """Answer a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`)."""
+    def serve_raw(
+        self,
+        method: str,
+        path: str,
+        handler: RawHandler,
+        prefix: bool = False,
+        roles: Collection[str] | None = None,
+    ) -> None:
+        """Answer a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`). With
+        `roles`, only peers of these roles are answered."""
+        if roles is not None:
+            handler = self._only_for(roles, handler)
         if prefix:
             self._prefixes.append((method, path, handler))
         else:
@@ -188,6 +198,13 @@ class Api:
             status, headers, body = error_reply(error, path)
         start_response(f"{status} -", [*headers, ("X-Request-Id", id)])
         return body
+
+    def _only_for(self, roles: Collection[str], handler: RawHandler) -> RawHandler:
+        def answer(request: RawRequest) -> RawReply:
+            self._peer(request, roles)
+            return handler(request)
+
+        return answer
 
     def _peer(self, request: RawRequest, roles: Collection[str] | None) -> PeerIdentity | None:
         if self._verify_peer is None:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.sqlite_backup import copy_snapshot, find_defects
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Row, Tx
 from wire.crash_points import crash_point
@@ -174,7 +175,7 @@ class SqliteStore(MetadataStore):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._connect = connect
-        self._lock_descriptor = _own(path)
+        self._lock_descriptor = own(path)
         self._problem = ""
         self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
@@ -205,6 +206,20 @@ class SqliteStore(MetadataStore):
     @property
     def problem(self) -> str:
         return self._problem
+
+    def defects(self) -> list[str]:
+        try:
+            with closing(self._open_reader()) as connection:
+                return find_defects(connection)
+        except sqlite3.Error as error:
+            return [str(error)]
+
+    def copy_to(self, path: Path) -> dict[str, int]:
+        try:
+            with closing(self._open_reader()) as connection:
+                return copy_snapshot(connection, path)
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
 
     def close(self) -> None:
         if self._lock_descriptor < 0:
@@ -307,7 +322,7 @@ def _flush_what_was_left(path: Path) -> None:
         ) from error
 
 
-def _own(path: Path) -> int:
+def own(path: Path) -> int:
     """Take the file for this process until it ends; made with permissions for its owner only."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from directory_server.metadata.statement import Statement
@@ -87,6 +88,17 @@ class MetadataStore(ABC):
     @abstractmethod
     def problem(self) -> str:
         """Why the last commit failed, for the health page; empty when it succeeded."""
+
+    @abstractmethod
+    def defects(self) -> list[str]:
+        """What the engine itself finds wrong with its files, empty when nothing is. Reads all, beside writers."""
+
+    @abstractmethod
+    def copy_to(self, path: Path) -> dict[str, int]:
+        """Copy everything as it is at one moment to the new file `path`, beside writers; the rows in each table.
+
+        Durable on return.
+        """
 
     @abstractmethod
     def close(self) -> None:
