@@ -275,7 +275,7 @@ class Writes:
             author=ticket.author,
             write_id=ticket.write_id,
             content_type=ticket.content_type,
-            metadata=files.as_stored(ticket.metadata),
+            metadata=stored_metadata(ticket.metadata | item.facts),
             lock_number=ticket.lock_number,
         )
         made = versions.put(tx, bucket, new, "write", self._moment())

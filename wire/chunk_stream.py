@@ -11,6 +11,18 @@ bytes      chunk frame
 length     the plain bytes, when the first byte is 1
 =========  =====================================================================================
 
+Before the end frame there may be one frame of facts, for what its sender learned only while it read the content (a
+checksum, say): they become part of the version's metadata when it is committed.
+
+=========  =====================================================================================
+bytes      facts frame
+=========  =====================================================================================
+1          3
+32         BLAKE3 of what follows the length
+4          length, at most 8 KiB
+length     a JSON object of names and texts
+=========  =====================================================================================
+
 =========  =====================================================================================
 bytes      end frame
 =========  =====================================================================================
@@ -28,15 +40,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
+
 from wire.chunking import Chunk
+from wire.codec import decoder, encode
 from wire.digest import DIGEST_BYTES, Digest, chunk_digest
-from wire.errors import BadDigest, BadRequest, IncompleteBody
+from wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
 from wire.manifest import MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest
 
 CONTENT_TYPE = "application/vnd.lockstep.chunk-stream"
 MAGIC = b"LSC1"
-HAVE, BYTES, END = 0, 1, 2
+HAVE, BYTES, END, FACTS = 0, 1, 2, 3
+MAX_FACTS_BYTES = 8192
 
+_facts = decoder(dict[str, str])
 _FRAME = struct.Struct(f">B{DIGEST_BYTES}sI")
 FRAME_BYTES = _FRAME.size
 END_BYTES = 1 + DIGEST_BYTES + 8
@@ -65,6 +82,16 @@ def end_frame(digest: Digest, size: int) -> bytes:
     return bytes([END]) + digest + size.to_bytes(8, "big")
 
 
+def facts_frame(facts: dict[str, str]) -> bytes:
+    """The frame that carries `facts`; no bytes when there are none. TooLarge over 8 KiB."""
+    if not facts:
+        return b""
+    body = encode(facts)
+    if len(body) > MAX_FACTS_BYTES:
+        raise TooLarge(f"a write's late facts have {len(body)} bytes; at most {MAX_FACTS_BYTES} are kept")
+    return _FRAME.pack(FACTS, chunk_digest(body), len(body)) + body
+
+
 def encode_stream(chunks: Iterable[Chunk]) -> Iterator[bytes | memoryview]:
     """A whole stream, piece by piece. The end frame is computed from the chunks that were sent."""
     yield MAGIC
@@ -87,13 +114,15 @@ class StreamReader:
     """Reads a chunk stream and checks every byte of it: framing, each chunk's digest, and the end frame.
 
     Iterating gives `Chunk`s (with `data` None for "you have it"). After the loop `manifest` is the blob's. A damaged
-    chunk raises BadDigest, a stream without its end IncompleteBody, and nothing after that may be trusted.
+    chunk raises BadDigest, a stream without its end IncompleteBody, and nothing after that may be trusted. `facts` are
+    those that came along.
     """
 
     def __init__(self, read: Read, *, expect_blob: bool = True) -> None:
         self._read = read
         self._expect_blob = expect_blob
         self._manifest: Manifest | None = None
+        self.facts: dict[str, str] = {}
 
     @property
     def manifest(self) -> Manifest:
@@ -112,6 +141,11 @@ class StreamReader:
             if kind == END:
                 self._finish(head, seen)
                 return
+            if kind == FACTS:
+                self._take_facts(Digest(raw_digest), length)
+                continue
+            if self.facts:
+                raise BadRequest("in a chunk stream nothing but the end comes after the facts")
             if kind not in (HAVE, BYTES) or length > MAX_CHUNK_BYTES:
                 raise BadRequest(f"a chunk frame of kind {kind} and {length} bytes is not allowed")
             if len(seen) >= MAX_CHUNKS:
@@ -124,6 +158,19 @@ class StreamReader:
                     raise BadDigest(f"a chunk of {length} bytes does not hash to its digest {digest}")
             seen.append((digest, length))
             yield Chunk(digest, length, data)
+
+    def _take_facts(self, digest: Digest, length: int) -> None:
+        if self.facts or length > MAX_FACTS_BYTES:
+            raise BadRequest(f"a chunk stream has one frame of facts, of at most {MAX_FACTS_BYTES} bytes")
+        body = self._exactly(length)
+        if chunk_digest(body) != digest:
+            raise BadDigest("the facts of a chunk stream do not hash to their digest")
+        try:
+            self.facts = _facts.decode(body)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the facts of a chunk stream cannot be read: {error}") from error
+        if not self.facts:
+            raise BadRequest("a chunk stream's frame of facts is empty")
 
     def _finish(self, head: bytes, seen: list[tuple[Digest, int]]) -> None:
         rest = self._exactly(END_BYTES - FRAME_BYTES)

@@ -87,6 +87,8 @@ class CommitItem(Message):
     digest: Digest
     size: Size
     holders: list[str]
+    facts: dict[str, str] = {}
+    """What the sender learned while it sent (see wire/chunk_stream.py): joins the version's metadata."""
 
 
 class CommitRequest(Message):

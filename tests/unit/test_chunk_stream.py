@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire.chunk_stream import MAGIC, StreamReader, encode_stream, end_frame, stream_length
+from wire.chunk_stream import END_BYTES, MAGIC, StreamReader, encode_stream, end_frame, facts_frame, stream_length
 from wire.chunking import Chunk
 from wire.digest import chunk_digest
-from wire.errors import BadDigest, BadRequest, IncompleteBody
+from wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
 from wire.manifest import Manifest
 
 PIECES = [random.Random(n).randbytes(n * 700 + 1) for n in range(5)]
@@ -85,3 +85,41 @@ def test_a_chunk_over_the_maximum_is_refused_before_it_is_read() -> None:
     header = bytes([1]) + chunk_digest(b"x") + (4 * 1024 * 1024 + 1).to_bytes(4, "big")
     with pytest.raises(BadRequest):
         list(StreamReader(io.BytesIO(MAGIC + header).read))
+
+
+FACTS = {"etag": "0cc175b9c0f1b6a831c399e269772661", "ü": "☃"}
+
+
+def with_facts(facts: dict[str, str], place: int = -END_BYTES) -> bytes:
+    stream = _stream(_chunks())
+    return stream[:place] + facts_frame(facts) + stream[place:]
+
+
+def test_facts_come_along_before_the_end() -> None:
+    """What a sender learned while it read arrives with the chunks, and changes nothing about the blob."""
+    reader = StreamReader(_dribble(with_facts(FACTS), 2))
+    assert list(reader) == _chunks()
+    assert reader.facts == FACTS
+    assert facts_frame({}) == b""
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        with_facts(FACTS, len(MAGIC)),
+        with_facts(FACTS)[:-END_BYTES] + facts_frame(FACTS) + with_facts({})[-END_BYTES:],
+        with_facts(FACTS).replace(b"etag", b"gate"),
+        with_facts(FACTS)[: -END_BYTES - 5],
+    ],
+    ids=["before the chunks", "twice", "altered", "cut"],
+)
+def test_facts_in_the_wrong_place_or_altered_are_refused(stream: bytes) -> None:
+    """At most one frame of facts, whole, right before the end."""
+    with pytest.raises((BadRequest, BadDigest, IncompleteBody)):
+        list(StreamReader(io.BytesIO(stream).read))
+
+
+def test_facts_are_bounded() -> None:
+    """Nobody keeps a book in a version's metadata."""
+    with pytest.raises(TooLarge):
+        facts_frame({"long": "x" * 9000})
