@@ -9,7 +9,7 @@ asks only for blobs that no write has touched for longer than a ticket lives.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter
 
@@ -31,6 +31,10 @@ class Collector:
         self._lifetime = ticket_lifetime
         self._open: dict[Digest, float] = {}
         self._mutex = threading.Lock()
+        self.keeps: Callable[[Tx, str, Digest], bool] = lambda tx, server_id, digest: False
+        """Asked first: whether recovery after a restore still needs that copy."""
+        self.remember: Callable[[Tx, str, Digest], None] = lambda tx, server_id, digest: None
+        """Told of each known copy that may go, so that an inventory that was on its way does not count it again."""
 
     def note_open(self, digest: Digest, expires: float) -> None:
         """A ticket for `digest` is about to be given out; it ends at directory time `expires`."""
@@ -65,8 +69,10 @@ class Collector:
         if self._clock.since_start() < self._lifetime or self._open.get(digest, 0.0) >= self._clock.now():
             return False
         facts = servers.blob_facts(tx, digest)
-        if facts is not None and facts[1] > 0:
+        if (facts is not None and facts[1] > 0) or self.keeps(tx, server_id, digest):
             return False
+        if facts is not None:
+            self.remember(tx, server_id, digest)
         servers.drop_holder(tx, digest, server_id)
         if facts is not None and not servers.holders_of(tx, digest):
             servers.drop_blob(tx, digest)

@@ -61,6 +61,9 @@ class LockManager:
         self._on_hold = CallersOnHold(max_blocked)
         self._rules = LockRules(clock, lambda *request: self._on_hold.wake(request), self._note_ended)
         self._ended: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.fence_floor = 0
+        """After a restore: locks granted after the backup are forgotten here, and their numbers are remembered by
+        holders, who would refuse every write of a path that stands behind. So every path stands before them."""
 
     def start(self) -> None:
         """After every start, before the first request: surviving locks get their full lease again.
@@ -277,8 +280,8 @@ class LockManager:
         return self._rules.check_write(tx, LockPath(bucket, path), account, lock_number)
 
     def fence(self, tx: Reader, bucket: str, path: str) -> int:
-        """The highest lock number ever granted on the path, 0 when it was never locked."""
-        return locks.fence(tx, LockPath(bucket, path))
+        """The highest lock number ever granted on the path, 0 when it was never locked; or more: see `fence_floor`."""
+        return max(locks.fence(tx, LockPath(bucket, path)), self.fence_floor)
 
     def lease_end(self, tx: Reader, lock_number: int) -> float:
         """Directory time at which the lock's lease ends; 0 when there is no such lock."""

@@ -160,6 +160,14 @@ dropped = _table(
     Index("dropped_when", "dropped_time"),
 )
 
+# After a restore: blobs that file servers hold and that nobody knows a name of, by who holds them.
+unnamed = _table(
+    "unnamed",
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("server_id", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+)
+
 # ---------------------------------------------------------------- file servers
 
 file_server = _table(
