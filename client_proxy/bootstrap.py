@@ -38,6 +38,9 @@ from wire.sealing import KeyRing, Sealer
 from wire.service import Service, run
 from wire.tracing import log, setup_logging
 
+LONG_POLLS = frozenset({"/api/v1/changes"})
+"""What holds a thread without a body; a wait for a lock comes with one."""
+
 Menu = Callable[[str, Path], int]
 """Runs the numbered menu against a proxy's URL, trusting the certificates in a file, until the person leaves. Gives
 the exit code."""
@@ -107,7 +110,7 @@ def serve(settings: Settings) -> None:
     proxy = build(settings)
     _warn_about(settings)
     run(
-        gate_for_people(proxy.app, settings.threads),
+        gate_for_people(proxy.app, settings.threads, LONG_POLLS),
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
@@ -133,7 +136,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         proxy = build(settings)
         _warn_about(settings)
         service = Service(
-            gate_for_people(proxy.app, settings.threads),
+            gate_for_people(proxy.app, settings.threads, LONG_POLLS),
             host=settings.host,
             port=settings.port,
             cert_file=proxy.cert_file,

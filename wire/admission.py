@@ -9,7 +9,7 @@ waiting would hold a thread too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -162,13 +162,17 @@ class _HeldAnswer:
         self._place.give_back()
 
 
-def gate_for_people(wsgi: Wsgi, threads: int) -> AdmissionGate:
+def gate_for_people(wsgi: Wsgi, threads: int, long_polls: Collection[str] = ()) -> AdmissionGate:
     """Before a proxy with so many threads: one address gets three quarters of them at most.
 
     That is more than 64 parts of an upload at a time from one workstation, and leaves something to everybody else.
+    `long_polls`: paths that hold their thread without a body.
     """
     return AdmissionGate(
-        wsgi, Admission(threads - threads // RESERVED_SHARE, max(1, threads * 3 // 4)), has_body, remote_address
+        wsgi,
+        Admission(threads - threads // RESERVED_SHARE, max(1, threads * 3 // 4)),
+        lambda environ: has_body(environ) or environ["PATH_INFO"] in long_polls,
+        remote_address,
     )
 
 
