@@ -26,7 +26,7 @@ import msgspec
 
 from client_proxy.buffer_budget import BufferBudget
 from client_proxy.cache import Cache
-from client_proxy.directory_client import DirectoryClient
+from client_proxy.directory_client import DirectoryClient, undecided
 from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
 from client_proxy.upload import Sender, Upload
 from wire.chunk_stream import StreamReader
@@ -40,6 +40,8 @@ from wire.errors import (
     MissingChunks,
     Overloaded,
     PeerUnreachable,
+    PreconditionFailed,
+    StorageFull,
     TicketRefused,
     TooFewHolders,
     Unavailable,
@@ -168,6 +170,7 @@ class BlobWriter:
         whether the write is still allowed.
         """
         pause = PAUSE_SECONDS
+        lost = False
         if self._unreachable_until:
             now = self._monotonic()
             avoided = [id for id, until in list(self._unreachable_until.items()) if until > now]
@@ -179,9 +182,14 @@ class BlobWriter:
                     return _linked(begun)
                 crash_point("proxy.begin.answered")
                 return use(begun, _master(begun))
+            except PreconditionFailed as refusal:
+                if lost:
+                    raise undecided(refusal) from refusal
+                raise
             except (Unavailable, TicketRefused) as error:
                 if not attempts_left or (begun is None and not item.exclude):
                     raise
+                lost = lost or (begun is not None and _may_be_committed_late(error))
                 item = self._avoiding(item, begun, error)
             begun = None
             self._sleep(pause * (0.5 + self._jitter()))
@@ -251,9 +259,20 @@ class BlobWriter:
     def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
         self._avoiding(item, BeginReplyItem(master=sender.master), error)
-        begun = self._directory.begin(item)  # raises Locked or LockStale when that is why the ticket was refused
+        try:
+            begun = self._directory.begin(item)  # raises Locked or LockStale when that is why the ticket was refused
+        except PreconditionFailed as refusal:
+            if _may_be_committed_late(error):
+                raise undecided(refusal) from refusal
+            raise
         if begun.version is not None:
             return _linked(begun)
+        if sender.was_ended:
+            # It had the whole file, so it may yet commit it when it wakes up.
+            raise Unavailable(
+                f"file server {sender.master.id} failed after all of {item.path!r} was sent ({error}): it was not saved "
+                "until now; send it again, the parts that arrived are not stored twice"
+            ) from error
         raise Unavailable(
             f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
             "so send it again; the parts that arrived are not stored twice"

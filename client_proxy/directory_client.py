@@ -17,7 +17,16 @@ from wire.clock import Clock, SystemClock
 from wire.cluster_messages import BALANCE, CLUSTER, DRAIN_SERVER, REPAIR_REPORT
 from wire.codec import Call
 from wire.digest import Digest
-from wire.errors import LockstepError, PeerUnreachable, Problem, Unavailable, from_problem
+from wire.errors import (
+    Locked,
+    LockstepError,
+    NotFound,
+    PeerUnreachable,
+    PreconditionFailed,
+    Problem,
+    Unavailable,
+    from_problem,
+)
 from wire.journal_messages import CHANGES, ChangesRequest
 from wire.lock_messages import ACQUIRE, LOCKS, RENEW, AcquireRequest
 from wire.merging import Merger
@@ -78,6 +87,9 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
         ),  # the second time finds the first one's result and keeps it
     )
 )
+
+MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY))
+"""An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
@@ -169,11 +181,17 @@ class DirectoryClient:
     def _patiently(self, attempt: Callable[[float], R], what: str, *, repeatable: bool) -> R:
         deadline = self._clock.monotonic() + self._patience
         pauses = self._pauses()
+        lost = False
         while True:
             left = deadline - self._clock.monotonic()
             try:
                 return attempt(min(CALL_SECONDS, max(1.0, left)))
+            except (PreconditionFailed, Locked, NotFound) as refusal:
+                if lost and what in MAY_COME_LATE:
+                    raise undecided(refusal) from refusal
+                raise
             except PeerUnreachable as error:
+                lost = lost or not isinstance(error.__cause__, ConnectionRefusedError)
                 if not (repeatable or isinstance(error.__cause__, ConnectionRefusedError)):
                     raise Unavailable(
                         f"the directory server's answer to {what} was lost ({error}): it may or may not have been "
@@ -194,6 +212,17 @@ class DirectoryClient:
             # Without jitter all the readers that an outage gathered would come back in one wave.
             yield pause * (0.5 + self._jitter())
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def undecided(refusal: LockstepError) -> Unavailable:
+    """What to say when a repeat is refused although an earlier attempt, whose answer was lost, may still arrive.
+
+    The state that refused the repeat may have passed by then. To say "refused" would promise that nothing is done.
+    """
+    return Unavailable(
+        f"the answer to an earlier attempt was lost and its repeat was refused ({refusal}): the earlier one was not "
+        "done so far and may still be done, so look before you ask again"
+    )
 
 
 def _refusal(outcome: Outcome[Any]) -> LockstepError:

@@ -129,6 +129,7 @@ class Client(threading.Thread):
         self.sessions = [traffic.cluster.session() for _ in self.urls]
         self.seen: dict[str, str] = {}
         self.locks: dict[str, int] = {}
+        self.leases: dict[int, float] = {}
         self.written: list[bytes] = []
         self.count = 0
 
@@ -250,6 +251,7 @@ class Client(threading.Thread):
         number = answer.json()["lock"]["number"] if answer is not None and answer.status_code == 200 else 0
         if number:
             self.locks[path] = number
+            self.leases[number] = lease
         return self._record("acquire", path, asked, 200, lock_number=number, lease=lease)
 
     def write_locked(self, path: str) -> bool:
@@ -266,8 +268,10 @@ class Client(threading.Thread):
         return self._write(path, number=number, releases=True, **headers)
 
     def renew(self, path: str) -> bool:
-        number, lease = self.locks[path], self.rng.choice(LEASES)
-        asked = self._ask("PUT", f"/locks/lock-{number}", json={"lease_seconds": lease})
+        """As long as before: a shorter lease would be allowed too, and would say nothing about when the lock ends."""
+        number = self.locks[path]
+        lease = self.leases[number]
+        asked = self._ask("PUT", f"/locks/lock-{number}")
         return self._record("renew", path, asked, 200, lock_number=number, lease=lease)
 
     def release(self, path: str) -> bool:

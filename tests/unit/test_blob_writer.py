@@ -20,6 +20,7 @@ from wire.errors import (
     LockstepError,
     MissingChunks,
     Overloaded,
+    PeerUnreachable,
     PreconditionFailed,
     StorageFull,
     TicketRefused,
@@ -307,6 +308,21 @@ def test_a_write_overtaken_by_someone_elses_lock_says_who_has_it(rig: ProxyRig) 
             put(rig, noise(12, size))
         assert caught.value.facts == {"holder": "bob"}
     assert versions(rig) == 0
+
+
+@pytest.mark.parametrize("size", [4096, 30 * MIB])
+def test_a_condition_that_fails_after_a_lost_attempt_does_not_claim_that_nothing_was_written(
+    rig: ProxyRig, size: int
+) -> None:
+    """A master that is only paused may commit the lost attempt when the condition holds again; so it is a 503."""
+
+    def lose() -> PeerUnreachable:
+        rig.directory.refuse_begin = PreconditionFailed("someone made the file")
+        return PeerUnreachable("did not answer in time")
+
+    rig.one.take_stream = lambda headers, blocks: raise_(lose())  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="may still be done"):
+        put(rig, noise(12, size))
 
 
 def raise_(error: Exception) -> bytes:

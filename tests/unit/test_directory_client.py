@@ -9,9 +9,9 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
 from wire.account_messages import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from wire.digest import EMPTY_DIGEST
-from wire.errors import NotFound, Unavailable
+from wire.errors import Locked, LockstepError, NotFound, PeerUnreachable, PreconditionFailed, Unavailable
 from wire.lock_messages import ACQUIRE, AcquireReply, AcquireRequest, LockPath
-from wire.messages import LIST, BeginItem, Holder, ListReply, ListRequest, LookupItem
+from wire.messages import DELETE, LIST, BeginItem, DeleteRequest, Holder, ListReply, ListRequest, LookupItem
 
 HOLDER = Holder(id="1", url="https://file-server-1")
 LISTING = ListRequest(credential="ann", bucket="files")
@@ -184,6 +184,23 @@ def test_a_refused_connection_is_tried_again_for_every_call(rig: Rig) -> None:
     rig.client._sleep = come_back
     rig.client.call(CREATE_API_KEY, CreateApiKeyRequest(credential="ann", name="robot"))
     assert made == ["robot"]
+
+
+@pytest.mark.parametrize("refusal", [PreconditionFailed("it changed"), Locked("bob has it"), NotFound("no source")])
+def test_a_refusal_after_a_lost_attempt_does_not_claim_that_nothing_was_done(rig: Rig, refusal: LockstepError) -> None:
+    """The lost delete may still be on its way and meet a state that lets it in, so nobody is told that it failed."""
+    answers: list[Exception] = [PeerUnreachable("did not answer in time"), refusal]
+
+    def answer(_: DeleteRequest) -> None:
+        raise answers.pop(0)
+
+    rig.directory.replies[DELETE.path] = answer
+    request = DeleteRequest(credential="ann", write_id="w" * 16, bucket="files", path="file")
+    with pytest.raises(Unavailable, match="may still be done"):
+        rig.client.call(DELETE, request)
+    answers[:] = [refusal]
+    with pytest.raises(type(refusal)):
+        rig.client.call(DELETE, request)
 
 
 def test_a_wait_for_a_lock_gets_the_time_it_asked_for(rig: Rig) -> None:
