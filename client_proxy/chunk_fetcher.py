@@ -20,7 +20,7 @@ from wire.clock import Clock
 from wire.codec import encode
 from wire.crash_points import crash_point
 from wire.digest import Digest
-from wire.errors import BadDigest, IncompleteBody, LockstepError, PeerUnreachable, Unavailable
+from wire.errors import BadDigest, Damaged, IncompleteBody, LockstepError, PeerUnreachable, Unavailable
 from wire.manifest import Manifest
 from wire.messages import Holder
 from wire.server_messages import MANIFEST_PATH, MAX_READ_CHUNKS, READ_CHUNKS_PATH, ReadChunksRequest
@@ -260,6 +260,8 @@ class ChunkFetcher:
         if source.holders_now is not None:
             try:
                 holders = source.holders_now()
+            except Damaged:
+                raise  # the directory knows it: nobody has a good copy, and asking again cannot help
             except LockstepError as error:
                 log.warning("the holders of %s could not be asked for again: %s", source.name, error)
                 return

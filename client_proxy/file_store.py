@@ -15,7 +15,7 @@ from client_proxy.directory_client import DirectoryClient
 from client_proxy.receipt import Receipt
 from wire.chunk_stream import StreamReader
 from wire.digest import Digest
-from wire.errors import NotFound
+from wire.errors import Damaged, NotFound
 from wire.messages import (
     COPY,
     DELETE,
@@ -29,6 +29,7 @@ from wire.messages import (
     DeleteReply,
     DeleteRequest,
     FileVersion,
+    Holder,
     ListReply,
     ListRequest,
     LookupItem,
@@ -75,7 +76,24 @@ class FileStore:
                 version=found.version.version,
             )
         exact = _lookup(credential, bucket, path, found.version.version)
-        return self._reader.open(found.version, found.cursor, holders_now=lambda: self._directory.lookup(exact).holders)
+        return self._reader.open(found.version, found.cursor, holders_now=lambda: self._holders_now(exact))
+
+    def _holders_now(self, exact: LookupItem) -> list[Holder]:
+        """The holders as the directory knows them now; Damaged when it knows that no copy is good any more."""
+        version = self._directory.lookup(exact)
+        if not version.damaged:
+            return version.holders
+        good = version.last_good_version
+        raise Damaged(
+            f"every copy of version {version.version} of {version.path!r} in bucket {version.bucket!r} is damaged; "
+            + (
+                f"the newest version that can be read is {good}: restore that one" if good else "no version can be read"
+            ),
+            bucket=version.bucket,
+            path=version.path,
+            version=version.version,
+            last_good_version=good,
+        )
 
     def write(
         self,

@@ -105,7 +105,7 @@ class Namespace:
         LOOKUPS.inc(len(items))
         LOOKUP_BATCH.observe(len(items))
         allowed: dict[tuple[str, str], buckets.Bucket] = {}
-        orders: dict[str, list[Holder]] = {}
+        orders: dict[str, tuple[list[Holder], bool]] = {}
         with self._store.read() as reader:
             found = [attempt(self._look_up, reader, item, allowed, orders) for item in items]
             cursor = files.read_cursor(reader)
@@ -116,7 +116,7 @@ class Namespace:
         reader: Reader,
         item: LookupItem,
         allowed: dict[tuple[str, str], buckets.Bucket],
-        orders: dict[str, list[Holder]],
+        orders: dict[str, tuple[list[Holder], bool]],
     ) -> FileVersion:
         person = self._people.authenticate(item.credential)
         bucket = allowed.get((person.account, item.bucket))
@@ -134,10 +134,29 @@ class Namespace:
         named = row[13] or ""
         order = orders.get(named)
         if order is None:
-            order = orders[named] = self._servers.holders_in_reading_order(_by_rank(named))
-        found.holders = order
+            order = orders[named] = self._reading_order(named)
+        found.holders, found.damaged = order
+        if found.damaged:
+            found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
         return found
+
+    def _reading_order(self, named: str) -> tuple[list[Holder], bool]:
+        """Where to read a blob, and whether all of these copies are damaged."""
+        sound, damaged = files.split_holders(named)
+        order = self._servers.holders_in_reading_order(sound)
+        if not damaged:
+            return order, False
+        # Last, but not left out: whoever called them damaged may have been wrong.
+        return order + self._servers.holders_in_reading_order(damaged), not sound
+
+    def _last_good_version(self, reader: Reader, item: LookupItem) -> str:
+        """The newest version of the path that a living server has undamaged; empty when there is none."""
+        for row in files.newest_held(reader, item.bucket, item.path):
+            sound, _ = files.split_holders(row[13])
+            if any(holder.up for holder in self._servers.holders_in_reading_order(sound)):
+                return str(row[2])
+        return ""
 
     def list(self, request: ListRequest) -> ListReply:
         person = self._people.authenticate(request.credential)
@@ -309,9 +328,3 @@ def _held(reader: Reader, item: LookupItem) -> Row:
     if row is None:
         raise not_found(reader, item.bucket, item.path, item.version)
     return row
-
-
-def _by_rank(named: str) -> list[str]:
-    """Server ids from "rank:id,rank:id", the master first."""
-    pairs = [entry.split(":", 1) for entry in named.split(",") if entry]
-    return [id for _, id in sorted((int(rank), id) for rank, id in pairs)]

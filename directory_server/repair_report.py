@@ -16,9 +16,6 @@ from wire.digest import Digest
 
 PAGE = 1000
 MAX_LOOKED_AT = 50_000
-MAX_EARLIER_VERSIONS = 200
-_AFTER_ALL = "~"
-"""Sorts behind every version id, which are digits."""
 
 Place = tuple[str, str, str]
 
@@ -101,8 +98,7 @@ def _describe(reader: Reader, row: Row, sound: list[str], damaged: list[str], st
 
 def last_good_version(reader: Reader, bucket: str, path: str, standings: Standings) -> str:
     """The newest version of a path that some server can give; empty when there is none."""
-    newest = reader.all(files.OLDER_HELD, bucket=bucket, path=path, version=_AFTER_ALL, count=MAX_EARLIER_VERSIONS)
-    for row in newest:
+    for row in files.newest_held(reader, bucket, path):
         sound, _ = files.split_holders(row[13])
         if row[4] == 0 or not is_lost(sound, standings):
             return str(row[2])

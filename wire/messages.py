@@ -99,6 +99,10 @@ class FileVersion(Message):
     """The path had no current version before this one. Only in the answer of the commit that made it."""
     holders: list[Holder] = []
     """In reading order; filled by lookups only."""
+    damaged: bool = False
+    """Every copy failed its check; `holders` are still named, because parts may be good. Only in lookups."""
+    last_good_version: str = ""
+    """With `damaged`: the newest version of the path that can be read, if there is one."""
     bucket_versioning: Versioning = "off"
     """Of its bucket, when this was answered to a lookup, a write or a copy."""
 

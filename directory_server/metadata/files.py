@@ -38,6 +38,7 @@ from wire.messages import FileVersion
 DAMAGED_RANK = 1_000_000_000
 _metadata_decoder = decoder(dict[str, str])
 NO_METADATA = "{}"
+_AFTER_ALL_VERSIONS = "~"
 
 
 def _facts(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
@@ -261,6 +262,11 @@ def split_holders(named: str | None) -> tuple[list[str], list[str]]:
         (int(rank), id) for rank, _, id in (entry.partition(":") for entry in (named or "").split(",")) if id
     )
     return [id for rank, id in pairs if rank < DAMAGED_RANK], [id for rank, id in pairs if rank >= DAMAGED_RANK]
+
+
+def newest_held(reader: Reader, bucket: str, path: str, limit: int = 200) -> list[Row]:
+    """The newest versions of a path that have content, each with its holders."""
+    return reader.all(OLDER_HELD, bucket=bucket, path=path, version=_AFTER_ALL_VERSIONS, count=limit)
 
 
 def as_stored(metadata: dict[str, str]) -> str:
