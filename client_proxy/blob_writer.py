@@ -270,13 +270,18 @@ class BlobWriter:
         if sender.was_ended:
             # It had the whole file, so it may yet commit it when it wakes up.
             raise Unavailable(
-                f"file server {sender.master.id} failed after all of {item.path!r} was sent ({error}): it was not saved "
-                "until now; send it again, the parts that arrived are not stored twice"
+                f"file server {sender.master.id} failed after all of {item.path!r} was sent ({error}): so far it is "
+                "not saved; send it again, the parts that arrived are not stored twice"
             ) from error
         raise Unavailable(
             f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
             "so send it again; the parts that arrived are not stored twice"
         ) from error
+
+
+def _may_be_committed_late(error: LockstepError) -> bool:
+    """Whether the attempt that ended with `error` may still become true: its master has not said that it will not."""
+    return isinstance(error, Unavailable) and not isinstance(error, TooFewHolders | StorageFull | Overloaded)
 
 
 def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:

@@ -148,6 +148,8 @@ class Sender:
 
     def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes]) -> None:
         self.master = master
+        self.was_ended = False
+        """Whether the master may have the end frame, without which it commits nothing."""
         self._send = send
         self._changed = threading.Condition()
         self._waiting: list[Chunk] | bytes | None = None
@@ -208,6 +210,7 @@ class Sender:
         while True:
             piece = self._take()
             if isinstance(piece, bytes):
+                self.was_ended = True
                 yield piece
                 return
             for chunk in piece:
