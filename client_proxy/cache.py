@@ -275,7 +275,10 @@ class Cache:
             self._refused(incoming, error)
             return
         self._complained = False
-        self._enter(key, size)
+        try:
+            self._enter(key, size)
+        except OSError as error:  # the entry is in place, but the disk does not even say what is free on it
+            self._complain(error)
 
     def _refused(self, incoming: Path, error: OSError) -> None:
         _remove(incoming)
