@@ -165,6 +165,8 @@ class Client(threading.Thread):
         except requests.RequestException:
             answer = None
         returned = time.monotonic()
+        if answer is not None and answer.status_code == 500:
+            self.traffic.problems.append(f"{method} {address}: {answer.text[:300]}")  # a defect, whatever happened
         return called, returned, answer if answer is not None and answer.status_code < 500 else None
 
     def _record(
