@@ -83,12 +83,10 @@ class FaultMaker:
         refuse = self.rng.random() < 0.3
         healing = self.rng.choice(("late", "late", "never"))
         seconds = self._seconds(long=self.rng.random() < 0.7)
-        senders, receivers = self._some(sender), self._some(receiver)
+        senders = self._some(self._names(sender))
+        receivers = self._some([name for name in self._names(receiver) if name not in senders] or senders)
         cuts = {(one, other) for one in senders for other in receivers if one != other}
         cuts |= {(other, one) for one, other in cuts} if both else set()
-        if not cuts:  # a lone file server on either side: it and all others
-            names = [name_of(record) for record in self._all(sender)]
-            cuts = {(names[0], other) for other in names[1:]}
 
         def begin() -> None:
             for one, other in sorted(cuts):
@@ -128,8 +126,10 @@ class FaultMaker:
     def _one(self, program: Program | None) -> RunRecord:
         return self.rng.choice(self._all(program or self.rng.choice(ROLES)))
 
-    def _some(self, program: Program) -> list[str]:
-        names = [name_of(record) for record in self._all(program)]
+    def _names(self, program: Program) -> list[str]:
+        return [name_of(record) for record in self._all(program)]
+
+    def _some(self, names: list[str]) -> list[str]:
         return names if self.rng.random() < 0.3 else [self.rng.choice(names)]
 
 
