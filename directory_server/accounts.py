@@ -16,9 +16,11 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock
 from directory_server.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people import Person
+from directory_server.s3_keys import S3Keys
 from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from wire.names import check_account
+from wire.s3_messages import S3Proof
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
 API_KEY_PREFIX = "lsk_"
@@ -68,6 +70,7 @@ class Accounts:
         self,
         store: MetadataStore,
         clock: Clock,
+        s3_keys: S3Keys,
         *,
         registration_open: bool = True,
         token_seconds: float = TOKEN_SECONDS,
@@ -78,11 +81,15 @@ class Accounts:
         self._token_seconds = token_seconds
         self._throttle = Throttle(clock.now)
         self._known = _KnownCredentials()
+        self._s3_keys = s3_keys
 
     # ------------------------------------------------------------ credentials
 
     def authenticate(self, credential: str) -> Person:
         """Who `credential` belongs to; NotLoggedIn when it is wrong, over or revoked."""
+        proof = S3Proof.decode(credential)
+        if proof is not None:
+            return self._s3_keys.person(proof)
         hash = credential_hash(credential)
         person = self._known.get(hash)
         if person is None:
@@ -248,5 +255,5 @@ def _look_up(reader: Reader, credential: str, hash: bytes) -> Person:
         if row is not None:
             return Person(row[0], bool(row[1]), f"key-{row[2]}")
     if not credential:
-        raise NotLoggedIn("log in first: this needs a token or an API key")
+        raise NotLoggedIn("log in first: this needs a token or an API key", anonymous=True)
     raise NotLoggedIn("this token or API key is not valid: it is wrong, was revoked, or logged out; log in again")

@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from directory_server.accounts import API_KEY_PREFIX, insert_account, insert_api_key
-from directory_server.metadata import people
+from directory_server.metadata import people, s3_keys
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.passwords import PasswordHash
 from wire.account_messages import ApiKeyInfo
 from wire.crash_points import crash_point
 from wire.errors import SetupError
 from wire.names import check_account
+from wire.s3_messages import S3KeyInfo
 from wire.sealing import write_durably
 from wire.tracing import log
 
@@ -55,13 +56,10 @@ def ensure_administrator(store: MetadataStore, file: Path, at: float) -> str:
         insert_account(tx, credentials.username, password, admin=True, at=at)
         key = ApiKeyInfo(secrets.token_hex(6), "administrator's first key", at, credentials.api_key)
         insert_api_key(tx, credentials.username, key)
-        tx.run(
-            people.INSERT_S3_KEY,
-            access_key_id=credentials.s3_access_key,
-            secret=credentials.s3_secret_key,
-            account=credentials.username,
-            created_at=at,
+        first = S3KeyInfo(
+            credentials.s3_access_key, credentials.username, at, "administrator's first key", credentials.s3_secret_key
         )
+        s3_keys.insert_key(tx, first, None, None)
 
     store.write(work)
     crash_point("directory.administrator.made")

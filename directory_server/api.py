@@ -6,6 +6,7 @@ by the runner, and everything else is the rules' own.
 
 from __future__ import annotations
 
+from directory_server.care_api import CareApi
 from directory_server.cluster_api import ClusterApi
 from directory_server.figures import Figures
 from directory_server.file_server_api import FileServerApi
@@ -14,6 +15,7 @@ from wire import account_messages as am
 from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
+from wire import s3_messages as s3
 from wire.certificate_authority import PeerIdentity
 from wire.names import check_bucket, check_path
 from wire.service import Api
@@ -27,8 +29,10 @@ class DirectoryApi:
         self._serve_files(api)
         self._serve_locks(api)
         self._serve_people(api)
+        self._serve_s3_keys(api)
         FileServerApi(api, parts)
         ClusterApi(api, parts)
+        CareApi(api, parts)
         Figures(api, parts)
 
     # ------------------------------------------------------------ files and buckets
@@ -107,6 +111,14 @@ class DirectoryApi:
             am.CREATE_API_KEY, lambda request, _: accounts.create_api_key(who(request.credential), request.name), PROXY
         )
         api.serve(am.REVOKE_API_KEY, self._revoke_api_key, PROXY)
+
+    def _serve_s3_keys(self, api: Api) -> None:
+        keys, who = self._parts.s3_keys, self._parts.accounts.authenticate
+        api.serve(s3.S3_KEYS, lambda request, _: keys.all(who(request.credential)), PROXY)
+        api.serve(s3.CREATE_S3_KEY, lambda request, _: keys.create(who(request.credential), request), PROXY)
+        api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
+        api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
+        api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
 
     def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.log_out(request.credential)

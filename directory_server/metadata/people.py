@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from directory_server.metadata.schema import account, api_key, join_secret, s3_key, session, setting
+from directory_server.metadata.schema import account, api_key, join_secret, session, setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 
@@ -46,7 +46,6 @@ API_KEY_HASH = Statement(
 )
 INSERT_API_KEY = _insert(api_key)
 DELETE_API_KEY = Statement(delete(api_key).where(api_key.c.key_hash == bindparam("hash")))
-INSERT_S3_KEY = _insert(s3_key)
 
 JOIN_SECRET = Statement(select(join_secret.c.expires).where(join_secret.c.secret_hash == bindparam("hash")))
 INSERT_JOIN_SECRET = _insert(join_secret)

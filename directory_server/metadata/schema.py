@@ -283,6 +283,10 @@ s3_key = _table(
     Column("secret", Text, nullable=False),
     Column("account", Name, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("session_hash", LargeBinary(32), comment="of a temporary key's session token"),
+    Column("expires", Float, comment="directory time, of a temporary key"),
+    Column("expires_at", Float),
     Index("s3_key_account", "account"),
 )
 

@@ -17,6 +17,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import people
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.passwords import FREE_FAILURES, PasswordHash
+from directory_server.s3_keys import S3Keys
 from tests.fakes.clock import ManualClock
 from wire.account_messages import LoginReply, PasswordRequest
 from wire.errors import (
@@ -38,7 +39,10 @@ class Door:
     def __init__(self, folder: Path, registration_open: bool = True) -> None:
         self.time = ManualClock()
         self.store = SqliteStore(folder / "metadata.db")
-        self.accounts = Accounts(self.store, DirectoryClock(self.time), registration_open=registration_open)
+        self.clock = DirectoryClock(self.time)
+        self.accounts = Accounts(
+            self.store, self.clock, S3Keys(self.store, self.clock), registration_open=registration_open
+        )
 
     def log_in(self, name: str, password: str = "secret", register: str = "if_new") -> LoginReply:
         return self.accounts.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]
