@@ -1,0 +1,51 @@
+"""The calls about the directory's own books: inventories, checks, backups, and recovery after a restore."""
+
+from __future__ import annotations
+
+from directory_server.parts import FILE_SERVER, PROXY, Parts
+from wire import messages as m
+from wire import recovery_messages as rm
+from wire import server_messages as s
+from wire.certificate_authority import PeerIdentity
+from wire.codec import Call
+from wire.service import Api, RawReply, RawRequest
+
+_MAX_REQUEST_BYTES = 4096
+_BACKUP = Call(rm.BACKUP_PATH, m.CredentialRequest, m.Nothing)
+
+
+class CareApi:
+    """Wires `parts` to `api`."""
+
+    def __init__(self, api: Api, parts: Parts) -> None:
+        self._parts = parts
+        inventories, recovery = parts.inventories, parts.recovery
+        api.serve(s.INVENTORY, lambda request, peer: inventories.compare(peer.id, request), FILE_SERVER)
+        api.serve(s.FOUND, lambda request, peer: recovery.found(peer.id, request), FILE_SERVER)
+        api.serve(rm.FSCK, self._fsck, PROXY)
+        api.serve(rm.FSCK_REPORT, self._fsck_report, PROXY)
+        api.serve(rm.RECOVERY, self._recovery, PROXY)
+        api.serve(rm.RECOVER, self._recover, PROXY)
+        api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
+
+    def _fsck(self, request: rm.FsckRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.accounts.administrator(request.credential)
+        self._parts.fsck.start(deep=request.deep)
+        return m.Nothing()
+
+    def _fsck_report(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.FsckReport:
+        self._parts.accounts.administrator(request.credential)
+        return self._parts.fsck.report()
+
+    def _recovery(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.RecoveryReply:
+        self._parts.accounts.administrator(request.credential)
+        return rm.RecoveryReply(self._parts.recovery.info())
+
+    def _recover(self, request: rm.RecoverRequest, _: PeerIdentity) -> rm.RecoveryReply:
+        administrator = self._parts.accounts.administrator(request.credential)
+        return rm.RecoveryReply(self._parts.recovery.decide(request, administrator.account))
+
+    def _backup(self, request: RawRequest) -> RawReply:
+        asked = _BACKUP.decode_request(request.body(_MAX_REQUEST_BYTES))
+        self._parts.accounts.administrator(asked.credential)
+        return self._parts.backups.stream()

@@ -1,0 +1,160 @@
+"""What must be true between the directory's tables, each as one statement that finds what is not.
+
+One statement reads one moment, so commits beside it cannot make it see half of a change; that is why each question is
+asked whole and not page by page. It keeps nobody waiting: writers go on, and only the log grows meanwhile. Every
+statement gives at most `limit` rows of (name, detail), either of which may be a digest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader
+
+
+class Check(NamedTuple):
+    """One rule; `kind` names its breach."""
+
+    kind: str
+    broken: Statement
+
+
+def _check(kind: str, sql: str) -> Check:
+    return Check(kind, Statement(text(f"{sql} LIMIT :limit")))
+
+
+
+CHECKS = (
+    _check(
+        "reference count",
+        "SELECT b.digest, 'the books say ' || b.refs || ' versions, there are ' || coalesce(n.n, 0) FROM blob b"
+        " LEFT JOIN (SELECT digest, count(*) AS n FROM version WHERE digest IS NOT NULL GROUP BY digest) n"
+        " ON n.digest = b.digest WHERE b.refs <> coalesce(n.n, 0)",
+    ),
+    _check(
+        "version without its blob",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id FROM version v LEFT JOIN blob b ON b.digest = v.digest"
+        " WHERE v.digest IS NOT NULL AND b.digest IS NULL",
+    ),
+    _check(
+        "size",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id || ' has ' || v.size || ' bytes, its blob ' || b.size"
+        " FROM version v JOIN blob b ON b.digest = v.digest WHERE b.size <> v.size",
+    ),
+    _check(
+        "delete marker",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id || ' is half a delete marker' FROM version v"
+        " WHERE (v.digest IS NULL AND NOT v.delete_marker) OR (v.digest IS NOT NULL AND v.delete_marker)",
+    ),
+    _check(
+        "current version missing",
+        "SELECT c.bucket || '/' || c.path, 'version ' || c.version || ' is not there, or says otherwise' FROM current c"
+        " LEFT JOIN version v ON v.id = c.version WHERE v.id IS NULL OR v.bucket <> c.bucket OR v.path <> c.path"
+        " OR v.digest IS NULL OR v.digest <> c.digest OR v.size <> c.size OR v.content_type <> c.content_type"
+        " OR v.metadata <> c.metadata OR v.author <> c.author OR v.lock_number <> c.lock_number"
+        " OR v.cursor <> c.cursor",
+    ),
+    _check(
+        "current version not the newest",
+        "SELECT c.bucket || '/' || c.path, 'version ' || c.version FROM current c WHERE EXISTS"
+        " (SELECT 1 FROM version v WHERE v.bucket = c.bucket AND v.path = c.path AND v.id > c.version)",
+    ),
+    _check(
+        "file without a current version",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id || ' should be current' FROM version v"
+        " WHERE v.digest IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM version o WHERE o.bucket = v.bucket AND o.path = v.path AND o.id > v.id)"
+        " AND NOT EXISTS (SELECT 1 FROM current c WHERE c.bucket = v.bucket AND c.path = v.path)",
+    ),
+    _check(
+        "two null versions",
+        "SELECT bucket || '/' || path, count(*) || ' of them' FROM version WHERE null_version"
+        " GROUP BY bucket, path HAVING count(*) > 1",
+    ),
+    _check(
+        "version not in the journal",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id FROM version v LEFT JOIN journal j ON j.cursor = v.cursor"
+        " WHERE j.cursor IS NULL OR j.bucket <> v.bucket OR j.path <> v.path"
+        " OR (j.version <> '' AND j.version <> v.id)",
+    ),
+    _check(
+        "version without its bucket",
+        "SELECT v.bucket || '/' || v.path, 'version ' || v.id FROM version v"
+        " LEFT JOIN bucket b ON b.name = v.bucket WHERE b.name IS NULL",
+    ),
+    _check(
+        "bucket without its owner",
+        "SELECT b.name, 'owner ' || b.owner FROM bucket b LEFT JOIN account a ON a.name = b.owner WHERE a.name IS NULL",
+    ),
+    _check(
+        "copy on an unknown file server",
+        "SELECT h.digest, 'file server ' || h.server_id FROM holder h LEFT JOIN file_server f ON f.id = h.server_id"
+        " WHERE f.id IS NULL OR f.state = 'removed'",
+    ),
+    _check(
+        "copy of an unknown blob",
+        "SELECT h.digest, 'file server ' || h.server_id FROM holder h LEFT JOIN blob b ON b.digest = h.digest"
+        " WHERE b.digest IS NULL",
+    ),
+    _check(
+        "blob without a copy",
+        "SELECT b.digest, b.refs || ' versions refer to it' FROM blob b"
+        " WHERE b.refs > 0 AND NOT EXISTS (SELECT 1 FROM holder h WHERE h.digest = b.digest)",
+    ),
+    _check(
+        "locked path without its lock",
+        "SELECT p.bucket || '/' || p.path, 'lock number ' || p.lock_number FROM lock_path p"
+        " LEFT JOIN lock l ON l.number = p.lock_number WHERE l.number IS NULL",
+    ),
+    _check(
+        "lock without a path",
+        "SELECT 'lock number ' || l.number, l.account FROM lock l"
+        " WHERE NOT EXISTS (SELECT 1 FROM lock_path p WHERE p.lock_number = l.number)",
+    ),
+    _check(
+        "fence behind its lock",
+        "SELECT p.bucket || '/' || p.path, 'lock number ' || p.lock_number || ', fence ' || coalesce(f.number, 0)"
+        " FROM lock_path p LEFT JOIN path_fence f ON f.bucket = p.bucket AND f.path = p.path"
+        " WHERE coalesce(f.number, 0) < p.lock_number",
+    ),
+    _check(
+        "lock number ahead of its counter",
+        "SELECT p.bucket || '/' || p.path, 'fence ' || p.number FROM path_fence p"
+        " WHERE p.number > (SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number')",
+    ),
+    _check(
+        "waiting path without its waiter",
+        "SELECT p.bucket || '/' || p.path, 'place ' || p.seq FROM waiter_path p"
+        " LEFT JOIN waiter w ON w.seq = p.seq WHERE w.seq IS NULL",
+    ),
+    _check(
+        "key without its account",
+        "SELECT k.account, 'API key ' || k.id FROM api_key k LEFT JOIN account a ON a.name = k.account"
+        " WHERE a.name IS NULL",
+    ),
+    _check(
+        "S3 key without its account",
+        "SELECT k.account, 'S3 key ' || k.access_key_id FROM s3_key k LEFT JOIN account a ON a.name = k.account"
+        " WHERE a.name IS NULL",
+    ),
+)
+
+_COUNTED = ("version", "current", "blob", "holder", "journal", "lock", "account", "bucket")
+_COUNTS = {table: Statement(text(f"SELECT count(*) FROM {table}")) for table in _COUNTED}  # noqa: S608 - names above
+
+
+def find_broken(reader: Reader, check: Check, limit: int) -> list[tuple[str, str]]:
+    """(name, detail) of what breaks one rule."""
+    return [(_as_text(name), _as_text(detail)) for name, detail in reader.all(check.broken, limit=limit)]
+
+
+def count_rows(reader: Reader) -> dict[str, int]:
+    """How much there is to look at, by table."""
+    return {table: int((reader.one(statement) or (0,))[0]) for table, statement in _COUNTS.items()}
+
+
+def _as_text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
