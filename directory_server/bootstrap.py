@@ -12,11 +12,14 @@ from directory_server import buckets
 from directory_server.accounts import Accounts
 from directory_server.administrator import ensure_administrator
 from directory_server.api import DirectoryApi
+from directory_server.backup import Backups
 from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.departures import Departures
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
+from directory_server.fsck import Fsck
+from directory_server.inventory import Inventories
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership, Timing
 from directory_server.metadata import files, people
@@ -24,8 +27,10 @@ from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.namespace import Namespace
 from directory_server.parts import Parts
+from directory_server.recovery import Recovery
 from directory_server.repair import Repair
 from directory_server.repair_report import RepairReports
+from directory_server.s3_keys import S3Keys
 from directory_server.settings import Settings
 from directory_server.totals import Totals
 from directory_server.writes import Writes
@@ -64,9 +69,11 @@ class DirectoryServer:
         self.clock = DirectoryClock(clock, _saved_time(store))
         store.last_in_each_transaction(lambda tx: self.clock.save(lambda now: _save_time(tx, now)))
         key = _ticket_key(store)
+        self.s3_keys = S3Keys(store, self.clock)
         self.accounts = Accounts(
             store,
             self.clock,
+            self.s3_keys,
             registration_open=settings.registration == "open",
             token_seconds=settings.token_seconds,
         )
@@ -81,6 +88,10 @@ class DirectoryServer:
         self.repair = Repair(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
+        self.recovery = Recovery(store, self.clock, self.locks, self.repair.held)
+        self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.trimmer.remember
+        self.inventories = Inventories(store, self.recovery, self.repair.held)
+        self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         self.namespace = Namespace(store, self.clock, self.accounts, self.locks, self.membership, settings.copies)
         self.changes = Changes(store, self.accounts)
@@ -103,6 +114,7 @@ class DirectoryServer:
                 store=store,
                 clock=self.clock,
                 accounts=self.accounts,
+                s3_keys=self.s3_keys,
                 buckets=buckets.Buckets(store, self.clock),
                 namespace=self.namespace,
                 changes=self.changes,
@@ -115,12 +127,19 @@ class DirectoryServer:
                 collector=self.collector,
                 enrolment=self.enrolment,
                 totals=Totals(store),
+                inventories=self.inventories,
+                recovery=self.recovery,
+                fsck=self.fsck,
+                backups=Backups(store, self.clock, settings.data, program_version()),
                 ticket_key=key.hex(),
                 copies=settings.copies,
                 version=program_version(),
             ),
         )
+        checking = BackgroundJob("fsck", self.fsck.step)
+        self.fsck.wake = checking.wake
         self._jobs = [
+            checking,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
@@ -160,6 +179,7 @@ class DirectoryServer:
             now = self.clock.now()
             tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
             self.accounts.remove_ended(tx)
+            self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
             self.repair.trimmer.remove_ended(tx, now - self._ticket_seconds)
             _save_time(tx, now)

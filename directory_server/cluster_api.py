@@ -52,6 +52,7 @@ class ClusterApi:
             waiters=waiters,
             file_servers=self._file_servers(),
             repair=parts.repair.info(),
+            recovery=parts.recovery.info(),
         )
 
     # ------------------------------------------------------------ what administrators decide

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from directory_server.accounts import Accounts
+from directory_server.backup import Backups
 from directory_server.buckets import Buckets
 from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.departures import Departures
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
+from directory_server.fsck import Fsck
+from directory_server.inventory import Inventories
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership
 from directory_server.metadata.store import MetadataStore
 from directory_server.namespace import Namespace
+from directory_server.recovery import Recovery
 from directory_server.repair import Repair
 from directory_server.repair_report import RepairReports
+from directory_server.s3_keys import S3Keys
 from directory_server.totals import Totals
 from directory_server.writes import Writes
 
@@ -32,6 +37,7 @@ class Parts:
     store: MetadataStore
     clock: DirectoryClock
     accounts: Accounts
+    s3_keys: S3Keys
     buckets: Buckets
     namespace: Namespace
     changes: Changes
@@ -44,6 +50,10 @@ class Parts:
     collector: Collector
     enrolment: Enrolment
     totals: Totals
+    inventories: Inventories
+    recovery: Recovery
+    fsck: Fsck
+    backups: Backups
     ticket_key: str
     copies: int
     version: str

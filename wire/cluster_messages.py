@@ -9,6 +9,7 @@ from msgspec import Meta
 from wire.codec import Call
 from wire.digest import Digest
 from wire.messages import MAX_LISTING, Bucket, Credential, CredentialRequest, Message, Nothing, PathText, Size, Text
+from wire.recovery_messages import RecoveryInfo
 
 ServerState = Literal["joining", "up", "suspect", "down", "draining", "removed"]
 
@@ -64,6 +65,8 @@ class ClusterReply(Message):
     waiters: int
     file_servers: list[FileServerInfo]
     repair: RepairInfo
+    recovery: RecoveryInfo | None = None
+    """None unless the directory was restored from a backup."""
 
 
 class DrainRequest(Message):

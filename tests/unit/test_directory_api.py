@@ -23,6 +23,8 @@ from wire import cluster_messages as cm
 from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
+from wire import recovery_messages as rm
+from wire import s3_messages as s3
 from wire import server_messages as s
 from wire.certificate_authority import CertificateAuthority
 from wire.codec import Call, decode_problem, encode
@@ -42,9 +44,12 @@ from wire.identity import ensure_authority, new_key_and_request
 from wire.peer import PEER_HEADER
 from wire.tickets import TicketSigner
 
-FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT]
+FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
 FROM_PROXIES = {
-    value.path: value for module in (m, lm, am, cm, jm) for value in vars(module).values() if isinstance(value, Call)
+    value.path: value
+    for module in (m, lm, am, cm, jm, rm, s3)
+    for value in vars(module).values()
+    if isinstance(value, Call)
 }
 ALL_CALLS = [*FROM_PROXIES.values(), *FROM_FILE_SERVERS]
 
@@ -129,7 +134,8 @@ def directory(folder: Path, authority: CertificateAuthority) -> Iterator[Directo
 
 def test_every_declared_call_is_answered(directory: Directory) -> None:
     """No call of the protocol is forgotten: each is a route of the directory."""
-    assert {("POST", call.path) for call in ALL_CALLS} == set(directory.server.wsgi.routes)
+    streams = {("POST", rm.BACKUP_PATH)}
+    assert {("POST", call.path) for call in ALL_CALLS} | streams == set(directory.server.wsgi.routes)
 
 
 @pytest.mark.parametrize("call", ALL_CALLS, ids=repr)
