@@ -42,22 +42,22 @@ def _unreadable(world: World, crowd: Crowd) -> list[str]:
 
 
 def _too_few_copies(world: World, crowd: Crowd) -> list[str]:
+    """Every version that can be read, the current ones and the old, on whole and verified copies."""
     missing = []
-    for path, digest in _current(world.folder).items():
-        if digest not in crowd.tokens:
-            missing.append(f"{path} has content that nobody wrote")
-            continue
+    for path, digest in _kept(world.folder):
         holding = [machine.name for machine in world.servers if _holds(machine.process.facts["server"].store, digest)]
         if len(holding) < world.copies:
-            missing.append(f"{path} ({crowd.tokens[digest]}) has whole copies only on {holding or 'no disk'}")
+            token = crowd.tokens.get(digest, "nobody's")
+            missing.append(f"{path} ({token}) has whole copies only on {holding or 'no disk'}")
     return missing
 
 
-def _current(folder: Path) -> dict[str, Digest]:
-    with sqlite3.connect(folder / DIRECTORY / "metadata.db") as connection:
-        rows = connection.execute("SELECT path, digest FROM current WHERE bucket = ?", (BUCKET,)).fetchall()
+def _kept(folder: Path) -> list[tuple[str, Digest]]:
+    connection = sqlite3.connect(folder / DIRECTORY / "metadata.db")
+    query = "SELECT path, digest FROM version WHERE bucket = ? AND digest IS NOT NULL ORDER BY id"
+    rows = connection.execute(query, (BUCKET,)).fetchall()
     connection.close()
-    return {path: Digest(digest) for path, digest in rows}
+    return [(path, Digest(digest)) for path, digest in rows]
 
 
 def _holds(store: ChunkStore, digest: Digest) -> bool:

@@ -158,7 +158,7 @@ class Person:
                 deed()
             except Unavailable:
                 pass  # noted where it happened
-            except Exception as error:  # noqa: BLE001 - nothing else may come out of a cluster
+            except Exception as error:
                 self._crowd.problems.append(f"{self.name}, {deed.__name__}: {type(error).__name__}: {error}")
 
     # ------------------------------------------------------------ deeds

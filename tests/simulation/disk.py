@@ -90,7 +90,7 @@ class ForgetfulDisk(Disk):
                 target.unlink()
                 self.lost += 1
                 if saved is not None:
-                    os.replace(saved, target)
+                    saved.replace(target)
                     saved = None
             self._forget(saved)
         for folder in self._folders:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 HORIZON_SECONDS = 14.0
 START_SECONDS = 120.0
 END_SECONDS = 900.0
+KINDS = (
+    "crash", "crash_inside", "crash_inside", "power", "all_power", "pause", "pause", "cut", "cut", "isolate",
+    "step_clock", "break_disk", "rot", "directory_crash",
+)  # fmt: skip
 
 
 def wait_until_up(world: World) -> None:
@@ -50,7 +54,9 @@ def play(world: World, profile: Profile, people: list[Task]) -> None:
     tasks = []
     for moment, own in plan:
         world.scheduler.sleep(moment - world.scheduler.now)
-        tasks.append(world.scheduler.spawn(world.scheduler.world, "fault", _Fault(world, Random(own)).happen))
+        tasks.append(
+            world.scheduler.spawn(world.scheduler.world, "fault", _Fault(world, Random(own), profile.kinds).happen)
+        )
     deadline = world.scheduler.now + END_SECONDS
     while not all(task.greenlet.dead for task in [*people, *tasks]):
         if world.scheduler.now > deadline:
@@ -76,17 +82,15 @@ def heal(world: World) -> None:
 
 
 class _Fault:
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, random: Random, kinds: tuple[str, ...] = ()) -> None:
+        self._kinds = kinds
         self._world = world
         self._scheduler = world.scheduler
         self._random = random
 
     def happen(self) -> None:
-        choices: list[Callable[[], None]] = [
-            self._crash, self._crash_inside, self._crash_inside, self._power, self._all_power, self._pause, self._pause,
-            self._cut, self._cut, self._isolate, self._step_clock, self._break_disk, self._rot,
-        ]  # fmt: skip
-        self._random.choice(choices)()
+        kind: Callable[[], None] = getattr(self, f"_{self._random.choice(self._kinds or KINDS)}")
+        kind()
 
     def _some(self) -> Machine:
         return self._random.choice(self._world.machines)
@@ -99,6 +103,11 @@ class _Fault:
         self._world.kill(machine)
         self._wait(8.0)
         self._world.start(machine)
+
+    def _directory_crash(self) -> None:
+        self._world.kill(self._world.directory)
+        self._wait(3.0)
+        self._world.start(self._world.directory)
 
     def _crash_inside(self) -> None:
         """Die at one of the places where it would hurt."""

@@ -192,7 +192,7 @@ class Network:
             incoming[id(exchange)] = exchange
             try:
                 exchange.status, exchange.body = _ask(target.app, environ)
-            except Exception as error:  # noqa: BLE001 - an answer that breaks off in the middle
+            except Exception as error:
                 exchange.failure = ConnectionResetError(str(error))
             finally:
                 incoming.pop(id(exchange), None)

@@ -38,8 +38,8 @@ from wire.sealing import KeyRing, Sealer
 
 DIRECTORY = "directory"
 PEOPLE = ("ann", "ben", "cleo", "dan", "eve")
-TICKET_SECONDS = 60.0
-GRACE_SECONDS = 75.0
+GRACE_MARGIN_SECONDS = 12.0
+"""How much longer a file server keeps a blob that nothing refers to than a ticket lives."""
 
 
 def credential(person: str) -> str:
@@ -78,6 +78,7 @@ class World:
         self.copies = copies
         self.disks: dict[str, ForgetfulDisk] = {}
         self.starts = 0
+        self.ticket_seconds = 60.0
         shutil.copytree(template, folder / DIRECTORY)
         self.directory = self.network.machine(DIRECTORY)
         self.servers = [self.network.machine(f"server-{number}") for number in range(1, servers + 1)]
@@ -133,8 +134,8 @@ class World:
             self.disks[machine.name].power_cut()
 
     def _build_directory(self, machine: Machine, process: Process) -> Any:
-        store = SqliteStore(self.folder / DIRECTORY / "metadata.db")
-        settings = directory_settings(self.folder / DIRECTORY, self.copies)
+        store = SqliteStore(self.folder / DIRECTORY / "metadata.db", checked=False)
+        settings = directory_settings(self.folder / DIRECTORY, self.copies, self.ticket_seconds)
         server = DirectoryServer(settings, store, Authority(), Path("unused"), SystemClock())  # type: ignore[arg-type]
         process.facts["server"] = server
         server.start()
@@ -149,7 +150,7 @@ class World:
             advertise=machine.url,
             zone=f"zone-{id}",
             reserve_bytes=0,
-            grace_seconds=GRACE_SECONDS,
+            grace_seconds=self.ticket_seconds + GRACE_MARGIN_SECONDS,
         )
         peer: Any = SimulatedPeer(self.network, process, f"file_server.{id}")
         server = FileServer(settings, Sealer(self.keys), peer, SystemClock())
@@ -208,13 +209,13 @@ def _nothing(_environ: Any, _start: Any) -> list[bytes]:
     raise AssertionError("proxies are asked through their file store")
 
 
-def directory_settings(folder: Path, copies: int) -> DirectorySettings:
+def directory_settings(folder: Path, copies: int = 2, ticket_seconds: float = 60.0) -> DirectorySettings:
     """Shorter spans than a real cluster's, so that minutes are enough to see them pass."""
     return DirectorySettings(
         data=folder,
         admin_credentials=folder / "admin.json",
         copies=copies,
-        ticket_seconds=TICKET_SECONDS,
+        ticket_seconds=ticket_seconds,
         repair_grace_seconds=5.0,
         advertise=f"https://{DIRECTORY}",
     )
@@ -222,9 +223,9 @@ def directory_settings(folder: Path, copies: int) -> DirectorySettings:
 
 def make_template(folder: Path) -> None:
     """A directory's folder with its tables, bucket and people, to be copied for every run. Runs in a task."""
-    store = SqliteStore(folder / "metadata.db")
+    store = SqliteStore(folder / "metadata.db", checked=False)
     server = DirectoryServer(
-        directory_settings(folder, 2), store, Authority(), Path("unused"), SystemClock()  # type: ignore[arg-type]
+        directory_settings(folder), store, Authority(), Path("unused"), SystemClock()  # type: ignore[arg-type]
     )  # fmt: skip
     for number, person in enumerate(PEOPLE):
         key = ApiKeyInfo(f"key-{number}", "made up", 0.0, credential(person))

@@ -7,12 +7,13 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from client_proxy.upload import SMALL_CHUNKS
+from tests.linearizability import Operation
 from tests.simulation import checks, faults
 from tests.simulation.clients import Crowd
 from tests.simulation.network import Conditions
@@ -24,7 +25,7 @@ from wire.chunk_stream import stream_length
 from wire.sealing import KeyRing
 from wire.tracing import log
 
-MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - a disk that costs nothing, where there is one
+MEMORY_FOLDER = Path("/dev/shm")
 
 SMALLER = {
     # Sizes in the thousands instead of millions, so that small bodies take every way that large ones take.
@@ -50,11 +51,17 @@ class Profile:
     preempt: float
     conditions: Conditions
     faults: int
+    kinds: tuple[str, ...] = ()
+    """The faults to choose from; empty: all."""
+    linger: float = 0.0
+    """Seconds between the last operation and the judgement, in which collectors are at work."""
+    ticket_seconds: float = 60.0
 
     @classmethod
-    def of(cls, seed: int) -> Profile:
+    def of(cls, seed: int, **changes: Any) -> Profile:
+        """What `seed` decides, but for `changes`."""
         random = Random(f"profile {seed}")
-        return cls(
+        made = cls(
             seed=seed,
             servers=random.choice([2, 3, 3, 4]),
             proxies=random.choice([1, 2, 2]),
@@ -66,7 +73,10 @@ class Profile:
                 random.choice([0.0005, 0.002, 0.02]), random.choice([0, 0, 0.02]), random.choice([0, 0, 0.02, 0.05])
             ),
             faults=random.choice([0, 2, 4, 7]),
+            linger=random.choice([0.0, 0.0, 0.0, 60.0]),
+            ticket_seconds=random.choice([8.0, 60.0, 60.0]),
         )
+        return replace(made, **changes)
 
 
 @dataclass
@@ -82,6 +92,7 @@ class Report:
     virtual_seconds: float
     counts: dict[str, int] = field(default_factory=dict)
     story: list[str] = field(default_factory=list)
+    history: list[Operation] = field(default_factory=list, repr=False)
 
 
 class Laboratory:
@@ -111,9 +122,9 @@ class Laboratory:
         log.setLevel(self._level)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, seed: int, story: bool = False) -> Report:
-        """Simulate one seed."""
-        profile = Profile.of(seed)
+    def run(self, seed: int, story: bool = False, **changes: Any) -> Report:
+        """Simulate one seed; `changes` are to what it decides (see Profile)."""
+        profile = Profile.of(seed, **changes)
         scheduler = Scheduler(Random(seed), profile.preempt)
         scheduler.story = [] if story else None
         folder = self._folder / f"seed-{seed}"
@@ -135,6 +146,7 @@ class Laboratory:
         world = World(
             folder, self._template, self._keys, scheduler, profile.conditions, profile.servers, profile.proxies
         )
+        world.ticket_seconds = profile.ticket_seconds
         crowd = Crowd(world, profile)
         violations: list[str] = []
 
@@ -145,6 +157,7 @@ class Laboratory:
             people = crowd.begin()
             faults.play(world, profile, people)
             faults.heal(world)
+            scheduler.sleep(profile.linger)
             violations.extend(checks.settled(world, crowd))
 
         task = scheduler.spawn(scheduler.world, "play", play)
@@ -173,6 +186,7 @@ class Laboratory:
             [*(scheduler.story or []), *map(str, sorted(crowd.history, key=lambda operation: operation.called))]
             if scheduler.story is not None
             else [],
+            crowd.history,
         )
 
 

@@ -1,4 +1,4 @@
-"""What stands in for `threading`, `time` and `concurrent.futures` while a simulation runs: the same names, virtual time.
+"""Stand-ins for `threading`, `time` and `concurrent.futures` while a simulation runs: the same names, virtual time.
 
 Only what the programs use is here; anything else fails loudly as a missing attribute. Each object asks `running()` for
 the simulation that is going on, so the stand-ins are put in place once for many runs.
@@ -21,7 +21,7 @@ def running() -> Scheduler:
     return _now[-1]
 
 
-class going_on:  # noqa: N801 - used like a function
+class going_on:
     """Make `scheduler` the simulation going on inside the block."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -367,7 +367,7 @@ class Future:
         """Run `call` and keep what it gives or raises."""
         try:
             self._result = call()
-        except Exception as error:  # noqa: BLE001 - as the executor does
+        except Exception as error:
             self._error = error
         self._done.set()
         for callback in self._callbacks:

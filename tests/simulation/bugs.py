@@ -1,0 +1,308 @@
+"""Defects to put into the programs, one at a time, to see that the simulation and its checkers catch them.
+
+Each replaces a few functions of the product for the length of a block, outside of the product's own code. A checker
+that has never been seen to complain proves nothing; these are what it has been seen to complain about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from client_proxy.directory_client import DirectoryClient
+from directory_server import versions
+from directory_server.collector import Collector
+from directory_server.directory_clock import DirectoryClock
+from directory_server.lock_manager import LockManager
+from directory_server.metadata import locks
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.writes import Writes
+from file_server.chunk_files import ChunkFiles
+from file_server.chunk_index import ChunkIndex
+from file_server.directory_link import DamageReports
+from file_server.replication import Replication
+from file_server.small_writes import SmallWriteQueue
+from tests.simulation.network import Conditions
+from tests.simulation.threads import Event, process_now, running
+from wire.group_commit import GroupCommit
+from wire.messages import DeleteReply
+
+Put = Callable[[Any, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`install(put)` calls `put(owner, name, replacement)`; `profile` is where the bug shows soonest."""
+
+    name: str
+    install: Callable[[Put], None]
+    profile: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def switched_on(self) -> Iterator[None]:
+        """The programs have the bug inside the block."""
+        undo: list[tuple[Any, str, Any]] = []
+
+        def put(owner: Any, name: str, replacement: Any) -> None:
+            undo.append((owner, name, owner.__dict__[name]))
+            setattr(owner, name, replacement)
+
+        try:
+            self.install(put)
+            yield
+        finally:
+            for owner, name, old in reversed(undo):
+                setattr(owner, name, old)
+
+
+# ---------------------------------------------------------------- durability
+
+
+def _acknowledge_before_fsync(put: Put) -> None:
+    def sync(self: Any, descriptor: int) -> None:
+        process_now().facts["descriptors"].pop(descriptor, None)
+        self._room.release()
+
+    put(ChunkFiles, "_sync", sync)
+
+
+def _forget_folder_fsync(put: Put) -> None:
+    put(ChunkFiles, "_settle", lambda self, folders: None)
+    original = ChunkFiles.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self._disk = _WithoutFolderSync(self._disk)
+
+    put(ChunkFiles, "__init__", init)
+
+
+class _WithoutFolderSync:
+    def __init__(self, disk: Any) -> None:
+        self._real = disk
+
+    def sync_folder(self, folder: Any) -> None:
+        """The bug."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def _acknowledge_before_commit(store: type) -> Callable[[Put], None]:
+    """Answers go out before the shared transaction is committed, a moment later."""
+
+    def install(put: Put) -> None:
+        original = GroupCommit._commit
+
+        def commit(self: Any, batch: list[Any]) -> None:
+            if self._open.__qualname__.split(".")[0] != store.__name__:
+                original(self, batch)
+                return
+            with self._open() as tx:
+                for item in batch:
+                    try:
+                        with tx.savepoint():
+                            item.result = item.call(tx)
+                    except Exception as error:
+                        item.error = error
+                for item in batch:
+                    item.done.release()
+                running().sleep(0.3)
+
+        put(GroupCommit, "_commit", commit)
+
+    return install
+
+
+def _commit_without_replicas(put: Put) -> None:
+    def settle(self: Any, manifest: Any, own_id: str) -> list[str]:
+        return [own_id, *(replica.id for replica, _ in self._pending)]
+
+    put(Replication, "settle", settle)
+
+
+def _lose_a_replica_push(put: Put) -> None:
+    def deliver(self: Any, batch: list[Any]) -> None:
+        for pending in batch:
+            pending.finish(None)
+
+    put(SmallWriteQueue, "_deliver", deliver)
+
+
+def _count_fewer_copies(put: Put) -> None:
+    put(Writes, "_counted_holders", lambda self, tx, item, ticket, server_id: [server_id])
+
+
+def _damage_is_not_reported(put: Put) -> None:
+    put(DamageReports, "add", lambda self, holder, blobs: None)
+
+
+def _collect_what_is_referred_to(put: Put) -> None:
+    put(Collector, "drop_in", lambda self, tx, server_id, digest: True)
+
+
+# ---------------------------------------------------------------- order
+
+
+def _skip_lock_number(put: Put) -> None:
+    put(LockManager, "check_write", lambda self, tx, bucket, path, account, lock_number: lock_number or 0)
+
+
+def _skip_conditions(put: Put) -> None:
+    put(versions, "check_preconditions", lambda current, wanted: None)
+
+
+def _repeated_commit_writes_again(put: Put) -> None:
+    numbers = itertools.count()
+    original = versions.put
+
+    def again(tx: Any, bucket: Any, new: Any, *args: Any) -> Any:
+        fresh = versions.NewVersion(**{**vars(new), "write_id": f"{new.write_id}-{next(numbers)}"})
+        return original(tx, bucket, fresh, *args)
+
+    put(versions, "written_before", lambda reader, write_id, bucket, path: None)
+    put(versions, "put", again)
+
+
+def _new_write_id_for_each_try(put: Put) -> None:
+    original = DirectoryClient.begin
+
+    def begin(self: Any, item: Any) -> Any:
+        return original(self, msgspec.structs.replace(item, write_id=running().random.randbytes(12).hex()))
+
+    put(DirectoryClient, "begin", begin)
+
+
+def _cache_without_validating(put: Put) -> None:
+    original = DirectoryClient.lookup_at
+
+    def lookup_at(self: Any, item: Any) -> Any:
+        kept = self.__dict__.setdefault("kept_by_bug", {})
+        if item.path not in kept or running().now - kept[item.path][0] > 2.0:
+            kept[item.path] = (running().now, original(self, item))
+        return kept[item.path][1]
+
+    put(DirectoryClient, "lookup_at", lookup_at)
+
+
+def _join_a_lookup_already_sent(put: Put) -> None:
+    original = DirectoryClient.lookup_at
+
+    def lookup_at(self: Any, item: Any) -> Any:
+        sent = self.__dict__.setdefault("sent_by_bug", {})
+        mine = sent.get(item.path)
+        if mine is not None:
+            mine[0].wait()
+            if mine[1]:
+                return mine[1][0]
+        mine = sent[item.path] = (Event(), [])
+        try:
+            mine[1].append(original(self, item))
+            return mine[1][0]
+        finally:
+            sent.pop(item.path, None)
+            mine[0].set()
+
+    put(DirectoryClient, "lookup_at", lookup_at)
+
+
+def _delete_is_only_said(put: Put) -> None:
+    def delete(tx: Any, bucket: Any, path: str, *_: Any, **__: Any) -> DeleteReply:
+        current = tx.one(versions.files.CURRENT, bucket=bucket.name, path=path)
+        return DeleteReply(versions.files.read_cursor(tx), current is not None)
+
+    put(versions, "delete", delete)
+
+
+def _list_from_before(put: Put) -> None:
+    """The proxy answers a list from the last one."""
+    original = DirectoryClient.call
+
+    def call(self: Any, call: Any, request: Any) -> Any:
+        if call.path != "/v1/list":
+            return original(self, call, request)
+        kept = self.__dict__.get("list_by_bug")
+        self.__dict__["list_by_bug"] = fresh = original(self, call, request)
+        return kept or fresh
+
+    put(DirectoryClient, "call", call)
+
+
+# ---------------------------------------------------------------- locks
+
+
+def _lock_numbers_in_memory(put: Put) -> None:
+    def next_number(tx: Any) -> int:
+        facts = process_now().facts
+        facts["number_by_bug"] = number = facts.get("number_by_bug", 0) + 1
+        return int(number)
+
+    put(locks, "next_number", next_number)
+
+
+def _locks_end_at_restart(put: Put) -> None:
+    original = LockManager.start
+
+    def start(self: Any) -> None:
+        def end_all(tx: Any) -> None:
+            for lock in locks.all_locks(tx):
+                locks.delete_lock(tx, lock)
+
+        self._store.write(end_all)
+        original(self)
+
+    put(LockManager, "start", start)
+
+
+def _leases_by_the_wall_clock(put: Put) -> None:
+    put(DirectoryClock, "now", lambda self: self._clock.wall() - 1_799_900_000.0)
+
+
+def _grant_what_is_held(put: Put) -> None:
+    def is_taken(reader: Any, path: Any) -> bool:
+        lock = locks.lock_on(reader, path)
+        if lock is not None:
+            locks.delete_lock(reader, lock)
+        return False
+
+    put(locks, "is_taken", is_taken)
+
+
+POWER = {"kinds": ("all_power",), "faults": 4, "servers": 3, "operations": 14, "people": 4, "linger": 0.0}
+CRASHES = {"kinds": ("crash",), "faults": 6, "servers": 3, "operations": 20, "people": 4}
+DIRECTORY_CRASHES = {"kinds": ("directory_crash",), "faults": 5, "operations": 20, "people": 4, "paths": 1}
+QUIET = {"faults": 0, "operations": 20, "people": 4, "paths": 1}
+LOSSES = {"faults": 0, "operations": 20, "people": 4, "conditions": Conditions(0.002, 0.0, 0.15)}
+
+BUGS = [
+    Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER),
+    Bug("forget the folder's fsync", _forget_folder_fsync, POWER),
+    Bug("directory answers before its commit", _acknowledge_before_commit(SqliteStore), DIRECTORY_CRASHES),
+    Bug("file server answers before its index commits", _acknowledge_before_commit(ChunkIndex), POWER),
+    Bug("commit without waiting for replicas", _commit_without_replicas, CRASHES),
+    Bug("lose a replica push", _lose_a_replica_push, QUIET),
+    Bug("count fewer copies than promised", _count_fewer_copies, CRASHES),
+    Bug("damage is found and not reported", _damage_is_not_reported,
+        {"kinds": ("rot",), "faults": 12, "servers": 2, "operations": 20, "people": 4, "linger": 60.0}),
+    Bug("collect what versions refer to", _collect_what_is_referred_to,
+        {"faults": 0, "linger": 60.0, "ticket_seconds": 8.0}),
+    Bug("skip the lock number", _skip_lock_number, QUIET),
+    Bug("skip the conditions", _skip_conditions, QUIET),
+    Bug("a repeated commit writes again", _repeated_commit_writes_again, LOSSES),
+    Bug("a new write id for each try", _new_write_id_for_each_try, LOSSES),
+    Bug("serve the cache without validating", _cache_without_validating, QUIET),
+    Bug("join a lookup already sent", _join_a_lookup_already_sent,
+        {**QUIET, "proxies": 1, "conditions": Conditions(0.05), "operations": 30}),
+    Bug("a delete is only said", _delete_is_only_said, QUIET),
+    Bug("list from before", _list_from_before, {**QUIET, "proxies": 1}),
+    Bug("lock numbers only in memory", _lock_numbers_in_memory, DIRECTORY_CRASHES),
+    Bug("locks end at a restart", _locks_end_at_restart, DIRECTORY_CRASHES),
+    Bug("leases by the wall clock", _leases_by_the_wall_clock,
+        {"kinds": ("step_clock",), "faults": 12, "operations": 20, "people": 4, "paths": 1}),
+    Bug("grant what is held", _grant_what_is_held, QUIET),
+]  # fmt: skip
