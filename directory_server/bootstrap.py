@@ -106,6 +106,7 @@ class DirectoryServer:
             settings.ticket_seconds,
             self.collector.note_open,
             self.repair.trimmer.given_up,
+            self.collector.note_done,
         )
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
