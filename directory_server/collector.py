@@ -9,6 +9,7 @@ asks only for blobs that no write has touched for longer than a ticket lives.
 from __future__ import annotations
 
 import threading
+from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter
@@ -30,6 +31,7 @@ class Collector:
         self._clock = clock
         self._lifetime = ticket_lifetime
         self._open: dict[Digest, float] = {}
+        self._tickets: Counts[Digest] = Counts()
         self._mutex = threading.Lock()
         self.keeps: Callable[[Tx, str, Digest], bool] = lambda tx, server_id, digest: False
         """Asked first: whether recovery after a restore still needs that copy."""
@@ -42,9 +44,18 @@ class Collector:
             # Tickets all live equally long, so the latest ends last: what is over stands at the front, and only that
             # is looked at. A walk over all of them would make each write cost as much as an hour has seen writes.
             self._open[digest] = max(expires, self._open.pop(digest, 0.0))
+            self._tickets[digest] += 1
             now = self._clock.now()
             while (oldest := next(iter(self._open))) != digest and self._open[oldest] <= now:
-                del self._open[oldest]
+                del self._open[oldest], self._tickets[oldest]
+
+    def note_done(self, digest: Digest) -> None:
+        """One ticket for `digest` was committed; the others, if there are any, stay open."""
+        with self._mutex:
+            if digest in self._open:
+                self._tickets[digest] -= 1
+                if self._tickets[digest] <= 0:
+                    del self._open[digest], self._tickets[digest]
 
     def is_open(self, digest: Digest) -> bool:
         """Whether a ticket for this content may still be under way, as far as was noted."""

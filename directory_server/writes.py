@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import Counter, Histogram
@@ -62,8 +63,9 @@ class _NotHeld(LockstepError):
 class Writes:
     """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
-    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile. `given_up`
-    tells whether a server was let drop its copy of a content at or after a directory time.
+    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile, and
+    `note_done` when that ticket was committed. `given_up` tells whether a server was let drop its copy of a content
+    at or after a directory time.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Writes:
         ticket_seconds: float,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
         given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
+        note_done: Callable[[Digest], None] = lambda digest: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -89,6 +92,7 @@ class Writes:
         self._ticket_seconds = ticket_seconds
         self._note_open = note_open
         self._given_up = given_up
+        self._note_done = note_done
 
     # ------------------------------------------------------------ begin
 
@@ -284,6 +288,8 @@ class Writes:
         crash_point("directory.commit.holders")
         if ticket.release_lock and ticket.lock_number:
             self._locks.release_in(tx, ticket.author, ticket.lock_number)
+        if ticket.digest is not None:
+            tx.after_commit(partial(self._note_done, ticket.digest))
         tx.after_commit(COMMITS.labels("stored").inc)
         return CommitReplyItem(made, len(holders))
 
