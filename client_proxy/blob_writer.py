@@ -61,11 +61,19 @@ WINDOW_CHUNKS = 4096
 WINDOW_SECONDS = 2.0
 """A client that sends slowly must not leave the master without a sign of life until a window is full."""
 ATTEMPTS = 5
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
+"""Doubled with each attempt: together they outlast a heartbeat, with which a server that was wrongly taken for
+unreachable, or is just back, can be written to again."""
 AVOID_SECONDS = 5.0
-"""For how long the directory is asked for another master than one that did not answer; it will know by then."""
+"""For how long the directory is asked for another master than one that let a call time out; it will know by then."""
 
 R = TypeVar("R")
+Facts = Callable[[], dict[str, str]]
+
+
+def no_facts() -> dict[str, str]:
+    """Of a body that teaches nothing."""
+    return {}
 
 
 class Window(NamedTuple):
@@ -73,6 +81,13 @@ class Window(NamedTuple):
 
     chunks: list[Chunk]
     ended: bool
+
+
+class Content(NamedTuple):
+    """A body: its chunks, and what is known of it once they were all read, which joins the version's metadata."""
+
+    chunks: Iterator[Chunk]
+    facts: Facts
 
 
 class BlobWriter:
@@ -98,10 +113,13 @@ class BlobWriter:
         self._jitter = jitter
         self._unreachable_until: dict[str, float] = {}
 
-    def write(self, item: BeginItem, blocks: Iterable[bytes]) -> CommittedReply:
-        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
+    def write(self, item: BeginItem, blocks: Iterable[bytes], facts: Facts = no_facts) -> CommittedReply:
+        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given.
+
+        `facts` is asked once, after the last block: what it gives joins the version's metadata.
+        """
         try:
-            return self._write(item, chunk_blocks(_of_size(blocks, item.size)), None)
+            return self._write(item, Content(chunk_blocks(_of_size(blocks, item.size)), facts), None)
         except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
             raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
 
@@ -116,18 +134,19 @@ class BlobWriter:
             begun = self._directory.begin(item)
             if begun.version is not None:
                 return _linked(begun)
-        return self._write(item, iter(stream), begun)
+        return self._write(item, Content(iter(stream), no_facts), begun)
 
-    def _write(self, item: BeginItem, chunks: Iterator[Chunk], begun: BeginReplyItem | None) -> CommittedReply:
+    def _write(self, item: BeginItem, content: Content, begun: BeginReplyItem | None) -> CommittedReply:
+        chunks = content.chunks
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
-            return self._write_held(item, window.chunks, begun)
+            return self._write_held(_learned(item, content), window.chunks, begun)
         with self._budget.share(WINDOWS_ALIVE * WINDOW_BYTES) as granted:
             room = max(granted // WINDOWS_ALIVE, SMALLEST_WINDOW_BYTES)
             window = self._gather(chunks, min(HOLD_BYTES, WINDOWS_ALIVE * room))
             if window.ended:
-                return self._write_held(item, window.chunks, begun)
-            return self._write_streamed(item, window, chunks, room, begun)
+                return self._write_held(_learned(item, content), window.chunks, begun)
+            return self._write_streamed(item, window, content, room, begun)
 
     def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
         gathered: list[Chunk] = []
@@ -187,7 +206,7 @@ class BlobWriter:
                     raise undecided(refusal) from refusal
                 raise
             except (Unavailable, TicketRefused) as error:
-                if not attempts_left or (begun is None and not item.exclude):
+                if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
                     raise
                 lost = lost or (begun is not None and _may_be_committed_late(error))
                 item = self._avoiding(item, begun, error)
@@ -208,14 +227,16 @@ class BlobWriter:
             # The directory takes an excluded server for an unreachable one: taking away a busy one's work like that
             # would overload the next.
             return item
-        if isinstance(error, PeerUnreachable):
+        if isinstance(error.__cause__, TimeoutError):
+            # Those that refuse, or are known to be silent, cost the next write nothing; and whoever is left out while
+            # it is back already is taken for unreachable, which hurts when another one is really gone.
             self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
         return msgspec.structs.replace(item, exclude=[*item.exclude, master])
 
     # ------------------------------------------------------------ streamed: longer than may be held
 
     def _write_streamed(
-        self, item: BeginItem, window: Window, chunks: Iterator[Chunk], room: int, begun: BeginReplyItem | None
+        self, item: BeginItem, window: Window, content: Content, room: int, begun: BeginReplyItem | None
     ) -> CommittedReply:
         def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk], set[Digest]]:
             sent: set[Digest] = set()
@@ -229,7 +250,7 @@ class BlobWriter:
         try:
             with sender:
                 sender.put(lacking)
-                return _committed(self._send_windows(item, sender, window.chunks, sent, chunks, room))
+                return _committed(self._send_windows(item, sender, window.chunks, sent, content, room))
         except (Unavailable, TicketRefused) as error:
             return self._after_failure(item, sender, error)
 
@@ -239,7 +260,7 @@ class BlobWriter:
         sender: Sender,
         first: list[Chunk],
         sent: set[Digest],
-        chunks: Iterator[Chunk],
+        content: Content,
         room: int,
     ) -> WriteReply:
         """While one window is being sent, the next is read, cut, hashed and compared with what the master has."""
@@ -247,14 +268,14 @@ class BlobWriter:
         del first  # a window's bytes go as soon as they are sent
         ended = False
         while not ended:
-            window = self._gather(chunks, room, WINDOW_SECONDS)
+            window = self._gather(content.chunks, room, WINDOW_SECONDS)
             entries.extend((chunk.digest, chunk.length) for chunk in window.chunks)
             sender.put(self._upload.thinned(sender.master, window.chunks, sent))
             crash_point("proxy.window.sent")
             ended = window.ended
         manifest = Manifest(entries)
         _known(item, manifest)
-        return sender.finish(manifest)
+        return sender.finish(manifest, content.facts())
 
     def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
@@ -294,6 +315,12 @@ def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
         yield block
     if size is not None and have != size:
         raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
+
+
+def _learned(item: BeginItem, content: Content) -> BeginItem:
+    """`item` with what the whole body taught."""
+    facts = content.facts()
+    return msgspec.structs.replace(item, metadata=item.metadata | facts) if facts else item
 
 
 def _known(item: BeginItem, manifest: Manifest) -> BeginItem:

@@ -28,7 +28,7 @@ from wire.errors import (
     Unavailable,
 )
 from wire.manifest import Manifest
-from wire.messages import CommittedReply
+from wire.messages import BeginItem, BeginReplyItem, CommittedReply
 
 MIB = 1024 * 1024
 
@@ -277,6 +277,30 @@ def test_a_master_that_restarts_is_used_again_when_no_other_is_left(rig: ProxyRi
     rig.directory.file_servers = [rig.one]
     rig.one.refuse_write, rig.one.refuse_writes_left = Unavailable("not registered yet"), 1
     assert put(rig, b"content").file_server == "1"
+
+
+def test_a_server_that_is_just_back_is_not_reported_as_gone(rig: ProxyRig) -> None:
+    """Only one that lets calls time out is left out of later writes: another one may be gone by then."""
+    rig.one.down = True
+    put(rig, b"first")
+    rig.one.down, rig.two.down = False, True
+    assert put(rig, b"second").file_server == "1"
+    assert [item.exclude for item in rig.directory.begun] == [[], ["1"], []]
+
+
+def test_too_few_holders_for_a_moment_are_waited_out(rig: ProxyRig) -> None:
+    """A heartbeat may be all that is missing."""
+    begin = rig.directory._begin_one
+    began = rig.clock.monotonic()
+
+    def begin_later(item: BeginItem) -> BeginReplyItem:
+        if rig.clock.monotonic() < began + 1.0:
+            raise TooFewHolders("one is suspect")
+        return begin(item)
+
+    rig.directory._begin_one = begin_later  # type: ignore[method-assign]
+    put(rig, b"content")
+    assert versions(rig) == 1
 
 
 def test_a_master_is_not_blamed_for_its_replicas(rig: ProxyRig) -> None:
