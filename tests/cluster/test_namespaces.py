@@ -46,7 +46,7 @@ def test_a_history_between_namespaces_is_linearizable(
     isolated_cluster: PlacedCluster, tmp_path: Path, seed: int
 ) -> None:
     """What the kernel loses in one direction, between programs that share nothing, makes no answer untrue."""
-    _history(isolated_cluster, seed, tmp_path, cuts=2, operations=200)
+    _history(isolated_cluster, seed, tmp_path, cuts=1, operations=120)
 
 
 @pytest.mark.soak
