@@ -39,7 +39,6 @@ from wire.errors import (
     LockstepError,
     MissingChunks,
     Overloaded,
-    PeerUnreachable,
     PreconditionFailed,
     StorageFull,
     TicketRefused,
