@@ -67,6 +67,8 @@ class Membership:
             rows = servers.all_servers(reader)
         self._servers = {row.id: _Server(row, clock.now()) for row in rows}
         self._losses = 0
+        self.came_back_empty = 0
+        """How often a known server registered with an empty disk since this directory's start."""
 
     # ------------------------------------------------------------ what file servers say
 
@@ -80,6 +82,7 @@ class Membership:
         if known is not None and known.row.store_id != request.store_id:
             self._refuse_twin(known, request)
             self._forget_held(id)
+            self.came_back_empty += 1
         elif known is not None and known.row.state == "removed":
             raise Conflict(
                 f"file_server-{id} was removed from the cluster, and what it held is forgotten: stop it, and start it "

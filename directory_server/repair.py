@@ -82,12 +82,14 @@ class Repair:
         self._walked_at = 0.0
         self._told: tuple[int, int] = (0, 0)
         self._repaired = 0
+        self._refilled = membership.came_back_empty
 
     # ------------------------------------------------------------ the planner's job
 
     def step(self) -> float:
         """For a BackgroundJob: one page of the walk, a batch of orders and of offers; the seconds until the next."""
         started = time.monotonic()
+        self._refill_empty_servers()
         balanced = False
         standings = self.standings()
         with self._mutex:
@@ -102,6 +104,13 @@ class Repair:
         if balanced:
             self._balancer.finish()
         return max(0.01, GENTLENESS * (time.monotonic() - started)) if busy else IDLE_SECONDS
+
+    def _refill_empty_servers(self) -> None:
+        """A server that comes back with an empty disk gets its share again, also when its copies were made elsewhere
+        meanwhile."""
+        if self._membership.came_back_empty != self._refilled:
+            self._refilled = self._membership.came_back_empty
+            self.balance(True)
 
     def _start_walk_if_needed(self, standings: Standings) -> None:
         situation, zones = self._situation(standings)
