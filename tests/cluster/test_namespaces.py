@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.cluster.faults import ORDERED_PAIRS, FaultMaker, run_schedule
 from tests.cluster.history import Traffic, judge
 from tests.cluster.namespaces import NamespacePlace, why_not
+from tests.cluster.people import Person
 from tests.cluster.placed_cluster import PlacedCluster
 from tests.cluster.test_histories import QUICK
 
@@ -24,6 +26,18 @@ def isolated_cluster(tmp_path: Path) -> Iterator[PlacedCluster]:
         pytest.skip(reason)
     with NamespacePlace.start(tmp_path, env=QUICK) as cluster:
         yield cluster
+
+
+def _see_that_cuts_cut(cluster: PlacedCluster) -> None:
+    """A proxy that the directory cannot answer is of no use, its neighbour is; healed, both are."""
+    with Person(cluster, 1) as cut_off, Person(cluster, 2) as neighbour:
+        neighbour.put("before", b"the cut")
+        cluster.place.cut("directory_server-1", "client_proxy-1")
+        with pytest.raises(requests.ReadTimeout):
+            cut_off.ask("GET", "/files/files/before", timeout=1.5)
+        assert neighbour.get("before") == b"the cut"
+        cluster.place.heal()
+        assert cut_off.get("before") == b"the cut"
 
 
 def _history(cluster: PlacedCluster, seed: int, folder: Path, cuts: int, operations: int) -> None:
@@ -46,6 +60,7 @@ def test_a_history_between_namespaces_is_linearizable(
     isolated_cluster: PlacedCluster, tmp_path: Path, seed: int
 ) -> None:
     """What the kernel loses in one direction, between programs that share nothing, makes no answer untrue."""
+    _see_that_cuts_cut(isolated_cluster)
     _history(isolated_cluster, seed, tmp_path, cuts=1, operations=120)
 
 
