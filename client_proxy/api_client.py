@@ -17,6 +17,7 @@ from client_proxy.api_answers import (
     label,
     receipt_of,
 )
+from client_proxy.api_care import CareCalls
 from client_proxy.api_changes import ChangeCalls
 from client_proxy.api_cluster import ClusterCalls
 from client_proxy.api_files import FileCalls
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 
-class ApiClient(PeopleCalls, BucketCalls, FileCalls, ChangeCalls, LockCalls, ClusterCalls):
+class ApiClient(PeopleCalls, BucketCalls, FileCalls, ChangeCalls, LockCalls, ClusterCalls, CareCalls):
     """Everything a person can ask of the proxy at `transport.url`. Safe to use from several threads."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from client_proxy.metrics import DIRECTORY_REPEATS
 from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
 from wire.cluster_messages import BALANCE, CLUSTER, DRAIN_SERVER, REPAIR_REPORT
-from wire.codec import Call
+from wire.codec import Call, encode
 from wire.digest import Digest
 from wire.errors import (
     Locked,
@@ -49,11 +49,14 @@ from wire.messages import (
     LookupRequest,
     Outcome,
 )
+from wire.recovery_messages import FSCK, FSCK_REPORT, RECOVER, RECOVERY
 from wire.server_messages import DAMAGED, DamagedRequest
 from wire.tracing import log
 
 PATIENCE_SECONDS = 8.0
 CALL_SECONDS = 5.0
+STREAM_SECONDS = 3600.0
+"""A backup is copied and checked whole before its first byte."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 LOOKUP_LANES = 1
@@ -76,6 +79,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             CLUSTER,
             CHANGES,
             REPAIR_REPORT,
+            FSCK_REPORT,
+            RECOVERY,
         ),  # they only ask
         *(BEGIN, DELETE, COPY, ACQUIRE),  # they carry an id that the directory remembers
         *(
@@ -84,6 +89,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             DAMAGED,
             DRAIN_SERVER,
             BALANCE,
+            FSCK,
+            RECOVER,
         ),  # the second time finds the first one's result and keeps it
     )
 )
@@ -100,6 +107,7 @@ class Caller(Protocol):
     """What is needed of `wire.peer.PeerClient`."""
 
     def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
+    def open(self, url: str, method: str, path: str, body: bytes = b"", *, timeout: float | None = None) -> Any: ...
 
 
 class Found(NamedTuple):
@@ -146,6 +154,10 @@ class DirectoryClient:
             return self._peer.call(self.url, call, request, timeout=seconds + waits)
 
         return self._patiently(attempt, call.path, repeatable=call.path in SAFE_TO_REPEAT)
+
+    def stream(self, path: str, request: Any) -> Any:
+        """POST to a stream of the directory: its unread answer. PeerUnreachable when it does not answer."""
+        return self._peer.open(self.url, "POST", path, encode(request), timeout=STREAM_SECONDS)
 
     def lookup(self, item: LookupItem) -> FileVersion:
         """The version asked for, with its holders, as it is at some moment after this call began."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +13,11 @@ from urllib.parse import urlsplit
 import click
 
 from directory_server.bootstrap import serve
+from directory_server.fsck import check_books
+from directory_server.metadata.sqlite import SqliteStore
+from directory_server.restore import restore
 from directory_server.settings import Settings
-from wire.errors import LockstepError
+from wire.errors import LockstepError, SetupError
 
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -25,7 +31,22 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     return value
 
 
-@click.command("directory_server", context_settings={"auto_envvar_prefix": "LOCKSTEP_DIRECTORY", "show_default": True})
+_data_option = click.option(
+    "--data",
+    default=_DEFAULTS.data,
+    type=_FOLDER,
+    envvar="LOCKSTEP_DIRECTORY_DATA",
+    show_envvar=True,
+    show_default=True,
+    help="Folder with the metadata.",
+)
+
+
+@click.group(
+    "directory_server",
+    context_settings={"auto_envvar_prefix": "LOCKSTEP_DIRECTORY", "show_default": True},
+    invoke_without_command=True,
+)
 @click.option("--host", default=_DEFAULTS.host, show_envvar=True, help="Address to listen on.")
 @click.option("--port", default=_DEFAULTS.port, type=click.IntRange(1, 65535), show_envvar=True, help="Port.")
 @click.option("--data", default=_DEFAULTS.data, type=_FOLDER, show_envvar=True, help="Folder for the metadata.")
@@ -120,10 +141,64 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     show_envvar=True,
     help="What is logged to standard error.",
 )
-def main(**options: Any) -> None:
+@click.pass_context
+def main(ctx: click.Context, /, **options: Any) -> None:
     """Run the directory server: where every file is, which version is current, and who holds its lock."""
-    try:
+    if ctx.invoked_subcommand is not None:
+        return
+    with _one_sentence():
         serve(Settings(**options))
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_data_option
+@click.option("--replace", is_flag=True, help="Put it in place of metadata that is there, which is kept aside.")
+def restore_backup(file: Path, data: Path, replace: bool) -> None:
+    """Restore the directory from the backup FILE, while it does not run.
+
+    Nothing is changed unless the backup is whole. Afterwards start the directory: what file servers committed after the
+    backup was made is found again, and `lockstep recover` shows how far that is.
+    """
+    with _one_sentence():
+        settings = Settings(data=data)
+        info, kept = restore(file, settings.metadata_file, replace=replace)
+        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.made_at))
+        click.echo(
+            f"restored {info.files} files, {info.versions} versions, as of change {info.cursor}, {made}, to {data}"
+        )
+        if kept is not None:
+            click.echo(f"what was there before is kept as {kept}")
+        click.echo("locks, log-ins and tickets of before are void. Start the directory, then see `lockstep recover`.")
+
+
+@main.command("fsck")
+@_data_option
+def check_offline(data: Path) -> None:
+    """Check the metadata of a directory that does not run: its books alone, without the file servers."""
+    with _one_sentence():
+        settings = Settings(data=data)
+        if not settings.metadata_file.exists():
+            raise SetupError(f"there is no metadata in {data}: name the directory's folder with --data")
+        store = SqliteStore(settings.metadata_file)
+        try:
+            counts, problems, more = check_books(store)
+        finally:
+            store.close()
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    for problem in problems:
+        click.echo(f"{problem.kind}: {problem.name}: {problem.detail}")
+    if problems:
+        click.echo(f"directory_server: {len(problems) + more} disagreements", err=True)
+        sys.exit(1)
+    click.echo("the books agree with themselves")
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """A refusal ends the program with what it says, and 1."""
+    try:
+        yield
     except LockstepError as error:
         click.echo(f"directory_server: {error}", err=True)
         sys.exit(1)

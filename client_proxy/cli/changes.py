@@ -14,6 +14,7 @@ import click
 
 from client_proxy import wording
 from client_proxy.api_client import Saved, WriteOptions
+from client_proxy.cli.care import RestoreCommand
 from client_proxy.cli.command import App, Command, pass_app
 from client_proxy.cli.locking import client_name, wait_line
 from client_proxy.cli.names import Name, NameType
@@ -115,7 +116,7 @@ def versions(app: App, name: Name) -> None:
     app.show(wording.versions_table(found, width=_width()), {"versions": found})
 
 
-@click.command(cls=Command)
+@click.command(cls=RestoreCommand)
 @click.argument("name", type=NameType())
 @click.argument("version")
 @_lock_option
@@ -125,6 +126,9 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
 
     VERSION is as `lockstep versions` shows it, without its leading zeros if you like, or its beginning where that is
     enough.
+
+    On the directory's machine `lockstep restore FILE --data FOLDER` restores the directory itself, from a backup:
+    `lockstep restore --data FOLDER --help` tells more.
     """
     known = app.api().versions(*name)
     matches = [one for one in known if one.version.startswith(version)]

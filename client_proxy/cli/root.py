@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 
 import click
 
-from client_proxy.cli import accounts, certs, changes, cluster, files, locking, programs, servers, watching
+from client_proxy.cli import accounts, care, certs, changes, cluster, files, locking, programs, servers, watching
 from client_proxy.cli.command import Group, connection_options
 from client_proxy.cli.exit_codes import help_text
 from client_proxy.cli.names import SYNTAX
@@ -50,7 +50,17 @@ for family in (
     (files.put, files.get, files.cat, files.ls, files.digest),
     (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
     (locking.lock, locking.unlock, locking.locks, watching.watch),
-    (cluster.status, servers.servers, servers.repair, cluster.invite, cluster.join, certs.certs),
+    (
+        cluster.status,
+        servers.servers,
+        servers.repair,
+        care.fsck,
+        care.backup,
+        care.recover,
+        cluster.invite,
+        cluster.join,
+        certs.certs,
+    ),
     (programs.serve, programs.menu, programs.completion),
 ):
     for command in family:

@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter, PathConverter
 
 from client_proxy.rest_api.accounts import AccountRoutes
 from client_proxy.rest_api.buckets import BucketRoutes
+from client_proxy.rest_api.care import CareRoutes
 from client_proxy.rest_api.changes import ChangeRoutes
 from client_proxy.rest_api.cluster import ClusterRoutes
 from client_proxy.rest_api.files import FileRoutes
@@ -187,6 +188,7 @@ def create_app(
         *AccountRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
+        *CareRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
     api = RestApi(app, operations, thin=thin)

@@ -17,6 +17,16 @@ class Directory(Protocol):
     """The directory client: any declared call, in the name of the credential inside the request."""
 
     def call(self, call: Call[Any, Any], request: Any) -> Any: ...
+    def stream(self, path: str, request: Any) -> Stream: ...
+
+
+class Stream(Protocol):
+    """An answer that is read piece by piece; `length` is how many bytes it has."""
+
+    length: int | None
+
+    def read(self, count: int) -> bytes: ...
+    def close(self) -> None: ...
 
 
 class OpenFile(Protocol):
