@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable
 
 from client_proxy.blob_reader import BlobReader, OpenFile
-from client_proxy.blob_writer import BlobWriter
+from client_proxy.blob_writer import BlobWriter, Facts, no_facts
 from client_proxy.directory_client import DirectoryClient
 from client_proxy.receipt import Receipt
 from wire.chunk_stream import StreamReader
@@ -108,15 +108,17 @@ class FileStore:
         preconditions: Preconditions = NO_PRECONDITIONS,
         content_type: str = "",
         metadata: dict[str, str] | None = None,
+        late_metadata: Facts = no_facts,
     ) -> CommittedReply:
         """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
 
         Returns once the promised copies are on disk and the directory has committed. When `blocks` raises or does
-        not add up to `size` (IncompleteBody), nothing is committed. Locked, LockStale, PreconditionFailed and
+        not add up to `size` (IncompleteBody), nothing is committed. `late_metadata` is asked after the last block, and
+        joins the metadata. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory.
         """
         item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
-        return self._writer.write(item, blocks)
+        return self._writer.write(item, blocks, late_metadata)
 
     def write_chunks(
         self,

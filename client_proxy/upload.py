@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from client_proxy.metrics import SENT_BYTES
-from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, frame_header, stream_length
+from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, facts_frame, frame_header, stream_length
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
 from wire.crash_points import crash_point
@@ -175,9 +175,9 @@ class Sender:
         """Hand over the next chunks; blocks while one window is waiting already. Raises what sending raised."""
         self._hand_over(window)
 
-    def finish(self, manifest: Manifest) -> WriteReply:
-        """Send the end frame of `manifest`, which is of all chunks put, and return the master's answer."""
-        self._hand_over(end_frame(manifest.digest, manifest.size))
+    def finish(self, manifest: Manifest, facts: dict[str, str]) -> WriteReply:
+        """Send `facts` and the end frame of `manifest`, which is of all chunks put; the master's answer."""
+        self._hand_over(facts_frame(facts) + end_frame(manifest.digest, manifest.size))
         with self._changed:
             self._changed.wait_for(lambda: self._ended)
         if self._answer is None:

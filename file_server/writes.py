@@ -76,7 +76,7 @@ class WriteDesk:
                 crash_point("file_server.replica.stream-sealed")
                 return WriteReply(manifest.digest, manifest.size, self._own_id)
             holders = replication.settle(manifest, self._own_id)
-        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders)
+        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders, reader.facts)
         committed = self._commits.commit(item)
         crash_point("file_server.answer.stream-ready")
         return WriteReply(
