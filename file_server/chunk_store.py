@@ -280,7 +280,7 @@ class ChunkStore:
 
     def sweep_orphans(self, folder_number: int) -> int:
         """Remove files of one of the 256 chunk folders that a crash left without a row; how many there were."""
-        folder = self._layout.chunk_folders()[folder_number]
+        folder = self._layout.chunk_folder(folder_number)
         with self.health.guard():
             digests = list(self._files.digests_in(folder))
             orphans = self._index.missing(digests)
@@ -329,8 +329,13 @@ class ChunkStore:
         return self._index.remembered(name)
 
     def probe(self) -> bool:
-        """Whether the disk takes writes now, tried out when it is known not to have; health follows."""
+        """Whether the disk takes writes now, tried out when it is known not to have; health follows.
+
+        A disk that others have filled is told before a write finds it so. Raises StorageFull or Unavailable.
+        """
         if not self.health.problem:
+            with self.health.guard():
+                self._files.check_room()
             return True
         with self.health.guard():
             self._files.probe()

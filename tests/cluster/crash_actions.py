@@ -76,14 +76,19 @@ def wait_until_repaired(cluster: ClusterHarness) -> None:
 
 
 def _damage(scene: Scene) -> None:
-    """Flip a bit in some chunk files of the server; its scrubber comes by."""
-    files = [
-        file for file in (scene.cluster.data_dir("file_server", scene.server) / "chunks").rglob("*") if file.is_file()
-    ]
-    for file in files[:3]:
+    """Flip a bit in the newest chunk files of a server that is down: its scrubber comes by when it starts."""
+    folder = scene.cluster.data_dir("file_server", scene.server) / "chunks"
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    for file in sorted(files, key=lambda file: file.stat().st_mtime)[-3:]:
         body = bytearray(file.read_bytes())
         body[len(body) // 2] ^= 1
         file.write_bytes(body)
+
+
+def _damage_a_file_server(scene: Scene) -> None:
+    scene.cluster.terminate("file_server", scene.server)
+    _damage(scene)
+    scene.cluster.start("file_server", scene.server, wait=False)
 
 
 def _make_orphan(scene: Scene) -> None:
@@ -118,6 +123,7 @@ def _problem(person: Person, server: int) -> str:
 
 def _cut_uploads(scene: Scene) -> None:
     """Begin a long upload through each proxy, and go away in the middle of it."""
+    scene.cluster.wait_healthy(scene.cluster.record("file_server", scene.server))
     context = ssl.create_default_context(cafile=str(scene.cluster.ca_file))
     for number, url in enumerate(scene.cluster.proxy_urls * 4):
         address = urlsplit(url)
@@ -137,7 +143,8 @@ def _send_large(scene: Scene) -> None:
 
 _WIPE_WHILE_DOWN = Reach(before=_wipe, slow=True)
 _WIPE = Reach(then=_wipe_a_file_server, slow=True)
-_DAMAGE = Reach(then=_damage, slow=True)
+_DAMAGE_WHILE_DOWN = Reach(before=_damage, slow=True)
+_DAMAGE = Reach(then=_damage_a_file_server, slow=True)
 _GARBAGE = Reach(slow=True)
 _BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
 _ONCE = Reach()
@@ -161,8 +168,8 @@ _SPECIAL = {
     "file_server.copy.reported": _WIPE_WHILE_DOWN,
     "file_server.blob.dropped": _GARBAGE,
     "file_server.collect.forgotten": _GARBAGE,
-    "file_server.quarantine.marked": _DAMAGE,
-    "file_server.quarantine.moved": _DAMAGE,
+    "file_server.quarantine.marked": _DAMAGE_WHILE_DOWN,
+    "file_server.quarantine.moved": _DAMAGE_WHILE_DOWN,
     "file_server.probe.written": _BAD_DISK,
     "file_server.scrub.remembered": _ONCE,
     "file_server.orphan.removed": Reach(before=_make_orphan),
