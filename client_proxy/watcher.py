@@ -15,7 +15,7 @@ from wire.journal_messages import Change, ChangesReply
 
 WAIT_SECONDS = 25
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Source(Protocol):

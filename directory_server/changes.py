@@ -101,24 +101,25 @@ class Changes:
     def _look(self, person: Person, request: ChangesRequest, cursor: int | None) -> _Look:
         with self._store.read() as reader:
             newest = files.read_cursor(reader)
-            position = newest if cursor is None else cursor
-            if position > newest:
-                raise Conflict(
-                    f"there was no change {position} yet, the newest is {newest}: the directory was restored from a "
-                    f"backup, or the cursor is not from this cluster. List the files anew and go on from {newest}",
-                    cursor=newest,
-                )
+            position = newest if cursor is None else _given_out(reader, cursor, newest)
             statement, parameters, since = _question(reader, person, request.bucket)
             position = max(position, since)
             rows: list[Row] = []
             for _ in range(STEPS):
                 if position >= newest or rows:
                     break
-                until = min(newest, position + self._step_rows)
+                until = self._step(reader, position)
                 rows = reader.all(statement, after=position, until=until, count=request.limit, **parameters)
                 position = rows[-1][0] if len(rows) == request.limit else until
             changes = [_as_change(reader, row) for row in rows]
         return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
+
+    def _step(self, reader: Reader, after: int) -> int:
+        """How far to walk: the last change among the next few numbers. A restored backup leaves a gap of a thousand
+        million of them, so a walk begins at the next change; and it ends at one, so that every cursor is a change's."""
+        begin = reader.one(journal.FIRST_AFTER, after=after)
+        end = reader.one(journal.LAST_UNTIL, until=(begin[0] if begin else after) + self._step_rows - 1)
+        return int(end[0]) if end else after
 
     def _wake_after(self, tx: Tx) -> None:
         newest = files.read_cursor(tx)
@@ -129,6 +130,17 @@ class Changes:
     def _committed(self, newest: int) -> None:
         self._newest = newest
         self._on_hold.wake(_ANY_COMMIT)
+
+
+def _given_out(reader: Reader, cursor: int, newest: int) -> int:
+    """`cursor` itself. Conflict when there is no such change: going on in silence would leave changes out."""
+    if cursor and reader.one(journal.AT, cursor=cursor) is None:
+        raise Conflict(
+            f"there is no change {cursor}; the newest is {newest}. The directory was restored from an older backup, or "
+            f"this cursor is not from this cluster: list the files anew and go on from {newest}",
+            cursor=newest,
+        )
+    return cursor
 
 
 def _question(reader: Reader, person: Person, bucket: str | None) -> tuple[Statement, dict[str, str], int]:

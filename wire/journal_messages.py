@@ -11,8 +11,9 @@ from wire.digest import Digest
 from wire.lock_messages import MAX_WAIT_SECONDS
 from wire.messages import MAX_LISTING, Bucket, Credential, Message, PathText, Size
 
-ChangeKind = Literal["write", "copy", "move", "restore", "delete", "remove"]
-"""`delete`: the path stopped being current. `remove`: one version is gone for good."""
+ChangeKind = Literal["write", "copy", "move", "restore", "delete", "remove", "recover"]
+"""`delete`: the path stopped being current. `remove`: one version is gone for good. `recover`: found again on the file
+servers after an older backup of the directory was restored. A move has its source's `delete` or `remove` behind it."""
 
 
 class Change(Message):

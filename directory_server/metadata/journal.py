@@ -45,6 +45,14 @@ EVERYTHING = _between()
 VISIBLE = _between(or_(_in_a_bucket, _in_a_past_bucket))
 OF_BUCKET = _between(journal.c.bucket == bindparam("bucket"))
 
+AT = Statement(select(journal.c.cursor).where(journal.c.cursor == bindparam("cursor")))
+FIRST_AFTER = Statement(
+    select(journal.c.cursor).where(journal.c.cursor > bindparam("after")).order_by(journal.c.cursor).limit(1)
+)
+LAST_UNTIL = Statement(
+    select(journal.c.cursor).where(journal.c.cursor <= bindparam("until")).order_by(journal.c.cursor.desc()).limit(1)
+)
+
 SINCE_CURSOR = Statement(select(bucket.c.since_cursor).where(bucket.c.name == bindparam("name")))
 FACTS = Statement(
     select(version.c.digest, version.c.size, version.c.author, version.c.lock_number, version.c.delete_marker).where(

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import bindparam, column, table, update
 
 from directory_server.changes import Changes
+from directory_server.metadata.statement import Statement
 from directory_server.people import Person
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 from wire.digest import chunk_digest
@@ -201,6 +203,30 @@ def test_a_cursor_from_the_future_is_refused(rig: DirectoryRig) -> None:
     with pytest.raises(Conflict, match=f"the newest is {made.cursor}") as refused:
         read(rig, made.cursor + 1)
     assert refused.value.facts["cursor"] == made.cursor
+
+
+def test_the_gap_that_a_restored_backup_leaves(rig: DirectoryRig) -> None:
+    """Reading steps over it at once, every cursor given out is a change's, and one that was lost in it is refused."""
+    before = rig.write("a")
+    numbering = table("sqlite_sequence", column("name"), column("seq"))
+    jump = Statement(update(numbering).where(numbering.c.name == "journal").values(seq=bindparam("to")))
+    rig.store.write(lambda tx: tx.run(jump, to=1_000_000_000))
+    with pytest.raises(Conflict):
+        read(rig, before.cursor + 1)
+    rig.bucket("diary")
+    after = rig.write("b")
+    assert after.cursor == 1_000_000_001
+    first = read(rig)
+    assert (told(first), first.cursor) == ([("write", "a")], before.cursor)
+    second = read(rig, first.cursor)
+    assert (told(second), second.cursor) == ([("write", "b")], after.cursor)
+    with pytest.raises(Conflict, match="restored"):
+        read(rig, before.cursor + 1)
+    for number in range(3):
+        rig.write(f"{number}", bucket="diary")
+    small = Changes(rig.store, PeopleByName(), step_rows=1)
+    seen = small.read(ChangesRequest(credential="ben", cursor=after.cursor))
+    assert (seen.changes, seen.cursor) == ([], after.cursor + 3)
 
 
 def test_who_waits_is_woken_by_the_commit(rig: DirectoryRig) -> None:
