@@ -144,6 +144,7 @@ class DirectoryServer:
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
+            BackgroundJob("metadata check", store.check_some),
         ]
         # Before the first call: locks that survived a restart get their lease anew, or the first write would end them.
         self.locks.start()

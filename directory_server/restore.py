@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.page_checks import forget_checks
 from directory_server.metadata.sqlite import own
 from directory_server.metadata.sqlite_backup import count_rows, find_defects, flush
 from directory_server.recovery import FENCE_FLOOR_SETTING, LOCK_NUMBER_JUMP, STATE_SETTING, RecoveryState
@@ -134,6 +135,7 @@ def _keep_aside(metadata: Path, now: float) -> Path:
         raise Conflict(f"{kept} exists: try again in a second")
     with suppress(sqlite3.Error, LockstepError), closing(sqlite3.connect(metadata, isolation_level=None)) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    forget_checks(metadata)  # the checksums of the old one's pages would condemn the new one
     # A log that stays would be played into the new metadata. What could not be folded in goes along with the old.
     for suffix in _SIDE_FILES:
         side = metadata.with_name(metadata.name + suffix)
@@ -145,6 +147,7 @@ def _keep_aside(metadata: Path, now: float) -> Path:
 
 def _put(prepared: Path, metadata: Path) -> None:
     """In one step: after a crash the folder has the old metadata or the new."""
+    forget_checks(metadata)
     for suffix in _SIDE_FILES:
         metadata.with_name(metadata.name + suffix).unlink(missing_ok=True)
     prepared.replace(metadata)

@@ -44,6 +44,7 @@ def _prepare(connection: Any, _: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL").close()
     connection.execute("PRAGMA synchronous = FULL").close()
+    connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # checkpoints are the store's: see page_checks
 
 
 def _upgrade(connection: Connection, name: str) -> None:

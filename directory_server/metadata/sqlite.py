@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.page_checks import CHECKPOINT_FRAMES, ROUND_SECONDS, PageChecks, has_checks
 from directory_server.metadata.sqlite_backup import copy_snapshot, find_defects
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Row, Tx
@@ -33,6 +34,7 @@ Connect = Callable[..., sqlite3.Connection]
 
 # Few, because each has a page cache of its own; more are opened while more reads run at once.
 KEPT_READERS = 8
+_ANY_READ = "SELECT count(*) FROM sqlite_schema"
 _DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 _FULL = "the directory's disk is full: nothing was written; free space in its data folder, then try again"
 
@@ -168,10 +170,12 @@ class _ReaderPool:
 class SqliteStore(MetadataStore):
     """The metadata in one SQLite file. Only one process may have it open: SetupError for a second one.
 
-    `connect` stands in for `sqlite3.connect`, so that tests can give a disk that fails.
+    Raises Damaged when the file is not as it was written (see `page_checks`). `connect` stands in for
+    `sqlite3.connect`, so that tests can give a disk that fails; `checked` False keeps no checksums of pages, for
+    tests whose programs die without their process.
     """
 
-    def __init__(self, path: Path, connect: Connect = sqlite3.connect) -> None:
+    def __init__(self, path: Path, connect: Connect = sqlite3.connect, *, checked: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._connect = connect
@@ -181,21 +185,73 @@ class SqliteStore(MetadataStore):
         self._last_works: list[Callable[[Tx], None]] = []
         self._readers = _ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
+        self._keeper: sqlite3.Connection | None = None
+        self._checks: PageChecks | None = None
+        self._damage: Damaged | None = None
+        self._checkpoint_from = 0
         try:
             _flush_what_was_left(path)
-            bring_up_to_date(path)
-            self._writer = self._open_writer()
-            self._keeper = self._open_keeper()
+            self._open_all(checked)
         except BaseException:
             os.close(self._lock_descriptor)
             raise
         self._group = GroupCommit(self._transaction, name="metadata-writer")
 
+    def _open_all(self, checked: bool) -> None:
+        """Verify before anything is changed: a migration, or a last connection that closes, would."""
+        known = False
+        if checked and has_checks(self._path):
+            known = self._open_checks().verify()
+        bring_up_to_date(self._path)
+        self._keeper = self._keeper or self._open_keeper()
+        self._writer = self._open_writer(checked)
+        if checked and not known:
+            self._begin_checks()
+
+    def _open_checks(self) -> PageChecks:
+        try:
+            self._keeper = self._open_keeper()
+            self._checks = PageChecks(self._path)
+        except FileNotFoundError as error:  # the file's head does not say that it has a log, and so it was not us
+            raise Damaged(damaged_file(str(error))) from error
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+        return self._checks
+
+    def _begin_checks(self) -> None:
+        """The first checksums of a new file, or of one that has lost them: then its structure must do."""
+        assert self._writer is not None
+        found = self._writer.execute("PRAGMA integrity_check(1)").fetchone()
+        if found is None or found[0] != "ok":
+            raise Damaged(damaged_file(f"{found and found[0]}"))
+        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if self._checks is None:
+            assert self._keeper is not None
+            self._keeper.execute(_ANY_READ).fetchone()
+            self._checks = PageChecks(self._path)
+        self._checks.begin()
+
     def write(self, work: Callable[[Tx], R]) -> R:
+        self._raise_if_damaged()
         return self._group.submit(work)
 
     def read(self) -> AbstractContextManager[Reader]:
+        self._raise_if_damaged()
         return _Snapshot(self._readers)
+
+    def check_some(self) -> float:
+        if self._checks is None or self._damage is not None:
+            return ROUND_SECONDS
+        try:
+            return self._checks.step()
+        except Damaged as damage:
+            log.critical("%s", damage)
+            self._damage = damage
+            return ROUND_SECONDS
+
+    def _raise_if_damaged(self) -> None:
+        if self._damage is not None:
+            raise Damaged(self._damage.detail)
 
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._first_works.append(work)
@@ -205,7 +261,7 @@ class SqliteStore(MetadataStore):
 
     @property
     def problem(self) -> str:
-        return self._problem
+        return str(self._damage) if self._damage is not None else self._problem
 
     def defects(self) -> list[str]:
         try:
@@ -226,8 +282,13 @@ class SqliteStore(MetadataStore):
             return
         self._group.close()
         self._readers.close()
-        self._keeper.close()
+        if self._checks is not None and self._damage is None:
+            self._last_checkpoint(self._checks)
+        if self._keeper is not None:
+            self._keeper.close()
         self._drop_writer()
+        if self._checks is not None:
+            self._checks.close()
         os.close(self._lock_descriptor)
         self._lock_descriptor = -1
 
@@ -253,11 +314,48 @@ class SqliteStore(MetadataStore):
             log.error("a commit of the metadata failed: %s", error)
             raise
         self._problem = ""
+        self._note_commit()
         for call in tx.when_durable:
             try:
                 call()
             except Exception:  # noqa: BLE001 - the commit is done; nobody's result may depend on this
                 log.exception("what should follow a commit failed")
+
+    def _note_commit(self) -> None:
+        """The commit is done, and nothing here may undo its answer."""
+        if self._checks is None:
+            return
+        try:
+            frames = self._checks.note()
+            if frames < CHECKPOINT_FRAMES:
+                self._checkpoint_from = CHECKPOINT_FRAMES
+            elif frames >= self._checkpoint_from:
+                # A reader may need the log as it is: then again when it has grown, not after every commit.
+                self._checkpoint_from = frames + CHECKPOINT_FRAMES // 4
+                self._checkpoint(self._checks, "PASSIVE")
+        except (OSError, sqlite3.Error):
+            log.exception("a checkpoint of the metadata failed; it is tried again")
+
+    def _checkpoint(self, checks: PageChecks, how: str) -> bool:
+        """Move the log into the main file; whether all of it was."""
+        if self._writer is None:
+            self._writer = self._open_writer()
+        with checks.checkpointing():
+            try:
+                _, frames, moved = self._writer.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+                checks.checkpointed(frames, moved)
+            except BaseException:
+                checks.unfinished()
+                raise
+        return bool(moved == frames)
+
+    def _last_checkpoint(self, checks: PageChecks) -> None:
+        """SQLite would make it itself when the last connection closes, and the checksums would not know."""
+        try:
+            if not self._checkpoint(checks, "FULL"):
+                checks.distrust("the last checkpoint was not complete")
+        except (OSError, sqlite3.Error) as error:
+            checks.distrust(f"the last checkpoint failed ({error})")
 
     def _begin(self) -> sqlite3.Cursor:
         try:
@@ -283,11 +381,12 @@ class SqliteStore(MetadataStore):
                 log.exception("closing the metadata file failed")
             self._writer = None
 
-    def _open_writer(self) -> sqlite3.Cursor:
+    def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
         cursor = self._open().cursor()
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA cache_size = -16384")
-        cursor.execute("PRAGMA wal_autocheckpoint = 4000")
+        own_checkpoints = self._checks is not None if checked is None else checked
+        cursor.execute(f"PRAGMA wal_autocheckpoint = {0 if own_checkpoints else CHECKPOINT_FRAMES}")
         cursor.execute("PRAGMA journal_size_limit = 67108864")
         return cursor
 
@@ -304,7 +403,7 @@ class SqliteStore(MetadataStore):
         perhaps not on the disk that later commits would rest on. The frames are written over instead.
         """
         keeper = self._open_reader()
-        keeper.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        keeper.execute(_ANY_READ).fetchone()
         return keeper
 
     def _open(self) -> sqlite3.Connection:
@@ -336,6 +435,11 @@ def own(path: Path) -> int:
     return descriptor
 
 
+def damaged_file(what: str) -> str:
+    """What a person is told."""
+    return f"the directory's metadata file is damaged ({what}): stop the directory and restore a backup"
+
+
 def translate(error: sqlite3.Error) -> Exception:
     """The driver's failure as ours."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
@@ -344,7 +448,7 @@ def translate(error: sqlite3.Error) -> Exception:
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(_FULL)
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Damaged(f"the directory's metadata file is damaged ({error}): stop the directory and restore a backup")
+        return Damaged(damaged_file(str(error)))
     if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
         return Unavailable(f"the directory cannot use its disk ({error}); try again in a moment")
     return InternalError(f"a metadata statement failed: {error}")

@@ -84,6 +84,14 @@ class MetadataStore(ABC):
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, in it: what shall be saved with whatever is written."""
 
+    def check_some(self) -> float:
+        """For a background job: verify a little of what is stored; seconds to pause.
+
+        Damage that is found makes every later call raise Damaged, and is the store's `problem`. An engine whose
+        server verifies its own pages has nothing to do here.
+        """
+        return 3600.0
+
     @property
     @abstractmethod
     def problem(self) -> str:

@@ -20,6 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import bindparam, create_engine, delete, insert, select, update
 
 from directory_server.metadata import schema
+from directory_server.metadata.page_checks import forget_checks
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
@@ -459,6 +460,8 @@ def _pragma(tx: Tx, pragma: str) -> Any:
 
 
 def _execute(file: Path, sql: str) -> list[Any]:
+    """Change the file behind the store's back; it may know that."""
+    forget_checks(file)
     connection = sqlite3.connect(file)
     try:
         with connection:
