@@ -88,9 +88,9 @@ class DiskLayout:
         """A new name for a damaged chunk; the same chunk can be damaged more than once."""
         return self.quarantine / f"{digest.hex()}.{secrets.token_hex(4)}"
 
-    def chunk_folders(self) -> list[Path]:
-        """The 256 folders that chunk files lie in; each is made when the first file comes to it."""
-        return [self.chunks / f"{number:02x}" for number in range(256)]
+    def chunk_folder(self, number: int) -> Path:
+        """One of the 256 folders that chunk files lie in; each is made when the first file comes to it."""
+        return self.chunks / f"{number:02x}"
 
     def _take_lock(self) -> None:
         descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
