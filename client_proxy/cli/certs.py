@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from client_proxy.cli.command import App, Group, end, pass_app
 from client_proxy.cli.connection import ProgramEntry
 from wire.certificate_authority import ROLES, Role
 from wire.cluster_messages import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
-from wire.errors import LockstepError, SetupError, Unavailable
+from wire.errors import LockstepError, NotLoggedIn, SetupError, Unavailable
 from wire.identity import Identity
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
@@ -69,8 +70,8 @@ class _Checked:
 def check(app: App, folder: Path | None, directory: str | None) -> None:
     """Make a real, fully verified handshake with every program, and print what was agreed.
 
-    The programs are those of the cluster started here; otherwise the proxy in use, the file servers it knows, and
-    --directory. Ends with code 7 when any of them fails.
+    The programs are those of the cluster started here; otherwise the proxy in use and --directory. With a log-in the
+    file servers that the cluster knows belong to them too. Ends with code 7 when any of them fails.
     """
     folder = _folder(app, folder)
     own = next(iter(_identities(folder)), None)
@@ -158,14 +159,22 @@ def _identity(folder: Path, role: Role, own: Path) -> Identity:
 
 
 def _programs(app: App, directory: str | None) -> list[ProgramEntry]:
-    if app.cluster.programs:
-        return app.cluster.programs
+    here = app.cluster.programs
+    if here:
+        with suppress(NotLoggedIn, Unavailable):  # a cluster that is down is checked all the same
+            known = {entry.url for entry in here}
+            return here + [entry for entry in _file_servers(app) if entry.url not in known]
+        return here
     found = [ProgramEntry("directory_server", "1", directory)] if directory else []
-    api = app.api()
-    found.append(ProgramEntry("client_proxy", api.health().id, api.url))
-    if api.transport.credential:
-        found += [ProgramEntry("file_server", server.id, server.url) for server in api.cluster().file_servers]
-    return found
+    found.append(ProgramEntry("client_proxy", app.api().health().id, app.api().url))
+    return found + _file_servers(app)
+
+
+def _file_servers(app: App) -> list[ProgramEntry]:
+    """Those that the cluster knows, also on other machines; none without a log-in."""
+    if not app.api().transport.credential:
+        return []
+    return [ProgramEntry("file_server", server.id, server.url) for server in app.api().servers()]
 
 
 def _check(entry: ProgramEntry, ca_file: Path, own: Identity | None) -> _Checked:

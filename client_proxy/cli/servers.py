@@ -84,7 +84,8 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
         return info, ""
     if info.state != "draining":
         raise Conflict(f"the drain of file server {id} was stopped; it is {info.state}")
-    return None, f"{wording.counted(cluster.repair.to_move, 'copy', 'copies')} to move"
+    left = cluster.repair.to_move
+    return None, f"{wording.counted(left, 'copy', 'copies')} to move" if left else "almost done"
 
 
 @servers.command("remove")

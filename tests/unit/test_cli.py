@@ -562,6 +562,7 @@ def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> No
         )
     )
     shell.environment["LOCKSTEP_CLUSTER_FILE"] = str(tmp_path / "cluster.json")
+    elsewhere, shell.server.core.servers = shell.server.core.servers, []
     text = shell.run("certs", "check").stdout
     assert "TLSv1.3" in text
     assert "days left" in text
@@ -569,6 +570,8 @@ def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> No
     before = (certs / "client_proxy-1" / "cert.pem").read_bytes()
     assert shell.json("certs", "renew")["renewed"][0]["name"] == "client_proxy 1"
     assert (certs / "client_proxy-1" / "cert.pem").read_bytes() != before
+    shell.server.core.servers = elsewhere
+    assert "file_server 1 127.0.0.1:5060" in shell.run("certs", "check", code=7).stdout
     shell.server.close()
     result = shell.run("certs", "check", code=7)
     assert "FAILED" in result.stdout
