@@ -278,7 +278,8 @@ class Repair:
     def _take_back_late_orders(self) -> None:
         for digest, need in self._orders.take_back_late():
             self._queue.settle(digest)
-            self._queue.note(digest, need, 1)
+            if need is not Need.SALVAGE:  # what cannot be put together now is tried again with the next walk
+                self._queue.note(digest, need, 1)
 
     # ------------------------------------------------------------ what file servers report
 

@@ -120,7 +120,7 @@ class Trimmer:
                 self._told.get(server_id, set()).discard(digest)
             self.dropped += len(given_up)
         TRIMMED.inc(len(given_up))
-        for digest in given_up:
+        for digest in offered:
             self._note_rest(digest)
         return given_up
 

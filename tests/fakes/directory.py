@@ -31,6 +31,7 @@ class FakeDirectory:
         self.machine = ManualClock(start=500.0)
         self._path = folder / "metadata.db"
         self.zones = servers or {}
+        self.stores: dict[str, str] = {}
         self.open(0.0)
         for id, zone in self.zones.items():
             self.register(id, zone)
@@ -55,8 +56,9 @@ class FakeDirectory:
         return all(known)
 
     def report(self, id: str, **changes: object) -> HeartbeatRequest:
+        store_id = self.stores.get(id) or f"store of {id}"
         facts: dict[str, object] = {
-            "url": self.url(id), "store_id": f"store of {id}", "capacity_bytes": 100 * GIB, "free_bytes": 64 * GIB,
+            "url": self.url(id), "store_id": store_id, "capacity_bytes": 100 * GIB, "free_bytes": 64 * GIB,
             "blobs": 0, "stored_bytes": 0, "healthy": True,
         }  # fmt: skip
         return HeartbeatRequest(**{**facts, **changes})  # type: ignore[arg-type]
