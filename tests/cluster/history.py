@@ -128,6 +128,8 @@ class Client(threading.Thread):
         self.urls = traffic.cluster.proxy_urls
         self.sessions = [traffic.cluster.session() for _ in self.urls]
         self.seen: dict[str, str] = {}
+        self.versions: dict[str, str] = {}  # of what was read, for copies
+        self.read_as: dict[str, str] = {}  # version: the digest it was read with
         self.locks: dict[str, int] = {}
         self.leases: dict[int, float] = {}
         self.written: list[bytes] = []
@@ -147,8 +149,8 @@ class Client(threading.Thread):
                 path
             )
             return
-        actions = (self.read, self.write, self.write_if_same, self.create, self.delete, self.acquire, self.take_away)
-        self.rng.choices(actions, (40, 14, 14, 10, 7, 10, 1))[0](path)
+        actions = (self.read, self.write, self.write_if_same, self.create, self.copy, self.delete, self.acquire)
+        self.rng.choices((*actions, self.take_away), (40, 14, 14, 10, 5, 7, 10, 1))[0](path)
 
     # ------------------------------------------------------------ one call
 
@@ -198,6 +200,8 @@ class Client(threading.Thread):
             if answer.headers["ETag"].strip('"') != value:
                 self.traffic.problems.append(f"read {path}: {value} was served as {answer.headers['ETag']}")
             self.seen[path] = value
+            self.versions[path] = version = answer.headers["X-Lockstep-Version"]
+            self.read_as[version] = value
         self.traffic.record(Operation(self.name, "read", path, called, returned, Outcome.OK, value))
         return True
 
@@ -223,6 +227,21 @@ class Client(threading.Thread):
             return False
         self.seen[path] = value
         return True
+
+    def copy(self, path: str) -> bool:
+        """One version of a path that this person has read, onto another path, if it is still there."""
+        sources = [source for source in self.versions if source != path]
+        if not sources:
+            return self.read(path)
+        source = self.rng.choice(sources)
+        version = self.versions[source]
+        body = {
+            "source": {"bucket": "files", "path": source, "version": version},
+            "bucket": "files",
+            "path": path,
+        }
+        asked = self._ask("POST", "/copy", json=body)
+        return self._record("write", path, asked, (200, 201), value=self.read_as[version])
 
     def _content(self) -> bytes:
         """Mostly new bytes; now and then what was written before, which is linked instead of sent."""
