@@ -185,7 +185,8 @@ def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
     repair = app.api().cluster().repair
     if not repair.balancing:
         return repair, ""
-    return None, f"{wording.counted(repair.to_balance, 'copy', 'copies')} to move"
+    left = repair.to_balance
+    return None, f"{wording.counted(left, 'copy', 'copies')} to move" if left else "looking for copies to move"
 
 
 @click.command(cls=Command)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from client_proxy.directory_client import DirectoryClient
 from client_proxy.rest_api.changes import STEP_SECONDS, ChangeRoutes
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
@@ -23,7 +24,7 @@ from wire.cluster_messages import (
     RepairReport,
 )
 from wire.digest import chunk_digest
-from wire.errors import Conflict, Forbidden, Overloaded, Unavailable
+from wire.errors import Conflict, Forbidden, Overloaded, PeerUnreachable, Unavailable
 from wire.journal_messages import CHANGES, Change, ChangesReply, ChangesRequest
 from wire.messages import Nothing
 
@@ -135,6 +136,23 @@ def test_waits_are_bounded_in_number() -> None:
     assert busy._changes(ChangesRequest(TOKEN), 0) == ChangesReply([], 3)
     busy._waiting.release()
     assert busy._changes(ChangesRequest(TOKEN), 5) == ChangesReply([], 3)
+
+
+def test_a_wait_has_its_time_on_the_way_to_the_directory() -> None:
+    """The call's own time-out begins behind the wait, and a lost answer is asked for again: reading changes nothing."""
+    timeouts: list[float] = []
+
+    class Peer:
+        def call(self, url: str, call: Any, request: Any, timeout: float | None = None) -> Any:
+            timeouts.append(timeout or 0.0)
+            if len(timeouts) == 1:
+                raise PeerUnreachable("the answer was lost")
+            return ChangesReply([], 3)
+
+    client = DirectoryClient(Peer(), "https://directory", sleep=lambda _: None)
+    assert client.call(CHANGES, ChangesRequest(TOKEN, cursor=3, wait_seconds=30.0)) == ChangesReply([], 3)
+    assert len(timeouts) == 2
+    assert min(timeouts) > 30.0
 
 
 def test_a_failed_wait_gives_its_place_back() -> None:
