@@ -22,6 +22,9 @@ WAITERS = Gauge("lockstep_directory_waiters", "Places taken in the queues for lo
 SERVERS = Gauge("lockstep_directory_file_servers", "File servers by state", ["state"])
 UNDER_COPIED = Gauge("lockstep_directory_under_copied_blobs", "Blobs with fewer living copies than promised")
 WITHOUT_COPY = Gauge("lockstep_directory_blobs_without_copy", "Blobs without any living copy")
+TO_MOVE = Gauge("lockstep_directory_blobs_to_move", "Blobs that draining file servers still have to hand over")
+SURPLUS = Gauge("lockstep_directory_surplus_copies", "Copies beyond the promised number, to be dropped")
+TO_BALANCE = Gauge("lockstep_directory_blobs_to_balance", "Blobs that a running rebalance has still to move")
 _STATES = ("joining", "up", "suspect", "down", "draining")
 
 
@@ -66,6 +69,9 @@ class Figures:
         LOCKS.set_function(_figure(lambda: self._lock_counts()[0]))
         WAITERS.set_function(_figure(lambda: self._lock_counts()[1]))
         UNDER_COPIED.set_function(_figure(lambda: parts.repair.info().under_copied))
+        TO_MOVE.set_function(_figure(lambda: parts.repair.info().to_move))
+        SURPLUS.set_function(_figure(lambda: parts.repair.info().surplus))
+        TO_BALANCE.set_function(_figure(lambda: parts.repair.info().to_balance))
         WITHOUT_COPY.set_function(_figure(lambda: parts.repair.info().without_living_copy))
         for state in _STATES:
             SERVERS.labels(state).set_function(_figure(partial(self._servers_in, state)))
