@@ -42,6 +42,9 @@ _OVERRIDES = {
     "ResponseContentType": "ContentType",
 }
 
+# What a 304 says again (RFC 9110, 15.4.5), and which version it is about.
+_NOT_MODIFIED = frozenset({"ETag", "LastModified", "CacheControl", "VersionId"})
+
 
 class ObjectHandlers:
     """What a bucket-and-object client uses most; kept short, because every byte passes here."""
@@ -66,7 +69,6 @@ class ObjectHandlers:
         streaming = False
         try:
             version = opened.version
-            values = self._read_values(call, version)
             try:
                 conditional.check_read(
                     version,
@@ -76,7 +78,9 @@ class ObjectHandlers:
                     call.get("IfUnmodifiedSince"),
                 )
             except conditional.NotModified:
+                values = {name: value for name, value in read_values(version).items() if name in _NOT_MODIFIED}
                 return RawReply(304, self._headers(call, values), [])
+            values = self._read_values(call, version)
             start, stop = self._wanted(call, version, values)
             values["ContentLength"] = stop - start
             headers = self._headers(call, values)

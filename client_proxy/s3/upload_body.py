@@ -40,13 +40,13 @@ class UploadBody:
         payload = self._claim.payload if self._claim else UNSIGNED
         self._chunked: ChunkedBody | None = None
         self._sha256 = None
-        self.length = _declared(request)
-        if payload in STREAMING:
+        if payload in STREAMING:  # its framing proves its end, so HTTP need not declare it
             self.length = _decoded_length(request)
             assert self._claim is not None
             self._chunked = ChunkedBody(request.read, self._claim, self._key, self.length)
-        elif payload != UNSIGNED:
-            self._sha256 = hashlib.sha256()
+        else:
+            self.length = _declared(request)
+            self._sha256 = None if payload == UNSIGNED else hashlib.sha256()
         self._promised = _promised_checksums(request)
         self._promised_md5 = _promised_md5(request)
         trailer = [checksums.by_header(n.strip()) for n in (request.get("x-amz-trailer") or "").split(",") if n.strip()]

@@ -147,17 +147,18 @@ class LocalProxy:
 
     def __init__(self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock) -> None:
         self.folder = folder
-        directory = DirectoryClient(peers, DIRECTORY_URL, clock=clock, sleep=clock.advance, jitter=lambda: 0.5)
+        self.directory = DirectoryClient(peers, DIRECTORY_URL, clock=clock, sleep=clock.advance, jitter=lambda: 0.5)
         budget = BufferBudget()
         sealer = Sealer(KeyRing.load_or_create(folder / "cache-keys.json"))
         self.cache = Cache(folder / "cache", sealer, memory_bytes=MEMORY_BYTES, clock=clock)
-        self.reader = BlobReader(peers, self.cache, directory.report_damaged, budget=budget, clock=clock)
+        self.reader = BlobReader(peers, self.cache, self.directory.report_damaged, budget=budget, clock=clock)
         writer = BlobWriter(
-            directory, Upload(peers), self.cache, budget=budget, sleep=clock.advance, monotonic=clock.monotonic
+            self.directory, Upload(peers), self.cache, budget=budget, sleep=clock.advance, monotonic=clock.monotonic
         )
+        self.files = FileStore(self.directory, self.reader, writer)
         self.app = create_app(
-            FileStore(directory, self.reader, writer),
-            directory,
+            self.files,
+            self.directory,
             program_id=id,
             version="0",
             health=lambda: Health("client_proxy", id, "0", True),

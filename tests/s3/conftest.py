@@ -1,0 +1,46 @@
+"""One cluster for all S3 tests of a module; each test makes buckets of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.s3.rig import S3Rig
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
+    rig = S3Rig(tmp_path_factory.mktemp("s3"), tmp_path_factory.getbasetemp() / "s3-certs")
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="module")
+def s3(rig: S3Rig) -> Any:
+    """A boto3 client of the administrator."""
+    return rig.client()
+
+
+@pytest.fixture
+def make_bucket(s3: Any) -> Callable[..., str]:
+    """Makes a bucket with a name of its own."""
+
+    def make(versioning: bool = False) -> str:
+        name = f"bucket-{next(_numbers)}"
+        s3.create_bucket(Bucket=name)
+        if versioning:
+            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+    return make
+
+
+@pytest.fixture
+def bucket(make_bucket: Callable[..., str]) -> str:
+    """A new bucket that keeps no versions."""
+    return make_bucket()
