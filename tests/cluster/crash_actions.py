@@ -10,6 +10,7 @@ import resource
 import secrets
 import shutil
 import ssl
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ PROGRAMS: dict[str, Program] = {
     "file_server": "file_server",
     "proxy": "client_proxy",
 }
+CALM_SECONDS = 4.0
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
@@ -66,13 +68,19 @@ def _wipe_a_file_server(scene: Scene) -> None:
 
 
 def wait_until_repaired(cluster: ClusterHarness) -> None:
+    """Until every file server is up and repair has found nothing to do for a few seconds: it looks once a second."""
+    calm_since = time.monotonic()
+
     def repaired() -> bool:
+        nonlocal calm_since
         with Person(cluster) as person:
             answer = person.patiently("GET", "/cluster").json()
         up = all(server["state"] == "up" for server in answer["file_servers"])
-        return up and not answer["repair"]["under_copied"] and not answer["repair"]["ordered"]
+        if not up or answer["repair"]["under_copied"]:
+            calm_since = time.monotonic()
+        return time.monotonic() - calm_since > CALM_SECONDS
 
-    wait_until(repaired, 120, "the end of repair")
+    wait_until(repaired, 180, "the end of repair")
 
 
 def _damage(scene: Scene) -> None:

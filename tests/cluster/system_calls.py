@@ -41,7 +41,8 @@ class Call(NamedTuple):
 
 
 @cache
-def _why_not() -> str:
+def why_not_traced() -> str:
+    """Why programs cannot be traced here; empty when they can."""
     if shutil.which("strace") is None:
         return "strace is not installed"
     with subprocess.Popen(["sleep", "60"]) as child:
@@ -56,7 +57,7 @@ def _why_not() -> str:
 
 def skip_without_strace() -> None:
     """Skip the calling test where programs cannot be traced, and say why."""
-    reason = _why_not()
+    reason = why_not_traced()
     if reason:
         pytest.skip(reason)
 

@@ -30,7 +30,7 @@ from wire.crash_points import ENVIRONMENT
 EVERYDAY_SECONDS = 15.0
 EVERYDAY_POINTS = 3
 ROUNDS = 25
-REACH_SECONDS = 60.0
+REACH_SECONDS = 120.0
 RECOVERY_SECONDS = 5.0
 LOADED_RECOVERY_SECONDS = 30.0
 """Everyday runs share the machine with others."""
@@ -64,7 +64,7 @@ def test_programs_that_die_at_crash_points_lose_nothing(make_cluster: MakeCluste
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(6 * 3600)
+@pytest.mark.timeout(12 * 3600)
 def test_programs_that_die_at_every_crash_point_lose_nothing(make_cluster: MakeCluster, seed: int) -> None:
     """Every point, 25 times each, on one cluster: the same, and each program serves again within 5 seconds."""
     rng = random.Random(seed)

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness
-from tests.cluster.conftest import MakeCluster
 from tests.cluster.people import Person
 from tests.cluster.system_calls import Call, calls_in, skip_without_strace, traced
 from wire.digest import chunk_digest
@@ -113,12 +112,12 @@ def _traced_writes(
 @pytest.mark.parametrize("count", [EVERYDAY_WRITES, pytest.param(SOAK_WRITES, marks=pytest.mark.soak)])
 @pytest.mark.timeout(1800)
 def test_every_acknowledgement_comes_after_every_flush(
-    make_cluster: MakeCluster, tmp_path: Path, seed: int, count: int
+    shared_cluster: ClusterHarness, tmp_path: Path, seed: int, count: int
 ) -> None:
     """File, name, folder and index on two holders, then the metadata, then the acknowledgement: in every write."""
     skip_without_strace()
     rng = random.Random(seed)
-    written, judge = _traced_writes(make_cluster(), rng, count, tmp_path / "trace")
+    written, judge = _traced_writes(shared_cluster, rng, count, tmp_path / "trace")
     faults = [f"{write.chunk}: {fault}" for write in written if (fault := judge.fault_of(write))]
     print(f"\n{len(written)} acknowledged writes traced, {len(faults)} with a step missing or out of order")
     assert not faults, "\n".join(faults[:10])
