@@ -287,7 +287,7 @@ class BlobWriter:
             raise
         if begun.version is not None:
             return _linked(begun)
-        if sender.was_ended:
+        if sender.was_ended and _may_be_committed_late(error):
             # It had the whole file, so it may yet commit it when it wakes up.
             raise Unavailable(
                 f"file server {sender.master.id} failed after all of {item.path!r} was sent ({error}): so far it is "

@@ -34,7 +34,8 @@ class Replication:
         self._sender = sender
         self._ticket = ticket
         self._text = ticket_text
-        self._spares = [spare for spare in ticket.spares if not sender.is_avoided(spare)]
+        # Those that failed just now come last, but they come: they may be back, and a write without copies fails.
+        self._spares = sorted(ticket.spares, key=sender.is_avoided)
         self._replicas = [self._reachable(replica) for replica in ticket.replicas]
         self._forwards: list[Forward] = []
         self._pending: list[tuple[Holder, Callable[[], Outcome]]] = []
@@ -118,7 +119,8 @@ class Replication:
 
     def _reachable(self, replica: Holder) -> Holder:
         """The replica, or a spare in its place when it has just been found unreachable."""
-        if self._spares and self._sender.is_avoided(replica):
+        if self._sender.is_avoided(replica) and self._spares and not self._sender.is_avoided(self._spares[0]):
+            self._spares.append(replica)
             return self._spares.pop(0)
         return replica
 

@@ -482,6 +482,21 @@ def test_a_replica_that_keeps_failing_is_tried_ever_more_rarely(cluster: Cluster
     assert not sender.is_avoided(holder)
 
 
+@pytest.mark.parametrize("size", [5000, LARGE])
+def test_a_server_that_is_just_back_is_a_spare_again(cluster: Cluster, seed: int, size: int) -> None:
+    """Who failed a moment ago is tried last, but before a write is refused for want of copies."""
+    rng = random.Random(seed)
+    cluster.network.dead.add(cluster.url("3"))
+    assert cluster.write(rng.randbytes(size), cluster.ticket("13", "2")).copies == 2
+    cluster.network.dead.clear()
+    cluster.network.dead.add(cluster.url("2"))
+    content = rng.randbytes(size)
+    assert cluster.write(content, cluster.ticket("12", "3")).copies == 2
+    # As a replica it is replaced by a spare that should work, and stands in itself when that one fails.
+    cluster.network.dead.add(cluster.url("4"))
+    assert cluster.write(rng.randbytes(size), cluster.ticket("12", "43")).copies == 2
+
+
 def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluster) -> None:
     """One call with good and bad writes: the good ones are committed with two copies, the bad ones change nothing."""
     stale = cluster.ticket("12", path="locked.txt", fence=1)
