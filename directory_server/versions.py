@@ -183,13 +183,14 @@ def remove(tx: Tx, row: Row, moment: Moment) -> int:
 def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment: Moment) -> bool:
     """Make the row again of a version that was committed before this directory's backup was restored, with its old
     id; it becomes current if it is the newest. False when a newer one has taken its place meanwhile."""
-    if version.null_version:
-        other = tx.one(files.NULL_VERSION, bucket=bucket.name, path=version.path)
-        if other is not None and other[2] > version.version:
+    replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=version.path) if version.null_version else None
+    if replaced is not None:
+        if replaced[2] > version.version:
             return False
-        if other is not None:
-            _forget(tx, other, moment)
+        _forget(tx, replaced, moment)
     cursor = _journal(tx, "recover", bucket.name, version.path, version.version, moment)
+    if replaced is not None:
+        _journal(tx, "remove", bucket.name, version.path, replaced[2], moment)
     tx.run(
         files.INSERT_VERSION,
         id=version.version,

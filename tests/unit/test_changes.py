@@ -7,12 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import bindparam, column, table, update
 
+from directory_server import buckets, versions
 from directory_server.changes import Changes
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Tx
 from directory_server.people import Person
+from directory_server.versions import Moment
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 from wire.digest import chunk_digest
 from wire.errors import Conflict, Forbidden, NotFound, NotLoggedIn, Overloaded
@@ -104,6 +108,23 @@ def test_where_versions_are_not_kept_the_replaced_one_is_told_too(rig: Directory
     changes = read(rig).changes
     assert [change.kind for change in changes] == ["write", "write", "remove", "remove"]
     assert [change.version for change in changes[2:]] == [first.version, changes[1].version]
+
+
+def test_a_version_put_back_is_told_with_what_it_replaces(rig: DirectoryRig) -> None:
+    """What is found again after a restore stands in the journal at its new place, under its old name."""
+    rig.bucket("plain", versioning="off")
+    old = rig.write("a", b"one", bucket="plain")
+    lost = old.version[:-1] + "9"
+    found = msgspec.structs.replace(old, version=lost)
+
+    def put_back(tx: Tx) -> bool:
+        return versions.put_back(tx, buckets.find(tx, "plain"), found, "found-again-0001", Moment(2.0, 2.0))
+
+    assert rig.store.write(put_back)
+    changes = read(rig).changes[1:]
+    assert [(change.kind, change.version) for change in changes] == [("recover", lost), ("remove", old.version)]
+    assert changes[0].author == "ann"
+    assert rig.lookup("a", bucket="plain").version == lost
 
 
 def test_a_repeated_request_is_one_change(rig: DirectoryRig) -> None:
