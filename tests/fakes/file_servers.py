@@ -122,6 +122,7 @@ class FakeDirectory:
                     item.size,
                     ticket.author,
                     0.0,
+                    cursor=len(self.versions) + 1,
                 ),
             )
             results.append(Outcome(CommitReplyItem(version, len(item.holders))))
