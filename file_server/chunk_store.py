@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from file_server.chunk_files import ChunkFiles
-from file_server.chunk_index import BlobRow, ChunkIndex, ChunkRow, PendingNote, Totals
+from file_server.chunk_index import BlobRow, ChunkRow, PendingNote, Totals
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
+from file_server.index_rescue import ask_for_rescue, open_index
 from file_server.index_transaction import (
     DAMAGED,
     FILE,
@@ -73,10 +74,10 @@ class ChunkStore:
         self._clock = clock or SystemClock()
         self._reserve_bytes = reserve_bytes
         self.on_damage = on_damage or (lambda chunk, blobs: None)
-        self.health = StorageHealth()
+        self.health = StorageHealth(lambda: ask_for_rescue(layout))
         self._files = ChunkFiles(layout, disk or Disk(), reserve_bytes)
         with self.health.guard():
-            self._index = ChunkIndex(layout.index_file)
+            self._index = open_index(layout, sealer)
         # Since when each chunk is known to be without a blob, in monotonic seconds. In memory on purpose: after a
         # restart every grace period begins again, so neither a wall clock nor the time spent stopped can end one.
         self._unused_since: dict[Digest, float] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from wire.errors import LockstepError, StorageFull, Unavailable
@@ -17,12 +17,16 @@ from wire.tracing import log
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SQLITE_FULL = 13
+_MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class StorageHealth:
     """The last thing that went wrong with the disk, until a probe finds it well. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_malformed: Callable[[], None] = lambda: None) -> None:
+        """`on_malformed` is called when the index itself turns out to be damaged: only a new one helps then."""
+        self._on_malformed = on_malformed
+        self._malformed = False
         self._problem = ""
         self._guard = threading.Lock()
 
@@ -42,6 +46,9 @@ class StorageHealth:
     def failed(self, error: Exception) -> LockstepError:
         """Remember `error` and return the refusal that a caller gets for it."""
         refusal = _refusal(error)
+        if not self._malformed and isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
+            self._malformed = True
+            self._on_malformed()
         with self._guard:
             if self._problem != refusal.detail:
                 log.error("storage problem: %s (%s)", refusal.detail, error)
@@ -51,6 +58,8 @@ class StorageHealth:
     def recovered(self) -> None:
         """A probe has written and read back."""
         with self._guard:
+            if self._malformed:
+                return
             if self._problem:
                 log.info("storage takes writes again")
             self._problem = ""
@@ -63,6 +72,11 @@ def _refusal(error: Exception) -> LockstepError:
         return StorageFull("the file server's disk is full: free space on it or add a file server")
     if isinstance(error, OSError):
         return Unavailable(f"the file server's disk does not work ({error.strerror or error})")
+    if isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
+        return Unavailable(
+            f"the file server's index is damaged ({error}): restart this file server, it makes the index anew from "
+            "what is whole, and the rest is copied from others"
+        )
     return Unavailable(f"the file server's index does not work ({error})")
 
 
