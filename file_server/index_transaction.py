@@ -103,8 +103,8 @@ class IndexTransaction:
             if known_place == INLINE or (known_place == FILE and place == INLINE):
                 return
             self._run(
-                "UPDATE chunk SET stored = ?, place = ?, head = ? WHERE id = ?",
-                (chunk.stored_bytes, place, chunk.head, id),
+                "UPDATE chunk SET length = ?, stored = ?, place = ?, head = ? WHERE id = ?",
+                (chunk.length, chunk.stored_bytes, place, chunk.head, id),
             )
             self._totals["stored_bytes"] += chunk.stored_bytes - stored
         if chunk.sealed is not None:
