@@ -297,7 +297,7 @@ BUGS = [
     Bug("a new write id for each try", _new_write_id_for_each_try, LOSSES),
     Bug("serve the cache without validating", _cache_without_validating, QUIET),
     Bug("join a lookup already sent", _join_a_lookup_already_sent,
-        {**QUIET, "proxies": 1, "conditions": Conditions(0.05), "operations": 30}),
+        {**QUIET, "proxies": 1, "people": 5, "conditions": Conditions(0.3), "operations": 40}),
     Bug("a delete is only said", _delete_is_only_said, QUIET),
     Bug("list from before", _list_from_before, {**QUIET, "proxies": 1}),
     Bug("lock numbers only in memory", _lock_numbers_in_memory, DIRECTORY_CRASHES),

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 240.0
 PAUSE_SECONDS = 6.0
+FOLLOW_SECONDS = 10.0
+"""So long after the last change, whoever followed the journal has seen all of it."""
 
 
 def settled(world: World, crowd: Crowd) -> list[str]:
     """Within minutes every file is readable through every proxy and has its copies on the disks; what is not so."""
     deadline = world.scheduler.now + SETTLE_SECONDS
+    world.scheduler.sleep(FOLLOW_SECONDS)
     while True:
         missing = _unreadable(world, crowd) + _too_few_copies(world, crowd)
         if not missing or world.scheduler.now >= deadline:
@@ -110,15 +113,18 @@ def of_metadata(folder: Path, crowd: Crowd) -> list[str]:
     """The directory's books: the journal without gaps, no version that nobody wrote, none twice, right counts."""
     connection = sqlite3.connect(folder / DIRECTORY / "metadata.db")
     try:
-        return [*_journal(connection), *_versions(connection, crowd), *_references(connection)]
+        return [*_journal(connection, crowd), *_versions(connection, crowd), *_references(connection)]
     finally:
         connection.close()
 
 
-def _journal(connection: sqlite3.Connection) -> list[str]:
-    cursors = [row[0] for row in connection.execute("SELECT cursor FROM journal ORDER BY cursor")]
-    if cursors != list(range(1, len(cursors) + 1)):
-        return [f"the journal has gaps: {cursors}"]
+def _journal(connection: sqlite3.Connection, crowd: Crowd) -> list[str]:
+    rows = connection.execute("SELECT cursor, kind, path FROM journal ORDER BY cursor").fetchall()
+    if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
+        return [f"the journal has gaps: {rows}"]
+    seen = crowd.follower.seen
+    if seen != rows:
+        return [f"who followed the journal saw {seen}, and it is {rows}"]
     return []
 
 

@@ -28,6 +28,7 @@ from wire.errors import (
     PreconditionFailed,
     Unavailable,
 )
+from wire.journal_messages import CHANGES, ChangesRequest
 from wire.lock_messages import (
     ACQUIRE,
     RELEASE,
@@ -67,6 +68,7 @@ class Crowd:
         self.tokens: dict[Digest, str] = {}
         self.written: Counter[tuple[str, str]] = Counter()
         self.counted: dict[str, int] = {}
+        self.follower = Follower(self)
         self.paths = [f"file-{number}" for number in range(profile.paths)]
         self._random = Random(f"bodies {profile.seed}")
         self._tail = self._random.randbytes(48 * 1024)
@@ -83,11 +85,18 @@ class Crowd:
 
     def begin(self) -> list[Task]:
         """Let everyone loose."""
+        self.world.scheduler.spawn(self.world.scheduler.world, "follower", self._follow)
         tasks = []
         for number in range(self.profile.people):
             person = Person(self, PEOPLE[number], Random(f"person {number} of {self.profile.seed}"))
             tasks.append(self.world.scheduler.spawn(self.world.scheduler.world, person.name, person.live))
         return tasks
+
+    def _follow(self) -> None:
+        try:
+            self.follower.live()
+        except Exception as error:  # nothing else may come out of a cluster
+            self.problems.append(f"following the journal: {type(error).__name__}: {error}")
 
     def body(self, size: int, text: str = "") -> tuple[str, bytes]:
         """A token and a body of about `size` bytes that begins with it; the rest is partly shared with other bodies."""
@@ -129,6 +138,36 @@ class Crowd:
 def digest_of(body: bytes) -> Digest:
     """The digest that the cluster gives to a file of these bytes."""
     return Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(body)).digest
+
+
+class Follower:
+    """Follows the journal from its beginning, through whichever proxy answers."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.seen: list[tuple[int, str, str]] = []
+        self._cursor = 0
+        self._crowd = crowd
+        self._world = crowd.world
+        self._random = Random(f"follower of {crowd.profile.seed}")
+
+    def live(self) -> None:
+        """For ever; the end of the simulation ends it."""
+        while True:
+            try:
+                self.look(self._random.choice([0.0, 2.0]))
+            except Unavailable:
+                self._world.scheduler.sleep(0.5)
+
+    def look(self, wait_seconds: float = 0.0) -> bool:
+        """Take what is new; whether there was anything."""
+        request = ChangesRequest(
+            credential=credential(PEOPLE[0]), bucket=BUCKET, cursor=self._cursor, limit=3, wait_seconds=wait_seconds
+        )
+        proxy = self._random.choice(self._world.proxies)
+        reply = self._world.ask(proxy, lambda _, directory: directory.call(CHANGES, request), PATIENCE_SECONDS)
+        self.seen += [(change.cursor, change.kind, change.path) for change in reply.changes]
+        self._cursor = reply.cursor
+        return bool(reply.changes)
 
 
 class Person:

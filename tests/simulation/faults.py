@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.disk import BROKEN, FULL
 from tests.simulation.network import Machine
 from tests.simulation.nodes import World
 from tests.simulation.scheduler import Stuck, Task
+from wire.cluster_messages import BALANCE, DRAIN_SERVER, BalanceRequest, DrainRequest
+from wire.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from tests.simulation.run import Profile
@@ -23,8 +25,10 @@ START_SECONDS = 120.0
 END_SECONDS = 900.0
 KINDS = (
     "crash", "crash_inside", "crash_inside", "power", "all_power", "pause", "pause", "cut", "cut", "isolate",
-    "step_clock", "break_disk", "rot", "directory_crash",
+    "step_clock", "break_disk", "rot", "directory_crash", "wipe", "drain", "drain", "balance",
 )  # fmt: skip
+FRAGILE = 0
+"""The one file server whose disk rots or is lost: two bad disks at once would be nobody's fault."""
 
 
 def wait_until_up(world: World) -> None:
@@ -189,8 +193,8 @@ class _Fault:
         disk.broken.clear()
 
     def _rot(self) -> None:
-        """A bit flips in a chunk at rest, on one machine of all: two bad copies would be nobody's fault."""
-        machine = self._world.servers[0]
+        """A bit flips in a chunk at rest."""
+        machine = self._world.servers[FRAGILE]
         chunks = self._world.folder / machine.name / "chunks"
         files = sorted(file for file in chunks.glob("??/*") if file.is_file()) if chunks.exists() else []
         if files:
@@ -200,3 +204,36 @@ class _Fault:
                 data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
                 file.write_bytes(data)
                 self._scheduler.note(f"a bit flips on {machine.name}")
+
+    def _wipe(self) -> None:
+        """A machine comes back with an empty disk, and is given its share again."""
+        machine = self._world.servers[FRAGILE]
+        self._world.kill(machine)
+        self._world.empty_disk(machine)
+        self._wait(8.0)
+        self._world.start(machine)
+
+    def _drain(self) -> None:
+        """An administrator has a server emptied, and lets it stay after all."""
+        id = self._random.choice(self._world.servers).name.removeprefix("server-")
+        if len(self._world.servers) > self._world.copies:
+            self._administrate(lambda key: (DRAIN_SERVER, DrainRequest(key, id)))
+            self._wait(10.0)
+            while not self._administrate(lambda key: (DRAIN_SERVER, DrainRequest(key, id, stop=True))):
+                self._scheduler.sleep(1.0)
+
+    def _balance(self) -> None:
+        self._administrate(lambda key: (BALANCE, BalanceRequest(key)))
+        self._wait(10.0)
+        self._administrate(lambda key: (BALANCE, BalanceRequest(key, stop=True)))
+
+    def _administrate(self, request: Callable[[str], tuple[Any, Any]]) -> bool:
+        """Whether the administrator's request was done."""
+        call, message = request(self._world.administrator)
+        try:
+            self._world.ask(self._random.choice(self._world.proxies), lambda _, to: to.call(call, message), 30.0)
+        except (Unavailable, Conflict) as error:
+            self._scheduler.note(f"{call.path} failed: {error}")
+            return False
+        self._scheduler.note(f"{call.path} {message}")
+        return True

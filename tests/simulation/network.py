@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 from tests.simulation.scheduler import Process, Scheduler
@@ -19,6 +20,8 @@ from wire.peer import PEER_HEADER
 from wire.tracing import REQUEST_ID_HEADER, request_id
 
 PIPE_BYTES = 64 * 1024
+SILENT_SECONDS = 2.0
+IRREPLACEABLE = "directory"
 Blocks = Iterable[bytes | memoryview]
 
 
@@ -70,7 +73,7 @@ class Network:
 
     def __init__(self, scheduler: Scheduler, conditions: Conditions) -> None:
         self.scheduler = scheduler
-        self.conditions = conditions
+        self.conditions = copy(conditions)  # healing changes it
         self.machines: dict[str, Machine] = {}
         self.cuts: set[tuple[str, str]] = set()
         self.requests = 0
@@ -145,13 +148,26 @@ class Network:
         try:
             if blocks is not None:
                 self._stream(source, exchange, blocks, timeout)
-            if not exchange.over.wait(timeout):
-                raise TimeoutError
+            self._await(source, target, exchange, timeout)
         finally:
             outgoing.pop(id(exchange), None)
         if exchange.failure is not None:
             raise exchange.failure
         return exchange
+
+    def _await(self, source: Process, target: Machine, exchange: Exchange, timeout: float) -> None:
+        """As the failure detector of the real caller does: who is silent, and not the directory, is not waited for."""
+        if exchange.over.wait(min(timeout, SILENT_SECONDS)):
+            return
+        if target.name != IRREPLACEABLE and self._is_silent(source, target):
+            raise ConnectionAbortedError
+        if not exchange.over.wait(timeout - SILENT_SECONDS):
+            raise TimeoutError
+
+    def _is_silent(self, source: Process, target: Machine) -> bool:
+        if not target.powered or {(source.machine, target.name), (target.name, source.machine)} & self.cuts:
+            return True
+        return target.process is not None and target.process.paused
 
     def _stream(self, source: Process, exchange: Exchange, blocks: Blocks, timeout: float) -> None:
         pipe = exchange.pipe

@@ -6,6 +6,7 @@ TLS, the listener and the certificates are missing.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,7 @@ class World:
         self.starts = 0
         self.ticket_seconds = 60.0
         shutil.copytree(template, folder / DIRECTORY)
+        self.administrator: str = json.loads((template / "admin.json").read_text())["api_key"]
         self.directory = self.network.machine(DIRECTORY)
         self.servers = [self.network.machine(f"server-{number}") for number in range(1, servers + 1)]
         self.proxies = [self.network.machine(f"proxy-{number}") for number in range(1, proxies + 1)]
@@ -132,6 +134,12 @@ class World:
         machine.app = None
         if power and machine.name in self.disks:
             self.disks[machine.name].power_cut()
+
+    def empty_disk(self, machine: Machine) -> None:
+        """A new disk in a machine that does not run."""
+        shutil.rmtree(self.folder / machine.name, ignore_errors=True)
+        self.disks[machine.name] = ForgetfulDisk(self.folder / machine.name, Random(self.scheduler.random.random()))
+        self.scheduler.note(f"{machine.name} has a new disk")
 
     def _build_directory(self, machine: Machine, process: Process) -> Any:
         store = SqliteStore(self.folder / DIRECTORY / "metadata.db", checked=False)
