@@ -206,6 +206,8 @@ class BlobWriter:
                 raise
             except (Unavailable, TicketRefused) as error:
                 if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
+                    if lost and isinstance(error, TicketRefused):
+                        raise undecided(error) from error
                     raise
                 lost = lost or (begun is not None and _may_be_committed_late(error))
                 item = self._avoiding(item, begun, error)

@@ -95,7 +95,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
     )
 )
 
-MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY))
+MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
 """An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""
 
 Req = TypeVar("Req")

@@ -145,19 +145,19 @@ class Flow:
 def run_schedule(
     traffic: Traffic, faults: Sequence[Callable[[], Fault]], *, operations: int, at_least: int = 12
 ) -> Flow:
-    """About `operations` operations, half of them between the faults and half during them.
+    """At least `operations` operations, half of them between the faults and half during them.
 
     Every fault is made just before it happens. Before the first and after every one, `at_least` operations have to
     succeed, or the test fails: a history without traffic proves nothing.
     """
-    share = operations // (2 * len(faults) + 1)
+    share = -(-operations // (2 * len(faults) + 1))
     flow = Flow(Counter(), [], [traffic.calm(share, at_least)])
     for make in faults:
         fault = make()
         fault.begin()
         try:
-            for _ in range(STEPS):
-                traffic.allow(share // STEPS)
+            for step in range(STEPS):
+                traffic.allow(share * (step + 1) // STEPS - share * step // STEPS)
                 time.sleep(fault.seconds / STEPS)
         finally:
             fault.end()
