@@ -51,6 +51,7 @@ CRASH_POINTS = {
     "directory.clock.saved": "inside a transaction, after directory time was written",
     "directory.store.committing": "everything in a transaction is done but its COMMIT",
     "directory.store.committed": "a transaction is durable and nobody knows",
+    "directory.checkpoint.moved": "the log is moved into the main file, the checksums of its pages are the old ones",
     # a file server
     "file_server.chunk.staged": "a small chunk is in memory",
     "file_server.file.written": "a chunk's temporary file is written, not flushed",

@@ -343,6 +343,7 @@ class SqliteStore(MetadataStore):
         with checks.checkpointing():
             try:
                 _, frames, moved = self._writer.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+                crash_point("directory.checkpoint.moved")
                 checks.checkpointed(frames, moved)
             except BaseException:
                 checks.unfinished()

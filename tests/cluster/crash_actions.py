@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import resource
 import secrets
 import shutil
+import signal
 import ssl
 import time
 from collections.abc import Callable
@@ -53,6 +55,12 @@ class Reach(NamedTuple):
 def _restart_a_file_server(scene: Scene) -> None:
     scene.cluster.terminate("file_server", scene.server)
     scene.cluster.start("file_server", scene.server, wait=False)
+
+
+def _tell_the_directory_to_stop(scene: Scene) -> None:
+    directory = scene.cluster.record("directory_server")
+    scene.cluster.wait_healthy(directory)
+    os.kill(directory.pid, signal.SIGTERM)
 
 
 def _wipe(scene: Scene) -> None:
@@ -170,6 +178,7 @@ _SPECIAL = {
     "directory.collect.dropped": _GARBAGE,
     "directory.migration.begun": _ONCE,
     "directory.clock.saved": Reach(passings=3),
+    "directory.checkpoint.moved": Reach(then=_tell_the_directory_to_stop),
     "file_server.upload.kept": Reach(then=_cut_uploads),
     "file_server.copy.fetched": _WIPE_WHILE_DOWN,
     "file_server.copy.sealed": _WIPE_WHILE_DOWN,
