@@ -21,14 +21,18 @@ from client_proxy.blob_writer import BlobWriter
 from client_proxy.buffer_budget import BufferBudget
 from client_proxy.cache import Cache
 from client_proxy.directory_client import DirectoryClient
+from client_proxy.doors import Doors
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.rest_api import create_app
 from client_proxy.rest_api.needs import Files
+from client_proxy.s3.app import create_door
+from client_proxy.s3.needs import S3Files
 from client_proxy.settings import Settings
 from client_proxy.upload import Upload
 from wire.admission import gate_for_people
 from wire.background import BackgroundJob
+from wire.clock import SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE
 from wire.errors import SetupError
 from wire.identity import Identity, ensure_identity
@@ -54,6 +58,7 @@ class Proxy:
     identity: Identity
     files: FileStore
     app: Flask
+    doors: Doors
     close: Callable[[], None]
 
     @property
@@ -101,7 +106,8 @@ def build(settings: Settings) -> Proxy:
         peer.close()
         os.close(folder)
 
-    return Proxy(settings, identity, files, app, close)
+    s3 = create_door(cast(S3Files, files), directory, SystemClock(), proxy_id=settings.id, domain=settings.s3_domain)
+    return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
 
 
 def serve(settings: Settings) -> None:
@@ -110,7 +116,7 @@ def serve(settings: Settings) -> None:
     proxy = build(settings)
     _warn_about(settings)
     run(
-        gate_for_people(proxy.app, settings.threads, LONG_POLLS),
+        gate_for_people(proxy.doors, settings.threads, LONG_POLLS),
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
@@ -136,7 +142,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         proxy = build(settings)
         _warn_about(settings)
         service = Service(
-            gate_for_people(proxy.app, settings.threads, LONG_POLLS),
+            gate_for_people(proxy.doors, settings.threads, LONG_POLLS),
             host=settings.host,
             port=settings.port,
             cert_file=proxy.cert_file,

@@ -34,6 +34,7 @@ class Settings:
     cache_bytes: int
     memory_bytes: int
     names: tuple[str, ...]
+    s3_domain: str
     tls_cert: Path | None
     tls_key: Path | None
     threads: int
@@ -101,6 +102,11 @@ _OPTIONS = (
         help="Another host name or address by which people reach this proxy, for its certificate; may be repeated.",
     ),
     _option(
+        "--s3-domain",
+        default="",
+        help="Domain whose subdomains are S3 buckets (bucket.DOMAIN); needs a certificate for *.DOMAIN.",
+    ),
+    _option(
         "--tls-cert",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         default=None,
@@ -152,6 +158,7 @@ def from_options(
     cache_bytes: int,
     memory_bytes: int,
     name: tuple[str, ...],
+    s3_domain: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     threads: int,
@@ -175,7 +182,8 @@ def from_options(
         directory_url=directory.rstrip("/"),
         cache_bytes=cache_bytes,
         memory_bytes=memory_bytes,
-        names=name,
+        names=(*name, *((s3_domain, f"*.{s3_domain}") if s3_domain else ())),
+        s3_domain=s3_domain.lower(),
         tls_cert=tls_cert,
         tls_key=tls_key,
         threads=threads,
