@@ -28,6 +28,7 @@ from directory_server.placement import Candidate, choose_target
 from directory_server.trimmer import Trimmer
 from directory_server.work_queue import MAX_KNOWN, WorkQueue
 from wire.cluster_messages import RepairInfo
+from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.server_messages import CopyOrder
 from wire.tracing import log
@@ -243,6 +244,7 @@ class Repair:
         self._queue.note(digest, need)
         self._queue.take(digest)
         self._orders.give(target.id, CopyOrder(digest, blob.size, given), need)
+        crash_point("directory.repair.ordered")
         return True
 
     def _target(self, blob: HeldBlob, need: Need, room: Sequence[Candidate], standings: Standings) -> Candidate | None:
@@ -299,12 +301,14 @@ class Repair:
                         continue  # said before it was let go, heard after: it is not there any more
                     if servers.add_holder(tx, digest, server_id):
                         new.append(digest)
+                    crash_point("directory.held.noted")
                 elif self._collector.drop_in(tx, server_id, digest):
                     self.trimmer.remember(tx, server_id, digest)
                     unwanted.append(digest)
             return unwanted, new
 
         unwanted, new = self._store.write(note)
+        crash_point("directory.held.done")
         standings = self.standings()
         with self._mutex:
             for digest in digests:
@@ -346,6 +350,7 @@ class Repair:
             return [digest for digest in digests if servers.mark_damaged(tx, digest, server_id)]
 
         noted = self._store.write(note)
+        crash_point("directory.damage.noted")
         standings = self.standings()
         with self._mutex:
             for digest in noted:

@@ -43,7 +43,7 @@ CRASH_POINTS = {
     "directory.held.noted": "inside the transaction that counts copies which a file server has made",
     "directory.held.done": "copies that a file server has made are counted durably, its answer not sent",
     "directory.repair.ordered": "an order to copy a blob was made and is on nobody's way yet",
-    "directory.damage.noted": "damaged copies are struck off durably, their repair not planned",
+    "directory.damage.noted": "damaged copies are marked durably, their repair not planned",
     "directory.collect.dropped": "holder rows are gone durably, and the file server does not know that it may drop",
     "directory.migration.begun": "inside the transaction that makes or changes the tables",
     "directory.administrator.file-written": "the first administrator's credentials file exists, the account does not",
