@@ -76,12 +76,17 @@ class Scene:
         try:
             yield
         finally:
-            for id in ids:
-                if harm == "kill":
-                    self.cluster.start("file_server", id, wait=False)
-                else:
-                    self.cluster.resume("file_server", id)
-            wait_until(lambda: self.up() == 3, what="all file servers to be up")
+            self.bring_back(harm, *ids)
+
+    def bring_back(self, harm: Harm, *ids: str) -> None:
+        """Start or wake file servers, and wait until all are up. One that was just killed may still be taken for up."""
+        for id in ids:
+            if harm == "kill":
+                self.cluster.start("file_server", id, wait=False)
+            else:
+                self.cluster.resume("file_server", id)
+        self.cluster.wait_healthy(*(self.cluster.record("file_server", id) for id in ids))
+        wait_until(lambda: self.up() == 3, what="all file servers to be up")
 
     def versions(self, path: str) -> list[str]:
         """The digests of a path's versions, newest first."""
@@ -245,11 +250,7 @@ def _lose_a_replica_in_mid_upload(scene: Scene, harm: Harm, path: str, rng: rand
         assert answer.headers["X-Lockstep-File-Server"] == master
         assert sorted(scene.holders(path)) == sorted({"1", "2", "3"} - {replica})
     finally:
-        with scene.without(harm, *()):
-            if harm == "kill":
-                scene.cluster.start("file_server", replica, wait=False)
-            else:
-                scene.cluster.resume("file_server", replica)
+        scene.bring_back(harm, replica)
     assert scene.people[1].get(path) == content
     print(f"replica {harm} in mid-upload: replaced and on two disks after {seconds:.2f} s")
     return seconds
@@ -278,11 +279,10 @@ def test_an_upload_whose_master_freezes_goes_on_by_itself(scene: Scene, seed: in
             sent = upload(api, source, "files", "long", progress=advance)
             seconds = time.monotonic() - frozen[0]
         finally:
-            scene.cluster.resume("file_server", master)
+            scene.bring_back("freeze", master)
     print(f"master frozen in mid-upload: saved after {seconds:.2f} s, {sent.bytes_sent >> 20} MiB sent again")
     assert scene.people[1].get("long") == source.read_bytes()
     assert len(scene.versions("long")) == 2
-    wait_until(lambda: scene.up() == 3, what="all file servers to be up")
 
 
 @contextmanager
