@@ -6,6 +6,7 @@ from client_proxy.api_call import ApiCaller, segment
 from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
 from wire.messages import BucketInfo, BucketsReply, Versioning
 from wire.names import check_bucket
+from wire.s3_messages import S3KeyInfo, S3KeysReply
 
 
 class PeopleCalls(ApiCaller):
@@ -38,6 +39,21 @@ class PeopleCalls(ApiCaller):
 
     def revoke_key(self, key_id: str) -> None:
         self.transport.request("DELETE", f"/api/v1/auth/keys/{segment(key_id)}", repeatable=True)
+
+    def s3_keys(self) -> list[S3KeyInfo]:
+        return self._ask(S3KeysReply, "GET", "/api/v1/auth/s3-keys").keys
+
+    def create_s3_key(self, name: str, valid_seconds: float | None = None) -> S3KeyInfo:
+        """A new S3 access key with its secret; with `valid_seconds` a temporary one with a session token."""
+        message = {"name": name} if valid_seconds is None else {"name": name, "valid_seconds": valid_seconds}
+        return self._ask(S3KeyInfo, "POST", "/api/v1/auth/s3-keys", message=message)
+
+    def rotate_s3_key(self, access_key_id: str) -> S3KeyInfo:
+        """A new key in the place of that one, which ends."""
+        return self._ask(S3KeyInfo, "POST", f"/api/v1/auth/s3-keys/{segment(access_key_id)}/rotate", message={})
+
+    def revoke_s3_key(self, access_key_id: str) -> None:
+        self.transport.request("DELETE", f"/api/v1/auth/s3-keys/{segment(access_key_id)}", repeatable=True)
 
 
 class BucketCalls(ApiCaller):

@@ -1,4 +1,4 @@
-"""People: login, logout, whoami, keys, buckets."""
+"""People: login, logout, whoami, buckets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from client_proxy import wording
 from client_proxy.cli.command import App, Command, Group, pass_app
 from client_proxy.credentials import authority_of
 from client_proxy.local_storage import LocalFileError, local_problem
-from wire.errors import BadRequest, NotFound, NotLoggedIn, Unavailable
+from wire.errors import BadRequest, NotLoggedIn, Unavailable
 from wire.messages import Versioning
 
 
@@ -126,43 +126,6 @@ def whoami(app: App) -> None:
     info = app.api().me()
     admin = ", administrator" if info.admin else ""
     app.show(f"{wording.safe(info.name)}{admin} at {app.api().url}", info)
-
-
-@click.group(cls=Group)
-def keys() -> None:
-    """API keys, for scripts: set LOCKSTEP_API_KEY to one."""
-
-
-@keys.command("list")
-@pass_app
-def list_keys(app: App) -> None:
-    """List your API keys; the secrets themselves are never shown again."""
-    found = app.api().api_keys()
-    rows = [(key.id, key.name, wording.when(key.created_at)) for key in found]
-    app.show(wording.table(("id", "name", "made"), rows) if rows else "no API keys", {"keys": found})
-
-
-@keys.command("create")
-@click.argument("name")
-@pass_app
-def create_key(app: App, name: str) -> None:
-    """Make an API key called NAME and print it, once."""
-    key = app.api().create_key(name)
-    app.note(f"API key {wording.safe(key.name)} ({key.id}); it is shown this once:")
-    app.show(key.key, key)
-
-
-@keys.command("revoke")
-@click.argument("key", metavar="ID|NAME")
-@pass_app
-def revoke_key(app: App, key: str) -> None:
-    """Revoke an API key; it is refused from now on."""
-    found = [one for one in app.api().api_keys() if key in (one.id, one.name)]
-    if len(found) != 1:
-        what = f"{len(found)} API keys are called" if found else "you have no API key"
-        raise NotFound(f"{what} {key!r}; `lockstep keys list` shows them with their ids")
-    app.api().revoke_key(found[0].id)
-    app.show(f"revoked {wording.safe(found[0].name)} ({found[0].id})", {"revoked": found[0]})
 
 
 @click.group(cls=Group)

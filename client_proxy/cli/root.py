@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 
 import click
 
-from client_proxy.cli import accounts, care, certs, changes, cluster, files, locking, programs, servers, watching
+from client_proxy.cli import accounts, care, certs, changes, cluster, files, keys, locking, programs, servers, watching
 from client_proxy.cli.command import Group, connection_options
 from client_proxy.cli.exit_codes import help_text
 from client_proxy.cli.names import SYNTAX
@@ -46,7 +46,7 @@ def main() -> None:
 main.params.extend(connection_options(from_environment=True))
 
 for family in (
-    (accounts.login, accounts.logout, accounts.whoami, accounts.keys, accounts.buckets),
+    (accounts.login, accounts.logout, accounts.whoami, keys.keys, accounts.buckets),
     (files.put, files.get, files.cat, files.ls, files.digest),
     (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
     (locking.lock, locking.unlock, locking.locks, watching.watch),

@@ -29,6 +29,7 @@ from client_proxy.rest_api.openapi import DocumentRoutes
 from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import problem_reply
 from client_proxy.rest_api.request import RestRequest, canonical_path, path_text
+from client_proxy.rest_api.s3_keys import S3KeyRoutes
 from client_proxy.rest_api.servers import ServerRoutes
 from client_proxy.rest_api.versions import VersionRoutes
 from wire.cluster_messages import Health
@@ -186,6 +187,7 @@ def create_app(
         *locks.operations(),
         *changes.operations(),
         *AccountRoutes(directory).operations(),
+        *S3KeyRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
         *CareRoutes(directory).operations(),

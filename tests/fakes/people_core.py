@@ -18,6 +18,7 @@ from wire import cluster_messages as cm
 from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
+from wire import s3_messages as s3
 from wire.chunk_stream import StreamReader
 from wire.chunking import chunk_blocks, chunk_bytes
 from wire.codec import Call
@@ -49,6 +50,7 @@ class PeopleCore(OperatingCore):
         self.passwords = {ADMIN: ADMIN_PASSWORD}
         self.tokens: dict[str, str] = {}
         self.keys: dict[str, tuple[str, am.ApiKeyInfo]] = {}
+        self.s3_access_keys: dict[str, s3.S3KeyInfo] = {}
         self.buckets = {"files": m.BucketInfo("files", ADMIN, "enabled", True, 0.0)}
         self.chunks: dict[Digest, bytes] = {}
         self.manifests: dict[Digest, Manifest] = {}
@@ -248,6 +250,28 @@ class PeopleCore(OperatingCore):
         if self.keys.pop(request.key_id, None) is None:
             raise NotFound("no such API key")
         self.tokens.pop(f"lsk_{request.key_id}", None)
+        return m.Nothing()
+
+    def _s3_keys(self, request: m.CredentialRequest) -> s3.S3KeysReply:
+        account = self._who(request.credential, "s3_keys")
+        return s3.S3KeysReply([key for key in self.s3_access_keys.values() if key.account == account])
+
+    def _s3_keys_create(self, request: s3.CreateS3KeyRequest) -> s3.S3KeyInfo:
+        account = self._who(request.credential, "create_s3_key")
+        key = s3.S3KeyInfo(f"LS{len(self.calls)}", account, 1.7e9, request.name)
+        self.s3_access_keys[key.access_key_id] = key
+        token = "session" if request.valid_seconds else ""
+        return s3.S3KeyInfo(key.access_key_id, account, 1.7e9, request.name, "secret of " + key.access_key_id, token)
+
+    def _s3_keys_rotate(self, request: s3.S3KeyRequest) -> s3.S3KeyInfo:
+        self._who(request.credential, "rotate_s3_key")
+        old = self.s3_access_keys.pop(request.access_key_id)
+        return self._s3_keys_create(s3.CreateS3KeyRequest(request.credential, old.name))
+
+    def _s3_keys_revoke(self, request: s3.S3KeyRequest) -> m.Nothing:
+        self._who(request.credential, "revoke_s3_key")
+        if self.s3_access_keys.pop(request.access_key_id, None) is None:
+            raise NotFound("no such S3 key")
         return m.Nothing()
 
     def _buckets(self, request: m.BucketsRequest) -> m.BucketsReply:

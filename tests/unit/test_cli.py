@@ -251,6 +251,21 @@ def test_a_running_cluster_is_found_and_its_administrator_logs_in_from_the_file(
     shell.run("ls")
 
 
+def test_s3_keys_are_made_listed_rotated_and_revoked(shell: Shell) -> None:
+    """The secret is shown once; a rotated key is another one under the same name."""
+    made = shell.run("keys", "create", "laptop", "--s3")
+    assert "aws_access_key_id = LS" in made.stdout
+    assert "aws_secret_access_key = secret of LS" in made.stdout
+    first = shell.json("keys", "list")["s3_keys"][0]
+    assert "secret of" not in shell.run("keys", "list").output
+    rotated = shell.json("keys", "rotate", "laptop")
+    assert rotated["access_key_id"] != first["access_key_id"]
+    assert "aws_session_token = session" in shell.run("keys", "create", "job", "--s3", "--valid", "600").stdout
+    shell.run("keys", "revoke", "laptop")
+    assert [key["name"] for key in shell.json("keys", "list")["s3_keys"]] == ["job"]
+    shell.run("keys", "create", "x", "--valid", "600", code=2)
+
+
 def test_api_keys_stand_in_for_a_log_in(shell: Shell) -> None:
     """A key is printed once, works from LOCKSTEP_API_KEY, and stops working when it is revoked."""
     secret = shell.run("keys", "create", "script").stdout.strip()
