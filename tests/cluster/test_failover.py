@@ -301,15 +301,22 @@ def test_too_few_servers_are_a_quick_refusal_that_leaves_nothing(scene: Scene, s
     scene.people[0].put("kept", b"as it was")
     lost = rng.sample(["1", "2", "3"], 2)
     with scene.without(harm, *lost):
-        new, first = timed(lambda: scene.people[0].ask("PUT", file_path("files", "never"), data=rng.randbytes(5000)))
-        old, second = timed(lambda: scene.people[1].ask("PUT", file_path("files", "kept"), data=rng.randbytes(5000)))
+        asked = [(scene.people[0], "never", rng.randbytes(5000)), (scene.people[1], "kept", rng.randbytes(5000))]
+
+        def write(person: Person, path: str, content: bytes) -> tuple[requests.Response, float]:
+            return timed(lambda: person.ask("PUT", file_path("files", path), data=content))
+
+        with ThreadPoolExecutor(2) as pool:
+            (new, first), (old, second) = pool.map(lambda one: write(*one), asked)
         assert (new.status_code, old.status_code) == (503, 503)
         assert int(new.headers["Retry-After"]) >= 1
         assert new.json()["code"] == "too_few_holders"
         assert scene.people[0].ask("GET", file_path("files", "never")).status_code == 404
-    print(f"two of three servers {harm}: refused after {first:.2f} s, then {second:.2f} s")
-    assert second < PROMISED_SECONDS
-    assert first < PROMISED_SECONDS if harm == "kill" else first < 3 * PROMISED_SECONDS
+        _, again = timed(lambda: scene.people[0].ask("PUT", file_path("files", "never"), data=b"more"))
+    print(f"two of three servers {harm}: refused after {first:.2f} and {second:.2f} s, then {again:.2f} s")
+    assert again < PROMISED_SECONDS
+    # Two that freeze at the same moment are found one after the other: first the master, then whoever was to follow.
+    assert max(first, second) < PROMISED_SECONDS if harm == "kill" else max(first, second) < 3 * PROMISED_SECONDS
     assert scene.people[1].get("kept") == b"as it was"
     assert scene.versions("never") == []
 
