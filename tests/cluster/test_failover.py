@@ -322,6 +322,7 @@ def test_too_few_servers_are_a_quick_refusal_that_leaves_nothing(scene: Scene, s
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_failover_again_and_again(scene: Scene, seed: int) -> None:
     """The same, 50 times, with random harm."""
     worst_write = worst_read = worst_replica = 0.0
