@@ -67,6 +67,7 @@ class Membership:
             rows = servers.all_servers(reader)
         self._servers = {row.id: _Server(row, clock.now()) for row in rows}
         self._losses = 0
+        self._finish_removals(rows)
         self.came_back_empty = 0
         """How often a known server registered with an empty disk since this directory's start."""
 
@@ -110,7 +111,7 @@ class Membership:
 
     def _forget_held(self, id: str) -> None:
         """In batches, so that other writers are never kept waiting; begun again when interrupted."""
-        log.warning("file_server-%s comes with an empty disk: forgetting what it held", id)
+        log.warning("forgetting what file_server-%s held", id)
         forgotten = FORGET_BATCH
         while forgotten == FORGET_BATCH:
             forgotten = self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH))
@@ -152,6 +153,15 @@ class Membership:
             if server is not None and not server.unreachable:
                 log.warning("file_server-%s was reported unreachable", id)
                 server.unreachable = True
+
+    def _finish_removals(self, rows: Iterable[ServerRow]) -> None:
+        """A crash may have cut the forgetting short; nobody else would ever go on with it."""
+        for row in rows:
+            if row.state == "removed":
+                with self._store.read() as reader:
+                    is_left = servers.digests_held_by(reader, row.id, b"", 1)
+                if is_left:
+                    self._forget_held(row.id)
 
     # ------------------------------------------------------------ what administrators decide
 

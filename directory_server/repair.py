@@ -288,6 +288,8 @@ class Repair:
     def held(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
         """HELD: the caller has these durably, whole. Counts them as copies; answers those that nothing refers to."""
 
+        if self._membership.state(server_id) == "removed":
+            return []  # it was asked before it was removed
         lately = self._clock.now() - RECENTLY_GIVEN_UP_SECONDS
         with self._mutex:
             ordered = {digest for digest in digests if digest in self._orders}

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import Counter
 
 from directory_server.collector import Collector
-from directory_server.copy_rules import Standings, choose_victim, may_go
+from directory_server.copy_rules import Need, Standings, choose_victim, judge, may_go
 from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import servers
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -77,7 +77,7 @@ class Trimmer:
             victim = None
             if blob is not None and not self._collector.is_open(digest):
                 victim = choose_victim(blob, standings, self._copies, fullness, rather)
-            still = blob is not None and len(blob.sound) > self._copies
+            still = blob is not None and judge(blob, standings, self._copies).need is Need.TRIM
             with self._mutex:
                 self._surplus.pop(digest, None)
                 if victim is not None and len(self._offers.get(victim, ())) < MAX_DROPS:
@@ -121,7 +121,7 @@ class Trimmer:
             self.dropped += len(given_up)
         TRIMMED.inc(len(given_up))
         for digest in offered:
-            self._note_rest(digest)
+            self._note_rest(digest, standings)
         return given_up
 
     def _give_up(self, tx: Tx, server_id: str, digest: Digest, standings: Standings) -> bool:
@@ -132,10 +132,10 @@ class Trimmer:
         self.remember(tx, server_id, digest)
         return True
 
-    def _note_rest(self, digest: Digest) -> None:
+    def _note_rest(self, digest: Digest, standings: Standings) -> None:
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
-        if blob is not None and len(blob.sound) > self._copies:
+        if blob is not None and judge(blob, standings, self._copies).need is Need.TRIM:
             self.note(digest)
 
     # ------------------------------------------------------------ what commits must know

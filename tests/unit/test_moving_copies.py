@@ -213,6 +213,33 @@ def test_force_gives_up_what_is_nowhere_else(cluster: Movers) -> None:
     assert cluster.repair.finished()
 
 
+def test_a_removal_that_was_cut_short_is_finished(cluster: Movers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between the decision and the forgetting leaves copies that count for nothing; the next start forgets
+    them. What the removed server still reports is not counted."""
+    digest = cluster.add_blob("blob", "1", "2", "3")
+    monkeypatch.setattr(cluster.membership, "_forget_held", lambda id: None)
+    cluster.departures.remove("1", force=True)
+    assert cluster.sets(digest) == ["123"]
+    cluster.zones.pop("1")
+    cluster.restart()
+    cluster.plan()
+    assert cluster.sets(digest) == ["23"]
+    cluster.repair.held("1", [digest])
+    assert cluster.sets(digest) == ["23"]
+
+
+def test_a_surplus_that_is_none_any_more_is_forgotten(cluster: Movers) -> None:
+    """A server dies while a copy is to be trimmed: nothing goes, and nothing is shown as too many."""
+    digest = cluster.add_blob("blob", "1", "2", "3")
+    cluster.settle()
+    assert cluster.repair.info().surplus == 1
+    cluster.lose("1")
+    cluster.settle()
+    cluster.settle()
+    assert cluster.repair.info().surplus == 0
+    assert (cluster.drop(), cluster.sets(digest)) == (0, ["123"])
+
+
 # ---------------------------------------------------------------- damage
 
 
