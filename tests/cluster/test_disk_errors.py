@@ -102,24 +102,27 @@ def no_file_grows(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def _faults() -> list[object]:
-    """The second stands in for the first where nothing may be traced, and is tried besides in the long form."""
-    stand_in = [] if why_not_traced() else [pytest.mark.soak]
-    return [
-        pytest.param(flushes_fail, id="flushes-fail"),
-        pytest.param(no_file_grows, id="no-file-grows", marks=stand_in),
-    ]
+FAULTS = [pytest.param(flushes_fail, id="flushes-fail"), pytest.param(no_file_grows, id="no-file-grows")]
+
+
+def _skip_unless_wanted(fault: Fault, request: pytest.FixtureRequest) -> None:
+    """The second fault stands in for the first where nothing may be traced; the long form has both."""
+    if fault is flushes_fail:
+        skip_without_strace()
+    elif not (why_not_traced() or request.config.option.soak):
+        pytest.skip("the same with failing flushes is more: this one is for the long form")
 
 
 def _health(cluster: ClusterHarness, program: Program, id: int = 1) -> str:
     return HealthProbe(cluster.folder).fault(cluster.record(program, id))
 
 
-@pytest.mark.parametrize("fault", _faults())
-def test_a_file_server_whose_disk_fails_is_left_out_until_it_is_well(disks: Disks, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_server_whose_disk_fails_is_left_out_until_it_is_well(
+    disks: Disks, fault: Fault, request: pytest.FixtureRequest
+) -> None:
     """Writes go on without it, it says what is wrong, nothing written meanwhile counts on it, and it recovers alone."""
-    if fault is flushes_fail:
-        skip_without_strace()
+    _skip_unless_wanted(fault, request)
     cluster, victim = disks.cluster, 1
     during: set[Digest] = set()
     with Person(cluster) as one, Person(cluster, 2) as other:
@@ -146,11 +149,12 @@ def _until_written(disks: Disks, person: Person) -> None:
     wait_until(lambda: disks.write(person, FILE)[0] in (200, 201), RECOVERY_SECONDS, "an acknowledged write")
 
 
-@pytest.mark.parametrize("fault", _faults())
-def test_a_directory_whose_disk_fails_acknowledges_nothing(disks: Disks, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_directory_whose_disk_fails_acknowledges_nothing(
+    disks: Disks, fault: Fault, request: pytest.FixtureRequest
+) -> None:
     """Not one write, delete or lock is acknowledged, none shows, reads go on, and it recovers by itself."""
-    if fault is flushes_fail:
-        skip_without_strace()
+    _skip_unless_wanted(fault, request)
     cluster = disks.cluster
     with Person(cluster) as person:
         person.put("before", b"before the disk failed")
