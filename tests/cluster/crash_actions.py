@@ -69,7 +69,6 @@ def _wipe(scene: Scene) -> None:
 
 
 def _wipe_a_file_server(scene: Scene) -> None:
-    wait_until_repaired(scene.cluster)
     scene.cluster.terminate("file_server", scene.server)
     _wipe(scene)
     scene.cluster.start("file_server", scene.server, wait=False)
@@ -82,9 +81,10 @@ def wait_until_repaired(cluster: ClusterHarness) -> None:
     def repaired() -> bool:
         nonlocal calm_since
         with Person(cluster) as person:
-            answer = person.patiently("GET", "/cluster").json()
-        up = all(server["state"] == "up" for server in answer["file_servers"])
-        if not up or answer["repair"]["under_copied"]:
+            answer = person.ask("GET", "/cluster")
+        state = answer.json() if answer.status_code == 200 else {}
+        up = all(server["state"] == "up" for server in state.get("file_servers", [])) and bool(state)
+        if not up or state["repair"]["under_copied"]:
             calm_since = time.monotonic()
         return time.monotonic() - calm_since > CALM_SECONDS
 

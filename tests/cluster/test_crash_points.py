@@ -76,8 +76,6 @@ def test_programs_that_die_at_every_crash_point_lose_nothing(make_cluster: MakeC
             rng.shuffle(every)
             for point in every:
                 deaths.append(_die_at(point, cluster, crowd, rng))
-                if reach_of(point).slow:
-                    wait_until_repaired(cluster)
     wait_until_repaired(cluster)
     _conclude(cluster, crowd, deaths, RECOVERY_SECONDS)
 
@@ -99,6 +97,8 @@ def _die_at(point: str, cluster: ClusterHarness, crowd: Crowd, rng: random.Rando
     number = 1 if program == "directory_server" else rng.choice((1, 2) if program == "client_proxy" else (1, 2, 3))
     scene = Scene(cluster, crowd, number if program == "file_server" else rng.choice((1, 2, 3)))
     passing = rng.randint(1, reach.passings)
+    if reach.slow:  # it may cost a file server its disk
+        wait_until_repaired(cluster)
     cluster.kill(program, number)
     reach.before(scene)
     cluster.start(program, number, wait=False, env={**reach.env, ENVIRONMENT: f"{point}:{passing}"})
