@@ -16,12 +16,14 @@ def fsck_progress(report: FsckReport) -> str:
 
 def fsck_text(report: FsckReport) -> str:
     """The whole report."""
-    books = ", ".join(f"{count} {name}" for name, count in report.checks.items())
-    head = ("SERVER", "STATE", "COMPARED", "MISSING", "DAMAGED", "UNCOUNTED", "UNKNOWN")
+    books = ", ".join(f"{name} {count}" for name, count in report.checks.items())
+    head = ("server", "state", "compared", "missing", "damaged", "uncounted", "unknown")
     lines = [
-        f"looked through the books in {duration(report.seconds)}: {books}",
-        table(head, [_server_row(server) for server in report.file_servers], right="COMPARED MISSING DAMAGED"),
+        f"checked in {duration(report.seconds)}; rows in the books: {books}",
+        table(head, [_server_row(server) for server in report.file_servers], right=" ".join(head[2:])),
     ]
+    if report.recovery is not None and not report.recovery.finished:
+        lines.append(recovery_text(report.recovery))
     away = [server.id for server in report.file_servers if server.state == "away"]
     if away:
         lines.append(f"NOT checked, because they were not up: {', '.join(away)}")

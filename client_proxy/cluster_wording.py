@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Sequence
 
 from client_proxy.api_client import label
-from client_proxy.wording import WIDTH, counted, duration, safe, size, table
+from client_proxy.wording import WIDTH, counted, duration, safe, size, table, when
 from wire.cluster_messages import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
+from wire.recovery_messages import RecoveryInfo
 
 
 def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
@@ -28,7 +29,17 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
         lines.append(servers_table(reply.file_servers, width))
     lines += drain_lines(reply.file_servers, reply.repair)
     lines += repair_lines(reply.repair)
+    lines += recovery_lines(reply.recovery)
     return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
+
+
+def recovery_lines(info: RecoveryInfo | None) -> list[str]:
+    """What a restored backup has left open; nothing when there was no restore, or it is all done."""
+    if info is None or (info.finished and not info.unnamed_blobs):
+        return []
+    waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
+    unnamed = f"; {counted(info.unnamed_blobs, 'blob')} without a name" if info.unnamed_blobs else ""
+    return [f"restored from a backup of {when(info.backup_made_at)}{waiting}{unnamed}: see lockstep recover"]
 
 
 def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from directory_server.parts import FILE_SERVER, PROXY, Parts
 from wire import messages as m
 from wire import recovery_messages as rm
@@ -35,7 +37,7 @@ class CareApi:
 
     def _fsck_report(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.FsckReport:
         self._parts.accounts.administrator(request.credential)
-        return self._parts.fsck.report()
+        return msgspec.structs.replace(self._parts.fsck.report(), recovery=self._parts.recovery.info())
 
     def _recovery(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.RecoveryReply:
         self._parts.accounts.administrator(request.credential)

@@ -89,6 +89,8 @@ class FsckReport(Message):
     more_problems: int = 0
     """How many there are besides those named."""
     file_servers: list[FsckServer] = []
+    recovery: RecoveryInfo | None = None
+    """None unless the directory was restored from a backup."""
 
 
 class RecoveryInfo(Message):

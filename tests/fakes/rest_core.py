@@ -4,6 +4,7 @@ and a directory that answers what it is told to."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Any
 
 from client_proxy.receipt import Receipt
@@ -11,7 +12,7 @@ from wire.chunk_stream import StreamReader
 from wire.chunking import chunk_bytes
 from wire.codec import Call
 from wire.digest import Digest
-from wire.errors import NotFound, NotLoggedIn
+from wire.errors import NotFound, NotLoggedIn, Unavailable
 from wire.manifest import Manifest
 from wire.messages import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
 
@@ -148,12 +149,30 @@ class FakeFiles:
             raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
 
 
+class FakeStream(BytesIO):
+    """A streamed answer with its declared length."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.length = len(content)
+
+
 class FakeDirectory:
     """Answers each call from `answers`, by the call's path: a reply, an exception, or a function of the request."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
         self.calls: list[tuple[str, Any]] = []
+
+    def stream(self, path: str, request: Any) -> Any:
+        """`answers[path]`: the bytes that are streamed; without them the directory is away."""
+        self.calls.append((path, request))
+        if path not in self.answers:
+            raise Unavailable("the directory is away")
+        answer = self.answers[path]
+        if isinstance(answer, Exception):
+            raise answer
+        return FakeStream(answer)
 
     def call(self, call: Call[Any, Any], request: Any) -> Any:
         self.calls.append((call.path, request))
