@@ -168,6 +168,48 @@ unnamed = _table(
     Column("size", BigInteger, nullable=False),
 )
 
+# ---------------------------------------------------------------- what S3 lets people say
+
+# JSON by name: of a bucket (policy, cors, lifecycle, …), and of one version (tags, acl, retention, …).
+bucket_setting = _table(
+    "bucket_setting",
+    Column("bucket", Name, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+version_setting = _table(
+    "version_setting",
+    Column("version", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# A multipart upload under way: what its version shall say, and its parts, each a blob that `blob.refs` counts.
+upload = _table(
+    "upload",
+    Column("id", Text, primary_key=True),
+    Column("bucket", Name, nullable=False),
+    Column("path", Name, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("since_at", Float, nullable=False),
+    Index("upload_path", "bucket", "path", "id"),
+)
+
+part = _table(
+    "part",
+    Column("upload", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("write_id", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 # ---------------------------------------------------------------- file servers
 
 file_server = _table(
