@@ -129,9 +129,9 @@ class Repair:
 
     def _situation(self, standings: Standings) -> tuple[object, frozenset[str]]:
         """Both change when all blobs should be looked at again: who counts, and the zones with room."""
-        leaving = frozenset(id for id, server in standings.items() if server.leaving)
+        places = frozenset((id, server.zone, server.leaving) for id, server in standings.items())
         zones = frozenset(server.zone for server in standings.values() if server.writable)
-        return (self._membership.whose_copies_count(self._grace), leaving, self._balancer.running), zones
+        return (self._membership.whose_copies_count(self._grace), places, self._balancer.running), zones
 
     def _is_walk_due(self) -> bool:
         has_room = self._queue.waiting < MAX_KNOWN // 2

@@ -159,6 +159,16 @@ def test_copies_spread_when_a_zone_is_added(tmp_path: Path) -> None:
     cluster.store.close()
 
 
+def test_copies_spread_when_a_server_comes_back_in_another_zone(cluster: Movers) -> None:
+    """A server that is started again with another zone's name may stand beside a copy now: that is found at once."""
+    digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(20)]
+    cluster.work()
+    cluster.register("2", "a")
+    cluster.beat("2")
+    cluster.work()
+    assert set(cluster.sets(*digests)) <= {"13", "23"}
+
+
 def test_a_drained_server_ends_empty_and_can_go(cluster: Movers) -> None:
     """Everything is copied elsewhere first, then dropped here; only then does removing need no force."""
     digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(25)]
