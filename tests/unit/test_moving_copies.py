@@ -159,14 +159,17 @@ def test_copies_spread_when_a_zone_is_added(tmp_path: Path) -> None:
     cluster.store.close()
 
 
-def test_copies_spread_when_a_server_comes_back_in_another_zone(cluster: Movers) -> None:
-    """A server that is started again with another zone's name may stand beside a copy now: that is found at once."""
+def test_copies_spread_when_a_server_comes_back_in_another_zone(tmp_path: Path) -> None:
+    """A server that is started again with another zone's name may stand beside a copy now: that is found at once, also
+    when the zones are the same ones as before."""
+    cluster = Movers(tmp_path, {"1": "a", "2": "b", "3": "b"})
     digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(20)]
     cluster.work()
     cluster.register("2", "a")
     cluster.beat("2")
     cluster.work()
     assert set(cluster.sets(*digests)) <= {"13", "23"}
+    cluster.store.close()
 
 
 def test_a_drained_server_ends_empty_and_can_go(cluster: Movers) -> None:
