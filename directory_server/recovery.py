@@ -18,11 +18,11 @@ from directory_server import buckets, versions
 from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import files, people, recovery, servers
 from directory_server.metadata.recovery import Unnamed
-from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
 from directory_server.versions import Moment, NewVersion
 from wire.codec import decoder, encode
 from wire.digest import Digest
-from wire.errors import BadName, Conflict
+from wire.errors import BadDigest, BadRequest, Conflict
 from wire.messages import Message
 from wire.names import check_bucket, check_path
 from wire.recovery_messages import RecoverRequest, RecoveryInfo
@@ -144,7 +144,7 @@ class Recovery:
 
         def work(tx: Tx) -> tuple[list[Digest], list[Unnamed]]:
             notes = sorted(request.notes, key=lambda note: note.version.cursor)
-            made = [note.version.digest for note in notes if self._make_again(tx, state, note)]
+            made = [note.version.digest for note in notes if self._try_to_make_again(tx, state, note)]
             for blob in request.blobs:
                 if servers.blob_facts(tx, blob.digest) is None:
                     recovery.add_unnamed(tx, Unnamed(blob.digest, server_id, blob.size))
@@ -169,23 +169,30 @@ class Recovery:
             for start in range(0, len(referred), BATCH):
                 self._held(id, referred[start : start + BATCH])
 
+    def _try_to_make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
+        """One note that does not fit must not keep the others, and so its file server, from ever being done."""
+        try:
+            with tx.savepoint():
+                return self._make_again(tx, state, note)
+        except (BadRequest, BadDigest, ConstraintBroken) as error:
+            log.warning("a version of %s/%s cannot be made again: %s", note.version.bucket, note.version.path, error)
+            return False
+
     def _make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
         version = note.version
         if not state.backup_cursor < version.cursor <= state.through or version.delete_marker:
             return False
         if version.version != versions.version_id(version.cursor):
             return False
-        try:
-            check_bucket(version.bucket)
-            check_path(version.path)
-        except BadName:
-            return False
+        check_bucket(version.bucket)
+        check_path(version.path)
         if tx.one(files.PAST_WRITE, write_id=note.write_id) or tx.one(files.VERSION_OF_WRITE, write_id=note.write_id):
             return False
         facts = servers.blob_facts(tx, version.digest)
         if facts is not None and facts[0] != version.size:
             return False
-        bucket = self._bucket(tx, version.bucket, version.author, "off" if version.null_version else "enabled")
+        without = "suspended" if version.bucket_versioning == "suspended" else "off"
+        bucket = self._bucket(tx, version.bucket, version.author, without if version.null_version else "enabled")
         return versions.put_back(tx, bucket, version, note.write_id, self._moment())
 
     def _bucket(self, tx: Tx, name: str, author: str, versioning: str) -> buckets.Bucket:

@@ -240,6 +240,20 @@ def test_finding_again_is_safe_to_repeat_and_never_beats_a_newer_write(life: Lif
     assert info(rig).recovered_versions == 1
 
 
+def test_a_note_that_does_not_fit_does_not_keep_the_others(life: Life) -> None:
+    """A name that is refused, or a size that contradicts the books, leaves out that version alone."""
+    life.rig.write("known.txt", b"known")
+    life.back_up()
+    good, bad_name, bad_size = (life.rig.write(f"{n}.txt", b"%d" % n) for n in range(3))
+    rig = life.restore()
+    bad_name.path = "../outside"
+    bad_size.digest, bad_size.size = chunk_digest(b"known"), 999
+    notes = [life.note(version) for version in (bad_name, bad_size, good)]
+    assert rig.recovery.found("1", FoundRequest(notes)).recovered == 1
+    assert rig.lookup("0.txt").digest == good.digest
+    assert check_books(rig.store)[1] == []
+
+
 def test_where_no_versions_are_kept_the_newest_note_wins(life: Life) -> None:
     """In a bucket without versions only the last state comes back, whatever order the notes come in."""
     life.rig.bucket("plain", who="admin", versioning="off")
