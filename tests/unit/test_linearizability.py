@@ -98,6 +98,33 @@ def test_many_unknown_operations_stay_cheap() -> None:
     assert check([*lost, *known, operation("read", 400, 401, "w3")]) is not None
 
 
+@pytest.mark.timeout(60)
+def test_many_unknown_operations_of_every_kind_stay_cheap(seed: int) -> None:
+    """A hundred lost writes, deletes and acquires among hundreds of known operations are judged in seconds."""
+    rng = random.Random(seed)
+    history, value, number = [], None, 0
+    for at in range(400):
+        if rng.random() < 0.25:
+            kind = rng.choice(("write", "delete", "acquire"))
+            lost = f"lost{at}" if kind == "write" else None
+            history.append(operation(kind, at, at, lost, outcome=Outcome.UNKNOWN))
+        action = rng.random()
+        if action < 0.5:
+            history.append(operation("read", at, at + 1.5, value))
+        elif action < 0.6:
+            value = None
+            history.append(operation("delete", at, at + 0.5))
+        elif action < 0.7:
+            number += 1
+            history.append(operation("acquire", at, at + 0.2, lock_number=number, lease=1.0))
+            history.append(operation("release", at + 0.3, at + 0.4, lock_number=number))
+        else:
+            value = f"v{at}"
+            history.append(operation("write", at, at + 0.5, value))
+    assert check(history) is None
+    assert check([*history, operation("read", 500, 501, "nobody's")]) is not None
+
+
 def test_an_unknown_kind_is_an_error() -> None:
     """A misspelt operation is no silent success."""
     with pytest.raises(ValueError, match="knows no operation"):
