@@ -300,7 +300,7 @@ def test_a_counter_under_a_lock_counts_what_was_acknowledged(cluster: ClusterHar
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_a_counter_under_a_lock_counts_what_was_acknowledged_for_long(cluster: ClusterHarness, seed: int) -> None:
     """The same with 3,000 increments by 16 people."""
     _count(cluster, seed, clients=16, increments=3000, pauses=100)
@@ -372,7 +372,7 @@ def test_lock_numbers_only_rise_over_kills_of_the_directory(cluster: ClusterHarn
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_a_hundred_thousand_lock_numbers_only_rise(cluster: ClusterHarness, seed: int) -> None:
     """The same for 100,000 grants and 50 kills."""
     _grant(cluster, seed, 100_000, kills=50)

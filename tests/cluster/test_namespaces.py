@@ -65,7 +65,7 @@ def test_a_history_between_namespaces_is_linearizable(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(2 * 3600)
 def test_histories_between_namespaces_are_linearizable(
     isolated_cluster: PlacedCluster, tmp_path: Path, seed: int
 ) -> None:
