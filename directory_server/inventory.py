@@ -122,9 +122,7 @@ class Inventories:
         uncounted = [digest for digest, known in facts.items() if known is not None and known[1] > 0]
         unknown = [digest for digest, known in facts.items() if known is None]
         if uncounted:
-            self._held(server_id, uncounted)
-            COUNTED.inc(len(uncounted))
-            log.info("file_server-%s holds %d copies that were not counted", server_id, len(uncounted))
+            uncounted = self._count(server_id, uncounted)
         tally = self._tally(server_id, request.id)
         if tally is not None:
             tally.compared += len(listed)
@@ -132,6 +130,16 @@ class Inventories:
             tally.note(tally.counted, uncounted)
         named = unknown if self._recovery.covers(server_id) else []
         return InventoryReply(missing, named, len(uncounted), through)
+
+    def _count(self, server_id: str, digests: list[Digest]) -> list[Digest]:
+        """Those of `digests` that count now; the others were given up while the page was on its way."""
+        self._held(server_id, digests)
+        with self._store.read() as reader:
+            counted = [digest for digest in digests if server_id in servers.holders_of(reader, digest)]
+        if counted:
+            COUNTED.inc(len(counted))
+            log.info("file_server-%s holds %d copies that were not counted", server_id, len(counted))
+        return counted
 
     def note_damaged(self, server_id: str, digests: Sequence[Digest], id: int) -> None:
         """DAMAGED was reported for a server: as missing by its inventory `id`, or as bytes that are bad (0)."""
