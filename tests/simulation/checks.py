@@ -17,21 +17,29 @@ from wire.errors import LockstepError
 if TYPE_CHECKING:
     from file_server.chunk_store import ChunkStore
 
+JOURNAL = "SELECT cursor, kind, path FROM journal ORDER BY cursor"
 SETTLE_SECONDS = 240.0
 PAUSE_SECONDS = 6.0
-FOLLOW_SECONDS = 10.0
-"""So long after the last change, whoever followed the journal has seen all of it."""
+FOLLOW_SECONDS = 60.0
+"""So long after the last change, at most, until whoever follows the journal has seen all of it: longer than a person
+waits for an answer that does not come."""
 
 
 def settled(world: World, crowd: Crowd) -> list[str]:
     """Within minutes every file is readable through every proxy and has its copies on the disks; what is not so."""
     deadline = world.scheduler.now + SETTLE_SECONDS
-    world.scheduler.sleep(FOLLOW_SECONDS)
+    _let_follow(world, crowd)
     while True:
         missing = _unreadable(world, crowd) + _too_few_copies(world, crowd)
         if not missing or world.scheduler.now >= deadline:
             return missing
         world.scheduler.sleep(PAUSE_SECONDS)
+
+
+def _let_follow(world: World, crowd: Crowd) -> None:
+    deadline = world.scheduler.now + FOLLOW_SECONDS
+    while world.scheduler.now < deadline and len(crowd.follower.seen) < len(_journal_rows(world.folder)):
+        world.scheduler.sleep(0.5)
 
 
 def _unreadable(world: World, crowd: Crowd) -> list[str]:
@@ -53,6 +61,13 @@ def _too_few_copies(world: World, crowd: Crowd) -> list[str]:
             token = crowd.tokens.get(digest, "nobody's")
             missing.append(f"{path} ({token}) has whole copies only on {holding or 'no disk'}")
     return missing
+
+
+def _journal_rows(folder: Path) -> list[tuple[int, str, str]]:
+    connection = sqlite3.connect(folder / DIRECTORY / "metadata.db")
+    rows = connection.execute(JOURNAL).fetchall()
+    connection.close()
+    return rows
 
 
 def _kept(folder: Path) -> list[tuple[str, Digest]]:
@@ -119,7 +134,7 @@ def of_metadata(folder: Path, crowd: Crowd) -> list[str]:
 
 
 def _journal(connection: sqlite3.Connection, crowd: Crowd) -> list[str]:
-    rows = connection.execute("SELECT cursor, kind, path FROM journal ORDER BY cursor").fetchall()
+    rows = connection.execute(JOURNAL).fetchall()
     if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
         return [f"the journal has gaps: {rows}"]
     seen = crowd.follower.seen

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.scheduler import Process, Scheduler
@@ -40,13 +41,13 @@ class Machine:
         return self.process is not None and self.process.alive and self.app is not None
 
 
+@dataclass
 class Conditions:
     """How the network is: seconds of delay, and how likely a connection is cut before or after its request is done."""
 
-    def __init__(self, delay: float = 0.001, lost_requests: float = 0.0, lost_answers: float = 0.0) -> None:
-        self.delay = delay
-        self.lost_requests = lost_requests
-        self.lost_answers = lost_answers
+    delay: float = 0.001
+    lost_requests: float = 0.0
+    lost_answers: float = 0.0
 
 
 class Exchange:
