@@ -29,7 +29,7 @@ class DirectoryApi:
         self._serve_files(api)
         self._serve_locks(api)
         self._serve_people(api)
-        self._serve_s3_keys(api)
+        self._serve_s3(api)
         FileServerApi(api, parts)
         ClusterApi(api, parts)
         CareApi(api, parts)
@@ -112,13 +112,18 @@ class DirectoryApi:
         )
         api.serve(am.REVOKE_API_KEY, self._revoke_api_key, PROXY)
 
-    def _serve_s3_keys(self, api: Api) -> None:
+    def _serve_s3(self, api: Api) -> None:
         keys, who = self._parts.s3_keys, self._parts.accounts.authenticate
         api.serve(s3.S3_KEYS, lambda request, _: keys.all(who(request.credential)), PROXY)
         api.serve(s3.CREATE_S3_KEY, lambda request, _: keys.create(who(request.credential), request), PROXY)
         api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
         api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
         api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
+        settings = self._parts.s3_settings
+        api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
+        api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
+        api.serve(s3.OBJECT_SETTINGS, lambda request, _: settings.of_version(request), PROXY)
+        api.serve(s3.PUT_OBJECT_SETTING, lambda request, _: settings.put_of_version(request), PROXY)
 
     def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.log_out(request.credential)

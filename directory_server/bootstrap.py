@@ -31,6 +31,7 @@ from directory_server.recovery import Recovery
 from directory_server.repair import Repair
 from directory_server.repair_report import RepairReports
 from directory_server.s3_keys import S3Keys
+from directory_server.s3_settings import S3Settings
 from directory_server.settings import Settings
 from directory_server.totals import Totals
 from directory_server.writes import Writes
@@ -116,6 +117,7 @@ class DirectoryServer:
                 clock=self.clock,
                 accounts=self.accounts,
                 s3_keys=self.s3_keys,
+                s3_settings=S3Settings(store, self.accounts),
                 buckets=buckets.Buckets(store, self.clock),
                 namespace=self.namespace,
                 changes=self.changes,

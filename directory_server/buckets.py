@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from directory_server.metadata import files, journal, people
+from directory_server.metadata import files, journal, people, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
@@ -100,7 +100,7 @@ class Buckets:
         """New settings for the versions and files still to come; those that exist are left as they are."""
 
         def work(tx: Tx) -> BucketInfo:
-            found = _owned(tx, request.bucket, person)
+            found = owned(tx, request.bucket, person)
             versioning = found.versioning if request.versioning is None else request.versioning
             shared = found.shared if request.shared is None else request.shared
             if versioning == "off" != found.versioning:
@@ -116,18 +116,20 @@ class Buckets:
         """BucketNotEmpty as long as it has any version, delete markers included: deleting must not lose history."""
 
         def work(tx: Tx) -> None:
-            found = _owned(tx, name, person)
+            found = owned(tx, name, person)
             if found.name == FILES_BUCKET:
                 raise Conflict(f"bucket {FILES_BUCKET!r} is part of every cluster and cannot be deleted")
             if tx.one(files.ANY_VERSION, bucket=name) is not None:
                 raise BucketNotEmpty(f"bucket {name!r} still has files or versions: delete those first", bucket=name)
             tx.run(journal.REMEMBER_BUCKET, name=name)
+            s3_settings.drop_bucket_values(tx, name)
             tx.run(files.DELETE_BUCKET, name=name)
 
         self._store.write(work)
 
 
-def _owned(tx: Tx, name: str, person: Person) -> Bucket:
+def owned(tx: Tx, name: str, person: Person) -> Bucket:
+    """The bucket, for changing it; Forbidden unless the person owns it or is an administrator."""
     found = usable(tx, name, person.account)
     if found.owner != person.account and not person.admin:
         raise Forbidden(f"only {found.owner} or an administrator may change bucket {name!r}", bucket=name)

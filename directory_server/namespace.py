@@ -12,7 +12,7 @@ from typing import Protocol
 from prometheus_client import Counter, Histogram
 
 from directory_server import buckets, listing, versions
-from directory_server.metadata import files
+from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
@@ -139,6 +139,8 @@ class Namespace:
         if found.damaged:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
+        if item.with_settings:
+            found.settings = s3_settings.version_values(reader, row[2])
         return found
 
     def _reading_order(self, named: str) -> tuple[list[Holder], bool]:
@@ -259,6 +261,7 @@ class Namespace:
             content_type=source[5] if request.content_type is None else request.content_type,
             metadata=source[6] if request.metadata is None else stored_metadata(request.metadata),
             lock_number=number,
+            settings=request.settings,
         )
         made = versions.put(tx, target, new, _kind(request), moment)
         crash_point("directory.copy.inside")

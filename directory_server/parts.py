@@ -22,6 +22,7 @@ from directory_server.recovery import Recovery
 from directory_server.repair import Repair
 from directory_server.repair_report import RepairReports
 from directory_server.s3_keys import S3Keys
+from directory_server.s3_settings import S3Settings
 from directory_server.totals import Totals
 from directory_server.writes import Writes
 
@@ -38,6 +39,7 @@ class Parts:
     clock: DirectoryClock
     accounts: Accounts
     s3_keys: S3Keys
+    s3_settings: S3Settings
     buckets: Buckets
     namespace: Namespace
     changes: Changes

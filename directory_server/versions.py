@@ -6,10 +6,10 @@ repeated call must hear. Who may write, locks, tickets and copies are settled be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from directory_server.buckets import Bucket
-from directory_server.metadata import files
+from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import Reader, Row, Tx
 from wire.codec import decoder, encode
 from wire.digest import Digest
@@ -52,6 +52,7 @@ class NewVersion:
     content_type: str = ""
     metadata: str = files.NO_METADATA
     lock_number: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def version_id(cursor: int) -> str:
@@ -166,6 +167,8 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         # After the write: whoever follows the journal never sees the path without a version in between.
         _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
     made = files.as_version(row)
+    for name, value in new.settings.items():
+        s3_settings.put_version_value(tx, id, name, value)
     made.created = current is None
     made.bucket_versioning = bucket.versioning
     return made
@@ -270,6 +273,7 @@ def remember_deletion(tx: Tx, write_id: str, bucket: str, path: str, reply: Dele
 def _forget(tx: Tx, row: Row, moment: Moment) -> None:
     """Drop a version row (of `find`) and its reference; keep its answer for repeats of the write that made it."""
     tx.run(files.DELETE_VERSION, version=row[2])
+    s3_settings.drop_version_values(tx, row[2])
     if row[3] is not None:
         tx.run(files.DROP_REFERENCE, digest=row[3])
         _remember(tx, row[13], PastAnswer(row[0], row[1], version=files.as_version(row, is_current=False)), moment)

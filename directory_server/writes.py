@@ -177,6 +177,7 @@ class Writes:
             metadata=item.metadata,
             digest=item.digest,
             size=item.size,
+            settings=item.settings,
             lease_until=self._locks.lease_end(reader, number) if number else 0.0,
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
@@ -201,7 +202,15 @@ class Writes:
         if copies < self._copies:
             raise _NotHeld("the content is not held any more")
         new = NewVersion(
-            item.path, item.digest, link.size, link.account, item.write_id, item.content_type, link.metadata, number
+            path=item.path,
+            digest=item.digest,
+            size=link.size,
+            author=link.account,
+            write_id=item.write_id,
+            content_type=item.content_type,
+            metadata=link.metadata,
+            lock_number=number,
+            settings=item.settings,
         )
         made = versions.put(tx, bucket, new, "write", self._moment())
         crash_point("directory.begin.link-put")
@@ -281,6 +290,7 @@ class Writes:
             content_type=ticket.content_type,
             metadata=stored_metadata(ticket.metadata | item.facts),
             lock_number=ticket.lock_number,
+            settings=ticket.settings,
         )
         made = versions.put(tx, bucket, new, "write", self._moment())
         crash_point("directory.commit.put")

@@ -105,6 +105,8 @@ class FileVersion(Message):
     """With `damaged`: the newest version of the path that can be read, if there is one."""
     bucket_versioning: Versioning = "off"
     """Of its bucket, when this was answered to a lookup, a write or a copy."""
+    settings: dict[str, str] = {}
+    """What S3 says of this version (tags, acl, retention, …), JSON by name; filled by lookups that ask for it."""
 
 
 class Preconditions(FrozenMessage, frozen=True):
@@ -127,6 +129,7 @@ class LookupItem(Message):
     bucket: Bucket
     path: PathText
     version: str | None = None
+    with_settings: bool = False
 
 
 class LookupRequest(Message):
@@ -154,6 +157,8 @@ class BeginItem(Message):
     metadata: dict[str, str] = {}
     exclude: list[str] = []
     """File servers that the proxy has just found unreachable."""
+    settings: dict[str, str] = {}
+    """See `FileVersion.settings`."""
 
 
 class WriteTicket(FrozenMessage, frozen=True):
@@ -178,6 +183,7 @@ class WriteTicket(FrozenMessage, frozen=True):
     metadata: dict[str, str] = {}
     digest: Digest | None = None
     size: int | None = None
+    settings: dict[str, str] = {}
     lease_until: float = 0.0
     """Directory time at which the lease of the write's lock ends, as known when the ticket was made; 0 without a
     lock. No holder takes a stream that begins after it, whether it has heard of a newer lock or not."""
@@ -283,6 +289,8 @@ class CopyRequest(Message):
     content_type: Text | None = None
     metadata: dict[str, str] | None = None
     """None keeps the source's."""
+    settings: dict[str, str] = {}
+    """Of the new version; the source's are never taken over unasked."""
 
 
 class CommittedReply(Message):

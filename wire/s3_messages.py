@@ -1,4 +1,4 @@
-"""S3 access keys: what client proxies ask of the directory about them. See wire/messages.py.
+"""S3: access keys, and what S3 says of buckets and versions, as client proxies ask the directory. See wire/messages.py.
 
 A request signed with signature version 4 is proven to the directory by an `S3Proof`, which stands in every message
 where a bearer token or an API key would: the directory, which alone has the secrets, checks it each time. So that a
@@ -14,12 +14,14 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from wire.codec import Call
-from wire.messages import Credential, CredentialRequest, Message, Nothing, Text
+from wire.messages import Bucket, Credential, CredentialRequest, FileVersion, Message, Nothing, PathText, Text
 
 S3_PROOF_PREFIX = "lss_"
 SIGNING_ALGORITHM = "AWS4-HMAC-SHA256"
 Day = Annotated[str, Meta(pattern=r"^\d{8}$")]
 Region = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/]+$")]
+SettingName = Annotated[str, Meta(max_length=64)]
+SettingText = Annotated[str, Meta(max_length=256 * 1024)]
 AccessKeyId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^/]+$")]
 
 
@@ -119,8 +121,56 @@ def canonical_digest(canonical_request: str) -> str:
     return hashlib.sha256(canonical_request.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+# ---------------------------------------------------------------- what is said of buckets and versions
+
+
+class BucketSettingRequest(Message):
+    """One setting of a bucket. Its owner's and administrators' to read and change."""
+
+    credential: Credential
+    bucket: Bucket
+    name: SettingName
+
+
+class PutBucketSettingRequest(BucketSettingRequest):
+    """`value` is JSON; None removes the setting."""
+
+    value: SettingText | None = None
+
+
+class SettingReply(Message):
+    value: str | None = None
+
+
+class ObjectSettingsRequest(Message):
+    """All settings of a version; without `version`, of the current one."""
+
+    credential: Credential
+    bucket: Bucket
+    path: PathText
+    version: str | None = None
+
+
+class PutObjectSettingRequest(ObjectSettingsRequest):
+    """`value` is JSON; None removes the setting."""
+
+    name: SettingName = ""
+    value: SettingText | None = None
+
+
+class ObjectSettingsReply(Message):
+    """`version` has no content facts beyond those of its row, and no holders."""
+
+    version: FileVersion
+    settings: dict[str, str]
+
+
 S3_KEYS = Call("/v1/s3-keys", CredentialRequest, S3KeysReply)
 CREATE_S3_KEY = Call("/v1/s3-keys/create", CreateS3KeyRequest, S3KeyInfo)
 ROTATE_S3_KEY = Call("/v1/s3-keys/rotate", S3KeyRequest, S3KeyInfo)
 REVOKE_S3_KEY = Call("/v1/s3-keys/revoke", S3KeyRequest, Nothing)
 S3_SIGNING_KEY = Call("/v1/s3-keys/signing", SigningKeyRequest, SigningKeyReply)
+BUCKET_SETTING = Call("/v1/bucket-settings", BucketSettingRequest, SettingReply)
+PUT_BUCKET_SETTING = Call("/v1/bucket-settings/put", PutBucketSettingRequest, Nothing)
+OBJECT_SETTINGS = Call("/v1/object-settings", ObjectSettingsRequest, ObjectSettingsReply)
+PUT_OBJECT_SETTING = Call("/v1/object-settings/put", PutObjectSettingRequest, ObjectSettingsReply)

@@ -1,0 +1,73 @@
+"""Statements about what S3 says of buckets and versions. What a setting means is the S3 door's business."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from directory_server.metadata.schema import bucket_setting, version_setting
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Tx
+
+_BUCKET = Statement(
+    select(bucket_setting.c.value).where(
+        bucket_setting.c.bucket == bindparam("of_bucket"), bucket_setting.c.name == bindparam("of_name")
+    )
+)
+_BUCKET_INSERT = Statement(insert(bucket_setting).values({c.name: bindparam(c.name) for c in bucket_setting.c}))
+_BUCKET_UPDATE = Statement(
+    update(bucket_setting)
+    .where(bucket_setting.c.bucket == bindparam("of_bucket"), bucket_setting.c.name == bindparam("of_name"))
+    .values(value=bindparam("new_value"))
+)
+_BUCKET_DELETE = Statement(
+    delete(bucket_setting).where(
+        bucket_setting.c.bucket == bindparam("of_bucket"), bucket_setting.c.name == bindparam("of_name")
+    )
+)
+_BUCKET_DELETE_ALL = Statement(delete(bucket_setting).where(bucket_setting.c.bucket == bindparam("of_bucket")))
+_VERSION = Statement(
+    select(version_setting.c.name, version_setting.c.value)
+    .where(version_setting.c.version == bindparam("of_version"))
+    .order_by(version_setting.c.name)
+)
+_VERSION_INSERT = Statement(insert(version_setting).values({c.name: bindparam(c.name) for c in version_setting.c}))
+_VERSION_DELETE = Statement(
+    delete(version_setting).where(
+        version_setting.c.version == bindparam("of_version"), version_setting.c.name == bindparam("of_name")
+    )
+)
+_VERSION_DELETE_ALL = Statement(delete(version_setting).where(version_setting.c.version == bindparam("of_version")))
+
+
+def bucket_value(reader: Reader, bucket: str, name: str) -> str | None:
+    row = reader.one(_BUCKET, of_bucket=bucket, of_name=name)
+    return None if row is None else str(row[0])
+
+
+def put_bucket_value(tx: Tx, bucket: str, name: str, value: str | None) -> None:
+    """None removes it."""
+    if value is None:
+        tx.run(_BUCKET_DELETE, of_bucket=bucket, of_name=name)
+    elif not tx.run(_BUCKET_UPDATE, of_bucket=bucket, of_name=name, new_value=value):
+        tx.run(_BUCKET_INSERT, bucket=bucket, name=name, value=value)
+
+
+def drop_bucket_values(tx: Tx, bucket: str) -> None:
+    """The bucket is deleted; a later one of its name begins without settings."""
+    tx.run(_BUCKET_DELETE_ALL, of_bucket=bucket)
+
+
+def version_values(reader: Reader, version: str) -> dict[str, str]:
+    return {row[0]: row[1] for row in reader.all(_VERSION, of_version=version)}
+
+
+def put_version_value(tx: Tx, version: str, name: str, value: str | None) -> None:
+    """None removes it."""
+    tx.run(_VERSION_DELETE, of_version=version, of_name=name)
+    if value is not None:
+        tx.run(_VERSION_INSERT, version=version, name=name, value=value)
+
+
+def drop_version_values(tx: Tx, version: str) -> None:
+    """The version is gone for good."""
+    tx.run(_VERSION_DELETE_ALL, of_version=version)

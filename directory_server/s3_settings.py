@@ -1,0 +1,98 @@
+"""What S3 lets people say of buckets and versions, kept for them. What it means is the S3 door's business.
+
+A bucket's settings are its owner's. A version's belong to whoever may write the bucket; they change without making a
+version, and go when the version does.
+"""
+
+from __future__ import annotations
+
+from directory_server import buckets, versions
+from directory_server.metadata import files, s3_settings
+from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.namespace import People, not_found
+from wire.errors import BadRequest, TooLarge
+from wire.messages import Nothing
+from wire.names import check_path
+from wire.s3_messages import (
+    BucketSettingRequest,
+    ObjectSettingsReply,
+    ObjectSettingsRequest,
+    PutBucketSettingRequest,
+    PutObjectSettingRequest,
+    SettingReply,
+)
+
+MAX_VERSION_SETTING = 16 * 1024
+MAX_VERSION_SETTINGS = 16
+
+
+class S3Settings:
+    """Thread-safe."""
+
+    def __init__(self, store: MetadataStore, people: People) -> None:
+        self._store = store
+        self._people = people
+
+    def of_bucket(self, request: BucketSettingRequest) -> SettingReply:
+        person = self._people.authenticate(request.credential)
+        with self._store.read() as reader:
+            buckets.usable(reader, request.bucket, person.account)
+            return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
+
+    def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
+        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket."""
+        person = self._people.authenticate(request.credential)
+        check_setting_name(request.name)
+
+        def work(tx: Tx) -> Nothing:
+            buckets.owned(tx, request.bucket, person)
+            s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
+            return Nothing()
+
+        return self._store.write(work)
+
+    def of_version(self, request: ObjectSettingsRequest) -> ObjectSettingsReply:
+        """NotFound for a version that is not there; a delete marker has settings like any other version: none."""
+        person = self._people.authenticate(request.credential)
+        with self._store.read() as reader:
+            bucket = buckets.usable(reader, request.bucket, person.account)
+            return _reply(reader, bucket, _version_row(reader, request))
+
+    def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
+        """Durable on return, safe to repeat; the settings as they are then."""
+        person = self._people.authenticate(request.credential)
+        check_path(request.path)
+        check_setting_name(request.name)
+        if request.value is not None and len(request.value) > MAX_VERSION_SETTING:
+            raise TooLarge(f"a version's setting has at most {MAX_VERSION_SETTING} characters")
+
+        def work(tx: Tx) -> ObjectSettingsReply:
+            bucket = buckets.usable(tx, request.bucket, person.account)
+            row = _version_row(tx, request)
+            s3_settings.put_version_value(tx, row[2], request.name, request.value)
+            return _reply(tx, bucket, row)
+
+        return self._store.write(work)
+
+
+def check_setting_name(name: str) -> str:
+    """`name` itself, when a setting may have it."""
+    if not name or not all(part.isascii() and part.isalnum() for part in name.split("-")):
+        raise BadRequest(f"{name[:40]!r} is no name of a setting")
+    return name
+
+
+def _version_row(reader: Reader, request: ObjectSettingsRequest) -> Row:
+    if request.version is None:
+        row = reader.one(files.CURRENT, bucket=request.bucket, path=request.path)
+    else:
+        row = versions.find(reader, request.bucket, request.path, request.version)
+    if row is None:
+        raise not_found(reader, request.bucket, request.path, request.version)
+    return row
+
+
+def _reply(reader: Reader, bucket: buckets.Bucket, row: Row) -> ObjectSettingsReply:
+    version = files.as_version(row)
+    version.bucket_versioning = bucket.versioning
+    return ObjectSettingsReply(version, s3_settings.version_values(reader, row[2]))
