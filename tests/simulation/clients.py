@@ -328,7 +328,8 @@ class Person:
             if not isinstance(error, Unavailable | Conflict | Locked | PreconditionFailed):
                 raise
             return
-        if reply.copies < self._world.copies:
+        # A disk that was lost whole between the commit and a repeated question leaves fewer, and the answer says so.
+        if reply.copies < self._world.copies and not self._world.disks_lost:
             self._crowd.problems.append(f"a write of {path} was acknowledged with {reply.copies} copies")
         self._note("write", path, called, Outcome.OK, token, **more, note=f"version {reply.version.version}")
 

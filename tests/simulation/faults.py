@@ -48,7 +48,8 @@ def _all_up(world: World) -> bool:
         return False
     assert world.directory.process is not None
     infos = world.directory.process.facts["server"].membership.infos()
-    return sum(info.state == "up" for info in infos) == len(world.servers)
+    # An order to drain that was long on its way may have come after the one to stay.
+    return sum(info.state in ("up", "draining") for info in infos) == len(world.servers)
 
 
 def play(world: World, profile: Profile, people: list[Task]) -> None:
