@@ -28,10 +28,10 @@ waits for an answer that does not come."""
 def settled(world: World, crowd: Crowd) -> list[str]:
     """Within minutes every file is readable through every proxy and has its copies on the disks; what is not so."""
     deadline = world.scheduler.now + SETTLE_SECONDS
-    _let_follow(world, crowd)
     while True:
         missing = _unreadable(world, crowd) + _too_few_copies(world, crowd)
         if not missing or world.scheduler.now >= deadline:
+            _let_follow(world, crowd)  # last of all: a write given up long ago may still be committed meanwhile
             return missing
         world.scheduler.sleep(PAUSE_SECONDS)
 
