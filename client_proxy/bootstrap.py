@@ -116,7 +116,7 @@ def serve(settings: Settings) -> None:
     proxy = build(settings)
     _warn_about(settings)
     run(
-        gate_for_people(proxy.doors, settings.threads, LONG_POLLS),
+        gate_for_people(proxy.doors, settings.threads, LONG_POLLS, proxy.doors.turn_away),
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
@@ -142,7 +142,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         proxy = build(settings)
         _warn_about(settings)
         service = Service(
-            gate_for_people(proxy.doors, settings.threads, LONG_POLLS),
+            gate_for_people(proxy.doors, settings.threads, LONG_POLLS, proxy.doors.turn_away),
             host=settings.host,
             port=settings.port,
             cert_file=proxy.cert_file,

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from client_proxy.s3.door import S3Door
+from wire.admission import turn_away_with_problem
+from wire.errors import Overloaded
 from wire.names import RESERVED_BUCKETS
 from wire.service import Environ, StartResponse, Wsgi
 
 
 class Doors:
-    """The proxy's WSGI application. No bucket can have the name of one of the API's own addresses."""
+    """The proxy's WSGI application. No bucket can have the name of one of the API's own addresses.
 
-    def __init__(self, api: Wsgi, s3: Wsgi, s3_domain: str = "") -> None:
+    `s3_domain` is that of virtual-host addresses: there every path is a key.
+    """
+
+    def __init__(self, api: Wsgi, s3: S3Door, s3_domain: str = "") -> None:
         self._api = api
         self._s3 = s3
         self._s3_hosts = f".{s3_domain}" if s3_domain else ""
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path: str = environ["PATH_INFO"]
-        first = path[1:].partition("/")[0]
-        if first in RESERVED_BUCKETS and not self._is_virtual_host(environ):
-            return self._api(environ, start_response)
-        return self._s3(environ, start_response)
+        door: Wsgi = self._s3 if self._is_s3(environ) else self._api
+        return door(environ, start_response)
 
-    def _is_virtual_host(self, environ: Environ) -> bool:
+    def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse a request that there is no room for, in the words of the door it came to."""
+        if self._is_s3(environ):
+            return self._s3.turn_away(error, environ, start_response)
+        return turn_away_with_problem(error, environ, start_response)
+
+    def _is_s3(self, environ: Environ) -> bool:
+        path: str = environ["PATH_INFO"]
+        if path[1:].partition("/")[0] not in RESERVED_BUCKETS:
+            return True
         host: str = environ.get("HTTP_HOST", "").partition(":")[0].lower()
         return bool(self._s3_hosts) and host.endswith(self._s3_hosts)

@@ -22,6 +22,7 @@ from wire.tracing import request_id
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+TurnAway = Callable[[Overloaded, Environ, StartResponse], Iterable[bytes]]
 
 RESERVED_SHARE = 8
 """One thread in so many is never held by a body or a streamed answer."""
@@ -96,7 +97,8 @@ class AdmissionGate:
     """A WSGI application in front of another one.
 
     `holds(environ)`: whether the request holds a thread while its body comes. `client(environ)`: whose request it is.
-    Streamed answers are counted whatever `holds` says; answers in one piece leave their thread at once.
+    Streamed answers are counted whatever `holds` says; answers in one piece leave their thread at once. `turn_away`
+    makes the refusal, in the words of whichever protocol the request speaks.
     """
 
     def __init__(
@@ -105,11 +107,13 @@ class AdmissionGate:
         admission: Admission,
         holds: Callable[[Environ], bool],
         client: Callable[[Environ], str],
+        turn_away: TurnAway | None = None,
     ) -> None:
         self._inner = inner
         self._admission = admission
         self._holds = holds
         self._client = client
+        self._turn_away = turn_away or turn_away_with_problem
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         place: Pass | None = None
@@ -125,7 +129,7 @@ class AdmissionGate:
                     _close(answer)
                     raise
         except Overloaded as error:
-            return _turn_away(error, start_response)
+            return self._turn_away(error, environ, start_response)
         except BaseException:
             if place is not None:
                 place.give_back()
@@ -162,7 +166,9 @@ class _HeldAnswer:
         self._place.give_back()
 
 
-def gate_for_people(wsgi: Wsgi, threads: int, long_polls: Collection[str] = ()) -> AdmissionGate:
+def gate_for_people(
+    wsgi: Wsgi, threads: int, long_polls: Collection[str] = (), turn_away: TurnAway | None = None
+) -> AdmissionGate:
     """Before a proxy with so many threads: one address gets three quarters of them at most.
 
     That is more than 64 parts of an upload at a time from one workstation, and leaves something to everybody else.
@@ -173,6 +179,7 @@ def gate_for_people(wsgi: Wsgi, threads: int, long_polls: Collection[str] = ()) 
         Admission(threads - threads // RESERVED_SHARE, max(1, threads * 3 // 4)),
         lambda environ: has_body(environ) or environ["PATH_INFO"] in long_polls,
         remote_address,
+        turn_away,
     )
 
 
@@ -212,7 +219,8 @@ def _close(answer: Iterable[bytes]) -> None:
             close()
 
 
-def _turn_away(error: Overloaded, start_response: StartResponse) -> list[bytes]:
+def turn_away_with_problem(error: Overloaded, _: Environ, start_response: StartResponse) -> list[bytes]:
+    """The refusal as problem JSON, as every door but S3 speaks."""
     body = encode(to_problem(error, request_id()))
     start_response(
         f"{error.status} -",

@@ -60,6 +60,14 @@ class S3Door:
             reply = self._refuse(error, environ, id)
         REQUESTS.labels(name, str(reply.status)).inc()
         SECONDS.labels(name).observe(time.perf_counter() - started)
+        return self._respond(reply, id, start_response)
+
+    def turn_away(self, error: LockstepError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse a request unread."""
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        return self._respond(self._refuse(error, environ, id), id, start_response)
+
+    def _respond(self, reply: RawReply, id: str, start_response: StartResponse) -> Iterable[bytes]:
         start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
         return reply.body
 
