@@ -5,7 +5,6 @@ What a request may do is not decided here: the directory decides that from the c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from client_proxy.draining import DrainableRequest
 from wire.codec import decoder
 from wire.errors import (
     BadName,
@@ -26,7 +26,7 @@ from wire.errors import (
 )
 from wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from wire.names import check_bucket, check_path
-from wire.service import Environ, RawRequest
+from wire.service import Environ
 
 T = TypeVar("T")
 
@@ -36,20 +36,16 @@ MAX_HEADER_BYTES = 8192
 MAX_CREDENTIAL_BYTES = 512
 MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
 UPLOAD_BLOCK_BYTES = 512 * 1024
-DRAIN_BYTES = 256 * 1024 * 1024
-DRAIN_SECONDS = 10.0
 
 _known_bucket = lru_cache(maxsize=1024)(check_bucket)
 
 
-class RestRequest(RawRequest):
+class RestRequest(DrainableRequest):
     """A request and the values its route's template names, such as `bucket` and `path`."""
 
     def __init__(self, environ: Environ, params: dict[str, str]) -> None:
         super().__init__(environ)
         self.params = params
-        self.received = 0
-        self._ended = False
         self._query: dict[str, list[str]] | None = None
 
     @property
@@ -57,13 +53,6 @@ class RestRequest(RawRequest):
         """GET, PUT, …"""
         method: str = self.environ["REQUEST_METHOD"]
         return method
-
-    def read(self, count: int) -> bytes:
-        data = super().read(count)
-        self.received += len(data)
-        if not data:
-            self._ended = True
-        return data
 
     def credential(self) -> str:
         """The bearer token or API key as sent. NotLoggedIn when there is none that could be one."""
@@ -205,25 +194,6 @@ class RestRequest(RawRequest):
             if missing < 0:
                 raise IncompleteBody(f"the body is longer than the {declared} bytes declared; nothing was stored")
             yield data
-
-    def drain(self) -> None:
-        """Read and drop the rest of a refused body, within bounds.
-
-        A connection closed while its client still sends is reset, and the client never sees why it was refused. One
-        that waits for `100 Continue` before it sends has nothing under way.
-        """
-        if self._ended or (self.environ.get("HTTP_EXPECT") and not self.received):
-            return
-        length = self.content_length
-        if length is None and "HTTP_TRANSFER_ENCODING" not in self.environ:
-            return
-        until = time.monotonic() + DRAIN_SECONDS
-        left = DRAIN_BYTES if length is None else min(length - self.received, DRAIN_BYTES)
-        while left > 0 and time.monotonic() < until:
-            data = self.read(min(UPLOAD_BLOCK_BYTES, left))
-            if not data:
-                return
-            left -= len(data)
 
     def _arguments(self) -> dict[str, list[str]]:
         if self._query is None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Histogram
 
+from client_proxy.draining import DrainableRequest
 from client_proxy.s3.answers import XML_TYPE, write_answer, write_refusal
 from client_proxy.s3.description import Operation, operations
 from client_proxy.s3.gate import Caller, Gate
@@ -40,24 +41,37 @@ NO_OPERATION = "unknown"
 class S3Door:
     """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only."""
 
-    def __init__(self, gate: Gate, handlers: Handlers, *, proxy_id: str, domain: str = "") -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        handlers: Handlers,
+        *,
+        proxy_id: str,
+        domain: str = "",
+        browsers: BrowserHandlers | None = None,
+        cors_headers: Callable[[S3Request], Headers] = lambda _: [],
+    ) -> None:
         unknown = set(handlers) - set(operations())
         assert not unknown, f"handlers for what is no operation: {unknown}"
         self._gate = gate
         self.handlers = handlers
         self._host_id = f"client_proxy-{proxy_id}"
         self._domain = domain
+        self._browsers = browsers or {}
+        self._cors_headers = cors_headers
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
         id = start_request(environ.get("HTTP_X_REQUEST_ID", "")) or secrets.token_hex(8)
         name = NO_OPERATION
+        body = DrainableRequest(environ)
         try:
-            request = S3Request(environ, self._domain)
+            body = request = S3Request(environ, self._domain)
             name = _name(request)
             reply = self._answer(request, operations()[name])
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
             reply = self._refuse(error, environ, id)
+            body.drain()
         REQUESTS.labels(name, str(reply.status)).inc()
         SECONDS.labels(name).observe(time.perf_counter() - started)
         return self._respond(reply, id, start_response)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from client_proxy.draining import DrainableRequest
 from client_proxy.s3 import signature
 from client_proxy.s3.refusals import S3Refusal
-from wire.service import Environ, RawRequest
+from wire.service import Environ
 
 MAX_QUERY_BYTES = 16 * 1024
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
-class S3Request(RawRequest):
+class S3Request(DrainableRequest):
     """`bucket` and `key` are empty where the address names none. `domain` is that of virtual-host addresses."""
 
     def __init__(self, environ: Environ, domain: str = "") -> None:

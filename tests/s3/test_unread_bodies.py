@@ -1,0 +1,46 @@
+"""What becomes of a body that nobody wanted."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from tests.s3.rig import S3Rig
+
+
+def _refused(rig: S3Rig, path: str, body: BytesIO, **headers: Any) -> str:
+    environ = {
+        "REQUEST_METHOD": "PUT",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "HTTP_HOST": "127.0.0.1:5000",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.input": body,
+        **headers,
+    }
+    answered: list[Any] = []
+    b"".join(rig.s3(environ, lambda status, given: answered.append(status)))
+    return str(answered[0].split()[0])
+
+
+def test_a_refused_body_is_read_to_its_end(rig: S3Rig) -> None:
+    """Whoever sends a body that is refused still gets the answer, and the next request on the connection is whole."""
+    for path in ("/files/key", "/files/\xff", "/files/key?"):
+        body = BytesIO(bytes(3_000_000))
+        assert _refused(rig, path, body, CONTENT_LENGTH="3000000", HTTP_AUTHORIZATION="AWS x:y") == "400"
+        assert body.tell() == 3_000_000, path
+
+
+def test_a_refused_chunked_body_is_read_to_its_end(rig: S3Rig) -> None:
+    """The same where HTTP does not declare the body's length."""
+    body = BytesIO(bytes(3_000_000))
+    assert _refused(rig, "/files/key", body, HTTP_TRANSFER_ENCODING="chunked", HTTP_AUTHORIZATION="AWS x:y") == "400"
+    assert body.tell() == 3_000_000
+
+
+def test_a_body_that_waits_for_leave_is_not_asked_for(rig: S3Rig) -> None:
+    """With `Expect: 100-continue` a refused request is answered before a byte of its body is read."""
+    body = BytesIO(bytes(3_000_000))
+    headers = {"CONTENT_LENGTH": "3000000", "HTTP_EXPECT": "100-continue", "HTTP_AUTHORIZATION": "AWS x:y"}
+    assert _refused(rig, "/files/key", body, **headers) == "400"
+    assert body.tell() == 0
