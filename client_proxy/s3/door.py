@@ -71,7 +71,7 @@ class S3Door:
             reply = self._answer(request, operations()[name])
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
             reply = self._refuse(error, environ, id)
-            body.drain()
+        body.drain()  # whatever the answer is: a GET may have a body too
         REQUESTS.labels(name, str(reply.status)).inc()
         SECONDS.labels(name).observe(time.perf_counter() - started)
         return self._respond(reply, id, start_response)

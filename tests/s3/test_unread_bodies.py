@@ -5,12 +5,20 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from tests.s3.rig import S3Rig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.s3.rig import ENDPOINT, REGION, S3Rig
 
 
 def _refused(rig: S3Rig, path: str, body: BytesIO, **headers: Any) -> str:
+    return _answer(rig, "PUT", path, body, **headers)
+
+
+def _answer(rig: S3Rig, method: str, path: str, body: BytesIO, **headers: Any) -> str:
     environ = {
-        "REQUEST_METHOD": "PUT",
+        "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "QUERY_STRING": "",
         "HTTP_HOST": "127.0.0.1:5000",
@@ -44,3 +52,14 @@ def test_a_body_that_waits_for_leave_is_not_asked_for(rig: S3Rig) -> None:
     headers = {"CONTENT_LENGTH": "3000000", "HTTP_EXPECT": "100-continue", "HTTP_AUTHORIZATION": "AWS x:y"}
     assert _refused(rig, "/files/key", body, **headers) == "400"
     assert body.tell() == 0
+
+
+def test_a_body_where_none_belongs_is_read_too(rig: S3Rig) -> None:
+    """A listing asked for with a body is answered, and its connection can go on."""
+    access, secret = rig.key()
+    request = AWSRequest("GET", f"{ENDPOINT}/files", headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    S3SigV4Auth(Credentials(access, secret), "s3", REGION).add_auth(request)
+    body = BytesIO(bytes(3_000_000))
+    headers = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in request.headers.items()}
+    assert _answer(rig, "GET", "/files", body, CONTENT_LENGTH="3000000", **headers) == "200"
+    assert body.tell() == 3_000_000
