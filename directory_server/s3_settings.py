@@ -14,6 +14,7 @@ from wire.errors import BadRequest, TooLarge
 from wire.messages import Nothing
 from wire.names import check_path
 from wire.s3_messages import (
+    BucketCorsRequest,
     BucketSettingRequest,
     ObjectSettingsReply,
     ObjectSettingsRequest,
@@ -22,6 +23,7 @@ from wire.s3_messages import (
     SettingReply,
 )
 
+CORS = "cors"
 MAX_VERSION_SETTING = 16 * 1024
 MAX_VERSION_SETTINGS = 16
 
@@ -50,6 +52,12 @@ class S3Settings:
             return Nothing()
 
         return self._store.write(work)
+
+    def cors_of_bucket(self, request: BucketCorsRequest) -> SettingReply:
+        """The one setting that a proxy may know in its own name: nobody's secret, as every answer shows it."""
+        with self._store.read() as reader:
+            buckets.find(reader, request.bucket)
+            return SettingReply(s3_settings.bucket_value(reader, request.bucket, CORS))
 
     def of_version(self, request: ObjectSettingsRequest) -> ObjectSettingsReply:
         """NotFound for a version that is not there; a delete marker has settings like any other version: none."""

@@ -123,6 +123,15 @@ def canonical_digest(canonical_request: str) -> str:
 
 # ---------------------------------------------------------------- what is said of buckets and versions
 
+TAGS = "tags"
+"""The setting of a version or a bucket that has its tags: {"TagSet": [{"Key", "Value"}, …]}."""
+OBJECT_LOCK = "object-lock"
+"""The setting of a bucket whose versions can be held back from deletion: {"ObjectLockEnabled", "Rule"}."""
+RETENTION = "retention"
+"""The setting of a version that must not be deleted before a time: {"Mode", "RetainUntilDate"}."""
+LEGAL_HOLD = "legal-hold"
+"""The setting of a version that must not be deleted while it says so: {"Status": "ON"}."""
+
 
 class BucketSettingRequest(Message):
     """One setting of a bucket. Its owner's and administrators' to read and change."""
@@ -142,6 +151,12 @@ class SettingReply(Message):
     value: str | None = None
 
 
+class BucketCorsRequest(Message):
+    """The bucket's CORS rules for a proxy itself: a browser asks about them before it shows who it is for."""
+
+    bucket: Bucket
+
+
 class ObjectSettingsRequest(Message):
     """All settings of a version; without `version`, of the current one."""
 
@@ -156,6 +171,8 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
 
     name: SettingName = ""
     value: SettingText | None = None
+    bypass_governance: bool = False
+    """Shorten or end a retention in governance mode too: for the bucket's owner and administrators."""
 
 
 class ObjectSettingsReply(Message):
@@ -172,5 +189,6 @@ REVOKE_S3_KEY = Call("/v1/s3-keys/revoke", S3KeyRequest, Nothing)
 S3_SIGNING_KEY = Call("/v1/s3-keys/signing", SigningKeyRequest, SigningKeyReply)
 BUCKET_SETTING = Call("/v1/bucket-settings", BucketSettingRequest, SettingReply)
 PUT_BUCKET_SETTING = Call("/v1/bucket-settings/put", PutBucketSettingRequest, Nothing)
+BUCKET_CORS = Call("/v1/bucket-settings/cors", BucketCorsRequest, SettingReply)
 OBJECT_SETTINGS = Call("/v1/object-settings", ObjectSettingsRequest, ObjectSettingsReply)
 PUT_OBJECT_SETTING = Call("/v1/object-settings/put", PutObjectSettingRequest, ObjectSettingsReply)

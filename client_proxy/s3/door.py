@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter, Histogram
 
 from client_proxy.draining import DrainableRequest
-from client_proxy.s3.answers import XML_TYPE, write_answer, write_refusal
+from client_proxy.s3.answers import XML_TYPE, Headers, write_answer, write_refusal
 from client_proxy.s3.description import Operation, operations
 from client_proxy.s3.gate import Caller, Gate
-from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.handling import BrowserHandlers, Handlers, S3Call
 from client_proxy.s3.parameters import Values, read_body, read_parameters
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.request import S3Request
-from client_proxy.s3.routing import level_of, name_operation
+from client_proxy.s3.routing import PREFLIGHT, level_of, name_operation
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.xml_reader import MAX_BYTES
 from wire.errors import LockstepError
@@ -39,7 +39,11 @@ NO_OPERATION = "unknown"
 
 
 class S3Door:
-    """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only."""
+    """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
+
+    `browsers` answer what only browsers send, by routing's names for it; `cors_headers` are for every other answer to
+    a request with an Origin.
+    """
 
     def __init__(
         self,
@@ -67,10 +71,13 @@ class S3Door:
         body = DrainableRequest(environ)
         try:
             body = request = S3Request(environ, self._domain)
-            name = _name(request)
-            reply = self._answer(request, operations()[name])
+            name = self._name(request)
+            browser = self._browsers.get(name)
+            reply = browser(request) if browser else self._answer(request, operations()[name])
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
             reply = self._refuse(error, environ, id)
+        if "HTTP_ORIGIN" in environ and isinstance(body, S3Request) and name != PREFLIGHT:
+            reply = reply._replace(headers=reply.headers + self._cors_headers(body))
         body.drain()  # whatever the answer is: a GET may have a body too
         REQUESTS.labels(name, str(reply.status)).inc()
         SECONDS.labels(name).observe(time.perf_counter() - started)
@@ -84,6 +91,13 @@ class S3Door:
     def _respond(self, reply: RawReply, id: str, start_response: StartResponse) -> Iterable[bytes]:
         start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
         return reply.body
+
+    def _name(self, request: S3Request) -> str:
+        level = level_of(request.bucket, request.key)
+        name = name_operation(request.method, level, request.arguments, lambda header: request.get(header) or "")
+        if name is None or (name not in operations() and name not in self._browsers):
+            raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
+        return name
 
     def _answer(self, request: S3Request, operation: Operation) -> RawReply:
         caller = self._gate.identify(request)
@@ -127,14 +141,6 @@ class S3Door:
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_refusal(error, resource, id, self._host_id)
         headers = [*error.headers.items(), XML_TYPE, ("Content-Length", str(len(body)))]
         return RawReply(error.status, headers, [body] if body else [])
-
-
-def _name(request: S3Request) -> str:
-    level = level_of(request.bucket, request.key)
-    name = name_operation(request.method, level, request.arguments, lambda header: request.get(header) or "")
-    if name is None or name not in operations():
-        raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
-    return name
 
 
 def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:

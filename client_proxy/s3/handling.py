@@ -47,3 +47,5 @@ Handler = Callable[[S3Call], Values | RawReply]
 """Gives the answer's values, or the whole answer where it streams."""
 Handlers = dict[str, Handler]
 """By the operation's name."""
+BrowserHandlers = dict[str, Callable[[S3Request], RawReply]]
+"""What only browsers send, by its name in `routing`: no operations, so their handlers ask the gate themselves."""
