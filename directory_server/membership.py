@@ -228,7 +228,7 @@ class Membership:
         elif free < self._min_free and state == "up":
             why = "full"
         writable = state == "up" and why == "up"
-        return Candidate(server.row.id, server.row.url, server.row.zone, free, writable, why)
+        return Candidate(server.row.id, server.row.url, server.row.zone, free, writable, why, server.row.store_id)
 
     def holders(self) -> list[Holder]:
         """Every server with its liveness, as heartbeats and tickets tell it."""

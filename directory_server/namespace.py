@@ -11,14 +11,14 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import buckets, listing, versions
+from directory_server import buckets, listing, object_lock, versions
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
 from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
-from wire.errors import BadRequest, NotFound, TooFewHolders, TooLarge
+from wire.errors import BadRequest, NotFound, PreconditionFailed, TooFewHolders, TooLarge
 from wire.journal_messages import ChangeKind
 from wire.messages import (
     MAX_METADATA_BYTES,
@@ -44,11 +44,13 @@ LOOKUP_BATCH = Histogram(
 
 
 class Clock(Protocol):
-    """Directory time and wall time."""
+    """Directory time, wall time, and wall time that nobody can put forward."""
 
     def now(self) -> float: ...
 
     def wall(self) -> float: ...
+
+    def calendar(self) -> float: ...
 
 
 class People(Protocol):
@@ -213,7 +215,9 @@ class Namespace:
         if row is None:
             reply = DeleteReply(files.read_cursor(tx), False)
         else:
-            reply = DeleteReply(versions.remove(tx, row, moment), True, row[2], delete_marker=bool(row[12]))
+            bypass = request.bypass_governance and object_lock.may_bypass(bucket, person)
+            cursor = versions.remove(tx, row, moment, bypass_governance=bypass)
+            reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]))
         versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
         return reply
 
@@ -235,7 +239,7 @@ class Namespace:
         source_bucket = buckets.usable(tx, request.source_bucket, account)
         before = versions.written_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
-            return CommittedReply(before.cursor, before, len(tx.all(files.HOLDERS, digest=before.digest)))
+            return CommittedReply(before.cursor, before, versions.standing_copies(tx, before, self._copies))
         source = self._source(tx, request)
         number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
         if request.move:
@@ -252,6 +256,7 @@ class Namespace:
                 needed=self._copies,
             )
         moment = self._moment()
+        object_lock.check_new(tx, target, request.settings, moment.at)
         new = NewVersion(
             path=request.path,
             digest=source[3],
@@ -279,6 +284,10 @@ class Namespace:
             row = versions.find(tx, bucket, path, version)
         if row is None:
             raise not_found(tx, bucket, path, version)
+        if request.source_if_version is not None and row[2] != request.source_if_version:
+            raise PreconditionFailed(
+                f"{path!r} is not as the request expects: another version is current", version=row[2], source=True
+            )
         if row[12]:
             raise NotFound(f"version {row[2]} of {path!r} is a delete marker and has no content", version=row[2])
         return row
@@ -288,7 +297,7 @@ class Namespace:
             self._locks.release_in(tx, person.account, lock_number)
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.wall(), self._clock.now())
+        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
 
 
 def _kind(request: CopyRequest) -> ChangeKind:

@@ -30,10 +30,12 @@ class Candidate:
     free_bytes: int
     writable: bool = True
     state: str = "up"
+    store_id: str = ""
 
     @property
     def holder(self) -> Holder:
-        return Holder(self.id, self.url)
+        """As tickets name it."""
+        return Holder(self.id, self.url, store=self.store_id)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from directory_server import object_lock
 from directory_server.buckets import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import Reader, Row, Tx
 from wire.codec import decoder, encode
 from wire.digest import Digest
-from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed
+from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TooFewHolders
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
 
 NULL_VERSION = "null"
@@ -34,10 +35,12 @@ _past_answers = decoder(PastAnswer)
 
 @dataclass(frozen=True)
 class Moment:
-    """When a transaction takes place: `at` for people, `time` (directory time) for decisions."""
+    """When a transaction takes place: `at` for people, `time` (directory time) for decisions, `calendar` for the one
+    decision that a date makes (see object_lock). Without a calendar no date is ever over."""
 
     at: float
     time: float
+    calendar: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,22 @@ def written_before(reader: Reader, write_id: str, bucket: str, path: str) -> Fil
     return past.version
 
 
+def standing_copies(reader: Reader, version: FileVersion, promised: int) -> int:
+    """How many copies there are now of a version that this very write made before.
+
+    TooFewHolders while they are fewer than promised, because a disk was lost meanwhile: nobody hears "done" then.
+    """
+    copies = len(reader.all(files.HOLDERS, digest=version.digest))
+    if copies < promised:
+        raise TooFewHolders(
+            f"version {version.version} of {version.path!r} was written, but {promised - copies} of its {promised} "
+            "copies were lost since; ask again when repair has made them",
+            up=copies,
+            needed=promised,
+        )
+    return copies
+
+
 def deleted_before(reader: Reader, write_id: str, bucket: str, path: str) -> DeleteReply | None:
     """The answer of this very delete; BadRequest when the id was a write's."""
     past = answer_of(reader, write_id, bucket, path)
@@ -127,6 +146,7 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
     if null:
         replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=new.path)
         if replaced is not None:
+            object_lock.check_removal(tx, replaced, moment)
             _forget(tx, replaced, moment)
     id = version_id(cursor)
     shared = {
@@ -167,15 +187,22 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         # After the write: whoever follows the journal never sees the path without a version in between.
         _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
     made = files.as_version(row)
-    for name, value in new.settings.items():
-        s3_settings.put_version_value(tx, id, name, value)
+    if new.digest is not None:
+        # In the answer too: the master notes them down, for a directory that has to be made again.
+        made.settings = object_lock.settings_of_new(tx, bucket, new.settings, moment.at)
+        for name, value in made.settings.items():
+            s3_settings.put_version_value(tx, id, name, value)
     made.created = current is None
     made.bucket_versioning = bucket.versioning
     return made
 
 
-def remove(tx: Tx, row: Row, moment: Moment) -> int:
-    """Remove one version for good (a row of `find`); the next newest becomes current. The journal cursor."""
+def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False) -> int:
+    """Remove one version for good (a row of `find`); the next newest becomes current. The journal cursor.
+
+    Forbidden while an object lock holds it. There is no other way for a version to go.
+    """
+    object_lock.check_removal(tx, row, moment, bypass=bypass_governance)
     bucket, path = row[0], row[1]
     cursor = _journal(tx, "remove", bucket, path, row[2], moment)
     _forget(tx, row, moment)
@@ -211,6 +238,8 @@ def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment
         cursor=cursor,
         write_id=write_id,
     )
+    for name, value in version.settings.items():
+        s3_settings.put_version_value(tx, version.version, name, value)
     _refer(tx, version.digest, version.size)
     _point_to_newest(tx, bucket.name, version.path)
     return True

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import buckets, versions
+from directory_server import buckets, object_lock, versions
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
@@ -128,7 +128,7 @@ class Writes:
         buckets.usable(reader, item.bucket, person.account)
         before = versions.written_before(reader, item.write_id, item.bucket, item.path)
         if before is not None:
-            return BeginReplyItem(version=before, copies=len(reader.all(files.HOLDERS, digest=before.digest)))
+            return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
         link = _Link(item, person.account, item.size or 0, stored_metadata(item.metadata))
         if item.digest is not None:
             blob = reader.one(files.BLOB, digest=item.digest)
@@ -148,6 +148,8 @@ class Writes:
         """Refuse before any byte is sent what the commit would refuse anyway."""
         number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
         versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
+        if item.settings:
+            object_lock.check_new(reader, buckets.find(reader, item.bucket), item.settings, self._clock.wall())
         return number
 
     def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
@@ -195,7 +197,7 @@ class Writes:
         item = link.item
         before = versions.written_before(tx, item.write_id, item.bucket, item.path)
         if before is not None:
-            return BeginReplyItem(version=before, copies=len(tx.all(files.HOLDERS, digest=before.digest)))
+            return BeginReplyItem(version=before, copies=versions.standing_copies(tx, before, self._copies))
         bucket = buckets.usable(tx, item.bucket, link.account)
         number = self._check_early(tx, item, link.account)
         copies = self._held_by_living(tx, item)
@@ -255,7 +257,7 @@ class Writes:
     def _committed_before(self, tx: Tx, item: CommitItem, before: FileVersion) -> CommitReplyItem:
         if before.digest != item.digest:
             raise TicketRefused("this write was already committed with other content; begin a new write")
-        return CommitReplyItem(before, len(tx.all(files.HOLDERS, digest=before.digest)))
+        return CommitReplyItem(before, versions.standing_copies(tx, before, self._copies))
 
     def _check_ticket(self, item: CommitItem, ticket: WriteTicket, server_id: str) -> None:
         if self._clock.now() > ticket.expires:
@@ -307,11 +309,12 @@ class Writes:
         """The distinct servers of this cluster that hold the blob, the caller first; never fewer than promised."""
         named = dict.fromkeys([server_id, *item.holders] if server_id in item.holders else item.holders)
         begun = ticket.expires - self._ticket_seconds
+        stores = {holder.id: holder.store for holder in (ticket.master, *ticket.replicas, *ticket.spares)}
         known = [
             id
             for id in named
             # What was sealed before it was let go may be gone by now, though the holder said that it has it.
-            if tx.one(files.KNOWN_SERVER, id=id) is not None and not self._given_up(tx, item.digest, id, begun)
+            if _has_its_store(tx, id, stores.get(id, "")) and not self._given_up(tx, item.digest, id, begun)
         ]
         promised = max(ticket.copies, self._copies)
         if len(known) < promised:
@@ -323,4 +326,10 @@ class Writes:
         return known
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.wall(), self._clock.now())
+        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
+
+
+def _has_its_store(tx: Tx, server_id: str, store: str) -> bool:
+    """Whether the server is of this cluster, and has the storage that the ticket was made for."""
+    row = tx.one(files.STORE_OF_SERVER, id=server_id)
+    return row is not None and store in ("", row[0])

@@ -23,12 +23,14 @@ from wire.names import MAX_PATH_BYTES
 MAX_BATCH = 1000
 MAX_LISTING = 1000
 MAX_METADATA_BYTES = 8192
+MAX_PART_NUMBER = 10_000
 
 Text = Annotated[str, Meta(max_length=256)]
 Bucket = Annotated[str, Meta(max_length=63)]
 PathText = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
 Credential = Annotated[str, Meta(max_length=512)]
 WriteId = Annotated[str, Meta(min_length=16, max_length=64)]
+UploadId = Annotated[str, Meta(min_length=1, max_length=48)]
 Size = Annotated[int, Meta(ge=0)]
 Versioning = Literal["off", "enabled", "suspended"]
 
@@ -74,6 +76,8 @@ class Holder(FrozenMessage, frozen=True):
     id: str
     url: str
     up: bool = True
+    store: str = ""
+    """In tickets: the storage it had when the ticket was made. One that lost its disk since holds nothing of the write."""
 
 
 class FileVersion(Message):
@@ -141,6 +145,17 @@ class LookupReply(Message):
     results: list[Outcome[FileVersion]]
 
 
+class UploadStep(FrozenMessage, frozen=True):
+    """A write that is a step of a multipart upload: with `part` that part is stored, and no version made; without,
+    the upload is completed. See wire/upload_messages.py for how `chosen` and `mark` say which parts were put together.
+    """
+
+    id: UploadId
+    part: Annotated[int, Meta(ge=0, le=MAX_PART_NUMBER)] = 0
+    chosen: Annotated[str, Meta(max_length=2600)] = ""
+    mark: Annotated[str, Meta(max_length=64)] = ""
+
+
 class BeginItem(Message):
     """Start a write. `digest` and `size` are given when known; then content the cluster already holds is linked."""
 
@@ -159,6 +174,7 @@ class BeginItem(Message):
     """File servers that the proxy has just found unreachable."""
     settings: dict[str, str] = {}
     """See `FileVersion.settings`."""
+    upload: UploadStep | None = None
 
 
 class WriteTicket(FrozenMessage, frozen=True):
@@ -187,6 +203,7 @@ class WriteTicket(FrozenMessage, frozen=True):
     lease_until: float = 0.0
     """Directory time at which the lease of the write's lock ends, as known when the ticket was made; 0 without a
     lock. No holder takes a stream that begins after it, whether it has heard of a newer lock or not."""
+    upload: UploadStep | None = None
 
 
 class BeginReplyItem(Message):
@@ -260,6 +277,8 @@ class DeleteRequest(Message):
     preconditions: Preconditions = NO_PRECONDITIONS
     mark_missing: bool = False
     """Make a delete marker also where no current version exists, as S3 does in a bucket that keeps versions."""
+    bypass_governance: bool = False
+    """Delete a version that is retained in governance mode too: for the bucket's owner and administrators."""
 
 
 class DeleteReply(Message):
@@ -291,6 +310,8 @@ class CopyRequest(Message):
     """None keeps the source's."""
     settings: dict[str, str] = {}
     """Of the new version; the source's are never taken over unasked."""
+    source_if_version: str | None = None
+    """With `move`: the version that the source must still have then."""
 
 
 class CommittedReply(Message):
@@ -325,6 +346,8 @@ class CreateBucketRequest(Message):
     bucket: Bucket
     versioning: Versioning = "off"
     shared: bool = False
+    object_lock: bool = False
+    """Its versions can be held back from deletion; it then keeps versions for good."""
 
 
 class BucketRequest(Message):

@@ -202,8 +202,8 @@ HEAL_HOLDER = Statement(
     .where(holder.c.digest == bindparam("of_digest"), holder.c.server_id == bindparam("of_server"))
     .values(damaged=false())
 )
-KNOWN_SERVER = Statement(
-    select(file_server.c.id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
+STORE_OF_SERVER = Statement(
+    select(file_server.c.store_id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
 )
 
 # ---------------------------------------------------------------- buckets

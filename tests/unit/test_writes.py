@@ -18,6 +18,7 @@ from tests.fakes.directory_rig import (
     ADMIN,
     TICKET_SECONDS,
     DirectoryRig,
+    heartbeat,
     only_if_absent,
     only_if_digest,
 )
@@ -38,7 +39,7 @@ from wire.errors import (
     Unavailable,
 )
 from wire.messages import BeginItem, Preconditions
-from wire.server_messages import CommitItem
+from wire.server_messages import CommitItem, RegisterRequest
 from wire.tickets import TicketSigner
 
 
@@ -218,6 +219,38 @@ def test_a_ticket_under_a_lock_says_when_its_lease_ends(rig: DirectoryRig) -> No
     unlocked = rig.begin("other.txt").ticket
     assert unlocked is not None
     assert rig.signer.verify(unlocked, 0.0).lease_until == 0.0
+
+
+def _lose_disk(rig: DirectoryRig, id: str) -> None:
+    """The server comes back with an empty disk as soon as it may."""
+    rig.time.advance(3.5)
+    url = f"https://server-{id}"
+    rig.membership.register(id, RegisterRequest(url, "new-store", zone=f"zone-{id}"))
+    rig.membership.heartbeat(id, heartbeat(url, "new-store", 1 << 40))
+    for other in {"1", "2", "3"} - {id}:
+        rig.server_up(other)
+
+
+def test_a_holder_that_lost_its_disk_since_the_write_began_does_not_count(rig: DirectoryRig) -> None:
+    """What it sealed went with its disk, so a commit that names it has too few copies."""
+    begun = rig.begin("notes.txt")
+    assert begun.master is not None
+    _lose_disk(rig, begun.master.id)
+    with pytest.raises(TooFewHolders):
+        rig.commit(begun, b"content")
+    rig.commit(rig.begin("notes.txt"), b"content")
+
+
+def test_a_repeat_is_not_answered_while_copies_are_missing(rig: DirectoryRig) -> None:
+    """The write is done, but nobody hears so with fewer copies than promised: repair makes them first."""
+    begun = rig.begin("notes.txt", write_id="a-write-that-is-repeated")
+    rig.commit(begun, b"content")
+    assert begun.master is not None
+    _lose_disk(rig, begun.master.id)
+    with pytest.raises(TooFewHolders, match="lost since"):
+        rig.commit(begun, b"content")
+    with pytest.raises(TooFewHolders, match="lost since"):
+        rig.begin("notes.txt", write_id="a-write-that-is-repeated")
 
 
 def test_altered_and_foreign_tickets_are_refused(rig: DirectoryRig) -> None:
