@@ -328,8 +328,7 @@ class Person:
             if not isinstance(error, Unavailable | Conflict | Locked | PreconditionFailed):
                 raise
             return
-        # A disk that was lost whole between the commit and a repeated question leaves fewer, and the answer says so.
-        if reply.copies < self._world.copies and not self._world.disks_lost:
+        if reply.copies < self._world.copies:
             self._crowd.problems.append(f"a write of {path} was acknowledged with {reply.copies} copies")
         self._note("write", path, called, Outcome.OK, token, **more, note=f"version {reply.version.version}")
 

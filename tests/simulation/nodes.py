@@ -80,7 +80,6 @@ class World:
         self.disks: dict[str, ForgetfulDisk] = {}
         self.starts = 0
         self.ticket_seconds = 60.0
-        self.disks_lost = 0
         shutil.copytree(template, folder / DIRECTORY)
         self.administrator: str = json.loads((template / "admin.json").read_text())["api_key"]
         self.directory = self.network.machine(DIRECTORY)
@@ -140,7 +139,6 @@ class World:
         """A new disk in a machine that does not run."""
         shutil.rmtree(self.folder / machine.name, ignore_errors=True)
         self.disks[machine.name] = ForgetfulDisk(self.folder / machine.name, Random(self.scheduler.random.random()))
-        self.disks_lost += 1
         self.scheduler.note(f"{machine.name} has a new disk")
 
     def _build_directory(self, machine: Machine, process: Process) -> Any:
