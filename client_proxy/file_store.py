@@ -53,20 +53,24 @@ class FileStore:
         self._reader = reader
         self._writer = writer
 
-    def stat(self, credential: str, bucket: str, path: str, version: str | None = None) -> FileVersion:
+    def stat(
+        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+    ) -> FileVersion:
         """The current version of a path (or the one named), looked up after this call began. NotFound if none.
 
         With `version` it may be a delete marker: see its `delete_marker`.
         """
-        return self._directory.lookup(_lookup(credential, bucket, path, version))
+        return self._directory.lookup(_lookup(credential, bucket, path, version, with_settings))
 
-    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenFile:
+    def open(
+        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+    ) -> OpenFile:
         """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
 
         The version is fixed by this call: what is read afterwards is that version, whatever is written meanwhile.
         Use it in a `with` block, or call its `close()`.
         """
-        item = _lookup(credential, bucket, path, version)
+        item = _lookup(credential, bucket, path, version, with_settings)
         found = self._directory.lookup_at(item)
         if found.version.delete_marker:
             raise NotFound(
@@ -109,15 +113,17 @@ class FileStore:
         content_type: str = "",
         metadata: dict[str, str] | None = None,
         late_metadata: Facts = no_facts,
+        settings: dict[str, str] | None = None,
     ) -> CommittedReply:
         """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
 
         Returns once the promised copies are on disk and the directory has committed. When `blocks` raises or does
         not add up to `size` (IncompleteBody), nothing is committed. `late_metadata` is asked after the last block, and
-        joins the metadata. Locked, LockStale, PreconditionFailed and
+        joins the metadata; `settings` are what S3 says of the version. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory.
         """
         item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
+        item.settings = settings or {}
         return self._writer.write(item, blocks, late_metadata)
 
     def write_chunks(
@@ -154,6 +160,7 @@ class FileStore:
         release_lock: bool = False,
         preconditions: Preconditions = NO_PRECONDITIONS,
         mark_missing: bool = False,
+        bypass_governance: bool = False,
     ) -> DeleteReply:
         """Without `version` the path stops being current (a delete marker where versions are kept, with
         `mark_missing` also for a path that is not there); with it, that version goes for good."""
@@ -167,6 +174,7 @@ class FileStore:
             release_lock=release_lock,
             preconditions=preconditions,
             mark_missing=mark_missing,
+            bypass_governance=bypass_governance,
         )
         return self._directory.call(DELETE, request)
 
@@ -186,9 +194,12 @@ class FileStore:
         preconditions: Preconditions = NO_PRECONDITIONS,
         content_type: str | None = None,
         metadata: dict[str, str] | None = None,
+        settings: dict[str, str] | None = None,
+        source_if_version: str | None = None,
     ) -> CommittedReply:
         """A new version at the target with the source's content; no bytes move. With `move`, the source is deleted
-        in the same transaction. Restoring an old version is copying it onto its own path."""
+        in the same transaction, if it still has the version `source_if_version`. Restoring an old version is copying
+        it onto its own path. `settings` are what S3 says of the new version."""
         request = CopyRequest(
             credential=credential,
             write_id=new_write_id(),
@@ -204,6 +215,8 @@ class FileStore:
             preconditions=preconditions,
             content_type=content_type,
             metadata=metadata,
+            settings=settings or {},
+            source_if_version=source_if_version,
         )
         return self._directory.call(COPY, request)
 
@@ -253,8 +266,8 @@ def new_write_id() -> str:
     return secrets.token_hex(16)
 
 
-def _lookup(credential: str, bucket: str, path: str, version: str | None) -> LookupItem:
-    return LookupItem(credential=credential, bucket=bucket, path=path, version=version)
+def _lookup(credential: str, bucket: str, path: str, version: str | None, with_settings: bool = False) -> LookupItem:
+    return LookupItem(credential, bucket, path, version, with_settings)
 
 
 def _begin(

@@ -34,6 +34,7 @@ from directory_server.s3_keys import S3Keys
 from directory_server.s3_settings import S3Settings
 from directory_server.settings import Settings
 from directory_server.totals import Totals
+from directory_server.uploads import Uploads
 from directory_server.writes import Writes
 from wire.background import BackgroundJob
 from wire.certificate_authority import CertificateAuthority
@@ -109,6 +110,7 @@ class DirectoryServer:
             self.repair.trimmer.given_up,
             self.collector.note_done,
         )
+        self.uploads = Uploads(store, self.clock, self.accounts, self.membership)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
             self.wsgi,
@@ -117,11 +119,12 @@ class DirectoryServer:
                 clock=self.clock,
                 accounts=self.accounts,
                 s3_keys=self.s3_keys,
-                s3_settings=S3Settings(store, self.accounts),
+                s3_settings=S3Settings(store, self.clock, self.accounts),
                 buckets=buckets.Buckets(store, self.clock),
                 namespace=self.namespace,
                 changes=self.changes,
                 writes=self.writes,
+                uploads=self.uploads,
                 locks=self.locks,
                 membership=self.membership,
                 repair=self.repair,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from directory_server.metadata import files, journal, people, s3_settings
+from directory_server import object_lock
+from directory_server.metadata import files, journal, people, s3_settings, uploads
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
 from wire.messages import BucketInfo, BucketsReply, ChangeBucketRequest, CreateBucketRequest, Versioning
 from wire.names import FILES_BUCKET, check_bucket
+from wire.s3_messages import OBJECT_LOCK
 
 
 class WallClock(Protocol):
@@ -82,9 +84,8 @@ class Buckets:
 
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
         """AlreadyExists for a taken name, also when it is the caller's own."""
-        made = Bucket(
-            check_bucket(request.bucket), person.account, request.versioning, request.shared, self._clock.wall()
-        )
+        versioning: Versioning = "enabled" if request.object_lock else request.versioning
+        made = Bucket(check_bucket(request.bucket), person.account, versioning, request.shared, self._clock.wall())
 
         def work(tx: Tx) -> None:
             row = tx.one(files.BUCKET, name=made.name)
@@ -92,6 +93,8 @@ class Buckets:
                 whose = "you" if row[1] == person.account else "somebody else"
                 raise AlreadyExists(f"{whose} already made a bucket {made.name!r}", bucket=made.name, owner=row[1])
             tx.run(files.INSERT_BUCKET, **made._asdict())
+            if request.object_lock:
+                s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, object_lock.ENABLED)
 
         self._store.write(work)
         return made.info()
@@ -105,6 +108,7 @@ class Buckets:
             shared = found.shared if request.shared is None else request.shared
             if versioning == "off" != found.versioning:
                 raise Conflict("a bucket that has kept versions cannot forget them: set versioning to 'suspended'")
+            object_lock.check_versioning(tx, found, versioning)
             if found.name == FILES_BUCKET and not shared:
                 raise Conflict(f"bucket {FILES_BUCKET!r} is everybody's and stays shared")
             tx.run(files.CHANGE_BUCKET, bucket_name=found.name, versioning=versioning, shared=shared)
@@ -113,7 +117,9 @@ class Buckets:
         return self._store.write(work)
 
     def delete(self, person: Person, name: str) -> None:
-        """BucketNotEmpty as long as it has any version, delete markers included: deleting must not lose history."""
+        """BucketNotEmpty as long as it has any version, delete markers included: deleting must not lose history.
+
+        Uploads under way go with it, as in S3."""
 
         def work(tx: Tx) -> None:
             found = owned(tx, name, person)
@@ -123,6 +129,7 @@ class Buckets:
                 raise BucketNotEmpty(f"bucket {name!r} still has files or versions: delete those first", bucket=name)
             tx.run(journal.REMEMBER_BUCKET, name=name)
             s3_settings.drop_bucket_values(tx, name)
+            uploads.drop_of_bucket(tx, name)
             tx.run(files.DELETE_BUCKET, name=name)
 
         self._store.write(work)

@@ -29,6 +29,7 @@ class DirectoryClock:
         self._started_at = saved + MAX_UNSAVED_SECONDS if saved else 0.0
         self._offset = self._started_at - clock.monotonic()
         self._saved = saved
+        self._wall_at_start = clock.wall()
 
     def now(self) -> float:
         """Directory time in seconds; only ever rises while the directory runs."""
@@ -45,6 +46,11 @@ class DirectoryClock:
     def wall(self) -> float:
         """Seconds since 1970, for people to read; nothing is decided by it."""
         return self._clock.wall()
+
+    def calendar(self) -> float:
+        """The wall clock, but never further on than the seconds that passed since this start: setting it forward
+        changes nothing here until the next start, setting it back does."""
+        return min(self._clock.wall(), self._wall_at_start + self.since_start())
 
     def must_be_saved(self) -> bool:
         """Nothing has been written for so long that a transaction is due for the time's sake alone."""

@@ -142,7 +142,7 @@ class Namespace:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
         if item.with_settings:
-            found.settings = s3_settings.version_values(reader, row[2])
+            found.settings = s3_settings.short_version_values(reader, row[2])
         return found
 
     def _reading_order(self, named: str) -> tuple[list[Holder], bool]:

@@ -6,11 +6,12 @@ version, and go when the version does.
 
 from __future__ import annotations
 
-from directory_server import buckets, versions
+from directory_server import buckets, object_lock, versions
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
-from directory_server.namespace import People, not_found
-from wire.errors import BadRequest, TooLarge
+from directory_server.namespace import Clock, People, not_found
+from directory_server.versions import Moment
+from wire.errors import BadRequest, NotFound, TooLarge
 from wire.messages import Nothing
 from wire.names import check_path
 from wire.s3_messages import (
@@ -31,8 +32,9 @@ MAX_VERSION_SETTINGS = 16
 class S3Settings:
     """Thread-safe."""
 
-    def __init__(self, store: MetadataStore, people: People) -> None:
+    def __init__(self, store: MetadataStore, clock: Clock, people: People) -> None:
         self._store = store
+        self._clock = clock
         self._people = people
 
     def of_bucket(self, request: BucketSettingRequest) -> SettingReply:
@@ -47,7 +49,8 @@ class S3Settings:
         check_setting_name(request.name)
 
         def work(tx: Tx) -> Nothing:
-            buckets.owned(tx, request.bucket, person)
+            bucket = buckets.owned(tx, request.bucket, person)
+            object_lock.check_bucket_setting(bucket, request.name, request.value)
             s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
             return Nothing()
 
@@ -77,10 +80,22 @@ class S3Settings:
         def work(tx: Tx) -> ObjectSettingsReply:
             bucket = buckets.usable(tx, request.bucket, person.account)
             row = _version_row(tx, request)
+            if row[12]:
+                raise NotFound(
+                    f"version {row[2]} of {request.path!r} is a delete marker, of which nothing can be said",
+                    path=request.path,
+                    version=row[2],
+                    delete_marker=True,
+                )
+            bypass = request.bypass_governance and object_lock.may_bypass(bucket, person)
+            object_lock.check_change(tx, bucket, row, request.name, request.value, self._moment(), bypass=bypass)
             s3_settings.put_version_value(tx, row[2], request.name, request.value)
             return _reply(tx, bucket, row)
 
         return self._store.write(work)
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
 
 
 def check_setting_name(name: str) -> str:

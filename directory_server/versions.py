@@ -165,7 +165,7 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
     tx.run(files.INSERT_VERSION, id=id, write_id=new.write_id, delete_marker=new.digest is None, **shared)
     if new.digest is not None:
         tx.run(files.INSERT_CURRENT if current is None else files.UPDATE_CURRENT, version=id, **shared)
-        _refer(tx, new.digest, new.size)
+        refer(tx, new.digest, new.size)
     elif current is not None:
         tx.run(files.DELETE_CURRENT, bucket=bucket.name, path=new.path)
     row = (
@@ -240,7 +240,7 @@ def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment
     )
     for name, value in version.settings.items():
         s3_settings.put_version_value(tx, version.version, name, value)
-    _refer(tx, version.digest, version.size)
+    refer(tx, version.digest, version.size)
     _point_to_newest(tx, bucket.name, version.path)
     return True
 
@@ -296,7 +296,7 @@ def delete(
 
 def remember_deletion(tx: Tx, write_id: str, bucket: str, path: str, reply: DeleteReply, moment: Moment) -> None:
     """Keep a delete's answer for its repeats."""
-    _remember(tx, write_id, PastAnswer(bucket, path, deleted=reply), moment)
+    remember(tx, write_id, PastAnswer(bucket, path, deleted=reply), moment)
 
 
 def _forget(tx: Tx, row: Row, moment: Moment) -> None:
@@ -305,10 +305,11 @@ def _forget(tx: Tx, row: Row, moment: Moment) -> None:
     s3_settings.drop_version_values(tx, row[2])
     if row[3] is not None:
         tx.run(files.DROP_REFERENCE, digest=row[3])
-        _remember(tx, row[13], PastAnswer(row[0], row[1], version=files.as_version(row, is_current=False)), moment)
+        remember(tx, row[13], PastAnswer(row[0], row[1], version=files.as_version(row, is_current=False)), moment)
 
 
-def _remember(tx: Tx, write_id: str, answer: PastAnswer, moment: Moment) -> None:
+def remember(tx: Tx, write_id: str, answer: PastAnswer, moment: Moment) -> None:
+    """Keep what a write answered, because its row goes."""
     tx.run(files.INSERT_PAST_WRITE, write_id=write_id, answer=encode(answer).decode(), done_time=moment.time)
 
 
@@ -318,7 +319,8 @@ def _journal(tx: Tx, kind: str, bucket: str, path: str, version: str, moment: Mo
     return int(row[0])
 
 
-def _refer(tx: Tx, digest: Digest, size: int) -> None:
+def refer(tx: Tx, digest: Digest, size: int) -> None:
+    """One more version, or part of an upload, refers to the blob. BadDigest when its size is known otherwise."""
     if tx.run(files.ADD_REFERENCE, digest=digest):
         known = tx.one(files.BLOB, digest=digest)
         if known is not None and known[0] != size:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import buckets, object_lock, versions
+from directory_server import buckets, object_lock, uploads, versions
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
@@ -23,7 +23,7 @@ from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders, TooLarge
-from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, WriteTicket
+from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, UploadStep, WriteTicket
 from wire.names import check_path
 from wire.server_messages import CommitItem, CommitReply, CommitReplyItem
 from wire.tickets import TicketSigner
@@ -54,6 +54,11 @@ class _Link:
     account: str
     size: int
     metadata: str
+
+
+def _is_part(step: UploadStep | None) -> bool:
+    """Whether a write stores a part of an upload, and so makes no version."""
+    return step is not None and step.part > 0
 
 
 class _NotHeld(LockstepError):
@@ -126,7 +131,7 @@ class Writes:
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
         buckets.usable(reader, item.bucket, person.account)
-        before = versions.written_before(reader, item.write_id, item.bucket, item.path)
+        before = uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
         if before is not None:
             return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
         link = _Link(item, person.account, item.size or 0, stored_metadata(item.metadata))
@@ -146,6 +151,10 @@ class Writes:
 
     def _check_early(self, reader: Reader, item: BeginItem, account: str) -> int:
         """Refuse before any byte is sent what the commit would refuse anyway."""
+        if item.upload is not None:
+            uploads.find(reader, item.upload.id, item.bucket, item.path)
+            if item.upload.part:
+                return 0
         number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
         versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
         if item.settings:
@@ -155,8 +164,7 @@ class Writes:
     def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
         item = link.item
         number = self._check_early(reader, item, link.account)
-        current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
-        kept = [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
+        kept = self._kept(reader, item)
         placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
         expires = self._clock.now() + self._ticket_seconds
         if item.digest is not None:
@@ -166,7 +174,7 @@ class Writes:
             bucket=item.bucket,
             path=item.path,
             author=link.account,
-            fence=self._locks.fence(reader, item.bucket, item.path),
+            fence=0 if _is_part(item.upload) else self._locks.fence(reader, item.bucket, item.path),
             lock_number=number,
             release_lock=item.release_lock,
             master=placed.master,
@@ -181,8 +189,17 @@ class Writes:
             size=item.size,
             settings=item.settings,
             lease_until=self._locks.lease_end(reader, number) if number else 0.0,
+            upload=item.upload,
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
+
+    def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
+        """The servers that have most of the chunks already."""
+        kept = uploads.keep(reader, item.upload) if item.upload is not None else []
+        if kept:
+            return kept
+        current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
+        return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
 
     # ------------------------------------------------------------ known content
 
@@ -195,7 +212,7 @@ class Writes:
 
     def _link(self, tx: Tx, link: _Link) -> BeginReplyItem:
         item = link.item
-        before = versions.written_before(tx, item.write_id, item.bucket, item.path)
+        before = uploads.done_before(tx, item.upload, item.write_id, item.bucket, item.path)
         if before is not None:
             return BeginReplyItem(version=before, copies=versions.standing_copies(tx, before, self._copies))
         bucket = buckets.usable(tx, item.bucket, link.account)
@@ -203,6 +220,10 @@ class Writes:
         copies = self._held_by_living(tx, item)
         if copies < self._copies:
             raise _NotHeld("the content is not held any more")
+        if _is_part(item.upload):
+            made = self._put_part(tx, item, item.digest, link.size, item.metadata)
+            tx.after_commit(COMMITS.labels("linked").inc)
+            return BeginReplyItem(version=made, copies=copies)
         new = NewVersion(
             path=item.path,
             digest=item.digest,
@@ -214,6 +235,8 @@ class Writes:
             lock_number=number,
             settings=item.settings,
         )
+        if item.upload is not None:
+            new = uploads.take(tx, item.upload, bucket.name, new, item.metadata)
         made = versions.put(tx, bucket, new, "write", self._moment())
         crash_point("directory.begin.link-put")
         if item.release_lock and number:
@@ -248,7 +271,7 @@ class Writes:
         if isinstance(ticket, LockstepError):
             raise ticket
         with tx.savepoint():
-            before = versions.written_before(tx, ticket.write_id, ticket.bucket, ticket.path)
+            before = uploads.done_before(tx, ticket.upload, ticket.write_id, ticket.bucket, ticket.path)
             if before is not None:
                 return self._committed_before(tx, item, before)
             self._check_ticket(item, ticket, server_id)
@@ -271,6 +294,10 @@ class Writes:
 
     def _commit(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> CommitReplyItem:
         bucket = buckets.usable(tx, ticket.bucket, ticket.author)
+        if _is_part(ticket.upload):
+            holders = self._counted_holders(tx, item, ticket, server_id)
+            made = self._put_part(tx, ticket, item.digest, item.size, ticket.metadata | item.facts)
+            return self._stored(tx, item, ticket, made, holders)
         self._locks.check_write(tx, ticket.bucket, ticket.path, ticket.author, ticket.lock_number or None)
         fence = self._locks.fence(tx, ticket.bucket, ticket.path)
         if ticket.fence < fence:
@@ -294,12 +321,27 @@ class Writes:
             lock_number=ticket.lock_number,
             settings=ticket.settings,
         )
+        if ticket.upload is not None:
+            new = uploads.take(tx, ticket.upload, bucket.name, new, ticket.metadata | item.facts)
         made = versions.put(tx, bucket, new, "write", self._moment())
+        if ticket.release_lock and ticket.lock_number:
+            self._locks.release_in(tx, ticket.author, ticket.lock_number)
+        return self._stored(tx, item, ticket, made, holders)
+
+    def _put_part(
+        self, tx: Tx, write: BeginItem | WriteTicket, digest: Digest | None, size: int, facts: dict[str, str]
+    ) -> FileVersion:
+        assert write.upload is not None
+        assert digest is not None
+        content = uploads.PartContent(digest, size, write.write_id, facts)
+        return uploads.put_part(tx, write.upload, write.bucket, write.path, content, self._moment())
+
+    def _stored(
+        self, tx: Tx, item: CommitItem, ticket: WriteTicket, made: FileVersion, holders: list[str]
+    ) -> CommitReplyItem:
         crash_point("directory.commit.put")
         versions.add_holders(tx, item.digest, holders)
         crash_point("directory.commit.holders")
-        if ticket.release_lock and ticket.lock_number:
-            self._locks.release_in(tx, ticket.author, ticket.lock_number)
         if ticket.digest is not None:
             tx.after_commit(partial(self._note_done, ticket.digest))
         tx.after_commit(COMMITS.labels("stored").inc)

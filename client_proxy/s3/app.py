@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from client_proxy.rest_api.needs import Directory
 from client_proxy.s3.buckets import BucketHandlers
+from client_proxy.s3.cors import Cors
 from client_proxy.s3.door import S3Door
 from client_proxy.s3.gate import Gate
+from client_proxy.s3.handling import BrowserHandlers
 from client_proxy.s3.listings import ListingHandlers
 from client_proxy.s3.needs import S3Files
+from client_proxy.s3.object_lock import ObjectLockHandlers
 from client_proxy.s3.objects import ObjectHandlers
+from client_proxy.s3.routing import PREFLIGHT
+from client_proxy.s3.tagging import TaggingHandlers
 from wire.clock import Clock
 from wire.s3_messages import S3_SIGNING_KEY
 
@@ -16,9 +21,14 @@ from wire.s3_messages import S3_SIGNING_KEY
 def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id: str, domain: str = "") -> S3Door:
     """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses."""
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
+    cors = Cors(directory, clock.monotonic)
+    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight}
     handlers = {
+        **cors.handlers(),
         **ObjectHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),
+        **TaggingHandlers(directory).handlers(),
+        **ObjectLockHandlers(directory).handlers(),
     }
-    return S3Door(gate, handlers, proxy_id=proxy_id, domain=domain)
+    return S3Door(gate, handlers, proxy_id=proxy_id, domain=domain, browsers=browsers, cors_headers=cors.headers_for)

@@ -73,7 +73,8 @@ class BucketHandlers:
         if configuration.get("Location") or configuration.get("Bucket"):
             raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
         try:
-            self._directory.call(CREATE_BUCKET, CreateBucketRequest(call.credential, name))
+            locking = bool(call.get("ObjectLockEnabledForBucket"))
+            self._directory.call(CREATE_BUCKET, CreateBucketRequest(call.credential, name, object_lock=locking))
         except AlreadyExists as error:
             if error.facts.get("owner") != call.caller.account:
                 raise

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from client_proxy.rest_api.needs import Files
+from client_proxy.rest_api.needs import Files, OpenFile
 from wire.messages import FileVersion
 
 
 class S3Files(Files, Protocol):
     """See `client_proxy.file_store.FileStore` for what each promises."""
 
-    def stat(self, credential: str, bucket: str, path: str, version: str | None = None) -> FileVersion: ...
+    def open(
+        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+    ) -> OpenFile: ...
+    def stat(
+        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+    ) -> FileVersion: ...

@@ -26,9 +26,11 @@ from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.upload_body import UploadBody
+from client_proxy.s3.version_settings import setting_values, written_settings
 from wire.errors import LockstepError, NotFound
 from wire.messages import FileVersion, Preconditions
 from wire.names import check_path
+from wire.s3_messages import LEGAL_HOLD, RETENTION
 from wire.service import RawReply
 
 MAX_PUT_BYTES = 5 * 1024**3
@@ -65,7 +67,9 @@ class ObjectHandlers:
 
     def get(self, call: S3Call) -> Values | RawReply:
         """GetObject and HeadObject."""
-        opened = self._files.open(call.credential, call.bucket, check_path(call.key), call.get("VersionId"))
+        opened = self._files.open(
+            call.credential, call.bucket, check_path(call.key), call.get("VersionId"), with_settings=True
+        )
         streaming = False
         try:
             version = opened.version
@@ -98,7 +102,7 @@ class ObjectHandlers:
                 opened.close()
 
     def _read_values(self, call: S3Call, version: FileVersion) -> Values:
-        values = read_values(version)
+        values = read_values(version) | setting_values(version.settings)
         if call.get("ChecksumMode", "").upper() == "ENABLED" and "Range" not in call.values:
             values |= checksums_of(version)
         overrides = {name: call.get(asked) for asked, name in _OVERRIDES.items() if asked in call.values}
@@ -145,10 +149,19 @@ class ObjectHandlers:
             content_type=call.get("ContentType") or "binary/octet-stream",
             metadata=written_metadata(call.values, call.request.get("Expires")),
             late_metadata=lambda: content_facts(body.md5, body.checksums),
+            settings=self._settings(call, body),
         )
         version = committed.version
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         return {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+
+    def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:
+        settings = written_settings(call.values)
+        if settings.keys() & {RETENTION, LEGAL_HOLD} and not body.is_vouched_for:
+            raise S3Refusal(
+                "InvalidRequest", "what is to be locked needs a Content-MD5 or an x-amz-checksum- header over it"
+            )
+        return settings
 
     def preconditions(self, call: S3Call) -> Preconditions:
         """What the commit shall check of the path's current version."""
@@ -176,6 +189,7 @@ class ObjectHandlers:
             lock_number=lock_number(call),
             preconditions=preconditions,
             mark_missing=True,
+            bypass_governance=bool(call.get("BypassGovernanceRetention")),
         )
         values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
         if reply.version and (version is not None or reply.delete_marker):

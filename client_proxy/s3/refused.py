@@ -39,6 +39,10 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
         return _locked(error)
     if isinstance(error, e.LockStale):
         return S3Refusal("LockHeld", f"{error}; x-lockstep-lock must carry the number of a lock you hold now")
+    if isinstance(error, e.Conflict) and error.facts.get("state"):
+        return S3Refusal("InvalidBucketState", str(error))
+    if isinstance(error, e.BadRequest) and "argument" in error.facts:
+        return S3Refusal("InvalidArgument", str(error), ArgumentName=str(error.facts["argument"]))
     for kind, code in _PLAIN:
         if isinstance(error, kind):
             headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) else {}

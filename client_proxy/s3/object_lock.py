@@ -1,0 +1,179 @@
+"""Object lock: what holds a version back from deletion, and a bucket's rule for versions to come.
+
+Only the protocol is here. Whether a version may go, or its retention may change, is decided at the directory, in the
+transaction that does it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.errors import NotFound
+from wire.s3_messages import (
+    BUCKET_SETTING,
+    LEGAL_HOLD,
+    OBJECT_LOCK,
+    OBJECT_SETTINGS,
+    PUT_BUCKET_SETTING,
+    PUT_OBJECT_SETTING,
+    RETENTION,
+    BucketSettingRequest,
+    ObjectSettingsRequest,
+    PutBucketSettingRequest,
+    PutObjectSettingRequest,
+)
+
+MAX_DAYS = 36_500
+MAX_YEARS = 100
+_PERIODS = {"Days": MAX_DAYS, "Years": MAX_YEARS}
+_EVENT_HOLDS = ("ObjectLockEventHold", "ObjectLockEventHoldDurationDays", "ObjectLockEventHoldDurationYears")
+
+
+def written_lock(values: Values) -> dict[str, str]:
+    """The settings that a write's x-amz-object-lock- headers make, {} without any."""
+    if any(name in values for name in _EVENT_HOLDS):
+        raise S3Refusal("NotImplemented", "event holds are not something this server has; use a legal hold")
+    mode, until = values.get("ObjectLockMode"), values.get("ObjectLockRetainUntilDate")
+    if (mode is None) != (until is None):
+        raise S3Refusal(
+            "InvalidArgument",
+            "x-amz-object-lock-mode and x-amz-object-lock-retain-until-date are only good together",
+            ArgumentName="x-amz-object-lock-mode" if mode is None else "x-amz-object-lock-retain-until-date",
+        )
+    settings = {}
+    if mode is not None:
+        settings[RETENTION] = json.dumps({"Mode": mode, "RetainUntilDate": until})
+    if "ObjectLockLegalHoldStatus" in values:
+        settings[LEGAL_HOLD] = json.dumps({"Status": values["ObjectLockLegalHoldStatus"]})
+    return settings
+
+
+def lock_values(settings: dict[str, str]) -> Values:
+    """What reading a version says of its lock."""
+    values: Values = {}
+    if RETENTION in settings:
+        retention = json.loads(settings[RETENTION])
+        values["ObjectLockMode"] = retention["Mode"]
+        values["ObjectLockRetainUntilDate"] = retention["RetainUntilDate"]
+    if LEGAL_HOLD in settings:
+        values["ObjectLockLegalHoldStatus"] = json.loads(settings[LEGAL_HOLD])["Status"]
+    return values
+
+
+class ObjectLockHandlers:
+    """A bucket's lock configuration, a version's retention and legal hold."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def handlers(self) -> Handlers:
+        return {
+            "PutObjectLockConfiguration": self.put_configuration,
+            "GetObjectLockConfiguration": self.configuration,
+            "PutObjectRetention": self.put_retention,
+            "GetObjectRetention": self.retention,
+            "PutObjectLegalHold": self.put_legal_hold,
+            "GetObjectLegalHold": self.legal_hold,
+        }
+
+    # ------------------------------------------------------------ buckets
+
+    def put_configuration(self, call: S3Call) -> Values:
+        """Also turns object lock on in a bucket that keeps versions; nothing turns it off again."""
+        wanted = _sent(call, "ObjectLockConfiguration")
+        if wanted.get("ObjectLockEnabled") != "Enabled":
+            raise S3Refusal("MalformedXML", "ObjectLockEnabled must be Enabled")
+        if "Rule" in wanted:
+            _check_rule(wanted["Rule"])
+        text = json.dumps(wanted)
+        self._directory.call(
+            PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, OBJECT_LOCK, text)
+        )
+        return {}
+
+    def configuration(self, call: S3Call) -> Values:
+        value = self._configuration(call)
+        if value is None:
+            raise S3Refusal(
+                "ObjectLockConfigurationNotFoundError",
+                "this bucket was made without object lock",
+                BucketName=call.bucket,
+            )
+        return {"ObjectLockConfiguration": json.loads(value)}
+
+    def _configuration(self, call: S3Call) -> str | None:
+        request = BucketSettingRequest(call.credential, call.bucket, OBJECT_LOCK)
+        value: str | None = self._directory.call(BUCKET_SETTING, request).value
+        return value
+
+    # ------------------------------------------------------------ versions
+
+    def put_retention(self, call: S3Call) -> Values:
+        """An empty Retention ends one, where that may be."""
+        wanted = _sent(call, "Retention")
+        if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
+            raise S3Refusal("MalformedXML", "Mode and RetainUntilDate are only good together")
+        self._put(call, RETENTION, json.dumps(wanted) if wanted else None)
+        return {}
+
+    def retention(self, call: S3Call) -> Values:
+        return {"Retention": self._of_version(call, RETENTION)}
+
+    def put_legal_hold(self, call: S3Call) -> Values:
+        wanted = _sent(call, "LegalHold")
+        if "Status" not in wanted:
+            raise S3Refusal("MalformedXML", "a Status of ON or OFF is needed")
+        self._put(call, LEGAL_HOLD, json.dumps(wanted))
+        return {}
+
+    def legal_hold(self, call: S3Call) -> Values:
+        return {"LegalHold": self._of_version(call, LEGAL_HOLD)}
+
+    def _put(self, call: S3Call, name: str, value: str | None) -> None:
+        request = PutObjectSettingRequest(
+            call.credential,
+            call.bucket,
+            call.key,
+            call.get("VersionId"),
+            name=name,
+            value=value,
+            bypass_governance=bool(call.get("BypassGovernanceRetention")),
+        )
+        self._directory.call(PUT_OBJECT_SETTING, request)
+
+    def _of_version(self, call: S3Call, name: str) -> Values:
+        request = ObjectSettingsRequest(call.credential, call.bucket, call.key, call.get("VersionId"))
+        reply = self._directory.call(OBJECT_SETTINGS, request)
+        if reply.version.delete_marker:
+            raise NotFound(
+                "a delete marker is not held", path=call.key, version=reply.version.version, delete_marker=True
+            )
+        if name not in reply.settings:
+            if self._configuration(call) is None:
+                raise S3Refusal("InvalidRequest", "the bucket has no object lock configuration")
+            raise S3Refusal("NoSuchObjectLockConfiguration", f"the version has no {name}", Key=call.key)
+        found: Values = json.loads(reply.settings[name])
+        return found
+
+
+def _sent(call: S3Call, member: str) -> Values:
+    """The body, which the description calls optional although nothing can be done without one."""
+    wanted: Values | None = call.get(member)
+    if wanted is None:
+        raise S3Refusal("MissingRequestBodyError", f"{call.operation.name} needs an XML body")
+    return wanted
+
+
+def _check_rule(rule: Values) -> None:
+    default = rule.get("DefaultRetention") or {}
+    periods = [name for name in _PERIODS if name in default]
+    if "Mode" not in default or len(periods) != 1:
+        raise S3Refusal("MalformedXML", "DefaultRetention needs a Mode, and either Days or Years")
+    period = periods[0]
+    if not 1 <= default[period] <= _PERIODS[period]:
+        what = f"{period} is {default[period]}: it must be 1 to {_PERIODS[period]}"
+        raise S3Refusal("InvalidRetentionPeriod" if default[period] < 1 else "InvalidArgument", what)
