@@ -16,6 +16,7 @@ from wire import journal_messages as jm
 from wire import lock_messages as lm
 from wire import messages as m
 from wire import s3_messages as s3
+from wire import upload_messages as um
 from wire.certificate_authority import PeerIdentity
 from wire.names import check_bucket, check_path
 from wire.service import Api
@@ -119,6 +120,11 @@ class DirectoryApi:
         api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
         api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
         api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
+        uploads = self._parts.uploads
+        api.serve(um.CREATE_UPLOAD, lambda request, _: uploads.create(request), PROXY)
+        api.serve(um.UPLOADS, lambda request, _: uploads.list(request), PROXY)
+        api.serve(um.UPLOAD_PARTS, lambda request, _: uploads.parts(request), PROXY)
+        api.serve(um.ABORT_UPLOAD, lambda request, _: uploads.abort(request), PROXY)
         settings = self._parts.s3_settings
         api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
         api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)

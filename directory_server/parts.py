@@ -24,6 +24,7 @@ from directory_server.repair_report import RepairReports
 from directory_server.s3_keys import S3Keys
 from directory_server.s3_settings import S3Settings
 from directory_server.totals import Totals
+from directory_server.uploads import Uploads
 from directory_server.writes import Writes
 
 PROXY = ("client_proxy",)
@@ -44,6 +45,7 @@ class Parts:
     namespace: Namespace
     changes: Changes
     writes: Writes
+    uploads: Uploads
     locks: LockManager
     membership: Membership
     repair: Repair

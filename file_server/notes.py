@@ -25,7 +25,12 @@ class CommitNotes:
         self._store = store
 
     def add(self, ticket: str, version: FileVersion) -> None:
-        """The directory committed `version` for the write of `ticket`, which was checked before. Never waits."""
+        """The directory committed `version` for the write of `ticket`, which was checked before. Never waits.
+
+        A part of an upload is no version and has no note: its upload may not be there any more after a restore.
+        """
+        if not version.version:
+            return
         self._store.note(version.cursor, version.digest, lambda: encoded_note(ticket, version))
 
     def step(self) -> float:

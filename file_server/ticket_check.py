@@ -93,5 +93,10 @@ def check_content(ticket: WriteTicket, digest: Digest, size: int) -> None:
 
 
 def fence_of(ticket: WriteTicket) -> Fence:
-    """The lock number that holders must not have seen exceeded on the ticket's path."""
+    """The lock number that holders must not have seen exceeded on the ticket's path.
+
+    A part of an upload changes no path, so no lock on it is in its way: completing the upload will be asked for one.
+    """
+    if ticket.upload is not None and ticket.upload.part:
+        return Fence(f"{ticket.bucket}/{ticket.path}/{ticket.upload.id}", 0)
     return Fence(f"{ticket.bucket}/{ticket.path}", ticket.fence)

@@ -30,8 +30,9 @@ def _check(kind: str, sql: str) -> Check:
 CHECKS = (
     _check(
         "reference count",
-        "SELECT b.digest, 'the books say ' || b.refs || ' versions, there are ' || coalesce(n.n, 0) FROM blob b"
-        " LEFT JOIN (SELECT digest, count(*) AS n FROM version WHERE digest IS NOT NULL GROUP BY digest) n"
+        "SELECT b.digest, 'the books say ' || b.refs || ' versions and parts, there are ' || coalesce(n.n, 0)"
+        " FROM blob b LEFT JOIN (SELECT digest, count(*) AS n FROM (SELECT digest FROM version"
+        " WHERE digest IS NOT NULL UNION ALL SELECT digest FROM part) named GROUP BY digest) n"
         " ON n.digest = b.digest WHERE b.refs <> coalesce(n.n, 0)",
     ),
     _check(
@@ -43,6 +44,20 @@ CHECKS = (
         "size",
         "SELECT v.bucket || '/' || v.path, 'version ' || v.id || ' has ' || v.size || ' bytes, its blob ' || b.size"
         " FROM version v JOIN blob b ON b.digest = v.digest WHERE b.size <> v.size",
+    ),
+    _check(
+        "part without its blob",
+        "SELECT p.upload, 'part ' || p.number FROM part p LEFT JOIN blob b ON b.digest = p.digest"
+        " WHERE b.digest IS NULL OR b.size <> p.size",
+    ),
+    _check(
+        "part without its upload",
+        "SELECT p.upload, 'part ' || p.number FROM part p LEFT JOIN upload u ON u.id = p.upload WHERE u.id IS NULL",
+    ),
+    _check(
+        "upload without its bucket",
+        "SELECT u.bucket || '/' || u.path, 'upload ' || u.id FROM upload u"
+        " LEFT JOIN bucket b ON b.name = u.bucket WHERE b.name IS NULL",
     ),
     _check(
         "delete marker",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, literal, select, update
 
 from directory_server.metadata.schema import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
+from wire.upload_messages import PARTS_SETTING
 
 _BUCKET = Statement(
     select(bucket_setting.c.value).where(
@@ -29,6 +30,11 @@ _VERSION = Statement(
     select(version_setting.c.name, version_setting.c.value)
     .where(version_setting.c.version == bindparam("of_version"))
     .order_by(version_setting.c.name)
+)
+_VERSION_SHORT = Statement(
+    select(version_setting.c.name, version_setting.c.value).where(
+        version_setting.c.version == bindparam("of_version"), version_setting.c.name != literal(PARTS_SETTING)
+    )
 )
 _VERSION_INSERT = Statement(insert(version_setting).values({c.name: bindparam(c.name) for c in version_setting.c}))
 _VERSION_DELETE = Statement(
@@ -59,6 +65,11 @@ def drop_bucket_values(tx: Tx, bucket: str) -> None:
 
 def version_values(reader: Reader, version: str) -> dict[str, str]:
     return {row[0]: row[1] for row in reader.all(_VERSION, of_version=version)}
+
+
+def short_version_values(reader: Reader, version: str) -> dict[str, str]:
+    """Without the list of a completed upload's parts, which may have thousands of lines."""
+    return {row[0]: row[1] for row in reader.all(_VERSION_SHORT, of_version=version)}
 
 
 def put_version_value(tx: Tx, version: str, name: str, value: str | None) -> None:

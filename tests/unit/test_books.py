@@ -134,6 +134,12 @@ SEEDED = {
     "reference count": "UPDATE blob SET refs = refs + 1",
     "version without its blob": "DELETE FROM blob",
     "size": "UPDATE blob SET size = size + 1",
+    "part without its blob": "INSERT INTO part (upload, number, digest, size, facts, write_id, at)"
+    " VALUES ('u', 1, zeroblob(32), 1, '{}', 'w', 0)",
+    "part without its upload": "INSERT INTO part (upload, number, digest, size, facts, write_id, at)"
+    " SELECT 'u', 1, digest, size, '{}', 'w', 0 FROM blob LIMIT 1",
+    "upload without its bucket": "INSERT INTO upload (id, bucket, path, account, content_type, metadata, settings,"
+    " since_at) VALUES ('u', 'never', 'p', 'ann', '', '{}', '{}', 0)",
     "delete marker": "UPDATE version SET delete_marker = 1",
     "current version missing": "UPDATE current SET author = 'somebody else'",
     "current version not the newest": "UPDATE current SET version = (SELECT min(id) FROM version)",

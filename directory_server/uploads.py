@@ -1,0 +1,275 @@
+"""Multipart uploads: begun, listed, aborted; and what a write does that is a step of one.
+
+A part is a blob that only its upload refers to: nothing lists it, the journal does not know it, and it goes with the
+upload. Completing takes the upload away in the transaction that makes the version, so of completions, aborts and
+late parts that race exactly one comes first, and nothing is without a reference in between. The calls are here; the
+steps (`UploadStep`) are functions inside the transactions of `writes`.
+
+An upload that nobody completes stays, and its parts with it, until it is aborted: by its owner, with its bucket, or by
+`abort_older_than`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from directory_server import buckets, object_lock, versions
+from directory_server.listing import after_prefix, common_prefix
+from directory_server.metadata import files
+from directory_server.metadata import uploads as rows
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.namespace import Clock, People, ReadingOrder, stored_metadata
+from directory_server.versions import Moment, NewVersion
+from wire.codec import encode
+from wire.crash_points import crash_point
+from wire.digest import Digest
+from wire.errors import BadRequest, Conflict, NotFound, TooLarge
+from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, FileVersion, Nothing, UploadStep
+from wire.names import check_path
+from wire.upload_messages import (
+    PARTS_SETTING,
+    CreateUploadRequest,
+    PartInfo,
+    UploadInfo,
+    UploadPartsReply,
+    UploadPartsRequest,
+    UploadRequest,
+    UploadsReply,
+    UploadsRequest,
+    decode_numbers,
+    parts_mark,
+)
+
+COMPLETION_BYTES = 1024
+"""Room in a version's metadata for what is known only when an upload is completed, such as its ETag."""
+
+
+@dataclass(frozen=True)
+class PartContent:
+    """What a write brought for a part."""
+
+    digest: Digest
+    size: int
+    write_id: str
+    facts: dict[str, str]
+
+
+class Uploads:
+    """The calls about uploads. Thread-safe."""
+
+    def __init__(self, store: MetadataStore, clock: Clock, people: People, servers: ReadingOrder) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+        self._servers = servers
+
+    def create(self, request: CreateUploadRequest) -> UploadInfo:
+        """Durable on return; safe to repeat, as the caller made the id up."""
+        person = self._people.authenticate(request.credential)
+        check_path(request.path)
+        if len(stored_metadata(request.metadata).encode()) > MAX_METADATA_BYTES - COMPLETION_BYTES:
+            raise TooLarge(f"an upload's metadata has at most {MAX_METADATA_BYTES - COMPLETION_BYTES} bytes")
+
+        def work(tx: Tx) -> UploadInfo:
+            bucket = buckets.usable(tx, request.bucket, person.account)
+            object_lock.check_new(tx, bucket, request.settings, self._clock.wall())
+            known = rows.find(tx, request.upload)
+            if known is not None:
+                if (known.bucket, known.path, known.account) != (request.bucket, request.path, person.account):
+                    raise BadRequest("this upload id is another upload's; make up a new one")
+                return known
+            made = UploadInfo(
+                id=request.upload,
+                bucket=request.bucket,
+                path=request.path,
+                account=person.account,
+                since_at=self._clock.wall(),
+                content_type=request.content_type,
+                metadata=request.metadata,
+                settings=request.settings,
+            )
+            rows.insert_upload(tx, made)
+            return made
+
+        return self._store.write(work)
+
+    def parts(self, request: UploadPartsRequest) -> UploadPartsReply:
+        """The upload and a page of its parts."""
+        person = self._people.authenticate(request.credential)
+        with self._store.read() as reader:
+            buckets.usable(reader, request.bucket, person.account)
+            upload = find(reader, request.upload, request.bucket, request.path)
+            found = rows.parts(reader, upload.id, request.after, request.limit + 1)
+            page = found[: request.limit]
+            if request.with_holders:
+                for part in page:
+                    ids = [row[0] for row in reader.all(files.HOLDERS, digest=part.digest)]
+                    part.holders = self._servers.holders_in_reading_order(ids)
+        return UploadPartsReply(upload, page, truncated=len(found) > len(page))
+
+    def list(self, request: UploadsRequest) -> UploadsReply:
+        """A page of a bucket's uploads; uploads and common prefixes count towards `limit` alike."""
+        person = self._people.authenticate(request.credential)
+        reply = UploadsReply([], [], None)
+        last = request.after
+        with self._store.read() as reader:
+            buckets.usable(reader, request.bucket, person.account)
+            for upload, folder in _entries(reader, request):
+                if len(reply.uploads) + len(reply.prefixes) == request.limit:
+                    reply.next_after = last
+                    break
+                if folder is None:
+                    reply.uploads.append(upload)
+                    last = (upload.path, upload.id)
+                else:
+                    reply.prefixes.append(folder)
+                    last = (folder, "")
+        return reply
+
+    def abort(self, request: UploadRequest) -> Nothing:
+        """The upload and its parts are gone when this returns. NotFound when it was completed or aborted before."""
+        person = self._people.authenticate(request.credential)
+
+        def work(tx: Tx) -> Nothing:
+            buckets.usable(tx, request.bucket, person.account)
+            rows.drop(tx, find(tx, request.upload, request.bucket, request.path).id)
+            return Nothing()
+
+        done = self._store.write(work)
+        crash_point("directory.upload.aborted")
+        return done
+
+    def abort_older_than(self, bucket: str, before_at: float, applies: Callable[[str], bool]) -> int:
+        """Abort a bucket's uploads that were begun before `before_at` (seconds since 1970) for paths that `applies`
+        names; how many went. One transaction each, so nobody waits for long."""
+        with self._store.read() as reader:
+            old = [id for id, path in rows.older_than(reader, bucket, before_at) if applies(path)]
+        aborted = 0
+        for id in old:
+            aborted += self._store.write(partial(_drop_if_there, id=id))
+        return aborted
+
+
+def _drop_if_there(tx: Tx, id: str) -> int:
+    if rows.find(tx, id) is None:
+        return 0
+    rows.drop(tx, id)
+    return 1
+
+
+def _entries(reader: Reader, request: UploadsRequest) -> Iterable[tuple[UploadInfo, str | None]]:
+    """Uploads in order, the first of each folder with that folder, which stands for all in it."""
+    position = _start(request)
+    while position is not None:
+        found = rows.page(reader, request.bucket, position, request.limit + 1)
+        position = None
+        for upload in found:
+            if not upload.path.startswith(request.prefix):
+                return
+            folder = common_prefix(upload.path, request.prefix, request.delimiter)
+            yield upload, folder
+            if folder is not None:
+                following = after_prefix(folder)
+                position = (following, "") if following is not None else None
+                break
+        else:
+            if len(found) > request.limit:
+                position = (found[-1].path, found[-1].id)
+
+
+def _start(request: UploadsRequest) -> tuple[str, str] | None:
+    if request.after is None or request.after[0] < request.prefix:
+        return request.prefix, ""
+    path, id = request.after
+    if common_prefix(path, request.prefix, request.delimiter) == path:
+        following = after_prefix(path)
+        return (following, "") if following is not None else None
+    return (path, id) if id else rows.behind_path(path)
+
+
+# ---------------------------------------------------------------- steps, each inside a write's own transaction
+
+
+def find(reader: Reader, id: str, bucket: str, path: str) -> UploadInfo:
+    """The upload; NotFound with the fact `upload` unless it is under way for just this bucket and path."""
+    found = rows.find(reader, id)
+    if found is None or (found.bucket, found.path) != (bucket, path):
+        raise NotFound(
+            "there is no such upload under way for this file: it was completed or aborted, or its id is wrong",
+            bucket=bucket,
+            path=path,
+            upload=id,
+        )
+    return found
+
+
+def done_before(reader: Reader, step: UploadStep | None, write_id: str, bucket: str, path: str) -> FileVersion | None:
+    """What this very write made before: its version, or, for a part, the part in the shape of one."""
+    if step is None or not step.part:
+        return versions.written_before(reader, write_id, bucket, path)
+    part = rows.find_part(reader, step.id, step.part)
+    if part is not None and part.write_id == write_id:
+        return _as_version(find(reader, step.id, bucket, path), part)
+    past = versions.answer_of(reader, write_id, bucket, path)
+    return past.version if past is not None else None
+
+
+def keep(reader: Reader, step: UploadStep) -> list[str]:
+    """The servers that a step's bytes should go to: where its other parts are."""
+    if not step.part:
+        return rows.holders_by_bytes(reader, step.id)
+    first = rows.parts(reader, step.id, 0, 1)
+    return [row[0] for row in reader.all(files.HOLDERS, digest=first[0].digest)] if first else []
+
+
+def put_part(tx: Tx, step: UploadStep, bucket: str, path: str, content: PartContent, moment: Moment) -> FileVersion:
+    """Make a stored blob the part, in the place of an earlier one of its number. NotFound without its upload."""
+    upload = find(tx, step.id, bucket, path)
+    if not 1 <= step.part <= MAX_PART_NUMBER:
+        raise BadRequest(f"part numbers are 1 to {MAX_PART_NUMBER}")
+    stored_metadata(content.facts)
+    replaced = rows.find_part(tx, step.id, step.part)
+    if replaced is not None:
+        tx.run(files.DROP_REFERENCE, digest=replaced.digest)
+        past = versions.PastAnswer(bucket, path, version=_as_version(upload, replaced))
+        versions.remember(tx, replaced.write_id, past, moment)
+    made = PartInfo(step.part, content.digest, content.size, moment.at, content.write_id, content.facts)
+    rows.put_part(tx, step.id, made)
+    versions.refer(tx, content.digest, content.size)
+    return _as_version(upload, made)
+
+
+def take(tx: Tx, step: UploadStep, bucket: str, new: NewVersion, metadata: dict[str, str]) -> NewVersion:
+    """Take the upload away to make `new` of it; `new` with all that was said when the upload was begun, and with
+    `metadata`. Conflict when a chosen part was sent again since the parts were put together."""
+    upload = find(tx, step.id, bucket, new.path)
+    chosen = set(decode_numbers(step.chosen))
+    parts = [part for part in rows.parts(tx, step.id, 0, MAX_PART_NUMBER) if part.number in chosen]
+    if len(parts) != len(chosen) or parts_mark((part.number, part.write_id) for part in parts) != step.mark:
+        raise Conflict("parts of the upload were sent again while it was being completed; complete it again")
+    told = encode([(part.number, part.size, part.metadata) for part in parts]).decode()
+    rows.drop(tx, step.id)
+    crash_point("directory.upload.taken")
+    return replace(
+        new,
+        content_type=upload.content_type,
+        metadata=stored_metadata(upload.metadata | metadata),
+        settings=upload.settings | {PARTS_SETTING: told},
+    )
+
+
+def _as_version(upload: UploadInfo, part: PartInfo) -> FileVersion:
+    """A part in the shape in which writes answer; without a version id, because it is none."""
+    return FileVersion(
+        bucket=upload.bucket,
+        path=upload.path,
+        version="",
+        digest=part.digest,
+        size=part.size,
+        author=upload.account,
+        created_at=part.at,
+        metadata=part.metadata,
+        current=False,
+    )
