@@ -36,6 +36,7 @@ from wire.clock import SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE
 from wire.errors import SetupError
 from wire.identity import Identity, ensure_identity
+from wire.memory import keep_memory_flat
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer
@@ -112,6 +113,7 @@ def build(settings: Settings) -> Proxy:
 
 def serve(settings: Settings) -> None:
     """Serve people until SIGTERM or SIGINT; does not return."""
+    keep_memory_flat()
     setup_logging("client_proxy", settings.id, settings.log_level)
     proxy = build(settings)
     _warn_about(settings)
@@ -132,6 +134,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
 
     The log goes to a file beside the cache: on the terminal it would run through the menu.
     """
+    keep_memory_flat()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log_file = settings.data_dir / "client_proxy.log"
     with log_file.open("a", encoding="utf-8") as log_stream:

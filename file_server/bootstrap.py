@@ -15,7 +15,6 @@ from file_server.copier import Copier, Opener
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
 from file_server.disk_layout import DiskLayout
 from file_server.inventory import Inventory
-from file_server.memory import keep_memory_flat
 from file_server.notes import CommitNotes
 from file_server.quarantine import Quarantine
 from file_server.scrubber import Scrubber
@@ -30,6 +29,7 @@ from wire.clock import Clock, SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE, Health
 from wire.digest import Digest
 from wire.identity import ensure_identity
+from wire.memory import keep_memory_flat
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer

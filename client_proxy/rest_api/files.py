@@ -35,6 +35,7 @@ from wire.service import RawReply
 from wire.tracing import log, request_id
 
 WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 512 * 1024
 
 
 class CopySource(msgspec.Struct):
@@ -205,6 +206,7 @@ class FileBody:
 
     Its first block is had at once, so that what fails before any byte was sent is still a proper refusal. What fails
     later is raised to the runner, which aborts the connection: the declared length tells the client that it is cut.
+    Blocks go out in pieces, because the runner keeps a copy of what a slow client has not taken yet.
     """
 
     def __init__(self, opened: OpenFile, start: int, stop: int) -> None:
@@ -212,16 +214,15 @@ class FileBody:
         self._blocks = opened.blocks(start, stop)
         self._left = stop - start
         self._request_id = request_id()
-        self._first: bytes | None = next(self._blocks, b"")
+        self._block = memoryview(next(self._blocks, b""))
 
     def __iter__(self) -> FileBody:
         return self
 
     def __next__(self) -> bytes:
-        block, self._first = self._first, None
         try:
-            if block is None:
-                block = next(self._blocks)
+            while not self._block:
+                self._block = memoryview(next(self._blocks))
         except StopIteration:
             if self._left:
                 self._abort(f"{self._left} bytes are missing")
@@ -230,12 +231,13 @@ class FileBody:
         except Exception as error:
             self._abort(str(error))
             raise
-        self._left -= len(block)
+        piece, self._block = bytes(self._block[:PIECE_BYTES]), self._block[PIECE_BYTES:]
+        self._left -= len(piece)
         if self._left < 0:
             self._abort("more bytes were read than it has")
             raise InternalError("more bytes were read than the file has")
-        ANSWERED_BYTES.inc(len(block))
-        return block
+        ANSWERED_BYTES.inc(len(piece))
+        return piece
 
     def close(self) -> None:
         """Stop reading. Safe to repeat."""
