@@ -12,7 +12,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote, unquote_plus
 
@@ -56,7 +56,7 @@ class Scope:
 class Claim:
     """Who a request says it is from, and what it shows for it."""
 
-    form: Literal["header", "query"]
+    form: Literal["header", "query", "form"]
     scope: Scope
     amz_date: str
     signed_headers: tuple[str, ...]
@@ -93,7 +93,8 @@ def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | 
 def _version_2() -> S3Refusal:
     return S3Refusal(
         "InvalidRequest",
-        f"signature version 2 is not supported; please sign with {ALGORITHM}, as every current client does",
+        f"signature version 2 is not supported; please sign with {ALGORITHM}: most clients have a setting such as "
+        "signature_version = s3v4",
     )
 
 
@@ -152,6 +153,48 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
 def read_scope(credential: str) -> Scope:
     """The scope in a form upload's credential field."""
     return _scope(credential, "InvalidArgument")
+
+
+def read_form_claim(fields: Mapping[str, str]) -> Claim:
+    """The claim in a form's fields, by lower-case name. S3Refusal names the field that is missing or wrong."""
+    for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"):
+        if not fields.get(name):
+            raise S3Refusal("InvalidArgument", f"the form lacks the field {name}", ArgumentName=name)
+    if fields["x-amz-algorithm"] != ALGORITHM:
+        raise S3Refusal("InvalidArgument", f"x-amz-algorithm must be {ALGORITHM}", ArgumentName="x-amz-algorithm")
+    scope, date = read_scope(fields["x-amz-credential"]), fields["x-amz-date"]
+    if not _AMZ_DATE.fullmatch(date) or not date.startswith(scope.date):
+        raise S3Refusal("InvalidArgument", "x-amz-date must look like 20260131T120000Z, and be of the credential's day")
+    # Any other text is just not the right signature: 403, as clients expect of a form.
+    signed = fields["x-amz-signature"]
+    return Claim("form", scope, date, (), signed, UNSIGNED, session_token=fields.get("x-amz-security-token", ""))
+
+
+def check_form_day(claim: Claim, now: float) -> None:
+    """S3Refusal when the day of the signing key is over: it is good for a week, whatever the policy says."""
+    try:
+        made = calendar.timegm(time.strptime(claim.amz_date, "%Y%m%dT%H%M%SZ"))
+    except ValueError as error:
+        raise S3Refusal("AccessDenied", f"{claim.amz_date} is not a time") from error
+    if not -MAX_SKEW_SECONDS <= now - made <= MAX_EXPIRES_SECONDS:
+        raise S3Refusal("AccessDenied", "the form's x-amz-date is in the future or more than seven days ago")
+
+
+def check_form_signature(claim: Claim, key: bytes, policy: str) -> S3Proof:
+    """The proof for the directory that `key` made the claim's signature over `policy`, as it stands in the form.
+
+    The directory knows one form of proof, so the key that made the policy's signature makes one of that form too.
+    """
+    if not hmac.compare_digest(sign(key, policy).encode(), claim.signature.encode("utf-8", "replace")):
+        raise S3Refusal(
+            "SignatureDoesNotMatch",
+            "the signature is not the one this policy would have with your secret key",
+            AWSAccessKeyId=claim.scope.access_key,
+            StringToSign=policy[:20_000],
+            SignatureProvided=claim.signature[:200],
+        )
+    canonical = f"POST-FORM\n{policy}"
+    return proof_of(replace(claim, signature=sign(key, string_to_sign(claim, canonical))), canonical)
 
 
 def _scope(text: str, code: str) -> Scope:

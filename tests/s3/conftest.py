@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.s3.rig import S3Rig
 
 _numbers = itertools.count(1)
@@ -44,3 +45,10 @@ def make_bucket(s3: Any) -> Callable[..., str]:
 def bucket(make_bucket: Callable[..., str]) -> str:
     """A new bucket that keeps no versions."""
     return make_bucket()
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHarness]:
+    """Real programs on real sockets, for tests that use buckets of their own and harm nothing."""
+    with ClusterHarness(tmp_path_factory.mktemp("s3-cluster"), file_servers=2) as cluster:
+        yield cluster
