@@ -26,7 +26,6 @@ def _check(kind: str, sql: str) -> Check:
     return Check(kind, Statement(text(f"{sql} LIMIT :limit")))
 
 
-
 CHECKS = (
     _check(
         "reference count",
