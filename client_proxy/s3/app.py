@@ -12,7 +12,8 @@ from client_proxy.s3.listings import ListingHandlers
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_lock import ObjectLockHandlers
 from client_proxy.s3.objects import ObjectHandlers
-from client_proxy.s3.routing import PREFLIGHT
+from client_proxy.s3.post_form import PostForm
+from client_proxy.s3.routing import POST_FORM, PREFLIGHT
 from client_proxy.s3.tagging import TaggingHandlers
 from wire.clock import Clock
 from wire.s3_messages import S3_SIGNING_KEY
@@ -22,10 +23,12 @@ def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id:
     """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses."""
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     cors = Cors(directory, clock.monotonic)
-    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight}
+    objects = ObjectHandlers(files)
+    form = PostForm(gate, objects, clock.wall)
+    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer}
     handlers = {
         **cors.handlers(),
-        **ObjectHandlers(files).handlers(),
+        **objects.handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),
         **TaggingHandlers(directory).handlers(),
