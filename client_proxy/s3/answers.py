@@ -47,6 +47,12 @@ def write_refusal(refusal: S3Refusal, resource: str, request_id: str, host_id: s
     return "".join([*parts, "</Error>"]).encode("utf-8", "xmlcharrefreplace")
 
 
+def write_plain(root: str, values: dict[str, str]) -> bytes:
+    """A document of plain elements, for an answer that the description does not have."""
+    inner = "".join(_element(name, value) for name, value in values.items())
+    return f"{_DECLARATION}<{root}>{inner}</{root}>".encode()
+
+
 def _body(operation: Operation, output: Values) -> bytes:
     payload = operation.answer_payload
     if payload is not None:

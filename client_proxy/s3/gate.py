@@ -8,7 +8,7 @@ revoked key ends at once there, and a handler that asks the directory nothing is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from client_proxy.s3 import signature
@@ -63,6 +63,14 @@ class Gate:
         proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
         return Caller(proof.encode(), account, claim.scope.access_key, claim, key)
+
+    def identify_form(self, fields: Mapping[str, str]) -> Caller:
+        """The caller who signed a form's policy. S3Refusal when the fields do not prove it."""
+        claim = signature.read_form_claim(fields)
+        signature.check_form_day(claim, self._wall())
+        key, account = self.signing_key(claim.scope, claim.session_token)
+        proof = signature.check_form_signature(claim, key, fields["policy"])
+        return Caller(proof.encode(), account, claim.scope.access_key)
 
     def signing_key(self, scope: Scope, session_token: str = "") -> tuple[bytes, str]:
         """The signing key of a day and whose it is. S3Refusal InvalidAccessKeyId when there is no such access key."""

@@ -138,12 +138,16 @@ class ObjectHandlers:
             raise S3Refusal(
                 "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
             )
+        return self.save(call, path, body, size=body.length)
+
+    def save(self, call: S3Call, path: str, body: UploadBody, *, size: int | None) -> Values:
+        """Write `body` as the call's parameters say. `size` in bytes, where it is known before the end."""
         committed = self._files.write(
             call.credential,
             call.bucket,
             path,
             body.blocks(),
-            size=body.length,
+            size=size,
             lock_number=lock_number(call),
             preconditions=self.preconditions(call),
             content_type=call.get("ContentType") or "binary/octet-stream",

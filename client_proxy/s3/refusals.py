@@ -48,6 +48,7 @@ _STATUS = {
     "InvalidURI": 400,
     "KeyTooLongError": 400,
     "LockHeld": 409,
+    "MaxPostPreDataLengthExceededError": 400,
     "MalformedACLError": 400,
     "MalformedPOSTRequest": 400,
     "MalformedPolicy": 400,
