@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import replace
 
 from blake3 import blake3
 
@@ -20,6 +21,7 @@ from directory_server.s3_keys import S3Keys
 from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from wire.names import check_account
+from wire.s3_access import S3Access
 from wire.s3_messages import S3Proof
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
@@ -86,7 +88,22 @@ class Accounts:
     # ------------------------------------------------------------ credentials
 
     def authenticate(self, credential: str) -> Person:
-        """Who `credential` belongs to; NotLoggedIn when it is wrong, over or revoked."""
+        """Who `credential` belongs to; NotLoggedIn when it is wrong, over, revoked, or nobody's."""
+        person = self.identify(credential)
+        if not person.account:
+            raise NotLoggedIn("log in first: this is nobody's without an account", anonymous=True)
+        return person
+
+    def identify(self, credential: str) -> Person:
+        """The same, but an anonymous S3 request is a person without a name: only for what policies decide about."""
+        access = S3Access.decode(credential)
+        if access is None:
+            return self._known_person(credential)
+        if not access.credential:
+            return Person("", False, "anonymous", access=access)
+        return replace(self._known_person(access.credential), access=access)
+
+    def _known_person(self, credential: str) -> Person:
         proof = S3Proof.decode(credential)
         if proof is not None:
             return self._s3_keys.person(proof)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from directory_server import buckets
+from directory_server.access.decisions import standing_by_name
 from directory_server.accounts import Accounts
 from directory_server.administrator import ensure_administrator
 from directory_server.api import DirectoryApi
@@ -79,7 +80,7 @@ class DirectoryServer:
             registration_open=settings.registration == "open",
             token_seconds=settings.token_seconds,
         )
-        self.locks = LockManager(store, self.clock, may_lock=_may_lock)
+        self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
             store,
             self.clock,
@@ -179,6 +180,10 @@ class DirectoryServer:
             log.error("the directory's time could not be saved: %s", error)
         self.store.close()
 
+    def _may_lock(self, tx: Tx, bucket: str, path: str, account: str) -> None:
+        """Whoever may write a file may lock it."""
+        standing_by_name(tx, bucket, account, self.clock.wall()).demand("s3:PutObject", path)
+
     def housekeep(self) -> float:
         """One round: forget what is over. After a failed write it is also what finds out that writing works again."""
 
@@ -258,10 +263,6 @@ def _ticket_key(store: MetadataStore) -> bytes:
         return found
 
     return bytes.fromhex(store.write(work))
-
-
-def _may_lock(tx: Tx, bucket: str, account: str) -> None:
-    buckets.usable(tx, bucket, account)
 
 
 def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:

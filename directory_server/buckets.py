@@ -6,10 +6,13 @@ written by everybody, but only its owner or an administrator changes or deletes 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from directory_server import object_lock
-from directory_server.metadata import files, journal, people, s3_settings, uploads
+from directory_server.access import settings as access_settings
+from directory_server.access.decisions import Standing, standing
+from directory_server.bucket import Bucket as Bucket
+from directory_server.metadata import files, journal, s3_settings, uploads
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people import Person
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
@@ -24,33 +27,12 @@ class WallClock(Protocol):
     def wall(self) -> float: ...
 
 
-class Bucket(NamedTuple):
-    """A row of the bucket table."""
-
-    name: str
-    owner: str
-    versioning: Versioning
-    shared: bool
-    created_at: float
-
-    def info(self) -> BucketInfo:
-        return BucketInfo(self.name, self.owner, self.versioning, bool(self.shared), self.created_at)
-
-
 def find(reader: Reader, name: str) -> Bucket:
     """The bucket, whoever asks; NotFound when there is none of that name."""
     row = reader.one(files.BUCKET, name=name)
     if row is None:
         raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
     return Bucket(*row)
-
-
-def usable(reader: Reader, name: str, account: str) -> Bucket:
-    """The bucket, for reading and writing its files; NotFound, or Forbidden for somebody else's private one."""
-    found = find(reader, name)
-    if not (found.shared or found.owner == account or people.is_admin(reader, account)):
-        raise Forbidden(f"bucket {name!r} belongs to {found.owner}, who does not share it", bucket=name)
-    return found
 
 
 def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:
@@ -80,7 +62,8 @@ class Buckets:
 
     def get(self, person: Person, name: str) -> BucketInfo:
         with self._store.read() as reader:
-            return usable(reader, name, person.account).info()
+            place = standing(reader, name, person, self._clock.wall())
+            return place.demand(place.asked("s3:ListBucket"), place.path_asked).info()
 
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
         """AlreadyExists for a taken name, also when it is the caller's own."""
@@ -95,6 +78,9 @@ class Buckets:
             tx.run(files.INSERT_BUCKET, **made._asdict())
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, object_lock.ENABLED)
+            for setting in access_settings.in_order(request.settings):
+                place = standing(tx, made.name, person, made.created_at)
+                access_settings.put(tx, place, setting, request.settings[setting])
 
         self._store.write(work)
         return made.info()
@@ -103,7 +89,9 @@ class Buckets:
         """New settings for the versions and files still to come; those that exist are left as they are."""
 
         def work(tx: Tx) -> BucketInfo:
-            found = owned(tx, request.bucket, person)
+            found = self._owned(tx, request.bucket, person, "s3:PutBucketVersioning").bucket
+            if request.shared is not None and not (person.admin or found.owner == person.account):
+                raise Forbidden(f"only {found.owner} or an administrator may share bucket {found.name!r}")
             versioning = found.versioning if request.versioning is None else request.versioning
             shared = found.shared if request.shared is None else request.shared
             if versioning == "off" != found.versioning:
@@ -122,7 +110,7 @@ class Buckets:
         Uploads under way go with it, as in S3."""
 
         def work(tx: Tx) -> None:
-            found = owned(tx, name, person)
+            found = self._owned(tx, name, person, "s3:DeleteBucket").bucket
             if found.name == FILES_BUCKET:
                 raise Conflict(f"bucket {FILES_BUCKET!r} is part of every cluster and cannot be deleted")
             if tx.one(files.ANY_VERSION, bucket=name) is not None:
@@ -134,10 +122,8 @@ class Buckets:
 
         self._store.write(work)
 
-
-def owned(tx: Tx, name: str, person: Person) -> Bucket:
-    """The bucket, for changing it; Forbidden unless the person owns it or is an administrator."""
-    found = usable(tx, name, person.account)
-    if found.owner != person.account and not person.admin:
-        raise Forbidden(f"only {found.owner} or an administrator may change bucket {name!r}", bucket=name)
-    return found
+    def _owned(self, tx: Tx, name: str, person: Person, action: str) -> Standing:
+        """What the person may do with a bucket of their own, or that its policy lets them change."""
+        place = standing(tx, name, person, self._clock.wall())
+        place.demand(action, owners_only=True)
+        return place

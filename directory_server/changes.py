@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from directory_server import buckets, versions
+from directory_server import versions
+from directory_server.access.decisions import standing
 from directory_server.callers_on_hold import CallersOnHold
 from directory_server.metadata import files, journal
 from directory_server.metadata.statement import Statement
@@ -56,11 +57,13 @@ class Changes:
         max_blocked: int = MAX_BLOCKED,
         step_rows: int = STEP_ROWS,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._people = people
         self._step_rows = step_rows
         self._monotonic = monotonic
+        self._wall = wall
         self._on_hold = CallersOnHold(max_blocked)
         self._newest = 0
         store.last_in_each_transaction(self._wake_after)
@@ -102,7 +105,7 @@ class Changes:
         with self._store.read() as reader:
             newest = files.read_cursor(reader)
             position = newest if cursor is None else _given_out(reader, cursor, newest)
-            statement, parameters, since = _question(reader, person, request.bucket)
+            statement, parameters, since = _question(reader, person, request.bucket, self._wall())
             position = max(position, since)
             rows: list[Row] = []
             for _ in range(STEPS):
@@ -143,10 +146,10 @@ def _given_out(reader: Reader, cursor: int, newest: int) -> int:
     return cursor
 
 
-def _question(reader: Reader, person: Person, bucket: str | None) -> tuple[Statement, dict[str, str], int]:
+def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> tuple[Statement, dict[str, str], int]:
     """The statement for what was asked, what it needs, and the cursor before which nothing is the person's."""
     if bucket is not None:
-        found = buckets.usable(reader, bucket, person.account)
+        found = standing(reader, bucket, person, at).demand("s3:ListBucket")
         row = reader.one(journal.SINCE_CURSOR, name=found.name)
         return journal.OF_BUCKET, {"bucket": found.name}, int(row[0]) if row else 0
     if person.admin:

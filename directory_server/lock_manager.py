@@ -38,7 +38,7 @@ REFUSED = Counter("lockstep_directory_locks_refused", "Acquires that ended witho
 WAITED = Histogram("lockstep_directory_lock_wait_seconds", "Time that callers were kept waiting for a lock")
 
 
-def anyone(tx: Tx, bucket: str, account: str) -> None:
+def anyone(tx: Tx, bucket: str, path: str, account: str) -> None:
     """The `may_lock` of a directory without buckets of one's own: everyone may lock everything."""
 
 
@@ -52,7 +52,7 @@ class LockManager:
         *,
         waiter_grace: float = WAITER_GRACE_SECONDS,
         max_blocked: int = MAX_BLOCKED,
-        may_lock: Callable[[Tx, str, str], None] = anyone,
+        may_lock: Callable[[Tx, str, str, str], None] = anyone,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -107,8 +107,8 @@ class LockManager:
         return self._reply(answer)
 
     def _ask(self, tx: Tx, wish: Wish, join: bool, wait: float) -> Answer:
-        for bucket in {path.bucket for path in wish.paths}:
-            self._may_lock(tx, bucket, wish.party.account)
+        for path in wish.paths:
+            self._may_lock(tx, path.bucket, path.path, wish.party.account)
         return self._rules.ask(tx, wish, join=join, keep_until=self._clock.now() + wait + self._grace)
 
     def _wait(self, waiter: WaiterRow, event: threading.Event, deadline: float) -> Answer:

@@ -11,7 +11,9 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import buckets, listing, object_lock, versions
+from directory_server import listing, object_lock, versions
+from directory_server.access.decisions import Ground, Standing, standing
+from directory_server.bucket import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.outcomes import attempt, outcome
@@ -60,6 +62,10 @@ class People(Protocol):
         """NotLoggedIn when nobody does (any more)."""
         ...
 
+    def identify(self, credential: str) -> Person:
+        """The same, but an anonymous S3 request is a person without a name."""
+        ...
+
 
 class Locks(Protocol):
     """What writes ask of the locks, inside their own transaction."""
@@ -106,10 +112,10 @@ class Namespace:
         """Each item's current version (or the version asked for) with its holders, all of one moment."""
         LOOKUPS.inc(len(items))
         LOOKUP_BATCH.observe(len(items))
-        allowed: dict[tuple[str, str], buckets.Bucket] = {}
+        grounds: dict[str, Ground] = {}
         orders: dict[str, tuple[list[Holder], bool]] = {}
         with self._store.read() as reader:
-            found = [attempt(self._look_up, reader, item, allowed, orders) for item in items]
+            found = [attempt(self._look_up, reader, item, grounds, orders) for item in items]
             cursor = files.read_cursor(reader)
         return LookupReply(cursor, [outcome(result) for result in found])
 
@@ -117,20 +123,22 @@ class Namespace:
         self,
         reader: Reader,
         item: LookupItem,
-        allowed: dict[tuple[str, str], buckets.Bucket],
+        grounds: dict[str, Ground],
         orders: dict[str, tuple[list[Holder], bool]],
     ) -> FileVersion:
-        person = self._people.authenticate(item.credential)
-        bucket = allowed.get((person.account, item.bucket))
-        if bucket is None:
-            bucket = allowed[person.account, item.bucket] = buckets.usable(reader, item.bucket, person.account)
+        person = self._people.identify(item.credential)
+        place = standing(reader, item.bucket, person, self._clock.wall(), known=grounds)
         if item.version is None:
             row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
-            if row is None:
-                raise not_found(reader, item.bucket, item.path)
-            found = files.as_version(row)
         else:
             row = _held(reader, item)
+        if row is None:
+            raise place.hide(not_found(reader, item.bucket, item.path, item.version))
+        action = place.asked("s3:GetObject" if item.version is None else "s3:GetObjectVersion")
+        bucket = place.demand(action, item.path, version=item.version)
+        if item.version is None:
+            found = files.as_version(row)
+        else:
             current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
             found = files.as_version(row, is_current=current is not None and current[2] == row[2])
         named = row[13] or ""
@@ -163,18 +171,20 @@ class Namespace:
         return ""
 
     def list(self, request: ListRequest) -> ListReply:
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         with self._store.read() as reader:
-            buckets.usable(reader, request.bucket, person.account)
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand("s3:ListBucket", keys=_listing_keys(request))
             reply = listing.list_files(reader, request)
             reply.cursor = files.read_cursor(reader)
         return reply
 
     def versions(self, request: VersionsRequest) -> VersionsReply:
         """NotFound for a path that never was; an empty page for a prefix without files."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         with self._store.read() as reader:
-            buckets.usable(reader, request.bucket, person.account)
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
             reply = listing.list_versions(reader, request)
             if request.path is not None and not reply.versions and request.after is None:
                 raise not_found(reader, request.bucket, request.path)
@@ -185,14 +195,16 @@ class Namespace:
 
     def delete(self, request: DeleteRequest) -> DeleteReply:
         """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         check_path(request.path)
         reply = self._store.write(lambda tx: self._delete(tx, person, request))
         crash_point("directory.delete.done")
         return reply
 
     def _delete(self, tx: Tx, person: Person, request: DeleteRequest) -> DeleteReply:
-        bucket = buckets.usable(tx, request.bucket, person.account)
+        place = standing(tx, request.bucket, person, self._clock.wall())
+        action = "s3:DeleteObject" if request.version is None else "s3:DeleteObjectVersion"
+        bucket = place.demand(action, request.path, version=request.version)
         before = versions.deleted_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
             return before
@@ -204,7 +216,7 @@ class Namespace:
         self._release(tx, person, request.release_lock, request.lock_number)
         return reply
 
-    def _delete_version(self, tx: Tx, bucket: buckets.Bucket, person: Person, request: DeleteRequest) -> DeleteReply:
+    def _delete_version(self, tx: Tx, bucket: Bucket, person: Person, request: DeleteRequest) -> DeleteReply:
         moment = self._moment()
         path, write_id = request.path, request.write_id
         if request.version is None:
@@ -223,7 +235,7 @@ class Namespace:
 
     def copy(self, request: CopyRequest) -> CommittedReply:
         """Copy, move or restore in one transaction. Durable on return, safe to repeat with the same write id."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         check_path(request.path)
         if request.move and request.source_version is not None:
             raise BadRequest("a move takes the current version; to bring an old one back, copy it")
@@ -235,12 +247,15 @@ class Namespace:
 
     def _copy(self, tx: Tx, person: Person, request: CopyRequest) -> CommittedReply:
         account = person.account
-        target = buckets.usable(tx, request.bucket, account)
-        source_bucket = buckets.usable(tx, request.source_bucket, account)
+        at = self._clock.wall()
+        place = standing(tx, request.bucket, person, at)
+        target = place.demand("s3:PutObject", request.path)
+        from_place = standing(tx, request.source_bucket, person, at, is_source=True)
+        source_bucket = self._demand_source(from_place, request)
         before = versions.written_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
             return CommittedReply(before.cursor, before, versions.standing_copies(tx, before, self._copies))
-        source = self._source(tx, request)
+        source = self._source(tx, from_place, request)
         number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
         if request.move:
             self._locks.check_write(tx, source[0], source[1], account, request.source_lock_number)
@@ -266,7 +281,7 @@ class Namespace:
             content_type=source[5] if request.content_type is None else request.content_type,
             metadata=source[6] if request.metadata is None else stored_metadata(request.metadata),
             lock_number=number,
-            settings=request.settings,
+            settings=place.settled(request.settings, account),
         )
         made = versions.put(tx, target, new, _kind(request), moment)
         crash_point("directory.copy.inside")
@@ -276,14 +291,23 @@ class Namespace:
         self._release(tx, person, request.release_lock, request.lock_number)
         return CommittedReply(made.cursor, made, copies)
 
-    def _source(self, tx: Tx, request: CopyRequest) -> Row:
+    def _demand_source(self, place: Standing, request: CopyRequest) -> Bucket:
+        path, version = request.source_path, request.source_version
+        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+        if request.move:
+            place.demand("s3:DeleteObject", path)
+        if not place.may(action, path, version=version) and place.holds(path, version):
+            place.demand(action, path, version=version)
+        return place.bucket  # what is not there is `_source`'s to say, or to hide
+
+    def _source(self, tx: Tx, place: Standing, request: CopyRequest) -> Row:
         bucket, path, version = request.source_bucket, request.source_path, request.source_version
         if version is None:
             row = tx.one(files.CURRENT, bucket=bucket, path=path)
         else:
             row = versions.find(tx, bucket, path, version)
         if row is None:
-            raise not_found(tx, bucket, path, version)
+            raise place.hide(not_found(tx, bucket, path, version))
         if request.source_if_version is not None and row[2] != request.source_if_version:
             raise PreconditionFailed(
                 f"{path!r} is not as the request expects: another version is current", version=row[2], source=True
@@ -332,11 +356,15 @@ def not_found(reader: Reader, bucket: str, path: str, version: str | None = None
     )
 
 
-def _held(reader: Reader, item: LookupItem) -> Row:
+def _held(reader: Reader, item: LookupItem) -> Row | None:
     if item.version == versions.NULL_VERSION:
-        row = reader.one(files.NULL_VERSION_HELD, bucket=item.bucket, path=item.path)
-    else:
-        row = reader.one(files.VERSION_HELD, bucket=item.bucket, path=item.path, version=item.version)
-    if row is None:
-        raise not_found(reader, item.bucket, item.path, item.version)
-    return row
+        return reader.one(files.NULL_VERSION_HELD, bucket=item.bucket, path=item.path)
+    return reader.one(files.VERSION_HELD, bucket=item.bucket, path=item.path, version=item.version)
+
+
+def _listing_keys(request: ListRequest | VersionsRequest) -> dict[str, list[str]]:
+    """What conditions may ask about a listing."""
+    keys = {"s3:prefix": [request.prefix], "s3:max-keys": [str(request.limit)]}
+    if request.delimiter:
+        keys["s3:delimiter"] = [request.delimiter]
+    return keys

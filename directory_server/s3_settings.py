@@ -7,6 +7,9 @@ version, and go when the version does.
 from __future__ import annotations
 
 from directory_server import buckets, object_lock, versions
+from directory_server.access import settings as access_settings
+from directory_server.access.decisions import Standing, standing
+from directory_server.bucket import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.namespace import Clock, People, not_found
@@ -38,18 +41,26 @@ class S3Settings:
         self._people = people
 
     def of_bucket(self, request: BucketSettingRequest) -> SettingReply:
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         with self._store.read() as reader:
-            buckets.usable(reader, request.bucket, person.account)
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            is_rule = request.name in access_settings.NAMES
+            place.demand(place.asked("s3:ListBucket"), place.path_asked, owners_only=is_rule)
+            if request.name == access_settings.POLICY_STATUS:
+                return SettingReply(access_settings.policy_status(place))
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
         """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         check_setting_name(request.name)
 
         def work(tx: Tx) -> Nothing:
-            bucket = buckets.owned(tx, request.bucket, person)
+            place = standing(tx, request.bucket, person, self._clock.wall())
+            bucket = place.demand(place.asked("s3:PutBucketSetting"), owners_only=True)
+            if request.name in access_settings.NAMES:
+                access_settings.put(tx, place, request.name, request.value)
+                return Nothing()
             object_lock.check_bucket_setting(bucket, request.name, request.value)
             s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
             return Nothing()
@@ -64,22 +75,25 @@ class S3Settings:
 
     def of_version(self, request: ObjectSettingsRequest) -> ObjectSettingsReply:
         """NotFound for a version that is not there; a delete marker has settings like any other version: none."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         with self._store.read() as reader:
-            bucket = buckets.usable(reader, request.bucket, person.account)
-            return _reply(reader, bucket, _version_row(reader, request))
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            row = _version_row(reader, place, request)
+            bucket = place.demand(place.asked("s3:GetObject"), request.path, version=request.version)
+            return _reply(reader, bucket, row)
 
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
         """Durable on return, safe to repeat; the settings as they are then."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         check_path(request.path)
         check_setting_name(request.name)
         if request.value is not None and len(request.value) > MAX_VERSION_SETTING:
             raise TooLarge(f"a version's setting has at most {MAX_VERSION_SETTING} characters")
 
         def work(tx: Tx) -> ObjectSettingsReply:
-            bucket = buckets.usable(tx, request.bucket, person.account)
-            row = _version_row(tx, request)
+            place = standing(tx, request.bucket, person, self._clock.wall())
+            row = _version_row(tx, place, request)
+            bucket = place.demand(place.asked("s3:PutObject"), request.path, version=request.version)
             if row[12]:
                 raise NotFound(
                     f"version {row[2]} of {request.path!r} is a delete marker, of which nothing can be said",
@@ -89,7 +103,10 @@ class S3Settings:
                 )
             bypass = request.bypass_governance and object_lock.may_bypass(bucket, person)
             object_lock.check_change(tx, bucket, row, request.name, request.value, self._moment(), bypass=bypass)
-            s3_settings.put_version_value(tx, row[2], request.name, request.value)
+            value = request.value
+            if request.name == access_settings.ACL and value is not None:
+                value = place.settled_acl(value, "object", place.owner_of(row))
+            s3_settings.put_version_value(tx, row[2], request.name, value)
             return _reply(tx, bucket, row)
 
         return self._store.write(work)
@@ -105,17 +122,17 @@ def check_setting_name(name: str) -> str:
     return name
 
 
-def _version_row(reader: Reader, request: ObjectSettingsRequest) -> Row:
+def _version_row(reader: Reader, place: Standing, request: ObjectSettingsRequest) -> Row:
     if request.version is None:
         row = reader.one(files.CURRENT, bucket=request.bucket, path=request.path)
     else:
         row = versions.find(reader, request.bucket, request.path, request.version)
     if row is None:
-        raise not_found(reader, request.bucket, request.path, request.version)
+        raise place.hide(not_found(reader, request.bucket, request.path, request.version))
     return row
 
 
-def _reply(reader: Reader, bucket: buckets.Bucket, row: Row) -> ObjectSettingsReply:
+def _reply(reader: Reader, bucket: Bucket, row: Row) -> ObjectSettingsReply:
     version = files.as_version(row)
     version.bucket_versioning = bucket.versioning
     return ObjectSettingsReply(version, s3_settings.version_values(reader, row[2]))

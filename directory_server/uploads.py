@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from directory_server import buckets, object_lock, versions
+from directory_server import object_lock, versions
+from directory_server.access.decisions import standing
 from directory_server.listing import after_prefix, common_prefix
 from directory_server.metadata import files
 from directory_server.metadata import uploads as rows
@@ -23,7 +24,6 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, People, ReadingOrder, stored_metadata
 from directory_server.versions import Moment, NewVersion
 from wire.codec import encode
-from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadRequest, Conflict, NotFound, TooLarge
 from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, FileVersion, Nothing, UploadStep
@@ -67,13 +67,15 @@ class Uploads:
 
     def create(self, request: CreateUploadRequest) -> UploadInfo:
         """Durable on return; safe to repeat, as the caller made the id up."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         check_path(request.path)
         if len(stored_metadata(request.metadata).encode()) > MAX_METADATA_BYTES - COMPLETION_BYTES:
             raise TooLarge(f"an upload's metadata has at most {MAX_METADATA_BYTES - COMPLETION_BYTES} bytes")
 
         def work(tx: Tx) -> UploadInfo:
-            bucket = buckets.usable(tx, request.bucket, person.account)
+            place = standing(tx, request.bucket, person, self._clock.wall())
+            bucket = place.demand("s3:PutObject", request.path)
+            place.settled(request.settings, person.account)
             object_lock.check_new(tx, bucket, request.settings, self._clock.wall())
             known = rows.find(tx, request.upload)
             if known is not None:
@@ -97,9 +99,10 @@ class Uploads:
 
     def parts(self, request: UploadPartsRequest) -> UploadPartsReply:
         """The upload and a page of its parts."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         with self._store.read() as reader:
-            buckets.usable(reader, request.bucket, person.account)
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand(place.asked("s3:ListMultipartUploadParts"), request.path)
             upload = find(reader, request.upload, request.bucket, request.path)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)
             page = found[: request.limit]
@@ -111,11 +114,12 @@ class Uploads:
 
     def list(self, request: UploadsRequest) -> UploadsReply:
         """A page of a bucket's uploads; uploads and common prefixes count towards `limit` alike."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
         reply = UploadsReply([], [], None)
         last = request.after
         with self._store.read() as reader:
-            buckets.usable(reader, request.bucket, person.account)
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand("s3:ListBucketMultipartUploads", keys={"s3:prefix": [request.prefix]})
             for upload, folder in _entries(reader, request):
                 if len(reply.uploads) + len(reply.prefixes) == request.limit:
                     reply.next_after = last
@@ -130,16 +134,14 @@ class Uploads:
 
     def abort(self, request: UploadRequest) -> Nothing:
         """The upload and its parts are gone when this returns. NotFound when it was completed or aborted before."""
-        person = self._people.authenticate(request.credential)
+        person = self._people.identify(request.credential)
 
         def work(tx: Tx) -> Nothing:
-            buckets.usable(tx, request.bucket, person.account)
+            standing(tx, request.bucket, person, self._clock.wall()).demand("s3:AbortMultipartUpload", request.path)
             rows.drop(tx, find(tx, request.upload, request.bucket, request.path).id)
             return Nothing()
 
-        done = self._store.write(work)
-        crash_point("directory.upload.aborted")
-        return done
+        return self._store.write(work)
 
     def abort_older_than(self, bucket: str, before_at: float, applies: Callable[[str], bool]) -> int:
         """Abort a bucket's uploads that were begun before `before_at` (seconds since 1970) for paths that `applies`
@@ -251,7 +253,6 @@ def take(tx: Tx, step: UploadStep, bucket: str, new: NewVersion, metadata: dict[
         raise Conflict("parts of the upload were sent again while it was being completed; complete it again")
     told = encode([(part.number, part.size, part.metadata) for part in parts]).decode()
     rows.drop(tx, step.id)
-    crash_point("directory.upload.taken")
     return replace(
         new,
         content_type=upload.content_type,

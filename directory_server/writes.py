@@ -7,17 +7,19 @@ looked at again there: the ticket's time, the lock, the fence, the preconditions
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
 from directory_server import buckets, object_lock, uploads, versions
+from directory_server.access.decisions import access_of, standing, standing_by_name
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
 from directory_server.outcomes import attempt, outcome
+from directory_server.people import Person
 from directory_server.placement import Candidate, choose
 from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
@@ -51,9 +53,13 @@ class _Link:
     """A begin whose content the cluster holds already: it can be committed without a ticket."""
 
     item: BeginItem
-    account: str
+    person: Person
     size: int
     metadata: str
+
+    @property
+    def account(self) -> str:
+        return self.person.account
 
 
 def _is_part(step: UploadStep | None) -> bool:
@@ -126,15 +132,17 @@ class Writes:
         return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
 
     def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
-        person = self._people.authenticate(item.credential)
+        person = self._people.identify(item.credential)
         check_path(item.path)
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
-        buckets.usable(reader, item.bucket, person.account)
+        place = standing(reader, item.bucket, person, self._clock.wall())
+        place.demand("s3:PutObject", item.path)
+        place.settled(item.settings, person.account)
         before = uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
         if before is not None:
             return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
-        link = _Link(item, person.account, item.size or 0, stored_metadata(item.metadata))
+        link = _Link(item, person, item.size or 0, stored_metadata(item.metadata))
         if item.digest is not None:
             blob = reader.one(files.BLOB, digest=item.digest)
             if blob is not None:
@@ -142,7 +150,7 @@ class Writes:
                     raise BadDigest(f"the content {item.digest} has {blob[0]} bytes, not {item.size}")
                 if self._held_by_living(reader, item) >= self._copies:
                     self._check_early(reader, item, person.account)
-                    return _Link(item, person.account, blob[0], link.metadata)
+                    return _Link(item, person, blob[0], link.metadata)
         return self._ticket(reader, link, candidates)
 
     def _held_by_living(self, reader: Reader, item: BeginItem) -> int:
@@ -190,6 +198,7 @@ class Writes:
             settings=item.settings,
             lease_until=self._locks.lease_end(reader, number) if number else 0.0,
             upload=item.upload,
+            access=access_of(link.person),
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 
@@ -215,7 +224,8 @@ class Writes:
         before = uploads.done_before(tx, item.upload, item.write_id, item.bucket, item.path)
         if before is not None:
             return BeginReplyItem(version=before, copies=versions.standing_copies(tx, before, self._copies))
-        bucket = buckets.usable(tx, item.bucket, link.account)
+        place = standing(tx, item.bucket, link.person, self._clock.wall())
+        bucket = place.demand("s3:PutObject", item.path)
         number = self._check_early(tx, item, link.account)
         copies = self._held_by_living(tx, item)
         if copies < self._copies:
@@ -237,6 +247,7 @@ class Writes:
         )
         if item.upload is not None:
             new = uploads.take(tx, item.upload, bucket.name, new, item.metadata)
+        new = replace(new, settings=place.settled(new.settings, new.author))
         made = versions.put(tx, bucket, new, "write", self._moment())
         crash_point("directory.begin.link-put")
         if item.release_lock and number:
@@ -293,7 +304,8 @@ class Writes:
             raise BadDigest(f"the write was announced with {ticket.size} bytes, and {item.size} were stored")
 
     def _commit(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> CommitReplyItem:
-        bucket = buckets.usable(tx, ticket.bucket, ticket.author)
+        place = standing_by_name(tx, ticket.bucket, ticket.author, self._clock.wall(), ticket.access)
+        bucket = place.demand("s3:PutObject", ticket.path)
         if _is_part(ticket.upload):
             holders = self._counted_holders(tx, item, ticket, server_id)
             made = self._put_part(tx, ticket, item.digest, item.size, ticket.metadata | item.facts)
@@ -323,6 +335,7 @@ class Writes:
         )
         if ticket.upload is not None:
             new = uploads.take(tx, ticket.upload, bucket.name, new, ticket.metadata | item.facts)
+        new = replace(new, settings=place.settled(new.settings, new.author))
         made = versions.put(tx, bucket, new, "write", self._moment())
         if ticket.release_lock and ticket.lock_number:
             self._locks.release_in(tx, ticket.author, ticket.lock_number)

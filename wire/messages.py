@@ -28,7 +28,7 @@ MAX_PART_NUMBER = 10_000
 Text = Annotated[str, Meta(max_length=256)]
 Bucket = Annotated[str, Meta(max_length=63)]
 PathText = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
-Credential = Annotated[str, Meta(max_length=512)]
+Credential = Annotated[str, Meta(max_length=32 * 1024)]
 WriteId = Annotated[str, Meta(min_length=16, max_length=64)]
 UploadId = Annotated[str, Meta(min_length=1, max_length=48)]
 Size = Annotated[int, Meta(ge=0)]
@@ -200,6 +200,8 @@ class WriteTicket(FrozenMessage, frozen=True):
     digest: Digest | None = None
     size: int | None = None
     settings: dict[str, str] = {}
+    access: str = ""
+    """What the S3 door said of the request that began the write (wire/s3_access.py); empty for other doors."""
     lease_until: float = 0.0
     """Directory time at which the lease of the write's lock ends, as known when the ticket was made; 0 without a
     lock. No holder takes a stream that begins after it, whether it has heard of a newer lock or not."""
@@ -348,6 +350,8 @@ class CreateBucketRequest(Message):
     shared: bool = False
     object_lock: bool = False
     """Its versions can be held back from deletion; it then keeps versions for good."""
+    settings: dict[str, str] = {}
+    """Bucket settings about who may do what (acl, ownership) that it begins with."""
 
 
 class BucketRequest(Message):

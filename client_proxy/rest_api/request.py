@@ -26,6 +26,7 @@ from wire.errors import (
 )
 from wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from wire.names import check_bucket, check_path
+from wire.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
 from wire.service import Environ
 
 T = TypeVar("T")
@@ -67,6 +68,9 @@ class RestRequest(DrainableRequest):
             credential = environ.get("HTTP_X_API_KEY", "")
         if not credential:
             raise NotLoggedIn("this needs a log-in: send a token as 'Authorization: Bearer <token>', or X-Api-Key")
+        if credential.startswith(S3_DOOR_ONLY):
+            # A signature is good for the one request that it was made over, and only the S3 door has that request.
+            raise NotLoggedIn("a signature is no token: send a token or an API key")
         if len(credential) > MAX_CREDENTIAL_BYTES:
             raise NotLoggedIn("this credential is longer than any that was ever given out")
         return credential

@@ -55,6 +55,8 @@ class PeopleByName:
             raise NotLoggedIn("log in first")
         return Person(credential, credential == ADMIN, f"session-{credential}")
 
+    identify = authenticate
+
 
 class DirectoryRig:
     """A directory with `servers` file servers up, in a folder that it can be opened in again."""

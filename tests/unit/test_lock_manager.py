@@ -168,7 +168,7 @@ def test_a_request_id_is_for_one_set_of_paths(desk: Desk) -> None:
 def test_whoever_may_not_use_the_bucket_cannot_lock_in_it(tmp_path: Path) -> None:
     """`may_lock` is asked inside the transaction, and its refusal leaves nothing behind."""
 
-    def refuse(tx: object, bucket: str, account: str) -> None:
+    def refuse(tx: object, bucket: str, path: str, account: str) -> None:
         raise Forbidden(f"{account} may not use {bucket}")
 
     desk = Desk(tmp_path, may_lock=refuse)

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("wire", "directory_server", "file_server", "client_proxy", "local_cluster")
 
 SHOWN = "a time that people are shown"
+CONDITIONS = "bucket policies may have conditions on the date, as S3's have"
 USES = {
     "client_proxy/cli/locking.py": SHOWN,
     "client_proxy/menu/state_requests.py": SHOWN,
@@ -17,6 +18,7 @@ USES = {
     "directory_server/backup.py": SHOWN,
     "directory_server/bootstrap.py": SHOWN,
     "directory_server/buckets.py": SHOWN,
+    "directory_server/changes.py": CONDITIONS,
     "directory_server/cluster_api.py": SHOWN,
     "directory_server/directory_clock.py": "hands the wall clock on, for what is shown",
     "directory_server/enrolment.py": SHOWN,
@@ -27,6 +29,8 @@ USES = {
     "directory_server/recovery.py": SHOWN,
     "directory_server/restore.py": "names of what is kept aside, and when the backup was restored: shown",
     "directory_server/s3_keys.py": SHOWN,
+    "directory_server/s3_settings.py": CONDITIONS,
+    "directory_server/uploads.py": SHOWN,
     "directory_server/writes.py": SHOWN,
     "file_server/quarantine.py": "how long damaged bytes, which nobody reads, are kept for a look",
     "wire/certificate_authority.py": "certificates are judged by wall time everywhere; they tolerate a day",

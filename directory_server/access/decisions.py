@@ -1,0 +1,349 @@
+"""May this person do this in this bucket, now? Asked inside the transaction that does it, by every door alike.
+
+In this order: a Deny of the bucket's policy; the owner and administrators; an Allow of the policy; grants of the
+bucket's and the object's access control lists; and that the bucket is shared. An owner can always reach the policy
+itself, so that nobody locks themselves out. A bucket about which nothing was said costs no read beyond its row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+
+from directory_server.access import acl, policy
+from directory_server.bucket import Bucket
+from directory_server.metadata import access as rows
+from directory_server.metadata import files, people, s3_settings
+from directory_server.metadata.store import Reader, Row
+from directory_server.people import Person
+from wire.errors import BadRequest, Forbidden, NotFound
+from wire.s3_access import S3Access
+from wire.s3_messages import TAGS
+
+ENFORCED = "BucketOwnerEnforced"
+PREFERRED = "BucketOwnerPreferred"
+OWNERSHIPS = (ENFORCED, PREFERRED, "ObjectWriter")
+BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+_OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
+_EXISTING_TAG = "s3:existingobjecttag/"
+_NO_KEYS: Mapping[str, list[str]] = {}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What was said of a bucket beyond its row. Without an ACL it is the default one; `ownership` may be unsaid."""
+
+    policy: policy.Policy | None = None
+    acl: acl.Acl | None = None
+    blocked: frozenset[str] = frozenset()
+    ownership: str = ""
+
+
+@lru_cache(maxsize=256)
+def _rules(bucket: str, said: tuple[tuple[str, str], ...]) -> Rules:
+    """Parsed once for as long as nobody says anything else: the key is the very text."""
+    found = dict(said)
+    return Rules(
+        policy.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
+        json.loads(found[rows.ACL]) if rows.ACL in found else None,
+        frozenset(name for name, on in json.loads(found.get(rows.PUBLIC_ACCESS_BLOCK, "{}")).items() if on),
+        json.loads(found[rows.OWNERSHIP]) if rows.OWNERSHIP in found else "",
+    )
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A bucket, and its rules if it has any, as one snapshot has them."""
+
+    bucket: Bucket
+    rules: Rules | None
+
+    @classmethod
+    def of(cls, reader: Reader, name: str) -> Ground:
+        """NotFound when there is no such bucket."""
+        row = reader.one(rows.BUCKET, name=name)
+        if row is None:
+            raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
+        found = Bucket(*row[:5])
+        if not row[5]:
+            return cls(found, None)
+        said = sorted((one[0], one[1]) for one in reader.all(rows.RULES, of_bucket=name))
+        return cls(found, _rules(name, tuple(said)))
+
+
+@dataclass
+class Standing:
+    """What one person may do in one bucket, within one snapshot. `at` is seconds since 1970, for conditions."""
+
+    reader: Reader
+    person: Person
+    ground: Ground
+    at: float
+    is_source: bool = False
+    """The bucket is what a copy reads from, so another expectation of its owner holds."""
+    trusted: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        owner, person = self.ground.bucket.owner, self.person
+        self.trusted = person.admin or (bool(person.account) and person.account == owner)
+        access = person.access
+        if access is not None:
+            expected = access.source_owner if self.is_source else access.owner
+            if expected and expected != owner:
+                raise Forbidden(f"bucket {self.bucket.name!r} does not belong to {expected}", bucket=self.bucket.name)
+
+    @property
+    def bucket(self) -> Bucket:
+        return self.ground.bucket
+
+    @property
+    def rules(self) -> Rules:
+        return self.ground.rules or _NO_RULES
+
+    @property
+    def path_asked(self) -> str:
+        """The key in the address of an S3 request, for calls about the bucket that are made on the way."""
+        return self.person.access.path if self.person.access is not None else ""
+
+    # ------------------------------------------------------------ questions
+
+    def asked(self, action: str) -> str:
+        """The action that an S3 request said it is; `action` for a call that came through another door."""
+        access = self.person.access
+        return access.action if access is not None and access.action else action
+
+    def demand(
+        self,
+        action: str,
+        path: str = "",
+        *,
+        version: str | None = None,
+        keys: Mapping[str, list[str]] = _NO_KEYS,
+        owners_only: bool = False,
+    ) -> Bucket:
+        """The bucket; Forbidden unless the person may do `action` on it, or on that path of it.
+
+        `owners_only` says that sharing the bucket does not share this.
+        """
+        if not self.may(action, path, version=version, keys=keys, owners_only=owners_only):
+            raise self._forbidden(action, owners_only)
+        return self.bucket
+
+    def may(
+        self,
+        action: str,
+        path: str = "",
+        *,
+        version: str | None = None,
+        keys: Mapping[str, list[str]] = _NO_KEYS,
+        owners_only: bool = False,
+    ) -> bool:
+        """Whether the person may."""
+        shared = bool(self.bucket.shared and self.person.account) and not owners_only
+        if self.ground.rules is None:
+            return self.trusted or shared or self._granted(action, path, version)
+        verdict = self._verdict(action, path, version, keys)
+        if verdict == "Deny" and not (self.trusted and action.lower() in _OF_THE_POLICY):
+            return False
+        return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
+
+    def hide(self, found: NotFound) -> Exception:
+        """What to raise for a path that is not there: only who may list the bucket is told so."""
+        if self.ground.rules is None and self.trusted:
+            return found
+        if self.may("s3:ListBucket") or self.may("s3:ListBucketVersions"):
+            return found
+        return self._forbidden("s3:GetObject", False)
+
+    def _forbidden(self, action: str, owners_only: bool) -> Forbidden:
+        name, owner = self.bucket.name, self.bucket.owner
+        if not self.person.account:
+            return Forbidden(f"bucket {name!r} is not open to everybody: sign the request", bucket=name)
+        if self.ground.rules is None or self.rules.policy is None:
+            if owners_only:
+                return Forbidden(f"only {owner} or an administrator may change bucket {name!r}", bucket=name)
+            return Forbidden(f"bucket {name!r} belongs to {owner}, who does not share it", bucket=name)
+        return Forbidden(f"the rules of bucket {name!r} do not let {self.person.account} do {action}", bucket=name)
+
+    # ------------------------------------------------------------ the policy
+
+    def _verdict(
+        self, action: str, path: str, version: str | None, keys: Mapping[str, list[str]]
+    ) -> policy.Effect | None:
+        found = self.rules.policy
+        if found is None:
+            return None
+        resource = f"{self.bucket.name}/{path}" if path else self.bucket.name
+        question = policy.Question(
+            self.person.account, action, resource, lambda name: self._key(name, path, version, keys)
+        )
+        verdict = found.verdict(question)
+        if verdict == "Allow" and "RestrictPublicBuckets" in self.rules.blocked and found.public:
+            return None  # a public policy is then good for the owner's own people only
+        return verdict
+
+    def _key(self, name: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> list[str] | None:
+        person = self.person
+        known = _OWN_KEYS.get(name)
+        if known is not None:
+            return known(person, self.at)
+        if name.startswith(_EXISTING_TAG):
+            return self._existing_tag(name[len(_EXISTING_TAG) :], path, version)
+        if name in keys:
+            return keys[name]
+        if name == "s3:versionid" and version is not None:
+            return [version]
+        return person.access.keys.get(name) if person.access is not None else None
+
+    def _existing_tag(self, name: str, path: str, version: str | None) -> list[str] | None:
+        row = self._version(path, version) if path else None
+        said = s3_settings.version_values(self.reader, row[2]).get(TAGS) if row is not None else None
+        for key, value in tags_of(said):
+            if key.lower() == name:
+                return [value]
+        return None
+
+    # ------------------------------------------------------------ access control lists
+
+    def _granted(self, action: str, path: str, version: str | None) -> bool:
+        rules = self.rules
+        if rules.ownership == ENFORCED:
+            return False
+        ignore = "IgnorePublicAcls" in rules.blocked
+        account = self.person.account
+        if rules.acl is not None and acl.allows(rules.acl, "bucket", account, action, ignore_public=ignore):
+            return True
+        if not path or not acl.concerns_objects(action):
+            return False
+        row = self._version(path, version)
+        if row is None:
+            return False
+        if self.ground.rules is None and rows.ACL not in s3_settings.version_values(self.reader, row[2]):
+            # Who wrote while the bucket was shared keeps nothing of it, unless their bucket is one with lists.
+            return False
+        return acl.allows(self.acl_of(row), "object", account, action, ignore_public=ignore)
+
+    def acl_of(self, row: Row) -> acl.Acl:
+        """The access control list of a version."""
+        said = s3_settings.version_values(self.reader, row[2]).get(rows.ACL)
+        found: acl.Acl = json.loads(said) if said is not None else acl.default(row[7])
+        return found
+
+    def owner_of(self, row: Row) -> str:
+        """Who owns a version: its writer, unless its list says otherwise."""
+        return str(self.acl_of(row)["Owner"]["ID"])
+
+    def _version(self, path: str, version: str | None) -> Row | None:
+        if version is None:
+            return self.reader.one(files.CURRENT, bucket=self.bucket.name, path=path)
+        if version == "null":
+            return self.reader.one(files.NULL_VERSION, bucket=self.bucket.name, path=path)
+        return self.reader.one(files.VERSION, bucket=self.bucket.name, path=path, version=version)
+
+    def holds(self, path: str, version: str | None) -> bool:
+        """Whether there is such a version."""
+        return self._version(path, version) is not None
+
+    def settled(self, settings: dict[str, str], author: str) -> dict[str, str]:
+        """A new version's settings with the access control list that its writer asked for. Forbidden or BadRequest
+        when it cannot be had here."""
+        asked = settings.get(rows.ACL)
+        return settings if asked is None else settings | {rows.ACL: self.settled_acl(asked, "object", author)}
+
+    def settled_acl(self, asked: str, scope: acl.Scope, owner: str) -> str:
+        """The list that a request means, as it is kept."""
+        name = self.bucket.owner
+        if self.rules.ownership == ENFORCED:
+            if scope == "bucket" or json.loads(asked).get("canned") != acl.CANNED_FOR_OWNER:
+                raise BadRequest("the bucket does not allow ACLs", s3_code="AccessControlListNotSupported")
+            owner = name
+        elif self.rules.ownership == PREFERRED and json.loads(asked).get("canned") == acl.CANNED_FOR_OWNER:
+            owner = name
+        try:
+            found = acl.settled(asked, scope, owner, name, lambda id: self.is_account(id))
+        except acl.BadAcl as error:
+            if error.code == "AccessDenied":
+                raise Forbidden(str(error)) from error
+            raise BadRequest(str(error), s3_code=error.code) from error
+        if "BlockPublicAcls" in self.rules.blocked and acl.is_public(found):
+            raise Forbidden(f"bucket {self.bucket.name!r} blocks public ACLs", bucket=self.bucket.name)
+        return json.dumps(found)
+
+    def is_account(self, name: str) -> bool:
+        return self.reader.one(people.ACCOUNT, name=name) is not None
+
+
+_NO_RULES = Rules()
+
+
+def standing(
+    reader: Reader,
+    name: str,
+    person: Person,
+    at: float,
+    *,
+    is_source: bool = False,
+    known: dict[str, Ground] | None = None,
+) -> Standing:
+    """What `person` may do in the bucket; NotFound when there is none of that name.
+
+    `known` keeps buckets between the questions of one snapshot.
+    """
+    ground = known.get(name) if known is not None else None
+    if ground is None:
+        ground = Ground.of(reader, name)
+        if known is not None:
+            known[name] = ground
+    return Standing(reader, person, ground, at, is_source)
+
+
+def standing_by_name(reader: Reader, name: str, account: str, at: float, access: str = "") -> Standing:
+    """The same for somebody of whom only the account is known, such as who began a write that is now to be committed;
+    `access` is what the ticket says of the request."""
+    ground = Ground.of(reader, name)
+    bucket = ground.bucket
+    matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
+    person = Person(account, matters and people.is_admin(reader, account), "", access=S3Access.decode(access))
+    return Standing(reader, person, ground, at)
+
+
+def access_of(person: Person) -> str:
+    """What a ticket says of the request that began a write, without whose signature it was; empty for other doors."""
+    return "" if person.access is None else msgspec.structs.replace(person.access, credential="").encode()
+
+
+def tags_of(said: str | None) -> list[tuple[str, str]]:
+    """The tags in a version's setting."""
+    if said is None:
+        return []
+    found = json.loads(said)
+    pairs = found.get("TagSet", found) if isinstance(found, dict) else found
+    if isinstance(pairs, dict):
+        return list(pairs.items())
+    return [(one["Key"], one["Value"]) for one in pairs]
+
+
+def _named(value: str) -> list[str] | None:
+    return [value] if value else None
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+_OWN_KEYS: dict[str, Callable[[Person, float], list[str] | None]] = {
+    "aws:username": lambda person, at: _named(person.account),
+    "aws:userid": lambda person, at: _named(person.account),
+    "aws:principalaccount": lambda person, at: _named(person.account),
+    "aws:principalarn": lambda person, at: _named(
+        person.account and f"arn:aws:iam::{person.account}:user/{person.account}"
+    ),
+    "aws:principaltype": lambda person, at: ["User" if person.account else "Anonymous"],
+    "aws:currenttime": lambda person, at: [_iso(at)],
+    "aws:epochtime": lambda person, at: [str(int(at))],
+}

@@ -1,0 +1,88 @@
+"""The bucket settings that say who may do what: checked as they are put, so that their readers can rely on them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from directory_server.access import acl, policy
+from directory_server.access.decisions import BLOCKS, ENFORCED, OWNERSHIPS, Standing
+from directory_server.metadata import s3_settings
+from directory_server.metadata.access import ACL as ACL
+from directory_server.metadata.access import NAMES as RULES
+from directory_server.metadata.access import OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
+from directory_server.metadata.store import Tx
+from wire.errors import BadRequest, Forbidden
+
+POLICY_STATUS: Final = "policy-status"
+"""Only read: what follows from the policy and the list."""
+NAMES: Final = (*RULES, POLICY_STATUS)
+
+
+def in_order(settings: dict[str, str]) -> list[str]:
+    """The names of a new bucket's settings as they must be put: who owns objects decides whether lists are allowed."""
+    unknown = set(settings) - {ACL, OWNERSHIP}
+    if unknown:
+        raise BadRequest(f"a bucket cannot begin with the setting {min(unknown)[:40]!r}")
+    return sorted(settings, key=(OWNERSHIP, ACL).index)
+
+
+def put(tx: Tx, place: Standing, name: str, value: str | None) -> None:
+    """Keep a setting (None removes it). BadRequest or Forbidden when the bucket cannot have it."""
+    if value is not None:
+        value = _checked(place, name, value)
+    s3_settings.put_bucket_value(tx, place.bucket.name, name, value)
+
+
+def policy_status(place: Standing) -> str:
+    """Whether everybody is let in, by the policy or by the bucket's list."""
+    rules = place.rules
+    by_policy = rules.policy is not None and rules.policy.public and "RestrictPublicBuckets" not in rules.blocked
+    by_list = rules.acl is not None and acl.is_public(rules.acl) and "IgnorePublicAcls" not in rules.blocked
+    return json.dumps({"IsPublic": by_policy or by_list})
+
+
+def _checked(place: Standing, name: str, value: str) -> str:
+    if name == POLICY:
+        return _policy(place, value)
+    if name == ACL:
+        return place.settled_acl(value, "bucket", place.bucket.owner)
+    if name == OWNERSHIP:
+        return _ownership(place, _read(value))
+    if name == PUBLIC_ACCESS_BLOCK:
+        return _block(_read(value))
+    raise BadRequest(f"{name} follows from other settings and cannot be put")
+
+
+def _policy(place: Standing, value: str) -> str:
+    try:
+        found = policy.parse(value, place.bucket.name)
+    except policy.BadPolicy as error:
+        raise BadRequest(str(error), s3_code="MalformedPolicy") from error
+    if "BlockPublicPolicy" in place.rules.blocked and found.public:
+        raise Forbidden(f"bucket {place.bucket.name!r} blocks public policies", bucket=place.bucket.name)
+    return value
+
+
+def _ownership(place: Standing, wanted: Any) -> str:
+    if wanted not in OWNERSHIPS:
+        raise BadRequest(f"the ownership is one of {', '.join(OWNERSHIPS)}", s3_code="MalformedXML")
+    if wanted == ENFORCED and place.rules.acl is not None and not acl.is_only_owners(place.rules.acl):
+        raise BadRequest(
+            "the bucket's ACL lets others in: make it private before lists are no longer looked at",
+            s3_code="InvalidBucketAclWithObjectOwnership",
+        )
+    return json.dumps(wanted)
+
+
+def _block(wanted: Any) -> str:
+    if not isinstance(wanted, dict) or not all(isinstance(on, bool) for on in wanted.values()):
+        raise BadRequest("a public access block is a set of switches", s3_code="MalformedXML")
+    return json.dumps({name: bool(wanted.get(name)) for name in BLOCKS})
+
+
+def _read(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise BadRequest("the setting is not JSON") from error

@@ -1,0 +1,47 @@
+"""What a proxy says of an S3 request beside whose it is: the action, the key, and what conditions may ask about.
+
+It stands in every message where a credential would, around the credential itself, so no call can be made without it.
+Only the S3 door makes one; the others refuse what looks like one. Who may do what is the directory's to decide.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from wire.messages import FrozenMessage
+from wire.s3_messages import S3_PROOF_PREFIX
+
+S3_ACCESS_PREFIX = "lsa_"
+OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX)
+"""Of credentials that only the S3 door may bring."""
+
+
+class S3Access(FrozenMessage, frozen=True):
+    """`credential` is the caller's proof, empty for an anonymous request. `keys` are condition keys in small letters
+    with their values; what the directory knows itself (who, when, tags that exist) is not among them."""
+
+    credential: str = ""
+    action: str = ""
+    path: str = ""
+    owner: str = ""
+    """The account that must own the bucket; empty when the caller does not care."""
+    source_owner: str = ""
+    """The same for the bucket that is copied from."""
+    keys: dict[str, list[str]] = {}
+
+    def encode(self) -> str:
+        """The text that goes where a credential goes."""
+        return S3_ACCESS_PREFIX + msgspec.json.encode(self).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> S3Access | None:
+        """What a credential says; None when it is a plain one."""
+        if not text.startswith(S3_ACCESS_PREFIX):
+            return None
+        try:
+            return _decoder.decode(text[len(S3_ACCESS_PREFIX) :])
+        except msgspec.DecodeError:
+            return None
+
+
+_decoder = msgspec.json.Decoder(S3Access)
