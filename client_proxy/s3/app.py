@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from client_proxy.rest_api.needs import Directory
 from client_proxy.s3.buckets import BucketHandlers
+from client_proxy.s3.configurations import ConfigurationHandlers
 from client_proxy.s3.cors import Cors
 from client_proxy.s3.door import S3Door
 from client_proxy.s3.gate import Gate
@@ -31,6 +32,7 @@ def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id:
         **objects.handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),
+        **ConfigurationHandlers(directory).handlers(),
         **TaggingHandlers(directory).handlers(),
         **ObjectLockHandlers(directory).handlers(),
     }

@@ -76,6 +76,7 @@ _STATUS = {
     "OperationAborted": 409,
     "OwnershipControlsNotFoundError": 404,
     "PreconditionFailed": 412,
+    "ReplicationConfigurationNotFoundError": 404,
     "RequestTimeTooSkewed": 403,
     "RequestTimeout": 400,
     "ServerSideEncryptionConfigurationNotFoundError": 404,

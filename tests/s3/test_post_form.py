@@ -42,9 +42,7 @@ class Signer:
         self.access, self.secret = key
         self.bucket = bucket
 
-    def fields(
-        self, conditions: list[Any], *, expires_in: float = 300, policy: Any = None, **changes: str
-    ) -> list[Field]:
+    def fields(self, conditions: list[Any], *, expires_in: float = 300, **changes: str) -> list[Field]:
         """The proof's fields, with `changes` by name (`_` for `-`), and the policy that they sign."""
         now = datetime.datetime.now(datetime.UTC)
         day, date = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
@@ -58,7 +56,7 @@ class Signer:
             "expiration": expiration,
             "conditions": [{"bucket": self.bucket}, *({name: text} for name, text in proof.items()), *conditions],
         }
-        text = base64.b64encode(json.dumps(said if policy is None else policy).encode()).decode()
+        text = base64.b64encode(json.dumps(said).encode()).decode()
         key = signing_key(self.secret, day, "eu-west-1")
 
         proof |= {"policy": text, "x-amz-signature": hmac.digest(key, text.encode(), "sha256").hex()}
@@ -107,7 +105,7 @@ def test_a_form_that_boto3_signed_is_an_upload(rig: S3Rig, s3: Any, bucket: str,
             ["content-length-range", 1, 100],
         ],
     )
-    status, headers, body = post(form([*signed["fields"].items(), ("file", FILE)], filename="C:\\x\\b.txt"))
+    status, headers, body = post(form([*signed["fields"].items(), ("file", FILE)], filename="C:\\\\x\\\\b.txt"))
     assert (status, body) == (204, b""), body
     assert headers["location"] == f"{ENDPOINT}/{bucket}/folder/b.txt"
     got = s3.get_object(Bucket=bucket, Key="folder/b.txt")
@@ -144,7 +142,7 @@ def test_what_a_form_answers(post: Post, signer: Signer, bucket: str) -> None:
 def test_tags_and_a_checksum_come_in_fields(s3: Any, bucket: str, post: Post, signer: Signer) -> None:
     """The field tagging is XML, x-amz-checksum-crc32 is compared and kept."""
     crc = base64.b64encode(zlib.crc32(FILE).to_bytes(4, "big")).decode()
-    tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag></TagSet></Tagging>"
+    tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1+2</Value></Tag></TagSet></Tagging>"
     conditions = [ANY_KEY, {"tagging": tags}, ["starts-with", "$x-amz-checksum-crc32", ""]]
 
     def send(sum: str) -> tuple[int, dict[str, str], bytes]:
@@ -154,7 +152,7 @@ def test_tags_and_a_checksum_come_in_fields(s3: Any, bucket: str, post: Post, si
     status, _, body = send("AAAAAA==")
     assert (status, b"<Code>BadDigest</Code>" in body) == (400, True)
     assert send(crc)[0] == 204
-    assert s3.get_object_tagging(Bucket=bucket, Key="t")["TagSet"] == [{"Key": "a b", "Value": "1&2"}]
+    assert s3.get_object_tagging(Bucket=bucket, Key="t")["TagSet"] == [{"Key": "a b", "Value": "1+2"}]
     assert s3.head_object(Bucket=bucket, Key="t", ChecksumMode="ENABLED")["ChecksumCRC32"] == crc
 
 
@@ -199,7 +197,7 @@ def test_a_form_that_its_policy_does_not_allow_saves_nothing(
         ({"x_amz_signature": "0" * 64}, "SignatureDoesNotMatch", 403),
         ({"x_amz_signature": "\u00e9"}, "SignatureDoesNotMatch", 403),
         ({"x_amz_signature": ""}, "InvalidArgument", 400),
-        ({"policy": "", "x_amz_date": ""}, "InvalidArgument", 400),
+        ({"policy": ""}, "InvalidArgument", 400),
         ({"policy": "e30="}, "InvalidPolicyDocument", 400),
         ({"policy": "not base64"}, "InvalidPolicyDocument", 400),
         ({"x_amz_algorithm": "AWS4-X"}, "InvalidArgument", 400),

@@ -1,0 +1,111 @@
+"""The small configurations of a bucket that clients ask about although nothing here is done by them.
+
+Only the truth is answered: what is not there is said not to be there, and a configuration that would not be acted upon
+is refused, never stored and forgotten. Switching off what is off is granted to the bucket's owner.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.handling import Handler, Handlers, S3Call
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.messages import GET_BUCKET, BucketRequest
+from wire.s3_messages import BUCKET_SETTING, PUT_BUCKET_SETTING, BucketSettingRequest, PutBucketSettingRequest
+
+ENCRYPTION = "encryption"
+"""The bucket's setting with its default encryption, as the description has it."""
+NEVER_SET = "no-configuration"
+"""A setting that no bucket has: to remove it needs the rights that to remove any other does."""
+
+
+class ConfigurationHandlers:
+    """Thread-safe."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def handlers(self) -> Handlers:
+        return {
+            "GetBucketEncryption": self.encryption,
+            "PutBucketEncryption": self.put_encryption,
+            "DeleteBucketEncryption": self.delete_encryption,
+            "GetBucketAccelerateConfiguration": self._always({}),
+            "GetBucketRequestPayment": self._always({"Payer": "BucketOwner"}),
+            "PutBucketRequestPayment": self.put_request_payment,
+            "GetBucketWebsite": self._never("NoSuchWebsiteConfiguration", "website configuration"),
+            "DeleteBucketWebsite": self._removed,
+            "GetBucketReplication": self._never("ReplicationConfigurationNotFoundError", "replication configuration"),
+            "DeleteBucketReplication": self._removed,
+        }
+
+    # ------------------------------------------------------------ encryption of what comes without a wish
+
+    def encryption(self, call: S3Call) -> Values:
+        """GetBucketEncryption; a bucket that says nothing encrypts with the server's keys, as all do."""
+        reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, ENCRYPTION))
+        if reply.value is not None:
+            return {"ServerSideEncryptionConfiguration": json.loads(reply.value)}
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+        return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+    def put_encryption(self, call: S3Call) -> Values:
+        configuration = call.values["ServerSideEncryptionConfiguration"]
+        check_encryption(configuration)
+        self._put(call, ENCRYPTION, json.dumps(configuration))
+        return {}
+
+    def delete_encryption(self, call: S3Call) -> Values:
+        self._put(call, ENCRYPTION, None)
+        return {}
+
+    # ------------------------------------------------------------ the others
+
+    def put_request_payment(self, call: S3Call) -> Values:
+        if call.values["RequestPaymentConfiguration"]["Payer"] != "BucketOwner":
+            raise S3Refusal("NotImplemented", "nobody pays for requests here, so no requester can")
+        return self._removed(call)
+
+    def _removed(self, call: S3Call) -> Values:
+        self._put(call, NEVER_SET, None)
+        return {}
+
+    def _put(self, call: S3Call, name: str, value: str | None) -> None:
+        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, name, value))
+
+    def _ask(self, call: S3Call) -> None:
+        """Refusals for a bucket that is not there or not the caller's to look at."""
+        self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
+
+    def _always(self, values: Values) -> Handler:
+        def answer(call: S3Call) -> Values:
+            self._ask(call)
+            return dict(values)
+
+        return answer
+
+    def _never(self, code: str, what: str) -> Handler:
+        def answer(call: S3Call) -> Values:
+            self._ask(call)
+            raise S3Refusal(code, f"the bucket has no {what}", BucketName=call.bucket)
+
+        return answer
+
+
+def check_encryption(configuration: dict[str, Any]) -> None:
+    """S3Refusal for a default encryption that would not be carried out."""
+    rules = configuration["Rules"]
+    if len(rules) != 1:
+        raise S3Refusal("MalformedXML", "a default encryption has exactly one rule")
+    if "SSE-C" in ((rules[0].get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []):
+        raise S3Refusal("NotImplemented", "customers' keys cannot be forbidden here")
+    default = rules[0].get("ApplyServerSideEncryptionByDefault")
+    if default is None:
+        return
+    if default["SSEAlgorithm"] != "AES256":
+        raise S3Refusal("NotImplemented", "this server encrypts with AES256 or a customer's key; it has no KMS")
+    if default.get("KMSMasterKeyID"):
+        raise S3Refusal("InvalidArgument", "a KMSMasterKeyID belongs to aws:kms, not to AES256")
