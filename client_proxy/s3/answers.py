@@ -14,6 +14,7 @@ Headers = list[tuple[str, str]]
 XML_TYPE = ("Content-Type", "application/xml")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL = re.compile('[&<>"\r\n\t\x00-\x1f\x7f\ufffe\uffff]')
+_UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
 
 
@@ -40,11 +41,11 @@ def write_answer(operation: Operation, output: Values) -> tuple[Headers, bytes]:
 
 
 def write_refusal(refusal: S3Refusal, resource: str, request_id: str, host_id: str) -> bytes:
-    """The XML of a refusal."""
-    parts = [_DECLARATION, "<Error>", _element("Code", refusal.code), _element("Message", refusal.message)]
-    parts.extend(_element(name, value) for name, value in refusal.details.items())
-    parts += [_element("Resource", resource), _element("RequestId", request_id), _element("HostId", host_id)]
-    return "".join([*parts, "</Error>"]).encode("utf-8", "xmlcharrefreplace")
+    """The XML of a refusal, well-formed whatever was asked: a client that cannot read it knows nothing."""
+    said = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
+    said |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
+    parts = [_element(name, _UNSAYABLE.sub("\ufffd", text)) for name, text in said.items()]
+    return "".join([_DECLARATION, "<Error>", *parts, "</Error>"]).encode()
 
 
 def write_plain(root: str, values: dict[str, str]) -> bytes:
