@@ -134,7 +134,7 @@ class Namespace:
             row = _held(reader, item)
         if row is None:
             raise place.hide(not_found(reader, item.bucket, item.path, item.version))
-        action = place.asked("s3:GetObject" if item.version is None else "s3:GetObjectVersion")
+        action = place.asked("s3:GetObject" if item.version is None else "s3:GetObjectVersion", item.path)
         bucket = place.demand(action, item.path, version=item.version)
         if item.version is None:
             found = files.as_version(row)
@@ -293,7 +293,10 @@ class Namespace:
 
     def _demand_source(self, place: Standing, request: CopyRequest) -> Bucket:
         path, version = request.source_path, request.source_version
-        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+        access = place.person.access
+        # A proxy copies the very version that it looked at; what the person asked for is what counts.
+        action = access.source_action if access is not None else ""
+        action = action or ("s3:GetObject" if version is None else "s3:GetObjectVersion")
         if request.move:
             place.demand("s3:DeleteObject", path)
         if not place.may(action, path, version=version) and place.holds(path, version):

@@ -28,7 +28,7 @@ MAX_PART_NUMBER = 10_000
 Text = Annotated[str, Meta(max_length=256)]
 Bucket = Annotated[str, Meta(max_length=63)]
 PathText = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
-Credential = Annotated[str, Meta(max_length=32 * 1024)]
+Credential = Annotated[str, Meta(max_length=64 * 1024)]
 WriteId = Annotated[str, Meta(min_length=16, max_length=64)]
 UploadId = Annotated[str, Meta(min_length=1, max_length=48)]
 Size = Annotated[int, Meta(ge=0)]

@@ -34,6 +34,8 @@ class Caller:
     access_key: str = ""
     claim: Claim | None = None
     key: bytes = b""
+    seen_at: float = 0.0
+    """When the request came, in seconds since 1970."""
 
     @property
     def anonymous(self) -> bool:
@@ -58,11 +60,12 @@ class Gate:
         claim = signature.read_claim(request.argument_list, request.get)
         if claim is None:
             return ANONYMOUS
-        signature.check_time(claim, self._wall())
+        now = self._wall()
+        signature.check_time(claim, now)
         key, account = self.signing_key(claim.scope, claim.session_token)
         proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
-        return Caller(proof.encode(), account, claim.scope.access_key, claim, key)
+        return Caller(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
     def identify_form(self, fields: Mapping[str, str]) -> Caller:
         """The caller who signed a form's policy. S3Refusal when the fields do not prove it."""

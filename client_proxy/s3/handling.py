@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from client_proxy.s3.access import access_of
 from client_proxy.s3.description import Operation
 from client_proxy.s3.gate import Caller
 from client_proxy.s3.parameters import Values
@@ -34,9 +36,10 @@ class S3Call:
     def key(self) -> str:
         return self.request.key
 
-    @property
+    @cached_property
     def credential(self) -> str:
-        return self.caller.credential
+        """What goes to the directory with every call made for this one: the caller's proof, and what it is used for."""
+        return access_of(self).encode()
 
     def get(self, name: str, default: Any = None) -> Any:
         """A parameter."""

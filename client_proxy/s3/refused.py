@@ -43,6 +43,8 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
         return S3Refusal("InvalidBucketState", str(error))
     if isinstance(error, e.BadRequest) and "argument" in error.facts:
         return S3Refusal("InvalidArgument", str(error), ArgumentName=str(error.facts["argument"]))
+    if "s3_code" in error.facts:
+        return S3Refusal(str(error.facts["s3_code"]), str(error))
     for kind, code in _PLAIN:
         if isinstance(error, kind):
             headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) else {}
@@ -53,6 +55,8 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
 def _not_found(error: e.NotFound, version_asked: bool) -> S3Refusal:
     facts = error.facts
     bucket, path = str(facts.get("bucket", "")), str(facts.get("path", ""))
+    if "upload" in facts:
+        return S3Refusal("NoSuchUpload", str(error), UploadId=str(facts["upload"]))
     if "path" not in facts and "version" not in facts:
         return S3Refusal("NoSuchBucket", str(error), BucketName=bucket)
     if facts.get("delete_marker") and version_asked:
@@ -66,7 +70,7 @@ def _not_found(error: e.NotFound, version_asked: bool) -> S3Refusal:
 
 def _bad_name(error: e.BadName) -> S3Refusal:
     text = str(error)
-    if "bucket" in text:
+    if "cannot be a bucket" in text:
         return S3Refusal("InvalidBucketName", text)
     return S3Refusal("KeyTooLongError" if "the limit is" in text else "InvalidURI", text)
 

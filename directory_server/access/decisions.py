@@ -92,8 +92,9 @@ class Standing:
         owner, person = self.ground.bucket.owner, self.person
         self.trusted = person.admin or (bool(person.account) and person.account == owner)
         access = person.access
-        if access is not None:
-            expected = access.source_owner if self.is_source else access.owner
+        if access is not None and (access.owner or access.source_owner):
+            other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
+            expected = access.source_owner if other else access.owner
             if expected and expected != owner:
                 raise Forbidden(f"bucket {self.bucket.name!r} does not belong to {expected}", bucket=self.bucket.name)
 
@@ -112,10 +113,14 @@ class Standing:
 
     # ------------------------------------------------------------ questions
 
-    def asked(self, action: str) -> str:
-        """The action that an S3 request said it is; `action` for a call that came through another door."""
+    def asked(self, action: str, path: str = "") -> str:
+        """The action that an S3 request said it is, to that path; `action` for a call through another door."""
         access = self.person.access
-        return access.action if access is not None and access.action else action
+        if access is None:
+            return action
+        if access.source_action and (access.bucket, access.path) != (self.bucket.name, path):
+            return access.source_action
+        return access.action or action
 
     def demand(
         self,

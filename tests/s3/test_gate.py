@@ -104,7 +104,7 @@ def test_a_good_signature_gets_to_the_gate_and_through(door: Door, operation: Op
     if door.reached:
         assert door.reached[0].operation.name == operation.name
         assert door.reached[0].caller.account == "akid"
-        proof = S3Proof.decode(door.reached[0].credential)
+        proof = S3Proof.decode(door.reached[0].caller.credential)
         assert proof is not None
         assert proof.is_made_with(signing_key("secret", "20261121", "eu"))
     else:
@@ -168,7 +168,7 @@ def test_who_shows_nothing_is_nobody(door: Door) -> None:
     by_name = operations()
     door.ask(unsigned(by_name["GetObject"]))
     assert door.reached[0].caller.anonymous
-    assert door.reached[0].credential == ""
+    assert door.reached[0].caller.credential == ""
 
 
 def test_version_2_is_refused_with_advice(door: Door) -> None:

@@ -1,0 +1,160 @@
+"""What of an S3 request decides whether it is allowed, told to the directory with every call made for it.
+
+Here is only what the request says: the action that an operation is, and the condition keys that S3 defines for it.
+Who the caller is, what time it is, and what tags an object has are the directory's to know; so is the decision.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from client_proxy.s3.parameters import Values
+from wire.s3_access import S3Access
+
+if TYPE_CHECKING:
+    from client_proxy.s3.handling import S3Call
+
+# Operations whose action has another name. Source: the service authorization reference, "Actions for Amazon S3".
+_ACTIONS = {
+    "AbortMultipartUpload": "AbortMultipartUpload",
+    "CompleteMultipartUpload": "PutObject",
+    "CopyObject": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "DeleteBucketCors": "PutBucketCORS",
+    "DeleteBucketEncryption": "PutEncryptionConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+    "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketTagging": "PutBucketTagging",
+    "DeleteObjects": "DeleteObject",
+    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketAccelerateConfiguration": "GetAccelerateConfiguration",
+    "GetBucketCors": "GetBucketCORS",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetBucketNotificationConfiguration": "GetBucketNotification",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListBuckets": "ListAllMyBuckets",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListParts": "ListMultipartUploadParts",
+    "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
+    "PutBucketCors": "PutBucketCORS",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutBucketNotificationConfiguration": "PutBucketNotification",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "RenameObject": "PutObject",
+    "UploadPart": "PutObject",
+    "UploadPartCopy": "PutObject",
+}
+# Those that are another action when they name a version.
+_OF_VERSIONS = {
+    "DeleteObject": "DeleteObjectVersion",
+    "DeleteObjectTagging": "DeleteObjectVersionTagging",
+    "GetObject": "GetObjectVersion",
+    "GetObjectAcl": "GetObjectVersionAcl",
+    "GetObjectAttributes": "GetObjectVersionAttributes",
+    "GetObjectTagging": "GetObjectVersionTagging",
+    "PutObjectAcl": "PutObjectVersionAcl",
+    "PutObjectTagging": "PutObjectVersionTagging",
+}
+_HEADERS = {
+    "s3:x-amz-acl": "x-amz-acl",
+    "s3:x-amz-copy-source": "x-amz-copy-source",
+    "s3:x-amz-grant-full-control": "x-amz-grant-full-control",
+    "s3:x-amz-grant-read": "x-amz-grant-read",
+    "s3:x-amz-grant-read-acp": "x-amz-grant-read-acp",
+    "s3:x-amz-grant-write": "x-amz-grant-write",
+    "s3:x-amz-grant-write-acp": "x-amz-grant-write-acp",
+    "s3:x-amz-metadata-directive": "x-amz-metadata-directive",
+    "s3:x-amz-object-ownership": "x-amz-object-ownership",
+    "s3:x-amz-server-side-encryption": "x-amz-server-side-encryption",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id": "x-amz-server-side-encryption-aws-kms-key-id",
+    "s3:x-amz-server-side-encryption-customer-algorithm": "x-amz-server-side-encryption-customer-algorithm",
+    "s3:x-amz-storage-class": "x-amz-storage-class",
+    "s3:x-amz-website-redirect-location": "x-amz-website-redirect-location",
+    "s3:object-lock-mode": "x-amz-object-lock-mode",
+    "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
+    "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+    "s3:if-match": "If-Match",
+    "s3:if-none-match": "If-None-Match",
+    "aws:useragent": "User-Agent",
+    "aws:referer": "Referer",
+}
+_ENVIRON = {key: "HTTP_" + name.upper().replace("-", "_") for key, name in _HEADERS.items()}
+_SOURCES = ("CopySource", "RenameSource")
+_TAG = "s3:requestobjecttag/"
+
+
+def action_of(operation: str, values: Values) -> str:
+    """The action that an operation is, with its service's name."""
+    name = _ACTIONS.get(operation, operation)
+    if values.get("VersionId") is not None:
+        name = _OF_VERSIONS.get(name, name)
+    return f"s3:{name}"
+
+
+def access_of(call: S3Call) -> S3Access:
+    """Everything that the directory decides about a call by."""
+    request, values = call.request, call.values
+    source = next((values[name] for name in _SOURCES if values.get(name) is not None), None)
+    return S3Access(
+        credential=call.caller.credential,
+        action=action_of(call.operation.name, values),
+        bucket=request.bucket,
+        path=request.key,
+        owner=values.get("ExpectedBucketOwner") or "",
+        source_action=_source_action(source),
+        source_owner=values.get("ExpectedSourceBucketOwner") or "",
+        keys=_keys(call),
+    )
+
+
+def _source_action(source: str | None) -> str:
+    if source is None:
+        return ""
+    return "s3:GetObjectVersion" if "?versionId=" in source else "s3:GetObject"
+
+
+def _keys(call: S3Call) -> dict[str, list[str]]:
+    environ, claim = call.request.environ, call.caller.claim
+    keys: dict[str, list[str]] = {key: [environ[name]] for key, name in _ENVIRON.items() if name in environ}
+    keys["aws:sourceip"] = [environ.get("REMOTE_ADDR") or ""]
+    keys["aws:securetransport"] = ["true" if environ.get("wsgi.url_scheme") == "https" else "false"]
+    if claim is not None:
+        keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
+        keys["s3:authtype"] = ["REST-HEADER" if claim.form == "header" else "REST-QUERY-STRING"]
+        keys["s3:x-amz-content-sha256"] = [claim.payload]
+        keys["s3:signatureage"] = [str(max(0, int(1000 * (call.caller.seen_at - _signed_at(claim.amz_date)))))]
+    elif not call.caller.anonymous:
+        keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
+        keys["s3:authtype"] = ["POST"]
+    tags = _tags(call.values)
+    if tags:
+        keys |= {f"{_TAG}{name.lower()}": [value] for name, value in tags}
+        keys["s3:requestobjecttagkeys"] = [name for name, _ in tags]
+    return keys
+
+
+def _signed_at(amz_date: str) -> int:
+    return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
+
+
+def _tags(values: Values) -> list[tuple[str, str]]:
+    """The tags that a write brings, by header or in the body."""
+    given = values.get("Tagging")
+    if isinstance(given, dict):
+        return [(tag["Key"], tag.get("Value") or "") for tag in given.get("TagSet") or []]
+    return parse_qsl(given, keep_blank_values=True) if isinstance(given, str) else []
