@@ -15,6 +15,7 @@ from typing import NamedTuple
 from client_proxy.buffer_budget import BufferBudget
 from client_proxy.cache import Cache
 from client_proxy.chunk_fetcher import ChunkFetcher, Opener, Source, Wanted
+from client_proxy.composition import Piece, Stored
 from client_proxy.metrics import READS, SERVED_BYTES
 from client_proxy.receipt import CacheUse, Receipt
 from wire.clock import Clock, SystemClock
@@ -69,6 +70,21 @@ class BlobReader:
         `holders_now` asks the directory again, for when every holder that `version` names has failed.
         """
         return OpenFile(self, version, cursor, holders_now)
+
+    def pieces(self, contents: Sequence[Stored]) -> list[Piece]:
+        """The manifests of `contents`, several fetched at a time. Unavailable when no holder gives one."""
+
+        def find(stored: Stored) -> Piece:
+            if stored.digest == EMPTY_DIGEST:
+                return Piece(Manifest([]), stored.source)
+            return Piece(self.fetcher.manifest(stored.source, stored.digest), stored.source)
+
+        under_way = [self.pool.submit(copy_context().run, find, stored) for stored in contents]
+        try:
+            return [future.result() for future in under_way]
+        finally:
+            for future in under_way:
+                future.cancel()
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -26,6 +26,7 @@ import msgspec
 
 from client_proxy.buffer_budget import BufferBudget
 from client_proxy.cache import Cache
+from client_proxy.composition import Composition
 from client_proxy.directory_client import DirectoryClient, undecided
 from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
 from client_proxy.upload import Sender, Upload
@@ -134,6 +135,18 @@ class BlobWriter:
             if begun.version is not None:
                 return _linked(begun)
         return self._write(item, Content(iter(stream), no_facts), begun)
+
+    def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
+        """Commit what is put together from contents that the cluster holds. Whatever fails, it is sent again."""
+        item = _known(item, composition.manifest)
+
+        def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
+            try:
+                return _committed(self._upload.send_composed(master, begun.ticket or "", composition))
+            except MissingChunks as error:  # it said before that it had them
+                raise Unavailable(f"file server {master.id} lost parts of {item.path!r} meanwhile") from error
+
+        return self._with_masters(item, None, send)
 
     def _write(self, item: BeginItem, content: Content, begun: BeginReplyItem | None) -> CommittedReply:
         chunks = content.chunks

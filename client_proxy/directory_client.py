@@ -52,6 +52,7 @@ from wire.messages import (
 from wire.recovery_messages import FSCK, FSCK_REPORT, RECOVER, RECOVERY
 from wire.server_messages import DAMAGED, DamagedRequest
 from wire.tracing import log
+from wire.upload_messages import CREATE_UPLOAD, UPLOAD_PARTS, UPLOADS
 
 PATIENCE_SECONDS = 8.0
 CALL_SECONDS = 5.0
@@ -81,8 +82,10 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             REPAIR_REPORT,
             FSCK_REPORT,
             RECOVERY,
+            UPLOADS,
+            UPLOAD_PARTS,
         ),  # they only ask
-        *(BEGIN, DELETE, COPY, ACQUIRE),  # they carry an id that the directory remembers
+        *(BEGIN, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
         *(
             RENEW,
             CHANGE_BUCKET,

@@ -7,13 +7,15 @@ directory; fetching, caching and checking bytes is the reader's job, getting the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from client_proxy.blob_reader import BlobReader, OpenFile
 from client_proxy.blob_writer import BlobWriter, Facts, no_facts
+from client_proxy.composition import Composition, Stored
 from client_proxy.directory_client import DirectoryClient
 from client_proxy.receipt import Receipt
 from wire.chunk_stream import StreamReader
+from wire.codec import decoder
 from wire.digest import Digest
 from wire.errors import Damaged, NotFound
 from wire.messages import (
@@ -34,10 +36,14 @@ from wire.messages import (
     ListRequest,
     LookupItem,
     Preconditions,
+    UploadStep,
     VersionsReply,
     VersionsRequest,
 )
+from wire.s3_messages import OBJECT_SETTINGS, ObjectSettingsRequest
+from wire.upload_messages import PARTS_SETTING
 
+_parts = decoder(list[tuple[int, int, dict[str, str]]])
 __all__ = ["FileStore", "OpenFile", "Receipt"]
 
 
@@ -114,17 +120,60 @@ class FileStore:
         metadata: dict[str, str] | None = None,
         late_metadata: Facts = no_facts,
         settings: dict[str, str] | None = None,
+        upload: UploadStep | None = None,
     ) -> CommittedReply:
         """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
 
         Returns once the promised copies are on disk and the directory has committed. When `blocks` raises or does
         not add up to `size` (IncompleteBody), nothing is committed. `late_metadata` is asked after the last block, and
         joins the metadata; `settings` are what S3 says of the version. Locked, LockStale, PreconditionFailed and
-        Forbidden come from the directory.
+        Forbidden come from the directory. As a step of an `upload` it becomes that part, and no version is made.
         """
         item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
         item.settings = settings or {}
+        item.upload = upload
         return self._writer.write(item, blocks, late_metadata)
+
+    def compose(
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        contents: Sequence[Stored],
+        *,
+        upload: UploadStep,
+        write_id: str = "",
+        lock_number: int | None = None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        metadata: dict[str, str] | None = None,
+    ) -> CommittedReply:
+        """The same with `contents`, which the cluster holds, one after the other, as a step of a multipart upload.
+
+        Only their manifests are read, and no bytes move unless the master lacks some. With a `write_id` of the
+        caller's the step is done once, however often it is asked for.
+        """
+        pieces = self._reader.pieces(contents)
+        composition = Composition(pieces, lambda source, wanted: self._reader.fetcher.chunks(source, wanted)[0])
+        item = _begin(credential, bucket, path, None, lock_number, False, preconditions, "", metadata)
+        item.write_id = write_id or item.write_id
+        item.upload = upload
+        return self._writer.write_composed(item, composition)
+
+    def composed_before(
+        self, credential: str, bucket: str, path: str, upload: UploadStep, write_id: str
+    ) -> FileVersion | None:
+        """The version that the step of that `write_id` made; NotFound with the fact `upload` when the upload is gone
+        without it, None while it is still under way."""
+        item = _begin(credential, bucket, path, None, None, False, NO_PRECONDITIONS, "", None)
+        item.write_id = write_id
+        item.upload = upload
+        return self._directory.begin(item).version
+
+    def parts_of(self, credential: str, version: FileVersion) -> list[tuple[int, dict[str, str]]]:
+        """(size, facts) of each part that a version was put together from, in order; empty for any other version."""
+        request = ObjectSettingsRequest(credential, version.bucket, version.path, version.version)
+        told = self._directory.call(OBJECT_SETTINGS, request).settings.get(PARTS_SETTING)
+        return [] if told is None else [(size, facts) for _, size, facts in _parts.decode(told)]
 
     def write_chunks(
         self,
@@ -198,8 +247,8 @@ class FileStore:
         source_if_version: str | None = None,
     ) -> CommittedReply:
         """A new version at the target with the source's content; no bytes move. With `move`, the source is deleted
-        in the same transaction, if it still has the version `source_if_version`. Restoring an old version is copying
-        it onto its own path. `settings` are what S3 says of the new version."""
+        in the same transaction. Restoring an old version is copying it onto its own path. `settings` are what S3 says
+        of the new version; `source_if_version` is the version that the source must still have then."""
         request = CopyRequest(
             credential=credential,
             write_id=new_write_id(),

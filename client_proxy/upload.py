@@ -15,8 +15,9 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from client_proxy.composition import Composition
 from client_proxy.metrics import SENT_BYTES
-from wire.chunk_stream import CONTENT_TYPE, MAGIC, encode_stream, end_frame, facts_frame, frame_header, stream_length
+from wire.chunk_stream import CONTENT_TYPE, FRAME_BYTES, MAGIC, encode_stream, end_frame, facts_frame, frame_header, stream_length
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
 from wire.crash_points import crash_point
@@ -83,9 +84,7 @@ class Upload:
         asked = list({chunk.digest for chunk in chunks if chunk.data is not None and chunk.digest not in sent})
         needed: set[Digest] = set()
         if asked:
-            request = MissingChunksRequest(digests=asked)
-            reply = self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds)
-            needed = set(reply.missing) & set(asked)
+            needed = self._lacking(master, asked)
         thinned: list[Chunk] = []
         for chunk in chunks:
             if chunk.data is None or chunk.digest not in needed:
@@ -95,6 +94,17 @@ class Upload:
             sent.add(chunk.digest)
             thinned.append(chunk)
         return thinned
+
+    def _lacking(self, master: Holder, asked: list[Digest]) -> set[Digest]:
+        request = MissingChunksRequest(digests=asked)
+        reply = self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds)
+        return set(reply.missing) & set(asked)
+
+    def send_composed(self, master: Holder, ticket: str, composition: Composition) -> WriteReply:
+        """Send what the master can put together from chunks that it has, with the bytes of those that it lacks."""
+        blocks = _counted(composition.stream(partial(self._lacking, master)))
+        answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds)
+        return _decode(master, answer)
 
     def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
         """Send a whole body and return the master's answer. With `leave_out`, only the chunks that it lacks.
@@ -227,6 +237,13 @@ class Sender:
             piece, self._waiting = self._waiting, None
             self._changed.notify_all()
             return piece
+
+
+def _counted(blocks: Iterator[Piece]) -> Iterator[Piece]:
+    for block in blocks:
+        if len(block) > FRAME_BYTES:
+            SENT_BYTES.inc(len(block))
+        yield block
 
 
 def _headers(ticket: str) -> dict[str, str]:

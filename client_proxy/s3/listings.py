@@ -33,7 +33,7 @@ class ListingHandlers:
 
     def list_v1(self, call: S3Call) -> Values:
         """ListObjects: pages by marker."""
-        encode = _encoder(call)
+        encode = encoder_of(call)
         marker = call.get("Marker", "")
         page = self._page(call, marker)
         values = self._common(call, page, encode, owner=True)
@@ -44,7 +44,7 @@ class ListingHandlers:
 
     def list_v2(self, call: S3Call) -> Values:
         """ListObjectsV2: pages by continuation token."""
-        encode = _encoder(call)
+        encode = encoder_of(call)
         token = call.get("ContinuationToken")
         after = _from_token(token) if token is not None else call.get("StartAfter", "")
         page = self._page(call, after)
@@ -90,7 +90,7 @@ class ListingHandlers:
 
     def list_versions(self, call: S3Call) -> Values:
         """ListObjectVersions, pages by key and version."""
-        encode = _encoder(call)
+        encode = encoder_of(call)
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
             raise S3Refusal("InvalidArgument", "a version-id-marker needs a key-marker")
         page = self._files.versions(
@@ -170,7 +170,8 @@ def _max_keys(call: S3Call) -> int:
     return min(wanted, MAX_LISTING)
 
 
-def _encoder(call: S3Call) -> Any:
+def encoder_of(call: S3Call) -> Any:
+    """What names in an answer pass through: as they are, or as `encoding-type=url` says."""
     kind = call.get("EncodingType")
     if kind is None:
         return lambda text: text

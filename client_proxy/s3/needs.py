@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+from client_proxy.composition import Stored
 from client_proxy.rest_api.needs import Files, OpenFile
-from wire.messages import FileVersion
+from wire.messages import CommittedReply, FileVersion, UploadStep
 
 
 class S3Files(Files, Protocol):
@@ -14,6 +16,13 @@ class S3Files(Files, Protocol):
     def open(
         self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
     ) -> OpenFile: ...
+    def compose(
+        self, credential: str, bucket: str, path: str, contents: Sequence[Stored], *, upload: UploadStep, **options: Any
+    ) -> CommittedReply: ...
+    def composed_before(
+        self, credential: str, bucket: str, path: str, upload: UploadStep, write_id: str
+    ) -> FileVersion | None: ...
+    def parts_of(self, credential: str, version: FileVersion) -> list[tuple[int, dict[str, str]]]: ...
     def stat(
         self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
     ) -> FileVersion: ...

@@ -23,6 +23,7 @@ from client_proxy.s3.object_facts import (
     written_metadata,
 )
 from client_proxy.s3.parameters import Values
+from client_proxy.s3.part_reads import wanted_part
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.upload_body import UploadBody
@@ -119,6 +120,8 @@ class ObjectHandlers:
         expires = call.request.arguments.get("response-expires") or expires_of(version)
         if expires is not None:
             call.headers.append(("Expires", expires))
+        if "PartNumber" in call.values:
+            return wanted_part(self._files, call, version, values)
         if "Range" not in call.values:
             return 0, version.size
         part = wanted_range({"HTTP_RANGE": call.values["Range"]}, etag_of(version), version.created_at, version.size)

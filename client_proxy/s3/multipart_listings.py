@@ -1,0 +1,129 @@
+"""Listings of multipart uploads under way, and of the parts of one, in pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.listings import encoder_of, owner_of
+from client_proxy.s3.multipart import checksum_members, part_checksums, upload_id
+from client_proxy.s3.object_facts import OWN
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.messages import MAX_LISTING, MAX_PART_NUMBER
+from wire.names import check_path
+from wire.upload_messages import (
+    UPLOAD_PARTS,
+    UPLOADS,
+    PartInfo,
+    UploadInfo,
+    UploadPartsReply,
+    UploadPartsRequest,
+    UploadsReply,
+    UploadsRequest,
+)
+
+
+class MultipartListingHandlers:
+    """ListMultipartUploads and ListParts."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def handlers(self) -> Handlers:
+        return {"ListMultipartUploads": self.list_uploads, "ListParts": self.list_parts}
+
+    def list_uploads(self, call: S3Call) -> Values:
+        """ListMultipartUploads: by key, then by age."""
+        encode = encoder_of(call)
+        limit = _count(call, "MaxUploads", "max-uploads")
+        marker, id_marker = call.get("KeyMarker", ""), call.get("UploadIdMarker", "")
+        page: UploadsReply = self._directory.call(
+            UPLOADS,
+            UploadsRequest(
+                call.credential,
+                call.bucket,
+                prefix=call.get("Prefix", ""),
+                delimiter=call.get("Delimiter", ""),
+                limit=limit,
+                after=(marker, id_marker) if marker else None,
+            ),
+        )
+        values: Values = {
+            "Bucket": call.bucket,
+            "KeyMarker": encode(marker),
+            "UploadIdMarker": id_marker if marker else "",
+            "Prefix": encode(call.get("Prefix", "")),
+            "MaxUploads": limit,
+            "IsTruncated": page.next_after is not None and limit > 0,
+            "Uploads": [_upload_line(upload, encode) for upload in page.uploads],
+            "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
+        }
+        if call.get("Delimiter"):
+            values["Delimiter"] = encode(call.values["Delimiter"])
+        if "EncodingType" in call.values:
+            values["EncodingType"] = "url"
+        if page.next_after is not None and limit > 0:
+            values["NextKeyMarker"] = encode(page.next_after[0])
+            values["NextUploadIdMarker"] = page.next_after[1]
+        return values
+
+    def list_parts(self, call: S3Call) -> Values:
+        """ListParts: by number."""
+        limit = _count(call, "MaxParts", "max-parts")
+        after = call.get("PartNumberMarker", 0)
+        if not 0 <= after < 2**31:
+            raise S3Refusal(
+                "InvalidArgument", "part-number-marker must be a whole number", ArgumentName="part-number-marker"
+            )
+        request = UploadPartsRequest(
+            call.credential,
+            call.bucket,
+            check_path(call.key),
+            upload_id(call),
+            limit=limit,
+            after=min(after, MAX_PART_NUMBER),
+        )
+        page: UploadPartsReply = self._directory.call(UPLOAD_PARTS, request)
+        upload = page.upload
+        values: Values = {
+            "Bucket": call.bucket,
+            "Key": call.key,
+            "UploadId": upload.id,
+            "PartNumberMarker": after,
+            "MaxParts": limit,
+            "IsTruncated": page.truncated and limit > 0,
+            "Parts": [_part_line(part) for part in page.parts],
+            **_whose(upload),
+        }
+        if page.parts:
+            values["NextPartNumberMarker"] = page.parts[-1].number
+        return values
+
+
+def _upload_line(upload: UploadInfo, encode: Any) -> Values:
+    return {"UploadId": upload.id, "Key": encode(upload.path), "Initiated": upload.since_at, **_whose(upload)}
+
+
+def _whose(upload: UploadInfo) -> Values:
+    owner = owner_of(upload.account)
+    storage_class = upload.metadata.get(f"{OWN}storage-class", "STANDARD")
+    return {"Owner": owner, "Initiator": owner, "StorageClass": storage_class, **checksum_members(upload)}
+
+
+def _part_line(part: PartInfo) -> Values:
+    return {
+        "PartNumber": part.number,
+        "LastModified": part.at,
+        "ETag": f'"{part.metadata[f"{OWN}etag"]}"',
+        "Size": part.size,
+        **part_checksums(part),
+    }
+
+
+def _count(call: S3Call, name: str, argument: str) -> int:
+    wanted: int = call.get(name, MAX_LISTING)
+    if not 0 <= wanted < 2**31:
+        raise S3Refusal("InvalidArgument", f"{argument} must be a whole number from 0", ArgumentName=argument)
+    return min(wanted, MAX_LISTING)
