@@ -6,12 +6,11 @@ Who the caller is, what time it is, and what tags an object has are the director
 
 from __future__ import annotations
 
-import calendar
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from client_proxy.s3.parameters import Values
+from client_proxy.s3.timestamps import read_amz_date
 from wire.s3_access import S3Access
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["REST-HEADER" if claim.form == "header" else "REST-QUERY-STRING"]
         keys["s3:x-amz-content-sha256"] = [claim.payload]
-        keys["s3:signatureage"] = [str(max(0, int(1000 * (call.caller.seen_at - _signed_at(claim.amz_date)))))]
+        keys["s3:signatureage"] = [str(max(0, int(1000 * (call.caller.seen_at - read_amz_date(claim.amz_date)))))]
     elif not call.caller.anonymous:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
@@ -146,10 +145,6 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
         keys |= {f"{_TAG}{name.lower()}": [value] for name, value in tags}
         keys["s3:requestobjecttagkeys"] = [name for name, _ in tags]
     return keys
-
-
-def _signed_at(amz_date: str) -> int:
-    return calendar.timegm(time.strptime(amz_date, "%Y%m%dT%H%M%SZ"))
 
 
 def _tags(values: Values) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ What it asks for is `routing`'s and `parameters`' to say, who asks the gate's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from client_proxy.draining import DrainableRequest
 from client_proxy.s3 import signature
@@ -40,9 +40,7 @@ class S3Request(DrainableRequest):
 
     def get(self, name: str) -> str | None:
         """A header's value, None when it was not sent."""
-        lowered = name.lower()
-        key = _UNPREFIXED.get(lowered) or "HTTP_" + name.upper().replace("-", "_")
-        value: str | None = self.environ.get(key)
+        value: str | None = self.environ.get(_environ_name(name))
         return value
 
     @cached_property
@@ -73,3 +71,9 @@ class S3Request(DrainableRequest):
                 name = true_names.get(key[5:]) or key[5:].lower().replace("_", "-")
                 found[name[len(prefix) :]] = self.environ[key]
         return found
+
+
+@lru_cache(maxsize=1024)
+def _environ_name(header: str) -> str:
+    """Bounded, because clients choose names too: those that they sign."""
+    return _UNPREFIXED.get(header.lower()) or "HTTP_" + header.upper().replace("-", "_")

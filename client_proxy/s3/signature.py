@@ -7,7 +7,6 @@ reference's chapters on authenticating requests by header, by query and by form.
 
 from __future__ import annotations
 
-import calendar
 import hmac
 import re
 import time
@@ -17,6 +16,7 @@ from typing import Literal
 from urllib.parse import quote, unquote_plus
 
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.timestamps import read_amz_date
 from wire.s3_messages import SIGNING_ALGORITHM as ALGORITHM
 from wire.s3_messages import S3Proof, canonical_digest
 
@@ -173,7 +173,7 @@ def read_form_claim(fields: Mapping[str, str]) -> Claim:
 def check_form_day(claim: Claim, now: float) -> None:
     """S3Refusal when the day of the signing key is over: it is good for a week, whatever the policy says."""
     try:
-        made = calendar.timegm(time.strptime(claim.amz_date, "%Y%m%dT%H%M%SZ"))
+        made = read_amz_date(claim.amz_date)
     except ValueError as error:
         raise S3Refusal("AccessDenied", f"{claim.amz_date} is not a time") from error
     if not -MAX_SKEW_SECONDS <= now - made <= MAX_EXPIRES_SECONDS:
@@ -252,7 +252,7 @@ def _from_http_date(text: str | None) -> str | None:
 def check_time(claim: Claim, now: float) -> None:
     """S3Refusal when the request is too old or too new by the wall clock `now`, in seconds since 1970."""
     try:
-        made = calendar.timegm(time.strptime(claim.amz_date, "%Y%m%dT%H%M%SZ"))
+        made = read_amz_date(claim.amz_date)
     except ValueError as error:
         raise S3Refusal("AccessDenied", f"{claim.amz_date} is not a time") from error
     if claim.expires is None:

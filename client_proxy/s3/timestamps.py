@@ -7,6 +7,7 @@ import re
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 from client_proxy.s3.description import TimeFormat
 
@@ -22,6 +23,12 @@ def write_time(seconds: float, form: TimeFormat) -> str:
         return str(int(seconds))
     whole = int(seconds // 1)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=256)
+def read_amz_date(text: str) -> int:
+    """`20260131T120000Z`, the form that signatures use; ValueError when it is none. Every request has one."""
+    return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
 
 
 def read_time(text: str) -> float:
