@@ -8,9 +8,11 @@ from __future__ import annotations
 import random
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+PROOFS = ("tests/cluster/", "tests/properties/", "tests/simulation/")
 CLUSTER_RING = Path(__file__).parent / "cluster"
 
 
@@ -42,6 +44,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.cluster)
         if not config.option.soak and item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="a long form: give --soak"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what the proofs measured: the last line that each of them printed, also when all of them passed."""
+    passed = [one for one in terminalreporter.stats.get("passed", []) if one.nodeid.startswith(PROOFS)]
+    figures = [(one.nodeid.rpartition("::")[2], one.capstdout.strip().splitlines()[-1:]) for one in passed]
+    if any(lines for _, lines in figures):
+        terminalreporter.section("figures")
+        for name, lines in figures:
+            for line in lines:
+                terminalreporter.write_line(f"{name}: {line}")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.simulation.clients import COUNTER
 from tests.simulation.run import Laboratory, Profile, laboratory
 
 ROOT = Path(__file__).resolve().parents[2]
-FIXED_SEEDS = 4
+FIXED_SEEDS = 12
 SOAK_SEEDS = 10_000
 SOAK_BATCH = 50
 CAUGHT_WITHIN = 60
