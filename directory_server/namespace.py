@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 from prometheus_client import Counter, Histogram
 
 from directory_server import listing, object_lock, versions
@@ -38,6 +39,7 @@ from wire.messages import (
     VersionsRequest,
 )
 from wire.names import check_path
+from wire.s3_messages import CUSTOMER_KEY_FACT
 
 LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
 LOOKUP_BATCH = Histogram(
@@ -211,12 +213,15 @@ class Namespace:
         self._locks.check_write(tx, request.bucket, request.path, person.account, request.lock_number)
         current = tx.one(files.CURRENT, bucket=request.bucket, path=request.path)
         versions.check_preconditions(current, request.preconditions)
-        reply = self._delete_version(tx, bucket, person, request)
+        bypass = request.bypass_governance and object_lock.may_bypass(place, request.path, request.version)
+        reply = self._delete_version(tx, bucket, person, request, bypass=bypass)
         crash_point("directory.delete.inside")
         self._release(tx, person, request.release_lock, request.lock_number)
         return reply
 
-    def _delete_version(self, tx: Tx, bucket: Bucket, person: Person, request: DeleteRequest) -> DeleteReply:
+    def _delete_version(
+        self, tx: Tx, bucket: Bucket, person: Person, request: DeleteRequest, *, bypass: bool
+    ) -> DeleteReply:
         moment = self._moment()
         path, write_id = request.path, request.write_id
         if request.version is None:
@@ -227,7 +232,6 @@ class Namespace:
         if row is None:
             reply = DeleteReply(files.read_cursor(tx), False)
         else:
-            bypass = request.bypass_governance and object_lock.may_bypass(bucket, person)
             cursor = versions.remove(tx, row, moment, bypass_governance=bypass)
             reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]))
         versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
@@ -279,9 +283,9 @@ class Namespace:
             author=account,
             write_id=request.write_id,
             content_type=source[5] if request.content_type is None else request.content_type,
-            metadata=source[6] if request.metadata is None else stored_metadata(request.metadata),
+            metadata=source[6] if request.metadata is None else _copied_metadata(source[6], request.metadata),
             lock_number=number,
-            settings=place.settled(request.settings, account),
+            settings=place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2]),
         )
         made = versions.put(tx, target, new, _kind(request), moment)
         crash_point("directory.copy.inside")
@@ -333,6 +337,13 @@ def _kind(request: CopyRequest) -> ChangeKind:
         return "move"
     same = (request.source_bucket, request.source_path) == (request.bucket, request.path)
     return "restore" if same and request.source_version is not None else "copy"
+
+
+def _copied_metadata(source: str, wanted: dict[str, str]) -> str:
+    """`wanted`; but what says that the content is under a customer's key stays with the content, whoever copies it."""
+    facts: dict[str, str] = msgspec.json.decode(source) if CUSTOMER_KEY_FACT in source else {}
+    kept = {name: text for name, text in facts.items() if name.startswith(CUSTOMER_KEY_FACT)}
+    return stored_metadata(wanted | kept)
 
 
 def stored_metadata(metadata: dict[str, str]) -> str:

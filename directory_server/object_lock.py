@@ -22,12 +22,12 @@ from msgspec import Meta
 
 from directory_server.metadata import s3_settings
 from directory_server.metadata.store import Reader, Row
-from directory_server.people import Person
 from wire.codec import decoder, encode
 from wire.errors import BadRequest, Conflict, Forbidden
 from wire.s3_messages import LEGAL_HOLD, OBJECT_LOCK, RETENTION
 
 if TYPE_CHECKING:
+    from directory_server.access.decisions import Standing
     from directory_server.buckets import Bucket
     from directory_server.versions import Moment
 
@@ -153,7 +153,7 @@ def settings_of_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at
 
 def check_removal(reader: Reader, row: Row, moment: Moment, *, bypass: bool = False) -> None:
     """Forbidden when the version of that row is held now; with `bypass` governance mode does not count."""
-    settings = s3_settings.version_values(reader, row[2])
+    settings = s3_settings.short_version_values(reader, row[2])
     if not settings:
         return
     what = f"version {row[2]} of {row[1]!r}"
@@ -180,13 +180,13 @@ def check_change(
     if name == LEGAL_HOLD:
         if value is not None:
             _read(_legal_holds, value)
-        elif LEGAL_HOLD in s3_settings.version_values(reader, row[2]):
+        elif LEGAL_HOLD in s3_settings.short_version_values(reader, row[2]):
             raise BadRequest("a legal hold is lifted by setting it to OFF")
         return
     wanted = None if value is None else _read(_retentions, value)
     if wanted is not None:
         _check_future(wanted, moment.at)
-    running = _running(s3_settings.version_values(reader, row[2]), moment)
+    running = _running(s3_settings.short_version_values(reader, row[2]), moment)
     if running is None or (
         wanted is not None and wanted.mode == running.mode and wanted.retain_until_date >= running.retain_until_date
     ):
@@ -200,9 +200,10 @@ def check_change(
         )
 
 
-def may_bypass(bucket: Bucket, person: Person) -> bool:
-    """Whether `person` may pass over governance mode in the bucket, when they ask for it."""
-    return person.admin or bucket.owner == person.account
+def may_bypass(place: Standing, path: str, version: str | None) -> bool:
+    """Whether governance mode may be passed over, when that is asked for: by owner, administrator, or policy. Sharing
+    a bucket does not share this."""
+    return place.may("s3:BypassGovernanceRetention", path, version=version, owners_only=True)
 
 
 def _running(settings: dict[str, str], moment: Moment) -> Retention | None:

@@ -6,6 +6,8 @@ version, and go when the version does.
 
 from __future__ import annotations
 
+import json
+
 from directory_server import buckets, object_lock, versions
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
@@ -48,6 +50,8 @@ class S3Settings:
             place.demand(place.asked("s3:ListBucket"), place.path_asked, owners_only=is_rule)
             if request.name == access_settings.POLICY_STATUS:
                 return SettingReply(access_settings.policy_status(place))
+            if request.name == access_settings.ACL:
+                return SettingReply(json.dumps(place.bucket_acl()))
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
@@ -80,7 +84,9 @@ class S3Settings:
             place = standing(reader, request.bucket, person, self._clock.wall())
             row = _version_row(reader, place, request)
             bucket = place.demand(place.asked("s3:GetObject"), request.path, version=request.version)
-            return _reply(reader, bucket, row)
+            reply = _reply(reader, bucket, row)
+            reply.settings |= {access_settings.ACL: json.dumps(place.acl_of(row))}
+            return reply
 
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
         """Durable on return, safe to repeat; the settings as they are then."""
@@ -101,7 +107,7 @@ class S3Settings:
                     version=row[2],
                     delete_marker=True,
                 )
-            bypass = request.bypass_governance and object_lock.may_bypass(bucket, person)
+            bypass = request.bypass_governance and object_lock.may_bypass(place, request.path, request.version)
             object_lock.check_change(tx, bucket, row, request.name, request.value, self._moment(), bypass=bypass)
             value = request.value
             if request.name == access_settings.ACL and value is not None:

@@ -18,6 +18,8 @@ from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TooF
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
 
 NULL_VERSION = "null"
+MAX_NOTED_SETTING = 4096
+"""Characters of a setting that goes into commit notes; what is longer, such as a list of parts, holds nothing back."""
 _ID_DIGITS = 16
 
 
@@ -188,10 +190,11 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
     made = files.as_version(row)
     if new.digest is not None:
-        # In the answer too: the master notes them down, for a directory that has to be made again.
-        made.settings = object_lock.settings_of_new(tx, bucket, new.settings, moment.at)
-        for name, value in made.settings.items():
+        settings = object_lock.settings_of_new(tx, bucket, new.settings, moment.at)
+        for name, value in settings.items():
             s3_settings.put_version_value(tx, id, name, value)
+        # In the answer too, which the master notes down for a directory that has to be made again.
+        made.settings = {name: value for name, value in settings.items() if len(value) <= MAX_NOTED_SETTING}
     made.created = current is None
     made.bucket_versioning = bucket.versioning
     return made

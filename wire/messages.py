@@ -313,7 +313,7 @@ class CopyRequest(Message):
     settings: dict[str, str] = {}
     """Of the new version; the source's are never taken over unasked."""
     source_if_version: str | None = None
-    """With `move`: the version that the source must still have then."""
+    """The version that the source must still have then."""
 
 
 class CommittedReply(Message):

@@ -25,6 +25,10 @@ _KEPT = {
     "WebsiteRedirectLocation": "website-redirect-location",
 }
 _EXPIRES = f"{OWN}expires"
+_STORAGE_CLASS = f"{OWN}storage-class"
+_NOT_COPIED = frozenset({_STORAGE_CLASS, f"{OWN}website-redirect-location"})
+_SAID = frozenset({_EXPIRES, _STORAGE_CLASS, *(OWN + fact for fact in _KEPT.values())})
+"""The facts that a person chooses; all others come from the content."""
 STORAGE_CLASSES = frozenset({"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
 
 
@@ -52,7 +56,7 @@ def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
     if storage_class is not None and storage_class != "STANDARD":
         if storage_class not in STORAGE_CLASSES:
             raise S3Refusal("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
-        facts[f"{OWN}storage-class"] = storage_class
+        facts[_STORAGE_CLASS] = storage_class
     return own | facts
 
 
@@ -66,6 +70,25 @@ def content_facts(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> 
     return facts
 
 
+def copied_metadata(version: FileVersion, values: Values) -> dict[str, str]:
+    """A copy's metadata that keeps the source's. Its storage class and redirect are what the request says, as in S3."""
+    asked: Values = {name: values[name] for name in ("StorageClass", "WebsiteRedirectLocation") if name in values}
+    left = {name: text for name, text in version.metadata.items() if name not in _NOT_COPIED}
+    return left | written_metadata(asked, None)
+
+
+def replaced_metadata(version: FileVersion, values: Values, expires: str | None) -> dict[str, str]:
+    """A copy's metadata as its request says; what is said of the content itself stays the source's."""
+    facts = {name: text for name, text in version.metadata.items() if name.startswith(OWN) and name not in _SAID}
+    return facts | written_metadata(values, expires)
+
+
+def has_checksum(version: FileVersion, algorithm: str) -> bool:
+    """Whether the whole content's checksum of that algorithm is known."""
+    known = f"{OWN}checksum-{algorithm.lower()}" in version.metadata
+    return known and version.metadata.get(f"{OWN}checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
+
+
 def etag_of(version: FileVersion) -> str:
     """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
     return version.metadata.get(f"{OWN}etag") or f"{version.digest.hex()[:32]}-1"
@@ -73,13 +96,19 @@ def etag_of(version: FileVersion) -> str:
 
 def checksums_of(version: FileVersion) -> Values:
     """The members `ChecksumCRC32` and so on, and `ChecksumType`; empty when none was asked for on writing."""
-    found: Values = {}
-    for algorithm in checksums.ALGORITHMS.values():
-        value = version.metadata.get(f"{OWN}checksum-{algorithm.name.lower()}")
-        if value is not None:
-            found[algorithm.member] = value
+    found = sums_in(version.metadata)
     if found:
         found["ChecksumType"] = version.metadata.get(f"{OWN}checksum-type", "FULL_OBJECT")
+    return found
+
+
+def sums_in(facts: dict[str, str]) -> Values:
+    """The members `ChecksumCRC32` and so on among facts of a content, or of a part."""
+    found: Values = {}
+    for algorithm in checksums.ALGORITHMS.values():
+        value = facts.get(f"{OWN}checksum-{algorithm.name.lower()}")
+        if value is not None:
+            found[algorithm.member] = value
     return found
 
 
@@ -99,7 +128,7 @@ def expires_of(version: FileVersion) -> str | None:
 
 
 def storage_class_of(version: FileVersion) -> str:
-    return version.metadata.get(f"{OWN}storage-class", "STANDARD")
+    return version.metadata.get(_STORAGE_CLASS, "STANDARD")
 
 
 def read_values(version: FileVersion) -> Values:

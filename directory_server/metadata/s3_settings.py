@@ -36,6 +36,11 @@ _VERSION_SHORT = Statement(
         version_setting.c.version == bindparam("of_version"), version_setting.c.name != literal(PARTS_SETTING)
     )
 )
+_VERSION_PARTS = Statement(
+    select(version_setting.c.value).where(
+        version_setting.c.version == bindparam("of_version"), version_setting.c.name == literal(PARTS_SETTING)
+    )
+)
 _VERSION_INSERT = Statement(insert(version_setting).values({c.name: bindparam(c.name) for c in version_setting.c}))
 _VERSION_DELETE = Statement(
     delete(version_setting).where(
@@ -70,6 +75,12 @@ def version_values(reader: Reader, version: str) -> dict[str, str]:
 def short_version_values(reader: Reader, version: str) -> dict[str, str]:
     """Without the list of a completed upload's parts, which may have thousands of lines."""
     return {row[0]: row[1] for row in reader.all(_VERSION_SHORT, of_version=version)}
+
+
+def parts_of_version(reader: Reader, version: str) -> dict[str, str]:
+    """The setting that lists the parts of a completed upload, which goes wherever its content goes; {} without."""
+    row = reader.one(_VERSION_PARTS, of_version=version)
+    return {} if row is None else {PARTS_SETTING: row[0]}
 
 
 def put_version_value(tx: Tx, version: str, name: str, value: str | None) -> None:

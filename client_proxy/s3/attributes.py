@@ -1,0 +1,73 @@
+"""GetObjectAttributes: what is known of an object without reading it, its parts included."""
+
+from __future__ import annotations
+
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.needs import S3Files
+from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.part_reads import PARTS_FACT
+from client_proxy.s3.refusals import S3Refusal
+from wire.errors import NotFound
+from wire.messages import FileVersion
+from wire.names import check_path
+
+MAX_PARTS = 1000
+
+
+class AttributeHandlers:
+    """The one operation of this file."""
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
+
+    def handlers(self) -> Handlers:
+        return {"GetObjectAttributes": self.attributes}
+
+    def attributes(self, call: S3Call) -> Values:
+        """Only what x-amz-object-attributes asks for; what an object does not have is left out."""
+        wanted = call.values["ObjectAttributes"]
+        if not wanted:
+            raise S3Refusal(
+                "InvalidArgument",
+                "x-amz-object-attributes names nothing to tell",
+                ArgumentName="x-amz-object-attributes",
+            )
+        version = self._files.stat(call.credential, call.bucket, check_path(call.key), call.get("VersionId"))
+        if version.delete_marker:
+            raise NotFound(
+                "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
+            )
+        known: Values = {
+            "ETag": etag_of(version),
+            "Checksum": checksums_of(version) or None,
+            "ObjectParts": self._parts(call, version) if "ObjectParts" in wanted else None,
+            "StorageClass": storage_class_of(version),
+            "ObjectSize": version.size,
+        }
+        return {name: known[name] for name in wanted} | {"LastModified": version.created_at} | version_id_of(version)
+
+    def _parts(self, call: S3Call, version: FileVersion) -> Values | None:
+        """None for an object that was put in one piece."""
+        asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
+        if asked < 0 or marker < 0:
+            raise S3Refusal("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
+        if PARTS_FACT not in version.metadata:
+            return None
+        return parts_page(self._files.parts_of(call.credential, version), min(asked, MAX_PARTS), marker)
+
+
+def parts_page(parts: list[tuple[int, dict[str, str]]], limit: int, marker: int) -> Values:
+    """One page of the parts (size, facts) after number `marker`. They count from 1, as in reads of one part."""
+    shown = enumerate(parts[marker : marker + limit], marker + 1)
+    page = [{"PartNumber": number, "Size": size, **sums_in(facts)} for number, (size, facts) in shown]
+    values: Values = {
+        "TotalPartsCount": len(parts),
+        "PartNumberMarker": marker,
+        "MaxParts": limit,
+        "IsTruncated": marker + len(page) < len(parts),
+        "Parts": page,
+    }
+    if page:
+        values["NextPartNumberMarker"] = page[-1]["PartNumber"]
+    return values

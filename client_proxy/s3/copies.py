@@ -1,0 +1,269 @@
+"""CopyObject and RenameObject: new versions out of old ones; no byte moves.
+
+The copy is one transaction at the directory. Conditions on the source are judged here, against one version, and the
+directory copies only while that very version is what the source is; if not, it is looked up again. Conditions on the
+target are the directory's to judge, as for any write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
+
+from client_proxy.s3 import checksums, conditional
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.needs import S3Files
+from client_proxy.s3.object_facts import (
+    checksums_of,
+    content_facts,
+    copied_metadata,
+    etag_of,
+    has_checksum,
+    replaced_metadata,
+    version_id_of,
+)
+from client_proxy.s3.objects import MAX_PUT_BYTES, lock_number
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.tagging import tags_in, tags_setting
+from client_proxy.s3.version_settings import written_settings
+from wire.errors import LockstepError, NotFound, PreconditionFailed
+from wire.messages import FileVersion, Preconditions
+from wire.names import check_path
+
+MAX_TRIES = 10
+"""How often a source is looked up again that is overwritten under the copy's hands."""
+_VERSION = re.compile(r"\?versionId=([^&]*)$")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class CopySource:
+    """What is to be copied. Without `version` whatever is current."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+
+
+def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
+    """The source that a header names: `bucket/key`, percent-encoded, with or without a slash before and
+    `?versionId=` after it. S3Refusal when it names none."""
+    found = _VERSION.search(text)
+    address = text[: found.start()] if found else text
+    try:
+        name = unquote_to_bytes(address.encode("latin-1")).decode("utf-8")
+        version = unquote_to_bytes(found[1]).decode("utf-8") if found else None
+    except UnicodeError as error:
+        raise _bad_source(header, "it is not UTF-8, percent-encoded") from error
+    if name.startswith("arn:"):
+        raise S3Refusal("NotImplemented", f"{header} names an access point, which this server does not have")
+    bucket, _, key = name.removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise _bad_source(header, "it must be bucket/key")
+    if version == "":
+        raise _bad_source(header, "its versionId is empty")
+    return CopySource(bucket, check_path(key), version)
+
+
+class CopyHandlers:
+    """`preconditions` gives what the commit shall check of a call's target."""
+
+    def __init__(self, files: S3Files, preconditions: Callable[[S3Call], Preconditions]) -> None:
+        self._files = files
+        self._preconditions = preconditions
+
+    def handlers(self) -> Handlers:
+        return {"CopyObject": self.copy, "RenameObject": self.rename}
+
+    # ------------------------------------------------------------ copy
+
+    def copy(self, call: S3Call) -> Values:
+        """CopyObject."""
+        source = read_source(call.values["CopySource"])
+        path = check_path(call.key)
+        return _while_overwritten(source, lambda: self._copy(call, source, path))
+
+    def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
+        version = self.source_version(call, source)
+        _check_changes_something(call, source)
+        if version.size > MAX_PUT_BYTES:
+            raise S3Refusal(
+                "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
+            )
+        replace = call.get("MetadataDirective") == "REPLACE"
+        committed = self._files.copy(
+            call.credential,
+            source.bucket,
+            source.key,
+            call.bucket,
+            path,
+            source_version=source.version,
+            source_if_version=version.version,
+            lock_number=lock_number(call),
+            preconditions=self._preconditions(call),
+            content_type=(call.get("ContentType") or "binary/octet-stream") if replace else None,
+            metadata=self._metadata(call, version, replace=replace),
+            settings=self._settings(call, version),
+        )
+        made = committed.version
+        call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
+        values: Values = {
+            "CopyObjectResult": {
+                "ETag": f'"{etag_of(made)}"',
+                "LastModified": made.created_at,
+                **checksums_of(made),
+            },
+            **version_id_of(made),
+        }
+        copied = version_id_of(version)
+        return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
+
+    def source_version(self, call: S3Call, source: CopySource) -> FileVersion:
+        """The version to copy, with its settings; S3Refusal unless it is there and as the request's conditions say."""
+        try:
+            version = self._files.stat(call.credential, source.bucket, source.key, source.version, with_settings=True)
+        except LockstepError as error:
+            raise as_refusal(error, version_asked=source.version is not None) from error
+        if version.delete_marker:
+            raise S3Refusal("InvalidRequest", "the version to copy is a delete marker, which has no content")
+        conditional.check_copy_source(
+            version,
+            call.get("CopySourceIfMatch"),
+            call.get("CopySourceIfNoneMatch"),
+            call.get("CopySourceIfModifiedSince"),
+            call.get("CopySourceIfUnmodifiedSince"),
+        )
+        return version
+
+    def _metadata(self, call: S3Call, version: FileVersion, *, replace: bool) -> dict[str, str]:
+        if replace:
+            metadata = replaced_metadata(version, call.values, call.request.get("Expires"))
+        else:
+            metadata = copied_metadata(version, call.values)
+        algorithm = call.get("ChecksumAlgorithm")
+        if algorithm and not has_checksum(version, algorithm):
+            metadata = {name: text for name, text in metadata.items() if not name.startswith("s3:checksum-")}
+            sums = {algorithm: self._checksum(call, version, algorithm)}
+            metadata |= content_facts(etag_of(version), sums)
+        return metadata
+
+    def _checksum(self, call: S3Call, version: FileVersion, algorithm: str) -> str:
+        """Of the whole content, which is read once for it."""
+        running = checksums.by_name(algorithm).start()
+        opened = self._files.open(call.credential, version.bucket, version.path, version.version)
+        try:
+            for block in opened.blocks():
+                running.update(block)
+        finally:
+            opened.close()
+        return checksums.encode(running)
+
+    def _settings(self, call: S3Call, version: FileVersion) -> dict[str, str]:
+        if call.get("TaggingDirective") == "REPLACE":
+            return written_settings(call.values)
+        sent = {name: value for name, value in call.values.items() if name != "Tagging"}
+        return written_settings(sent) | tags_setting(tags_in(version.settings))
+
+    # ------------------------------------------------------------ rename
+
+    def rename(self, call: S3Call) -> Values:
+        """RenameObject: the other name and the deletion of the first in one transaction."""
+        source = read_source(_in_bucket(call), "x-amz-rename-source")
+        if source.version is not None:
+            raise S3Refusal("InvalidArgument", "the current version is renamed; no other can be named")
+        path = check_path(call.key)
+        if source.key == path:
+            raise S3Refusal("InvalidRequest", "the object has this name already")
+        return _while_overwritten(source, lambda: self._rename(call, source, path))
+
+    def _rename(self, call: S3Call, source: CopySource, path: str) -> Values:
+        try:
+            version = self._files.stat(call.credential, source.bucket, source.key, with_settings=True)
+        except LockstepError as error:
+            raise as_refusal(error) from error
+        conditional.check_copy_source(
+            version,
+            call.get("SourceIfMatch"),
+            call.get("SourceIfNoneMatch"),
+            call.get("SourceIfModifiedSince"),
+            call.get("SourceIfUnmodifiedSince"),
+        )
+        self._files.copy(
+            call.credential,
+            source.bucket,
+            source.key,
+            call.bucket,
+            path,
+            move=True,
+            lock_number=lock_number(call),
+            preconditions=self._target_conditions(call, path),
+            settings=tags_setting(tags_in(version.settings)),
+            source_if_version=version.version,
+        )
+        return {}
+
+    def _target_conditions(self, call: S3Call, path: str) -> Preconditions:
+        """What the commit shall check of the target. Its dates are judged now, and then of that very version."""
+        names = ("DestinationIfMatch", "DestinationIfModifiedSince", "DestinationIfUnmodifiedSince")
+        if not any(name in call.values for name in names):
+            return conditional.for_commit(None, call.get("DestinationIfNoneMatch"), None)
+        current = _current(self._files, call.credential, call.bucket, path)
+        if current is not None:
+            conditional.check_copy_source(
+                current,
+                None,
+                None,
+                call.get("DestinationIfModifiedSince"),
+                call.get("DestinationIfUnmodifiedSince"),
+            )
+        if_match = call.get("DestinationIfMatch") or ("*" if current is not None else None)
+        return conditional.for_commit(if_match, call.get("DestinationIfNoneMatch"), current)
+
+
+def _check_changes_something(call: S3Call, source: CopySource) -> None:
+    onto_itself = (source.bucket, source.key) == (call.bucket, call.key) and source.version is None
+    changes = ("StorageClass", "WebsiteRedirectLocation", "ChecksumAlgorithm", "ServerSideEncryption")
+    if onto_itself and call.get("MetadataDirective") != "REPLACE" and not any(call.get(name) for name in changes):
+        raise S3Refusal(
+            "InvalidRequest",
+            "a copy onto itself must change something: the metadata, storage class, website redirect or encryption",
+        )
+
+
+def _while_overwritten(source: CopySource, attempt: Callable[[], R]) -> R:
+    """The result of `attempt`, made again while the version that it looked up is overwritten before it is copied."""
+    for _ in range(MAX_TRIES):
+        try:
+            return attempt()
+        except NotFound as error:
+            if source.version is not None or error.facts.get("bucket") != source.bucket:
+                raise as_refusal(error, version_asked=source.version is not None) from error
+        except PreconditionFailed as error:
+            if not error.facts.get("source"):
+                raise
+    raise S3Refusal("SlowDown", f"{source.key!r} is being overwritten all the time: try again", {"Retry-After": "1"})
+
+
+def _current(files: S3Files, credential: str, bucket: str, path: str) -> FileVersion | None:
+    try:
+        return files.stat(credential, bucket, path)
+    except NotFound as error:
+        if "path" not in error.facts:
+            raise
+        return None
+
+
+def _in_bucket(call: S3Call) -> str:
+    """The source of a rename, which is in the same bucket and may or may not be said with it."""
+    text: str = call.values.get("RenameSource") or ""
+    rest = text.removeprefix("/")
+    return rest if rest.startswith(f"{call.bucket}/") else f"{call.bucket}/{rest}"
+
+
+def _bad_source(header: str, why: str) -> S3Refusal:
+    return S3Refusal("InvalidArgument", f"{header} cannot be read: {why}", ArgumentName=header)
