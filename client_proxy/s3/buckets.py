@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.acls import written_acl
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import owner_of
 from client_proxy.s3.parameters import Values
+from client_proxy.s3.policies import ownership_setting
 from client_proxy.s3.refusals import S3Refusal
 from wire.errors import AlreadyExists
 from wire.messages import (
@@ -74,7 +76,9 @@ class BucketHandlers:
             raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
-            self._directory.call(CREATE_BUCKET, CreateBucketRequest(call.credential, name, object_lock=locking))
+            settings = ownership_setting(call.get("ObjectOwnership")) | written_acl(call.values)
+            request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
+            self._directory.call(CREATE_BUCKET, request)
         except AlreadyExists as error:
             if error.facts.get("owner") != call.caller.account:
                 raise

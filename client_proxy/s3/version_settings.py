@@ -5,6 +5,7 @@ Each kind of setting has its own module; here is which of them there are.
 
 from __future__ import annotations
 
+from client_proxy.s3.acls import written_acl
 from client_proxy.s3.object_lock import lock_values, written_lock
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.tagging import tags_in, written_tags
@@ -12,7 +13,7 @@ from client_proxy.s3.tagging import tags_in, written_tags
 
 def written_settings(values: Values) -> dict[str, str]:
     """The settings that a write's headers give its version (PutObject, CopyObject, CreateMultipartUpload)."""
-    return written_tags(values) | written_lock(values)
+    return written_tags(values) | written_lock(values) | written_acl(values)
 
 
 def setting_values(settings: dict[str, str]) -> Values:

@@ -233,8 +233,15 @@ class Standing:
             return False
         return acl.allows(self.acl_of(row), "object", account, action, ignore_public=ignore)
 
+    def bucket_acl(self) -> acl.Acl:
+        """The access control list of the bucket, as far as lists are looked at."""
+        default = acl.default(self.bucket.owner)
+        return default if self.rules.acl is None or self.rules.ownership == ENFORCED else self.rules.acl
+
     def acl_of(self, row: Row) -> acl.Acl:
         """The access control list of a version."""
+        if self.rules.ownership == ENFORCED:
+            return acl.default(self.bucket.owner)
         said = s3_settings.version_values(self.reader, row[2]).get(rows.ACL)
         found: acl.Acl = json.loads(said) if said is not None else acl.default(row[7])
         return found
