@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import Counter, Histogram
 
 from client_proxy.draining import DrainableRequest
+from client_proxy.s3 import encryption
 from client_proxy.s3.answers import XML_TYPE, Headers, write_answer, write_refusal
 from client_proxy.s3.description import Operation, operations
 from client_proxy.s3.gate import Caller, Gate
@@ -105,13 +106,14 @@ class S3Door:
         if handler is None:
             raise S3Refusal("NotImplemented", f"{operation.name} is not something this server does")
         call = S3Call(operation, request, caller, self._parameters(request, operation, caller))
+        encryption.check_wishes(operation, call.values, request.get)
         try:
             output = handler(call)
         except LockstepError as error:
             raise as_refusal(error, version_asked="VersionId" in call.values) from error
         if isinstance(output, RawReply):
             return output
-        headers, body = write_answer(operation, output)
+        headers, body = write_answer(operation, encryption.say(operation, output))
         status = call.status or operation.status
         if body or status not in (204, 304):
             headers.append(("Content-Length", str(len(body))))
@@ -144,7 +146,7 @@ class S3Door:
 
 
 def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
-    body = UploadBody(request, caller)
+    body = UploadBody(request, caller, foreign_checksums=operation.name == "CompleteMultipartUpload")
     content = body.read_all(MAX_BYTES)
     if operation.checksum_required and not body.is_vouched_for:
         raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")

@@ -30,10 +30,18 @@ _HASHERS = ThreadPoolExecutor(8, thread_name_prefix="s3-hash")
 class UploadBody:
     """One request's content. Iterate `blocks` once; then `md5` and `checksums` say what it was.
 
-    `length` is the content's own, without any framing.
+    `length` is the content's own, without any framing. With `foreign_checksums` the request's x-amz-checksum- headers
+    are about something else than its body.
     """
 
-    def __init__(self, request: S3Request, caller: Caller, algorithm: Algorithm | None = None) -> None:
+    def __init__(
+        self,
+        request: S3Request,
+        caller: Caller,
+        algorithm: Algorithm | None = None,
+        *,
+        foreign_checksums: bool = False,
+    ) -> None:
         self._request = request
         self._claim = caller.claim
         self._key = caller.key
@@ -47,7 +55,7 @@ class UploadBody:
         else:
             self.length = _declared(request)
             self._sha256 = None if payload == UNSIGNED else hashlib.sha256()
-        self._promised = _promised_checksums(request)
+        self._promised = {} if foreign_checksums else _promised_checksums(request)
         self._promised_md5 = _promised_md5(request)
         trailer = [checksums.by_header(n.strip()) for n in (request.get("x-amz-trailer") or "").split(",") if n.strip()]
         self._trailing = [one for one in trailer if one is not None]
