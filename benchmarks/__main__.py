@@ -8,14 +8,14 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figures, scaling
+from benchmarks import figures, s3, scaling
 from benchmarks.cluster import Cluster
 from benchmarks.figures import Figure
 from benchmarks.limits import GIB, BareServer
@@ -62,11 +62,25 @@ def _plot(results: list[Figure], file: Path) -> None:
 @click.option("--large-gib", default=1.0, show_default=True, help="Size of the large file, in GiB.")
 @click.option("--memory-gib", default=4.0, show_default=True, help="Size of the file for the memory figure, in GiB.")
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
+@click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists a page of.")
+@click.option("--s3-gib", default=0.25, show_default=True, help="Size of the S3 upload in parts, in GiB.")
 @click.option(
-    "--only", default="", help="Measure only figures whose name has this in it: small, locks, large, memory, scaling."
+    "--only",
+    default="",
+    help="Measure only figures whose name has this in it: small, locks, large, memory, s3, scaling.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
-def main(seconds: float, clients: int, large_gib: float, memory_gib: float, files: int, only: str, out: Path) -> None:
+def main(
+    seconds: float,
+    clients: int,
+    large_gib: float,
+    memory_gib: float,
+    files: int,
+    s3_keys: int,
+    s3_gib: float,
+    only: str,
+    out: Path,
+) -> None:
     """Measure Lockstep on this machine. Ratios within one run are what counts; single figures are noisy."""
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
     results: list[Figure] = []
@@ -80,11 +94,12 @@ def main(seconds: float, clients: int, large_gib: float, memory_gib: float, file
                 found.append(measure(cluster, bare.route_rate(clients, seconds), clients, seconds))
             return found
 
-        parts: dict[str, Callable[[], list[Figure]]] = {
+        parts: dict[str, Callable[[], Iterable[Figure]]] = {
             "small": small,
             "locks": lambda: [figures.locks(cluster, bare.route_rate(clients, seconds), seconds)],
             "large": lambda: figures.large_file(cluster, bare, folder, int(large_gib * GIB)),
             "memory": lambda: [figures.memory(cluster, folder, int(memory_gib * GIB))],
+            "s3": lambda: s3.measure(cluster, seconds, s3_keys, int(s3_gib * GIB)),
             "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
         for name, part in parts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ class Cluster:
         record = json.loads((data / "cluster.json").read_text())
         self.ca_file = Path(record["ca_file"])
         self.programs: list[dict[str, Any]] = record["programs"]
-        self.api_key: str = json.loads(Path(record["admin_credentials_file"]).read_text())["api_key"]
+        self.admin: dict[str, str] = json.loads(Path(record["admin_credentials_file"]).read_text())
+        self.api_key = self.admin["api_key"]
         self.proxies = [
             Target(program["url"], self.ca_file, {"X-Api-Key": self.api_key})
             for program in self.programs
@@ -46,6 +48,14 @@ class Cluster:
                 text = self._session.get(entry["url"] + "/metrics", timeout=10).text
                 total += sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
         return total
+
+    def processor_seconds(self) -> float:
+        """Processor time that all programs have used since their start."""
+        ticks = 0
+        for entry in self.programs:
+            fields = Path(f"/proc/{entry['pid']}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def peak_resident_bytes(self) -> dict[str, int]:
         """The most memory that each program has had resident since its start."""

@@ -1,0 +1,188 @@
+"""The S3 door's figures: the same bytes through S3 and through the API, a long listing, a large multipart upload."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+
+from benchmarks.cluster import Cluster
+from benchmarks.figures import MIB, Figure
+from benchmarks.limits import GIB
+from benchmarks.load import Connection, Result, run
+
+REGION = "us-east-1"
+BUCKET = "bench-s3"
+CLIENTS = 4
+PAGE = 1000
+LISTINGS = 20
+PARALLEL_PARTS = 8
+PART_BYTES = 16 * MIB
+
+
+def client(cluster: Cluster) -> Any:
+    """The administrator's boto3 client at proxy 1."""
+    return boto3.client(
+        "s3",
+        endpoint_url=cluster.proxies[0].url,
+        aws_access_key_id=cluster.admin["s3_access_key"],
+        aws_secret_access_key=cluster.admin["s3_secret_key"],
+        region_name=REGION,
+        verify=str(cluster.ca_file),
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=32),
+    )
+
+
+def measure(cluster: Cluster, seconds: float, keys: int, multipart: int) -> Iterator[Figure]:
+    """All of them. `keys` is how many the listed bucket has, `multipart` the bytes of the large upload."""
+    s3 = client(cluster)
+    s3.create_bucket(Bucket=BUCKET)
+    yield from _beside_the_api(cluster, seconds)
+    yield _listing(cluster, s3, keys)
+    yield _multipart(cluster, s3, multipart)
+
+
+# ------------------------------------------------------------ 1 MiB there and back
+
+
+class _Signer(S3SigV4Auth):
+    def payload(self, request: AWSRequest) -> str:
+        return "UNSIGNED-PAYLOAD"
+
+
+def _signature(cluster: Cluster, method: str, path: str) -> str:
+    """The headers that sign a request. They are good for 15 minutes, so a run can send it any number of times."""
+    request = AWSRequest(method, cluster.proxies[0].url + path)
+    keys = Credentials(cluster.admin["s3_access_key"], cluster.admin["s3_secret_key"])
+    _Signer(keys, "s3", REGION).add_auth(request)
+    return "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+
+
+def _beside_the_api(cluster: Cluster, seconds: float) -> list[Figure]:
+    """1 MiB through each door in turns, twice, so that what else the machine does falls on both."""
+    rates: dict[tuple[str, str], list[float]] = {}
+    for _ in range(2):
+        for method in ("PUT", "GET"):
+            for door, address in (("api", f"/api/v1/files/{BUCKET}/"), ("s3", f"/{BUCKET}/")):
+                result = _one_mib(cluster, method, address, door == "s3", seconds)
+                rates.setdefault((method, door), []).append(result.rate)
+    figures = []
+    for method in ("PUT", "GET"):
+        api, s3 = (sum(rates[method, door]) / 2 for door in ("api", "s3"))
+        detail = f"S3 {s3:,.0f}/s, API {api:,.0f}/s, {CLIENTS} clients"
+        figures.append(Figure(f"1 MiB {method} over S3", api / s3, "of the API's time", 1.3, "less", detail))
+    return figures
+
+
+def _one_mib(cluster: Cluster, method: str, address: str, signed: bool, seconds: float) -> Result:
+    tables = [bytes(byte ^ number for byte in range(256)) for number in range(1, 256)]
+
+    def work(connection: Connection, number: int) -> Callable[[], None]:
+        path = f"{address}mib-{number}"
+        headers = _signature(cluster, method, path) if signed else ""
+        content = random.Random(os.urandom(8)).randbytes(MIB)
+        turn = itertools.cycle(tables)
+        get = connection.prepare("GET", path, b"", headers)
+
+        def operation() -> None:
+            request = get
+            if method == "PUT":  # new content each time: known chunks would not be sent on
+                request = connection.prepare("PUT", path, content.translate(next(turn)), headers)
+            status, _, body = connection.exchange(request)
+            if status not in (200, 201) or (method == "GET" and len(body) != MIB):
+                raise RuntimeError(f"{method} {path} was answered {status}: {body[:300]!r}")
+
+        return operation
+
+    return run(cluster.proxies[0], work, CLIENTS, seconds)
+
+
+# ------------------------------------------------------------ a long listing
+
+
+def _listing(cluster: Cluster, s3: Any, keys: int) -> Figure:
+    """Processor time of all programs for a page of 1,000 keys from the middle of the bucket."""
+
+    def fill(number: int) -> None:
+        s3.put_object(Bucket=BUCKET, Key=f"listed/{number % 97:02}/{number:07}", Body=b"")
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(fill, range(keys)))
+    middle = "listed/48/"
+    before = cluster.processor_seconds()
+    started = time.perf_counter()
+    for _ in range(LISTINGS):
+        page = s3.list_objects_v2(Bucket=BUCKET, Prefix="listed/", StartAfter=middle, MaxKeys=PAGE)
+        if page["KeyCount"] != min(PAGE, keys):
+            raise RuntimeError(f"the page has {page['KeyCount']} keys")
+    taken = time.perf_counter() - started
+    used = cluster.processor_seconds() - before
+    idle = cluster.processor_seconds()
+    time.sleep(taken)
+    used -= min(used, cluster.processor_seconds() - idle)  # what the programs do anyway
+    return Figure(
+        f"a page of {PAGE:,} out of {keys:,} keys",
+        1e3 * used / LISTINGS,
+        "ms of processor time",
+        50.0,
+        "less",
+        f"{1e3 * taken / LISTINGS:.0f} ms with the client's own time",
+    )
+
+
+# ------------------------------------------------------------ a large upload in parts
+
+
+class _Random:
+    """A readable file of `size` bytes that differ everywhere, without a file."""
+
+    def __init__(self, size: int) -> None:
+        self._left, self._at = size, 0
+        self._block = os.urandom(8 * MIB)
+
+    def read(self, count: int = -1) -> bytes:
+        count = self._left if count < 0 else min(count, self._left)
+        self._left -= count
+        parts = []
+        while count:
+            self._at += 1
+            table = bytes(byte ^ (self._at % 256) for byte in range(256))
+            part = (self._at.to_bytes(8, "big") + self._block.translate(table))[: min(count, len(self._block))]
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def _multipart(cluster: Cluster, s3: Any, size: int) -> Figure:
+    """The most memory that any program had after an upload in parts, several at a time, and a download."""
+    config = TransferConfig(
+        multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARALLEL_PARTS
+    )
+    started = time.perf_counter()
+    s3.upload_fileobj(_Random(size), BUCKET, "in-parts", Config=config)
+    taken = time.perf_counter() - started
+    answer = s3.get_object(Bucket=BUCKET, Key="in-parts")
+    if sum(map(len, answer["Body"].iter_chunks(MIB))) != size:
+        raise RuntimeError("a short download")
+    peaks = cluster.peak_resident_bytes()
+    worst = max(peaks, key=lambda name: peaks[name])
+    shown = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items()))
+    return Figure(
+        f"{size / GIB:.2g} GiB in parts, {PARALLEL_PARTS} at a time, most memory resident",
+        peaks[worst] / 1e6,
+        "MB",
+        200.0,
+        "less",
+        f"{size / taken / 1e6:,.0f} MB/s up; {shown}",
+    )
