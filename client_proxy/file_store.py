@@ -17,7 +17,7 @@ from client_proxy.receipt import Receipt
 from wire.chunk_stream import StreamReader
 from wire.codec import decoder
 from wire.digest import Digest
-from wire.errors import Damaged, NotFound
+from wire.errors import BadRequest, Damaged, NotFound
 from wire.messages import (
     COPY,
     DELETE,
@@ -40,7 +40,7 @@ from wire.messages import (
     VersionsReply,
     VersionsRequest,
 )
-from wire.s3_messages import OBJECT_SETTINGS, ObjectSettingsRequest
+from wire.s3_messages import CUSTOMER_KEY_FACT, OBJECT_SETTINGS, ObjectSettingsRequest
 from wire.upload_messages import PARTS_SETTING
 
 _parts = decoder(list[tuple[int, int, dict[str, str]]])
@@ -69,12 +69,20 @@ class FileStore:
         return self._directory.lookup(_lookup(credential, bucket, path, version, with_settings))
 
     def open(
-        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        version: str | None = None,
+        *,
+        with_settings: bool = False,
+        with_customer_key: bool = False,
     ) -> OpenFile:
         """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
 
         The version is fixed by this call: what is read afterwards is that version, whatever is written meanwhile.
-        Use it in a `with` block, or call its `close()`.
+        Use it in a `with` block, or call its `close()`. What a customer's key encrypted is BadRequest unless the
+        caller says that it can deal with it.
         """
         item = _lookup(credential, bucket, path, version, with_settings)
         found = self._directory.lookup_at(item)
@@ -84,6 +92,13 @@ class FileStore:
                 "read an older version instead",
                 delete_marker=True,
                 version=found.version.version,
+            )
+        if CUSTOMER_KEY_FACT in found.version.metadata and not with_customer_key:
+            raise BadRequest(
+                f"{path!r} in bucket {bucket!r} is encrypted with a customer's key (SSE-C), which the cluster does not "
+                "have: read it through S3 and send that key along",
+                bucket=bucket,
+                path=path,
             )
         exact = _lookup(credential, bucket, path, found.version.version)
         return self._reader.open(found.version, found.cursor, holders_now=lambda: self._holders_now(exact))

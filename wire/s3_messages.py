@@ -123,6 +123,8 @@ def canonical_digest(canonical_request: str) -> str:
 
 # ---------------------------------------------------------------- what is said of buckets and versions
 
+CUSTOMER_KEY_FACT = "s3:sse-c"
+"""What begins the names of a version's facts that say how to tell and use the customer's key its content is under."""
 TAGS = "tags"
 """The setting of a version or a bucket that has its tags: {"TagSet": [{"Key", "Value"}, …]}."""
 OBJECT_LOCK = "object-lock"

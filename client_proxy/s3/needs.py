@@ -14,7 +14,14 @@ class S3Files(Files, Protocol):
     """See `client_proxy.file_store.FileStore` for what each promises."""
 
     def open(
-        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
+        self,
+        credential: str,
+        bucket: str,
+        path: str,
+        version: str | None = None,
+        *,
+        with_settings: bool = False,
+        with_customer_key: bool = False,
     ) -> OpenFile: ...
     def compose(
         self, credential: str, bucket: str, path: str, contents: Sequence[Stored], *, upload: UploadStep, **options: Any

@@ -9,7 +9,7 @@ from typing import Any
 
 from client_proxy.rest_api.conditions import wanted_range
 from client_proxy.rest_api.files import WHOLE_ANSWER_BYTES, FileBody
-from client_proxy.s3 import checksums, conditional
+from client_proxy.s3 import checksums, conditional, encryption
 from client_proxy.s3.answers import write_answer
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
@@ -69,10 +69,17 @@ class ObjectHandlers:
     def get(self, call: S3Call) -> Values | RawReply:
         """GetObject and HeadObject."""
         opened = self._files.open(
-            call.credential, call.bucket, check_path(call.key), call.get("VersionId"), with_settings=True
+            call.credential,
+            call.bucket,
+            check_path(call.key),
+            call.get("VersionId"),
+            with_settings=True,
+            with_customer_key=True,
         )
         streaming = False
         try:
+            key = encryption.customer_key(call.values)
+            opened = encryption.unseal(opened, key)
             version = opened.version
             try:
                 conditional.check_read(
@@ -85,7 +92,7 @@ class ObjectHandlers:
             except conditional.NotModified:
                 values = {name: value for name, value in read_values(version).items() if name in _NOT_MODIFIED}
                 return RawReply(304, self._headers(call, values), [])
-            values = self._read_values(call, version)
+            values = self._read_values(call, version) | encryption.said(key)
             start, stop = self._wanted(call, version, values)
             values["ContentLength"] = stop - start
             headers = self._headers(call, values)
@@ -145,22 +152,29 @@ class ObjectHandlers:
 
     def save(self, call: S3Call, path: str, body: UploadBody, *, size: int | None) -> Values:
         """Write `body` as the call's parameters say. `size` in bytes, where it is known before the end."""
+        key = encryption.customer_key(call.values)
+        seal = encryption.Seal(key) if key else None
         committed = self._files.write(
             call.credential,
             call.bucket,
             path,
-            body.blocks(),
+            seal.blocks(body.blocks()) if seal else body.blocks(),
             size=size,
             lock_number=lock_number(call),
             preconditions=self.preconditions(call),
             content_type=call.get("ContentType") or "binary/octet-stream",
-            metadata=written_metadata(call.values, call.request.get("Expires")),
-            late_metadata=lambda: content_facts(body.md5, body.checksums),
+            metadata=written_metadata(call.values, call.request.get("Expires")) | (seal.metadata if seal else {}),
+            late_metadata=lambda: self._facts(body, seal),
             settings=self._settings(call, body),
         )
-        version = committed.version
+        version = encryption.plain_version(committed.version, key)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
-        return {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+        values = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+        return values | encryption.said(key)
+
+    def _facts(self, body: UploadBody, seal: encryption.Seal | None) -> dict[str, str]:
+        facts = content_facts(body.md5, body.checksums)
+        return seal.late(facts) if seal else facts
 
     def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:
         settings = written_settings(call.values)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from client_proxy.s3 import checksums
+from client_proxy.s3 import checksums, encryption
 from client_proxy.s3.answers import XML_TYPE, write_answer, write_plain
 from client_proxy.s3.description import operations
 from client_proxy.s3.form_body import BLOCK_BYTES, FormBody
@@ -103,6 +103,7 @@ class PostForm:
         values = read_parameters(
             operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
         )
+        encryption.check_wishes(operation, values, put.get)
         return S3Call(operation, put, caller, values)
 
     def _reply(self, request: S3Request, call: S3Call, fields: dict[str, str], values: dict[str, Any]) -> RawReply:
