@@ -275,7 +275,7 @@ class Namespace:
                 needed=self._copies,
             )
         moment = self._moment()
-        object_lock.check_new(tx, target, request.settings, moment.at)
+        object_lock.check_new(place, request.path, request.settings, moment.at)
         new = NewVersion(
             path=request.path,
             digest=source[3],

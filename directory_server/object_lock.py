@@ -24,7 +24,7 @@ from directory_server.metadata import s3_settings
 from directory_server.metadata.store import Reader, Row
 from wire.codec import decoder, encode
 from wire.errors import BadRequest, Conflict, Forbidden
-from wire.s3_messages import LEGAL_HOLD, OBJECT_LOCK, RETENTION
+from wire.s3_messages import LEGAL_HOLD, OBJECT_LOCK, RETENTION, TAGS
 
 if TYPE_CHECKING:
     from directory_server.access.decisions import Standing
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from directory_server.versions import Moment
 
 DAY_SECONDS = 86_400.0
+_ACTIONS = {TAGS: "s3:PutObjectTagging", RETENTION: "s3:PutObjectRetention", LEGAL_HOLD: "s3:PutObjectLegalHold"}
+"""What one must be allowed beside writing, to say that of a new version."""
 UNTIL_HEADER = "x-amz-object-lock-retain-until-date"
 Mode = Literal["GOVERNANCE", "COMPLIANCE"]
 T = TypeVar("T")
@@ -118,13 +120,16 @@ def _configuration(reader: Reader, bucket: Bucket) -> Configuration | None:
 # ---------------------------------------------------------------- versions to come
 
 
-def check_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: float) -> None:
-    """Refuse early what a write says of its lock: BadRequest where nothing can be held, or for a time gone by."""
+def check_new(place: Standing, path: str, settings: dict[str, str], at: float) -> None:
+    """Refuse early what a write says of its version: Forbidden for what the writer may not say, BadRequest where
+    nothing can be held, or for a time gone by."""
+    for name in settings.keys() & _ACTIONS.keys():
+        place.demand(_ACTIONS[name], path)
     asked = settings.keys() & {RETENTION, LEGAL_HOLD}
     if not asked:
         return
-    if not is_enabled(reader, bucket):
-        raise _not_enabled(bucket)
+    if not is_enabled(place.reader, place.bucket):
+        raise _not_enabled(place.bucket)
     if LEGAL_HOLD in asked:
         _read(_legal_holds, settings[LEGAL_HOLD])
     if RETENTION in asked:

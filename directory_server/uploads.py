@@ -74,9 +74,9 @@ class Uploads:
 
         def work(tx: Tx) -> UploadInfo:
             place = standing(tx, request.bucket, person, self._clock.wall())
-            bucket = place.demand("s3:PutObject", request.path)
+            place.demand("s3:PutObject", request.path)
             place.settled(request.settings, person.account)
-            object_lock.check_new(tx, bucket, request.settings, self._clock.wall())
+            object_lock.check_new(place, request.path, request.settings, self._clock.wall())
             known = rows.find(tx, request.upload)
             if known is not None:
                 if (known.bucket, known.path, known.account) != (request.bucket, request.path, person.account):

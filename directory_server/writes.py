@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import buckets, object_lock, uploads, versions
+from directory_server import object_lock, uploads, versions
 from directory_server.access.decisions import access_of, standing, standing_by_name
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -139,6 +139,7 @@ class Writes:
         place = standing(reader, item.bucket, person, self._clock.wall())
         place.demand("s3:PutObject", item.path)
         place.settled(item.settings, person.account)
+        object_lock.check_new(place, item.path, item.settings, self._clock.wall())
         before = uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
         if before is not None:
             return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
@@ -165,8 +166,6 @@ class Writes:
                 return 0
         number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
         versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
-        if item.settings:
-            object_lock.check_new(reader, buckets.find(reader, item.bucket), item.settings, self._clock.wall())
         return number
 
     def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:

@@ -318,3 +318,46 @@ def test_a_lock_outlives_a_directory_that_is_made_again(directory: DirectoryRig)
     directory.time.step_wall(-60)
     with pytest.raises(Forbidden):
         directory.delete("k", version=noted.version)
+
+
+# ---------------------------------------------------------------- who may
+
+
+def test_a_policy_can_let_others_hold_and_pass_over(rig: S3Rig, s3: Any, locking: str, put: Any) -> None:
+    """Writing alone does not allow to say what holds a version; the bypass is an action of its own."""
+    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+
+    def allow(*actions: str) -> None:
+        said = {"Effect": "Allow", "Principal": "*", "Action": actions, "Resource": f"arn:aws:s3:::{locking}/*"}
+        policy = {"Version": "2012-10-17", "Statement": [said]}
+        s3.put_bucket_policy(Bucket=locking, Policy=json.dumps(policy))
+
+    allow("s3:PutObject", "s3:DeleteObjectVersion")
+    target = {"Bucket": locking, "Key": "k", "Body": b"x"}
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": later(days=1)}
+    eve.put_object(**target)
+    for more in (lock, {"ObjectLockLegalHoldStatus": "ON"}, {"Tagging": "a=b"}):
+        assert refused(eve.put_object, **target, **more) == DENIED
+    version = put(**lock)
+    arguments = {"Bucket": locking, "Key": "k", "VersionId": version, "BypassGovernanceRetention": True}
+    assert refused(eve.delete_object, **arguments) == DENIED
+    allow("s3:PutObject", "s3:PutObjectRetention", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention")
+    eve.put_object(**target, **lock)
+    eve.delete_object(**arguments)
+    assert refused(s3.head_object, Bucket=locking, Key="k", VersionId=version)[0] == 404
+
+
+def test_a_multipart_upload_is_held_from_its_completion(s3: Any, locking: str) -> None:
+    """What its beginning says of the lock and the tags is true of its version; else the bucket's default is."""
+    s3.put_object_lock_configuration(Bucket=locking, ObjectLockConfiguration=DAYS_1)
+    hold = {"ObjectLockLegalHoldStatus": "ON", "Tagging": "a=b"}
+    own = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": later(days=3)}
+    for said, mode in ((hold, "GOVERNANCE"), (own, "COMPLIANCE")):
+        id = s3.create_multipart_upload(Bucket=locking, Key="k", **said)["UploadId"]
+        part = {"Bucket": locking, "Key": "k", "UploadId": id}
+        etag = s3.upload_part(**part, PartNumber=1, Body=b"x")["ETag"]
+        done = s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+        head = s3.head_object(Bucket=locking, Key="k")
+        assert (head["ObjectLockMode"], head.get("TagCount")) == (mode, 1 if said is hold else None)
+        arguments = {"Bucket": locking, "Key": "k", "VersionId": done["VersionId"], "BypassGovernanceRetention": True}
+        assert refused(s3.delete_object, **arguments) == DENIED
