@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from client_proxy.s3 import checksums, conditional
+from client_proxy.s3.encryption import refuse_sealed
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import (
@@ -131,6 +132,7 @@ class CopyHandlers:
             raise as_refusal(error, version_asked=source.version is not None) from error
         if version.delete_marker:
             raise S3Refusal("InvalidRequest", "the version to copy is a delete marker, which has no content")
+        refuse_sealed(version)
         conditional.check_copy_source(
             version,
             call.get("CopySourceIfMatch"),

@@ -116,6 +116,18 @@ def test_a_copy_stays_under_its_key_whatever_metadata_it_gets(rig: S3Rig, s3: An
     assert (got["Body"].read(), got["Metadata"]) == (b"secret", {"colour": "red"})
 
 
+def test_operations_without_the_key_are_refused(s3: Any, bucket: str) -> None:
+    """Copies, copies into parts and attributes need the key, which they do not take yet."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **with_key())
+    source = {"Bucket": bucket, "Key": "k"}
+    assert refusal(s3.copy_object, Bucket=bucket, Key="c", CopySource=source) == (400, "InvalidRequest")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"]
+    part = {"Bucket": bucket, "Key": "c", "UploadId": upload, "PartNumber": 1, "CopySource": source}
+    assert refusal(s3.upload_part_copy, **part) == (400, "InvalidRequest")
+    asked = {"Bucket": bucket, "Key": "k", "ObjectAttributes": ["ETag", "Checksum"]}
+    assert refusal(s3.get_object_attributes, **asked) == (400, "InvalidRequest")
+
+
 def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
     """A KMS, two kinds at once, and operations that take no customer's key yet."""
 
