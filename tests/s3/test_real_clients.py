@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from tests.cluster.cluster_harness import ClusterHarness
@@ -20,7 +21,7 @@ from tests.s3.command_clients import REGION, AwsCli, Curl, Rclone, S3cmd, S3fs, 
 pytestmark = pytest.mark.cluster
 
 MIB = 1 << 20
-EVERYDAY_BYTES = 4 * MIB
+EVERYDAY_BYTES, SOAK_BYTES = 20 * MIB, 200 * MIB
 STORES = [AwsCli, S3cmd, Rclone]
 NAMES = (
     "plain.txt",
@@ -117,8 +118,30 @@ def there_and_back(store: StoreClient, s3: Any, bucket: str, file: Path) -> None
 
 
 def test_a_large_file_goes_there_and_back(store: StoreClient, s3: Any, new_bucket: str, make_file: MakeFile) -> None:
-    """What a client uploads comes back as it was."""
+    """20 MiB, in as many parts as the client likes, come back as they were."""
     there_and_back(store, s3, new_bucket, make_file(EVERYDAY_BYTES))
+
+
+@pytest.mark.soak
+def test_200_mb_go_there_and_back(store: StoreClient, s3: Any, new_bucket: str, make_file: MakeFile) -> None:
+    """200 MiB, in as many parts as the client likes, come back as they were."""
+    there_and_back(store, s3, new_bucket, make_file(SOAK_BYTES))
+
+
+@pytest.mark.parametrize("size", [EVERYDAY_BYTES, pytest.param(SOAK_BYTES, marks=pytest.mark.soak)])
+def test_boto3_transfers_in_parts(
+    real_cluster: ClusterHarness, s3: Any, new_bucket: str, make_file: MakeFile, size: int
+) -> None:
+    """boto3's own transfers send parts side by side, and read them side by side through another proxy."""
+    file = make_file(size)
+    config = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
+    s3.upload_file(str(file), new_bucket, "large", Config=config)
+    other = boto3_client(real_cluster, 2)
+    back = file.with_name("back")
+    other.download_file(new_bucket, "large", str(back), Config=config)
+    assert back.read_bytes() == file.read_bytes()
+    assert other.head_object(Bucket=new_bucket, Key="large")["ETag"].endswith(f'-{-(-size // (5 * MIB))}"')
+    other.close()
 
 
 # ------------------------------------------------------------ folders
@@ -225,7 +248,7 @@ def test_awscli_deletes_a_version_and_brings_it_back(
 
 
 def test_s3fs_is_a_folder(real_cluster: ClusterHarness, s3: Any, new_bucket: str, tmp_path: Path) -> None:
-    """Programs that know nothing of S3 write, read, append, list and delete in a mounted bucket."""
+    """Programs that know nothing of S3 write, read, append, rename, list and delete in a mounted bucket."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse may not be used here, so s3fs cannot mount")
     with S3fs(real_cluster, tmp_path / "home").mounted(new_bucket) as folder:
@@ -233,15 +256,16 @@ def test_s3fs_is_a_folder(real_cluster: ClusterHarness, s3: Any, new_bucket: str
         with (folder / "note ü+.txt").open("a") as note:
             note.write("two\n")
         (folder / "sub").mkdir()
+        (folder / "note ü+.txt").rename(folder / "sub" / "moved.txt")
         (folder / "sub" / "gone.txt").write_text("gone")
         (folder / "sub" / "gone.txt").unlink()
         content = random.Random(1).randbytes(EVERYDAY_BYTES)
         (folder / "large").write_bytes(content)
         s3.put_object(Bucket=new_bucket, Key="sub/from-elsewhere.txt", Body=b"hello")
-        assert {file.name for file in (folder / "sub").iterdir()} == {"from-elsewhere.txt"}
+        assert {file.name for file in (folder / "sub").iterdir()} == {"moved.txt", "from-elsewhere.txt"}
         assert (folder / "sub" / "from-elsewhere.txt").read_text() == "hello"
         assert (folder / "large").read_bytes() == content
     found = stored(s3, new_bucket, "")
-    assert found["note ü+.txt"] == b"one\ntwo\n"
+    assert found["sub/moved.txt"] == b"one\ntwo\n"
     assert found["large"] == content
     assert "sub/gone.txt" not in found
