@@ -20,6 +20,7 @@ ENCRYPTION = "encryption"
 """The bucket's setting with its default encryption, as the description has it."""
 NEVER_SET = "no-configuration"
 """A setting that no bucket has: to remove it needs the rights that to remove any other does."""
+_REPORTS = tuple((f"Bucket{name}", name) for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics"))
 
 
 class ConfigurationHandlers:
@@ -40,6 +41,23 @@ class ConfigurationHandlers:
             "DeleteBucketWebsite": self._removed,
             "GetBucketReplication": self._never("ReplicationConfigurationNotFoundError", "replication configuration"),
             "DeleteBucketReplication": self._removed,
+            "GetBucketLogging": self._always({}),
+            "PutBucketLogging": self._only_off("BucketLoggingStatus", "access logs are not written by this server"),
+            "GetBucketNotificationConfiguration": self._always({}),
+            "PutBucketNotificationConfiguration": self._only_off(
+                "NotificationConfiguration", "notifications are not sent by this server"
+            ),
+            "GetBucketLifecycleConfiguration": self._never("NoSuchLifecycleConfiguration", "lifecycle configuration"),
+            "DeleteBucketLifecycle": self._removed,
+            **{
+                f"List{kind}Configurations": self._always({"IsTruncated": False, f"{name}ConfigurationList": []})
+                for kind, name in _REPORTS
+            },
+            **{
+                f"{verb}{kind}Configuration": self._never("NoSuchConfiguration", "such configuration")
+                for kind, _ in _REPORTS
+                for verb in ("Get", "Delete")
+            },
         }
 
     # ------------------------------------------------------------ encryption of what comes without a wish
@@ -68,6 +86,14 @@ class ConfigurationHandlers:
         if call.values["RequestPaymentConfiguration"]["Payer"] != "BucketOwner":
             raise S3Refusal("NotImplemented", "nobody pays for requests here, so no requester can")
         return self._removed(call)
+
+    def _only_off(self, payload: str, why: str) -> Handler:
+        def answer(call: S3Call) -> Values:
+            if call.values[payload]:
+                raise S3Refusal("NotImplemented", why)
+            return self._removed(call)
+
+        return answer
 
     def _removed(self, call: S3Call) -> Values:
         self._put(call, NEVER_SET, None)

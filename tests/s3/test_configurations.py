@@ -28,13 +28,30 @@ def test_what_is_off_is_said_to_be_off(s3: Any, bucket: str) -> None:
     """No acceleration, the owner pays."""
     assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
     assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
+    told = s3.get_bucket_notification_configuration(Bucket=bucket)
+    assert set(told) == {"ResponseMetadata"}
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+
+
+@pytest.mark.parametrize("kind", ["analytics", "intelligent_tiering", "inventory", "metrics"])
+def test_reports_that_nobody_makes_are_listed_as_none(s3: Any, bucket: str, kind: str) -> None:
+    """The list is empty and whole; one by its id is not there."""
+    told = getattr(s3, f"list_bucket_{kind}_configurations")(Bucket=bucket)
+    assert told["IsTruncated"] is False
+    assert not any(name.endswith("List") for name in told)
+    for verb in ("get", "delete"):
+        ask = getattr(s3, f"{verb}_bucket_{kind}_configuration")
+        assert refusal(ask, Bucket=bucket, Id="daily") == (404, "NoSuchConfiguration")
 
 
 def test_what_is_not_there_has_its_own_code(s3: Any, bucket: str) -> None:
-    """Website and replication configurations are not there, deleting them changes nothing."""
+    """Website, replication and lifecycle configurations are not there, deleting them changes nothing."""
+    assert refusal(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == (404, "NoSuchLifecycleConfiguration")
     assert refusal(s3.get_bucket_website, Bucket=bucket) == (404, "NoSuchWebsiteConfiguration")
     assert refusal(s3.get_bucket_replication, Bucket=bucket) == (404, "ReplicationConfigurationNotFoundError")
-    for delete in (s3.delete_bucket_website, s3.delete_bucket_replication):
+    for delete in (s3.delete_bucket_website, s3.delete_bucket_replication, s3.delete_bucket_lifecycle):
         assert delete(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
 
 
@@ -47,6 +64,10 @@ def test_what_would_not_be_done_is_refused(s3: Any, bucket: str) -> None:
     fast = {"Status": "Enabled"}
     assert refusal(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration=fast)[0] == 501
     s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
+    logging = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "log/"}}
+    assert refusal(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=logging)[0] == 501
+    queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
+    assert refusal(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue)[0] == 501
 
 
 def test_a_bucket_that_is_not_there_or_not_yours_answers_nothing(s3: Any, eve: Any, bucket: str) -> None:
