@@ -124,7 +124,8 @@ def check_new(place: Standing, path: str, settings: dict[str, str], at: float) -
     """Refuse early what a write says of its version: Forbidden for what the writer may not say, BadRequest where
     nothing can be held, or for a time gone by."""
     for name in settings.keys() & _ACTIONS.keys():
-        place.demand(_ACTIONS[name], path)
+        if name != TAGS or place.denied(_ACTIONS[name], path):  # who may write may say tags, unless that is denied
+            place.demand(_ACTIONS[name], path)
     asked = settings.keys() & {RETENTION, LEGAL_HOLD}
     if not asked:
         return

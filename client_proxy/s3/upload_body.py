@@ -19,7 +19,7 @@ from client_proxy.s3.checksums import Algorithm
 from client_proxy.s3.gate import Caller
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
-from client_proxy.s3.signature import STREAMING, UNSIGNED
+from client_proxy.s3.signature import STREAMING, STREAMING_UNSIGNED_TRAILER, UNSIGNED, Claim, Scope
 
 BLOCK_BYTES = 512 * 1024
 SMALL_BYTES = 64 * 1024
@@ -43,7 +43,7 @@ class UploadBody:
         foreign_checksums: bool = False,
     ) -> None:
         self._request = request
-        self._claim = caller.claim
+        self._claim = caller.claim or _framed_by_nobody(request)
         self._key = caller.key
         payload = self._claim.payload if self._claim else UNSIGNED
         self._chunked: ChunkedBody | None = None
@@ -142,6 +142,14 @@ class UploadBody:
             raise S3Refusal(
                 "BadDigest", f"the body does not have the {algorithm.name} that came with it; nothing was saved"
             )
+
+
+def _framed_by_nobody(request: S3Request) -> Claim | None:
+    """For an anonymous body that is framed all the same, to bring its checksum behind it: as if its payload were
+    announced as an unsigned stream."""
+    if "aws-chunked" not in (request.get("Content-Encoding") or "").lower():
+        return None
+    return Claim("header", Scope("", "", ""), "", (), "", STREAMING_UNSIGNED_TRAILER)
 
 
 def _declared(request: S3Request) -> int:

@@ -157,6 +157,10 @@ class Standing:
             return False
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
 
+    def denied(self, action: str, path: str = "") -> bool:
+        """Whether the policy says no in so many words."""
+        return self._verdict(action, path, None, _NO_KEYS) == "Deny"
+
     def hide(self, found: NotFound) -> Exception:
         """What to raise for a path that is not there: only who may list the bucket is told so."""
         if self.ground.rules is None and self.trusted:
