@@ -68,15 +68,23 @@ class Balancer:
         for id in blob.sound:
             self._counting[id] += blob.size
 
-    def end_walk(self) -> bool:
-        """All blobs were seen; True when moves were looked for and none is worth making any more."""
+    def end_walk(self, *, is_calm: bool) -> bool:
+        """All blobs were seen; True when moves were looked for and none is worth making any more.
+
+        `is_calm`: no copies are being made or given up for other reasons. While they are, what was counted is no
+        ground for a plan: it would fill once more the very servers that are being filled.
+        """
         is_over = self._running and bool(self._fair) and not self._planned
-        self._held, self._is_fresh, self._fair = self._counting, not self._planned, {}
+        self._held, self._is_fresh, self._fair = self._counting, is_calm and not self._planned, {}
         return is_over
 
     def fullness(self, standings: Standings) -> Mapping[str, float]:
         """The used part of what each server has for blobs."""
         return {id: self._held[id] / max(1, server.room_bytes) for id, server in standings.items()}
+
+    def let_go(self, id: str, size: int) -> None:
+        """A copy of that many bytes is being given up there: the next one to go is chosen with that in mind."""
+        self._held[id] -= size
 
     # ------------------------------------------------------------ the plan
 

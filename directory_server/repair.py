@@ -101,7 +101,8 @@ class Repair:
             self._give_orders(standings)
             fullness = self._balancer.fullness(standings)
             busy = self._after is not None
-        self.trimmer.step(standings, fullness)
+        for id, size in self.trimmer.step(standings, fullness):
+            self._balancer.let_go(id, size)
         if balanced:
             self._balancer.finish()
         return max(0.01, GENTLENESS * (time.monotonic() - started)) if busy else IDLE_SECONDS
@@ -135,9 +136,13 @@ class Repair:
 
     def _is_walk_due(self) -> bool:
         has_room = self._queue.waiting < MAX_KNOWN // 2
-        moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self.trimmer.pending
+        moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self._is_busy()
         more_found = (self._queue.overflowed and has_room) or (self.trimmer.overflowed and not self.trimmer.pending)
         return moved or more_found or self._clock.now() - self._walked_at >= WALK_AGAIN_SECONDS
+
+    def _is_busy(self) -> bool:
+        """Copies are being made or given up, or should be."""
+        return bool(self._queue.count(Need.COPY) or self.trimmer.pending or len(self._orders))
 
     def _walk(self, standings: Standings) -> bool:
         """One page; True when a rebalance ends with it."""
@@ -155,7 +160,7 @@ class Repair:
         if found != self._told:
             log.info("repair: %d blobs have too few copies, %d no good one on any server that is up", *found)
         self._told = found
-        return self._balancer.end_walk()
+        return self._balancer.end_walk(is_calm=not self._is_busy())
 
     def _examine(self, blob: HeldBlob, standings: Standings) -> None:
         """Note what a blob needs now, whatever was known before."""

@@ -66,8 +66,10 @@ class Trimmer:
         with self._mutex:
             return len(self._surplus) + sum(len(offers) for offers in self._offers.values())
 
-    def step(self, standings: Standings, fullness: Mapping[str, float]) -> None:
-        """Choose whose copy goes for some blobs, and offer it."""
+    def step(self, standings: Standings, fullness: Mapping[str, float]) -> list[tuple[str, int]]:
+        """Choose whose copy goes for some blobs, and offer it; the servers that lose one, each with its bytes."""
+        full = dict(fullness)
+        chosen: list[tuple[str, int]] = []
         self._take_back_late()
         with self._mutex:
             batch = list(self._surplus.items())[:OFFERS_PER_STEP]
@@ -76,14 +78,19 @@ class Trimmer:
                 blob = servers.blob_and_holders(reader, digest)
             victim = None
             if blob is not None and not self._collector.is_open(digest):
-                victim = choose_victim(blob, standings, self._copies, fullness, rather)
+                victim = choose_victim(blob, standings, self._copies, full, rather)
             still = blob is not None and judge(blob, standings, self._copies).need is Need.TRIM
             with self._mutex:
                 self._surplus.pop(digest, None)
                 if victim is not None and len(self._offers.get(victim, ())) < MAX_DROPS:
                     self._offers.setdefault(victim, {})[digest] = self._clock.now() + OFFER_SECONDS
+                    assert blob is not None
+                    chosen.append((victim, blob.size))
+                    # Or the one that was fullest at first would give up everything.
+                    full[victim] = full.get(victim, 0.0) - blob.size / max(1, standings[victim].room_bytes)
                 elif still:
                     self._surplus[digest] = rather  # behind the others: nothing may go just now
+        return chosen
 
     def _take_back_late(self) -> None:
         now = self._clock.now()

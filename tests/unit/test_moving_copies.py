@@ -84,6 +84,15 @@ def test_a_copy_is_dropped_only_when_it_was_offered_and_still_may_go(cluster: Mo
     assert len(cluster.holders(digest)) == 2
 
 
+def test_copies_too_many_go_from_everybody_alike(cluster: Movers) -> None:
+    """Where all are equally full, no server gives up everything: each choice counts for the next."""
+    digests = [cluster.add_blob(f"blob {n:02}", "1", "2", "3") for n in range(30)]
+    cluster.work()
+    kept = Counter(id for digest in digests for id in cluster.holders(digest))
+    assert sum(kept.values()) == 60
+    assert max(kept.values()) - min(kept.values()) <= 2
+
+
 def test_a_lost_offer_is_made_again(cluster: Movers) -> None:
     """A heartbeat's answer that never arrived costs half a minute, not the copy's place on the disk for ever."""
     digest = cluster.add_blob("blob", "1", "2", "3")
