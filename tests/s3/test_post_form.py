@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import hmac
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from random import Random
 from typing import Any
 
 import pytest
@@ -269,6 +273,50 @@ def test_a_long_file_is_streamed(post: Post, signer: Signer, s3: Any, bucket: st
     data = (b"x" * 997 + b"\r\n--" + BOUNDARY.encode()[:-1] + b"\n") * 3000
     assert post(form([("key", "long"), *signer.fields([ANY_KEY]), ("file", data)]))[0] == 204
     assert s3.get_object(Bucket=bucket, Key="long")["Body"].read() == data
+
+
+def test_everybody_may_send_a_form_where_everybody_may_write(post: Post, s3: Any, bucket: str) -> None:
+    """Without a policy a form is nobody's: refused, until the bucket's ACL lets everybody write."""
+    body = form([("key", "anyone"), ("Content-Type", "text/plain"), ("file", FILE)])
+    assert post(body)[0] == 403
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    status, _, answered = post(body)
+    assert status == 204, answered
+    assert s3.get_object(Bucket=bucket, Key="anyone")["Body"].read() == FILE
+
+
+def test_a_form_can_bring_a_customers_key(post: Post, signer: Signer, s3: Any, bucket: str) -> None:
+    """The file is then encrypted as a PUT's is, and read only with the key."""
+    key = bytes(range(32))
+    sent = {
+        "x-amz-server-side-encryption-customer-algorithm": "AES256",
+        "x-amz-server-side-encryption-customer-key": base64.b64encode(key).decode(),
+        "x-amz-server-side-encryption-customer-key-MD5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
+    conditions = [ANY_KEY, *(["starts-with", f"${name}", ""] for name in sent)]
+    status, headers, _ = post(form([("key", "k"), *sent.items(), *signer.fields(conditions), ("file", FILE)]))
+    assert (status, headers["x-amz-server-side-encryption-customer-algorithm"]) == (204, "AES256")
+    got = s3.get_object(Bucket=bucket, Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey=key)
+    assert got["Body"].read() == FILE
+    kms = [("key", "k2"), ("x-amz-server-side-encryption", "aws:kms")]
+    conditions = [ANY_KEY, {"x-amz-server-side-encryption": "aws:kms"}]
+    assert post(form([*kms, *signer.fields(conditions), ("file", FILE)]))[0] == 501
+
+
+def test_any_bytes_make_a_form_or_a_refusal(seed: int) -> None:
+    """Whole forms that were cut, doubled or changed anywhere never fail otherwise, and never hang."""
+    random = Random(seed)
+    whole = form([("key", "k"), ("policy", "e30="), ("file", FILE)])
+    for _ in range(300):
+        body = bytearray(whole)
+        for _ in range(random.randrange(1, 5)):
+            at = random.randrange(len(body))
+            body[at : at + random.randrange(3)] = random.randbytes(random.randrange(4))
+        source = BytesIO(bytes(body[: random.randrange(len(body) + 1)]))
+        with suppress(S3Refusal):
+            read = FormBody(f"multipart/form-data; boundary={BOUNDARY}", source.read)
+            while read.read(1000):
+                pass
 
 
 @pytest.mark.parametrize("step", [1, 7, 64, 1000])
