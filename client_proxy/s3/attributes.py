@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_proxy.s3.encryption import refuse_sealed
+from client_proxy.s3.encryption import customer_key, readable_version
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
@@ -39,7 +39,7 @@ class AttributeHandlers:
             raise NotFound(
                 "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
             )
-        refuse_sealed(version)
+        version = readable_version(version, customer_key(call.values))
         known: Values = {
             "ETag": etag_of(version),
             "Checksum": checksums_of(version) or None,

@@ -1,4 +1,4 @@
-"""CopyObject and RenameObject: new versions out of old ones; no byte moves.
+"""CopyObject and RenameObject: new versions out of old ones; no byte moves unless a customer's key changes the bytes.
 
 The copy is one transaction at the directory. Conditions on the source are judged here, against one version, and the
 directory copies only while that very version is what the source is; if not, it is looked up again. Conditions on the
@@ -14,26 +14,30 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from client_proxy.s3 import checksums, conditional
-from client_proxy.s3.encryption import refuse_sealed
+from client_proxy.s3.encryption import CustomerKey, customer_key, plain_version, refuse_sealed, said, unseal
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import (
+    UNKNOWN_TYPE,
     checksums_of,
     content_facts,
     copied_metadata,
     etag_of,
     has_checksum,
     replaced_metadata,
+    said_metadata,
     version_id_of,
+    written_metadata,
 )
 from client_proxy.s3.objects import MAX_PUT_BYTES, lock_number
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.rewrites import Rewrite, source_key
 from client_proxy.s3.tagging import tags_in, tags_setting
 from client_proxy.s3.version_settings import written_settings
 from wire.errors import LockstepError, NotFound, PreconditionFailed
-from wire.messages import FileVersion, Preconditions
+from wire.messages import CommittedReply, FileVersion, Preconditions
 from wire.names import check_path
 
 MAX_TRIES = 10
@@ -90,14 +94,35 @@ class CopyHandlers:
         return _while_overwritten(source, lambda: self._copy(call, source, path))
 
     def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
-        version = self.source_version(call, source)
+        version = self._looked_up(call, source)
+        from_key, to_key = source_key(call.values), customer_key(call.values)
         _check_changes_something(call, source)
         if version.size > MAX_PUT_BYTES:
             raise S3Refusal(
                 "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
             )
-        replace = call.get("MetadataDirective") == "REPLACE"
-        committed = self._files.copy(
+        if from_key is None and to_key is None:
+            committed = self._link(call, source, refuse_sealed(version), path)
+        else:
+            committed = self._rewrite(call, version, path, from_key, to_key)
+        made = plain_version(committed.version, to_key)
+        call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
+        values: Values = {
+            "CopyObjectResult": {
+                "ETag": f'"{etag_of(made)}"',
+                "LastModified": made.created_at,
+                **checksums_of(made),
+            },
+            **version_id_of(made),
+            **said(to_key),
+        }
+        copied = version_id_of(version)
+        return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
+
+    def _link(self, call: S3Call, source: CopySource, version: FileVersion, path: str) -> CommittedReply:
+        """A new version with the same content; no byte is moved."""
+        replace = _replaces(call)
+        return self._files.copy(
             call.credential,
             source.bucket,
             source.key,
@@ -107,32 +132,52 @@ class CopyHandlers:
             source_if_version=version.version,
             lock_number=lock_number(call),
             preconditions=self._preconditions(call),
-            content_type=(call.get("ContentType") or "binary/octet-stream") if replace else None,
+            content_type=_content_type(call) if replace else None,
             metadata=self._metadata(call, version, replace=replace),
             settings=self._settings(call, version),
         )
-        made = committed.version
-        call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
-        values: Values = {
-            "CopyObjectResult": {
-                "ETag": f'"{etag_of(made)}"',
-                "LastModified": made.created_at,
-                **checksums_of(made),
-            },
-            **version_id_of(made),
-        }
-        copied = version_id_of(version)
-        return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
+
+    def _rewrite(
+        self, call: S3Call, version: FileVersion, path: str, from_key: CustomerKey | None, to_key: CustomerKey | None
+    ) -> CommittedReply:
+        """A new version whose bytes are written anew, because a customer's key changes them."""
+        replace = _replaces(call)
+        opened = self._files.open(
+            call.credential, version.bucket, version.path, version.version, with_customer_key=True
+        )
+        try:
+            plain = unseal(opened, from_key)
+            content = Rewrite(plain.blocks(), plain.version, to_key, call.get("ChecksumAlgorithm"))
+            kept = {} if replace else said_metadata(version, call.values)
+            asked = written_metadata(call.values, call.request.get("Expires")) if replace else kept
+            return self._files.write(
+                call.credential,
+                call.bucket,
+                path,
+                content.blocks(),
+                size=version.size,
+                lock_number=lock_number(call),
+                preconditions=self._preconditions(call),
+                content_type=_content_type(call) if replace else version.content_type,
+                metadata=asked | content.metadata,
+                late_metadata=content.facts,
+                settings=self._settings(call, version),
+            )
+        finally:
+            opened.close()
 
     def source_version(self, call: S3Call, source: CopySource) -> FileVersion:
-        """The version to copy, with its settings; S3Refusal unless it is there and as the request's conditions say."""
+        """The version to copy, with its settings; S3Refusal unless it is there, as the request's conditions say, and
+        under no customer's key."""
+        return refuse_sealed(self._looked_up(call, source))
+
+    def _looked_up(self, call: S3Call, source: CopySource) -> FileVersion:
         try:
             version = self._files.stat(call.credential, source.bucket, source.key, source.version, with_settings=True)
         except LockstepError as error:
             raise as_refusal(error, version_asked=source.version is not None) from error
         if version.delete_marker:
             raise S3Refusal("InvalidRequest", "the version to copy is a delete marker, which has no content")
-        refuse_sealed(version)
         conditional.check_copy_source(
             version,
             call.get("CopySourceIfMatch"),
@@ -227,9 +272,24 @@ class CopyHandlers:
         return conditional.for_commit(if_match, call.get("DestinationIfNoneMatch"), current)
 
 
+def _replaces(call: S3Call) -> bool:
+    return bool(call.get("MetadataDirective") == "REPLACE")
+
+
+def _content_type(call: S3Call) -> str:
+    return call.get("ContentType") or UNKNOWN_TYPE
+
+
 def _check_changes_something(call: S3Call, source: CopySource) -> None:
     onto_itself = (source.bucket, source.key) == (call.bucket, call.key) and source.version is None
-    changes = ("StorageClass", "WebsiteRedirectLocation", "ChecksumAlgorithm", "ServerSideEncryption")
+    changes = (
+        "StorageClass",
+        "WebsiteRedirectLocation",
+        "ChecksumAlgorithm",
+        "ServerSideEncryption",
+        "SSECustomerAlgorithm",
+        "CopySourceSSECustomerAlgorithm",
+    )
     if onto_itself and call.get("MetadataDirective") != "REPLACE" and not any(call.get(name) for name in changes):
         raise S3Refusal(
             "InvalidRequest",

@@ -43,7 +43,7 @@ from wire.s3_messages import CUSTOMER_KEY_FACT
 _SALT, _MARK, _DIGEST_MAC, _SUMS = (f"{CUSTOMER_KEY_FACT}{part}" for part in ("", "-mark", "-digest", "-sums"))
 _INFO = b"lockstep customer key 1"
 _BLOCK = 16
-_WITH_KEYS = frozenset({"PutObject", "GetObject", "HeadObject"})
+_WITH_KEYS = frozenset({"PutObject", "GetObject", "HeadObject", "CopyObject", "GetObjectAttributes"})
 _READS = frozenset({"GetObject", "HeadObject"})
 _NOTHING_SECRET = b"\x00" * 12
 """The one nonce of a key that seals one text only."""
@@ -163,12 +163,21 @@ def unseal(opened: OpenFile, key: CustomerKey | None) -> OpenFile:
     version = opened.version
     if CUSTOMER_KEY_FACT not in version.metadata:
         if key is not None:
-            raise S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
+            raise _needs_no_key()
         return opened
     if key is None:
         raise _needs_key()
     keys = _keys_of(version, key)
     return _Unsealed(opened, _plain_version(version, keys), keys)
+
+
+def readable_version(version: FileVersion, key: CustomerKey | None) -> FileVersion:
+    """The same for what is known of a version, without its content."""
+    if key is None:
+        return refuse_sealed(version)
+    if CUSTOMER_KEY_FACT not in version.metadata:
+        raise _needs_no_key()
+    return _plain_version(version, _keys_of(version, key))
 
 
 def plain_version(version: FileVersion, key: CustomerKey | None) -> FileVersion:
@@ -254,6 +263,10 @@ class _Keys:
     def mac(self, what: bytes, text: bytes) -> bytes:
         """32 bytes that only who has the key can make."""
         return hmac.digest(self._mac, what + b"\n" + text, "sha256")
+
+
+def _needs_no_key() -> S3Refusal:
+    return S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
 
 
 def _base64(raw: bytes) -> str:

@@ -77,6 +77,12 @@ def copied_metadata(version: FileVersion, values: Values) -> dict[str, str]:
     return left | written_metadata(asked, None)
 
 
+def said_metadata(version: FileVersion, values: Values) -> dict[str, str]:
+    """The same without what follows from the content, for a copy whose bytes are written anew."""
+    kept = copied_metadata(version, values)
+    return {name: text for name, text in kept.items() if not name.startswith(OWN) or name in _SAID}
+
+
 def replaced_metadata(version: FileVersion, values: Values, expires: str | None) -> dict[str, str]:
     """A copy's metadata as its request says; what is said of the content itself stays the source's."""
     facts = {name: text for name, text in version.metadata.items() if name.startswith(OWN) and name not in _SAID}

@@ -85,6 +85,23 @@ def test_versions_and_what_is_not_there(s3: Any, make_bucket: Any) -> None:
     assert refused(s3.get_object_attributes, **wanted, VersionId="0000000000000001") == (404, "NoSuchVersion")
 
 
+def test_a_sealed_object_is_told_about_to_who_has_its_key(s3: Any, bucket: str) -> None:
+    """Its checksum too; without the key, or with one where none is needed, the request is refused."""
+    sealed = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content", ChecksumAlgorithm="SHA256", **sealed)
+    # This operation's key is one that the SDK leaves to its caller to encode.
+    md5 = base64.b64encode(hashlib.md5(bytes(32), usedforsecurity=False).digest()).decode()
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": base64.b64encode(bytes(32)).decode()}
+    key["SSECustomerKeyMD5"] = md5
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"content")
+    wanted = {"Bucket": bucket, "ObjectAttributes": ["Checksum", "ObjectSize"]}
+    told = s3.get_object_attributes(**wanted, Key="k", **key)
+    expected = base64.b64encode(hashlib.sha256(b"content").digest()).decode()
+    assert (told["Checksum"]["ChecksumSHA256"], told["ObjectSize"]) == (expected, 7)
+    assert refused(s3.get_object_attributes, **wanted, Key="k") == (400, "InvalidRequest")
+    assert refused(s3.get_object_attributes, **wanted, Key="plain", **key) == (400, "InvalidRequest")
+
+
 def test_attributes_have_names(s3: Any, bucket: str) -> None:
     """None, or one that is unknown, is no argument; negative pages are none either."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")

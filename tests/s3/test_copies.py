@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import zlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -331,3 +332,51 @@ def test_a_large_source_is_refused() -> None:
     with pytest.raises(S3Refusal) as refusal:
         CopyHandlers(files, lambda call: Preconditions()).copy(call)
     assert refusal.value.code == "InvalidRequest"
+
+
+# ---------------------------------------------------------------- customers' keys
+
+
+def under(key: int, prefix: str = "") -> dict[str, Any]:
+    """boto3's parameters for one of some customers' keys."""
+    return {f"{prefix}SSECustomerAlgorithm": "AES256", f"{prefix}SSECustomerKey": bytes([key]) * 32}
+
+
+@pytest.mark.parametrize("size", [0, 100, 3_000_000])
+def test_a_copy_goes_from_one_key_to_another(s3: Any, bucket: str, seed: int, size: int) -> None:
+    """Into a key, between keys, out of one: everything said goes along, and only the last key reads it."""
+    data = random.Random(seed).randbytes(size)
+    s3.put_object(Bucket=bucket, Key="a", Body=data, Tagging="t=1", ChecksumAlgorithm="SHA256", **SAID)
+    first = s3.head_object(Bucket=bucket, Key="a", ChecksumMode="ENABLED")
+    into = s3.copy_object(Bucket=bucket, Key="b", CopySource=f"{bucket}/a", **under(1))
+    assert into["SSECustomerAlgorithm"] == "AES256"
+    across = {**under(1, "CopySource"), **under(2)}
+    s3.copy_object(Bucket=bucket, Key="b", CopySource=f"{bucket}/b", **across)
+    assert refused(s3.get_object, Bucket=bucket, Key="b", **under(1)) == (403, "AccessDenied")
+    got = s3.get_object(Bucket=bucket, Key="b", ChecksumMode="ENABLED", **under(2))
+    assert (got["Body"].read(), got["TagCount"]) == (data, 1)
+    done = s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/b", **under(2, "CopySource"))
+    last = s3.get_object(Bucket=bucket, Key="c", ChecksumMode="ENABLED")
+    assert last["Body"].read() == data
+    assert done["CopyObjectResult"]["ETag"] == last["ETag"] == first["ETag"]
+    for answer in (got, last):
+        assert {name: answer[name] for name in SAID} == SAID
+        assert answer["ChecksumSHA256"] == first["ChecksumSHA256"]
+    s3.copy_object(Bucket=bucket, Key="d", CopySource=f"{bucket}/a", MetadataDirective="REPLACE", **under(1))
+    assert s3.head_object(Bucket=bucket, Key="d", **under(1))["Metadata"] == {}
+
+
+def test_keys_that_do_not_fit_a_copy_are_refused(s3: Any, bucket: str) -> None:
+    """None, the wrong one, and one for a source that has none; a condition on the target still holds."""
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="sealed", Body=b"x", **under(1))
+    target = {"Bucket": bucket, "Key": "to"}
+    sealed = {**target, "CopySource": f"{bucket}/sealed"}
+    assert refused(s3.copy_object, **sealed) == (400, "InvalidRequest")
+    assert refused(s3.copy_object, **sealed, **under(1)) == (400, "InvalidRequest")
+    assert refused(s3.copy_object, **sealed, **under(2, "CopySource")) == (403, "AccessDenied")
+    plain = {**target, "CopySource": f"{bucket}/plain"}
+    assert refused(s3.copy_object, **plain, **under(1, "CopySource")) == (400, "InvalidRequest")
+    assert refused(s3.head_object, **target)[0] == 404
+    s3.copy_object(**plain, **under(1), IfNoneMatch="*")
+    assert refused(s3.copy_object, **plain, **under(1), IfNoneMatch="*") == FAILED

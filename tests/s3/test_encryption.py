@@ -117,7 +117,7 @@ def test_a_copy_stays_under_its_key_whatever_metadata_it_gets(rig: S3Rig, s3: An
 
 
 def test_operations_without_the_key_are_refused(s3: Any, bucket: str) -> None:
-    """Copies, copies into parts and attributes need the key, which they do not take yet."""
+    """Copies, copies into parts and attributes need the key."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **with_key())
     source = {"Bucket": bucket, "Key": "k"}
     assert refusal(s3.copy_object, Bucket=bucket, Key="c", CopySource=source) == (400, "InvalidRequest")
