@@ -164,8 +164,11 @@ def _drop_if_there(tx: Tx, id: str) -> int:
 def _entries(reader: Reader, request: UploadsRequest) -> Iterable[tuple[UploadInfo, str | None]]:
     """Uploads in order, the first of each folder with that folder, which stands for all in it."""
     position = _start(request)
+    # Of a folder the first upload is enough, so after one a single row is read; otherwise reads grow longer again.
+    most = request.limit + 1
+    count = 1 if request.delimiter else most
     while position is not None:
-        found = rows.page(reader, request.bucket, position, request.limit + 1)
+        found = rows.page(reader, request.bucket, position, count)
         position = None
         for upload in found:
             if not upload.path.startswith(request.prefix):
@@ -175,10 +178,12 @@ def _entries(reader: Reader, request: UploadsRequest) -> Iterable[tuple[UploadIn
             if folder is not None:
                 following = after_prefix(folder)
                 position = (following, "") if following is not None else None
+                count = 1
                 break
         else:
-            if len(found) > request.limit:
+            if len(found) == count:
                 position = (found[-1].path, found[-1].id)
+                count = min(2 * count, most)
 
 
 def _start(request: UploadsRequest) -> tuple[str, str] | None:
