@@ -35,8 +35,7 @@ _EVENT_HOLDS = ("ObjectLockEventHold", "ObjectLockEventHoldDurationDays", "Objec
 
 def written_lock(values: Values) -> dict[str, str]:
     """The settings that a write's x-amz-object-lock- headers make, {} without any."""
-    if any(name in values for name in _EVENT_HOLDS):
-        raise S3Refusal("NotImplemented", "event holds are not something this server has; use a legal hold")
+    _refuse_event_holds(values, _EVENT_HOLDS)
     mode, until = values.get("ObjectLockMode"), values.get("ObjectLockRetainUntilDate")
     if (mode is None) != (until is None):
         raise S3Refusal(
@@ -115,6 +114,7 @@ class ObjectLockHandlers:
     def put_retention(self, call: S3Call) -> Values:
         """An empty Retention ends one, where that may be."""
         wanted = _sent(call, "Retention")
+        _refuse_event_holds(wanted, ("EventHold", "EventHoldDuration"))
         if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
             raise S3Refusal("MalformedXML", "Mode and RetainUntilDate are only good together")
         self._put(call, RETENTION, json.dumps(wanted) if wanted else None)
@@ -168,8 +168,14 @@ def _sent(call: S3Call, member: str) -> Values:
     return wanted
 
 
+def _refuse_event_holds(values: Values, names: tuple[str, ...]) -> None:
+    if any(name in values for name in names):
+        raise S3Refusal("NotImplemented", "event holds are not something this server has; use a legal hold")
+
+
 def _check_rule(rule: Values) -> None:
     default = rule.get("DefaultRetention") or {}
+    _refuse_event_holds(default, ("DefaultEventHold",))
     periods = [name for name in _PERIODS if name in default]
     if "Mode" not in default or len(periods) != 1:
         raise S3Refusal("MalformedXML", "DefaultRetention needs a Mode, and either Days or Years")
