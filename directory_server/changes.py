@@ -24,7 +24,7 @@ from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people import Person
 from wire.digest import Digest
-from wire.errors import Conflict, Overloaded
+from wire.errors import Conflict, NotFound, Overloaded
 from wire.journal_messages import Change, ChangesReply, ChangesRequest
 
 MAX_BLOCKED = 32
@@ -114,8 +114,22 @@ class Changes:
                 until = self._step(reader, position)
                 rows = reader.all(statement, after=position, until=until, count=request.limit, **parameters)
                 position = rows[-1][0] if len(rows) == request.limit else until
-            changes = [_as_change(reader, row) for row in rows]
+            listed = self._listed(reader, person, {row[2] for row in rows})
+            changes = [_as_change(reader, row) for row in rows if row[2] in listed]
         return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
+
+    def _listed(self, reader: Reader, person: Person, names: set[str]) -> set[str]:
+        """Those buckets that no policy keeps the person from listing. Of one that is gone nothing is kept secret."""
+        kept = set()
+        for name in names:
+            try:
+                place = standing(reader, name, person, self._wall())
+            except NotFound:
+                kept.add(name)
+                continue
+            if not place.denied("s3:ListBucket"):
+                kept.add(name)
+        return kept
 
     def _step(self, reader: Reader, after: int) -> int:
         """How far to walk: the last change among the next few numbers. A restored backup leaves a gap of a thousand

@@ -383,3 +383,19 @@ def test_the_status_is_json_on_disk_and_back(owner: Any, bucket: str) -> None:
     text = json.dumps({"Statement": statement(Deny, "zoë", "s3:GetObject", f"{bucket}/é\u2028*")}, ensure_ascii=False)
     owner.put_bucket_policy(Bucket=bucket, Policy=text)
     assert owner.get_bucket_policy(Bucket=bucket)["Policy"] == text
+
+
+def test_the_journal_hides_what_may_not_be_listed(rig: S3Rig, owner: Any, bucket: str) -> None:
+    """Names of a bucket whose listing is denied are in nobody's journal either; others go on."""
+    token = {"Authorization": f"Bearer {token_of(rig, 'olga')}"}
+
+    def seen() -> set[str]:
+        status, _, body = rig.ask("GET", "https://127.0.0.1:5000/api/v1/changes?cursor=0&limit=1000", token)
+        assert status == 200, body
+        return {change["bucket"] for change in json.loads(body)["changes"]}
+
+    assert bucket in seen()
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Deny, "olga", "s3:ListBucket", bucket)))
+    found = seen()
+    assert bucket not in found
+    assert found
