@@ -214,8 +214,14 @@ def find(reader: Reader, id: str, bucket: str, path: str) -> UploadInfo:
 
 def done_before(reader: Reader, step: UploadStep | None, write_id: str, bucket: str, path: str) -> FileVersion | None:
     """What this very write made before: its version, or, for a part, the part in the shape of one."""
-    if step is None or not step.part:
+    if step is None:
         return versions.written_before(reader, write_id, bucket, path)
+    if not step.part:
+        try:
+            return versions.written_before(reader, write_id, bucket, path)
+        except BadRequest:
+            find(reader, step.id, bucket, path)  # NotFound: it was another file's upload
+            raise
     part = rows.find_part(reader, step.id, step.part)
     if part is not None and part.write_id == write_id:
         return _as_version(find(reader, step.id, bucket, path), part)

@@ -130,7 +130,7 @@ journal = _numbered(
     Column("at", Float, nullable=False),
 )
 
-# `refs` counts the version rows that name the blob; at 0 the collector may drop it.
+# `refs` counts the version and part rows that name the blob; at 0 the collector may drop it.
 blob = _table(
     "blob",
     Column("digest", LargeBinary(32), primary_key=True),

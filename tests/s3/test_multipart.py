@@ -244,6 +244,8 @@ def test_completing_again_gives_the_same_answer(s3: Any, make_bucket: Callable[.
             assert (answer["ETag"], answer.get("VersionId")) == (first["ETag"], first.get("VersionId"))
         assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"other"
         assert len(s3.list_object_versions(Bucket=bucket)["Versions"]) == (2 if versioning else 1)
+        elsewhere = {"Bucket": bucket, "Key": "other", "UploadId": id, "MultipartUpload": {"Parts": parts}}
+        assert refused(s3.complete_multipart_upload, **elsewhere) == (404, "NoSuchUpload")
         other = {"Bucket": bucket, "Key": "k", "UploadId": id, "MultipartUpload": {"Parts": parts[:1]}}
         assert refused(s3.complete_multipart_upload, **other) == (404, "NoSuchUpload")
 
