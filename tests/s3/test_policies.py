@@ -399,3 +399,27 @@ def test_the_journal_hides_what_may_not_be_listed(rig: S3Rig, owner: Any, bucket
     found = seen()
     assert bucket not in found
     assert found
+
+
+def test_deleting_many_decides_key_by_key(owner: Any, eve: Any, bucket: str) -> None:
+    """What is denied is a line of its own in the answer; the others are gone."""
+    for key in ("a/1", "b/1"):
+        owner.put_object(Bucket=bucket, Key=key, Body=b"x")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:DeleteObject", f"{bucket}/a/*")))
+    answer = eve.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a/1"}, {"Key": "b/1"}]})
+    assert [one["Key"] for one in answer["Deleted"]] == ["a/1"]
+    assert [(one["Key"], one["Code"]) for one in answer["Errors"]] == [("b/1", "AccessDenied")]
+    assert [one["Key"] for one in owner.list_objects_v2(Bucket=bucket)["Contents"]] == ["b/1", "k"]
+
+
+def test_a_copied_part_reads_and_writes(owner: Any, eve: Any, bucket: str) -> None:
+    """A part that is a copy asks the source's bucket for reading, the upload's for writing."""
+    mine = f"{bucket[:50]}-eve"
+    eve.create_bucket(Bucket=mine)
+    upload = {"Bucket": mine, "Key": "m", "UploadId": eve.create_multipart_upload(Bucket=mine, Key="m")["UploadId"]}
+    asked = {**upload, "PartNumber": 1, "CopySource": {"Bucket": bucket, "Key": "k"}}
+    assert refused(eve.upload_part_copy, **asked) == DENIED
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:GetObject", f"{bucket}/*")))
+    part = eve.upload_part_copy(**asked)["CopyPartResult"]
+    eve.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    assert read(eve, mine, "m") == b"content"
