@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from client_proxy.blob_reader import BlobReader, OpenFile
 from client_proxy.blob_writer import BlobWriter, Facts, no_facts
@@ -17,7 +18,7 @@ from client_proxy.receipt import Receipt
 from wire.chunk_stream import StreamReader
 from wire.codec import decoder
 from wire.digest import Digest
-from wire.errors import BadRequest, Damaged, NotFound
+from wire.errors import BadRequest, Damaged, NotFound, Unavailable
 from wire.messages import (
     COPY,
     DELETE,
@@ -136,6 +137,7 @@ class FileStore:
         late_metadata: Facts = no_facts,
         settings: dict[str, str] | None = None,
         upload: UploadStep | None = None,
+        ask_first: bool = False,
     ) -> CommittedReply:
         """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
 
@@ -143,10 +145,14 @@ class FileStore:
         not add up to `size` (IncompleteBody), nothing is committed. `late_metadata` is asked after the last block, and
         joins the metadata; `settings` are what S3 says of the version. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory. As a step of an `upload` it becomes that part, and no version is made.
+        With `ask_first` they come, where they are plain already, before anything is taken from `blocks`.
         """
         item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
         item.settings = settings or {}
         item.upload = upload
+        if ask_first:
+            with suppress(Unavailable):  # the write itself knows how to wait for servers
+                self._directory.begin(item)  # keeps nothing while it names no content
         return self._writer.write(item, blocks, late_metadata)
 
     def compose(

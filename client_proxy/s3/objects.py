@@ -35,6 +35,8 @@ from wire.s3_messages import LEGAL_HOLD, RETENTION
 from wire.service import RawReply
 
 MAX_PUT_BYTES = 5 * 1024**3
+ASK_FIRST_BYTES = 1024 * 1024
+"""Larger bodies whose client waits for `100 Continue` are not asked for before the directory was."""
 MAX_DELETES = 1000
 LOCK_HEADER = "x-lockstep-lock"
 _OVERRIDES = {
@@ -166,6 +168,7 @@ class ObjectHandlers:
             metadata=written_metadata(call.values, call.request.get("Expires")) | (seal.metadata if seal else {}),
             late_metadata=lambda: self._facts(body, seal),
             settings=self._settings(call, body),
+            ask_first=body.length > ASK_FIRST_BYTES and call.request.get("Expect") is not None,
         )
         version = encryption.plain_version(committed.version, key)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))

@@ -54,12 +54,39 @@ def test_a_body_that_waits_for_leave_is_not_asked_for(rig: S3Rig) -> None:
     assert body.tell() == 0
 
 
+def _signed(rig: S3Rig, method: str, path: str, body: BytesIO, **headers: str) -> str:
+    access, secret = rig.key()
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest(method, f"{ENDPOINT}{path}", headers=given)
+    _Signer(Credentials(access, secret), "s3", REGION).add_auth(request)
+    signed = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in request.headers.items()}
+    return _answer(rig, method, path, body, CONTENT_LENGTH=str(len(body.getbuffer())), **signed)
+
+
+class _Signer(S3SigV4Auth):
+    def payload(self, request: AWSRequest) -> str:
+        return "UNSIGNED-PAYLOAD"
+
+
 def test_a_body_where_none_belongs_is_read_too(rig: S3Rig) -> None:
     """A listing asked for with a body is answered, and its connection can go on."""
-    access, secret = rig.key()
-    request = AWSRequest("GET", f"{ENDPOINT}/files", headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
-    S3SigV4Auth(Credentials(access, secret), "s3", REGION).add_auth(request)
     body = BytesIO(bytes(3_000_000))
-    headers = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in request.headers.items()}
-    assert _answer(rig, "GET", "/files", body, CONTENT_LENGTH="3000000", **headers) == "200"
+    assert _signed(rig, "GET", "/files", body) == "200"
+    assert body.tell() == 3_000_000
+
+
+def test_the_directory_is_asked_before_a_large_body(rig: S3Rig, s3: Any) -> None:
+    """No such bucket, a condition that does not hold, a lock: told before a byte of the waiting body is asked for."""
+    s3.put_object(Bucket="files", Key="there", Body=b"content")
+    rig.cluster.ask("POST", "/locks", b'{"bucket": "files", "paths": ["locked"]}')
+    for path, headers, status in (
+        ("/no-such-bucket/key", {}, "404"),
+        ("/files/there", {"If_None_Match": "*"}, "412"),
+        ("/files/locked", {}, "409"),
+    ):
+        body = BytesIO(bytes(3_000_000))
+        assert _signed(rig, "PUT", path, body, Expect="100-continue", **headers) == status
+        assert body.tell() == 0, path
+    body = BytesIO(bytes(3_000_000))
+    assert _signed(rig, "PUT", "/files/welcome", body, Expect="100-continue") == "200"
     assert body.tell() == 3_000_000
