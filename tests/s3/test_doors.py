@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -19,7 +20,14 @@ def api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def ask(app: Any, path: str, host: str = "h:5000") -> tuple[str, dict[str, str], bytes]:
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "HTTP_HOST": host, "REMOTE_ADDR": "::1"}
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "HTTP_HOST": host,
+        "REMOTE_ADDR": "::1",
+    }
+    environ |= {"wsgi.input": BytesIO(b"")}
     answered: list[Any] = []
     body = b"".join(app(environ, lambda status, headers: answered.extend((status, dict(headers)))))
     return answered[0], answered[1], body
