@@ -175,6 +175,15 @@ def check_removal(reader: Reader, row: Row, moment: Moment, *, bypass: bool = Fa
         )
 
 
+def is_held(reader: Reader, row: Row, moment: Moment) -> bool:
+    """Whether the version of that row cannot be removed now."""
+    try:
+        check_removal(reader, row, moment)
+    except Forbidden:
+        return True
+    return False
+
+
 def check_change(
     reader: Reader, bucket: Bucket, row: Row, name: str, value: str | None, moment: Moment, *, bypass: bool = False
 ) -> None:

@@ -14,7 +14,7 @@ from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import Reader, Row, Tx
 from wire.codec import decoder, encode
 from wire.digest import Digest
-from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TooFewHolders
+from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TicketRefused, TooFewHolders
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
 
 NULL_VERSION = "null"
@@ -30,6 +30,8 @@ class PastAnswer(Message):
     path: str
     version: FileVersion | None = None
     deleted: DeleteReply | None = None
+    given_up: bool = False
+    """It was never committed, and never will be."""
 
 
 _past_answers = decoder(PastAnswer)
@@ -92,9 +94,19 @@ def written_before(reader: Reader, write_id: str, bucket: str, path: str) -> Fil
     past = answer_of(reader, write_id, bucket, path)
     if past is None:
         return None
+    if past.given_up:
+        raise TicketRefused("this write was given up by the proxy that began it; begin a new one")
     if past.version is None or past.version.delete_marker:
         raise BadRequest("this write id was used for a delete; make a new one for each write")
     return past.version
+
+
+def give_up(tx: Tx, write_id: str, bucket: str, path: str, moment: Moment) -> FileVersion | None:
+    """Let this write never be committed; its version when it was already. Safe to repeat."""
+    past = answer_of(tx, write_id, bucket, path)
+    if past is None:
+        remember(tx, write_id, PastAnswer(bucket, path, given_up=True), moment)
+    return past.version if past is not None else None
 
 
 def standing_copies(reader: Reader, version: FileVersion, promised: int) -> int:
@@ -215,10 +227,10 @@ def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False)
 
 def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment: Moment) -> bool:
     """Make the row again of a version that was committed before this directory's backup was restored, with its old
-    id; it becomes current if it is the newest. False when a newer one has taken its place meanwhile."""
+    id; it becomes current if it is the newest. False when a newer one, or one that is held, has its place."""
     replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=version.path) if version.null_version else None
     if replaced is not None:
-        if replaced[2] > version.version:
+        if replaced[2] > version.version or object_lock.is_held(tx, replaced, moment):
             return False
         _forget(tx, replaced, moment)
     cursor = _journal(tx, "recover", bucket.name, version.path, version.version, moment)
