@@ -128,6 +128,13 @@ _data_option = click.option(
     help="How long a file server may be down before its files are copied again.",
 )
 @click.option(
+    "--lifecycle-day-seconds",
+    default=_DEFAULTS.lifecycle_day_seconds,
+    type=click.FloatRange(1),
+    show_envvar=True,
+    help="How long a day of a bucket's lifecycle is; another length than a real day's is for tests.",
+)
+@click.option(
     "--threads",
     default=_DEFAULTS.threads,
     type=click.IntRange(8, 1024),

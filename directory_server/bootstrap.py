@@ -21,6 +21,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
 from directory_server.fsck import Fsck
 from directory_server.inventory import Inventories
+from directory_server.lifecycle import Lifecycle
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership, Timing
 from directory_server.metadata import files, people
@@ -112,6 +113,7 @@ class DirectoryServer:
             self.collector.note_done,
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership)
+        self.lifecycle = Lifecycle(store, self.clock, self.uploads, settings.lifecycle_day_seconds)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
             self.wsgi,
@@ -150,6 +152,7 @@ class DirectoryServer:
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
+            BackgroundJob("lifecycle", self.lifecycle.step),
             BackgroundJob("metadata check", store.check_some),
         ]
         # Before the first call: locks that survived a restart get their lease anew, or the first write would end them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from directory_server import buckets, object_lock, versions
+from directory_server import buckets, lifecycle_rules, object_lock, versions
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.bucket import Bucket
@@ -66,6 +66,7 @@ class S3Settings:
                 access_settings.put(tx, place, request.name, request.value)
                 return Nothing()
             object_lock.check_bucket_setting(bucket, request.name, request.value)
+            lifecycle_rules.check_bucket_setting(request.name, request.value)
             s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
             return Nothing()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from directory_server.accounts import TOKEN_SECONDS
+from directory_server.lifecycle_rules import DAY_SECONDS
 from directory_server.repair import REPAIR_GRACE_SECONDS
 from wire.service import DEFAULT_THREADS
 
@@ -32,6 +33,7 @@ class Settings:
     suspect_seconds: float = 3.0
     down_seconds: float = 10.0
     repair_grace_seconds: float = REPAIR_GRACE_SECONDS
+    lifecycle_day_seconds: float = DAY_SECONDS
     threads: int = DEFAULT_THREADS
     log_level: str = "info"
 

@@ -25,7 +25,7 @@ from directory_server.namespace import Clock, People, ReadingOrder, stored_metad
 from directory_server.versions import Moment, NewVersion
 from wire.codec import encode
 from wire.digest import Digest
-from wire.errors import BadRequest, Conflict, NotFound, TooLarge
+from wire.errors import BadRequest, Conflict, NotFound, TicketRefused, TooLarge
 from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, FileVersion, Nothing, UploadStep
 from wire.names import check_path
 from wire.upload_messages import (
@@ -143,19 +143,28 @@ class Uploads:
 
         return self._store.write(work)
 
-    def abort_older_than(self, bucket: str, before_at: float, applies: Callable[[str], bool]) -> int:
+    def abort_older_than(
+        self,
+        bucket: str,
+        before_at: float,
+        applies: Callable[[str], bool],
+        *,
+        still: Callable[[Reader], bool] = lambda _: True,
+        most: int = 1000,
+    ) -> int:
         """Abort a bucket's uploads that were begun before `before_at` (seconds since 1970) for paths that `applies`
-        names; how many went. One transaction each, so nobody waits for long."""
+        names, at most `most`; how many went. One transaction each, so nobody waits for long; none goes for which
+        `still` says no inside it."""
         with self._store.read() as reader:
             old = [id for id, path in rows.older_than(reader, bucket, before_at) if applies(path)]
         aborted = 0
-        for id in old:
-            aborted += self._store.write(partial(_drop_if_there, id=id))
+        for id in old[:most]:
+            aborted += self._store.write(partial(_drop_if_there, id=id, still=still))
         return aborted
 
 
-def _drop_if_there(tx: Tx, id: str) -> int:
-    if rows.find(tx, id) is None:
+def _drop_if_there(tx: Tx, id: str, still: Callable[[Reader], bool]) -> int:
+    if rows.find(tx, id) is None or not still(tx):
         return 0
     rows.drop(tx, id)
     return 1
@@ -226,6 +235,8 @@ def done_before(reader: Reader, step: UploadStep | None, write_id: str, bucket: 
     if part is not None and part.write_id == write_id:
         return _as_version(find(reader, step.id, bucket, path), part)
     past = versions.answer_of(reader, write_id, bucket, path)
+    if past is not None and past.given_up:
+        raise TicketRefused("this part was given up by the proxy that began it; send it again")
     return past.version if past is not None else None
 
 
@@ -246,8 +257,9 @@ def put_part(tx: Tx, step: UploadStep, bucket: str, path: str, content: PartCont
     replaced = rows.find_part(tx, step.id, step.part)
     if replaced is not None:
         tx.run(files.DROP_REFERENCE, digest=replaced.digest)
-        past = versions.PastAnswer(bucket, path, version=_as_version(upload, replaced))
-        versions.remember(tx, replaced.write_id, past, moment)
+        if tx.one(files.PAST_WRITE, write_id=replaced.write_id) is None:  # or it was given up too late
+            past = versions.PastAnswer(bucket, path, version=_as_version(upload, replaced))
+            versions.remember(tx, replaced.write_id, past, moment)
     made = PartInfo(step.part, content.digest, content.size, moment.at, content.write_id, content.facts)
     rows.put_part(tx, step.id, made)
     versions.refer(tx, content.digest, content.size)

@@ -12,6 +12,7 @@ from client_proxy.s3.cors import Cors
 from client_proxy.s3.door import S3Door
 from client_proxy.s3.gate import Gate
 from client_proxy.s3.handling import BrowserHandlers
+from client_proxy.s3.lifecycle import LifecycleHandlers
 from client_proxy.s3.listings import ListingHandlers
 from client_proxy.s3.multipart import MultipartHandlers
 from client_proxy.s3.multipart_listings import MultipartListingHandlers
@@ -48,6 +49,7 @@ def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id:
         **AclHandlers(directory).handlers(),
         **PolicyHandlers(directory).handlers(),
         **ConfigurationHandlers(directory).handlers(),
+        **LifecycleHandlers(directory).handlers(),
         **TaggingHandlers(directory).handlers(),
         **ObjectLockHandlers(directory).handlers(),
     }

@@ -47,8 +47,6 @@ class ConfigurationHandlers:
             "PutBucketNotificationConfiguration": self._only_off(
                 "NotificationConfiguration", "notifications are not sent by this server"
             ),
-            "GetBucketLifecycleConfiguration": self._never("NoSuchLifecycleConfiguration", "lifecycle configuration"),
-            "DeleteBucketLifecycle": self._removed,
             **{
                 f"List{kind}Configurations": self._always({"IsTruncated": False, f"{name}ConfigurationList": []})
                 for kind, name in _REPORTS

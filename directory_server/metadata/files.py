@@ -165,6 +165,13 @@ VERSIONS_OLDER = Statement(
     .limit(bindparam("count"))
 )
 
+VERSIONS_NEWER = Statement(
+    select(*_VERSION)
+    .where(_at(version), version.c.id > bindparam("version"))
+    .order_by(version.c.id)
+    .limit(bindparam("count"))
+)
+
 # Every version that has content, with its holders, by bucket and path and the newest first: as the index stands.
 _CONTENT = version.c.digest.is_not(None)
 ALL_HELD = Statement(

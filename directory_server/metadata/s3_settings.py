@@ -26,6 +26,11 @@ _BUCKET_DELETE = Statement(
     )
 )
 _BUCKET_DELETE_ALL = Statement(delete(bucket_setting).where(bucket_setting.c.bucket == bindparam("of_bucket")))
+_BUCKETS_WITH = Statement(
+    select(bucket_setting.c.bucket)
+    .where(bucket_setting.c.name == bindparam("of_name"))
+    .order_by(bucket_setting.c.bucket)
+)
 _VERSION = Statement(
     select(version_setting.c.name, version_setting.c.value)
     .where(version_setting.c.version == bindparam("of_version"))
@@ -53,6 +58,11 @@ _VERSION_DELETE_ALL = Statement(delete(version_setting).where(version_setting.c.
 def bucket_value(reader: Reader, bucket: str, name: str) -> str | None:
     row = reader.one(_BUCKET, of_bucket=bucket, of_name=name)
     return None if row is None else str(row[0])
+
+
+def buckets_with(reader: Reader, name: str) -> list[str]:
+    """The names of the buckets that have the setting, in order."""
+    return [str(row[0]) for row in reader.all(_BUCKETS_WITH, of_name=name)]
 
 
 def put_bucket_value(tx: Tx, bucket: str, name: str, value: str | None) -> None:
