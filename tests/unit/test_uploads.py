@@ -11,11 +11,13 @@ import pytest
 
 from client_proxy.chunk_fetcher import Source, Wanted
 from client_proxy.composition import Composition, Piece
+from directory_server import versions
 from directory_server.accounts import insert_account
 from directory_server.fsck import check_books
 from directory_server.metadata import uploads as rows
 from directory_server.passwords import NOBODY
 from directory_server.uploads import Uploads
+from directory_server.versions import Moment
 from tests.fakes.directory_rig import TICKET_SECONDS, DirectoryRig, PeopleByName
 from wire.chunk_stream import StreamReader
 from wire.digest import Digest, chunk_digest
@@ -146,6 +148,20 @@ def test_a_part_sent_again_takes_the_place_of_the_first(rig: Rig) -> None:
     begun = rig.begin_part(1, write_id="the-first-write-id")
     assert begun.version is not None
     assert [part.digest for part in rig.parts()] == [chunk_digest(b"second")]
+
+
+def test_a_part_that_was_given_up(rig: Rig) -> None:
+    """It does not come late; one that was there already can still be sent again."""
+    rig.create()
+    late = rig.begin_part(1, write_id="given-up-before-it-came")
+    moment = Moment(0.0, 0.0)
+    rig.store.write(lambda tx: versions.give_up(tx, "given-up-before-it-came", "files", PATH, moment))
+    with pytest.raises(TicketRefused):
+        rig.commit(late, b"late")
+    rig.part(1, b"there", write_id="given-up-after-it-came")
+    rig.store.write(lambda tx: versions.give_up(tx, "given-up-after-it-came", "files", PATH, moment))
+    rig.part(1, b"again")
+    assert [part.digest for part in rig.parts()] == [chunk_digest(b"again")]
 
 
 def test_a_part_that_comes_after_the_end_is_refused(rig: Rig) -> None:
