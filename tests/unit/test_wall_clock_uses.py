@@ -27,6 +27,7 @@ USES = {
     "directory_server/fsck.py": SHOWN,
     "directory_server/lock_rules.py": SHOWN,
     "directory_server/membership.py": SHOWN,
+    "directory_server/lifecycle.py": SHOWN,
     "directory_server/namespace.py": SHOWN,
     "directory_server/recovery.py": SHOWN,
     "directory_server/restore.py": "names of what is kept aside, and when the backup was restored: shown",
