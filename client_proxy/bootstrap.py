@@ -26,6 +26,7 @@ from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.rest_api import create_app
 from client_proxy.rest_api.needs import Files
+from client_proxy.s3.access_log import AccessLog
 from client_proxy.s3.app import create_door
 from client_proxy.s3.needs import S3Files
 from client_proxy.settings import Settings
@@ -101,13 +102,19 @@ def build(settings: Settings) -> Proxy:
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
 
+    clock, s3_files = SystemClock(), cast(S3Files, files)
+    access_log = AccessLog(s3_files, directory, clock.wall, clock.monotonic)
+    s3 = create_door(s3_files, directory, clock, access_log, proxy_id=settings.id, domain=settings.s3_domain)
+    logging_access = BackgroundJob("access log", access_log.step).start()
+
     def close() -> None:
         renewing.stop()
+        logging_access.stop()
+        access_log.flush()
         reader.close()
         peer.close()
         os.close(folder)
 
-    s3 = create_door(cast(S3Files, files), directory, SystemClock(), proxy_id=settings.id, domain=settings.s3_domain)
     return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
 
 

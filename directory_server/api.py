@@ -130,6 +130,7 @@ class DirectoryApi:
         api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
         api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_CORS, lambda request, _: settings.cors_of_bucket(request), PROXY)
+        api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: settings.access_log_of_bucket(request), PROXY)
         api.serve(s3.OBJECT_SETTINGS, lambda request, _: settings.of_version(request), PROXY)
         api.serve(s3.PUT_OBJECT_SETTING, lambda request, _: settings.put_of_version(request), PROXY)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from directory_server import buckets, lifecycle_rules, object_lock, versions
+from directory_server import access_logs, buckets, lifecycle_rules, object_lock, versions
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.bucket import Bucket
@@ -20,6 +20,9 @@ from wire.errors import BadRequest, NotFound, TooLarge
 from wire.messages import Nothing
 from wire.names import check_path
 from wire.s3_messages import (
+    LOGGING,
+    AccessLogReply,
+    AccessLogRequest,
     BucketCorsRequest,
     BucketSettingRequest,
     ObjectSettingsReply,
@@ -65,6 +68,8 @@ class S3Settings:
             if request.name in access_settings.NAMES:
                 access_settings.put(tx, place, request.name, request.value)
                 return Nothing()
+            if request.name == LOGGING and request.value is not None:
+                access_logs.check_setting(tx, bucket, person, request.value, self._clock.wall())
             object_lock.check_bucket_setting(bucket, request.name, request.value)
             lifecycle_rules.check_bucket_setting(request.name, request.value)
             s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
@@ -77,6 +82,11 @@ class S3Settings:
         with self._store.read() as reader:
             buckets.find(reader, request.bucket)
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, CORS))
+
+    def access_log_of_bucket(self, request: AccessLogRequest) -> AccessLogReply:
+        """Where a bucket's access log goes. NotFound when there is no such bucket."""
+        with self._store.read() as reader:
+            return access_logs.find(reader, request.bucket)
 
     def of_version(self, request: ObjectSettingsRequest) -> ObjectSettingsReply:
         """NotFound for a version that is not there; a delete marker has settings like any other version: none."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server import object_lock, uploads, versions
+from directory_server import access_logs, object_lock, uploads, versions
 from directory_server.access.decisions import access_of, standing, standing_by_name
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -132,7 +132,7 @@ class Writes:
         return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
 
     def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
-        person = self._people.identify(item.credential)
+        person = access_logs.writer(reader, item) or self._people.identify(item.credential)
         check_path(item.path)
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from wire.messages import FrozenMessage
-from wire.s3_messages import S3_PROOF_PREFIX
+from wire.s3_messages import ACCESS_LOG_PREFIX, S3_PROOF_PREFIX
 
 S3_ACCESS_PREFIX = "lsa_"
-OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX)
+OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX)
 """Of credentials that only the S3 door may bring."""
 
 

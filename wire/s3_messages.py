@@ -131,6 +131,11 @@ OBJECT_LOCK = "object-lock"
 """The setting of a bucket whose versions can be held back from deletion: {"ObjectLockEnabled", "Rule"}."""
 RETENTION = "retention"
 """The setting of a version that must not be deleted before a time: {"Mode", "RetainUntilDate"}."""
+LOGGING = "logging"
+"""The setting of a bucket whose requests are logged: {"LoggingEnabled": {"TargetBucket", "TargetPrefix"}}."""
+ACCESS_LOG_PREFIX = "lsg_"
+"""Begins what stands for a credential where a proxy writes the access log of the bucket named after it. It is no
+secret: only proxies can send it, and it is good for new files below the prefix that the bucket's owner named."""
 LEGAL_HOLD = "legal-hold"
 """The setting of a version that must not be deleted while it says so: {"Status": "ON"}."""
 
@@ -157,6 +162,20 @@ class BucketCorsRequest(Message):
     """The bucket's CORS rules for a proxy itself: a browser asks about them before it shows who it is for."""
 
     bucket: Bucket
+
+
+class AccessLogRequest(Message):
+    """Whether requests to a bucket are to be logged, for a proxy itself: it must know before it knows who asks."""
+
+    bucket: Bucket
+
+
+class AccessLogReply(Message):
+    """Whose the bucket is, and where its log goes; `target` is empty when there is none."""
+
+    owner: str = ""
+    target: str = ""
+    prefix: str = ""
 
 
 class ObjectSettingsRequest(Message):
@@ -192,5 +211,6 @@ S3_SIGNING_KEY = Call("/v1/s3-keys/signing", SigningKeyRequest, SigningKeyReply)
 BUCKET_SETTING = Call("/v1/bucket-settings", BucketSettingRequest, SettingReply)
 PUT_BUCKET_SETTING = Call("/v1/bucket-settings/put", PutBucketSettingRequest, Nothing)
 BUCKET_CORS = Call("/v1/bucket-settings/cors", BucketCorsRequest, SettingReply)
+BUCKET_ACCESS_LOG = Call("/v1/bucket-settings/access-log", AccessLogRequest, AccessLogReply)
 OBJECT_SETTINGS = Call("/v1/object-settings", ObjectSettingsRequest, ObjectSettingsReply)
 PUT_OBJECT_SETTING = Call("/v1/object-settings/put", PutObjectSettingRequest, ObjectSettingsReply)

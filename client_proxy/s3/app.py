@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.access_log import AccessLog
 from client_proxy.s3.acls import AclHandlers
 from client_proxy.s3.attributes import AttributeHandlers
+from client_proxy.s3.bucket_logging import BucketLoggingHandlers
 from client_proxy.s3.buckets import BucketHandlers
 from client_proxy.s3.configurations import ConfigurationHandlers
 from client_proxy.s3.copies import CopyHandlers
@@ -28,8 +30,11 @@ from wire.clock import Clock
 from wire.s3_messages import S3_SIGNING_KEY
 
 
-def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id: str, domain: str = "") -> S3Door:
-    """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses."""
+def create_door(
+    files: S3Files, directory: Directory, clock: Clock, access_log: AccessLog, *, proxy_id: str, domain: str = ""
+) -> S3Door:
+    """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses; whoever
+    made the access log has its steps taken."""
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     cors = Cors(directory, clock.monotonic)
     objects = ObjectHandlers(files)
@@ -46,6 +51,7 @@ def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id:
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),
+        **BucketLoggingHandlers(directory, access_log.forget).handlers(),
         **AclHandlers(directory).handlers(),
         **PolicyHandlers(directory).handlers(),
         **ConfigurationHandlers(directory).handlers(),
@@ -53,4 +59,12 @@ def create_door(files: S3Files, directory: Directory, clock: Clock, *, proxy_id:
         **TaggingHandlers(directory).handlers(),
         **ObjectLockHandlers(directory).handlers(),
     }
-    return S3Door(gate, handlers, proxy_id=proxy_id, domain=domain, browsers=browsers, cors_headers=cors.headers_for)
+    return S3Door(
+        gate,
+        handlers,
+        proxy_id=proxy_id,
+        access_log=access_log,
+        domain=domain,
+        browsers=browsers,
+        cors_headers=cors.headers_for,
+    )

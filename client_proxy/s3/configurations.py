@@ -41,8 +41,6 @@ class ConfigurationHandlers:
             "DeleteBucketWebsite": self._removed,
             "GetBucketReplication": self._never("ReplicationConfigurationNotFoundError", "replication configuration"),
             "DeleteBucketReplication": self._removed,
-            "GetBucketLogging": self._always({}),
-            "PutBucketLogging": self._only_off("BucketLoggingStatus", "access logs are not written by this server"),
             "GetBucketNotificationConfiguration": self._always({}),
             "PutBucketNotificationConfiguration": self._only_off(
                 "NotificationConfiguration", "notifications are not sent by this server"

@@ -14,6 +14,8 @@ from prometheus_client import Counter, Histogram
 
 from client_proxy.draining import DrainableRequest
 from client_proxy.s3 import encryption
+from client_proxy.s3.access_log import AccessLog
+from client_proxy.s3.access_log_line import Visit
 from client_proxy.s3.answers import XML_TYPE, Headers, write_answer, write_refusal
 from client_proxy.s3.description import Operation, operations
 from client_proxy.s3.gate import Caller, Gate
@@ -53,6 +55,7 @@ class S3Door:
         *,
         proxy_id: str,
         domain: str = "",
+        access_log: AccessLog | None = None,
         browsers: BrowserHandlers | None = None,
         cors_headers: Callable[[S3Request], Headers] = lambda _: [],
     ) -> None:
@@ -60,6 +63,7 @@ class S3Door:
         assert not unknown, f"handlers for what is no operation: {unknown}"
         self._gate = gate
         self.handlers = handlers
+        self.access_log = access_log
         self._host_id = f"client_proxy-{proxy_id}"
         self._domain = domain
         self._browsers = browsers or {}
@@ -68,7 +72,7 @@ class S3Door:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
         id = start_request(environ.get("HTTP_X_REQUEST_ID", "")) or secrets.token_hex(8)
-        name = NO_OPERATION
+        name, code = NO_OPERATION, ""
         body = DrainableRequest(environ)
         try:
             body = request = S3Request(environ, self._domain)
@@ -76,18 +80,24 @@ class S3Door:
             browser = self._browsers.get(name)
             reply = browser(request) if browser else self._answer(request, operations()[name])
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
-            reply = self._refuse(error, environ, id)
+            refusal = _as_s3(error, id)
+            reply, code = self._refuse(refusal, environ, id), refusal.code
         if "HTTP_ORIGIN" in environ and isinstance(body, S3Request) and name != PREFLIGHT:
             reply = reply._replace(headers=reply.headers + self._cors_headers(body))
         body.drain()  # whatever the answer is: a GET may have a body too
         REQUESTS.labels(name, str(reply.status)).inc()
-        SECONDS.labels(name).observe(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        SECONDS.labels(name).observe(took)
+        access_log = self.access_log
+        if access_log is not None and isinstance(body, S3Request) and body.bucket and access_log.wants(body.bucket):
+            visit = self._visit(body, id, name, reply, code, took)
+            reply = reply._replace(body=access_log.follow(visit, reply.body))
         return self._respond(reply, id, start_response)
 
     def turn_away(self, error: LockstepError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Refuse a request unread."""
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
-        return self._respond(self._refuse(error, environ, id), id, start_response)
+        return self._respond(self._refuse(_as_s3(error, id), environ, id), id, start_response)
 
     def _respond(self, reply: RawReply, id: str, start_response: StartResponse) -> Iterable[bytes]:
         start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
@@ -133,16 +143,36 @@ class S3Door:
             values |= read_body(operation, _small_body(request, operation, caller))
         return values
 
-    def _refuse(self, error: Exception, environ: Environ, id: str) -> RawReply:
-        if isinstance(error, LockstepError):
-            error = as_refusal(error)
-        if not isinstance(error, S3Refusal):
-            log.error("unexpected failure in the S3 door", exc_info=error)
-            error = S3Refusal("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
+    def _visit(self, request: S3Request, id: str, name: str, reply: RawReply, code: str, took: float) -> Visit:
+        """The request as the access log sees it."""
+        operation = operations().get(name)
+        return Visit(
+            request=request,
+            request_id=id,
+            host_id=self._host_id,
+            operation=name,
+            subresource=next((argument for argument, value in operation.query if not value), "") if operation else "",
+            status=reply.status,
+            error_code=code,
+            answered={name.lower(): value for name, value in reply.headers},
+            turn_around=took,
+        )
+
+    def _refuse(self, error: S3Refusal, environ: Environ, id: str) -> RawReply:
         resource = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_refusal(error, resource, id, self._host_id)
         headers = [*error.headers.items(), XML_TYPE, ("Content-Length", str(len(body)))]
         return RawReply(error.status, headers, [body] if body else [])
+
+
+def _as_s3(error: Exception, id: str) -> S3Refusal:
+    """Any failure as a refusal; a defect is logged under the request's id."""
+    if isinstance(error, LockstepError):
+        error = as_refusal(error)
+    if isinstance(error, S3Refusal):
+        return error
+    log.error("unexpected failure in the S3 door", exc_info=error)
+    return S3Refusal("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
 
 
 def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:

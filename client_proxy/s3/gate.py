@@ -65,6 +65,7 @@ class Gate:
         key, account = self.signing_key(claim.scope, claim.session_token)
         proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
+        request.requester = account
         return Caller(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
     def identify_form(self, fields: Mapping[str, str]) -> Caller:

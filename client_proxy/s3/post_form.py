@@ -69,6 +69,7 @@ class PostForm:
         key = check_path(fields["key"])
         policy = self._policy(fields)
         caller = self._gate.identify_form(fields) if policy else ANONYMOUS
+        request.requester = caller.account
         if policy is not None:
             policy.check(fields, self._wall())
         call = self._call(request, caller, fields)

@@ -45,6 +45,7 @@ _STATUS = {
     "InvalidRetentionPeriod": 400,
     "InvalidStorageClass": 400,
     "InvalidTag": 400,
+    "InvalidTargetBucketForLogging": 400,
     "InvalidToken": 400,
     "InvalidURI": 400,
     "KeyTooLongError": 400,

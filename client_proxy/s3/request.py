@@ -37,6 +37,8 @@ class S3Request(DrainableRequest):
         else:
             self.bucket, _, self.key = rest.partition("/")
         self.resource = text
+        self.requester = ""
+        """The account that the gate found behind it, for the access log."""
 
     def get(self, name: str) -> str | None:
         """A header's value, None when it was not sent."""

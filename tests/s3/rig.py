@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from client_proxy.doors import Doors
+from client_proxy.s3.access_log import AccessLog
 from client_proxy.s3.app import create_door
 from tests.fakes.whole_cluster import WholeCluster
 from wire.clock import SystemClock
@@ -46,7 +47,9 @@ class S3Rig:
     def __init__(self, folder: Path, certs: Path, **options: Any) -> None:
         self.cluster = WholeCluster(folder, certs, **options)
         proxy = self.cluster.proxies["1"]
-        self.s3 = create_door(proxy.files, proxy.directory, SystemClock(), proxy_id="1", domain=DOMAIN)
+        clock = SystemClock()
+        self.access_log = AccessLog(proxy.files, proxy.directory, clock.wall, clock.monotonic)
+        self.s3 = create_door(proxy.files, proxy.directory, clock, self.access_log, proxy_id="1", domain=DOMAIN)
         self.doors = Doors(proxy.app, self.s3, DOMAIN)
         self.directory = proxy.directory
 

@@ -28,10 +28,8 @@ def test_what_is_off_is_said_to_be_off(s3: Any, bucket: str) -> None:
     """No acceleration, the owner pays."""
     assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
     assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
-    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
     told = s3.get_bucket_notification_configuration(Bucket=bucket)
     assert set(told) == {"ResponseMetadata"}
-    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
 
 
@@ -64,8 +62,6 @@ def test_what_would_not_be_done_is_refused(s3: Any, bucket: str) -> None:
     fast = {"Status": "Enabled"}
     assert refusal(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration=fast)[0] == 501
     s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
-    logging = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "log/"}}
-    assert refusal(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=logging)[0] == 501
     queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
     assert refusal(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue)[0] == 501
 

@@ -13,7 +13,7 @@ CONDITIONS = "bucket policies may have conditions on the date, as S3's have"
 USES = {
     "client_proxy/cli/locking.py": SHOWN,
     "client_proxy/menu/state_requests.py": SHOWN,
-    "client_proxy/s3/post_form.py": "the policy of a form ends at a wall time by its protocol",
+    "client_proxy/s3/access_log.py": SHOWN,
     "client_proxy/s3/gate.py": "S3 signatures carry wall time by their protocol",
     "client_proxy/s3/post_form.py": "a form's policy says itself until which date it is good",
     "directory_server/accounts.py": SHOWN,

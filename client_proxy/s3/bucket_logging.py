@@ -1,0 +1,47 @@
+"""GetBucketLogging and PutBucketLogging. Where a log may go is the directory's to decide, writing it `access_log`'s."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from client_proxy.rest_api.needs import Directory
+from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.parameters import Values
+from client_proxy.s3.refusals import S3Refusal
+from wire.s3_messages import (
+    BUCKET_SETTING,
+    LOGGING,
+    PUT_BUCKET_SETTING,
+    BucketSettingRequest,
+    PutBucketSettingRequest,
+)
+
+
+class BucketLoggingHandlers:
+    """Thread-safe. `changed` is told the name of a bucket whose logging was changed here."""
+
+    def __init__(self, directory: Directory, changed: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._changed = changed
+
+    def handlers(self) -> Handlers:
+        return {"GetBucketLogging": self.get, "PutBucketLogging": self.put}
+
+    def get(self, call: S3Call) -> Values:
+        reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, LOGGING))
+        values: Values = json.loads(reply.value) if reply.value is not None else {}
+        return values
+
+    def put(self, call: S3Call) -> Values:
+        enabled = call.values["BucketLoggingStatus"].get("LoggingEnabled")
+        value = None
+        if enabled is not None:
+            if enabled.get("TargetGrants"):
+                raise S3Refusal("NotImplemented", "logs belong to the bucket's owner; grants on them are not made here")
+            if (enabled.get("TargetObjectKeyFormat") or {}).get("PartitionedPrefix") is not None:
+                raise S3Refusal("NotImplemented", "the names of logs have a simple prefix only")
+            value = json.dumps({"LoggingEnabled": enabled})
+        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, LOGGING, value))
+        self._changed(call.bucket)
+        return {}
