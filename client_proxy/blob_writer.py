@@ -215,19 +215,35 @@ class BlobWriter:
                 return use(begun, _master(begun))
             except PreconditionFailed as refusal:
                 if lost:
-                    raise undecided(refusal) from refusal
+                    return self._settled(item, refusal)
                 raise
             except (Unavailable, TicketRefused) as error:
-                if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
-                    if lost and isinstance(error, TicketRefused):
-                        raise undecided(error) from error
-                    raise
                 lost = lost or (begun is not None and _may_be_committed_late(error))
+                if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
+                    if lost:
+                        return self._settled(item, error)
+                    raise
                 item = self._avoiding(item, begun, error)
             begun = None
             self._sleep(pause * (0.5 + self._jitter()))
             pause *= 2
         raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
+
+    def _settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:
+        """The version of a write that ended with `error` after all, or that error, and then it never gets one.
+
+        Unavailable when the directory could not be asked to give it up: only then is its end unknown.
+        """
+        if item.upload is not None and not item.upload.part:
+            # Every completion of an upload has this id: given up, the upload could never be completed.
+            raise undecided(error) from error
+        try:
+            found = self._directory.give_up(item)
+        except LockstepError as unknown:
+            raise undecided(error) from unknown
+        if found.version is None:
+            raise error
+        return CommittedReply(cursor=found.version.cursor, version=found.version, copies=found.copies)
 
     def _avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
         """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
@@ -294,24 +310,16 @@ class BlobWriter:
     def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
         self._avoiding(item, BeginReplyItem(master=sender.master), error)
-        try:
-            begun = self._directory.begin(item)  # raises Locked or LockStale when that is why the ticket was refused
-        except PreconditionFailed as refusal:
-            if _may_be_committed_late(error):
-                raise undecided(refusal) from refusal
-            raise
-        if begun.version is not None:
-            return _linked(begun)
-        if sender.was_ended and _may_be_committed_late(error):
-            # It had the whole file, so it may yet commit it when it wakes up.
-            raise Unavailable(
-                f"file server {sender.master.id} failed after all of {item.path!r} was sent ({error}): so far it is "
-                "not saved; send it again, the parts that arrived are not stored twice"
-            ) from error
-        raise Unavailable(
+        if isinstance(error, TicketRefused):
+            begun = self._directory.begin(item)  # raises Locked or LockStale when that is why it was refused
+            if begun.version is not None:
+                return _linked(begun)
+        failed = Unavailable(
             f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
             "so send it again; the parts that arrived are not stored twice"
-        ) from error
+        )
+        failed.__cause__ = error
+        return self._settled(item, failed)
 
 
 def _may_be_committed_late(error: LockstepError) -> bool:

@@ -37,6 +37,7 @@ from wire.messages import (
     COPY,
     DELETE,
     GET_BUCKET,
+    GIVE_UP,
     LIST,
     LOOKUP,
     MAX_BATCH,
@@ -45,6 +46,8 @@ from wire.messages import (
     BeginReplyItem,
     BeginRequest,
     FileVersion,
+    GiveUpReply,
+    GiveUpRequest,
     LookupItem,
     LookupRequest,
     Outcome,
@@ -85,7 +88,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             UPLOADS,
             UPLOAD_PARTS,
         ),  # they only ask
-        *(BEGIN, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
+        *(BEGIN, GIVE_UP, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
         *(
             RENEW,
             CHANGE_BUCKET,
@@ -173,6 +176,11 @@ class DirectoryClient:
     def begin(self, item: BeginItem) -> BeginReplyItem:
         """Begin a write, or link known content; with a write id seen before, the version it committed."""
         return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
+
+    def give_up(self, item: BeginItem) -> GiveUpReply:
+        """Make sure that a write which failed is never committed later; its version when it was already."""
+        request = GiveUpRequest(item.credential, item.write_id, item.bucket, item.path)
+        return self.call(GIVE_UP, request)
 
     def report_damaged(self, holder: str, digests: list[Digest]) -> None:
         """Tell the directory that `holder` gave bytes that fail their check. Never raises: a read goes on."""

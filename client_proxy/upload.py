@@ -17,7 +17,16 @@ import msgspec
 
 from client_proxy.composition import Composition
 from client_proxy.metrics import SENT_BYTES
-from wire.chunk_stream import CONTENT_TYPE, FRAME_BYTES, MAGIC, encode_stream, end_frame, facts_frame, frame_header, stream_length
+from wire.chunk_stream import (
+    CONTENT_TYPE,
+    FRAME_BYTES,
+    MAGIC,
+    encode_stream,
+    end_frame,
+    facts_frame,
+    frame_header,
+    stream_length,
+)
 from wire.chunking import Chunk
 from wire.codec import Call, decoder
 from wire.crash_points import crash_point
@@ -158,8 +167,6 @@ class Sender:
 
     def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes]) -> None:
         self.master = master
-        self.was_ended = False
-        """Whether the master may have the end frame, without which it commits nothing."""
         self._send = send
         self._changed = threading.Condition()
         self._waiting: list[Chunk] | bytes | None = None
@@ -220,7 +227,6 @@ class Sender:
         while True:
             piece = self._take()
             if isinstance(piece, bytes):
-                self.was_ended = True
                 yield piece
                 return
             for chunk in piece:

@@ -43,6 +43,7 @@ class DirectoryApi:
         anyone = self._parts.accounts.identify  # for calls that a bucket's policy decides about
         api.serve(m.LOOKUP, lambda request, _: namespace.lookup(request.items), PROXY)
         api.serve(m.BEGIN, self._begin, PROXY)
+        api.serve(m.GIVE_UP, lambda request, _: self._parts.writes.give_up(request), PROXY)
         api.serve(m.LIST, lambda request, _: namespace.list(request), PROXY)
         api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)

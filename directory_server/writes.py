@@ -25,7 +25,16 @@ from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders, TooLarge
-from wire.messages import BeginItem, BeginReply, BeginReplyItem, FileVersion, UploadStep, WriteTicket
+from wire.messages import (
+    BeginItem,
+    BeginReply,
+    BeginReplyItem,
+    FileVersion,
+    GiveUpReply,
+    GiveUpRequest,
+    UploadStep,
+    WriteTicket,
+)
 from wire.names import check_path
 from wire.server_messages import CommitItem, CommitReply, CommitReplyItem
 from wire.tickets import TicketSigner
@@ -253,6 +262,20 @@ class Writes:
             self._locks.release_in(tx, link.account, number)
         tx.after_commit(COMMITS.labels("linked").inc)
         return BeginReplyItem(version=made, copies=copies)
+
+    def give_up(self, request: GiveUpRequest) -> GiveUpReply:
+        """Let a write never be committed, durably; its version when it was committed already. Safe to repeat.
+
+        The id is its proxy's secret, so whoever knows it began the write. Kept for a day, longer than tickets live.
+        """
+        self._people.authenticate(request.credential)
+
+        def work(tx: Tx) -> GiveUpReply:
+            found = versions.give_up(tx, request.write_id, request.bucket, request.path, self._moment())
+            copies = versions.standing_copies(tx, found, self._copies) if found is not None else 0
+            return GiveUpReply(found, copies)
+
+        return self._store.write(work)
 
     # ------------------------------------------------------------ commit
 

@@ -102,7 +102,7 @@ def ensure_identity(
                 write_durably(_token_file(identity), token.encode())
         elif fault:
             raise SetupError(
-                f"{role} {id} cannot prove who it is: {fault}. Get a token with `lockstep join-token` on the "
+                f"{role} {id} cannot prove who it is: {fault}. Get a token with `lockstep invite` on the "
                 "directory's machine, then run `lockstep join TOKEN` here"
             )
         else:

@@ -77,7 +77,8 @@ class Holder(FrozenMessage, frozen=True):
     url: str
     up: bool = True
     store: str = ""
-    """In tickets: the storage it had when the ticket was made. One that lost its disk since holds nothing of the write."""
+    """In tickets: the storage it had when the ticket was made. If it lost its disk since, it holds nothing of the
+    write."""
 
 
 class FileVersion(Message):
@@ -226,6 +227,22 @@ class BeginReply(Message):
     results: list[Outcome[BeginReplyItem]]
 
 
+class GiveUpRequest(Message):
+    """A write that failed shall never be committed: what of it is still on its way is refused when it arrives."""
+
+    credential: Credential
+    write_id: WriteId
+    bucket: Bucket
+    path: PathText
+
+
+class GiveUpReply(Message):
+    """`version` when the write was committed all the same, before it could be given up."""
+
+    version: FileVersion | None = None
+    copies: int = 0
+
+
 class ListRequest(Message):
     credential: Credential
     bucket: Bucket
@@ -368,6 +385,7 @@ class ChangeBucketRequest(Message):
 
 LOOKUP = Call("/v1/lookup", LookupRequest, LookupReply)
 BEGIN = Call("/v1/begin", BeginRequest, BeginReply)
+GIVE_UP = Call("/v1/give-up", GiveUpRequest, GiveUpReply)
 LIST = Call("/v1/list", ListRequest, ListReply)
 VERSIONS = Call("/v1/versions", VersionsRequest, VersionsReply)
 DELETE = Call("/v1/delete", DeleteRequest, DeleteReply)

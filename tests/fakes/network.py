@@ -21,18 +21,22 @@ from wire.errors import (
     MissingChunks,
     NotFound,
     PeerUnreachable,
+    TicketRefused,
     TooFewHolders,
     to_problem,
 )
 from wire.manifest import Manifest
 from wire.messages import (
     BEGIN,
+    GIVE_UP,
     LOOKUP,
     BeginItem,
     BeginReply,
     BeginReplyItem,
     BeginRequest,
     FileVersion,
+    GiveUpReply,
+    GiveUpRequest,
     Holder,
     LookupItem,
     LookupReply,
@@ -175,6 +179,8 @@ class FakeDirectory(FakeServer):
         self.damaged: list[tuple[str, Digest]] = []
         self.begun: list[BeginItem] = []
         self.refuse_begin: LockstepError | None = None
+        self.refuse_give_up: LockstepError | None = None
+        self.given_up: set[str] = set()
         self.before_lookup: Callable[[], None] = lambda: None
         self.batches: list[int] = []
         self.replies: dict[str, Callable[[Any], Any]] = {}
@@ -186,6 +192,8 @@ class FakeDirectory(FakeServer):
             return self._lookup(request)
         if call is BEGIN:
             return self._begin(request)
+        if call is GIVE_UP:
+            return self._give_up(request)
         if call is DAMAGED:
             return self._damaged(request)
         return self.replies[call.path](request)
@@ -202,6 +210,8 @@ class FakeDirectory(FakeServer):
         with self._guard:
             if item.write_id in self.by_write_id:
                 return self.by_write_id[item.write_id]
+            if item.write_id in self.given_up:
+                raise TicketRefused("this write was given up")
             known = self.holders.setdefault(digest, [])
             if holder not in known:
                 known.append(holder)
@@ -258,6 +268,15 @@ class FakeDirectory(FakeServer):
         if not usable:
             raise TooFewHolders("no file server is up")
         return BeginReplyItem(ticket=encode(item).decode(), master=usable[0].holder, copies=self.copies)
+
+    def _give_up(self, request: GiveUpRequest) -> GiveUpReply:
+        if self.refuse_give_up is not None:
+            raise self.refuse_give_up
+        with self._guard:
+            done = self.by_write_id.get(request.write_id)
+            if done is None:
+                self.given_up.add(request.write_id)
+            return GiveUpReply(done, self.copies if done is not None else 0)
 
     def _damaged(self, request: DamagedRequest) -> Nothing:
         self.damaged += [(request.holder, digest) for digest in request.digests]

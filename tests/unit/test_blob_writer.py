@@ -12,7 +12,7 @@ from tests.fakes.network import FakeFileServer
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
 from wire.chunk_stream import StreamReader, encode_stream
 from wire.chunking import Chunk, chunk_bytes
-from wire.digest import Digest
+from wire.digest import Digest, chunk_digest
 from wire.errors import (
     BadDigest,
     IncompleteBody,
@@ -334,17 +334,35 @@ def test_a_write_overtaken_by_someone_elses_lock_says_who_has_it(rig: ProxyRig) 
     assert versions(rig) == 0
 
 
-@pytest.mark.parametrize("size", [4096, 30 * MIB])
-def test_a_condition_that_fails_after_a_lost_attempt_does_not_claim_that_nothing_was_written(
-    rig: ProxyRig, size: int
-) -> None:
-    """A master that is only paused may commit the lost attempt when the condition holds again; so it is a 503."""
+def _lose_the_first_attempt(rig: ProxyRig) -> list[BeginItem]:
+    """The master takes the write and is then silent, and the condition does not hold any more; what it was to write."""
 
     def lose() -> PeerUnreachable:
         rig.directory.refuse_begin = PreconditionFailed("someone made the file")
         return PeerUnreachable("did not answer in time")
 
     rig.one.take_stream = lambda headers, blocks: raise_(lose())  # type: ignore[method-assign]
+    return rig.directory.begun
+
+
+@pytest.mark.parametrize(("size", "error"), [(4096, PreconditionFailed), (30 * MIB, Unavailable)])
+def test_a_write_that_failed_is_given_up_and_never_comes_true(
+    rig: ProxyRig, size: int, error: type[LockstepError]
+) -> None:
+    """A master that was only paused finds its commit refused when it wakes up: the answer was the whole truth."""
+    begun = _lose_the_first_attempt(rig)
+    with pytest.raises(error):
+        put(rig, noise(12, size))
+    with pytest.raises(TicketRefused, match="given up"):
+        rig.directory.commit(begun[0], chunk_digest(b"late"), 4, rig.one.holder)
+    assert versions(rig) == 0
+
+
+@pytest.mark.parametrize("size", [4096, 30 * MIB])
+def test_a_write_that_cannot_be_given_up_is_not_said_to_have_failed(rig: ProxyRig, size: int) -> None:
+    """While the directory is away nobody knows whether the lost attempt will still be committed; so it is a 503."""
+    _lose_the_first_attempt(rig)
+    rig.directory.refuse_give_up = Unavailable("the directory is away")
     with pytest.raises(Unavailable, match="may still be done"):
         put(rig, noise(12, size))
 

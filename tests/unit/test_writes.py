@@ -38,7 +38,7 @@ from wire.errors import (
     TooLarge,
     Unavailable,
 )
-from wire.messages import BeginItem, Preconditions
+from wire.messages import BeginItem, GiveUpRequest, Preconditions
 from wire.server_messages import CommitItem, RegisterRequest
 from wire.tickets import TicketSigner
 
@@ -251,6 +251,30 @@ def test_a_repeat_is_not_answered_while_copies_are_missing(rig: DirectoryRig) ->
         rig.commit(begun, b"content")
     with pytest.raises(TooFewHolders, match="lost since"):
         rig.begin("notes.txt", write_id="a-write-that-is-repeated")
+
+
+def test_a_write_that_was_given_up_is_never_committed(rig: DirectoryRig) -> None:
+    """Neither its ticket nor its id is good any more; giving up twice is once."""
+    begun = rig.begin("notes.txt", write_id="a-write-that-is-given-up")
+    request = GiveUpRequest("ann", "a-write-that-is-given-up", "files", "notes.txt")
+    for _ in range(2):
+        assert rig.writes.give_up(request).version is None
+    with pytest.raises(TicketRefused, match="given up"):
+        rig.commit(begun, b"late")
+    with pytest.raises(TicketRefused, match="given up"):
+        rig.begin("notes.txt", write_id="a-write-that-is-given-up")
+    with pytest.raises(NotFound):
+        rig.lookup("notes.txt")
+
+
+def test_a_write_that_is_done_cannot_be_given_up(rig: DirectoryRig) -> None:
+    """Whoever asks hears of the version, and it stays."""
+    begun = rig.begin("notes.txt", write_id="a-write-that-is-done-by-now")
+    made = rig.commit(begun, b"content").version
+    found = rig.writes.give_up(GiveUpRequest("ann", "a-write-that-is-done-by-now", "files", "notes.txt"))
+    assert found.version is not None
+    assert (found.version.version, found.copies) == (made.version, 2)
+    assert rig.lookup("notes.txt").version == made.version
 
 
 def test_altered_and_foreign_tickets_are_refused(rig: DirectoryRig) -> None:
