@@ -351,9 +351,13 @@ class Repair:
         """DAMAGED: these copies failed their check. They count no more and are made again.
 
         They stay in the books, marked: a report that was wrong must not make the directory forget where bytes are.
+        A write that is under way may have sealed the blob there before the damage was found, and would count it as
+        whole; so what began before the report may not count that server.
         """
 
         def note(tx: Tx) -> list[Digest]:
+            for digest in digests:
+                self.trimmer.remember(tx, server_id, digest)
             return [digest for digest in digests if servers.mark_damaged(tx, digest, server_id)]
 
         noted = self._store.write(note)

@@ -11,7 +11,7 @@ import pytest
 from directory_server.copy_orders import MAX_MOVES
 from directory_server.departures import Departures
 from tests.unit.test_repair import GRACE, Cluster
-from wire.digest import Digest
+from wire.digest import Digest, chunk_digest
 from wire.errors import Conflict, NotFound
 
 
@@ -135,6 +135,20 @@ def test_what_was_given_up_is_known_to_commits_over_a_restart(cluster: Movers) -
     cluster.store.write(lambda tx: cluster.repair.trimmer.remove_ended(tx, after))
     with cluster.store.read() as reader:
         assert not cluster.repair.trimmer.given_up(reader, digest, gone, before)
+
+
+def test_a_write_under_way_does_not_make_a_damaged_copy_whole(cluster: Movers) -> None:
+    """What was sealed before the damage was found is not counted by a commit that comes after the report; what is
+    sealed later is."""
+    digest = cluster.add_blob("blob", "1", "2")
+    new = chunk_digest(b"not in the books yet")
+    before = cluster.clock.now()
+    cluster.repair.damaged("1", [digest, new])
+    with cluster.store.read() as reader:
+        for one in (digest, new):
+            assert cluster.repair.trimmer.given_up(reader, one, "1", before)
+            assert not cluster.repair.trimmer.given_up(reader, one, "2", before)
+            assert not cluster.repair.trimmer.given_up(reader, one, "1", cluster.clock.now() + 1)
 
 
 def test_a_late_word_does_not_bring_a_dropped_copy_back(cluster: Movers) -> None:
