@@ -150,8 +150,8 @@ holder = _table(
     Index("holder_by_server", "server_id", "digest"),
 )
 
-# Copies that servers were told to drop, or that were found damaged, kept for as long as a ticket lives: a write that was
-# begun before may count on bytes that are gone, and its commit must not call that server a holder.
+# Copies that servers were told to drop, or that were found damaged, kept for as long as a ticket lives: a write that
+# was begun before may count on bytes that are gone, and its commit must not call that server a holder.
 dropped = _table(
     "dropped",
     Column("digest", LargeBinary(32), primary_key=True),
