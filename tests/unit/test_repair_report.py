@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from directory_server import repair_report
-from directory_server.repair import Repair
+from directory_server.repair import RECENTLY_GIVEN_UP_SECONDS, Repair
 from directory_server.repair_report import RepairReports
 from tests.fakes.directory_rig import DirectoryRig
 from wire.cluster_messages import LostFile, RepairReportRequest
@@ -129,6 +129,7 @@ def test_a_lookup_says_when_nothing_is_good_any_more(rig: Rig) -> None:
     found = rig.lookup("a.txt")
     assert (found.damaged, found.last_good_version) == (True, good.version)
     assert len(found.holders) == 2
+    rig.time.advance(RECENTLY_GIVEN_UP_SECONDS + 1)  # until then it may have been said before the damage was found
     rig.repair.held(first, [bad.digest])
     assert not rig.lookup("a.txt").damaged
 
