@@ -63,34 +63,36 @@ tests() {
     return "$ended"
 }
 
-# The quick rings share all processors; a cluster's tests watch real time, so they have the machine to themselves.
+# quick MARKS ARGUMENTS...: the rings without real clusters share all processors.
 quick() {
     part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile "${@:2}"
 }
 
+# clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so two fit; more would
+# crowd each other out of the times that their tests watch. The long forms have the machine to themselves (0).
 clusters() {
-    part "pytest, cluster ring" tests "cluster and $1" "${@:2}"
+    part "pytest, cluster ring" tests "cluster and $1" -n "$2" --dist loadfile "${@:3}"
 }
 
 case $word in
     check) check ;;
     test) quick "not soak" "$@" ;;
-    cluster) clusters "not soak" "$@" ;;
+    cluster) clusters "not soak" 2 "$@" ;;
     soak)
         quick soak --soak "$@"
-        clusters soak --soak "$@"
+        clusters soak 0 --soak "$@"
         ;;
     bench) part "benchmark" "$bin/python" -m benchmarks "$@" ;;
     all)
         check
         part "benchmark" "$bin/python" -m benchmarks
         quick "(soak or not soak)" --soak "$@"
-        clusters "(soak or not soak)" --soak "$@"
+        clusters "(soak or not soak)" 0 --soak "$@"
         ;;
     default)
         check
         quick "not soak" "$@"
-        clusters "not soak" "$@"
+        clusters "not soak" 2 "$@"
         ;;
 esac
 
