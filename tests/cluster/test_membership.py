@@ -79,6 +79,14 @@ def info_of(person: Person, id: str) -> dict[str, Any]:
     return next(server for server in answer.json()["file_servers"] if server["id"] == id)
 
 
+def at_rest(person: Person) -> bool:
+    """No copy is being made, moved or given up, and none is planned to be."""
+    answer = person.ask("GET", "/cluster")
+    assert answer.status_code == 200, answer.text
+    repair = answer.json()["repair"]
+    return not any(repair.get(what) for what in ("balancing", "ordered", "under_copied", "surplus", "walking"))
+
+
 def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed: int) -> None:
     """Two zones are used as soon as there are two; a dead server's copies are made again and trimmed when it returns;
     a wiped disk gets its share back; a drained server ends empty and can go. Every file reads right at every stage."""
@@ -124,6 +132,8 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
         took["drained and removed"] = time.monotonic() - started
         wait_until(lambda: not any("4" in has for has in disks(cluster).values()), PATIENCE, "nothing being left on it")
         wait_for_books(cluster, "three servers", "1", "2", "3")
+        # The wiped disk began a rebalance, which comes after all repair; a copy on its way is on three disks.
+        wait_until(lambda: at_rest(person) and disks(cluster) == books(cluster), PATIENCE, "nothing moving any more")
         for path, data in content.items():
             assert person.get(path) == data
         assert "was removed from the cluster" in cluster.log_tails()["file_server-4.log"]
