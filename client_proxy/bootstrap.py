@@ -24,8 +24,8 @@ from client_proxy.directory_client import DirectoryClient
 from client_proxy.doors import Doors
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
+from client_proxy.needs import Files
 from client_proxy.rest_api import create_app
-from client_proxy.rest_api.needs import Files
 from client_proxy.s3.access_log import AccessLog
 from client_proxy.s3.app import create_door
 from client_proxy.s3.needs import S3Files

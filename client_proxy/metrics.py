@@ -24,3 +24,10 @@ CACHE_UNWRITABLE = Counter(
     "lockstep_client_proxy_cache_unwritable_total", "Chunks served but not kept because the cache disk refused"
 )
 CACHE_BYTES = Gauge("lockstep_client_proxy_cache_bytes", "Bytes the cache takes on disk")
+ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of answers' bodies given to the runner")
+ABORTED_ANSWERS = Counter(
+    "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest could not be had"
+)
+CLIENTS_GONE = Counter(
+    "lockstep_client_proxy_clients_gone_total", "Files whose reader closed the connection before the end"
+)

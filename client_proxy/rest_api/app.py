@@ -16,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, PathConverter
 
+from client_proxy.metrics import ANSWERED_BYTES
+from client_proxy.needs import Directory, Files
 from client_proxy.rest_api.accounts import AccountRoutes
 from client_proxy.rest_api.buckets import BucketRoutes
 from client_proxy.rest_api.care import CareRoutes
@@ -23,8 +25,7 @@ from client_proxy.rest_api.changes import ChangeRoutes
 from client_proxy.rest_api.cluster import ClusterRoutes
 from client_proxy.rest_api.files import FileRoutes
 from client_proxy.rest_api.locks import LockRoutes
-from client_proxy.rest_api.metrics import ANSWERED_BYTES, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS
-from client_proxy.rest_api.needs import Directory, Files
+from client_proxy.rest_api.metrics import RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS
 from client_proxy.rest_api.openapi import DocumentRoutes
 from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import problem_reply

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from client_proxy.rest_api.needs import Directory, Stream
+from client_proxy.needs import Directory, Stream
 from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.rest_api.operation import Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest

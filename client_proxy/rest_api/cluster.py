@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -10,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from client_proxy.file_types import UNKNOWN_TYPE, guessed_type
 from client_proxy.rest_api.reply import Headers, header_text
 from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
 from wire.digest import Digest
@@ -19,11 +19,8 @@ from wire.messages import MAX_METADATA_BYTES, FileVersion
 __all__ = ["CHUNK_STREAM_TYPE", "MANIFEST_TYPE", "given_content_type", "given_metadata", "version_headers"]
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
-UNKNOWN_TYPE = "application/octet-stream"
 META_PREFIX = "HTTP_X_LOCKSTEP_META_"
 
-# Only the table that comes with Python: what a machine's own mime.types says would differ from proxy to proxy.
-_TYPES = mimetypes.MimeTypes()
 _CONTENT_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;[ -~]*)?")
 _META_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9 ._()@=+,-]")
@@ -74,16 +71,6 @@ def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
     if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise BadRequest(f"the X-Lockstep-Meta headers may have {MAX_METADATA_BYTES} bytes in all")
     return metadata
-
-
-def guessed_type(path: str) -> str:
-    """The type that a file's name suggests."""
-    kind, packed = _TYPES.guess_type(path.rsplit("/", 1)[-1], strict=False)
-    if packed:
-        return "application/gzip" if packed == "gzip" else UNKNOWN_TYPE
-    if kind is None:
-        return UNKNOWN_TYPE
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
 def disposition(path: str, content_type: str) -> str:

@@ -1,8 +1,6 @@
 """Files over HTTP: list, write, read, look at, delete, copy; and a file's manifest.
 
-Bytes are verified below, in the file store. This module decides how they are sent: small answers whole, which frees
-the server's thread at once, large ones in blocks, always with their length declared, so that an answer that had to
-end early never looks complete.
+Bytes are verified below, in the file store; how they go out is `client_proxy.file_body`'s business.
 """
 
 from __future__ import annotations
@@ -11,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from client_proxy import http_conditions
+from client_proxy.file_body import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.needs import Files, OpenFile
 from client_proxy.receipt import Receipt
-from client_proxy.rest_api import conditions
 from client_proxy.rest_api.file_headers import (
     CHUNK_STREAM_TYPE,
     MANIFEST_TYPE,
@@ -21,8 +21,6 @@ from client_proxy.rest_api.file_headers import (
     version_headers,
 )
 from client_proxy.rest_api.file_pages import file_operations
-from client_proxy.rest_api.metrics import ABORTED_ANSWERS, ANSWERED_BYTES, CLIENTS_GONE
-from client_proxy.rest_api.needs import Files, OpenFile
 from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import committed_reply, json_reply, receipt_headers
 from client_proxy.rest_api.request import RestRequest
@@ -32,10 +30,6 @@ from wire.errors import BadRequest, InternalError
 from wire.messages import MAX_LISTING, MAX_METADATA_BYTES, Bucket, PathText, Text
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
 from wire.service import RawReply
-from wire.tracing import log, request_id
-
-WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
-PIECE_BYTES = 512 * 1024
 
 
 class CopySource(msgspec.Struct):
@@ -90,13 +84,13 @@ class FileRoutes:
             version, environ = opened.version, request.environ
             tag = version.digest.hex()
             headers = version_headers(version)
-            if conditions.not_modified(environ, tag, version.created_at):
+            if http_conditions.not_modified(environ, tag, version.created_at):
                 return RawReply(304, [*headers, *_unread(opened)], [])
             if request.method == "HEAD":
                 return RawReply(200, [*headers, ("Content-Length", str(version.size)), *_unread(opened)], [])
             part = None
             if "HTTP_RANGE" in environ:
-                part = conditions.wanted_range(environ, tag, version.created_at, version.size)
+                part = http_conditions.wanted_range(environ, tag, version.created_at, version.size)
             status, start, stop = (200, 0, version.size) if part is None else (206, *part)
             headers.append(("Content-Length", str(stop - start)))
             if part is not None:
@@ -120,7 +114,7 @@ class FileRoutes:
         credential, bucket, path = request.credential(), request.bucket(), request.file_path()
         options: dict[str, Any] = {
             **_lock_options(request),
-            "preconditions": conditions.write_preconditions(request.environ),
+            "preconditions": http_conditions.write_preconditions(request.environ),
             "metadata": given_metadata(request.environ),
         }
         if _media_type(request) == CHUNK_STREAM_TYPE:
@@ -156,7 +150,7 @@ class FileRoutes:
             request.bucket(),
             request.file_path(),
             version=request.version(),
-            preconditions=conditions.write_preconditions(request.environ),
+            preconditions=http_conditions.write_preconditions(request.environ),
             **_lock_options(request),
         )
         headers = [("X-Lockstep-Cursor", str(deleted.cursor))]
@@ -184,7 +178,7 @@ class FileRoutes:
             lock_number=body.lock_number,
             source_lock_number=body.source_lock_number,
             release_lock=body.release_lock,
-            preconditions=conditions.write_preconditions(request.environ),
+            preconditions=http_conditions.write_preconditions(request.environ),
             content_type=body.content_type,
             metadata=metadata,
         )
@@ -199,60 +193,6 @@ class FileRoutes:
             return RawReply(200, [*headers, *_unread(opened)], [body])
         finally:
             opened.close()
-
-
-class FileBody:
-    """A large file on its way out. It is closed by whoever sends it, at the end or when the client went away.
-
-    Its first block is had at once, so that what fails before any byte was sent is still a proper refusal. What fails
-    later is raised to the runner, which aborts the connection: the declared length tells the client that it is cut.
-    Blocks go out in pieces, because the runner keeps a copy of what a slow client has not taken yet.
-    """
-
-    def __init__(self, opened: OpenFile, start: int, stop: int) -> None:
-        self._opened = opened
-        self._blocks = opened.blocks(start, stop)
-        self._left = stop - start
-        self._request_id = request_id()
-        self._block = memoryview(next(self._blocks, b""))
-
-    def __iter__(self) -> FileBody:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            while not self._block:
-                self._block = memoryview(next(self._blocks))
-        except StopIteration:
-            if self._left:
-                self._abort(f"{self._left} bytes are missing")
-                raise InternalError(f"the file ended {self._left} bytes early") from None
-            raise
-        except Exception as error:
-            self._abort(str(error))
-            raise
-        piece, self._block = bytes(self._block[:PIECE_BYTES]), self._block[PIECE_BYTES:]
-        self._left -= len(piece)
-        if self._left < 0:
-            self._abort("more bytes were read than it has")
-            raise InternalError("more bytes were read than the file has")
-        ANSWERED_BYTES.inc(len(piece))
-        return piece
-
-    def close(self) -> None:
-        """Stop reading. Safe to repeat."""
-        if self._left > 0:
-            self._left = 0
-            CLIENTS_GONE.inc()
-        close = getattr(self._blocks, "close", None)
-        if close is not None:
-            close()
-        self._opened.close()
-
-    def _abort(self, why: str) -> None:
-        self._left = 0
-        ABORTED_ANSWERS.inc()
-        log.warning("an answer was cut off in the middle of a file (request %s): %s", self._request_id, why)
 
 
 def _unread(opened: OpenFile) -> list[tuple[str, str]]:

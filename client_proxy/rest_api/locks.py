@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import empty_reply, header_text, json_reply
 from client_proxy.rest_api.request import RestRequest

@@ -14,10 +14,3 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )
 RECEIVED_BYTES = Counter("lockstep_client_proxy_received_bytes_total", "Bytes of request bodies read")
-ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of answers' bodies given to the runner")
-ABORTED_ANSWERS = Counter(
-    "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest could not be had"
-)
-CLIENTS_GONE = Counter(
-    "lockstep_client_proxy_clients_gone_total", "Files whose reader closed the connection before the end"
-)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from client_proxy.rest_api.conditions import write_preconditions
+from client_proxy.http_conditions import write_preconditions
+from client_proxy.needs import Files
 from client_proxy.rest_api.file_pages import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
-from client_proxy.rest_api.needs import Files
 from client_proxy.rest_api.operation import Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import committed_reply, json_reply
 from client_proxy.rest_api.request import RestRequest

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.access_log_line import Visit, line
 from client_proxy.s3.needs import S3Files
 from wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.access_log import AccessLog
 from client_proxy.s3.acls import AclHandlers
 from client_proxy.s3.attributes import AttributeHandlers

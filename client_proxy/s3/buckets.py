@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.acls import written_acl
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import owner_of

@@ -4,7 +4,7 @@ checks inside its commit.
 
 from __future__ import annotations
 
-from client_proxy.rest_api.conditions import parse_tags
+from client_proxy.http_conditions import parse_tags
 from client_proxy.s3.object_facts import etag_of
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import NO_PRECONDITIONS, FileVersion, Preconditions

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from client_proxy.needs import OpenFile
 from client_proxy.receipt import Receipt
-from client_proxy.rest_api.needs import OpenFile
 from client_proxy.s3.description import Operation
 from client_proxy.s3.object_facts import OWN
 from client_proxy.s3.parameters import Values

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from client_proxy.composition import Stored
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
 from client_proxy.s3.handling import Handlers, S3Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import encoder_of, owner_of
 from client_proxy.s3.multipart import checksum_members, part_checksums, upload_id

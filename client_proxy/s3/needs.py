@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from client_proxy.composition import Stored
-from client_proxy.rest_api.needs import Files, OpenFile
+from client_proxy.needs import Files, OpenFile
 from wire.messages import CommittedReply, FileVersion, UploadStep
 
 

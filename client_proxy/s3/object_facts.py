@@ -7,7 +7,7 @@ has none of these; its ETag is then made of its digest.
 
 from __future__ import annotations
 
-from client_proxy.rest_api.file_headers import guessed_type
+from client_proxy.file_types import guessed_type
 from client_proxy.s3 import checksums
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal

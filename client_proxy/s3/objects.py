@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_proxy.rest_api.conditions import wanted_range
-from client_proxy.rest_api.files import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.file_body import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.http_conditions import wanted_range
 from client_proxy.s3 import checksums, conditional, encryption
 from client_proxy.s3.answers import write_answer
 from client_proxy.s3.handling import Handlers, S3Call

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal

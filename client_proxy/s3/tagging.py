@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
-from client_proxy.rest_api.needs import Directory
+from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.object_facts import version_id_of
 from client_proxy.s3.parameters import Values

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from client_proxy.composition import Stored
-from client_proxy.rest_api.needs import Directory, OpenFile
+from client_proxy.needs import Directory, OpenFile
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
 from client_proxy.s3.copies import CopySource, read_source

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_proxy.rest_api.conditions import not_modified, parse_range, parse_tags, wanted_range, write_preconditions
+from client_proxy.http_conditions import not_modified, parse_range, parse_tags, wanted_range, write_preconditions
 from wire.errors import BadRequest, LockstepError, PreconditionFailed, RangeNotSatisfiable
 from wire.messages import NO_PRECONDITIONS
 

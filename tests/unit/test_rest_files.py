@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from client_proxy.rest_api.files import WHOLE_ANSWER_BYTES
+from client_proxy.file_body import WHOLE_ANSWER_BYTES
 from tests.fakes.wsgi import UNDECLARED, request_environ
 from tests.unit.rest_door import TOKEN, Door, make_door
 from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM

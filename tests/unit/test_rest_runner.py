@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from client_proxy.rest_api.files import WHOLE_ANSWER_BYTES
+from client_proxy.file_body import WHOLE_ANSWER_BYTES
 from tests.unit.rest_door import TOKEN, Door, make_door
 from wire.errors import Locked, Unavailable
 from wire.identity import ensure_authority, ensure_identity

@@ -1,4 +1,4 @@
-"""What the routes need of the proxy's core, so that they can be tried without a cluster."""
+"""What the doors need of the proxy's core, so that each can be tried without a cluster."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OpenFile(Protocol):
 
 
 class Files(Protocol):
-    """What the routes need of the file store; see `client_proxy.file_store.FileStore` for what each promises."""
+    """What the doors need of the file store; see `client_proxy.file_store.FileStore` for what each promises."""
 
     def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenFile: ...
     def write(
