@@ -223,7 +223,7 @@ class BlobWriter:
                     if lost:
                         return self._settled(item, error)
                     raise
-                item = self._avoiding(item, begun, error)
+                item = msgspec.structs.replace(self._avoiding(item, begun, error), attempt=item.attempt + 1)
             begun = None
             self._sleep(pause * (0.5 + self._jitter()))
             pause *= 2

@@ -207,6 +207,7 @@ class Writes:
             lease_until=self._locks.lease_end(reader, number) if number else 0.0,
             upload=item.upload,
             access=access_of(link.person),
+            attempt=item.attempt,
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 

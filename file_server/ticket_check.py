@@ -6,6 +6,9 @@ registration and heartbeats (heartbeat.py). Fences are checked by the chunk stor
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+
 from file_server.index_transaction import Fence
 from wire.clock import Clock
 from wire.digest import Digest
@@ -13,6 +16,10 @@ from wire.errors import TicketRefused, Unavailable
 from wire.messages import WriteTicket
 from wire.server_messages import Hop
 from wire.tickets import TicketSigner
+
+MAX_BEGUN_AGAIN = 10_000
+"""Writes of which it is remembered that they were begun again. Those are few; and forgetting one early, or in a
+restart, lets a late master's bytes in at most: nothing refers to them, and the directory refuses its commit."""
 
 
 class DirectoryTime:
@@ -43,6 +50,8 @@ class TicketCheck:
         self._time = time
         self._signer: TicketSigner | None = None
         self._refusal = ""
+        self._begun_again: OrderedDict[str, int] = OrderedDict()
+        self._guard = threading.Lock()
 
     def trust(self, key: bytes) -> None:
         """Accept tickets made with `key` from now on, and no others."""
@@ -81,7 +90,19 @@ class TicketCheck:
             raise TicketRefused(
                 f"the write ticket does not name file server {self._own_id} as a {hop}; begin the write again"
             )
+        self._check_attempt(ticket)
         return ticket
+
+    def _check_attempt(self, ticket: WriteTicket) -> None:
+        """TicketRefused for the late push of a master that was given up: its write was begun again since."""
+        with self._guard:
+            if ticket.attempt < self._begun_again.get(ticket.write_id, 0):
+                raise TicketRefused("this write was begun again since, with another master; nothing of this is taken")
+            if ticket.attempt:
+                self._begun_again[ticket.write_id] = ticket.attempt
+                self._begun_again.move_to_end(ticket.write_id)
+                if len(self._begun_again) > MAX_BEGUN_AGAIN:
+                    self._begun_again.popitem(last=False)
 
 
 def check_content(ticket: WriteTicket, digest: Digest, size: int) -> None:

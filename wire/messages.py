@@ -176,6 +176,8 @@ class BeginItem(Message):
     settings: dict[str, str] = {}
     """See `FileVersion.settings`."""
     upload: UploadStep | None = None
+    attempt: Annotated[int, Meta(ge=0)] = 0
+    """How many times this write was begun before: each time its proxy had given up a master."""
 
 
 class WriteTicket(FrozenMessage, frozen=True):
@@ -207,6 +209,8 @@ class WriteTicket(FrozenMessage, frozen=True):
     """Directory time at which the lease of the write's lock ends, as known when the ticket was made; 0 without a
     lock. No holder takes a stream that begins after it, whether it has heard of a newer lock or not."""
     upload: UploadStep | None = None
+    attempt: int = 0
+    """Of `BeginItem`. Who has seen a later attempt of the write takes nothing of an earlier one any more."""
 
 
 class BeginReplyItem(Message):

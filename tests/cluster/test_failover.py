@@ -26,7 +26,7 @@ from tests.cluster.people import Person, file_path
 from wire.chunk_stream import encode_stream
 from wire.chunking import chunk_bytes
 from wire.codec import decoder
-from wire.errors import TicketRefused
+from wire.errors import TicketRefused, TooFewHolders
 from wire.identity import ensure_identity
 from wire.messages import BEGIN, LOOKUP, BeginItem, BeginReplyItem, BeginRequest, LookupItem, LookupRequest
 from wire.peer import PeerClient
@@ -57,10 +57,8 @@ class Scene:
         found = self.peer.call(self.cluster.directory_url, LOOKUP, LookupRequest([item])).results[0].unwrap()
         return [holder.id for holder in found.holders]
 
-    def begin(self, path: str, write_id: str, exclude: list[str]) -> BeginReplyItem:
-        item = BeginItem(
-            credential=self.cluster.admin_key, write_id=write_id, bucket="files", path=path, exclude=exclude
-        )
+    def begin(self, path: str, write_id: str, exclude: list[str], attempt: int = 0) -> BeginReplyItem:
+        item = BeginItem(self.cluster.admin_key, write_id, "files", path, exclude=exclude, attempt=attempt)
         return self.peer.call(self.cluster.directory_url, BEGIN, BeginRequest([item])).results[0].unwrap()
 
     def up(self) -> int:
@@ -209,6 +207,28 @@ def test_a_late_commit_is_answered_with_what_exists(scene: Scene, seed: int) -> 
     assert again.version == made.version
     assert len(scene.versions("late")) == 2
     assert scene.people[1].get("late") == b"newer"
+    wait_until(lambda: scene.up() == 3, what="the server that was reported to be up again")
+
+
+def test_a_late_push_is_refused_by_the_replicas(scene: Scene) -> None:
+    """A master that was given up sends its replicas what it still has in hand: they have heard of the next attempt."""
+    write_id = secrets.token_hex(16)
+    late = scene.begin("pushed", write_id, [])
+    assert late.master is not None
+    in_time = scene.begin("pushed", write_id, [late.master.id], attempt=1)
+    assert in_time.master is not None
+
+    def push(begun: BeginReplyItem, data: bytes, hop: str, url: str) -> WriteReply:
+        headers = {TICKET_HEADER: begun.ticket or "", HOP_HEADER: hop}
+        return _write_reply.decode(scene.peer.send_stream(url, WRITE_PATH, headers, encode_stream(chunk_bytes(data))))
+
+    assert push(in_time, b"in time", "master", in_time.master.url).copies == 2
+    with pytest.raises(TooFewHolders):
+        push(late, b"late", "master", late.master.url)
+    with pytest.raises(TicketRefused, match="begun again"):
+        push(late, b"late", "replica", in_time.master.url)
+    assert scene.people[1].get("pushed") == b"in time"
+    assert len(scene.versions("pushed")) == 1
     wait_until(lambda: scene.up() == 3, what="the server that was reported to be up again")
 
 

@@ -195,6 +195,7 @@ def test_a_master_that_fails_before_the_commit_is_replaced(
     assert stored(rig) == noise(8, size)
     assert len({item.write_id for item in rig.directory.begun}) == 1
     assert rig.directory.begun[-1].exclude == ["1"]
+    assert [item.attempt for item in rig.directory.begun] == [0, 1], "holders tell the late push of the first by it"
 
 
 @pytest.mark.parametrize("size", [4096, 6 * MIB, 30 * MIB])

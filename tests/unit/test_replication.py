@@ -15,10 +15,11 @@ from file_server.blob_sender import BlobSender
 from file_server.forwarding import FrameQueue, StreamCut
 from file_server.index_transaction import Fence
 from file_server.small_writes import LANES, SmallWriteSender
+from file_server.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
 from file_server.upload_slots import UploadSlots
 from file_server.writes import SMALL_BYTES
 from tests.fakes.clock import ManualClock
-from tests.fakes.file_servers import DIRECTORY_URL, Cluster
+from tests.fakes.file_servers import DIRECTORY_URL, TICKET_KEY, Cluster
 from wire.chunk_stream import FRAME_BYTES, MAGIC, encode_stream
 from wire.chunking import Chunk, chunk_bytes
 from wire.clock import SystemClock
@@ -543,6 +544,42 @@ def test_small_writes_to_a_master_get_a_spare_for_a_dead_replica(cluster: Cluste
     assert cluster.holds("3", chunk_digest(b"with a spare"))
     assert without.problem is not None
     assert without.problem.code == "too_few_holders"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_late_push_of_a_master_that_was_given_up_is_refused_by_the_replicas(
+    cluster: Cluster, seed: int, size: int
+) -> None:
+    """Once a write was begun again, holders that know it take nothing of the attempt before: sent by its master, or by
+    whoever else has its ticket."""
+    rng = random.Random(seed)
+    content, late = rng.randbytes(size), rng.randbytes(size + 1)
+    never = Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(late)).digest
+    first = cluster.ticket("12", "3", write_id="begun-twice")
+    second = cluster.ticket("23", write_id="begun-twice", attempt=1)
+    assert cluster.write(content, second, to="2").copies == 2
+    with pytest.raises(TooFewHolders):
+        cluster.write(late, first)
+    for id in "23":
+        with pytest.raises(TicketRefused, match="begun again"):
+            cluster.write(late, first, hop="replica", to=id)
+        assert cluster.server(id).store.generation(never) is None
+    assert cluster.write(content, second, to="2").copies == 2
+    assert len(cluster.directory.versions) == 1
+
+
+def test_only_the_last_of_many_writes_that_were_begun_again_are_remembered(cluster: Cluster) -> None:
+    """What is remembered is bounded; what is forgotten harms nothing, as the directory refuses its commit."""
+    time = DirectoryTime(cluster.clock)
+    time.learn(cluster.directory.now(), cluster.clock.monotonic())
+    tickets = TicketCheck("1", time)
+    tickets.trust(TICKET_KEY)
+    for number in range(MAX_BEGUN_AGAIN + 1):
+        tickets.check(cluster.ticket(write_id=f"write-{number}", attempt=1), "master")
+    assert len(tickets._begun_again) == MAX_BEGUN_AGAIN
+    with pytest.raises(TicketRefused):
+        tickets.check(cluster.ticket(write_id="write-1"), "master")
+    assert tickets.check(cluster.ticket(write_id="write-0"), "master").attempt == 0
 
 
 def _stream(data: bytes) -> bytes:
