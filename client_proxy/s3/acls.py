@@ -10,21 +10,11 @@ import json
 import re
 from typing import Any
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.object_facts import version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
-from wire.s3_messages import (
-    BUCKET_SETTING,
-    OBJECT_SETTINGS,
-    PUT_BUCKET_SETTING,
-    PUT_OBJECT_SETTING,
-    BucketSettingRequest,
-    ObjectSettingsRequest,
-    PutBucketSettingRequest,
-    PutObjectSettingRequest,
-)
 
 ACL = "acl"
 _GRANT_HEADERS = {
@@ -47,8 +37,8 @@ def written_acl(values: Values) -> dict[str, str]:
 class AclHandlers:
     """The lists of buckets and objects."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
 
     def handlers(self) -> Handlers:
         return {
@@ -59,23 +49,17 @@ class AclHandlers:
         }
 
     def of_bucket(self, call: S3Call) -> Values:
-        request = BucketSettingRequest(call.credential, call.bucket, ACL)
-        return _shown(self._directory.call(BUCKET_SETTING, request).value)
+        return _shown(self._settings.of_bucket(call, ACL))
 
     def put_of_bucket(self, call: S3Call) -> Values:
-        request = PutBucketSettingRequest(call.credential, call.bucket, ACL, _asked(call))
-        self._directory.call(PUT_BUCKET_SETTING, request)
+        self._settings.put_of_bucket(call, ACL, _asked(call))
         return {}
 
     def of_object(self, call: S3Call) -> Values:
-        request = ObjectSettingsRequest(call.credential, call.bucket, call.key, call.get("VersionId"))
-        return _shown(self._directory.call(OBJECT_SETTINGS, request).settings.get(ACL))
+        return _shown(self._settings.of_version(call).settings.get(ACL))
 
     def put_of_object(self, call: S3Call) -> Values:
-        request = PutObjectSettingRequest(
-            call.credential, call.bucket, call.key, call.get("VersionId"), name=ACL, value=_asked(call)
-        )
-        version = self._directory.call(PUT_OBJECT_SETTING, request).version
+        version = self._settings.put_of_version(call, ACL, _asked(call))
         call.headers += [("x-amz-version-id", id) for id in version_id_of(version).values()]
         return {}
 

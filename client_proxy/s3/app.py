@@ -14,6 +14,7 @@ from client_proxy.s3.cors import Cors
 from client_proxy.s3.door import S3Door
 from client_proxy.s3.gate import Gate
 from client_proxy.s3.handling import BrowserHandlers
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.lifecycle import LifecycleHandlers
 from client_proxy.s3.listings import ListingHandlers
 from client_proxy.s3.multipart import MultipartHandlers
@@ -36,7 +37,8 @@ def create_door(
     """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses; whoever
     made the access log has its steps taken."""
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
-    cors = Cors(directory, clock.monotonic)
+    settings = KeptSettings(directory)
+    cors = Cors(settings, directory, clock.monotonic)
     objects = ObjectHandlers(files)
     copies = CopyHandlers(files, objects.preconditions)
     form = PostForm(gate, objects, clock.wall)
@@ -51,13 +53,13 @@ def create_door(
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),
-        **BucketLoggingHandlers(directory, access_log.forget).handlers(),
-        **AclHandlers(directory).handlers(),
-        **PolicyHandlers(directory).handlers(),
-        **ConfigurationHandlers(directory).handlers(),
-        **LifecycleHandlers(directory).handlers(),
-        **TaggingHandlers(directory).handlers(),
-        **ObjectLockHandlers(directory).handlers(),
+        **BucketLoggingHandlers(settings, access_log.forget).handlers(),
+        **AclHandlers(settings).handlers(),
+        **PolicyHandlers(settings).handlers(),
+        **ConfigurationHandlers(settings, directory).handlers(),
+        **LifecycleHandlers(settings).handlers(),
+        **TaggingHandlers(settings).handlers(),
+        **ObjectLockHandlers(settings).handlers(),
     }
     return S3Door(
         gate,

@@ -5,32 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
-from wire.s3_messages import (
-    BUCKET_SETTING,
-    LOGGING,
-    PUT_BUCKET_SETTING,
-    BucketSettingRequest,
-    PutBucketSettingRequest,
-)
+from wire.s3_messages import LOGGING
 
 
 class BucketLoggingHandlers:
     """Thread-safe. `changed` is told the name of a bucket whose logging was changed here."""
 
-    def __init__(self, directory: Directory, changed: Callable[[str], None]) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings, changed: Callable[[str], None]) -> None:
+        self._settings = settings
         self._changed = changed
 
     def handlers(self) -> Handlers:
         return {"GetBucketLogging": self.get, "PutBucketLogging": self.put}
 
     def get(self, call: S3Call) -> Values:
-        reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, LOGGING))
-        values: Values = json.loads(reply.value) if reply.value is not None else {}
+        values: Values = json.loads(self._settings.of_bucket(call, LOGGING) or "{}")
         return values
 
     def put(self, call: S3Call) -> Values:
@@ -42,6 +35,6 @@ class BucketLoggingHandlers:
             if (enabled.get("TargetObjectKeyFormat") or {}).get("PartitionedPrefix") is not None:
                 raise S3Refusal("NotImplemented", "the names of logs have a simple prefix only")
             value = json.dumps({"LoggingEnabled": enabled})
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, LOGGING, value))
+        self._settings.put_of_bucket(call, LOGGING, value)
         self._changed(call.bucket)
         return {}

@@ -11,10 +11,10 @@ from typing import Any
 
 from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handler, Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import GET_BUCKET, BucketRequest
-from wire.s3_messages import BUCKET_SETTING, PUT_BUCKET_SETTING, BucketSettingRequest, PutBucketSettingRequest
 
 ENCRYPTION = "encryption"
 """The bucket's setting with its default encryption, as the description has it."""
@@ -26,7 +26,8 @@ _REPORTS = tuple((f"Bucket{name}", name) for name in ("Analytics", "IntelligentT
 class ConfigurationHandlers:
     """Thread-safe."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, settings: KeptSettings, directory: Directory) -> None:
+        self._settings = settings
         self._directory = directory
 
     def handlers(self) -> Handlers:
@@ -60,20 +61,20 @@ class ConfigurationHandlers:
 
     def encryption(self, call: S3Call) -> Values:
         """GetBucketEncryption; a bucket that says nothing encrypts with the server's keys, as all do."""
-        reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, ENCRYPTION))
-        if reply.value is not None:
-            return {"ServerSideEncryptionConfiguration": json.loads(reply.value)}
+        value = self._settings.of_bucket(call, ENCRYPTION)
+        if value is not None:
+            return {"ServerSideEncryptionConfiguration": json.loads(value)}
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
         return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
     def put_encryption(self, call: S3Call) -> Values:
         configuration = call.values["ServerSideEncryptionConfiguration"]
         check_encryption(configuration)
-        self._put(call, ENCRYPTION, json.dumps(configuration))
+        self._settings.put_of_bucket(call, ENCRYPTION, json.dumps(configuration))
         return {}
 
     def delete_encryption(self, call: S3Call) -> Values:
-        self._put(call, ENCRYPTION, None)
+        self._settings.put_of_bucket(call, ENCRYPTION, None)
         return {}
 
     # ------------------------------------------------------------ the others
@@ -92,11 +93,8 @@ class ConfigurationHandlers:
         return answer
 
     def _removed(self, call: S3Call) -> Values:
-        self._put(call, NEVER_SET, None)
+        self._settings.put_of_bucket(call, NEVER_SET, None)
         return {}
-
-    def _put(self, call: S3Call, name: str, value: str | None) -> None:
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, name, value))
 
     def _ask(self, call: S3Call) -> None:
         """Refusals for a bucket that is not there or not the caller's to look at."""

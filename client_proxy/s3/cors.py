@@ -14,18 +14,12 @@ from typing import Any
 
 from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from wire.errors import BadRequest, NotFound
-from wire.s3_messages import (
-    BUCKET_CORS,
-    BUCKET_SETTING,
-    PUT_BUCKET_SETTING,
-    BucketCorsRequest,
-    BucketSettingRequest,
-    PutBucketSettingRequest,
-)
+from wire.s3_messages import BUCKET_CORS, BucketCorsRequest
 from wire.service import RawReply
 
 SETTING = "cors"
@@ -43,7 +37,8 @@ Rule = dict[str, Any]
 class Cors:
     """Thread-safe. `monotonic` ages the rules that are kept here."""
 
-    def __init__(self, directory: Directory, monotonic: Callable[[], float]) -> None:
+    def __init__(self, settings: KeptSettings, directory: Directory, monotonic: Callable[[], float]) -> None:
+        self._settings = settings
         self._directory = directory
         self._monotonic = monotonic
         self._kept: dict[str, tuple[list[Rule], float]] = {}
@@ -59,10 +54,11 @@ class Cors:
         }
 
     def get(self, call: S3Call) -> Values:
-        reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, SETTING))
-        if reply.value is None:
-            raise S3Refusal("NoSuchCORSConfiguration", "the bucket has no CORS configuration", BucketName=call.bucket)
-        values: Values = json.loads(reply.value)
+        values: Values = json.loads(
+            self._settings.needed_of_bucket(
+                call, SETTING, "NoSuchCORSConfiguration", "the bucket has no CORS configuration"
+            )
+        )
         return values
 
     def put(self, call: S3Call) -> Values:
@@ -76,7 +72,7 @@ class Cors:
         return {}
 
     def _change(self, call: S3Call, value: str | None) -> None:
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, SETTING, value))
+        self._settings.put_of_bucket(call, SETTING, value)
         with self._guard:
             self._kept.pop(call.bucket, None)
 

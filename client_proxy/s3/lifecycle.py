@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.tagging import MAX_OBJECT_TAGS, check_tags
-from wire.s3_messages import BUCKET_SETTING, PUT_BUCKET_SETTING, BucketSettingRequest, PutBucketSettingRequest
 
 SETTING = "lifecycle"
 MAX_RULES = 1000
@@ -30,8 +29,8 @@ _CONDITIONS = ("Prefix", "Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLess
 class LifecycleHandlers:
     """Thread-safe. `new_id` names rules that came without a name."""
 
-    def __init__(self, directory: Directory, new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings, new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
+        self._settings = settings
         self._new_id = new_id
 
     def handlers(self) -> Handlers:
@@ -42,27 +41,23 @@ class LifecycleHandlers:
         }
 
     def get(self, call: S3Call) -> Values:
-        value = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, SETTING)).value
-        if value is None:
-            raise S3Refusal(
-                "NoSuchLifecycleConfiguration", "the bucket has no lifecycle configuration", BucketName=call.bucket
+        values: Values = json.loads(
+            self._settings.needed_of_bucket(
+                call, SETTING, "NoSuchLifecycleConfiguration", "the bucket has no lifecycle configuration"
             )
-        values: Values = json.loads(value)
+        )
         return values
 
     def put(self, call: S3Call) -> Values:
         rules = (call.get("LifecycleConfiguration") or {}).get("Rules") or []
         check_rules(rules)
         named = [rule if rule.get("ID") else {**rule, "ID": self._new_id()} for rule in rules]
-        self._change(call, json.dumps({"Rules": named}))
+        self._settings.put_of_bucket(call, SETTING, json.dumps({"Rules": named}))
         return {}
 
     def delete(self, call: S3Call) -> Values:
-        self._change(call, None)
+        self._settings.put_of_bucket(call, SETTING, None)
         return {}
-
-    def _change(self, call: S3Call, value: str | None) -> None:
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, SETTING, value))
 
 
 # ---------------------------------------------------------------- what may be kept

@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import json
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.errors import NotFound
-from wire.s3_messages import (
-    BUCKET_SETTING,
-    LEGAL_HOLD,
-    OBJECT_LOCK,
-    OBJECT_SETTINGS,
-    PUT_BUCKET_SETTING,
-    PUT_OBJECT_SETTING,
-    RETENTION,
-    BucketSettingRequest,
-    ObjectSettingsRequest,
-    PutBucketSettingRequest,
-    PutObjectSettingRequest,
-)
+from wire.s3_messages import LEGAL_HOLD, OBJECT_LOCK, RETENTION
 
 MAX_DAYS = 36_500
 MAX_YEARS = 100
@@ -66,8 +54,8 @@ def lock_values(settings: dict[str, str]) -> Values:
 class ObjectLockHandlers:
     """A bucket's lock configuration, a version's retention and legal hold."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
 
     def handlers(self) -> Handlers:
         return {
@@ -88,26 +76,14 @@ class ObjectLockHandlers:
             raise S3Refusal("MalformedXML", "ObjectLockEnabled must be Enabled")
         if "Rule" in wanted:
             _check_rule(wanted["Rule"])
-        text = json.dumps(wanted)
-        self._directory.call(
-            PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, OBJECT_LOCK, text)
-        )
+        self._settings.put_of_bucket(call, OBJECT_LOCK, json.dumps(wanted))
         return {}
 
     def configuration(self, call: S3Call) -> Values:
-        value = self._configuration(call)
-        if value is None:
-            raise S3Refusal(
-                "ObjectLockConfigurationNotFoundError",
-                "this bucket was made without object lock",
-                BucketName=call.bucket,
-            )
+        value = self._settings.needed_of_bucket(
+            call, OBJECT_LOCK, "ObjectLockConfigurationNotFoundError", "this bucket was made without object lock"
+        )
         return {"ObjectLockConfiguration": json.loads(value)}
-
-    def _configuration(self, call: S3Call) -> str | None:
-        request = BucketSettingRequest(call.credential, call.bucket, OBJECT_LOCK)
-        value: str | None = self._directory.call(BUCKET_SETTING, request).value
-        return value
 
     # ------------------------------------------------------------ versions
 
@@ -134,26 +110,17 @@ class ObjectLockHandlers:
         return {"LegalHold": self._of_version(call, LEGAL_HOLD)}
 
     def _put(self, call: S3Call, name: str, value: str | None) -> None:
-        request = PutObjectSettingRequest(
-            call.credential,
-            call.bucket,
-            call.key,
-            call.get("VersionId"),
-            name=name,
-            value=value,
-            bypass_governance=bool(call.get("BypassGovernanceRetention")),
-        )
-        self._directory.call(PUT_OBJECT_SETTING, request)
+        bypass = bool(call.get("BypassGovernanceRetention"))
+        self._settings.put_of_version(call, name, value, bypass_governance=bypass)
 
     def _of_version(self, call: S3Call, name: str) -> Values:
-        request = ObjectSettingsRequest(call.credential, call.bucket, call.key, call.get("VersionId"))
-        reply = self._directory.call(OBJECT_SETTINGS, request)
+        reply = self._settings.of_version(call)
         if reply.version.delete_marker:
             raise NotFound(
                 "a delete marker is not held", path=call.key, version=reply.version.version, delete_marker=True
             )
         if name not in reply.settings:
-            if self._configuration(call) is None:
+            if self._settings.of_bucket(call, OBJECT_LOCK) is None:
                 raise S3Refusal("InvalidRequest", "the bucket has no object lock configuration")
             raise S3Refusal("NoSuchObjectLockConfiguration", f"the version has no {name}", Key=call.key)
         found: Values = json.loads(reply.settings[name])

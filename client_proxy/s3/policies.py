@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
-from wire.s3_messages import BUCKET_SETTING, PUT_BUCKET_SETTING, BucketSettingRequest, PutBucketSettingRequest
 
 POLICY = "policy"
 POLICY_STATUS = "policy-status"
@@ -28,8 +27,8 @@ def ownership_setting(wanted: str | None) -> dict[str, str]:
 class PolicyHandlers:
     """Everything of a bucket's owner's about who may do what, apart from lists."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
 
     def handlers(self) -> Handlers:
         return {
@@ -48,71 +47,57 @@ class PolicyHandlers:
     # ------------------------------------------------------------ the policy
 
     def policy(self, call: S3Call) -> Values:
-        value = self._get(call, POLICY)
-        if value is None:
-            raise S3Refusal("NoSuchBucketPolicy", "The bucket policy does not exist", BucketName=call.bucket)
-        return {"Policy": value}
+        code, message = "NoSuchBucketPolicy", "The bucket policy does not exist"
+        return {"Policy": self._settings.needed_of_bucket(call, POLICY, code, message)}
 
     def put_policy(self, call: S3Call) -> Values:
-        self._put(call, POLICY, call.get("Policy") or "")
+        self._settings.put_of_bucket(call, POLICY, call.get("Policy") or "")
         call.status = 204
         return {}
 
     def delete_policy(self, call: S3Call) -> Values:
-        self._put(call, POLICY, None)
+        self._settings.put_of_bucket(call, POLICY, None)
         return {}
 
     def policy_status(self, call: S3Call) -> Values:
-        return {"PolicyStatus": json.loads(self._get(call, POLICY_STATUS) or "{}")}
+        return {"PolicyStatus": json.loads(self._settings.of_bucket(call, POLICY_STATUS) or "{}")}
 
     # ------------------------------------------------------------ the public access block
 
     def block(self, call: S3Call) -> Values:
-        value = self._get(call, PUBLIC_ACCESS_BLOCK)
-        if value is None:
-            raise S3Refusal(
-                "NoSuchPublicAccessBlockConfiguration",
-                "The public access block configuration was not found",
-                BucketName=call.bucket,
-            )
+        value = self._settings.needed_of_bucket(
+            call,
+            PUBLIC_ACCESS_BLOCK,
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        )
         return {"PublicAccessBlockConfiguration": json.loads(value)}
 
     def put_block(self, call: S3Call) -> Values:
-        self._put(call, PUBLIC_ACCESS_BLOCK, json.dumps(call.get("PublicAccessBlockConfiguration") or {}))
+        self._settings.put_of_bucket(
+            call, PUBLIC_ACCESS_BLOCK, json.dumps(call.get("PublicAccessBlockConfiguration") or {})
+        )
         return {}
 
     def delete_block(self, call: S3Call) -> Values:
-        self._put(call, PUBLIC_ACCESS_BLOCK, None)
+        self._settings.put_of_bucket(call, PUBLIC_ACCESS_BLOCK, None)
         return {}
 
     # ------------------------------------------------------------ who owns what is written
 
     def ownership(self, call: S3Call) -> Values:
-        value = self._get(call, OWNERSHIP)
-        if value is None:
-            raise S3Refusal(
-                "OwnershipControlsNotFoundError",
-                "The bucket ownership controls were not found",
-                BucketName=call.bucket,
-            )
+        value = self._settings.needed_of_bucket(
+            call, OWNERSHIP, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found"
+        )
         return {"OwnershipControls": {"Rules": [{"ObjectOwnership": json.loads(value)}]}}
 
     def put_ownership(self, call: S3Call) -> Values:
         rules: list[Any] = (call.get("OwnershipControls") or {}).get("Rules") or []
         if len(rules) != 1:
             raise S3Refusal("MalformedXML", "ownership controls have exactly one rule")
-        self._put(call, OWNERSHIP, json.dumps(rules[0].get("ObjectOwnership")))
+        self._settings.put_of_bucket(call, OWNERSHIP, json.dumps(rules[0].get("ObjectOwnership")))
         return {}
 
     def delete_ownership(self, call: S3Call) -> Values:
-        self._put(call, OWNERSHIP, None)
+        self._settings.put_of_bucket(call, OWNERSHIP, None)
         return {}
-
-    def _get(self, call: S3Call, name: str) -> str | None:
-        value: str | None = self._directory.call(
-            BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, name)
-        ).value
-        return value
-
-    def _put(self, call: S3Call, name: str, value: str | None) -> None:
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, name, value))

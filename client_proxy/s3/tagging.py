@@ -10,23 +10,13 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
-from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.object_facts import version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.errors import NotFound
-from wire.s3_messages import (
-    BUCKET_SETTING,
-    OBJECT_SETTINGS,
-    PUT_BUCKET_SETTING,
-    PUT_OBJECT_SETTING,
-    TAGS,
-    BucketSettingRequest,
-    ObjectSettingsRequest,
-    PutBucketSettingRequest,
-    PutObjectSettingRequest,
-)
+from wire.s3_messages import TAGS
 
 MAX_OBJECT_TAGS = 10
 MAX_BUCKET_TAGS = 50
@@ -98,8 +88,8 @@ def tags_in(settings: dict[str, str]) -> list[dict[str, str]]:
 class TaggingHandlers:
     """Tags of objects and buckets as a whole; what a write says of its tags goes with the write."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
 
     def handlers(self) -> Handlers:
         return {
@@ -119,38 +109,30 @@ class TaggingHandlers:
         return self._put_of_object(call, None)
 
     def of_object(self, call: S3Call) -> Values:
-        request = ObjectSettingsRequest(call.credential, call.bucket, call.key, call.get("VersionId"))
-        reply = self._directory.call(OBJECT_SETTINGS, request)
+        reply = self._settings.of_version(call)
         version = reply.version
         if version.delete_marker:
             raise NotFound("a delete marker has no tags", path=call.key, version=version.version, delete_marker=True)
         return {"TagSet": tags_in(reply.settings), **version_id_of(version)}
 
     def _put_of_object(self, call: S3Call, value: str | None) -> Values:
-        request = PutObjectSettingRequest(
-            call.credential, call.bucket, call.key, call.get("VersionId"), name=TAGS, value=value
-        )
-        return version_id_of(self._directory.call(PUT_OBJECT_SETTING, request).version)
+        return version_id_of(self._settings.put_of_version(call, TAGS, value))
 
     def put_of_bucket(self, call: S3Call) -> Values:
         tags = check_tags(call.values["Tagging"]["TagSet"], MAX_BUCKET_TAGS)
-        self._put_of_bucket(call, json.dumps({"TagSet": tags}))
+        self._settings.put_of_bucket(call, TAGS, json.dumps({"TagSet": tags}))
         call.status = 204
         return {}
 
     def delete_of_bucket(self, call: S3Call) -> Values:
-        self._put_of_bucket(call, None)
+        self._settings.put_of_bucket(call, TAGS, None)
         return {}
 
     def of_bucket(self, call: S3Call) -> Values:
-        value = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, call.bucket, TAGS)).value
-        if value is None:
-            raise S3Refusal("NoSuchTagSet", "this bucket has no tags", BucketName=call.bucket)
-        found: Values = json.loads(value)
+        found: Values = json.loads(
+            self._settings.needed_of_bucket(call, TAGS, "NoSuchTagSet", "this bucket has no tags")
+        )
         return found
-
-    def _put_of_bucket(self, call: S3Call, value: str | None) -> None:
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(call.credential, call.bucket, TAGS, value))
 
 
 def _decoded(text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from client_proxy.s3.cors import KEEP_SECONDS, Cors, check_rules
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from tests.s3.rig import ENDPOINT, S3Rig
@@ -219,7 +220,7 @@ def test_rules_are_kept_for_seconds_and_asked_for_only_when_an_origin_came() -> 
     """Requests without an Origin cost the directory nothing, those with one a call in a few seconds."""
     now = [0.0]
     directory = _Directory()
-    cors = Cors(directory, lambda: now[0])
+    cors = Cors(KeptSettings(directory), directory, lambda: now[0])
     assert cors.headers_for(request()) == []
     assert directory.calls == 0
     assert cors.headers_for(request(origin="o")) == []
@@ -235,4 +236,4 @@ def test_an_answer_is_not_lost_because_the_rules_cannot_be_had() -> None:
     """With the directory away the answer goes out without CORS headers."""
     directory = _Directory()
     directory.value = "broken"
-    assert Cors(directory, lambda: 0.0).headers_for(request(origin="o")) == []
+    assert Cors(KeptSettings(directory), directory, lambda: 0.0).headers_for(request(origin="o")) == []
