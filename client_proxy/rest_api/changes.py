@@ -6,13 +6,13 @@ cursor is the client's own, so an answer that is lost is asked for again and los
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 import msgspec
 
 from client_proxy.needs import Directory
+from client_proxy.rest_api.long_polls import LongPolls
 from client_proxy.rest_api.operation import Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
@@ -24,8 +24,6 @@ from wire.messages import MAX_LISTING
 from wire.names import check_bucket
 from wire.service import RawReply
 
-STEP_SECONDS = 2.0
-"""A wait is asked of the directory in steps of this length, so that a proxy told to stop answers within one."""
 PAUSE_SECONDS = 0.2
 """Between two calls when the directory answers early with nothing, as one does that is stopping."""
 LARGEST_CURSOR = 10**18 - 1
@@ -38,13 +36,12 @@ class ChangeRoutes:
         self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._directory = directory
-        self._waiting = threading.BoundedSemaphore(max_waiting)
+        self._polls = LongPolls(max_waiting)
         self._monotonic = monotonic
-        self._stopping = threading.Event()
 
     def stop_waiting(self) -> None:
-        """Answer everyone who waits within `STEP_SECONDS`."""
-        self._stopping.set()
+        """Answer everyone who waits within one step."""
+        self._polls.stop()
 
     def operations(self) -> list[Operation]:
         return [
@@ -95,24 +92,22 @@ class ChangeRoutes:
     def _changes(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
         if not wait_seconds:
             return self._ask(request)
-        if not self._waiting.acquire(blocking=False):
-            raise Overloaded("too many people wait for changes at this proxy; use another one, or try again soon")
-        try:
+        with self._polls.place() as found:
+            if not found:
+                raise Overloaded("too many people wait for changes at this proxy; use another one, or try again soon")
             return self._wait(request, wait_seconds)
-        finally:
-            self._waiting.release()
 
     def _wait(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
         until = self._monotonic() + wait_seconds
         while True:
             began = self._monotonic()
-            step = 0.0 if self._stopping.is_set() else min(STEP_SECONDS, max(0.0, until - began))
+            step = self._polls.step(until - began)
             reply = self._ask(msgspec.structs.replace(request, wait_seconds=step))
             now = self._monotonic()
             if reply.changes or now >= until or not step:
                 return reply
             if reply.cursor == request.cursor and now - began < step / 2:
-                self._stopping.wait(PAUSE_SECONDS)
+                self._polls.pause(PAUSE_SECONDS)
             request = msgspec.structs.replace(request, cursor=reply.cursor)
 
     def _ask(self, request: ChangesRequest) -> ChangesReply:

@@ -7,7 +7,6 @@ in line; what a person sees is one request.
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 import unicodedata
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from client_proxy.needs import Directory
+from client_proxy.rest_api.long_polls import STEP_SECONDS, LongPolls
 from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import empty_reply, header_text, json_reply
 from client_proxy.rest_api.request import RestRequest
@@ -82,10 +82,6 @@ class QueuedReply(AcquireReply, omit_defaults=False):
     seconds_left: float = 0.0
 
 
-STEP_SECONDS = 2.0
-"""A wait is asked of the directory in steps of this length, so that a proxy told to stop answers within one."""
-
-
 class LockRoutes:
     """The routes below /locks. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
 
@@ -93,13 +89,12 @@ class LockRoutes:
         self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._directory = directory
-        self._waiting = threading.BoundedSemaphore(max_waiting)
+        self._polls = LongPolls(max_waiting)
         self._monotonic = monotonic
-        self._stopping = False
 
     def stop_waiting(self) -> None:
-        """Answer everyone who waits within `STEP_SECONDS`; their places in line stay."""
-        self._stopping = True
+        """Answer everyone who waits within one step; their places in line stay."""
+        self._polls.stop()
 
     def operations(self) -> list[Operation]:
         one = "/locks/{id}"
@@ -202,11 +197,9 @@ class LockRoutes:
     def _acquire(self, request: AcquireRequest, wait_seconds: float) -> AcquireReply:
         if not wait_seconds:
             return self._ask(request)
-        if self._waiting.acquire(blocking=False):
-            try:
+        with self._polls.place() as found:
+            if found:
                 return self._wait(request, wait_seconds)
-            finally:
-                self._waiting.release()
         if request.queue:
             return self._ask(request)
         raise Overloaded("too many people wait for locks at this proxy; ask with queue: true, or try again soon")
@@ -216,9 +209,9 @@ class LockRoutes:
         keep_place = request.queue
         left = wait_seconds
         while True:
-            last = left <= STEP_SECONDS or self._stopping
+            seconds = self._polls.step(left)
+            last = left <= STEP_SECONDS or self._polls.stopping
             # Between two calls of one wait the place must stay, whatever is to happen to it after the last.
-            seconds = 0.0 if self._stopping else max(0.0, min(left, STEP_SECONDS))
             step = msgspec.structs.replace(request, wait_seconds=seconds, queue=keep_place or not last)
             reply = self._ask(step)
             left = until - self._monotonic()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from client_proxy.directory_client import DirectoryClient
-from client_proxy.rest_api.changes import STEP_SECONDS, ChangeRoutes
+from client_proxy.rest_api.changes import ChangeRoutes
+from client_proxy.rest_api.long_polls import STEP_SECONDS
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
 from tests.unit.rest_door import TOKEN, Door, make_door
@@ -130,11 +131,11 @@ def test_waits_are_bounded_in_number() -> None:
     """Beyond the bound a wait is 503 at once; a request that does not wait is still answered."""
     clock = ManualClock()
     busy = routes(WaitingDirectory(clock, at=1000.0), clock)
-    assert busy._waiting.acquire(blocking=False)
-    with pytest.raises(Overloaded, match="another one"):
-        busy._changes(ChangesRequest(TOKEN), 5)
-    assert busy._changes(ChangesRequest(TOKEN), 0) == ChangesReply([], 3)
-    busy._waiting.release()
+    with busy._polls.place() as found:
+        assert found
+        with pytest.raises(Overloaded, match="another one"):
+            busy._changes(ChangesRequest(TOKEN), 5)
+        assert busy._changes(ChangesRequest(TOKEN), 0) == ChangesReply([], 3)
     assert busy._changes(ChangesRequest(TOKEN), 5) == ChangesReply([], 3)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from client_proxy.rest_api.locks import STEP_SECONDS, LockRoutes
+from client_proxy.rest_api.locks import LockRoutes
+from client_proxy.rest_api.long_polls import STEP_SECONDS
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
 from tests.unit.rest_door import TOKEN, Door, make_door
@@ -155,12 +156,12 @@ def test_waits_are_bounded_in_number() -> None:
     clock = ManualClock()
     directory = WaitingDirectory(clock, granted_at=1000.0)
     routes = LockRoutes(directory, max_waiting=1, monotonic=clock.monotonic)
-    assert routes._waiting.acquire(blocking=False)
-    assert routes._acquire(_request(), 70.0) is QUEUED
-    assert clock.monotonic() == 0.0
-    with pytest.raises(Overloaded):
-        routes._acquire(_request(queue=False), 70.0)
-    routes._waiting.release()
+    with routes._polls.place() as found:
+        assert found
+        assert routes._acquire(_request(), 70.0) is QUEUED
+        assert clock.monotonic() == 0.0
+        with pytest.raises(Overloaded):
+            routes._acquire(_request(queue=False), 70.0)
     assert routes._acquire(_request(), 10.0) is QUEUED
     assert clock.monotonic() == 10.0
 
