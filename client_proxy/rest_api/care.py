@@ -6,6 +6,7 @@ Administrators only; who is one, the directory decides. A backup goes through in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -32,6 +33,7 @@ from wire.service import RawReply
 BACKUP_TYPE = "application/vnd.lockstep.backup"
 BLOCK_BYTES = 1024 * 1024
 _REFUSALS = (errors.Forbidden, errors.Conflict, errors.Unavailable)
+_operation = partial(Operation, tag="Cluster", refusals=_REFUSALS)
 
 
 class FsckBody(msgspec.Struct, omit_defaults=True):
@@ -58,35 +60,30 @@ class CareRoutes:
 
     def _checks(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="start_fsck",
                 method="POST",
                 template="/cluster/fsck",
                 handler=self.start_fsck,
-                tag="Cluster",
                 summary="Check the directory's books, and every file server's holdings against them (administrators)",
                 description="Answers at once; ask with GET until `state` is `done`. One check runs at a time.",
                 bodies=(Content(FsckBody),),
                 body_optional=True,
                 answers={202: Answer("The check that runs now.", Content(FsckReport))},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="fsck_report",
                 method="GET",
                 template="/cluster/fsck",
                 handler=self.fsck_report,
-                tag="Cluster",
                 summary="What the check that runs, or the last one, found (administrators)",
                 answers={200: Answer("The report.", Content(FsckReport))},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="backup",
                 method="GET",
                 template="/cluster/backup",
                 handler=self.backup,
-                tag="Cluster",
                 summary="A backup of the directory, made now (administrators)",
                 description="It holds secrets. It has no file bytes, and not the authority in certs/.",
                 answers={200: Answer("The backup.", Content(media=BACKUP_TYPE))},
@@ -96,26 +93,22 @@ class CareRoutes:
 
     def _recovery(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="recovery",
                 method="GET",
                 template="/cluster/recovery",
                 handler=self.recovery,
-                tag="Cluster",
                 summary="How far recovery after a restored backup is (administrators)",
                 answers={200: Answer("How it stands; `recovery` is null without a restore.", Content(RecoveryReply))},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="recover",
                 method="POST",
                 template="/cluster/recovery",
                 handler=self.recover,
-                tag="Cluster",
                 summary="Decide what a restore left open (administrators)",
                 bodies=(Content(RecoverBody),),
                 answers={200: Answer("How it stands now.", Content(RecoveryReply))},
-                refusals=_REFUSALS,
             ),
         ]
 

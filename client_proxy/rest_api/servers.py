@@ -5,6 +5,8 @@ Administrators only, except for the list; who is one, and what may be done now, 
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from client_proxy.needs import Directory
@@ -33,7 +35,9 @@ from wire.names import MAX_PATH_BYTES, check_bucket, check_path
 from wire.service import RawReply
 
 LOST_IN_ONE_PAGE = 100
-_REFUSALS = (errors.Forbidden, errors.NotFound, errors.Conflict, errors.Unavailable)
+_operation = partial(
+    Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Conflict, errors.Unavailable)
+)
 
 
 class ServersReply(msgspec.Struct):
@@ -59,35 +63,31 @@ class ServerRoutes:
 
     def _servers(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_servers",
                 method="GET",
                 template="/cluster/servers",
                 handler=self.list_servers,
-                tag="Cluster",
                 summary="List the file servers",
                 answers={200: Answer("The file servers.", Content(ServersReply))},
                 refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="drain_server",
                 method="POST",
                 template="/cluster/servers/{id}/drain",
                 handler=self.drain,
-                tag="Cluster",
                 summary="Have everything moved off a file server, so that it can leave (administrators)",
                 description="It goes on serving meanwhile. When `drained` is true it can be removed without loss.",
                 bodies=(Content(StopBody),),
                 body_optional=True,
                 answers={200: Answer("The file server as it is now.", Content(FileServerInfo))},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="remove_server",
                 method="DELETE",
                 template="/cluster/servers/{id}",
                 handler=self.remove,
-                tag="Cluster",
                 summary="Have a file server forgotten (administrators)",
                 parameters=(
                     Parameter(
@@ -95,30 +95,26 @@ class ServerRoutes:
                     ),
                 ),
                 answers={204: Answer("Removed.")},
-                refusals=_REFUSALS,
             ),
         ]
 
     def _copies(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="balance",
                 method="POST",
                 template="/cluster/balance",
                 handler=self.balance,
-                tag="Cluster",
                 summary="Have copies moved from full file servers to empty ones (administrators)",
                 bodies=(Content(StopBody),),
                 body_optional=True,
                 answers={200: Answer("What repair has to do now.", Content(RepairInfo))},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="repair_report",
                 method="GET",
                 template="/cluster/repair",
                 handler=self.report,
-                tag="Cluster",
                 summary="What repair did and has to do, and what is lost, by name (administrators)",
                 parameters=(
                     Parameter("after", "query", "`bucket/path/version` of the last lost file seen (`next_after`)."),
