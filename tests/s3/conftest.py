@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness
+from tests.s3.people import anonymous_client, client_of
 from tests.s3.rig import S3Rig
 
 _numbers = itertools.count(1)
@@ -25,6 +26,33 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
 def s3(rig: S3Rig) -> Any:
     """A boto3 client of the administrator."""
     return rig.client()
+
+
+@pytest.fixture(scope="module")
+def owner(rig: S3Rig) -> Any:
+    """A client of an account, no administrator, that makes buckets."""
+    return client_of(rig, "olga")
+
+
+@pytest.fixture(scope="module")
+def eve(rig: S3Rig) -> Any:
+    """A client of another account, which owns nothing."""
+    return client_of(rig, "eve")
+
+
+@pytest.fixture(scope="module")
+def nobody(rig: S3Rig) -> Any:
+    """A client that signs nothing."""
+    return anonymous_client(rig)
+
+
+@pytest.fixture
+def owned_bucket(owner: Any) -> str:
+    """A new bucket of the owner's, with the object `k`."""
+    name = f"owned-{next(_numbers)}"
+    owner.create_bucket(Bucket=name)
+    owner.put_object(Bucket=name, Key="k", Body=b"content")
+    return name
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 
 from client_proxy.s3 import access_log as module
 from client_proxy.s3.access_log import DROPPED, AccessLog
+from tests.s3.calls import refused
+from tests.s3.people import client_of
 from tests.s3.rig import ENDPOINT, S3Rig
-from tests.s3.test_configurations import refusal
 from wire.errors import Forbidden, LockstepError, PeerUnreachable
 from wire.messages import Preconditions
 from wire.s3_messages import ACCESS_LOG_PREFIX
@@ -103,14 +104,14 @@ def test_a_bucket_without_a_log_has_none(s3: Any, rig: S3Rig, make_bucket: Calla
 
 def test_a_log_goes_only_to_a_bucket_of_the_same_owner(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """A missing target, another's, and a prefix that makes bad names are refused; so are grants and partitions."""
-    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+    eve = client_of(rig, "eve")
     bucket, target = make_bucket(), make_bucket()
     eve.create_bucket(Bucket="eves-own")
     wrong = (400, "InvalidTargetBucketForLogging")
 
     def asked(client: Any, source: str, **enabled: Any) -> tuple[int, str]:
         status = {"LoggingEnabled": {"TargetPrefix": "log/", **enabled}}
-        return refusal(client.put_bucket_logging, Bucket=source, BucketLoggingStatus=status)
+        return refused(client.put_bucket_logging, Bucket=source, BucketLoggingStatus=status)
 
     assert asked(s3, bucket, TargetBucket="no-such-bucket") == wrong
     assert asked(s3, bucket, TargetBucket="eves-own") == wrong

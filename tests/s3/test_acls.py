@@ -6,38 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.s3.people import anonymous_client, client_of, document, statement, token_of
+from tests.s3.calls import read, refused
+from tests.s3.people import document, statement, token_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
-from tests.s3.test_policies import read
 
 DENIED = (403, "AccessDenied")
 ALL = "http://acs.amazonaws.com/groups/global/AllUsers"
 SIGNED = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
 
 
-@pytest.fixture(scope="module")
-def owner(rig: S3Rig) -> Any:
-    return client_of(rig, "olga")
-
-
-@pytest.fixture(scope="module")
-def eve(rig: S3Rig) -> Any:
-    return client_of(rig, "eve")
-
-
-@pytest.fixture(scope="module")
-def nobody(rig: S3Rig) -> Any:
-    return anonymous_client(rig)
-
-
 @pytest.fixture
-def bucket(owner: Any, request: Any) -> str:
+def bucket(owned_bucket: str) -> str:
     """A bucket of the owner's, with the object `k`."""
-    name = "a-" + "".join(c for c in request.node.name.lower() if c.isalnum())[-50:]
-    owner.create_bucket(Bucket=name)
-    owner.put_object(Bucket=name, Key="k", Body=b"content")
-    return name
+    return owned_bucket
 
 
 def grants(answer: dict[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from client_proxy.s3.attributes import parts_page
-from tests.s3.test_objects import refused
+from tests.s3.calls import refused
 
 ALL = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
 PART = 5 * 1024**2

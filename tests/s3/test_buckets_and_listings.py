@@ -12,8 +12,9 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.s3.calls import refused
+from tests.s3.people import token_of
 from tests.s3.rig import DOMAIN, S3Rig
-from tests.s3.test_objects import refused
 
 
 def test_a_bucket_is_made_shown_and_deleted(s3: Any, make_bucket: Callable[..., str]) -> None:
@@ -45,7 +46,7 @@ def test_a_bad_bucket_name_is_refused(rig: S3Rig, name: str) -> None:
 
 def test_somebody_elses_bucket(rig: S3Rig, bucket: str) -> None:
     """A name that is taken is said to be taken; what is in it is not shown."""
-    token = rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")
+    token = token_of(rig, "eve")
     eve = rig.client(rig.key(token))
     assert refused(eve.create_bucket, Bucket=bucket) == (409, "BucketAlreadyExists")
     assert refused(eve.list_objects_v2, Bucket=bucket) == (403, "AccessDenied")

@@ -5,23 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.s3.rig import S3Rig
-
-
-@pytest.fixture(scope="module")
-def eve(rig: S3Rig) -> Any:
-    """A client of an account that owns nothing."""
-    return rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
-
-
-def refusal(call: Any, **parameters: Any) -> tuple[int, str]:
-    """The status and code with which a call is refused."""
-    with pytest.raises(ClientError) as refused:
-        call(**parameters)
-    answer = refused.value.response
-    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+from tests.s3.calls import refused
 
 
 def test_what_is_off_is_said_to_be_off(s3: Any, bucket: str) -> None:
@@ -41,14 +26,14 @@ def test_reports_that_nobody_makes_are_listed_as_none(s3: Any, bucket: str, kind
     assert not any(name.endswith("List") for name in told)
     for verb in ("get", "delete"):
         ask = getattr(s3, f"{verb}_bucket_{kind}_configuration")
-        assert refusal(ask, Bucket=bucket, Id="daily") == (404, "NoSuchConfiguration")
+        assert refused(ask, Bucket=bucket, Id="daily") == (404, "NoSuchConfiguration")
 
 
 def test_what_is_not_there_has_its_own_code(s3: Any, bucket: str) -> None:
     """Website, replication and lifecycle configurations are not there, deleting them changes nothing."""
-    assert refusal(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == (404, "NoSuchLifecycleConfiguration")
-    assert refusal(s3.get_bucket_website, Bucket=bucket) == (404, "NoSuchWebsiteConfiguration")
-    assert refusal(s3.get_bucket_replication, Bucket=bucket) == (404, "ReplicationConfigurationNotFoundError")
+    assert refused(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == (404, "NoSuchLifecycleConfiguration")
+    assert refused(s3.get_bucket_website, Bucket=bucket) == (404, "NoSuchWebsiteConfiguration")
+    assert refused(s3.get_bucket_replication, Bucket=bucket) == (404, "ReplicationConfigurationNotFoundError")
     for delete in (s3.delete_bucket_website, s3.delete_bucket_replication, s3.delete_bucket_lifecycle):
         assert delete(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
 
@@ -56,26 +41,26 @@ def test_what_is_not_there_has_its_own_code(s3: Any, bucket: str) -> None:
 def test_what_would_not_be_done_is_refused(s3: Any, bucket: str) -> None:
     """Websites, requesters that pay, acceleration and replication are NotImplemented."""
     website = {"IndexDocument": {"Suffix": "index.html"}}
-    assert refusal(s3.put_bucket_website, Bucket=bucket, WebsiteConfiguration=website) == (501, "NotImplemented")
+    assert refused(s3.put_bucket_website, Bucket=bucket, WebsiteConfiguration=website) == (501, "NotImplemented")
     payer = {"Payer": "Requester"}
-    assert refusal(s3.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=payer)[0] == 501
+    assert refused(s3.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=payer)[0] == 501
     fast = {"Status": "Enabled"}
-    assert refusal(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration=fast)[0] == 501
+    assert refused(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration=fast)[0] == 501
     s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
     queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
-    assert refusal(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue)[0] == 501
+    assert refused(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue)[0] == 501
 
 
 def test_a_bucket_that_is_not_there_or_not_yours_answers_nothing(s3: Any, eve: Any, bucket: str) -> None:
     """NoSuchBucket and AccessDenied come before any configuration."""
-    assert refusal(s3.get_bucket_request_payment, Bucket="no-such-bucket") == (404, "NoSuchBucket")
-    assert refusal(s3.get_bucket_website, Bucket="no-such-bucket") == (404, "NoSuchBucket")
-    assert refusal(s3.get_bucket_encryption, Bucket="no-such-bucket") == (404, "NoSuchBucket")
-    assert refusal(eve.get_bucket_encryption, Bucket=bucket) == (403, "AccessDenied")
-    assert refusal(eve.get_bucket_website, Bucket=bucket) == (403, "AccessDenied")
-    assert refusal(eve.delete_bucket_website, Bucket=bucket) == (403, "AccessDenied")
+    assert refused(s3.get_bucket_request_payment, Bucket="no-such-bucket") == (404, "NoSuchBucket")
+    assert refused(s3.get_bucket_website, Bucket="no-such-bucket") == (404, "NoSuchBucket")
+    assert refused(s3.get_bucket_encryption, Bucket="no-such-bucket") == (404, "NoSuchBucket")
+    assert refused(eve.get_bucket_encryption, Bucket=bucket) == (403, "AccessDenied")
+    assert refused(eve.get_bucket_website, Bucket=bucket) == (403, "AccessDenied")
+    assert refused(eve.delete_bucket_website, Bucket=bucket) == (403, "AccessDenied")
     payer = {"Payer": "BucketOwner"}
-    assert refusal(eve.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=payer)[0] == 403
+    assert refused(eve.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=payer)[0] == 403
 
 
 def encryption(algorithm: str = "AES256", **more: Any) -> dict[str, Any]:
@@ -100,7 +85,7 @@ def test_a_default_that_would_not_be_carried_out_is_refused(s3: Any, eve: Any, b
     """Keys of a KMS are not there, a rule must be one, and only the owner sets it."""
 
     def put(client: Any, configuration: dict[str, Any]) -> tuple[int, str]:
-        return refusal(client.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
+        return refused(client.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
 
     assert put(s3, encryption("aws:kms")) == (501, "NotImplemented")
     assert put(s3, encryption(KMSMasterKeyID="mine")) == (400, "InvalidArgument")

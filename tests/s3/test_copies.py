@@ -18,8 +18,9 @@ from client_proxy.s3.objects import MAX_PUT_BYTES
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from tests.fakes.clock import ManualClock
+from tests.s3.calls import refused
+from tests.s3.people import client_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 from wire.digest import Digest
 from wire.errors import BadName
 from wire.messages import FileVersion, Preconditions
@@ -206,7 +207,7 @@ def test_sources_that_are_not_there_are_refused(s3: Any, rig: S3Rig, make_bucket
     target = {"Bucket": "no-such-bucket", "Key": "k"}
     s3.put_object(Bucket=here, Key="k", Body=b"x")
     assert refused(s3.copy_object, **target, CopySource={"Bucket": here, "Key": "k"}) == (404, "NoSuchBucket")
-    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+    eve = client_of(rig, "eve")
     eve.create_bucket(Bucket="eves")
     assert refused(eve.copy_object, Bucket="eves", Key="k", CopySource={"Bucket": here, "Key": "k"}) == (
         403,

@@ -11,6 +11,7 @@ from client_proxy.s3.cors import KEEP_SECONDS, Cors, check_rules
 from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
+from tests.s3.people import token_of
 from tests.s3.rig import ENDPOINT, S3Rig
 from wire.errors import Unavailable
 from wire.s3_messages import SettingReply
@@ -189,7 +190,7 @@ def test_a_preflight_tells_nothing_of_what_exists(rig: S3Rig, bucket: str) -> No
 
 def test_who_owns_the_bucket_sets_its_rules(rig: S3Rig, s3: Any, shared: str) -> None:
     """Another account is refused, and the rules stay."""
-    token = rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")
+    token = token_of(rig, "eve")
     eve = rig.client(rig.key(token))
     with pytest.raises(ClientError, match="AccessDenied"):
         eve.delete_bucket_cors(Bucket=shared)

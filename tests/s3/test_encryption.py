@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from botocore.exceptions import ClientError
 
 from client_proxy.s3.encryption import CustomerKey, Seal, customer_key, unseal
 from client_proxy.s3.refusals import S3Refusal
+from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
 from wire.chunking import chunk_blocks
 from wire.digest import Digest
@@ -27,14 +27,6 @@ OTHER = bytes(range(1, 33))
 def with_key(key: bytes = KEY) -> dict[str, Any]:
     """boto3's parameters for a customer's key."""
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
-
-
-def refusal(call: Any, **parameters: Any) -> tuple[int, str]:
-    """The status and code with which a call is refused."""
-    with pytest.raises(ClientError) as refused:
-        call(**parameters)
-    answer = refused.value.response
-    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
 def test_every_answer_says_that_it_is_encrypted(s3: Any, bucket: str) -> None:
@@ -79,11 +71,11 @@ def test_without_the_right_key_nothing_is_read(s3: Any, bucket: str) -> None:
     """No key is 400, another one 403, for GET and HEAD alike; a key for what has none is 400."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **with_key())
     s3.put_object(Bucket=bucket, Key="plain", Body=b"open")
-    assert refusal(s3.get_object, Bucket=bucket, Key="k") == (400, "InvalidRequest")
-    assert refusal(s3.head_object, Bucket=bucket, Key="k")[0] == 400
-    assert refusal(s3.get_object, Bucket=bucket, Key="k", **with_key(OTHER)) == (403, "AccessDenied")
-    assert refusal(s3.head_object, Bucket=bucket, Key="k", **with_key(OTHER))[0] == 403
-    assert refusal(s3.get_object, Bucket=bucket, Key="plain", **with_key()) == (400, "InvalidRequest")
+    assert refused(s3.get_object, Bucket=bucket, Key="k") == (400, "InvalidRequest")
+    assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 400
+    assert refused(s3.get_object, Bucket=bucket, Key="k", **with_key(OTHER)) == (403, "AccessDenied")
+    assert refused(s3.head_object, Bucket=bucket, Key="k", **with_key(OTHER))[0] == 403
+    assert refused(s3.get_object, Bucket=bucket, Key="plain", **with_key()) == (400, "InvalidRequest")
 
 
 def test_no_door_serves_the_encrypted_bytes_as_the_file(rig: S3Rig, s3: Any, bucket: str) -> None:
@@ -120,25 +112,25 @@ def test_operations_without_the_key_are_refused(s3: Any, bucket: str) -> None:
     """Copies, copies into parts and attributes need the key."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **with_key())
     source = {"Bucket": bucket, "Key": "k"}
-    assert refusal(s3.copy_object, Bucket=bucket, Key="c", CopySource=source) == (400, "InvalidRequest")
+    assert refused(s3.copy_object, Bucket=bucket, Key="c", CopySource=source) == (400, "InvalidRequest")
     upload = s3.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"]
     part = {"Bucket": bucket, "Key": "c", "UploadId": upload, "PartNumber": 1, "CopySource": source}
-    assert refusal(s3.upload_part_copy, **part) == (400, "InvalidRequest")
+    assert refused(s3.upload_part_copy, **part) == (400, "InvalidRequest")
     asked = {"Bucket": bucket, "Key": "k", "ObjectAttributes": ["ETag", "Checksum"]}
-    assert refusal(s3.get_object_attributes, **asked) == (400, "InvalidRequest")
+    assert refused(s3.get_object_attributes, **asked) == (400, "InvalidRequest")
 
 
 def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
     """A KMS, two kinds at once, and operations that take no customer's key yet."""
 
     def put(**more: Any) -> tuple[int, str]:
-        return refusal(s3.put_object, Bucket=bucket, Key="k", Body=b"x", **more)
+        return refused(s3.put_object, Bucket=bucket, Key="k", Body=b"x", **more)
 
     assert put(ServerSideEncryption="aws:kms") == (501, "NotImplemented")
     assert put(ServerSideEncryption="aws:foo") == (400, "InvalidArgument")
     assert put(SSEKMSKeyId="mine") == (400, "InvalidArgument")
     assert put(ServerSideEncryption="AES256", **with_key()) == (400, "InvalidArgument")
-    assert refusal(s3.create_multipart_upload, Bucket=bucket, Key="k", **with_key()) == (501, "NotImplemented")
+    assert refused(s3.create_multipart_upload, Bucket=bucket, Key="k", **with_key()) == (501, "NotImplemented")
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
@@ -163,9 +155,9 @@ def test_a_key_must_be_whole(change: dict[str, Any], code: str) -> None:
         "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(KEY).digest()).decode(),
     }
     assert customer_key(good) is not None
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Refusal) as error:
         customer_key({name: value for name, value in (good | change).items() if value is not None})
-    assert refused.value.code == code
+    assert error.value.code == code
     assert repr(customer_key(good)) == "CustomerKey(…)"
 
 

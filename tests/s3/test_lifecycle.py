@@ -11,9 +11,9 @@ import pytest
 
 from directory_server import lifecycle
 from directory_server.fsck import check_books
+from tests.s3.calls import refused
 from tests.s3.people import client_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 
 DAY = 10.0
 MALFORMED = (400, "MalformedXML")

@@ -18,8 +18,9 @@ from botocore.exceptions import ClientError
 from client_proxy.s3 import checksums, multipart
 from directory_server.fsck import check_books
 from file_server.metrics import RECEIVED_BYTES
+from tests.s3.calls import refused
+from tests.s3.people import token_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 from wire.errors import Unavailable
 
 MIB = 1024 * 1024
@@ -547,7 +548,7 @@ def test_locks_hold_completions_and_not_parts(rig: S3Rig, s3: Any, bucket: str) 
 def test_somebody_elses_upload_is_not_for_you(rig: S3Rig, s3: Any, bucket: str) -> None:
     """Who may not use the bucket can neither see, send, complete nor abort."""
     id = begin(s3, bucket)
-    token = rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")
+    token = token_of(rig, "eve")
     eve = rig.client(rig.key(token))
     target = {"Bucket": bucket, "Key": "k", "UploadId": id}
     assert refused(eve.list_multipart_uploads, Bucket=bucket) == (403, "AccessDenied")

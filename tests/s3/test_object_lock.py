@@ -19,8 +19,9 @@ from directory_server.s3_settings import S3Settings
 from directory_server.versions import Moment
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
+from tests.s3.calls import refused
+from tests.s3.people import client_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 from wire.errors import Forbidden
 from wire.s3_messages import OBJECT_LOCK, RETENTION, PutBucketSettingRequest
 
@@ -184,7 +185,7 @@ def test_others_cannot_pass_over_governance(rig: S3Rig, s3: Any, locking: str, p
     version = put(ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=later(days=1))
     answer = rig.cluster.ask("PATCH", f"/buckets/{locking}", b'{"shared": true}')
     assert answer.status == 200, answer.body
-    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+    eve = client_of(rig, "eve")
     arguments = {"Bucket": locking, "Key": "k", "VersionId": version, "BypassGovernanceRetention": True}
     assert refused(eve.delete_object, **arguments) == DENIED
 
@@ -325,7 +326,7 @@ def test_a_lock_outlives_a_directory_that_is_made_again(directory: DirectoryRig)
 
 def test_a_policy_can_let_others_hold_and_pass_over(rig: S3Rig, s3: Any, locking: str, put: Any) -> None:
     """Writing alone does not allow to say what holds a version; the bypass is an action of its own."""
-    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+    eve = client_of(rig, "eve")
 
     def allow(*actions: str) -> None:
         said = {"Effect": "Allow", "Principal": "*", "Action": actions, "Resource": f"arn:aws:s3:::{locking}/*"}

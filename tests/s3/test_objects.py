@@ -10,18 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
 
 SIZES = [0, 1, 5000, 300_000, 9_000_000]
 """Empty, inline, one chunk, and streamed: longer than a proxy holds in memory."""
-
-
-def refused(call: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
-    """(status, code) of a refusal."""
-    with pytest.raises(ClientError) as error:
-        call(**arguments)
-    answer = error.value.response
-    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
 @pytest.mark.parametrize("size", SIZES)

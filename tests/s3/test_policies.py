@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.s3.people import anonymous_client, client_of, document, statement, token_of
+from tests.s3.calls import read, refused
+from tests.s3.people import document, statement, token_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 from wire.errors import Forbidden
 from wire.s3_access import S3Access
 
@@ -18,35 +18,10 @@ DENIED = (403, "AccessDenied")
 Allow, Deny = "Allow", "Deny"
 
 
-@pytest.fixture(scope="module")
-def owner(rig: S3Rig) -> Any:
-    """A client of the account that owns the buckets here: no administrator."""
-    return client_of(rig, "olga")
-
-
-@pytest.fixture(scope="module")
-def eve(rig: S3Rig) -> Any:
-    """A client of another account."""
-    return client_of(rig, "eve")
-
-
-@pytest.fixture(scope="module")
-def nobody(rig: S3Rig) -> Any:
-    return anonymous_client(rig)
-
-
 @pytest.fixture
-def bucket(owner: Any, request: Any) -> str:
+def bucket(owned_bucket: str) -> str:
     """A bucket of the owner's, with the object `k`."""
-    name = "p-" + "".join(c for c in request.node.name.lower() if c.isalnum())[-50:]
-    owner.create_bucket(Bucket=name)
-    owner.put_object(Bucket=name, Key="k", Body=b"content")
-    return name
-
-
-def read(client: Any, bucket: str, key: str = "k", **more: Any) -> bytes:
-    content: bytes = client.get_object(Bucket=bucket, Key=key, **more)["Body"].read()
-    return content
+    return owned_bucket
 
 
 # ---------------------------------------------------------------- the document

@@ -20,6 +20,7 @@ from client_proxy.s3 import form_body
 from client_proxy.s3.form_body import FormBody
 from client_proxy.s3.post_policy import read_policy
 from client_proxy.s3.refusals import S3Refusal
+from tests.s3.people import token_of
 from tests.s3.rig import ENDPOINT, S3Rig
 from wire.s3_messages import signing_key
 
@@ -224,7 +225,7 @@ def test_a_form_that_proves_nothing_saves_nothing(
 
 def test_policies_end_and_other_keys_sign_nothing(rig: S3Rig, post: Post, signer: Signer, bucket: str) -> None:
     """An expired policy, an unknown key, a wrong secret and somebody without rights are refused with 403."""
-    token = rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")
+    token = token_of(rig, "eve")
     cases = [
         (signer.fields([ANY_KEY], expires_in=-1), b"Policy expired"),
         (Signer(("nobody", "secret"), bucket).fields([ANY_KEY]), b"InvalidAccessKeyId"),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.s3.calls import refused
+from tests.s3.people import client_of
 from tests.s3.rig import S3Rig
-from tests.s3.test_objects import refused
 
 
 def tag_set(count: int, key_length: int = 3, value_length: int = 3) -> list[dict[str, str]]:
@@ -95,7 +96,7 @@ def test_a_buckets_tags(s3: Any, rig: S3Rig, bucket: str) -> None:
     assert put["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tag_set(50)
     assert refused(s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": tag_set(51)}) == (400, "InvalidTag")
-    eve = rig.client(rig.key(rig.cluster.log_in("eve")["Authorization"].removeprefix("Bearer ")))
+    eve = client_of(rig, "eve")
     assert refused(eve.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": []}) == (403, "AccessDenied")
     s3.delete_bucket_tagging(Bucket=bucket)
     assert refused(s3.get_bucket_tagging, Bucket=bucket) == (404, "NoSuchTagSet")
