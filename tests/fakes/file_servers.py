@@ -14,12 +14,13 @@ from typing import Any
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings
 from tests.fakes.clock import ManualClock
+from tests.fakes.local_calls import LocalCalls, SentBody, exchange
 from wire.chunk_stream import encode_stream
 from wire.chunking import chunk_bytes
 from wire.clock import Clock
-from wire.codec import Call, decode_problem, decoder, encode
+from wire.codec import Call, decoder, encode
 from wire.digest import Digest
-from wire.errors import LockstepError, PeerUnreachable, from_problem, to_problem
+from wire.errors import LockstepError, PeerUnreachable, to_problem
 from wire.messages import FileVersion, Holder, Nothing, Outcome, WriteTicket
 from wire.sealing import KeyRing, Sealer
 from wire.server_messages import (
@@ -157,11 +158,12 @@ class FakeDirectory:
         return CollectReply([digest for digest in request.digests if digest in self.droppable])
 
 
-class LocalNetwork:
+class LocalNetwork(LocalCalls):
     """Calls between programs of one process.
 
     Switches, each a set of URLs: `dead` refuses, `hanging` answers nothing for `hang_seconds`, `mute` does the work
-    but its answer is lost. `silent_times` counts down lost answers. `sent` counts the body bytes to each URL.
+    but its answer is lost. `lost_answers` counts down the directory's. `sent` counts the body bytes to each URL, and
+    `alter` may change what a file server answers at a path.
     """
 
     def __init__(self, directory: FakeDirectory) -> None:
@@ -180,42 +182,27 @@ class LocalNetwork:
         self._release.set()
 
     def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+        if url != DIRECTORY_URL:
+            return super().call(url, call, request, timeout)
         self._check(url)
-        body = encode(request)
-        if url == DIRECTORY_URL:
-            reply = encode(self.directory.answer(call, call.decode_request(body)))
-            if self.lost_answers > 0:
-                self.lost_answers -= 1
-                raise PeerUnreachable(f"{url} cut the connection", url=url)
-        else:
-            reply = self._post(url, "POST", call.path, {}, iter([body]))
+        reply = encode(self.directory.answer(call, call.decode_request(encode(request))))
+        if self.lost_answers > 0:
+            self.lost_answers -= 1
+            raise PeerUnreachable(f"{url} cut the connection", url=url)
         self._check_answer(url)
         return call.decode_reply(reply)
 
-    def send_stream(
-        self,
-        url: str,
-        path: str,
-        headers: dict[str, str],
-        blocks: Iterable[bytes | memoryview],
-        timeout: float | None = None,
+    def ask(
+        self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
     ) -> bytes:
         self._check(url)
-        reply = self._post(url, "POST", path, headers, iter(blocks))
+        body = SentBody(blocks)
+        try:
+            answer = exchange(self.servers[url].wsgi, method, path, headers, body)
+        finally:
+            self.sent[url] = self.sent.get(url, 0) + body.given
         self._check_answer(url)
-        return reply
-
-    def open(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> LocalAnswer:
-        self._check(url)
-        return LocalAnswer(self.alter(path, self._post(url, method, path, headers or {}, iter([body]))))
+        return self.alter(path, answer)
 
     def _check(self, url: str) -> None:
         if url in self.dead or (url != DIRECTORY_URL and url not in self.servers):
@@ -227,64 +214,6 @@ class LocalNetwork:
     def _check_answer(self, url: str) -> None:
         if url in self.mute:
             raise PeerUnreachable(f"{url} cut the connection", url=url)
-
-    def _post(
-        self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
-    ) -> bytes:
-        source = _Body(blocks)
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "wsgi.input": source}
-        environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
-        status: list[int] = []
-        answer = b"".join(self.servers[url].wsgi(environ, lambda line, _headers: status.append(int(line.split()[0]))))
-        self.sent[url] = self.sent.get(url, 0) + source.given
-        if source.failure is not None:
-            raise source.failure
-        if status[0] >= 300:
-            raise from_problem(decode_problem(answer, status[0]))
-        return answer
-
-
-class LocalAnswer:
-    """A whole answer, read piece by piece."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def read(self, count: int) -> bytes:
-        data, self._body = self._body[:count], self._body[count:]
-        return data
-
-    def read_all(self, limit: int) -> bytes:
-        return self.read(limit)
-
-    def __enter__(self) -> LocalAnswer:
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        return
-
-
-class _Body:
-    """`wsgi.input` over a generator: what a sender's exception cuts short simply ends, as it does in the runner."""
-
-    def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
-        self._blocks = blocks
-        self._rest = b""
-        self.given = 0
-        self.failure: BaseException | None = None
-
-    def read(self, count: int) -> bytes:
-        while not self._rest:
-            try:
-                self._rest = bytes(next(self._blocks))
-            except StopIteration:
-                return b""
-            except BaseException as failure:
-                self.failure = failure
-                return b""
-        data, self._rest = self._rest[:count], self._rest[count:]
-        self.given += len(data)
-        return data
 
 
 class Cluster:

@@ -8,7 +8,7 @@ disks included, is what runs in production.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,62 +27,20 @@ from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
 from tests.fakes.clock import ManualClock
+from tests.fakes.local_calls import LocalCalls, SentBody, Wsgi, exchange
 from tests.fakes.wsgi import Answer, ask
 from wire.cluster_messages import Health
-from wire.codec import Call, decode_problem, encode
-from wire.errors import PeerUnreachable, from_problem
+from wire.errors import PeerUnreachable
 from wire.identity import ensure_authority
 from wire.peer import PEER_HEADER
 from wire.sealing import KeyRing, Sealer
 
 DIRECTORY_URL = "https://directory:5050"
 MEMORY_BYTES = 256 * 1024
-Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class _Body:
-    """`wsgi.input` over a sender's blocks: what its exception cuts short simply ends, as it does in the runner."""
-
-    def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
-        self._blocks = blocks
-        self._rest = b""
-        self.failure: BaseException | None = None
-
-    def read(self, count: int) -> bytes:
-        while not self._rest:
-            try:
-                self._rest = bytes(next(self._blocks))
-            except StopIteration:
-                return b""
-            except BaseException as failure:
-                self.failure = failure
-                return b""
-        data, self._rest = self._rest[:count], self._rest[count:]
-        return data
-
-
-class _LocalAnswer:
-    """A whole answer, read piece by piece."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-
-    def read(self, count: int) -> bytes:
-        data, self._body = bytes(self._body[:count]), self._body[count:]
-        return data
-
-    def read_all(self, limit: int) -> bytes:
-        return self.read(limit)
-
-    def __enter__(self) -> _LocalAnswer:
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        return
-
-
-class LocalPeers:
-    """Stands in for `wire.peer.PeerClient` of one program; `programs` maps URLs to who answers there."""
+class LocalPeers(LocalCalls):
+    """One program's calls; `programs` maps URLs to who answers there."""
 
     def __init__(self, programs: dict[str, Wsgi], token: str) -> None:
         self._programs = programs
@@ -91,55 +49,13 @@ class LocalPeers:
     def close(self) -> None:
         """There are no connections."""
 
-    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
-        return call.decode_reply(self._ask(url, "POST", call.path, {}, iter([encode(request)])))
-
-    def send_stream(
-        self,
-        url: str,
-        path: str,
-        headers: dict[str, str],
-        blocks: Iterable[bytes | memoryview],
-        timeout: float | None = None,
-    ) -> bytes:
-        return self._ask(url, "POST", path, headers, iter(blocks))
-
-    def open(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> _LocalAnswer:
-        return _LocalAnswer(self._ask(url, method, path, headers or {}, iter([body])))
-
-    def _ask(
+    def ask(
         self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
     ) -> bytes:
         program = self._programs.get(url)
         if program is None:
             raise PeerUnreachable(f"{url} refused the connection", url=url) from ConnectionRefusedError()
-        source = _Body(blocks)
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "5050",
-            "wsgi.url_scheme": "https",
-            "wsgi.input": source,
-            "HTTP_" + PEER_HEADER.upper().replace("-", "_"): self._token,
-        }
-        environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
-        status: list[int] = []
-        answer = b"".join(program(environ, lambda line, _headers: status.append(int(line.split()[0]))))
-        if source.failure is not None:
-            raise source.failure
-        if status[0] >= 300:
-            raise from_problem(decode_problem(answer, status[0]))
-        return answer
+        return exchange(program, method, path, {PEER_HEADER: self._token} | headers, SentBody(blocks))
 
 
 class LocalProxy:
