@@ -4,8 +4,11 @@ checks inside its commit.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from client_proxy.http_conditions import parse_tags
 from client_proxy.s3.object_facts import etag_of
+from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import NO_PRECONDITIONS, FileVersion, Preconditions
 
@@ -16,17 +19,27 @@ class NotModified(Exception):
     """The reader has this version already (304)."""
 
 
-def check_read(
-    version: FileVersion,
-    if_match: str | None,
-    if_none_match: str | None,
-    modified_since: float | None,
-    unmodified_since: float | None,
-) -> None:
+class Conditions(NamedTuple):
+    """What a request asks of a version: ETags as its headers have them, times in seconds since 1970."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    modified_since: float | None = None
+    unmodified_since: float | None = None
+
+    @classmethod
+    def of(cls, values: Values, prefix: str = "") -> Conditions:
+        """Those among a call's parameters whose names begin with `prefix`, as CopySourceIfMatch does."""
+        names = ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince")
+        return cls(*(values.get(prefix + name) for name in names))
+
+
+def check_read(version: FileVersion, conditions: Conditions) -> None:
     """NotModified, or S3Refusal PreconditionFailed, when the version is not what the reader asked for.
 
     An ETag beats a time, as RFC 9110 (13.2.2) and the API reference say.
     """
+    if_match, if_none_match, modified_since, unmodified_since = conditions
     etag = etag_of(version)
     if if_match is not None:
         if not _matches(if_match, etag):
@@ -40,16 +53,10 @@ def check_read(
         raise NotModified
 
 
-def check_copy_source(
-    version: FileVersion,
-    if_match: str | None,
-    if_none_match: str | None,
-    modified_since: float | None,
-    unmodified_since: float | None,
-) -> None:
+def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
     """The same for the source of a copy, where 'not modified' is a failed condition too."""
     try:
-        check_read(version, if_match, if_none_match, modified_since, unmodified_since)
+        check_read(version, conditions)
     except NotModified:
         raise failed("x-amz-copy-source-if-none-match or -if-modified-since") from None
 

@@ -178,13 +178,7 @@ class CopyHandlers:
             raise as_refusal(error, version_asked=source.version is not None) from error
         if version.delete_marker:
             raise S3Refusal("InvalidRequest", "the version to copy is a delete marker, which has no content")
-        conditional.check_copy_source(
-            version,
-            call.get("CopySourceIfMatch"),
-            call.get("CopySourceIfNoneMatch"),
-            call.get("CopySourceIfModifiedSince"),
-            call.get("CopySourceIfUnmodifiedSince"),
-        )
+        conditional.check_copy_source(version, conditional.Conditions.of(call.values, "CopySource"))
         return version
 
     def _metadata(self, call: S3Call, version: FileVersion, *, replace: bool) -> dict[str, str]:
@@ -233,13 +227,7 @@ class CopyHandlers:
             version = self._files.stat(call.credential, source.bucket, source.key, with_settings=True)
         except LockstepError as error:
             raise as_refusal(error) from error
-        conditional.check_copy_source(
-            version,
-            call.get("SourceIfMatch"),
-            call.get("SourceIfNoneMatch"),
-            call.get("SourceIfModifiedSince"),
-            call.get("SourceIfUnmodifiedSince"),
-        )
+        conditional.check_copy_source(version, conditional.Conditions.of(call.values, "Source"))
         self._files.copy(
             call.credential,
             source.bucket,
@@ -256,20 +244,14 @@ class CopyHandlers:
 
     def _target_conditions(self, call: S3Call, path: str) -> Preconditions:
         """What the commit shall check of the target. Its dates are judged now, and then of that very version."""
-        names = ("DestinationIfMatch", "DestinationIfModifiedSince", "DestinationIfUnmodifiedSince")
-        if not any(name in call.values for name in names):
-            return conditional.for_commit(None, call.get("DestinationIfNoneMatch"), None)
+        asked = conditional.Conditions.of(call.values, "Destination")
+        if asked._replace(if_none_match=None) == conditional.Conditions():
+            return conditional.for_commit(None, asked.if_none_match, None)
         current = _current(self._files, call.credential, call.bucket, path)
         if current is not None:
-            conditional.check_copy_source(
-                current,
-                None,
-                None,
-                call.get("DestinationIfModifiedSince"),
-                call.get("DestinationIfUnmodifiedSince"),
-            )
-        if_match = call.get("DestinationIfMatch") or ("*" if current is not None else None)
-        return conditional.for_commit(if_match, call.get("DestinationIfNoneMatch"), current)
+            conditional.check_copy_source(current, asked._replace(if_match=None, if_none_match=None))
+        if_match = asked.if_match or ("*" if current is not None else None)
+        return conditional.for_commit(if_match, asked.if_none_match, current)
 
 
 def _replaces(call: S3Call) -> bool:

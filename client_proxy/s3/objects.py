@@ -84,13 +84,7 @@ class ObjectHandlers:
             opened = encryption.unseal(opened, key)
             version = opened.version
             try:
-                conditional.check_read(
-                    version,
-                    call.get("IfMatch"),
-                    call.get("IfNoneMatch"),
-                    call.get("IfModifiedSince"),
-                    call.get("IfUnmodifiedSince"),
-                )
+                conditional.check_read(version, conditional.Conditions.of(call.values))
             except conditional.NotModified:
                 values = {name: value for name, value in read_values(version).items() if name in _NOT_MODIFIED}
                 return RawReply(304, self._headers(call, values), [])
