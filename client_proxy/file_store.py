@@ -42,9 +42,9 @@ from wire.messages import (
     VersionsRequest,
 )
 from wire.s3_messages import CUSTOMER_KEY_FACT, OBJECT_SETTINGS, ObjectSettingsRequest
-from wire.upload_messages import PARTS_SETTING
+from wire.upload_messages import PARTS_SETTING, VersionPart
 
-_parts = decoder(list[tuple[int, int, dict[str, str]]])
+_parts = decoder(list[VersionPart])
 __all__ = ["FileStore", "OpenFile", "Receipt"]
 
 
@@ -190,11 +190,11 @@ class FileStore:
         item.upload = upload
         return self._directory.begin(item).version
 
-    def parts_of(self, credential: str, version: FileVersion) -> list[tuple[int, dict[str, str]]]:
-        """(size, facts) of each part that a version was put together from, in order; empty for any other version."""
+    def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]:
+        """The parts that a version was put together from, in order; empty for any other version."""
         request = ObjectSettingsRequest(credential, version.bucket, version.path, version.version)
         told = self._directory.call(OBJECT_SETTINGS, request).settings.get(PARTS_SETTING)
-        return [] if told is None else [(size, facts) for _, size, facts in _parts.decode(told)]
+        return [] if told is None else _parts.decode(told)
 
     def write_chunks(
         self,

@@ -16,10 +16,13 @@ from wire.codec import decoder, encode
 from wire.digest import Digest
 from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TicketRefused, TooFewHolders
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
+from wire.s3_messages import CUSTOMER_KEY_FACT
+from wire.upload_messages import PARTS_SETTING
 
 NULL_VERSION = "null"
 MAX_NOTED_SETTING = 4096
-"""Characters of a setting that goes into commit notes; what is longer, such as a list of parts, holds nothing back."""
+"""Characters of a setting that goes into commit notes; what is longer, such as a list of parts, holds nothing back. But
+under a key (SSE-C) the list of parts has what it takes to read them, so there it is noted whatever its length."""
 _ID_DIGITS = 16
 
 
@@ -206,10 +209,14 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
         for name, value in settings.items():
             s3_settings.put_version_value(tx, id, name, value)
         # In the answer too, which the master notes down for a directory that has to be made again.
-        made.settings = {name: value for name, value in settings.items() if len(value) <= MAX_NOTED_SETTING}
+        made.settings = {name: value for name, value in settings.items() if _is_noted(name, value, new.metadata)}
     made.created = current is None
     made.bucket_versioning = bucket.versioning
     return made
+
+
+def _is_noted(name: str, value: str, metadata: str) -> bool:
+    return len(value) <= MAX_NOTED_SETTING or (name == PARTS_SETTING and CUSTOMER_KEY_FACT in metadata)
 
 
 def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False) -> int:

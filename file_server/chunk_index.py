@@ -60,6 +60,8 @@ _READER_CACHE_KIB = 256
 _MAX_IDLE_READERS = 16
 MAX_PENDING_NOTES = 20_000
 """More are only waiting when the disk takes nothing; then the oldest are given up."""
+NOTES_BYTES = 4 * 1024 * 1024
+"""A page of notes ends with the one that reaches this."""
 
 
 class ChunkRow(NamedTuple):
@@ -250,10 +252,18 @@ class ChunkIndex:
             return int(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
 
     def notes(self, after: int, through: int, limit: int) -> list[bytes]:
-        """Commit notes of the cursors above `after` up to `through`, by rising cursor."""
+        """Commit notes of the cursors above `after` up to `through`, by rising cursor; fewer than `limit` when they are
+        long, as those of encrypted multipart uploads may be."""
         query = "SELECT note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
+        found: list[bytes] = []
+        size = 0
         with self._reading() as connection:
-            return [row[0] for row in connection.execute(query, (after, through, limit))]
+            for (note,) in connection.execute(query, (after, through, limit)):
+                found.append(note)
+                size += len(note)
+                if size >= NOTES_BYTES:
+                    break
+        return found
 
     def note(self, note: PendingNote) -> None:
         """Keep a commit note, with the next transaction."""

@@ -123,6 +123,9 @@ def canonical_digest(canonical_request: str) -> str:
 
 # ---------------------------------------------------------------- what is said of buckets and versions
 
+ETAG_FACT = "s3:etag"
+CHECKSUM_FACTS = "s3:checksum-"
+"""What begins the names of a content's checksums, by algorithm, and of what is said about them."""
 CUSTOMER_KEY_FACT = "s3:sse-c"
 """What begins the names of a version's facts that say how to tell and use the customer's key its content is under."""
 TAGS = "tags"

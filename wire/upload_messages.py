@@ -7,7 +7,7 @@ writes (`BEGIN`, then a ticket) that say with `UploadStep` which upload they bel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from blake3 import blake3
 from msgspec import Meta
@@ -30,6 +30,14 @@ from wire.messages import (
 
 PARTS_SETTING = "parts"
 """The version setting in which a completed upload's parts stand: a JSON list of [number, size, facts]."""
+
+
+class VersionPart(NamedTuple):
+    """One line of it."""
+
+    number: int
+    size: int
+    facts: dict[str, str]
 
 
 class UploadInfo(Message):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from client_proxy.s3.encryption import customer_key, readable_version
+from collections.abc import Sequence
+
+from client_proxy.s3.encryption import customer_key, key_of, parts_of, plain_version
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.part_reads import PARTS_FACT
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.sealed_content import Parts
 from wire.errors import NotFound
 from wire.messages import FileVersion
 from wire.names import check_path
+from wire.upload_messages import VersionPart
 
 MAX_PARTS = 1000
 
@@ -39,30 +43,35 @@ class AttributeHandlers:
             raise NotFound(
                 "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
             )
-        version = readable_version(version, customer_key(call.values))
+        key = customer_key(call.values)
+        key_of(version, key)
+        parts = parts_of(self._files, call.credential, version, key)
+        if "Checksum" in wanted:
+            version = plain_version(version, key, parts)
         known: Values = {
             "ETag": etag_of(version),
             "Checksum": checksums_of(version) or None,
-            "ObjectParts": self._parts(call, version) if "ObjectParts" in wanted else None,
+            "ObjectParts": _parts(call, version, parts) if "ObjectParts" in wanted else None,
             "StorageClass": storage_class_of(version),
             "ObjectSize": version.size,
         }
         return {name: known[name] for name in wanted} | {"LastModified": version.created_at} | version_id_of(version)
 
-    def _parts(self, call: S3Call, version: FileVersion) -> Values | None:
-        """None for an object that was put in one piece."""
-        asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
-        if asked < 0 or marker < 0:
-            raise S3Refusal("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
-        if PARTS_FACT not in version.metadata:
-            return None
-        return parts_page(self._files.parts_of(call.credential, version), min(asked, MAX_PARTS), marker)
+
+def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
+    """None for an object that was put in one piece."""
+    asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
+    if asked < 0 or marker < 0:
+        raise S3Refusal("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
+    if PARTS_FACT not in version.metadata:
+        return None
+    return parts_page(parts(), min(asked, MAX_PARTS), marker)
 
 
-def parts_page(parts: list[tuple[int, dict[str, str]]], limit: int, marker: int) -> Values:
-    """One page of the parts (size, facts) after number `marker`. They count from 1, as in reads of one part."""
+def parts_page(parts: Sequence[VersionPart], limit: int, marker: int) -> Values:
+    """One page of the parts after number `marker`. They count from 1, as in reads of one part."""
     shown = enumerate(parts[marker : marker + limit], marker + 1)
-    page = [{"PartNumber": number, "Size": size, **sums_in(facts)} for number, (size, facts) in shown]
+    page = [{"PartNumber": number, "Size": part.size, **sums_in(part.facts)} for number, part in shown]
     values: Values = {
         "TotalPartsCount": len(parts),
         "PartNumberMarker": marker,

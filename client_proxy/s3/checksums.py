@@ -124,3 +124,10 @@ def combined(algorithm: Algorithm, parts: Sequence[tuple[str, int]]) -> str:
     for text, length in parts:
         value = algorithm.combine(value, int.from_bytes(base64.b64decode(text), "big"), length)
     return base64.b64encode(value.to_bytes(algorithm.size, "big")).decode()
+
+
+def of_parts(algorithm: Algorithm, kind: str, parts: Sequence[tuple[str, int]]) -> str:
+    """The checksum of the type `kind` of an upload from its parts' (base64, length in bytes)."""
+    if kind == "FULL_OBJECT":
+        return combined(algorithm, parts)
+    return composed(algorithm, [text for text, _ in parts])

@@ -14,7 +14,8 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from client_proxy.s3 import checksums, conditional
-from client_proxy.s3.encryption import CustomerKey, customer_key, plain_version, refuse_sealed, said, unseal
+from client_proxy.s3.checksums import Algorithm
+from client_proxy.s3.encryption import CustomerKey, customer_key, key_of, parts_of, plain_version, said, unseal
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import (
@@ -36,6 +37,7 @@ from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.rewrites import Rewrite, source_key
 from client_proxy.s3.tagging import tags_in, tags_setting
 from client_proxy.s3.version_settings import written_settings
+from client_proxy.sealed_content import Seal
 from wire.errors import LockstepError, NotFound, PreconditionFailed
 from wire.messages import CommittedReply, FileVersion, Preconditions
 from wire.names import check_path
@@ -94,7 +96,7 @@ class CopyHandlers:
         return _while_overwritten(source, lambda: self._copy(call, source, path))
 
     def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
-        version = self._looked_up(call, source)
+        version = self.source_version(call, source)
         from_key, to_key = source_key(call.values), customer_key(call.values)
         _check_changes_something(call, source)
         if version.size > MAX_PUT_BYTES:
@@ -102,10 +104,11 @@ class CopyHandlers:
                 "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
             )
         if from_key is None and to_key is None:
-            committed = self._link(call, source, refuse_sealed(version), path)
+            key_of(version, None)
+            committed = self._link(call, source, version, path)
         else:
             committed = self._rewrite(call, version, path, from_key, to_key)
-        made = plain_version(committed.version, to_key)
+        made = plain_version(committed.version, to_key, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         values: Values = {
             "CopyObjectResult": {
@@ -146,8 +149,11 @@ class CopyHandlers:
             call.credential, version.bucket, version.path, version.version, with_customer_key=True
         )
         try:
-            plain = unseal(opened, from_key)
-            content = Rewrite(plain.blocks(), plain.version, to_key, call.get("ChecksumAlgorithm"))
+            parts = parts_of(self._files, call.credential, version, from_key)
+            plain = unseal(opened, from_key, parts)
+            seal = Seal(to_key.content_key) if to_key else None
+            known = plain_version(version, from_key, parts)
+            content = Rewrite(plain.blocks(), seal, _algorithms(known, call.get("ChecksumAlgorithm")))
             kept = {} if replace else said_metadata(version, call.values)
             asked = written_metadata(call.values, call.request.get("Expires")) if replace else kept
             return self._files.write(
@@ -167,11 +173,7 @@ class CopyHandlers:
             opened.close()
 
     def source_version(self, call: S3Call, source: CopySource) -> FileVersion:
-        """The version to copy, with its settings; S3Refusal unless it is there, as the request's conditions say, and
-        under no customer's key."""
-        return refuse_sealed(self._looked_up(call, source))
-
-    def _looked_up(self, call: S3Call, source: CopySource) -> FileVersion:
+        """The version to copy, with its settings; S3Refusal unless it is there, and as the request's conditions say."""
         try:
             version = self._files.stat(call.credential, source.bucket, source.key, source.version, with_settings=True)
         except LockstepError as error:
@@ -252,6 +254,14 @@ class CopyHandlers:
             conditional.check_copy_source(current, asked._replace(if_match=None, if_none_match=None))
         if_match = asked.if_match or ("*" if current is not None else None)
         return conditional.for_commit(if_match, asked.if_none_match, current)
+
+
+def _algorithms(version: FileVersion, asked: str | None) -> list[Algorithm]:
+    """Of the checksums that a copy written anew has: the one asked for, or else the source's."""
+    if asked:
+        return [checksums.by_name(asked)]
+    known = checksums_of(version)
+    return [one for one in checksums.ALGORITHMS.values() if one.member in known]
 
 
 def _replaces(call: S3Call) -> bool:

@@ -1,11 +1,8 @@
 """Encryption that requests ask for. Everything is sealed at rest with the server's keys (AES256), asked for or not;
 with a customer's key (SSE-C) the content is encrypted here besides, before it is cut into chunks.
 
-The customer's key is never kept. From it and a salt of the version's own come a key for the content (AES-256, counter
-mode: any range can be read, and the size stays what it is), one that seals what would tell of the content (its
-checksums), one that vouches for the digest of the encrypted blob, and a mark by which a wrong key is told. Every read
-is checked against that digest anyway, so with the digest vouched for each byte of a range is; tags of segments of its
-own, which would change sizes and offsets everywhere, would add nothing.
+The customer's key is never kept; `client_proxy.content_keys` tells what is made of it. What requests may say, and what
+answers say, is this module's part.
 """
 
 from __future__ import annotations
@@ -13,40 +10,27 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
-import json
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from client_proxy.content_keys import ContentKey
 from client_proxy.needs import OpenFile
-from client_proxy.receipt import Receipt
+from client_proxy.s3 import checksums
 from client_proxy.s3.description import Operation
-from client_proxy.s3.object_facts import OWN
+from client_proxy.s3.needs import S3Files
+from client_proxy.s3.object_facts import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
-from wire.chunking import chunk_blocks
-from wire.digest import Digest
-from wire.errors import Damaged
-from wire.manifest import Manifest
+from client_proxy.sealed_content import Parts, Seal, Unsealed, check_whole, is_in_parts, part_of
 from wire.messages import FileVersion
 from wire.s3_messages import CUSTOMER_KEY_FACT
+from wire.upload_messages import PartInfo, UploadInfo, VersionPart
 
-_SALT, _MARK, _DIGEST_MAC, _SUMS = (f"{CUSTOMER_KEY_FACT}{part}" for part in ("", "-mark", "-digest", "-sums"))
-_INFO = b"lockstep customer key 1"
-_BLOCK = 16
-_WITH_KEYS = frozenset({"PutObject", "GetObject", "HeadObject", "CopyObject", "GetObjectAttributes"})
 _READS = frozenset({"GetObject", "HeadObject"})
-_NOTHING_SECRET = b"\x00" * 12
-"""The one nonce of a key that seals one text only."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,11 @@ class CustomerKey:
 
     def __repr__(self) -> str:
         return "CustomerKey(…)"
+
+    @property
+    def content_key(self) -> ContentKey:
+        """What contents are under with it."""
+        return ContentKey(self.key, CUSTOMER_KEY_FACT)
 
 
 # ---------------------------------------------------------------- what requests say
@@ -95,10 +84,6 @@ def check_wishes(operation: Operation, values: Values, header: Any) -> None:
         raise S3Refusal("NotImplemented", "this server encrypts with AES256 or a customer's key; it has no KMS")
     if values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext"):
         raise S3Refusal("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
-    if operation.name not in _WITH_KEYS and any(
-        name.startswith(("SSECustomer", "CopySourceSSECustomer")) for name in values
-    ):
-        raise S3Refusal("NotImplemented", f"{operation.name} with customers' keys is not something this server does")
 
 
 def say(operation: Operation, output: Values) -> Values:
@@ -114,163 +99,92 @@ def said(key: CustomerKey | None) -> Values:
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKeyMD5": key.md5}
 
 
-def refuse_sealed(version: FileVersion) -> FileVersion:
-    """`version` itself; S3Refusal when its content needs a customer's key, for operations that take none."""
-    if CUSTOMER_KEY_FACT in version.metadata:
-        raise _needs_key()
-    return version
+# ---------------------------------------------------------------- versions
 
 
-# ---------------------------------------------------------------- writing
-
-
-class Seal:
-    """One version's encryption with a customer's key. Iterate `blocks` once, then ask for `late`."""
-
-    def __init__(self, key: CustomerKey) -> None:
-        salt = secrets.token_bytes(32)
-        self._keys = _Keys(key, salt)
-        self._digest: Digest | None = None
-        self.metadata = {_SALT: _base64(salt), _MARK: _base64(self._keys.mark)}
-
-    def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
-        """The content encrypted; of the same length."""
-        stream = self._keys.stream(0)
-        entries = []
-        # Cut as the writer will cut it, because the digest that is vouched for is that of the whole blob.
-        for chunk in chunk_blocks(stream.update(block) for block in plain):
-            entries.append((chunk.digest, chunk.length))
-            yield bytes(chunk.data or b"")
-        self._digest = Manifest(entries).digest
-
-    def late(self, facts: dict[str, str]) -> dict[str, str]:
-        """`facts` of the plain content as they may be kept: nothing in them tells of it without the key."""
-        assert self._digest is not None, "the content was not read yet"
-        etag = self._keys.mac(b"etag", facts[f"{OWN}etag"].encode()).hex()[:32]
-        sums = {name: text for name, text in facts.items() if name.startswith(f"{OWN}checksum-")}
-        sealed = {f"{OWN}etag": etag, _DIGEST_MAC: _base64(self._keys.mac(b"digest", bytes(self._digest)))}
-        if sums:
-            text = AESGCM(self._keys.seal).encrypt(_NOTHING_SECRET, json.dumps(sums).encode(), None)
-            sealed[_SUMS] = _base64(text)
-        return sealed
-
-
-# ---------------------------------------------------------------- reading
-
-
-def unseal(opened: OpenFile, key: CustomerKey | None) -> OpenFile:
+def unseal(opened: OpenFile, key: CustomerKey | None, parts: Parts) -> OpenFile:
     """`opened` as its reader sees it. S3Refusal unless `key` is the one it was written with, or neither is there."""
-    version = opened.version
+    checked = key_of(opened.version, key)
+    return opened if checked is None else Unsealed(opened, checked, parts)
+
+
+def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
+    """What a version's content is under. S3Refusal unless `key` is that one, or neither is there."""
     if CUSTOMER_KEY_FACT not in version.metadata:
         if key is not None:
-            raise _needs_no_key()
-        return opened
+            raise S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
+        return None
     if key is None:
         raise _needs_key()
-    keys = _keys_of(version, key)
-    return _Unsealed(opened, _plain_version(version, keys), keys)
-
-
-def readable_version(version: FileVersion, key: CustomerKey | None) -> FileVersion:
-    """The same for what is known of a version, without its content."""
-    if key is None:
-        return refuse_sealed(version)
-    if CUSTOMER_KEY_FACT not in version.metadata:
-        raise _needs_no_key()
-    return _plain_version(version, _keys_of(version, key))
-
-
-def plain_version(version: FileVersion, key: CustomerKey | None) -> FileVersion:
-    """`version` with what was sealed of its facts."""
-    return version if key is None else _plain_version(version, _keys_of(version, key))
-
-
-def _keys_of(version: FileVersion, key: CustomerKey) -> _Keys:
-    facts = version.metadata
-    keys = _Keys(key, base64.b64decode(facts[_SALT]))
-    if not hmac.compare_digest(keys.mark, base64.b64decode(facts[_MARK])):
+    if not key.content_key.made(version.metadata):
         raise S3Refusal("AccessDenied", "the customer's key is not the one that the object was written with")
-    vouched = base64.b64decode(facts[_DIGEST_MAC])
-    if not hmac.compare_digest(keys.mac(b"digest", bytes(version.digest)), vouched):
-        raise Damaged(
-            f"the content of {version.path!r} is not what its customer's key vouches for: something replaced it",
-            bucket=version.bucket,
-            path=version.path,
-            version=version.version,
-        )
-    return keys
+    return key.content_key
 
 
-def _plain_version(version: FileVersion, keys: _Keys) -> FileVersion:
-    facts = dict(version.metadata)
-    sealed = facts.get(_SUMS)
-    if sealed is not None:
-        try:
-            text = AESGCM(keys.seal).decrypt(_NOTHING_SECRET, base64.b64decode(sealed), None)
-        except InvalidTag as error:
-            raise Damaged(f"the sealed checksums of {version.path!r} were changed") from error
-        facts |= json.loads(text)
+def parts_of(files: S3Files, credential: str, version: FileVersion, key: CustomerKey | None) -> Parts:
+    """The parts of a completed upload with what was sealed of their facts, looked up once at most."""
+
+    @cache
+    def parts() -> Sequence[VersionPart]:
+        found = files.parts_of(credential, version)
+        if key is None or CUSTOMER_KEY_FACT not in version.metadata:
+            return found
+        return [part._replace(facts=key.content_key.opened(part.facts)) for part in found]
+
+    return parts
+
+
+def plain_version(version: FileVersion, key: CustomerKey | None, parts: Parts) -> FileVersion:
+    """`version` with what was sealed of its facts, for who brings the right key. The checksum of a completed upload
+    was never known without it, and is made of its parts'."""
+    if key is None or CUSTOMER_KEY_FACT not in version.metadata:
+        return version
+    check_whole(version, key.content_key)
+    facts = key.content_key.opened(version.metadata)
+    algorithm = facts.get(CHECKSUM_ALGORITHM)
+    if algorithm is not None and is_in_parts(facts, key.content_key):
+        told = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
+        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], told)
+        facts |= {checksum_fact(algorithm): whole}
     return msgspec.structs.replace(version, metadata=facts)
 
 
-class _Unsealed:
-    """An open file whose blocks are decrypted on their way; offsets and sizes are those of the plain content."""
-
-    def __init__(self, opened: OpenFile, version: FileVersion, keys: _Keys) -> None:
-        self._opened = opened
-        self._keys = keys
-        self.version = version
-
-    @property
-    def cursor(self) -> int:
-        return self._opened.cursor
-
-    def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
-        return self._opened.receipt(start, stop)
-
-    def read_all(self) -> bytes:
-        plain: bytes = self._keys.stream(0).update(self._opened.read_all())
-        return plain
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        stream = self._keys.stream(start)
-        return (stream.update(block) for block in self._opened.blocks(start, stop))
-
-    def manifest(self) -> Manifest:
-        return self._opened.manifest()
-
-    def close(self) -> None:
-        self._opened.close()
+def late_facts(facts: dict[str, str], seal: Seal | None) -> dict[str, str]:
+    """`facts` of a content that was read, as they may be kept."""
+    return facts if seal is None else seal.late(facts)
 
 
-# ---------------------------------------------------------------- keys
+# ---------------------------------------------------------------- uploads
 
 
-class _Keys:
-    """What comes of a customer's key and a version's salt."""
-
-    def __init__(self, key: CustomerKey, salt: bytes) -> None:
-        made = HKDF(SHA256(), 128, salt, _INFO).derive(key.key)
-        self._content, self.seal, self._mac, self.mark = (made[i : i + 32] for i in range(0, 128, 32))
-
-    def stream(self, start: int) -> Any:
-        """The cipher at byte `start` of the content; its `update` encrypts and decrypts alike."""
-        cipher = Cipher(algorithms.AES(self._content), modes.CTR((start // _BLOCK).to_bytes(_BLOCK, "big")))
-        stream = cipher.encryptor()
-        stream.update(bytes(start % _BLOCK))
-        return stream
-
-    def mac(self, what: bytes, text: bytes) -> bytes:
-        """32 bytes that only who has the key can make."""
-        return hmac.digest(self._mac, what + b"\n" + text, "sha256")
+def upload_key(upload: UploadInfo, key: CustomerKey | None) -> ContentKey | None:
+    """What an upload's parts are under. S3Refusal unless `key` is the one it was begun with, or neither is there."""
+    if CUSTOMER_KEY_FACT not in upload.metadata:
+        if key is not None:
+            raise S3Refusal("InvalidRequest", "the upload was begun without a customer's key: leave it out")
+        return None
+    if key is None:
+        raise S3Refusal(
+            "InvalidRequest", "the upload was begun with a customer's key (SSE-C): send that key along with each part"
+        )
+    if not key.content_key.made(upload.metadata):
+        raise S3Refusal("InvalidRequest", "the customer's key is not the one that the upload was begun with")
+    return key.content_key
 
 
-def _needs_no_key() -> S3Refusal:
-    return S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
+def part_seal(upload: UploadInfo, number: int, key: ContentKey | None) -> Seal | None:
+    """The encryption of a new part, by the `upload_key`."""
+    return None if key is None else Seal(key, part_of(upload.metadata, key, number))
 
 
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
+def plain_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
+    """`part` with what was sealed of its facts."""
+    return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
+
+
+def is_sealed(upload: UploadInfo) -> bool:
+    """Whether nothing of the parts' contents is known without a customer's key."""
+    return CUSTOMER_KEY_FACT in upload.metadata
 
 
 def _from_base64(text: str) -> bytes:

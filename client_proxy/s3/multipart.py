@@ -15,13 +15,36 @@ from itertools import pairwise
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from client_proxy.composition import Stored
+from client_proxy.content_keys import ContentKey
 from client_proxy.needs import Directory
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
+from client_proxy.s3.encryption import (
+    customer_key,
+    is_sealed,
+    key_of,
+    parts_of,
+    plain_part,
+    plain_version,
+    said,
+    upload_key,
+)
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
-from client_proxy.s3.object_facts import OWN, checksums_of, etag_of, version_id_of, written_metadata
+from client_proxy.s3.object_facts import (
+    CHECKSUM_ALGORITHM,
+    CHECKSUM_TYPE,
+    OWN,
+    checksum_fact,
+    checksums_of,
+    etag_of,
+    sums_in,
+    version_id_of,
+    written_metadata,
+)
 from client_proxy.s3.objects import lock_number
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.part_reads import PARTS_FACT
@@ -30,6 +53,7 @@ from client_proxy.s3.version_settings import written_settings
 from wire.errors import Conflict, NotFound
 from wire.messages import MAX_PART_NUMBER, FileVersion, Holder, Preconditions, UploadStep
 from wire.names import check_path
+from wire.s3_messages import CHECKSUM_FACTS, CUSTOMER_KEY_FACT
 from wire.upload_messages import (
     ABORT_UPLOAD,
     CREATE_UPLOAD,
@@ -46,8 +70,6 @@ from wire.upload_messages import (
 MIN_PART_BYTES = 5 * 1024**2
 """Of every part but the last."""
 MAX_OBJECT_BYTES = 5 * 1024**4
-_ALGORITHM_FACT = f"{OWN}checksum-algorithm"
-_TYPE_FACT = f"{OWN}checksum-type"
 _ATTEMPTS = 3
 """A part that is sent again while the upload is completed makes one more look necessary."""
 
@@ -94,7 +116,10 @@ class MultipartHandlers:
         algorithm, kind = _wanted_checksum(call)
         facts = written_metadata(call.values, call.request.get("Expires"))
         if algorithm is not None:
-            facts |= {_ALGORITHM_FACT: algorithm.name, _TYPE_FACT: kind}
+            facts |= {CHECKSUM_ALGORITHM: algorithm.name, CHECKSUM_TYPE: kind}
+        key = customer_key(call.values)
+        if key is not None:
+            facts |= key.content_key.new_facts()
         made: UploadInfo = self._directory.call(
             CREATE_UPLOAD,
             CreateUploadRequest(
@@ -109,7 +134,7 @@ class MultipartHandlers:
             ),
         )
         values: Values = {"Bucket": call.bucket, "Key": call.key, "UploadId": made.id}
-        return values | checksum_members(made)
+        return values | checksum_members(made) | said(key)
 
     def abort(self, call: S3Call) -> Values:
         """AbortMultipartUpload."""
@@ -137,7 +162,8 @@ class MultipartHandlers:
             if "upload" not in error.facts:
                 raise
             return self._completed_before(call, named)
-        choice = _choose(call, upload, parts, named)
+        key = _completing_key(call, upload, named)
+        choice = _choose(call, upload, {number: plain_part(part, key) for number, part in parts.items()}, named)
         numbers, mark = choice.step_mark
         committed = self._files.compose(
             call.credential,
@@ -148,12 +174,13 @@ class MultipartHandlers:
             write_id=_write_id(upload_id),
             lock_number=lock_number(call),
             preconditions=self._preconditions(call),
-            metadata=choice.facts,
+            metadata=_kept(choice.facts) if is_sealed(upload) else choice.facts,
         )
         if etag_of(committed.version) != choice.facts[f"{OWN}etag"]:  # another completion, of other parts, was first
             raise _no_such_upload(upload_id)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
-        return _answer(call, committed.version)
+        made = committed.version
+        return _answer(call, msgspec.structs.replace(made, metadata=made.metadata | choice.facts))
 
     def _completed_before(self, call: S3Call, named: Sequence[Values]) -> Values:
         """The answer of a completion of just these parts that was done; NoSuchUpload when there was none."""
@@ -162,7 +189,10 @@ class MultipartHandlers:
         version = self._files.composed_before(call.credential, call.bucket, call.key, step, _write_id(upload_id))
         if version is None or etag_of(version) != _whole_etag([_plain(part["ETag"]) for part in named]):
             raise _no_such_upload(upload_id)
-        return _answer(call, version)
+        key = customer_key(call.values)
+        if key is not None:
+            key_of(version, key)
+        return _answer(call, plain_version(version, key, parts_of(self._files, call.credential, version, key)))
 
     def _all_parts(self, call: S3Call) -> tuple[UploadInfo, dict[int, PartInfo]]:
         found: dict[int, PartInfo] = {}
@@ -188,20 +218,19 @@ class MultipartHandlers:
 
 def checksum_algorithm(upload: UploadInfo) -> Algorithm | None:
     """The algorithm that an upload was begun with."""
-    name = upload.metadata.get(_ALGORITHM_FACT)
+    name = upload.metadata.get(CHECKSUM_ALGORITHM)
     return None if name is None else checksums.by_name(name)
 
 
 def checksum_members(upload: UploadInfo) -> Values:
     """The members `ChecksumAlgorithm` and `ChecksumType`, where the upload was begun with one."""
-    name = upload.metadata.get(_ALGORITHM_FACT)
-    return {} if name is None else {"ChecksumAlgorithm": name, "ChecksumType": upload.metadata[_TYPE_FACT]}
+    name = upload.metadata.get(CHECKSUM_ALGORITHM)
+    return {} if name is None else {"ChecksumAlgorithm": name, "ChecksumType": upload.metadata[CHECKSUM_TYPE]}
 
 
 def part_checksums(part: PartInfo) -> Values:
     """The members `ChecksumCRC32` and so on of a part."""
-    found = {a.member: part.metadata.get(f"{OWN}checksum-{a.name.lower()}") for a in checksums.ALGORITHMS.values()}
-    return {member: value for member, value in found.items() if value is not None}
+    return sums_in(part.metadata)
 
 
 def _request(kind: type[R], call: S3Call) -> R:
@@ -294,6 +323,26 @@ def _invalid_part(named: Values, why: str) -> S3Refusal:
     return S3Refusal("InvalidPart", f"part {number} {why}", PartNumber=str(number), ETag=named["ETag"])
 
 
+def _completing_key(call: S3Call, upload: UploadInfo, named: Sequence[Values]) -> ContentKey | None:
+    """The key that comes with a completion, which needs one only for checksums."""
+    key = customer_key(call.values)
+    if key is not None or not is_sealed(upload):
+        return upload_key(upload, key)
+    members = {algorithm.member for algorithm in checksums.ALGORITHMS.values()}
+    if any(members & values.keys() for values in (call.values, *named)):
+        raise S3Refusal(
+            "InvalidRequest",
+            "the upload was begun with a customer's key (SSE-C): its checksums can only be compared when that key is "
+            "sent along",
+        )
+    return None
+
+
+def _kept(facts: dict[str, str]) -> dict[str, str]:
+    """Of a sealed upload's facts those that may be kept: its parts have the checksums, sealed."""
+    return {name: text for name, text in facts.items() if not name.startswith(CHECKSUM_FACTS)}
+
+
 def _whole_checksum(call: S3Call, upload: UploadInfo, chosen: Sequence[PartInfo]) -> dict[str, str]:
     """The whole content's checksum, composed or combined of the parts'; BadDigest when the client says otherwise."""
     algorithm = checksum_algorithm(upload)
@@ -301,20 +350,18 @@ def _whole_checksum(call: S3Call, upload: UploadInfo, chosen: Sequence[PartInfo]
     if algorithm is None:
         _check_whole(told, chosen)
         return {}
-    kind = upload.metadata[_TYPE_FACT]
+    kind = upload.metadata[CHECKSUM_TYPE]
     if call.get("ChecksumType", kind) != kind:
         raise S3Refusal("InvalidRequest", f"the upload was begun with checksums of the type {kind}")
     if told.keys() - {algorithm.name}:
         raise S3Refusal("InvalidRequest", f"the upload was begun with checksums by {algorithm.name}")
-    values = [part_checksums(part)[algorithm.member] for part in chosen]
-    if kind == "FULL_OBJECT":
-        pairs = [(value, part.size) for value, part in zip(values, chosen, strict=True)]
-        whole = checksums.combined(algorithm, pairs)
-    else:
-        whole = checksums.composed(algorithm, values)
+    if is_sealed(upload) and any(algorithm.member not in part_checksums(part) for part in chosen):
+        return {}  # not known without the key, and made when it comes: see encryption.plain_version
+    pairs = [(part_checksums(part)[algorithm.member], part.size) for part in chosen]
+    whole = checksums.of_parts(algorithm, kind, pairs)
     if told.get(algorithm.name, whole) not in (whole, whole.partition("-")[0]):
         raise S3Refusal("BadDigest", f"the parts do not have the {algorithm.name} that came with the request")
-    return {f"{OWN}checksum-{algorithm.name.lower()}": whole}
+    return {checksum_fact(algorithm.name): whole}
 
 
 def _check_whole(told: dict[str, str], chosen: Sequence[PartInfo]) -> None:
@@ -356,4 +403,5 @@ def _answer(call: S3Call, version: FileVersion) -> Values:
         "ETag": f'"{etag_of(version)}"',
         **checksums_of(version),
         **version_id_of(version),
+        **({"SSECustomerAlgorithm": "AES256"} if CUSTOMER_KEY_FACT in version.metadata else {}),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.needs import Directory
+from client_proxy.s3.encryption import customer_key, plain_part, upload_key
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import encoder_of, owner_of
 from client_proxy.s3.multipart import checksum_members, part_checksums, upload_id
@@ -87,6 +88,8 @@ class MultipartListingHandlers:
         )
         page: UploadPartsReply = self._directory.call(UPLOAD_PARTS, request)
         upload = page.upload
+        key = customer_key(call.values)  # needed for checksums only
+        content_key = upload_key(upload, key) if key is not None else None
         values: Values = {
             "Bucket": call.bucket,
             "Key": call.key,
@@ -94,7 +97,7 @@ class MultipartListingHandlers:
             "PartNumberMarker": after,
             "MaxParts": limit,
             "IsTruncated": page.truncated and limit > 0,
-            "Parts": [_part_line(part) for part in page.parts],
+            "Parts": [_part_line(plain_part(part, content_key)) for part in page.parts],
             **_whose(upload),
         }
         if page.parts:

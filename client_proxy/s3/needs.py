@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from client_proxy.composition import Stored
 from client_proxy.needs import Files, OpenFile
 from wire.messages import CommittedReply, FileVersion, UploadStep
+from wire.upload_messages import VersionPart
 
 
 class S3Files(Files, Protocol):
@@ -29,7 +30,7 @@ class S3Files(Files, Protocol):
     def composed_before(
         self, credential: str, bucket: str, path: str, upload: UploadStep, write_id: str
     ) -> FileVersion | None: ...
-    def parts_of(self, credential: str, version: FileVersion) -> list[tuple[int, dict[str, str]]]: ...
+    def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]: ...
     def stat(
         self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
     ) -> FileVersion: ...

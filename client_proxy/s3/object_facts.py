@@ -12,6 +12,7 @@ from client_proxy.s3 import checksums
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import FileVersion
+from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT
 
 OWN = "s3:"
 MAX_USER_METADATA_BYTES = 2048
@@ -26,6 +27,9 @@ _KEPT = {
 }
 _EXPIRES = f"{OWN}expires"
 _STORAGE_CLASS = f"{OWN}storage-class"
+CHECKSUM_ALGORITHM = f"{CHECKSUM_FACTS}algorithm"
+"""The fact of an upload that says by which algorithm its parts have checksums."""
+CHECKSUM_TYPE = f"{CHECKSUM_FACTS}type"
 _NOT_COPIED = frozenset({_STORAGE_CLASS, f"{OWN}website-redirect-location"})
 _SAID = frozenset({_EXPIRES, _STORAGE_CLASS, *(OWN + fact for fact in _KEPT.values())})
 """The facts that a person chooses; all others come from the content."""
@@ -62,12 +66,17 @@ def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
 
 def content_facts(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> dict[str, str]:
     """What is known of the content once it was read: its ETag, and the checksums that were asked for."""
-    facts = {f"{OWN}etag": md5}
+    facts = {ETAG_FACT: md5}
     for name, value in sums.items():
-        facts[f"{OWN}checksum-{name.lower()}"] = value
+        facts[checksum_fact(name)] = value
     if sums:
-        facts[f"{OWN}checksum-type"] = kind
+        facts[CHECKSUM_TYPE] = kind
     return facts
+
+
+def checksum_fact(algorithm: str) -> str:
+    """The name of the fact that has the checksum."""
+    return f"{CHECKSUM_FACTS}{algorithm.lower()}"
 
 
 def copied_metadata(version: FileVersion, values: Values) -> dict[str, str]:
@@ -91,20 +100,20 @@ def replaced_metadata(version: FileVersion, values: Values, expires: str | None)
 
 def has_checksum(version: FileVersion, algorithm: str) -> bool:
     """Whether the whole content's checksum of that algorithm is known."""
-    known = f"{OWN}checksum-{algorithm.lower()}" in version.metadata
-    return known and version.metadata.get(f"{OWN}checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
+    known = checksum_fact(algorithm) in version.metadata
+    return known and version.metadata.get(CHECKSUM_TYPE, "FULL_OBJECT") == "FULL_OBJECT"
 
 
 def etag_of(version: FileVersion) -> str:
     """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
-    return version.metadata.get(f"{OWN}etag") or f"{version.digest.hex()[:32]}-1"
+    return version.metadata.get(ETAG_FACT) or f"{version.digest.hex()[:32]}-1"
 
 
 def checksums_of(version: FileVersion) -> Values:
     """The members `ChecksumCRC32` and so on, and `ChecksumType`; empty when none was asked for on writing."""
     found = sums_in(version.metadata)
     if found:
-        found["ChecksumType"] = version.metadata.get(f"{OWN}checksum-type", "FULL_OBJECT")
+        found["ChecksumType"] = version.metadata.get(CHECKSUM_TYPE, "FULL_OBJECT")
     return found
 
 
@@ -112,7 +121,7 @@ def sums_in(facts: dict[str, str]) -> Values:
     """The members `ChecksumCRC32` and so on among facts of a content, or of a part."""
     found: Values = {}
     for algorithm in checksums.ALGORITHMS.values():
-        value = facts.get(f"{OWN}checksum-{algorithm.name.lower()}")
+        value = facts.get(checksum_fact(algorithm.name))
         if value is not None:
             found[algorithm.member] = value
     return found

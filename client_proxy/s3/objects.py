@@ -28,6 +28,7 @@ from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.version_settings import setting_values, written_settings
+from client_proxy.sealed_content import Parts, Seal
 from wire.errors import LockstepError, NotFound
 from wire.messages import FileVersion, Preconditions
 from wire.names import check_path
@@ -81,15 +82,16 @@ class ObjectHandlers:
         streaming = False
         try:
             key = encryption.customer_key(call.values)
-            opened = encryption.unseal(opened, key)
+            parts = encryption.parts_of(self._files, call.credential, opened.version, key)
+            opened = encryption.unseal(opened, key, parts)
             version = opened.version
             try:
                 conditional.check_read(version, conditional.Conditions.of(call.values))
             except conditional.NotModified:
                 values = {name: value for name, value in read_values(version).items() if name in _NOT_MODIFIED}
                 return RawReply(304, self._headers(call, values), [])
-            values = self._read_values(call, version) | encryption.said(key)
-            start, stop = self._wanted(call, version, values)
+            values = self._read_values(call, version, key, parts) | encryption.said(key)
+            start, stop = self._wanted(call, version, values, parts)
             values["ContentLength"] = stop - start
             headers = self._headers(call, values)
             status = 206 if "ContentRange" in values else 200
@@ -99,16 +101,19 @@ class ObjectHandlers:
                 body = FileBody(opened, start, stop)
                 streaming = True
                 return RawReply(status, headers, body)
-            data = opened.read_all() if status == 200 else b"".join(opened.blocks(start, stop))
+            whole = stop - start == version.size  # the part asked for may be an empty one
+            data = opened.read_all() if whole else b"".join(opened.blocks(start, stop))
             return RawReply(status, headers, [data])
         finally:
             if not streaming:
                 opened.close()
 
-    def _read_values(self, call: S3Call, version: FileVersion) -> Values:
+    def _read_values(
+        self, call: S3Call, version: FileVersion, key: encryption.CustomerKey | None, parts: Parts
+    ) -> Values:
         values = read_values(version) | setting_values(version.settings)
         if call.get("ChecksumMode", "").upper() == "ENABLED" and "Range" not in call.values:
-            values |= checksums_of(version)
+            values |= checksums_of(encryption.plain_version(version, key, parts))
         overrides = {name: call.get(asked) for asked, name in _OVERRIDES.items() if asked in call.values}
         if (overrides or "ResponseExpires" in call.values) and call.caller.anonymous:
             raise S3Refusal("InvalidRequest", "response- arguments are for signed requests only")
@@ -118,13 +123,13 @@ class ObjectHandlers:
         headers, _ = write_answer(call.operation, values)
         return headers + call.headers
 
-    def _wanted(self, call: S3Call, version: FileVersion, values: Values) -> tuple[int, int]:
+    def _wanted(self, call: S3Call, version: FileVersion, values: Values, parts: Parts) -> tuple[int, int]:
         """[start, stop) of the bytes asked for, and what the answer says of them."""
         expires = call.request.arguments.get("response-expires") or expires_of(version)
         if expires is not None:
             call.headers.append(("Expires", expires))
         if "PartNumber" in call.values:
-            return wanted_part(self._files, call, version, values)
+            return wanted_part(parts, call, version, values)
         if "Range" not in call.values:
             return 0, version.size
         part = wanted_range({"HTTP_RANGE": call.values["Range"]}, etag_of(version), version.created_at, version.size)
@@ -149,7 +154,7 @@ class ObjectHandlers:
     def save(self, call: S3Call, path: str, body: UploadBody, *, size: int | None) -> Values:
         """Write `body` as the call's parameters say. `size` in bytes, where it is known before the end."""
         key = encryption.customer_key(call.values)
-        seal = encryption.Seal(key) if key else None
+        seal = Seal(key.content_key) if key else None
         committed = self._files.write(
             call.credential,
             call.bucket,
@@ -160,18 +165,14 @@ class ObjectHandlers:
             preconditions=self.preconditions(call),
             content_type=call.get("ContentType") or "binary/octet-stream",
             metadata=written_metadata(call.values, call.request.get("Expires")) | (seal.metadata if seal else {}),
-            late_metadata=lambda: self._facts(body, seal),
+            late_metadata=lambda: encryption.late_facts(content_facts(body.md5, body.checksums), seal),
             settings=self._settings(call, body),
             ask_first=body.length > ASK_FIRST_BYTES and call.request.get("Expect") is not None,
         )
-        version = encryption.plain_version(committed.version, key)
+        version = encryption.plain_version(committed.version, key, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         values = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
         return values | encryption.said(key)
-
-    def _facts(self, body: UploadBody, seal: encryption.Seal | None) -> dict[str, str]:
-        facts = content_facts(body.md5, body.checksums)
-        return seal.late(facts) if seal else facts
 
     def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:
         settings = written_settings(call.values)

@@ -1,5 +1,5 @@
-"""Copies whose bytes change: to, from, or between customers' keys. The content passes through the proxy once, block by
-block, and is written like any other; so the new version's ETag and checksums are those of a PUT.
+"""Copies whose bytes are written anew: to, from, or between customers' keys, and ranges. The content passes through the
+proxy once, block by block, and is written like any other; so its ETag and checksums are those of a PUT.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from client_proxy.s3 import checksums
-from client_proxy.s3.encryption import CustomerKey, Seal, customer_key
-from client_proxy.s3.object_facts import checksums_of, content_facts
+from client_proxy.s3.checksums import Algorithm
+from client_proxy.s3.encryption import CustomerKey, customer_key, late_facts
+from client_proxy.s3.object_facts import content_facts
 from client_proxy.s3.parameters import Values
-from wire.messages import FileVersion
+from client_proxy.sealed_content import Seal
 
 _SOURCE = "CopySource"
 
@@ -23,21 +24,15 @@ def source_key(values: Values) -> CustomerKey | None:
 
 
 class Rewrite:
-    """The content of `plain` under `key`, or as it is without one. Iterate `blocks` once, then ask for `facts`.
+    """The content of `plain` under `seal`, or as it is without one, with checksums by `algorithms`. Iterate `blocks`
+    once, then ask for `facts`."""
 
-    `version` is the source's, from which the checksums' algorithms are taken unless `algorithm` names one.
-    """
-
-    def __init__(
-        self, plain: Iterable[bytes], version: FileVersion, key: CustomerKey | None, algorithm: str | None
-    ) -> None:
-        known = checksums_of(version)
-        wanted = [checksums.by_name(algorithm)] if algorithm else checksums.ALGORITHMS.values()
-        self._sums = {one.name: one.start() for one in wanted if algorithm or one.member in known}
+    def __init__(self, plain: Iterable[bytes], seal: Seal | None, algorithms: Iterable[Algorithm]) -> None:
+        self._sums = {one.name: one.start() for one in algorithms}
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._plain = plain
-        self._seal = Seal(key) if key else None
-        self.metadata = self._seal.metadata if self._seal else {}
+        self._seal = seal
+        self.metadata = seal.metadata if seal else {}
 
     def blocks(self) -> Iterator[bytes]:
         """What is to be written."""
@@ -48,7 +43,7 @@ class Rewrite:
         """What is known of the content now that it was read, as it may be kept."""
         sums = {name: checksums.encode(running) for name, running in self._sums.items()}
         found = content_facts(self._md5.hexdigest(), sums)
-        return self._seal.late(found) if self._seal else found
+        return late_facts(found, self._seal)
 
     def _read(self) -> Iterator[bytes]:
         for block in self._plain:

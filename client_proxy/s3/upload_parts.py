@@ -6,23 +6,36 @@ with the version that its upload is completed to.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from client_proxy.composition import Stored
-from client_proxy.needs import Directory, OpenFile
+from client_proxy.content_keys import ContentKey
+from client_proxy.needs import Directory
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
 from client_proxy.s3.copies import CopySource, read_source
+from client_proxy.s3.encryption import (
+    CustomerKey,
+    customer_key,
+    key_of,
+    late_facts,
+    part_seal,
+    parts_of,
+    said,
+    unseal,
+    upload_key,
+)
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.multipart import checksum_algorithm, upload_id
 from client_proxy.s3.needs import S3Files
-from client_proxy.s3.object_facts import OWN, checksums_of, content_facts, etag_of, has_checksum, version_id_of
+from client_proxy.s3.object_facts import OWN, checksums_of, content_facts, etag_of, has_checksum, sums_in, version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
+from client_proxy.s3.rewrites import Rewrite, source_key
 from client_proxy.s3.upload_body import UploadBody
+from client_proxy.sealed_content import Seal
 from wire.messages import MAX_PART_NUMBER, CommittedReply, FileVersion, Holder, UploadStep
 from wire.names import check_path
 from wire.upload_messages import UPLOAD_PARTS, UploadInfo, UploadPartsRequest
@@ -49,6 +62,8 @@ class PartHandlers:
         """UploadPart."""
         step, path = _step(call), check_path(call.key)
         upload = self._upload(call)
+        key = upload_key(upload, customer_key(call.values))
+        seal = part_seal(upload, step.part, key)
         body = UploadBody(call.request, call.caller, _algorithm(call.request, upload, call.get("ChecksumAlgorithm")))
         if body.length > MAX_PART_BYTES:
             raise S3Refusal("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
@@ -56,13 +71,14 @@ class PartHandlers:
             call.credential,
             call.bucket,
             path,
-            body.blocks(),
+            seal.blocks(body.blocks()) if seal else body.blocks(),
             size=body.length,
             upload=step,
-            late_metadata=lambda: content_facts(body.md5, body.checksums),
+            metadata=seal.metadata if seal else {},
+            late_metadata=lambda: late_facts(content_facts(body.md5, body.checksums), seal),
         )
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
-        return _said(committed.version)
+        return _said(committed.version, key) | said(customer_key(call.values))
 
     def _upload(self, call: S3Call) -> UploadInfo:
         request = UploadPartsRequest(call.credential, call.bucket, call.key, upload_id(call), limit=0)
@@ -76,17 +92,22 @@ class PartHandlers:
         step = _step(call)
         source = read_source(call.values["CopySource"])
         upload = self._upload(call)
+        to_key = upload_key(upload, customer_key(call.values))
         version = self._source_version(call, source)
+        from_key = source_key(call.values)
+        sealed = key_of(version, from_key) is not None
         start, stop = _copied_range(call.get("CopySourceRange"), version.size)
         if stop - start > MAX_PART_BYTES:
             raise S3Refusal("InvalidRequest", f"a part has at most {MAX_PART_BYTES} bytes; copy a smaller range")
         algorithm = checksum_algorithm(upload)
         whole = (start, stop) == (0, version.size)
-        if whole and _is_known(version, algorithm):
+        if whole and not sealed and to_key is None and _is_known(version, algorithm):
             made = self._link(call, step, version, algorithm).version
         else:
-            made = self._copy_bytes(call, step, version, start, stop, algorithm).version
-        values: Values = {"CopyPartResult": {"LastModified": made.created_at, **_said(made)}}
+            seal = part_seal(upload, step.part, to_key)
+            made = self._copy_bytes(call, step, version, from_key, start, stop, seal, algorithm).version
+        values: Values = {"CopyPartResult": {"LastModified": made.created_at, **_said(made, to_key)}}
+        values |= said(customer_key(call.values))
         copied = version_id_of(version)
         return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
 
@@ -114,35 +135,28 @@ class PartHandlers:
         call: S3Call,
         step: UploadStep,
         version: FileVersion,
+        from_key: CustomerKey | None,
         start: int,
         stop: int,
+        seal: Seal | None,
         algorithm: Algorithm | None,
     ) -> CommittedReply:
         """A range is cut anew, and its MD5 must be made: the bytes pass through here, nothing more."""
-        opened: OpenFile = self._files.open(call.credential, version.bucket, version.path, version.version)
-        md5 = hashlib.md5(usedforsecurity=False)
-        running = algorithm.start() if algorithm is not None else None
-
-        def blocks() -> Iterator[bytes]:
-            for block in opened.blocks(start, stop):
-                md5.update(block)
-                if running is not None:
-                    running.update(block)
-                yield block
-
-        def facts() -> dict[str, str]:
-            sums = {algorithm.name: checksums.encode(running)} if algorithm and running else {}
-            return content_facts(md5.hexdigest(), sums)
-
+        opened = self._files.open(
+            call.credential, version.bucket, version.path, version.version, with_customer_key=True
+        )
         try:
+            plain = unseal(opened, from_key, parts_of(self._files, call.credential, version, from_key))
+            content = Rewrite(plain.blocks(start, stop), seal, [algorithm] if algorithm else [])
             return self._files.write(
                 call.credential,
                 call.bucket,
                 check_path(call.key),
-                blocks(),
+                content.blocks(),
                 size=stop - start,
                 upload=step,
-                late_metadata=facts,
+                metadata=content.metadata,
+                late_metadata=content.facts,
             )
         finally:
             opened.close()
@@ -203,6 +217,6 @@ def _is_known(version: FileVersion, algorithm: Algorithm | None) -> bool:
     return "-" not in etag and (algorithm is None or has_checksum(version, algorithm.name))
 
 
-def _said(part: FileVersion) -> Values:
-    sums = {name: value for name, value in checksums_of(part).items() if name != "ChecksumType"}
-    return {"ETag": f'"{etag_of(part)}"', **sums}
+def _said(part: FileVersion, key: ContentKey | None) -> Values:
+    """Of a part in the shape in which writes answer, under the upload's `key`."""
+    return {"ETag": f'"{etag_of(part)}"', **sums_in(key.opened(part.metadata) if key else part.metadata)}

@@ -10,6 +10,7 @@ import pytest
 
 from client_proxy.s3.attributes import parts_page
 from tests.s3.calls import refused
+from wire.upload_messages import VersionPart
 
 ALL = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
 PART = 5 * 1024**2
@@ -59,7 +60,7 @@ def test_an_object_put_in_parts(s3: Any, bucket: str) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
 def test_pages_together_are_the_whole(limit: int) -> None:
     """No part is left out or told twice at any page's boundary, and only the last page is not truncated."""
-    parts: list[tuple[int, dict[str, str]]] = [(size, {}) for size in (7, 8, 9, 1)]
+    parts = [VersionPart(number, size, {}) for number, size in ((2, 7), (3, 8), (5, 9), (6, 1))]
     marker, told = 0, []
     while True:
         page = parts_page(parts, limit, marker)

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from client_proxy.s3.encryption import CustomerKey, Seal, customer_key, unseal
+from client_proxy.s3.encryption import CustomerKey, customer_key, unseal
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.sealed_content import Seal
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
 from wire.chunking import chunk_blocks
@@ -121,7 +122,7 @@ def test_operations_without_the_key_are_refused(s3: Any, bucket: str) -> None:
 
 
 def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
-    """A KMS, two kinds at once, and operations that take no customer's key yet."""
+    """A KMS, and two kinds at once."""
 
     def put(**more: Any) -> tuple[int, str]:
         return refused(s3.put_object, Bucket=bucket, Key="k", Body=b"x", **more)
@@ -130,7 +131,6 @@ def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
     assert put(ServerSideEncryption="aws:foo") == (400, "InvalidArgument")
     assert put(SSEKMSKeyId="mine") == (400, "InvalidArgument")
     assert put(ServerSideEncryption="AES256", **with_key()) == (400, "InvalidArgument")
-    assert refused(s3.create_multipart_upload, Bucket=bucket, Key="k", **with_key()) == (501, "NotImplemented")
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
@@ -173,7 +173,7 @@ class _Opened:
 
 def sealed(data: bytes) -> tuple[FileVersion, bytes]:
     """A version under KEY and its stored bytes."""
-    seal = Seal(CustomerKey(KEY, ""))
+    seal = Seal(CustomerKey(KEY, "").content_key)
     stored = b"".join(seal.blocks([data[:10], data[10:]]))
     late = seal.late({"s3:etag": "0" * 32, "s3:checksum-crc32": "AAAAAA=="})
     digest = Manifest((chunk.digest, chunk.length) for chunk in chunk_blocks([stored])).digest
@@ -191,7 +191,7 @@ def test_equal_content_is_never_stored_as_equal_bytes() -> None:
 def test_content_that_was_replaced_behind_the_key_is_noticed() -> None:
     """Whoever changes which bytes a version has, even in the directory, cannot vouch for them."""
     version, stored = sealed(b"some content")
-    assert unseal(_Opened(version, stored), CustomerKey(KEY, "")).read_all() == b"some content"  # type: ignore[arg-type]
+    assert unseal(_Opened(version, stored), CustomerKey(KEY, ""), list).read_all() == b"some content"  # type: ignore[arg-type]
     changed = msgspec.structs.replace(version, digest=Digest(bytes(32)))
     with pytest.raises(Damaged, match="vouches"):
-        unseal(_Opened(changed, stored), CustomerKey(KEY, ""))  # type: ignore[arg-type]
+        unseal(_Opened(changed, stored), CustomerKey(KEY, ""), list)  # type: ignore[arg-type]

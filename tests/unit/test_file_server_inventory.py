@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from file_server import chunk_index
 from tests.contract.test_chunk_store_contract import put
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
@@ -185,6 +186,20 @@ def test_commits_leave_notes_that_a_restored_directory_is_sent(cluster: Cluster)
     ]
     assert {blob.digest for blob in cluster.directory.found_blobs} == {reply.digest for reply in written}
     assert cluster.server("2").store.notes(0, 100, 10) == [], "only the master keeps notes"
+
+
+def test_long_notes_are_sent_a_few_at_a_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends by its bytes too; what it leaves out comes with the next, and none is lost."""
+    monkeypatch.setattr(chunk_index, "NOTES_BYTES", 1)
+    for number in range(1, 4):
+        cluster.write(b"%d" % number, cluster.ticket(path=f"{number}.txt"))
+    server = cluster.server("1")
+    server.store.keep_notes()
+    assert [note.version.path for note in server.store.notes(0, 100, 10)] == ["1.txt"]
+    cluster.directory.counted = set()
+    order(cluster, notes_after=0, notes_through=100)
+    walk(cluster)
+    assert [note.version.path for note in cluster.directory.notes] == ["1.txt", "2.txt", "3.txt"]
 
 
 def test_notes_go_with_their_blob_and_survive_a_restart(cluster: Cluster) -> None:
