@@ -77,6 +77,7 @@ class FileStore:
         version: str | None = None,
         *,
         with_settings: bool = False,
+        with_lock: bool = False,
         with_customer_key: bool = False,
     ) -> OpenFile:
         """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
@@ -85,7 +86,7 @@ class FileStore:
         Use it in a `with` block, or call its `close()`. What a customer's key encrypted is BadRequest unless the
         caller says that it can deal with it.
         """
-        item = _lookup(credential, bucket, path, version, with_settings)
+        item = LookupItem(credential, bucket, path, version, with_settings, with_lock)
         found = self._directory.lookup_at(item)
         if found.version.delete_marker:
             raise NotFound(

@@ -26,6 +26,7 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from wire.crash_points import crash_point
 from wire.errors import Forbidden, LockStale, NotFound
 from wire.lock_messages import AcquireReply, AcquireRequest, LockInfo, LockPath, LocksReply, WaiterInfo
+from wire.messages import PathLock
 from wire.tracing import log
 
 WAITER_GRACE_SECONDS = 30.0
@@ -268,12 +269,14 @@ class LockManager:
             waiters=places,
         )
 
-    def holder_of(self, tx: Reader, bucket: str, path: str) -> LockInfo | None:
-        """The lock on a path, as seen by the caller's own transaction or read."""
-        lock = locks.lock_on(tx, LockPath(bucket, path))
-        return None if lock is None or lock.until <= self._clock.now() else self._rules.lock_info(lock)
-
     # ------------------------------------------------------------ inside others' transactions
+
+    def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
+        """The lock that somebody has on the path; None without one, or when its lease is over."""
+        lock = locks.lock_on(tx, LockPath(bucket, path))
+        if lock is None or lock.until <= self._clock.now():
+            return None
+        return PathLock(lock.number, lock.party.account, self._rules.lock_info(lock).until_at)
 
     def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
         """The number of the lock that covers this write, or 0; raises Locked or LockStale. See LockRules."""

@@ -35,6 +35,7 @@ from wire.messages import (
     ListRequest,
     LookupItem,
     LookupReply,
+    PathLock,
     VersionsReply,
     VersionsRequest,
 )
@@ -82,6 +83,10 @@ class Locks(Protocol):
 
     def lease_end(self, tx: Reader, lock_number: int) -> float:
         """Directory time at which that lock's lease ends."""
+        ...
+
+    def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
+        """The lock that somebody has on the path."""
         ...
 
     def release_in(self, tx: Tx, account: str, lock_number: int) -> None: ...
@@ -153,6 +158,8 @@ class Namespace:
         found.bucket_versioning = bucket.versioning
         if item.with_settings:
             found.settings = s3_settings.short_version_values(reader, row[2])
+        if item.with_lock:
+            found.lock = self._locks.lock_on(reader, item.bucket, item.path)
         return found
 
     def _reading_order(self, named: str) -> tuple[list[Holder], bool]:

@@ -81,6 +81,15 @@ class Holder(FrozenMessage, frozen=True):
     write."""
 
 
+class PathLock(FrozenMessage, frozen=True):
+    """The lock on a path, as those who may read the file are told of it."""
+
+    number: int
+    holder: str
+    until_at: float
+    """Wall clock of the directory, for people."""
+
+
 class FileVersion(Message):
     """One immutable state of a path."""
 
@@ -112,6 +121,8 @@ class FileVersion(Message):
     """Of its bucket, when this was answered to a lookup, a write or a copy."""
     settings: dict[str, str] = {}
     """What S3 says of this version (tags, acl, retention, …), JSON by name; filled by lookups that ask for it."""
+    lock: PathLock | None = None
+    """Who has the path locked now; filled by lookups that ask for it."""
 
 
 class Preconditions(FrozenMessage, frozen=True):
@@ -135,6 +146,7 @@ class LookupItem(Message):
     path: PathText
     version: str | None = None
     with_settings: bool = False
+    with_lock: bool = False
 
 
 class LookupRequest(Message):

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from client_proxy.file_types import UNKNOWN_TYPE, guessed_type
-from client_proxy.rest_api.reply import Headers, header_text
+from client_proxy.header_text import header_text
+from client_proxy.rest_api.reply import Headers
 from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
 from wire.digest import Digest
 from wire.errors import BadRequest

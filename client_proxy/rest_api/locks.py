@@ -15,10 +15,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from client_proxy.header_text import header_text
 from client_proxy.needs import Directory
 from client_proxy.rest_api.long_polls import STEP_SECONDS, LongPolls
 from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Parameter
-from client_proxy.rest_api.reply import empty_reply, header_text, json_reply
+from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
 from wire.errors import BadRequest, Overloaded

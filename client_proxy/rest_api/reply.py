@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
+from client_proxy.header_text import header_text
 from client_proxy.receipt import Receipt
 from wire.codec import encode
 from wire.errors import (
@@ -80,13 +80,6 @@ def problem_reply(error: Exception, route: str) -> RawReply:
         return RawReply(304, [], [])
     body = encode(_flat_problem(error))
     return RawReply(error.status, [*_PROBLEM, ("Content-Length", str(len(body))), *_error_headers(error)], [body])
-
-
-def header_text(value: str) -> str:
-    """`value` as a header can carry it: what is not printable ASCII is percent-encoded."""
-    if value.isascii() and value.isprintable():
-        return value
-    return quote(value, safe=" !#$&'()*+,/:;=?@[]~")
 
 
 def _flat_problem(error: LockstepError) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class S3Files(Files, Protocol):
         version: str | None = None,
         *,
         with_settings: bool = False,
+        with_lock: bool = False,
         with_customer_key: bool = False,
     ) -> OpenFile: ...
     def compose(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.file_body import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.header_text import header_text
 from client_proxy.http_conditions import wanted_range
 from client_proxy.s3 import checksums, conditional, encryption
 from client_proxy.s3.answers import write_answer
@@ -26,6 +27,7 @@ from client_proxy.s3.parameters import Values
 from client_proxy.s3.part_reads import wanted_part
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.timestamps import write_time
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.version_settings import setting_values, written_settings
 from client_proxy.sealed_content import Parts, Seal
@@ -77,10 +79,12 @@ class ObjectHandlers:
             check_path(call.key),
             call.get("VersionId"),
             with_settings=True,
+            with_lock=call.operation.method == "HEAD" and not call.caller.anonymous,
             with_customer_key=True,
         )
         streaming = False
         try:
+            call.headers += _lock_headers(opened.version)
             key = encryption.customer_key(call.values)
             parts = encryption.parts_of(self._files, call.credential, opened.version, key)
             opened = encryption.unseal(opened, key, parts)
@@ -253,6 +257,18 @@ def lock_number(call: S3Call) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise S3Refusal("InvalidArgument", f"{LOCK_HEADER} must be a lock number", ArgumentName=LOCK_HEADER)
     return int(text)
+
+
+def _lock_headers(version: FileVersion) -> list[tuple[str, str]]:
+    """Who has the key locked, under which number and until when."""
+    lock = version.lock
+    if lock is None:
+        return []
+    return [
+        (LOCK_HEADER, str(lock.number)),
+        (f"{LOCK_HEADER}-holder", header_text(lock.holder)),
+        (f"{LOCK_HEADER}-until", write_time(lock.until_at, "iso8601")),
+    ]
 
 
 def _error_line(item: Values, refusal: S3Refusal) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -175,6 +176,25 @@ def test_every_door_has_the_same_files(rig: S3Rig, s3: Any, bucket: str) -> None
     got = s3.get_object(Bucket=bucket, Key="from/api")
     assert (got["Body"].read(), got["Metadata"]) == (b"two", {"color": "blue"})
     assert got["ETag"].endswith('-1"')
+
+
+def test_head_shows_who_has_the_key_locked(rig: S3Rig, s3: Any, bucket: str) -> None:
+    """Number, holder and end of the lease stand in the answer to HEAD for as long as the lock does, and only there."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+
+    def told(method: Any) -> dict[str, str]:
+        headers = method(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]
+        return {name: value for name, value in headers.items() if name.startswith("x-lockstep-lock")}
+
+    assert told(s3.head_object) == {}
+    lock = rig.cluster.ask("POST", "/locks", f'{{"bucket": "{bucket}", "paths": ["k"]}}'.encode()).json["lock"]
+    shown = told(s3.head_object)
+    until = datetime.fromtimestamp(lock["until_at"], UTC)
+    assert (shown["x-lockstep-lock"], shown["x-lockstep-lock-holder"]) == (str(lock["number"]), "admin")
+    assert abs(datetime.fromisoformat(shown["x-lockstep-lock-until"]) - until) < timedelta(seconds=5)
+    assert told(s3.get_object) == {}
+    rig.cluster.ask("DELETE", f"/locks/{lock['id']}")
+    assert told(s3.head_object) == {}
 
 
 def test_a_locked_key_is_refused_with_its_holder(rig: S3Rig, s3: Any, bucket: str) -> None:
