@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from client_proxy.s3.door import S3Door
 from wire.admission import turn_away_with_problem
+from wire.api import Environ, StartResponse, Wsgi
 from wire.errors import Overloaded
 from wire.names import RESERVED_BUCKETS
-from wire.service import Environ, StartResponse, Wsgi
 
 
 class Doors:

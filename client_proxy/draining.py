@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from wire.service import Environ, RawRequest
+from wire.api import Environ, RawRequest
 
 DRAIN_BLOCK_BYTES = 512 * 1024
 DRAIN_BYTES = 256 * 1024 * 1024

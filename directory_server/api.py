@@ -17,9 +17,9 @@ from wire import lock_messages as lm
 from wire import messages as m
 from wire import s3_messages as s3
 from wire import upload_messages as um
+from wire.api import Api
 from wire.certificate_authority import PeerIdentity
 from wire.names import check_bucket, check_path
-from wire.service import Api
 
 
 class DirectoryApi:

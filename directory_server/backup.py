@@ -19,10 +19,10 @@ from typing import BinaryIO
 from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata.sqlite_backup import count_rows, find_defects
 from directory_server.metadata.store import MetadataStore
+from wire.api import RawReply
 from wire.backup_file import BLOCK_BYTES, digest_of, header_of
 from wire.errors import Conflict, Damaged, StorageFull, Unavailable
 from wire.recovery_messages import BackupInfo
-from wire.service import RawReply
 from wire.tracing import log
 
 CONTENT_TYPE = "application/vnd.lockstep.backup"

@@ -38,6 +38,7 @@ from directory_server.settings import Settings
 from directory_server.totals import Totals
 from directory_server.uploads import Uploads
 from directory_server.writes import Writes
+from wire.api import Api
 from wire.background import BackgroundJob
 from wire.certificate_authority import CertificateAuthority
 from wire.clock import Clock, SystemClock
@@ -45,7 +46,7 @@ from wire.cluster_messages import EnrolReply, RenewCertificateRequest
 from wire.errors import LockstepError, SetupError
 from wire.identity import ensure_authority, ensure_identity
 from wire.renewal import CertificateRenewal
-from wire.service import Api, run
+from wire.service import run
 from wire.tickets import TICKET_KEY_BYTES, TicketSigner
 from wire.tracing import log, setup_logging
 

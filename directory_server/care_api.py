@@ -8,9 +8,9 @@ from directory_server.parts import FILE_SERVER, PROXY, Parts
 from wire import messages as m
 from wire import recovery_messages as rm
 from wire import server_messages as s
+from wire.api import Api, RawReply, RawRequest
 from wire.certificate_authority import PeerIdentity
 from wire.codec import Call
-from wire.service import Api, RawReply, RawRequest
 
 _MAX_REQUEST_BYTES = 4096
 _BACKUP = Call(rm.BACKUP_PATH, m.CredentialRequest, m.Nothing)

@@ -6,8 +6,8 @@ from directory_server.metadata import files
 from directory_server.parts import BOTH, PROXY, Parts
 from wire import cluster_messages as cm
 from wire import messages as m
+from wire.api import Api
 from wire.certificate_authority import PeerIdentity
-from wire.service import Api
 
 
 class ClusterApi:

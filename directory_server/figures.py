@@ -11,8 +11,8 @@ from prometheus_client import Gauge
 
 from directory_server.parts import Parts
 from wire import cluster_messages as cm
+from wire.api import Api
 from wire.errors import LockstepError
-from wire.service import Api
 
 FILES = Gauge("lockstep_directory_files", "Paths that have a current version")
 VERSIONS = Gauge("lockstep_directory_versions", "Versions, delete markers included")

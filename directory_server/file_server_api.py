@@ -5,8 +5,8 @@ from __future__ import annotations
 from directory_server.parts import BOTH, FILE_SERVER, Parts
 from wire import messages as m
 from wire import server_messages as s
+from wire.api import Api
 from wire.certificate_authority import PeerIdentity
-from wire.service import Api
 from wire.tickets import TicketSigner
 
 

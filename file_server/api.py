@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from file_server.chunk_store import ChunkStore
 from file_server.small_write_desk import SmallWriteDesk
 from file_server.writes import WriteDesk
+from wire.api import Api, RawReply, RawRequest
 from wire.certificate_authority import PeerIdentity
 from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
 from wire.chunking import Chunk
@@ -36,7 +37,6 @@ from wire.server_messages import (
     MissingChunksRequest,
     ReadChunksRequest,
 )
-from wire.service import Api, RawReply, RawRequest
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 MAX_READ_BYTES = 16 * 1024 * 1024

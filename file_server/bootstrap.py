@@ -24,6 +24,7 @@ from file_server.surplus import SurplusDropper
 from file_server.ticket_check import DirectoryTime, TicketCheck
 from file_server.writes import WriteDesk
 from wire.admission import gate_for_programs
+from wire.api import Api
 from wire.background import BackgroundJob
 from wire.clock import Clock, SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE, Health
@@ -34,7 +35,7 @@ from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer
 from wire.server_messages import WRITE_PATH
-from wire.service import Api, run
+from wire.service import run
 from wire.tracing import log, setup_logging
 
 

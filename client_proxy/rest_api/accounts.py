@@ -27,9 +27,9 @@ from wire.account_messages import (
     PasswordRequest,
     RevokeApiKeyRequest,
 )
+from wire.api import RawReply
 from wire.messages import CredentialRequest, Text
 from wire.names import check_account
-from wire.service import RawReply
 
 
 class PasswordBody(msgspec.Struct, omit_defaults=True):

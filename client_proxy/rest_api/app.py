@@ -33,10 +33,10 @@ from client_proxy.rest_api.request import RestRequest, canonical_path, path_text
 from client_proxy.rest_api.s3_keys import S3KeyRoutes
 from client_proxy.rest_api.servers import ServerRoutes
 from client_proxy.rest_api.versions import VersionRoutes
+from wire.api import Environ, RawReply, StartResponse, Wsgi
 from wire.cluster_messages import Health
 from wire.codec import encode
 from wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
-from wire.service import Environ, RawReply, StartResponse, Wsgi
 from wire.tracing import start_request
 
 UNMATCHED = "unmatched"

@@ -9,6 +9,7 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.messages import (
     BUCKETS,
     CHANGE_BUCKET,
@@ -25,7 +26,6 @@ from wire.messages import (
     Versioning,
 )
 from wire.names import check_bucket
-from wire.service import RawReply
 
 
 class NewBucket(msgspec.Struct, omit_defaults=True):

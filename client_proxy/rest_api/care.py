@@ -16,6 +16,7 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.messages import CredentialRequest
 from wire.recovery_messages import (
     BACKUP_PATH,
@@ -28,7 +29,6 @@ from wire.recovery_messages import (
     RecoverRequest,
     RecoveryReply,
 )
-from wire.service import RawReply
 
 BACKUP_TYPE = "application/vnd.lockstep.backup"
 BLOCK_BYTES = 1024 * 1024

@@ -17,12 +17,12 @@ from client_proxy.rest_api.operation import Answer, Content, Operation, Paramete
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.errors import Overloaded
 from wire.journal_messages import CHANGES, ChangesReply, ChangesRequest
 from wire.lock_messages import MAX_WAIT_SECONDS
 from wire.messages import MAX_LISTING
 from wire.names import check_bucket
-from wire.service import RawReply
 
 PAUSE_SECONDS = 0.2
 """Between two calls when the directory answers early with nothing, as one does that is stopping."""

@@ -13,6 +13,7 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.cluster_messages import (
     CLUSTER,
     ENROL,
@@ -25,7 +26,6 @@ from wire.cluster_messages import (
     JoinSecretRequest,
 )
 from wire.messages import CredentialRequest
-from wire.service import RawReply
 
 
 class JoinSecretBody(msgspec.Struct, omit_defaults=True):

@@ -24,12 +24,12 @@ from client_proxy.rest_api.file_pages import file_operations
 from client_proxy.rest_api.operation import Operation
 from client_proxy.rest_api.reply import committed_reply, json_reply, receipt_headers
 from client_proxy.rest_api.request import RestRequest
+from wire.api import RawReply
 from wire.chunk_stream import StreamReader
 from wire.digest import Digest
 from wire.errors import BadRequest, InternalError
 from wire.messages import MAX_LISTING, MAX_METADATA_BYTES, Bucket, PathText, Text
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
-from wire.service import RawReply
 
 
 class CopySource(msgspec.Struct):

@@ -22,6 +22,7 @@ from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Pa
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.errors import BadRequest, Overloaded
 from wire.lock_messages import (
     ACQUIRE,
@@ -41,7 +42,6 @@ from wire.lock_messages import (
 )
 from wire.messages import Bucket, CredentialRequest, Text, WriteId
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
-from wire.service import RawReply
 
 LONGEST_WAIT_SECONDS = 300.0
 

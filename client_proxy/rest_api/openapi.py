@@ -12,9 +12,9 @@ import msgspec
 from client_proxy.rest_api.operation import TEXT, Answer, Content, Operation, Parameter
 from client_proxy.rest_api.reply import json_reply
 from client_proxy.rest_api.request import RestRequest
+from wire.api import RawReply
 from wire.digest import Digest
 from wire.errors import BY_CODE, LockstepError, NotFound, NotLoggedIn, Problem
-from wire.service import RawReply
 
 PAGE_FOLDER = Path(__file__).parent / "docs_page"
 PAGE_TYPES = {

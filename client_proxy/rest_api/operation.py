@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from client_proxy.rest_api.request import RestRequest
+from wire.api import RawReply
 from wire.errors import LockstepError
-from wire.service import RawReply
 
 PREFIX = "/api/v1"
 Handler = Callable[[RestRequest], RawReply]

@@ -6,6 +6,7 @@ from typing import Any
 
 from client_proxy.header_text import header_text
 from client_proxy.receipt import Receipt
+from wire.api import RawReply
 from wire.codec import encode
 from wire.errors import (
     InternalError,
@@ -18,7 +19,6 @@ from wire.errors import (
     to_problem,
 )
 from wire.messages import CommittedReply
-from wire.service import RawReply
 from wire.tracing import log, request_id
 
 Headers = list[tuple[str, str]]

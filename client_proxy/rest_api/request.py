@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from client_proxy.draining import DrainableRequest
+from wire.api import Environ
 from wire.codec import decoder
 from wire.errors import (
     BadName,
@@ -27,7 +28,6 @@ from wire.errors import (
 from wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from wire.names import check_bucket, check_path
 from wire.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
-from wire.service import Environ
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from client_proxy.rest_api.operation import Answer, Content, Operation
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.messages import CredentialRequest
 from wire.s3_messages import (
     CREATE_S3_KEY,
@@ -23,7 +24,6 @@ from wire.s3_messages import (
     S3KeyRequest,
     S3KeysReply,
 )
-from wire.service import RawReply
 
 
 class NewS3Key(msgspec.Struct, omit_defaults=True):

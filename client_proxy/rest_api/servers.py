@@ -14,6 +14,7 @@ from client_proxy.rest_api.operation import FLAG, Answer, Content, Operation, Pa
 from client_proxy.rest_api.reply import empty_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.cluster_messages import (
     BALANCE,
     CLUSTER,
@@ -32,7 +33,6 @@ from wire.cluster_messages import (
 from wire.errors import BadRequest
 from wire.messages import MAX_LISTING, CredentialRequest
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
-from wire.service import RawReply
 
 LOST_IN_ONE_PAGE = 100
 _operation = partial(

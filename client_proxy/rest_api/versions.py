@@ -11,8 +11,8 @@ from client_proxy.rest_api.operation import Answer, Content, Operation, Paramete
 from client_proxy.rest_api.reply import committed_reply, json_reply
 from client_proxy.rest_api.request import RestRequest
 from wire import errors
+from wire.api import RawReply
 from wire.messages import MAX_LISTING, CommittedReply, Text, VersionsReply
-from wire.service import RawReply
 
 
 class RestoreBody(msgspec.Struct, omit_defaults=True):

@@ -18,9 +18,9 @@ from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
+from wire.api import RawReply
 from wire.errors import BadRequest, NotFound
 from wire.s3_messages import BUCKET_CORS, BucketCorsRequest
-from wire.service import RawReply
 
 SETTING = "cors"
 KEEP_SECONDS = 3.0

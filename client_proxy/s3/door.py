@@ -27,8 +27,8 @@ from client_proxy.s3.request import S3Request
 from client_proxy.s3.routing import PREFLIGHT, level_of, name_operation
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.xml_reader import MAX_BYTES
+from wire.api import Environ, RawReply, StartResponse
 from wire.errors import LockstepError
-from wire.service import Environ, RawReply, StartResponse
 from wire.tracing import log, start_request
 
 REQUESTS = Counter("lockstep_client_proxy_s3_requests_total", "S3 requests answered", ["operation", "status"])

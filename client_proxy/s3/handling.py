@@ -12,7 +12,7 @@ from client_proxy.s3.description import Operation
 from client_proxy.s3.gate import Caller
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.request import S3Request
-from wire.service import RawReply
+from wire.api import RawReply
 
 
 @dataclass

@@ -31,11 +31,11 @@ from client_proxy.s3.timestamps import write_time
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.version_settings import setting_values, written_settings
 from client_proxy.sealed_content import Parts, Seal
+from wire.api import RawReply
 from wire.errors import LockstepError, NotFound
 from wire.messages import FileVersion, Preconditions
 from wire.names import check_path
 from wire.s3_messages import LEGAL_HOLD, RETENTION
-from wire.service import RawReply
 
 MAX_PUT_BYTES = 5 * 1024**3
 ASK_FIRST_BYTES = 1024 * 1024

@@ -23,8 +23,8 @@ from client_proxy.s3.post_policy import PostPolicy, read_policy
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from client_proxy.s3.upload_body import UploadBody
+from wire.api import RawReply
 from wire.names import check_path
-from wire.service import RawReply
 
 _HEADERS = frozenset(
     {

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from client_proxy.draining import DrainableRequest
 from client_proxy.s3 import signature
 from client_proxy.s3.refusals import S3Refusal
-from wire.service import Environ
+from wire.api import Environ
 
 MAX_QUERY_BYTES = 16 * 1024
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}

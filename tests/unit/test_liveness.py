@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_service import free_port
+from wire.api import Api, RawReply
 from wire.errors import PeerUnreachable
 from wire.identity import ensure_authority, ensure_identity
 from wire.liveness import (
@@ -28,7 +29,7 @@ from wire.liveness import (
     handshake_probe,
 )
 from wire.peer import PeerClient
-from wire.service import Api, RawReply, Service
+from wire.service import Service
 
 HERE = ("127.0.0.1", 1)
 THERE = ("127.0.0.1", 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from wire.api import Api, RawReply, RawRequest
 from wire.errors import (
     BadRequest,
     IncompleteBody,
@@ -27,7 +28,7 @@ from wire.identity import Identity, ensure_authority, ensure_identity
 from wire.messages import BUCKETS, LOOKUP, BucketsReply, BucketsRequest, LookupItem, LookupReply, LookupRequest
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
-from wire.service import Api, RawReply, RawRequest, Service
+from wire.service import Service
 from wire.tls import handshake_facts
 
 
