@@ -127,7 +127,7 @@ class S3Keys:
         if (expected is not None) != bool(request.session_token) or (
             expected is not None and not compare_digest(expected, _token_hash(request.session_token))
         ):
-            raise NotLoggedIn("the session token does not belong to this access key")
+            raise NotLoggedIn("the session token does not belong to this access key", token=bool(request.session_token))
         return SigningKeyReply(_derived(key.secret, request.date, request.region).hex(), key.person.account)
 
     def person(self, proof: S3Proof) -> Person:

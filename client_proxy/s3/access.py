@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from client_proxy.s3.parameters import Values
-from client_proxy.s3.timestamps import read_amz_date
+from client_proxy.s3.timestamps import read_amz_date, write_time
 from wire.s3_access import S3Access
 
 if TYPE_CHECKING:
@@ -140,11 +140,27 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
     elif not call.caller.anonymous:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
+    source = keys.get("s3:x-amz-copy-source")
+    if source is not None:  # written with and without the slash before the bucket, and meant alike
+        keys["s3:x-amz-copy-source"] = [source[0].removeprefix("/")]
+    keys |= _lock_keys(call.values)
     tags = _tags(call.values)
     if tags:
         keys |= {f"{_TAG}{name.lower()}": [value] for name, value in tags}
         keys["s3:requestobjecttagkeys"] = [name for name, _ in tags]
     return keys
+
+
+def _lock_keys(values: Values) -> dict[str, list[str]]:
+    """What a request's body says of an object's lock; a write says the same in headers."""
+    retention, hold = values.get("Retention") or {}, values.get("LegalHold") or {}
+    until = retention.get("RetainUntilDate")
+    said = {
+        "s3:object-lock-mode": retention.get("Mode"),
+        "s3:object-lock-retain-until-date": None if until is None else write_time(until, "iso8601"),
+        "s3:object-lock-legal-hold": hold.get("Status"),
+    }
+    return {key: [value] for key, value in said.items() if value is not None}
 
 
 def _tags(values: Values) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ _GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]*))\
 def written_acl(values: Values) -> dict[str, str]:
     """The setting that a write's headers ask for: x-amz-acl or x-amz-grant-…; empty when they ask for none."""
     given = _from_headers(values)
-    return {} if given is None or given == {"canned": "private"} else {ACL: json.dumps(given)}
+    return {} if given is None else {ACL: json.dumps(given)}
 
 
 class AclHandlers:
@@ -78,9 +78,9 @@ def _asked(call: S3Call) -> str:
         return json.dumps(by_header)
     if not body:
         raise S3Refusal("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
-    if "Owner" not in body:
-        raise S3Refusal("MalformedACLError", "the access control list has no Owner")
-    return json.dumps({"Owner": body["Owner"], "Grants": body.get("Grants") or []})
+    if not (body.get("Owner") or {}).get("ID") or "Grants" not in body:
+        raise S3Refusal("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")
+    return json.dumps({"Owner": body["Owner"], "Grants": body["Grants"]})
 
 
 def _from_headers(values: Values) -> dict[str, Any] | None:

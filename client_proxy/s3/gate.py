@@ -21,6 +21,7 @@ from wire.s3_messages import SigningKeyReply, SigningKeyRequest
 KEEP_SECONDS = 60.0
 """For how long a signing key is kept here: what a revoked key can still do without the directory is nothing."""
 MAX_KEPT = 10_000
+_KEY_REFUSALS = (("expired", "ExpiredToken"), ("token", "InvalidToken"))
 
 AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
 
@@ -85,7 +86,7 @@ class Gate:
         try:
             reply = self._ask_key(SigningKeyRequest(scope.access_key, scope.date, scope.region, session_token))
         except NotLoggedIn as error:
-            code = "ExpiredToken" if error.facts.get("expired") else "InvalidAccessKeyId"
+            code = next((code for fact, code in _KEY_REFUSALS if error.facts.get(fact)), "InvalidAccessKeyId")
             raise S3Refusal(code, str(error), AWSAccessKeyId=scope.access_key) from error
         key = bytes.fromhex(reply.key)
         with self._guard:

@@ -73,10 +73,19 @@ def read_body(operation: Operation, body: bytes) -> Values:
         if payload.required:
             raise S3Refusal("MissingRequestBodyError", f"{operation.name} needs an XML body")
         return {}
+    try:
+        return {payload.name: _document(payload, body)}
+    except S3Refusal as error:
+        if error.code == "MalformedXML" and payload.name == "AccessControlPolicy":  # lists have a code of their own
+            raise S3Refusal("MalformedACLError", error.message) from error
+        raise
+
+
+def _document(payload: Member, body: bytes) -> Values:
     root = read_xml(body)
     if root.name != payload.wire_name:
         raise S3Refusal("MalformedXML", f"the XML's root is <{root.name[:64]}>; {payload.wire_name} is expected here")
-    return {payload.name: _structure(payload.type, root)}
+    return _structure(payload.type, root)
 
 
 def _from_text(member: Member, text: str) -> Any:

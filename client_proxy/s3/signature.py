@@ -268,7 +268,11 @@ def check_time(claim: Claim, now: float) -> None:
     elif made - now > MAX_SKEW_SECONDS:
         raise S3Refusal("AccessDenied", "this presigned address is not valid yet")
     elif now - made > claim.expires:
-        raise S3Refusal("AccessDenied", "this presigned address has expired", Expires=str(made + claim.expires))
+        raise S3Refusal(
+            "AccessDenied",
+            "Request has expired: this presigned address was good for a time",
+            Expires=str(made + claim.expires),
+        )
 
 
 def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: str, header: Header) -> S3Proof:

@@ -71,6 +71,11 @@ def default(owner: str) -> Acl:
     return {"Owner": _user(owner), "Grants": [_grant(owner, "FULL_CONTROL")]}
 
 
+def is_private(asked: str) -> bool:
+    """Whether a request's setting says no more than that all is its owner's."""
+    return bool(json.loads(asked) == {"canned": "private"})
+
+
 def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account: Callable[[str], bool]) -> Acl:
     """The list that a request's setting means: `{"canned": name}`, or `{"Grants": […]}` with perhaps an Owner.
 
@@ -109,8 +114,11 @@ def _checked(grant: Any, is_account: Callable[[str], bool]) -> Any:
     if permission not in PERMISSIONS:
         raise BadAcl("MalformedACLError", "a grant needs a Permission")
     kind, id, uri = grantee.get("Type"), grantee.get("ID"), grantee.get("URI")
-    if kind == "AmazonCustomerByEmail" or grantee.get("EmailAddress"):
-        raise BadAcl("UnresolvableGrantByEmailAddress", "people have no e-mail address here: name the account")
+    address = grantee.get("EmailAddress")
+    if kind == "AmazonCustomerByEmail" or address:
+        if not address or not is_account(address):
+            raise BadAcl("UnresolvableGrantByEmailAddress", "no account here has this e-mail address as its name")
+        return _grant(address, permission)
     if kind == "Group" or (kind is None and uri):
         if uri not in GROUPS:
             raise BadAcl("InvalidArgument", "Invalid group uri")

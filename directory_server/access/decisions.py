@@ -8,6 +8,7 @@ itself, so that nobody locks themselves out. A bucket about which nothing was sa
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from functools import lru_cache
 import msgspec
 
 from directory_server.access import acl, policy
+from directory_server.access.conditions import as_time
 from directory_server.bucket import Bucket
 from directory_server.metadata import access as rows
 from directory_server.metadata import files, people, s3_settings
@@ -31,6 +33,8 @@ OWNERSHIPS = (ENFORCED, PREFERRED, "ObjectWriter")
 BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
 _EXISTING_TAG = "s3:existingobjecttag/"
+_DAY_SECONDS = 86_400.0
+_REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
 _NO_KEYS: Mapping[str, list[str]] = {}
 
 
@@ -207,7 +211,11 @@ class Standing:
             return keys[name]
         if name == "s3:versionid" and version is not None:
             return [version]
-        return person.access.keys.get(name) if person.access is not None else None
+        if person.access is None:
+            return None
+        if name == _REMAINING_DAYS:
+            return _days_until(person.access.keys.get("s3:object-lock-retain-until-date"), self.at)
+        return person.access.keys.get(name)
 
     def _existing_tag(self, name: str, path: str, version: str | None) -> list[str] | None:
         row = self._version(path, version) if path else None
@@ -269,7 +277,12 @@ class Standing:
         """A new version's settings with the access control list that its writer asked for. Forbidden or BadRequest
         when it cannot be had here."""
         asked = settings.get(rows.ACL)
-        return settings if asked is None else settings | {rows.ACL: self.settled_acl(asked, "object", author)}
+        if asked is None:
+            return settings
+        kept = self.settled_acl(asked, "object", author)
+        if acl.is_private(asked):  # what is kept of a version that says nothing means the same
+            return {name: value for name, value in settings.items() if name != rows.ACL}
+        return settings | {rows.ACL: kept}
 
     def settled_acl(self, asked: str, scope: acl.Scope, owner: str) -> str:
         """The list that a request means, as it is kept."""
@@ -346,6 +359,14 @@ def tags_of(said: str | None) -> list[tuple[str, str]]:
 
 def _named(value: str) -> list[str] | None:
     return [value] if value else None
+
+
+def _days_until(asked: list[str] | None, at: float) -> list[str] | None:
+    """The days that a retention which a request asks for would last, a begun one counted whole; None for no time."""
+    try:
+        return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / _DAY_SECONDS))]
+    except ValueError:
+        return None
 
 
 def _iso(at: float) -> str:

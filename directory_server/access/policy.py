@@ -9,10 +9,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from directory_server.access import conditions
+from directory_server.access import conditions, vocabulary
 from directory_server.access.conditions import BadCondition, Condition, Keys, first
 from directory_server.access.patterns import filled, matches
 
@@ -108,6 +109,13 @@ class Statement:
         return matches(pattern, question.resource)
 
     @property
+    def kinds(self) -> set[vocabulary.Kind]:
+        """What its resources can be: a star or a variable may reach over the slash between a bucket and a key."""
+        buckets = any("/" not in one for one in self.resources)
+        objects = any(not {"/", "*", "?", "$"}.isdisjoint(one) for one in self.resources)
+        return {*(("bucket",) if buckets else ()), *(("object",) if objects else ())}
+
+    @property
     def public(self) -> bool:
         """Whether it lets everybody in, as the user guide defines it."""
         return self.effect == "Allow" and self.principals.open and not any(map(_narrows, self.conditions))
@@ -158,6 +166,27 @@ def parse(text: str, bucket: str) -> Policy:
     if len(statements) > MAX_STATEMENTS:
         raise BadPolicy(f"a policy has at most {MAX_STATEMENTS} statements")
     return Policy(tuple(_statement(one, bucket, version == VERSIONS[0]) for one in statements))
+
+
+def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
+    """BadPolicy when the policy has a word that can never fit: an action that is none or that is not done to any of
+    the statement's resources, an account that is not there, a condition key that S3 does not have.
+
+    Apart from `parse`, which also reads what was kept before today's words were known.
+    """
+    for statement in found.statements:
+        for account in sorted(statement.principals.accounts):
+            if not is_account(account):
+                raise BadPolicy(f"Invalid principal in policy: there is no account {account[:60]!r}")
+        for condition in statement.conditions:
+            if not vocabulary.is_key(condition.key):
+                raise BadPolicy(f"Policy has an invalid condition key: {condition.key[:60]}")
+        for action in statement.actions:
+            kinds = {kind for kind, names in vocabulary.ACTIONS.items() if any(matches(action, one) for one in names)}
+            if not kinds:
+                raise BadPolicy(f"Policy has invalid action: {action[:60]}")
+            if not statement.not_actions and not statement.not_resources and not kinds & statement.kinds:
+                raise BadPolicy(f"Action does not apply to any resource(s) in statement: {action[:60]}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,13 @@ def in_order(settings: dict[str, str]) -> list[str]:
     unknown = set(settings) - {ACL, OWNERSHIP}
     if unknown:
         raise BadRequest(f"a bucket cannot begin with the setting {min(unknown)[:40]!r}")
+    if ACL in settings and acl.is_private(settings[ACL]):  # as any bucket begins
+        return [name for name in settings if name != ACL]
+    if ACL in settings and OWNERSHIP in settings and _read(settings[OWNERSHIP]) == ENFORCED:
+        raise BadRequest(
+            f"with {ENFORCED} a bucket has no ACL that lets others in",
+            s3_code="InvalidBucketAclWithObjectOwnership",
+        )
     return sorted(settings, key=(OWNERSHIP, ACL).index)
 
 
@@ -57,6 +64,7 @@ def _checked(place: Standing, name: str, value: str) -> str:
 def _policy(place: Standing, value: str) -> str:
     try:
         found = policy.parse(value, place.bucket.name)
+        policy.check_words(found, place.is_account)
     except policy.BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicy") from error
     if "BlockPublicPolicy" in place.rules.blocked and found.public:

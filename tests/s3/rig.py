@@ -58,14 +58,15 @@ class S3Rig:
         made = self.directory.call(CREATE_S3_KEY, CreateS3KeyRequest(api_key or self.cluster.admin_key, "test"))
         return made.access_key_id, made.secret
 
-    def client(self, key: tuple[str, str] | None = None, *, endpoint: str = ENDPOINT, **config: Any) -> Any:
-        """A boto3 client; `key` of the administrator unless given."""
-        access, secret = key or self.key()
+    def client(self, key: tuple[str, ...] | None = None, *, endpoint: str = ENDPOINT, **config: Any) -> Any:
+        """A boto3 client; `key` of the administrator unless given: access key id, secret, perhaps a session token."""
+        access, secret, *token = key or self.key()
         client = boto3.client(
             "s3",
             endpoint_url=endpoint,
             aws_access_key_id=access,
             aws_secret_access_key=secret,
+            aws_session_token=token[0] if token else None,
             region_name=REGION,
             config=Config(retries={"max_attempts": 0}, **{"s3": {"addressing_style": "path"}, **config}),
         )

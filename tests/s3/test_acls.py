@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.s3.calls import read, refused
-from tests.s3.people import document, statement, token_of
+from tests.s3.people import client_of, document, statement, token_of
 from tests.s3.rig import S3Rig
 
 DENIED = (403, "AccessDenied")
@@ -201,9 +201,22 @@ def test_lists_that_cannot_be_are_refused(owner: Any, bucket: str) -> None:
     assert put(GrantRead="nonsense") == (400, "InvalidArgument")
     assert put(ACL="for-my-friends") == (400, "InvalidArgument")
     assert put() == (400, "MissingSecurityHeader")
+    malformed = (400, "MalformedACLError")
+    assert put(AccessControlPolicy={"Owner": {"DisplayName": "olga"}, "Grants": []}) == malformed
+    assert put(AccessControlPolicy={"Owner": {"ID": "olga"}}) == malformed
+    by_olga = {"Grantee": {"Type": "CanonicalUser", "ID": "olga"}, "Permission": "EVERYTHING"}
+    assert put(AccessControlPolicy={"Owner": {"ID": "olga"}, "Grants": [by_olga]}) == malformed
     assert refused(owner.create_bucket, Bucket=f"{bucket}-x", GrantRead='id="no-such-account"')[0] == 400
     assert refused(owner.head_bucket, Bucket=f"{bucket}-x")[0] == 404
     assert grants(owner.get_bucket_acl(Bucket=bucket)) == [OWN]
+
+
+def test_an_address_is_an_account_of_that_name(rig: S3Rig, owner: Any, owned_bucket: str) -> None:
+    """Where people log in by their e-mail address, it grants like any other name."""
+    zoe = client_of(rig, "zoe@example.com")
+    owner.put_object_acl(Bucket=owned_bucket, Key="k", GrantRead='emailAddress="zoe@example.com"')
+    assert grants(owner.get_object_acl(Bucket=owned_bucket, Key="k")) == [("zoe@example.com", "READ")]
+    assert read(zoe, owned_bucket) == b"content"
 
 
 def test_an_empty_list_still_leaves_its_owner_in(owner: Any, bucket: str) -> None:
@@ -283,11 +296,23 @@ def test_lists_can_be_turned_off(owner: Any, eve: Any, nobody: Any, bucket: str)
     assert refused(owner.put_bucket_acl, Bucket=bucket, ACL="public-read") == not_supported
     assert refused(owner.put_object_acl, Bucket=bucket, Key="k", ACL="public-read") == not_supported
     assert refused(owner.put_object, Bucket=bucket, Key="n", Body=b"x", ACL="public-read") == not_supported
+    assert refused(owner.put_object, Bucket=bucket, Key="n", Body=b"x", ACL="private") == not_supported
     owner.put_object(Bucket=bucket, Key="n", Body=b"x", ACL="bucket-owner-full-control")
     assert refused(nobody.get_object, Bucket=bucket, Key="k") == DENIED
     assert grants(owner.get_object_acl(Bucket=bucket, Key="k")) == [OWN]
     owner.delete_bucket_ownership_controls(Bucket=bucket)
     assert read(nobody, bucket) == b"content"
+
+
+def test_a_bucket_can_begin_without_lists(owner: Any, bucket: str) -> None:
+    """And then with no list that lets others in."""
+    name = f"{bucket}-enforced"
+    begin = {"Bucket": name, "ObjectOwnership": "BucketOwnerEnforced"}
+    assert refused(owner.create_bucket, **begin, ACL="public-read") == (400, "InvalidBucketAclWithObjectOwnership")
+    assert refused(owner.create_bucket, **begin, GrantRead="id=eve") == (400, "InvalidBucketAclWithObjectOwnership")
+    assert refused(owner.head_bucket, Bucket=name)[0] == 404
+    owner.create_bucket(**begin, ACL="private")
+    assert grants(owner.get_bucket_acl(Bucket=name)) == [OWN]
 
 
 def test_the_preferred_owner_is_the_buckets(owner: Any, eve: Any, bucket: str) -> None:

@@ -27,7 +27,7 @@ def bucket(owned_bucket: str) -> str:
 # ---------------------------------------------------------------- the document
 
 
-def test_a_policy_is_put_told_and_deleted(owner: Any, bucket: str) -> None:
+def test_a_policy_is_put_told_and_deleted(owner: Any, eve: Any, bucket: str) -> None:
     """It comes back as the very text that was put."""
     assert refused(owner.get_bucket_policy, Bucket=bucket) == (404, "NoSuchBucketPolicy")
     text = document(statement(Allow, "eve", "s3:GetObject", f"{bucket}/*"))
@@ -172,7 +172,7 @@ def test_a_deny_outweighs_everything(owner: Any, s3: Any, bucket: str) -> None:
     assert read(owner, bucket) == b"content"
 
 
-def test_other_doors_obey(rig: S3Rig, owner: Any, bucket: str) -> None:
+def test_other_doors_obey(rig: S3Rig, owner: Any, eve: Any, bucket: str) -> None:
     """What the policy denies is denied through the REST API too; what it allows another account is allowed there."""
     token = {"Authorization": f"Bearer {token_of(rig, 'olga')}"}
     address = f"https://127.0.0.1:5000/api/v1/files/{bucket}/k"
@@ -353,9 +353,11 @@ def test_the_expected_owner_is_checked(owner: Any, bucket: str) -> None:
             assert refused(owner.copy_object, **asked) == DENIED
 
 
-def test_the_status_is_json_on_disk_and_back(owner: Any, bucket: str) -> None:
+def test_the_status_is_json_on_disk_and_back(owner: Any, eve: Any, bucket: str) -> None:
     """A policy survives as text with every character of it."""
-    text = json.dumps({"Statement": statement(Deny, "zoë", "s3:GetObject", f"{bucket}/é\u2028*")}, ensure_ascii=False)
+    text = json.dumps(
+        {"Id": "zoë", "Statement": statement(Deny, "eve", "s3:GetObject", f"{bucket}/é\u2028*")}, ensure_ascii=False
+    )
     owner.put_bucket_policy(Bucket=bucket, Policy=text)
     assert owner.get_bucket_policy(Bucket=bucket)["Policy"] == text
 
