@@ -1,28 +1,25 @@
 """The chunk store: blobs of sealed chunks on local disk, durable when a seal returns.
 
-It puts together the index (chunk_index.py), the files (chunk_files.py) and the seals (wire/sealing.py). Whether a
-write is allowed, who else gets a copy and what may be dropped are decided elsewhere; only a path's fence is kept here,
-because it must be as durable as the bytes.
+It puts together the index (chunk_index.py), the files (chunk_files.py), the seals (wire/sealing.py), the checks on
+reading (checked_reading.py) and the wait before what nobody needs is removed (unused_chunks.py). Whether a write is
+allowed, who else gets a copy and what may be dropped are decided elsewhere; only a path's fence is kept here, because
+it must be as durable as the bytes.
 """
 
 from __future__ import annotations
 
-import errno
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from file_server.checked_reading import CheckedReading, OnDamage
 from file_server.chunk_files import ChunkFiles
-from file_server.chunk_index import BlobRow, ChunkRow, PendingNote, Totals
+from file_server.chunk_index import BlobRow, PendingNote, Totals
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
 from file_server.index_rescue import ask_for_rescue, open_index
 from file_server.index_transaction import (
-    DAMAGED,
     FILE,
-    HEAD_BYTES,
     Fence,
     IndexTransaction,
     StagedChunk,
@@ -31,18 +28,15 @@ from file_server.index_transaction import (
 from file_server.seal import Seal
 from file_server.staging import Staging
 from file_server.storage_health import StorageHealth
+from file_server.unused_chunks import UnusedChunks
 from wire.clock import Clock, SystemClock
 from wire.codec import decoder
 from wire.crash_points import crash_point
-from wire.digest import Digest, chunk_digest
-from wire.errors import BadRequest, Damaged, DamagedChunk, LockstepError, NotFound, StorageFormatError
+from wire.digest import Digest
+from wire.errors import LockstepError, NotFound
 from wire.manifest import Manifest
 from wire.sealing import Sealer
 from wire.server_messages import CommitNote
-from wire.tracing import log
-
-OnDamage = Callable[[Digest, list[Digest]], None]
-"""Called with a chunk that failed its check and the blobs it is part of."""
 
 DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
 MAX_COLLECT_BATCH = 500
@@ -71,18 +65,14 @@ class ChunkStore:
     ) -> None:
         self._layout = layout
         self._sealer = sealer
-        self._clock = clock or SystemClock()
         self._reserve_bytes = reserve_bytes
-        self.on_damage = on_damage or (lambda chunk, blobs: None)
         self.health = StorageHealth(lambda: ask_for_rescue(layout))
         self._files = ChunkFiles(layout, disk or Disk(), reserve_bytes)
         with self.health.guard():
             self._index = open_index(layout, sealer)
-        # Since when each chunk is known to be without a blob, in monotonic seconds. In memory on purpose: after a
-        # restart every grace period begins again, so neither a wall clock nor the time spent stopped can end one.
-        self._unused_since: dict[Digest, float] = {}
-        self._pins: Counter[Digest] = Counter()
-        self._unused_guard = threading.Lock()
+        report = on_damage or (lambda chunk, blobs: None)
+        self._reading = CheckedReading(self._index, self._files, sealer, self.health, report)
+        self._unused = UnusedChunks((clock or SystemClock()).monotonic)
 
     @property
     def store_id(self) -> str:
@@ -155,26 +145,16 @@ class ChunkStore:
 
     def pin(self, digest: Digest) -> None:
         """An upload under way counts on this chunk: do not collect it before as many calls of `unpin`."""
-        with self._unused_guard:
-            self._pins[digest] += 1
+        self._unused.pin(digest)
 
     def unpin(self, digests: Iterable[Digest]) -> None:
         """The upload is over; a chunk that still has no blob begins its grace period."""
-        with self._unused_guard:
-            for digest in digests:
-                self._pins[digest] -= 1
-                if self._pins[digest] <= 0:
-                    del self._pins[digest]
+        self._unused.unpin(digests)
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are not held intact, each once; collection of the others is put off."""
         wanted = list(digests)
-        if self._unused_since:
-            now = self._clock.monotonic()
-            with self._unused_guard:
-                for digest in wanted:
-                    if digest in self._unused_since:
-                        self._unused_since[digest] = now
+        self._unused.put_off(wanted)
         with self.health.guard():
             return self._index.missing(wanted)
 
@@ -188,44 +168,12 @@ class ChunkStore:
         return [length for length in lengths if length is not None]
 
     def read_chunk(self, digest: Digest) -> bytes:
-        """A chunk's plain bytes, checked against its digest.
-
-        NotFound when it is not held. DamagedChunk when it fails its check: it is then in quarantine, reported, and
-        no longer held.
-        """
-        with self.health.guard():
-            row = self._index.chunk(digest)
-            if row is not None:
-                plain = self._plain(row)
-                if plain is None:  # once more: a seal or the collector may have moved it meanwhile
-                    row = self._index.chunk(digest)
-                    plain = self._plain(row) if row is not None else None
-                if plain is not None:
-                    return plain
-        if row is None:
-            raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
-        self._condemn(row)
-        raise DamagedChunk(
-            f"chunk {digest} is damaged on this file server; it is read from another copy", digest=str(digest)
-        )
+        """A chunk's plain bytes, checked against its digest: NotFound, or DamagedChunk (see CheckedReading.chunk)."""
+        return self._reading.chunk(digest)
 
     def manifest(self, digest: Digest) -> Manifest:
-        """A blob's manifest, checked against its digest.
-
-        NotFound when the blob is not here. Damaged when its manifest fails the check: the blob is then no longer
-        held, and reported.
-        """
-        with self.health.guard():
-            try:
-                manifest = self._index.manifest(digest)
-            except BadRequest as error:
-                self._condemn_blob(digest)
-                raise Damaged(
-                    f"the manifest of blob {digest} is damaged on this file server", digest=str(digest)
-                ) from error
-        if manifest is None:
-            raise NotFound(f"blob {digest} is not on this file server", digest=str(digest))
-        return manifest
+        """A blob's manifest, checked against its digest: NotFound, or Damaged (see CheckedReading.manifest)."""
+        return self._reading.manifest(digest)
 
     def generation(self, digest: Digest) -> int | None:
         """The blob's generation, which rises at every seal; None when it is not here."""
@@ -256,15 +204,9 @@ class ChunkStore:
 
     def collect_chunks(self, grace_seconds: float) -> Collected:
         """Remove chunks that no blob has referred to for `grace_seconds` of this process's time."""
-        now = self._clock.monotonic()
         with self.health.guard():
             candidates = self._index.candidates()
-            with self._unused_guard:
-                self._unused_since = {
-                    digest: now if digest in self._pins else self._unused_since.get(digest, now)
-                    for _, digest in candidates
-                }
-                due = [id for id, digest in candidates if now - self._unused_since[digest] >= grace_seconds]
+            due = self._unused.due(candidates, grace_seconds)
             removed = 0
             for start in range(0, len(due), MAX_COLLECT_BATCH):
                 batch = due[start : start + MAX_COLLECT_BATCH]
@@ -290,35 +232,12 @@ class ChunkStore:
     # ------------------------------------------------------------ care
 
     def verify_next(self, after: int) -> tuple[int, int] | None:
-        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none.
-
-        A chunk that fails is quarantined and reported, exactly as in `read_chunk`.
-        """
-        with self.health.guard():
-            row = self._index.next_chunk(after)
-        if row is None:
-            return None
-        if row.place != DAMAGED:
-            try:
-                self.read_chunk(row.digest)
-            except (DamagedChunk, NotFound):
-                pass  # reported where it was found; the walk goes on
-            except StorageFormatError as error:
-                log.error("%s", error)
-        return row.id, row.length
+        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none."""
+        return self._reading.verify_next(after)
 
     def verify_blob(self, digest: Digest) -> None:
-        """Check that a blob has a manifest that is its own, and every chunk of it has a place here; a blob for which
-        that is not so is reported."""
-        try:
-            manifest = self.manifest(digest)
-        except (Damaged, NotFound):
-            return  # reported where it was found
-        with self.health.guard():
-            missing = self._index.missing(chunk for chunk, _ in manifest.chunks)
-        if missing:
-            log.error("blob %s lacks %d of its chunks", digest, len(missing))
-            self.on_damage(missing[0], [digest])
+        """Check that a blob's manifest is its own and names only chunks that are here; report it otherwise."""
+        self._reading.verify_blob(digest)
 
     def remember(self, name: str, value: int) -> None:
         """Keep a number under a name durably."""
@@ -396,53 +315,3 @@ class ChunkStore:
         """Notes of the cursors above `after` up to `through`, by rising cursor."""
         with self.health.guard():
             return [_notes.decode(note) for note in self._index.notes(after, through, limit)]
-
-    # ------------------------------------------------------------ damage
-
-    def _plain(self, row: ChunkRow) -> bytes | None:
-        """The chunk's bytes if they are intact; None otherwise."""
-        if row.place == DAMAGED:
-            return None
-        try:
-            sealed = row.sealed if row.place != FILE else self._files.read(row.digest)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EIO):
-                raise
-            return None  # lost, or on a sector that cannot be read: like damaged bytes, to be repaired
-        if sealed is None:
-            return None
-        try:
-            plain = self._sealer.open(row.digest, sealed)
-        except DamagedChunk:
-            return None
-        except StorageFormatError:
-            if sealed[:HEAD_BYTES] == row.head:
-                raise  # it was stored so: a key is missing from the ring, the bytes are not to blame
-            return None
-        return plain if len(plain) == row.length and chunk_digest(plain) == row.digest else None
-
-    def _condemn_blob(self, digest: Digest) -> None:
-        """Stop counting a blob as held whose manifest is not its own, and tell about it."""
-        if self._index.submit(lambda tx: tx.forget_blob(digest)):
-            log.error("the manifest of blob %s failed its check; the blob has to be copied again", digest)
-            self.on_damage(digest, [digest])
-
-    def _condemn(self, row: ChunkRow) -> None:
-        """Stop counting a chunk as held, keep its bytes for people to look at, and tell about it."""
-        if row.place == DAMAGED:
-            return
-        with self.health.guard():
-            if not self._index.submit(lambda tx: tx.mark_damaged(row.id)):
-                return
-            blobs = self._index.blobs_of_chunk(row.id, row.digest)
-        crash_point("file_server.quarantine.marked")
-        log.error("chunk %s failed its check and is quarantined; it is part of %d blobs", row.digest, len(blobs))
-        try:
-            if row.place == FILE:
-                self._files.quarantine_file(row.digest, self._index.holds_chunk)
-            elif row.sealed is not None:
-                self._files.quarantine_bytes(row.digest, row.sealed)
-        except OSError as error:
-            log.warning("cannot quarantine chunk %s: %s", row.digest, error)
-        crash_point("file_server.quarantine.moved")
-        self.on_damage(row.digest, blobs)
