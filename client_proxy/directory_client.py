@@ -53,6 +53,7 @@ from wire.messages import (
     Outcome,
 )
 from wire.recovery_messages import FSCK, FSCK_REPORT, RECOVER, RECOVERY
+from wire.s3_messages import BUCKET_ACCESS_LOG, BUCKET_CORS, BUCKET_SETTING, OBJECT_SETTINGS, S3_KEYS, S3_SIGNING_KEY
 from wire.server_messages import DAMAGED, DamagedRequest
 from wire.tracing import log
 from wire.upload_messages import CREATE_UPLOAD, UPLOAD_PARTS, UPLOADS
@@ -87,6 +88,12 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             RECOVERY,
             UPLOADS,
             UPLOAD_PARTS,
+            BUCKET_SETTING,
+            OBJECT_SETTINGS,
+            BUCKET_CORS,
+            BUCKET_ACCESS_LOG,
+            S3_KEYS,
+            S3_SIGNING_KEY,
         ),  # they only ask
         *(BEGIN, GIVE_UP, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
         *(
@@ -100,6 +107,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
         ),  # the second time finds the first one's result and keeps it
     )
 )
+"""Settings are put once (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING): they carry no id, so the late first attempt of one
+that was repeated could undo what somebody else has put since, and open again what a later policy or list closed."""
 
 MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
 """An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""
