@@ -1,10 +1,10 @@
 """Repair: find blobs whose copies are not as promised, and have them copied again.
 
-The planner walks over all blobs in small pages whenever a server has gone, come back or lost its disk, and every ten
-minutes besides. What it finds waits, most endangered first, until it is given to a target as an order in the answer
-to a heartbeat. Nothing here is kept: after a restart the walk finds it all again. What a blob needs is decided in
-copy_rules.py, copies too many are the trimmer's; reading the bytes, checking and storing them is the file servers'
-work; they report with HELD.
+The planner walks over all blobs in small pages (repair_walk.py) whenever a server has gone, come back or lost its
+disk, and every ten minutes besides. What it finds waits, most endangered first, until it is given to a target as an
+order in the answer to a heartbeat. Nothing here is kept: after a restart the walk finds it all again. What a blob needs
+is decided in copy_rules.py, copies too many are the trimmer's; reading the bytes, checking and storing them is the file
+servers' work; they report with HELD.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from directory_server.metadata import servers
 from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.placement import Candidate, choose_target
+from directory_server.repair_walk import RepairWalk, Situation
 from directory_server.trimmer import Trimmer
 from directory_server.work_queue import MAX_KNOWN, WorkQueue
 from wire.cluster_messages import RepairInfo
@@ -34,13 +35,10 @@ from wire.server_messages import CopyOrder
 from wire.tracing import log
 
 REPAIR_GRACE_SECONDS = 60.0
-PAGE = 1000
 ORDERS_PER_STEP = 256
-WALK_AGAIN_SECONDS = 600.0
 ORDER_SECONDS = 60.0
 IDLE_SECONDS = 1.0
 RECENTLY_GIVEN_UP_SECONDS = 300.0
-MAX_KNOWN_LOST = 100_000
 # While walking, the planner sleeps this many times as long as a page took: it must not be felt.
 GENTLENESS = 4.0
 
@@ -74,13 +72,8 @@ class Repair:
         self._orders = CopyOrders(clock, order_seconds)
         self._queue = WorkQueue()
         self._moves: dict[Digest, Move] = {}
-        self._lost: set[Digest] = set()
-        self._lost_in_walk: set[Digest] = set()
         self._salvaged: set[Digest] = set()
-        self._after: bytes | None = None
-        self._walked_for: object = None
-        self._zones: frozenset[str] = frozenset()
-        self._walked_at = 0.0
+        self._walk = RepairWalk(store, clock)
         self._told: tuple[int, int] = (0, 0)
         self._repaired = 0
         self._refilled = membership.came_back_empty
@@ -96,11 +89,11 @@ class Repair:
         with self._mutex:
             self._take_back_late_orders()
             self._start_walk_if_needed(standings)
-            if self._after is not None:
-                balanced = self._walk(standings)
+            if self._walk.is_under_way:
+                balanced = self._walk_on(standings)
             self._give_orders(standings)
             fullness = self._balancer.fullness(standings)
-            busy = self._after is not None
+            busy = self._walk.is_under_way
         for id, size in self.trimmer.step(standings, fullness):
             self._balancer.let_go(id, size)
         if balanced:
@@ -115,48 +108,40 @@ class Repair:
             self.balance(True)
 
     def _start_walk_if_needed(self, standings: Standings) -> None:
-        situation, zones = self._situation(standings)
-        # Zones come and go with a single slow server: they never make a walk under way begin anew.
-        is_other_zone = self._after is None and (zones != self._zones or self._is_walk_due())
-        if situation == self._walked_for and not is_other_zone:
+        situation = self._situation(standings)
+        if not self._walk.is_due(situation, is_wanted=self._is_walk_wanted()):
             return
-        self._walked_for, self._zones, self._walked_at = situation, zones, self._clock.now()
-        self._after = b""
-        self._lost_in_walk = set()
+        self._walk.begin(situation)
         self._salvaged.clear()
         self._queue.begin_count()
         self.trimmer.overflowed = False
         self._balancer.begin_walk(standings)
 
-    def _situation(self, standings: Standings) -> tuple[object, frozenset[str]]:
-        """Both change when all blobs should be looked at again: who counts, and the zones with room."""
+    def _situation(self, standings: Standings) -> Situation:
         places = frozenset((id, server.zone, server.leaving) for id, server in standings.items())
         zones = frozenset(server.zone for server in standings.values() if server.writable)
-        return (self._membership.whose_copies_count(self._grace), places, self._balancer.running), zones
+        counting = (self._membership.whose_copies_count(self._grace), places, self._balancer.running)
+        return Situation(counting, zones)
 
-    def _is_walk_due(self) -> bool:
+    def _is_walk_wanted(self) -> bool:
         has_room = self._queue.waiting < MAX_KNOWN // 2
         moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self._is_busy()
         more_found = (self._queue.overflowed and has_room) or (self.trimmer.overflowed and not self.trimmer.pending)
-        return moved or more_found or self._clock.now() - self._walked_at >= WALK_AGAIN_SECONDS
+        return moved or more_found
 
     def _is_busy(self) -> bool:
         """Copies are being made or given up, or should be."""
         return bool(self._queue.count(Need.COPY) or self.trimmer.pending or len(self._orders))
 
-    def _walk(self, standings: Standings) -> bool:
+    def _walk_on(self, standings: Standings) -> bool:
         """One page; True when a rebalance ends with it."""
-        assert self._after is not None
-        with self._store.read() as reader:
-            page = servers.page_of_blobs(reader, self._after, PAGE)
+        page = self._walk.page()
         for blob in page:
             self._balancer.count(blob)
             self._examine(blob, standings)
-        self._after = page[-1].digest if len(page) == PAGE else None
-        if self._after is not None:
+        if not self._walk.done(page):
             return False
-        self._lost = self._lost_in_walk
-        found = (self._queue.count(Need.COPY), len(self._lost))
+        found = (self._queue.count(Need.COPY), self._walk.lost)
         if found != self._told:
             log.info("repair: %d blobs have too few copies, %d no good one on any server that is up", *found)
         self._told = found
@@ -167,10 +152,9 @@ class Repair:
         digest, verdict = blob.digest, judge(blob, standings, self._copies)
         need = verdict.need
         if need in (Need.WAIT, Need.SALVAGE):
-            self._note_lost(digest)
+            self._walk.note_lost(digest)
         else:
-            self._lost.discard(digest)
-            self._lost_in_walk.discard(digest)
+            self._walk.note_not_lost(digest)
         if digest in self._orders:
             return
         move = self._moves.pop(digest, None)
@@ -187,11 +171,6 @@ class Repair:
         else:
             assert need is not None
             self._queue.note(digest, need, verdict.safe)
-
-    def _note_lost(self, digest: Digest) -> None:
-        for known in (self._lost, self._lost_in_walk):
-            if len(known) < MAX_KNOWN_LOST:
-                known.add(digest)
 
     # ------------------------------------------------------------ orders
 
@@ -219,7 +198,7 @@ class Repair:
     def _must_hold_back(self) -> bool:
         """Until the walk is over, something more endangered than this may still be found."""
         urgency = self._queue.most_urgent
-        return urgency is not None and urgency > 1 and self._after is not None and self._queue.waiting < MAX_KNOWN
+        return urgency is not None and urgency > 1 and self._walk.is_under_way and self._queue.waiting < MAX_KNOWN
 
     def _order(self, digest: Digest, room: Sequence[Candidate], standings: Standings) -> bool:
         """Order one more copy; False when that cannot be done now."""
@@ -388,7 +367,7 @@ class Repair:
         """Every blob has been looked at since any server came or went."""
         standings = self.standings()
         with self._mutex:
-            return self._after is None and (self._walked_for, self._zones) == self._situation(standings)
+            return self._walk.is_over(self._situation(standings))
 
     def finished(self) -> bool:
         """Every blob has been looked at, and everything that can be repaired is."""
@@ -400,7 +379,7 @@ class Repair:
         with self._mutex:
             return RepairInfo(
                 under_copied=self._queue.count(Need.COPY),
-                without_living_copy=max(len(self._lost), len(self._lost_in_walk)),
+                without_living_copy=self._walk.lost,
                 ordered=len(self._orders),
                 repaired_since_start=self._repaired,
                 to_move=self._queue.count(Need.MOVE),
@@ -408,5 +387,5 @@ class Repair:
                 dropped_since_start=self.trimmer.dropped,
                 balancing=self._balancer.running,
                 to_balance=self._queue.count(Need.BALANCE),
-                walking=self._after is not None,
+                walking=self._walk.is_under_way,
             )
