@@ -7,11 +7,7 @@ calls are on every read's and write's path, and `requests` costs several times a
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import select
-import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -21,9 +17,10 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from wire.codec import Call, decode_problem, encode
-from wire.errors import LockstepError, PeerUnreachable, from_problem
+from wire.errors import PeerUnreachable, from_problem
 from wire.identity import Identity
-from wire.liveness import Address, Liveness, Probe, Standing, handshake_probe
+from wire.liveness import Address, Liveness, Probe, handshake_probe
+from wire.peer_connection import TRANSPORT_ERRORS, PeerConnection, is_readable, unreachable
 from wire.tls import client_context
 from wire.tracing import REQUEST_ID_HEADER, request_id
 
@@ -31,87 +28,12 @@ PEER_HEADER = "X-Lockstep-Peer"
 MAX_IDLE_PER_SERVER = 64
 # The runner closes a connection that stays idle for 30 s; one taken just then would lose its request.
 MAX_IDLE_SECONDS = 20.0
-CONNECT_SECONDS = 2.0
-"""A TCP connection is answered by the other machine's kernel, however busy its programs are."""
 SEND_BLOCK_BYTES = 256 * 1024
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 MAX_PROBLEM_BYTES = 16 * 1024 * 1024
-MAX_HEADERS = 100
-MAX_HEADER_BYTES = 65_536
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
-
-_TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer of the runner, read without the email package, whose parser was a sixth of a small call's cost.
-
-    The runner declares the length of every answer, so one without it is refused: its end could not be told.
-    """
-
-    def begin(self) -> None:
-        if self.headers is not None:
-            return
-        status = http.client.CONTINUE
-        while status == http.client.CONTINUE:
-            _, status, reason = self._read_status()
-            headers = self._read_headers()
-        self.code = self.status = status
-        self.reason = reason.strip()
-        self.version = 11
-        self.headers = self.msg = headers
-        self.chunked = False
-        self.will_close = headers.get("connection", "").lower() == "close"
-        declared = headers.get("content-length", "0" if status in (204, 304) else "")
-        if not declared.isdigit():
-            raise http.client.HTTPException("the answer does not declare its length")
-        self.length = int(declared)
-
-    def _read_headers(self) -> http.client.HTTPMessage:
-        headers = http.client.HTTPMessage()
-        for _ in range(MAX_HEADERS):
-            line = self.fp.readline(MAX_HEADER_BYTES + 1)
-            if line in (b"\r\n", b"\n", b""):
-                return headers
-            if len(line) > MAX_HEADER_BYTES:
-                break
-            name, _, value = line.decode("latin-1").partition(":")
-            headers.set_raw(name, value.strip())
-        raise http.client.HTTPException("the answer's headers are too long")
-
-
-class _Connection(http.client.HTTPSConnection):
-    """A connection whose waits can be seen and cut from another thread."""
-
-    response_class = _Answer
-
-    def __init__(self, standing: Standing, timeout: float, context: ssl.SSLContext) -> None:
-        super().__init__(*standing.address, timeout=timeout, context=context)
-        self._tls = context
-        self.standing = standing
-        self.waiting_since = 0.0
-        self.cut_because = ""
-
-    def connect(self) -> None:
-        # Each step's socket is seen by `cut` before the step can hang.
-        seconds = self.timeout or CONNECT_SECONDS
-        self.sock = socket.create_connection(self.standing.address, min(seconds, CONNECT_SECONDS))
-        self.sock.settimeout(seconds)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-        if self.cut_because:
-            raise ConnectionAbortedError(self.cut_because)
-        self.sock.do_handshake()
-
-    def cut(self, reason: str) -> None:
-        """Make the operation under way fail. It does not close: the socket's number may be another's by then."""
-        self.cut_because = reason
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
-                # SSLSocket's own shutdown would let a write under way go on in the clear.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 class PeerClient:
@@ -131,7 +53,7 @@ class PeerClient:
         self._identity = identity
         self._token = identity.peer_token
         self._timeout = timeout
-        self._idle: dict[Address, deque[tuple[_Connection, float]]] = {}
+        self._idle: dict[Address, deque[tuple[PeerConnection, float]]] = {}
         self._guard = threading.Lock()
         self._liveness = Liveness(probe or handshake_probe(identity), self._drop_idle)
         self._unwatched = frozenset(map(_address, irreplaceable))
@@ -171,7 +93,7 @@ class PeerClient:
                 connection.waiting_since = time.monotonic()
                 try:
                     connection.send(piece)
-                except _TRANSPORT_ERRORS:
+                except TRANSPORT_ERRORS:
                     # A server that refuses before the end answers and closes; its answer is worth more than EPIPE.
                     answered_early = True
                     break
@@ -218,7 +140,7 @@ class PeerClient:
             headers.update(extra)
         return headers
 
-    def _response(self, url: str, connection: _Connection, reusable: bool = True) -> PeerResponse:
+    def _response(self, url: str, connection: PeerConnection, reusable: bool = True) -> PeerResponse:
         connection.waiting_since = time.monotonic()
         try:
             answer = connection.getresponse()
@@ -234,7 +156,7 @@ class PeerClient:
             raise from_problem(decode_problem(body, answer.status))
         return response
 
-    def _take(self, url: str, timeout: float | None) -> _Connection:
+    def _take(self, url: str, timeout: float | None) -> PeerConnection:
         """A connection, kept or new, that is watched from now on; its wait has begun."""
         key = _address(url)
         seconds = self._timeout if timeout is None else timeout
@@ -248,12 +170,12 @@ class PeerClient:
                 if not idle:
                     break
                 connection, since = idle.pop()
-            if now - since < MAX_IDLE_SECONDS and not _readable(connection):
+            if now - since < MAX_IDLE_SECONDS and not is_readable(connection):
                 connection.sock.settimeout(seconds)
                 self._watch(connection, now)
                 return connection
             connection.close()
-        connection = _Connection(standing, seconds, client_context(self._identity))
+        connection = PeerConnection(standing, seconds, client_context(self._identity))
         self._watch(connection, now)
         try:
             connection.connect()
@@ -262,22 +184,22 @@ class PeerClient:
             raise
         return connection
 
-    def _watch(self, connection: _Connection, now: float) -> None:
+    def _watch(self, connection: PeerConnection, now: float) -> None:
         connection.waiting_since = now
         if connection.standing.address not in self._unwatched:
             self._liveness.enter(connection.standing, connection)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: PeerConnection) -> None:
         self._liveness.leave(connection.standing, connection)
         connection.close()
 
-    def _give_up(self, url: str, connection: _Connection, error: BaseException) -> None:
+    def _give_up(self, url: str, connection: PeerConnection, error: BaseException) -> None:
         """Watch the connection no longer, whatever failed; what the transport raised becomes PeerUnreachable."""
         self._drop(connection)
-        if isinstance(error, _TRANSPORT_ERRORS):
-            raise _unreachable(url, error, connection) from error
+        if isinstance(error, TRANSPORT_ERRORS):
+            raise unreachable(url, error, connection) from error
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: PeerConnection) -> None:
         self._liveness.leave(connection.standing, connection)
         if not connection.cut_because:
             with self._guard:
@@ -301,7 +223,7 @@ class PeerResponse:
         self,
         client: PeerClient,
         url: str,
-        connection: _Connection,
+        connection: PeerConnection,
         answer: http.client.HTTPResponse,
         reusable: bool,
     ) -> None:
@@ -337,9 +259,9 @@ class PeerResponse:
         self._connection.waiting_since = time.monotonic()
         try:
             data = self._answer.read(count)
-        except _TRANSPORT_ERRORS as error:
+        except TRANSPORT_ERRORS as error:
             self._reusable = False
-            raise _unreachable(self._url, error, self._connection) from error
+            raise unreachable(self._url, error, self._connection) from error
         self._connection.standing.heard_at = time.monotonic()
         self._connection.waiting_since = 0.0
         return data
@@ -366,16 +288,6 @@ def _address(url: str) -> Address:
     return parts.hostname or "", parts.port or 443
 
 
-def _readable(connection: _Connection) -> bool:
-    """A kept connection with something to read has been closed by the server (it owes us nothing)."""
-    try:
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
-        return bool(poll.poll(0))
-    except (OSError, ValueError, TypeError):
-        return True
-
-
 def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterable[bytes]:
     """Blocks joined to pieces worth a system call, framed as HTTP chunks, with the last one that ends the body."""
     gathered: list[bytes | memoryview] = []
@@ -391,17 +303,3 @@ def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterable[bytes]:
         yield b"".join((b"%x\r\n" % size, *gathered, b"\r\n0\r\n\r\n"))
     else:
         yield b"0\r\n\r\n"
-
-
-def _unreachable(url: str, error: BaseException, connection: _Connection) -> LockstepError:
-    if connection.cut_because:
-        what = connection.cut_because
-    elif isinstance(error, TimeoutError | socket.timeout):
-        what = "did not answer in time"
-    elif isinstance(error, ConnectionRefusedError):
-        what = "refused the connection; it is probably not running"
-    elif isinstance(error, ssl.SSLCertVerificationError):
-        what = f"shows a certificate that is not trusted ({error.verify_message})"
-    else:
-        what = f"cut the connection ({type(error).__name__})"
-    return PeerUnreachable(f"{url} {what}", url=url)
