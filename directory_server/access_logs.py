@@ -20,26 +20,29 @@ from directory_server.people import Person
 from wire.errors import BadName, BadRequest, Forbidden, NotFound
 from wire.messages import BeginItem
 from wire.names import check_path
-from wire.s3_messages import ACCESS_LOG_PREFIX, LOGGING, AccessLogReply
+from wire.s3_messages import ACCESS_LOG_PREFIX, LOGGING, AccessLogReply, LogDates
 
 _BAD_TARGET = "InvalidTargetBucketForLogging"
 _EXAMPLE = "2026-01-31-00-00-00-0123456789ABCDEF"
 """What follows the prefix in the names of log files."""
+_REGION, _EXAMPLE_FOLDERS = "us-east-1", "2026/01/31/"
+"""With the owner and the logged bucket: what stands between the two where logs are sorted into folders."""
 
 
 def check_setting(reader: Reader, bucket: Bucket, person: Person, value: str, at: float) -> None:
     """BadRequest unless the log can go where the setting says: to a bucket of the same owner, by somebody who may
     write there themselves."""
-    target, prefix = _target(value)
+    target, prefix, dates = _target(value)
+    example = prefix + (f"{bucket.owner}/{_REGION}/{bucket.name}/{_EXAMPLE_FOLDERS}" if dates else "") + _EXAMPLE
     try:
-        check_path(prefix + _EXAMPLE)
+        check_path(example)
     except BadName as error:
         raise BadRequest(f"this prefix would make bad names: {error}", s3_code="InvalidArgument") from error
     try:
         place = standing(reader, target, person, at)
     except (NotFound, Forbidden) as error:
         raise BadRequest(f"the target bucket {target!r} does not exist", s3_code=_BAD_TARGET) from error
-    if place.bucket.owner != bucket.owner or not place.may("s3:PutObject", prefix + _EXAMPLE, owners_only=True):
+    if place.bucket.owner != bucket.owner or not place.may("s3:PutObject", example, owners_only=True):
         raise BadRequest(
             f"the log of bucket {bucket.name!r} can only go to a bucket of {bucket.owner}, whom it belongs to",
             s3_code=_BAD_TARGET,
@@ -70,7 +73,9 @@ def writer(reader: Reader, item: BeginItem) -> Person | None:
     return Person(log.owner, False, "access-log")
 
 
-def _target(value: str) -> tuple[str, str]:
-    """The bucket and the prefix in a setting."""
+def _target(value: str) -> tuple[str, str, LogDates]:
+    """The bucket, the prefix and the kind of folders in a setting."""
     said: dict[str, Any] = json.loads(value)["LoggingEnabled"]
-    return said["TargetBucket"], said.get("TargetPrefix") or ""
+    folders = (said.get("TargetObjectKeyFormat") or {}).get("PartitionedPrefix")
+    dates: LogDates = "" if folders is None else folders.get("PartitionDateSource") or "DeliveryTime"
+    return said["TargetBucket"], said.get("TargetPrefix") or "", dates

@@ -90,6 +90,8 @@ class Rule(_Shape):
 
 class Configuration(_Shape):
     rules: Annotated[list[Rule], Meta(min_length=1, max_length=1000)]
+    transition_default_minimum_object_size: str = ""
+    """No rule has transitions, so nothing follows from it."""
 
 
 _configurations = decoder(Configuration)

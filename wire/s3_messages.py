@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -135,7 +135,8 @@ OBJECT_LOCK = "object-lock"
 RETENTION = "retention"
 """The setting of a version that must not be deleted before a time: {"Mode", "RetainUntilDate"}."""
 LOGGING = "logging"
-"""The setting of a bucket whose requests are logged: {"LoggingEnabled": {"TargetBucket", "TargetPrefix"}}."""
+"""The setting of a bucket whose requests are logged: {"LoggingEnabled": {"TargetBucket", "TargetPrefix",
+"TargetObjectKeyFormat"}}."""
 ACCESS_LOG_PREFIX = "lsg_"
 """Begins what stands for a credential where a proxy writes the access log of the bucket named after it. It is no
 secret: only proxies can send it, and it is good for new files below the prefix that the bucket's owner named."""
@@ -173,12 +174,17 @@ class AccessLogRequest(Message):
     bucket: Bucket
 
 
+LogDates = Literal["", "EventTime", "DeliveryTime"]
+
+
 class AccessLogReply(Message):
-    """Whose the bucket is, and where its log goes; `target` is empty when there is none."""
+    """Whose the bucket is, and where its log goes; `target` is empty when there is none. `dates` says whose date is in
+    the folders that the files are sorted into; empty without folders."""
 
     owner: str = ""
     target: str = ""
     prefix: str = ""
+    dates: LogDates = ""
 
 
 class ObjectSettingsRequest(Message):

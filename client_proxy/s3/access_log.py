@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from prometheus_client import Counter
 
 from client_proxy.needs import Directory
 from client_proxy.s3.access_log_line import Visit, line
+from client_proxy.s3.buckets import REGION
 from client_proxy.s3.needs import S3Files
 from wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
 from wire.messages import Preconditions
@@ -45,14 +47,26 @@ class _File:
 
     lines: list[str]
     bytes: int
-    name: str
+    day: str
+    """Of its requests, as 2026-01-31."""
+    moment: str
+    """Of its delivery, as 2026-01-31-12-00-00."""
+    unique: str
+
+    def name(self, bucket: str, where: AccessLogReply) -> str:
+        """Its key: the owner's prefix, the folders that the owner wants, and the name itself."""
+        if not where.dates:
+            return f"{where.prefix}{self.moment}-{self.unique}"
+        moment = f"{self.day}-00-00-00" if where.dates == "EventTime" else self.moment
+        date = moment[:10].replace("-", "/")
+        return f"{where.prefix}{where.owner}/{REGION}/{bucket}/{date}/{moment}-{self.unique}"
 
 
 @dataclass
 class _Gathered:
-    """What waits for one bucket; `since` is when the first line came."""
+    """What waits for one bucket, lines with the day of their request; `since` is when the first line came."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
     under_way: _File | None = None
@@ -113,12 +127,13 @@ class AccessLog:
 
     def _note(self, visit: Visit, sent: int, total: float) -> None:
         try:
-            self._add(visit.request.bucket, line(visit, self._wall() - total, sent, total))
+            came = self._wall() - total
+            self._add(visit.request.bucket, _day(came), line(visit, came, sent, total))
         except Exception:  # noqa: BLE001 - the answer is under way, and no log is worth spoiling it
             DROPPED.inc()
             log.exception("a line of an access log could not be made")
 
-    def _add(self, bucket: str, text: str) -> None:
+    def _add(self, bucket: str, day: str, text: str) -> None:
         size = len(text) + 1
         with self._guard:
             gathered = self._gathered.get(bucket)
@@ -132,7 +147,7 @@ class AccessLog:
                 return
             if not gathered.lines:
                 gathered.since = self._monotonic()
-            gathered.lines.append(text)
+            gathered.lines.append((day, text))
             gathered.bytes += size
             self._held += size
 
@@ -196,12 +211,16 @@ class AccessLog:
             self._off[bucket] = self._monotonic()
 
     def _next_file(self, gathered: _Gathered) -> _File | None:
+        """Lines of one day only, as folders by the day of the request need them."""
         with self._guard:
             if gathered.under_way is None and gathered.lines:
-                stamp = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime(self._wall()))
-                name = f"{stamp}-{secrets.token_hex(8).upper()}"
-                gathered.under_way = _File(gathered.lines, gathered.bytes, name)
-                gathered.lines, gathered.bytes = [], 0
+                day = gathered.lines[0][0]
+                lines = [text for _, text in takewhile(lambda one: one[0] == day, gathered.lines)]
+                size = sum(len(text) + 1 for text in lines)
+                moment = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime(self._wall()))
+                gathered.under_way = _File(lines, size, day, moment, secrets.token_hex(8).upper())
+                del gathered.lines[: len(lines)]
+                gathered.bytes -= size
             return gathered.under_way
 
     def _write(self, bucket: str, where: AccessLogReply, file: _File) -> None:
@@ -211,7 +230,7 @@ class AccessLog:
             self._files.write(
                 ACCESS_LOG_PREFIX + bucket,
                 where.target,
-                where.prefix + file.name,
+                file.name(bucket, where),
                 iter([content]),
                 size=len(content),
                 preconditions=_NEW,
@@ -222,6 +241,10 @@ class AccessLog:
         except _FINAL as error:
             DROPPED.inc(len(file.lines))
             log.warning("%d lines of the access log of bucket %s are lost: %s", len(file.lines), bucket, error)
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 class _Followed:

@@ -32,8 +32,8 @@ class BucketLoggingHandlers:
         if enabled is not None:
             if enabled.get("TargetGrants"):
                 raise S3Refusal("NotImplemented", "logs belong to the bucket's owner; grants on them are not made here")
-            if (enabled.get("TargetObjectKeyFormat") or {}).get("PartitionedPrefix") is not None:
-                raise S3Refusal("NotImplemented", "the names of logs have a simple prefix only")
+            if len(enabled.get("TargetObjectKeyFormat") or {"SimplePrefix": {}}) != 1:
+                raise S3Refusal("MalformedXML", "a TargetObjectKeyFormat has a SimplePrefix or a PartitionedPrefix")
             value = json.dumps({"LoggingEnabled": enabled})
         self._settings.put_of_bucket(call, LOGGING, value)
         self._changed(call.bucket)

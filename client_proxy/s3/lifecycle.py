@@ -22,6 +22,9 @@ MAX_ID = 255
 MAX_DAYS = 2**31 - 1
 MAX_NEWER_VERSIONS = 100
 DAY_SECONDS = 86_400
+MINIMUM_SIZE = "TransitionDefaultMinimumObjectSize"
+"""Is about transitions only, of which there are none: so whatever it says is so. The first is S3's default."""
+MINIMUM_SIZES = ("all_storage_classes_128K", "varies_by_storage_class")
 _ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
 _CONDITIONS = ("Prefix", "Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
 
@@ -41,7 +44,7 @@ class LifecycleHandlers:
         }
 
     def get(self, call: S3Call) -> Values:
-        values: Values = json.loads(
+        values: Values = {MINIMUM_SIZE: MINIMUM_SIZES[0]} | json.loads(
             self._settings.needed_of_bucket(
                 call, SETTING, "NoSuchLifecycleConfiguration", "the bucket has no lifecycle configuration"
             )
@@ -52,8 +55,9 @@ class LifecycleHandlers:
         rules = (call.get("LifecycleConfiguration") or {}).get("Rules") or []
         check_rules(rules)
         named = [rule if rule.get("ID") else {**rule, "ID": self._new_id()} for rule in rules]
-        self._settings.put_of_bucket(call, SETTING, json.dumps({"Rules": named}))
-        return {}
+        smallest = {MINIMUM_SIZE: call.get(MINIMUM_SIZE, MINIMUM_SIZES[0])}
+        self._settings.put_of_bucket(call, SETTING, json.dumps({"Rules": named, **smallest}))
+        return smallest
 
     def delete(self, call: S3Call) -> Values:
         self._settings.put_of_bucket(call, SETTING, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from client_proxy.s3 import access_log as module
 from client_proxy.s3.access_log import DROPPED, AccessLog
-from tests.s3.calls import refused
+from tests.s3.calls import read, refused
 from tests.s3.people import client_of
 from tests.s3.rig import ENDPOINT, S3Rig
 from wire.errors import Forbidden, LockstepError, PeerUnreachable
@@ -103,7 +104,7 @@ def test_a_bucket_without_a_log_has_none(s3: Any, rig: S3Rig, make_bucket: Calla
 
 
 def test_a_log_goes_only_to_a_bucket_of_the_same_owner(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
-    """A missing target, another's, and a prefix that makes bad names are refused; so are grants and partitions."""
+    """A missing target, another's, and a prefix that makes bad names are refused; so are grants."""
     eve = client_of(rig, "eve")
     bucket, target = make_bucket(), make_bucket()
     eve.create_bucket(Bucket="eves-own")
@@ -120,8 +121,10 @@ def test_a_log_goes_only_to_a_bucket_of_the_same_owner(s3: Any, rig: S3Rig, make
     assert asked(s3, bucket, TargetBucket=target, TargetPrefix="/../") == (400, "InvalidArgument")
     grant = {"Grantee": {"Type": "CanonicalUser", "ID": "eve"}, "Permission": "READ"}
     assert asked(s3, bucket, TargetBucket=target, TargetGrants=[grant]) == (501, "NotImplemented")
-    partitioned = {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}
-    assert asked(s3, bucket, TargetBucket=target, TargetObjectKeyFormat=partitioned) == (501, "NotImplemented")
+    both = {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}, "SimplePrefix": {}}
+    assert asked(s3, bucket, TargetBucket=target, TargetObjectKeyFormat=both) == (400, "MalformedXML")
+    unknown = {"PartitionedPrefix": {"PartitionDateSource": "FullMoon"}}
+    assert asked(s3, bucket, TargetBucket=target, TargetObjectKeyFormat=unknown) == (400, "MalformedXML")
     assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
 
 
@@ -178,6 +181,34 @@ def own_log(rig: S3Rig) -> Any:
     """Puts the rig's log back after a test that had its own."""
     yield
     rig.s3.access_log = rig.access_log
+
+
+@pytest.mark.usefixtures("own_log")
+@pytest.mark.parametrize("source", ["EventTime", "DeliveryTime", None])
+def test_files_are_sorted_into_folders(
+    s3: Any, rig: S3Rig, make_bucket: Callable[..., str], source: str | None
+) -> None:
+    """By owner, region, bucket and the day of the requests or of the delivery; no file has lines of two days."""
+    bucket, target = make_bucket(), make_bucket()
+    folders: dict[str, Any] = {"PartitionedPrefix": {"PartitionDateSource": source} if source else {}}
+    enabled = {"TargetBucket": target, "TargetPrefix": "log/", "TargetObjectKeyFormat": folders}
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": enabled})
+    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"] == enabled
+    now = [calendar.timegm((2026, 1, 31, 23, 59, 50))]
+    rig.s3.access_log = log = AccessLog(
+        rig.cluster.proxies["1"].files, rig.directory, lambda: float(now[0]), time.monotonic
+    )
+    for _ in range(2):
+        s3.list_objects_v2(Bucket=bucket)
+        now[0] += 20
+    log.flush()
+    keys = [one["Key"] for one in s3.list_objects_v2(Bucket=target)["Contents"]]
+    days = ["2026-01-31", "2026-02-01"] if source == "EventTime" else ["2026-02-01"] * 2
+    moment = "00-00-00" if source == "EventTime" else "00-00-30"
+    starts = [f"log/admin/us-east-1/{bucket}/{day.replace('-', '/')}/{day}-{moment}-" for day in days]
+    assert [key[:-16] for key in keys] == starts
+    for key in keys:
+        assert len(read(s3, target, key).splitlines()) == 1
 
 
 @pytest.mark.usefixtures("own_log")

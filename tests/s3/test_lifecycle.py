@@ -92,6 +92,13 @@ def test_a_configuration_comes_back_until_it_is_deleted(s3: Any, bucket: str) ->
     told = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert told[3].pop("ID")
     assert told == rules
+    size = "TransitionDefaultMinimumObjectSize"
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)[size] == "all_storage_classes_128K"
+    configuration = {"Bucket": bucket, "LifecycleConfiguration": {"Rules": rules}}
+    said = s3.put_bucket_lifecycle_configuration(**configuration, **{size: "varies_by_storage_class"})
+    assert said[size] == "varies_by_storage_class"
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)[size] == "varies_by_storage_class"
+    assert refused(s3.put_bucket_lifecycle_configuration, **configuration, **{size: "any"}) == ARGUMENT
     s3.delete_bucket_lifecycle(Bucket=bucket)
     assert refused(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == (404, "NoSuchLifecycleConfiguration")
 
