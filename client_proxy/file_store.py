@@ -94,6 +94,7 @@ class FileStore:
                 "read an older version instead",
                 delete_marker=True,
                 version=found.version.version,
+                null_version=found.version.null_version,
             )
         if CUSTOMER_KEY_FACT in found.version.metadata and not with_customer_key:
             raise BadRequest(

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 
 from directory_server.metadata import files
 from directory_server.metadata.store import Reader, Row
+from directory_server.versions import NULL_VERSION
 from wire.errors import BadName
 from wire.messages import FileVersion, ListReply, ListRequest, VersionsReply, VersionsRequest
 
 _LAST = chr(0x10FFFF)
+_NEWEST = _LAST
+"""In the place of a version's id: before all of its path."""
 
 
 def list_files(reader: Reader, request: ListRequest) -> ListReply:
@@ -93,7 +96,12 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
     found: list[FileVersion] = []
     prefixes: list[str] = []
     last: tuple[str, str] | None = None
-    path = request.after[0] if request.after else None
+    after = request.after
+    if after is not None and after[1] == NULL_VERSION:
+        null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
+        # Whoever deletes what a page shows asks for the next one behind a version that is gone.
+        request.after = (after[0], null[2] if null is not None else _NEWEST)
+    path = after[0] if after is not None and request.after != (after[0], _NEWEST) else None
     for name, row in _version_entries(reader, request):
         if len(found) + len(prefixes) == request.limit:
             return VersionsReply(found, last, prefixes=prefixes)

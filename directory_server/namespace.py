@@ -240,7 +240,7 @@ class Namespace:
             reply = DeleteReply(files.read_cursor(tx), False)
         else:
             cursor = versions.remove(tx, row, moment, bypass_governance=bypass)
-            reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]))
+            reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]), null_version=bool(row[10]))
         versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
         return reply
 
@@ -373,6 +373,7 @@ def not_found(reader: Reader, bucket: str, path: str, version: str | None = None
         bucket=bucket,
         path=path,
         version=newest[2],
+        null_version=bool(newest[10]),
         delete_marker=True,
     )
 

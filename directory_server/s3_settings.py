@@ -116,6 +116,7 @@ class S3Settings:
                     f"version {row[2]} of {request.path!r} is a delete marker, of which nothing can be said",
                     path=request.path,
                     version=row[2],
+                    null_version=bool(row[10]),
                     delete_marker=True,
                 )
             bypass = request.bypass_governance and object_lock.may_bypass(place, request.path, request.version)

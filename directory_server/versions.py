@@ -303,13 +303,13 @@ def delete(
     existed = current is not None
     if bucket.versioning != "off" and (existed or mark_missing):
         made = put(tx, bucket, NewVersion(path, None, 0, author, write_id), "delete", moment)
-        reply = DeleteReply(made.cursor, existed, made.version, delete_marker=True)
+        reply = DeleteReply(made.cursor, existed, made.version, True, made.null_version)
     elif current is not None:
         # A bucket that never kept versions has exactly this one.
         row = find(tx, bucket.name, path, current[2])
         if row is None:
             raise Damaged(f"the current version of {bucket.name}/{path} is missing from the directory's metadata")
-        reply = DeleteReply(remove(tx, row, moment), True, current[2])
+        reply = DeleteReply(remove(tx, row, moment), True, current[2], null_version=bool(row[10]))
     else:
         reply = DeleteReply(files.read_cursor(tx), False)
     remember_deletion(tx, write_id, bucket.name, path, reply, moment)

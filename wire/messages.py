@@ -287,7 +287,8 @@ class VersionsRequest(Message):
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = MAX_LISTING
     after: tuple[str, str] | None = None
     """(path, version) to continue after, exclusive; with an empty version, after all versions of the path, and after
-    everything in the folder when the path is a common prefix."""
+    everything in the folder when the path is a common prefix. The version may be "null"; when there is none (any more),
+    the path's versions are told from the newest."""
     delimiter: Text = ""
     """Without `path` only: folders below `prefix` count as one entry each."""
 
@@ -322,6 +323,8 @@ class DeleteReply(Message):
     version: str | None = None
     """The delete marker made, or the version removed."""
     delete_marker: bool = False
+    null_version: bool = False
+    """That version's name is "null": it was written while none were kept."""
 
 
 class CopyRequest(Message):

@@ -16,6 +16,7 @@ RESERVED_BUCKETS = frozenset({"api", "metrics", "health", "console", "dav"})
 FILES_BUCKET = "files"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BAD_LABEL = re.compile(r"\.[.-]|-\.")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -46,14 +47,15 @@ def check_bucket(bucket: str) -> str:
         raise BadName(f"{bucket!r} is one of the proxy's own addresses and cannot be a bucket")
     if (
         not _BUCKET.fullmatch(bucket)
-        or ".." in bucket
+        or _BAD_LABEL.search(bucket)
         or _IPV4.fullmatch(bucket)
         or bucket.startswith(("xn--", "sthree-"))
-        or bucket.endswith(("-s3alias", "--ol-s3"))
+        or bucket.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"))
     ):
         raise BadName(
             f"{bucket[:80]!r} cannot be a bucket: 3 to 63 lower-case letters, digits, dots or hyphens, beginning and "
-            "ending with a letter or digit, not shaped like an IP address"
+            "ending with a letter or digit, as each part between dots does, not shaped like an IP address, and without "
+            "the endings that S3 keeps for itself"
         )
     return bucket
 

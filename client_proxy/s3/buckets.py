@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from client_proxy.needs import Directory
 from client_proxy.s3.acls import written_acl
 from client_proxy.s3.handling import Handlers, S3Call
@@ -30,6 +32,9 @@ REGION = "us-east-1"
 """Every region is accepted in signatures; this one is what the bucket says when asked, as S3's oldest does."""
 
 
+_LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+
+
 class BucketHandlers:
     """Everything about a bucket as a whole that is not one of its settings."""
 
@@ -53,7 +58,8 @@ class BucketHandlers:
             raise S3Refusal("AccessDenied", "sign the request: buckets are listed for whom they belong to")
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
-        wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
+        here = call.get("BucketRegion", REGION) == REGION
+        wanted = [b for b in found if here and b.name.startswith(prefix) and b.name > after]
         limit = min(call.get("MaxBuckets", MAX_BUCKETS_PAGE), MAX_BUCKETS_PAGE)
         if limit < 1:
             raise S3Refusal("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
@@ -72,6 +78,7 @@ class BucketHandlers:
         """CreateBucket; making one's own bucket again is no error, as in S3's oldest region."""
         name = check_bucket(call.bucket)
         configuration = call.get("CreateBucketConfiguration") or {}
+        _check_location(configuration.get("LocationConstraint"))
         if configuration.get("Location") or configuration.get("Bucket"):
             raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
         try:
@@ -114,3 +121,11 @@ class BucketHandlers:
     def _info(self, call: S3Call) -> BucketInfo:
         info: BucketInfo = self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
         return info
+
+
+def _check_location(text: str | None) -> None:
+    """A region's name or nothing is taken, whichever it is: all of them are here."""
+    if text and not _LOCATION.fullmatch(text):
+        raise S3Refusal(
+            "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]
+        )

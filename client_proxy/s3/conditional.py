@@ -10,6 +10,7 @@ from client_proxy.http_conditions import parse_tags
 from client_proxy.s3.object_facts import etag_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
+from wire.errors import BadRequest
 from wire.messages import NO_PRECONDITIONS, FileVersion, Preconditions
 
 ANY = ["*"]
@@ -80,11 +81,22 @@ def for_commit(if_match: str | None, if_none_match: str | None, current: FileVer
     return Preconditions(if_version=current.version, if_none_match=ANY if if_none_match else None)
 
 
+def check_size_and_time(version: FileVersion, size: int | None, modified_at: float | None) -> None:
+    """S3Refusal PreconditionFailed when `version` is not of that size (bytes) or time (to the second)."""
+    if size is not None and version.size != size:
+        raise failed("x-amz-if-match-size")
+    if modified_at is not None and int(version.created_at) != int(modified_at):
+        raise failed("x-amz-if-match-last-modified-time")
+
+
 def failed(condition: str) -> S3Refusal:
     """412, naming the condition."""
     return S3Refusal("PreconditionFailed", "a condition of the request does not hold", Condition=condition)
 
 
 def _matches(header: str, etag: str) -> bool:
-    tags = parse_tags(header, "If-Match")
+    try:
+        tags = parse_tags(header, "If-Match")
+    except BadRequest:  # text that is no tag is nobody's tag, as S3 takes it
+        return False
     return tags is None or any(tag.text == etag for tag in tags)

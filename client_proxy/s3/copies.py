@@ -31,7 +31,7 @@ from client_proxy.s3.object_facts import (
     written_metadata,
 )
 from client_proxy.s3.objects import MAX_PUT_BYTES, lock_number
-from client_proxy.s3.parameters import Values
+from client_proxy.s3.parameters import Values, check_version_id
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.rewrites import Rewrite, source_key
@@ -72,8 +72,8 @@ def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
     bucket, _, key = name.removeprefix("/").partition("/")
     if not bucket or not key:
         raise _bad_source(header, "it must be bucket/key")
-    if version == "":
-        raise _bad_source(header, "its versionId is empty")
+    if version is not None:
+        check_version_id(version, f"{header}: versionId")
     return CopySource(bucket, check_path(key), version)
 
 

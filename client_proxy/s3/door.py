@@ -20,7 +20,7 @@ from client_proxy.s3.answers import XML_TYPE, Headers, write_answer, write_refus
 from client_proxy.s3.description import Operation, operations
 from client_proxy.s3.gate import Caller, Gate
 from client_proxy.s3.handling import BrowserHandlers, Handlers, S3Call
-from client_proxy.s3.parameters import Values, read_body, read_parameters
+from client_proxy.s3.parameters import Values, check_version_id, read_body, read_parameters
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.request import S3Request
@@ -105,7 +105,7 @@ class S3Door:
 
     def _name(self, request: S3Request) -> str:
         level = level_of(request.bucket, request.key)
-        name = name_operation(request.method, level, request.arguments, lambda header: request.get(header) or "")
+        name = name_operation(request.method, level, request.arguments, request.get)
         if name is None or (name not in operations() and name not in self._browsers):
             raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
         return name
@@ -139,6 +139,8 @@ class S3Door:
             request.get,
             lambda prefix: request.metadata(prefix, signed),
         )
+        if "VersionId" in values:
+            check_version_id(values["VersionId"])
         if operation.payload is not None and not operation.streams:
             values |= read_body(operation, _small_body(request, operation, caller))
         return values

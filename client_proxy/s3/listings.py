@@ -10,7 +10,7 @@ from urllib.parse import quote
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of
-from client_proxy.s3.parameters import Values
+from client_proxy.s3.parameters import NULL_VERSION, Values, check_version_id
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import MAX_LISTING, FileVersion
 
@@ -93,14 +93,7 @@ class ListingHandlers:
         encode = encoder_of(call)
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
             raise S3Refusal("InvalidArgument", "a version-id-marker needs a key-marker")
-        page = self._files.versions(
-            call.credential,
-            call.bucket,
-            prefix=call.get("Prefix", ""),
-            delimiter=call.get("Delimiter", ""),
-            limit=max(1, _max_keys(call)),
-            after=(call.values["KeyMarker"], call.get("VersionIdMarker", "")) if call.get("KeyMarker") else None,
-        )
+        page = self._versions_page(call)
         versions = [_version_line(v, encode) for v in page.versions if not v.delete_marker]
         markers = [_version_line(v, encode) for v in page.versions if v.delete_marker]
         values: Values = {
@@ -119,9 +112,28 @@ class ListingHandlers:
         if "EncodingType" in call.values:
             values["EncodingType"] = "url"
         if page.next_after is not None:
-            values["NextKeyMarker"] = encode(page.next_after[0])
-            values["NextVersionIdMarker"] = page.next_after[1]
+            key, version = page.next_after
+            last = page.versions[-1] if page.versions else None
+            values["NextKeyMarker"] = encode(key)
+            if version:  # else the page ends with a common prefix
+                values["NextVersionIdMarker"] = NULL_VERSION if last is not None and last.null_version else version
         return values
+
+    def _versions_page(self, call: S3Call) -> Any:
+        wanted, marker = _max_keys(call), call.get("VersionIdMarker")
+        if marker:
+            check_version_id(marker, "version-id-marker")
+        page = self._files.versions(
+            call.credential,
+            call.bucket,
+            prefix=call.get("Prefix", ""),
+            delimiter=call.get("Delimiter", ""),
+            limit=max(1, wanted),
+            after=(call.values["KeyMarker"], marker or "") if call.get("KeyMarker") else None,
+        )
+        if wanted == 0:
+            page.versions, page.prefixes, page.next_after = [], [], None
+        return page
 
 
 def owner_of(name: str) -> Values:
@@ -149,7 +161,7 @@ def _line(version: FileVersion, encode: Any, owner: bool) -> Values:
 def _version_line(version: FileVersion, encode: Any) -> Values:
     line: Values = {
         "Key": encode(version.path),
-        "VersionId": "null" if version.null_version else version.version,
+        "VersionId": NULL_VERSION if version.null_version else version.version,
         "IsLatest": version.current,
         "LastModified": version.created_at,
         "Owner": owner_of(version.author),

@@ -70,6 +70,7 @@ from wire.upload_messages import (
 MIN_PART_BYTES = 5 * 1024**2
 """Of every part but the last."""
 MAX_OBJECT_BYTES = 5 * 1024**4
+MAX_UPLOAD_ID = 48
 _ATTEMPTS = 3
 """A part that is sent again while the upload is completed makes one more look necessary."""
 
@@ -155,7 +156,7 @@ class MultipartHandlers:
         raise AssertionError("unreachable")
 
     def _complete(self, call: S3Call, named: Sequence[Values]) -> Values:
-        upload_id = call.values["UploadId"]
+        id = upload_id(call)
         try:
             upload, parts = self._all_parts(call)
         except NotFound as error:
@@ -170,25 +171,24 @@ class MultipartHandlers:
             call.bucket,
             call.key,
             [self._stored(call, part) for part in choice.parts],
-            upload=UploadStep(upload_id, chosen=numbers, mark=mark),
-            write_id=_write_id(upload_id),
+            upload=UploadStep(id, chosen=numbers, mark=mark),
+            write_id=_write_id(id),
             lock_number=lock_number(call),
             preconditions=self._preconditions(call),
             metadata=_kept(choice.facts) if is_sealed(upload) else choice.facts,
         )
         if etag_of(committed.version) != choice.facts[f"{OWN}etag"]:  # another completion, of other parts, was first
-            raise _no_such_upload(upload_id)
+            raise _no_such_upload(id)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         made = committed.version
         return _answer(call, msgspec.structs.replace(made, metadata=made.metadata | choice.facts))
 
     def _completed_before(self, call: S3Call, named: Sequence[Values]) -> Values:
         """The answer of a completion of just these parts that was done; NoSuchUpload when there was none."""
-        upload_id = call.values["UploadId"]
-        step = UploadStep(upload_id)
-        version = self._files.composed_before(call.credential, call.bucket, call.key, step, _write_id(upload_id))
+        id = upload_id(call)
+        version = self._files.composed_before(call.credential, call.bucket, call.key, UploadStep(id), _write_id(id))
         if version is None or etag_of(version) != _whole_etag([_plain(part["ETag"]) for part in named]):
-            raise _no_such_upload(upload_id)
+            raise _no_such_upload(id)
         key = customer_key(call.values)
         if key is not None:
             key_of(version, key)
@@ -238,11 +238,12 @@ def _request(kind: type[R], call: S3Call) -> R:
 
 
 def upload_id(call: S3Call) -> str:
-    """The call's UploadId; NoSuchUpload for what is too long to be one."""
+    """The call's UploadId as the directory can be asked for it: what is too long to be one stays none when it is cut.
+
+    It is asked in any case, because who may not know of the bucket must not hear of its uploads either.
+    """
     text: str = call.values["UploadId"]
-    if not 1 <= len(text) <= 48:
-        raise _no_such_upload(text)
-    return text
+    return text[:MAX_UPLOAD_ID] or "-"
 
 
 def _no_such_upload(id: str) -> S3Refusal:
@@ -252,7 +253,7 @@ def _no_such_upload(id: str) -> S3Refusal:
 
 
 def _write_id(upload_id: str) -> str:
-    return f"complete-{upload_id}"
+    return f"complete-{upload_id:0>7}"  # as long as a write's name must be, whatever somebody calls an upload
 
 
 def _wanted_checksum(call: S3Call) -> tuple[Algorithm | None, str]:

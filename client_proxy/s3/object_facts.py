@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from client_proxy.file_types import guessed_type
 from client_proxy.s3 import checksums
-from client_proxy.s3.parameters import Values
+from client_proxy.s3.parameters import NULL_VERSION, Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import FileVersion
 from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT
@@ -33,7 +33,11 @@ CHECKSUM_TYPE = f"{CHECKSUM_FACTS}type"
 _NOT_COPIED = frozenset({_STORAGE_CLASS, f"{OWN}website-redirect-location"})
 _SAID = frozenset({_EXPIRES, _STORAGE_CLASS, *(OWN + fact for fact in _KEPT.values())})
 """The facts that a person chooses; all others come from the content."""
-STORAGE_CLASSES = frozenset({"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
+STORAGE_CLASSES = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+)
+"""Those whose objects can be read at once: nothing is ever archived here."""
+_REDIRECTS = ("/", "http://", "https://")
 
 
 def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
@@ -49,6 +53,11 @@ def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
             f"the x-amz-meta- headers have {size} bytes; at most {MAX_USER_METADATA_BYTES} are kept",
             Size=str(size),
             MaxSizeAllowed=str(MAX_USER_METADATA_BYTES),
+        )
+    redirect = values.get("WebsiteRedirectLocation")
+    if redirect is not None and not redirect.startswith(_REDIRECTS):
+        raise S3Refusal(
+            "InvalidRedirectLocation", "x-amz-website-redirect-location must begin with /, http:// or https://"
         )
     facts = {OWN + fact: str(values[name]) for name, fact in _KEPT.items() if values.get(name) is not None}
     encoding = _without_aws_chunked(facts.pop(f"{OWN}content-encoding", ""))
@@ -168,7 +177,7 @@ def read_values(version: FileVersion) -> Values:
 def version_id_of(version: FileVersion) -> Values:
     """`VersionId`, where the bucket has ever kept versions."""
     if version.null_version:
-        return {"VersionId": "null"} if version.bucket_versioning != "off" else {}
+        return {"VersionId": NULL_VERSION} if version.bucket_versioning != "off" else {}
     return {"VersionId": version.version}
 
 

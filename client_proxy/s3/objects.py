@@ -23,7 +23,7 @@ from client_proxy.s3.object_facts import (
     version_id_of,
     written_metadata,
 )
-from client_proxy.s3.parameters import Values
+from client_proxy.s3.parameters import NULL_VERSION, Values, check_version_id
 from client_proxy.s3.part_reads import wanted_part
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
@@ -136,7 +136,7 @@ class ObjectHandlers:
             return wanted_part(parts, call, version, values)
         if "Range" not in call.values:
             return 0, version.size
-        part = wanted_range({"HTTP_RANGE": call.values["Range"]}, etag_of(version), version.created_at, version.size)
+        part = wanted_range(call.request.environ, etag_of(version), version.created_at, version.size)
         if part is None:
             return 0, version.size
         values["ContentRange"] = f"bytes {part[0]}-{part[1] - 1}/{version.size}"
@@ -148,7 +148,9 @@ class ObjectHandlers:
         """PutObject."""
         path = check_path(call.key)
         algorithm = call.get("ChecksumAlgorithm")
-        body = UploadBody(call.request, call.caller, checksums.by_name(algorithm) if algorithm else None)
+        body = UploadBody(
+            call.request, call.caller, checksums.by_name(algorithm) if algorithm else None, is_content=True
+        )
         if body.length > MAX_PUT_BYTES:
             raise S3Refusal(
                 "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
@@ -188,20 +190,34 @@ class ObjectHandlers:
 
     def preconditions(self, call: S3Call) -> Preconditions:
         """What the commit shall check of the path's current version."""
-        current = None
-        if "IfMatch" in call.values:
-            try:
-                current = self._files.stat(call.credential, call.bucket, call.key)
-            except NotFound as error:
-                if "path" not in error.facts:
-                    raise
+        current = self._current(call, call.key) if "IfMatch" in call.values else None
         return conditional.for_commit(call.get("IfMatch"), call.get("IfNoneMatch"), current)
+
+    def _current(self, call: S3Call, key: str) -> FileVersion | None:
+        try:
+            return self._files.stat(call.credential, call.bucket, key)
+        except NotFound as error:
+            if "path" not in error.facts:
+                raise
+            return None
 
     # ------------------------------------------------------------ deleting
 
     def delete(self, call: S3Call) -> Values:
         """DeleteObject."""
-        return self._delete(call, call.key, call.get("VersionId"), self.preconditions(call))
+        wanted = (call.get("IfMatch"), call.get("IfMatchSize"), call.get("IfMatchLastModifiedTime"))
+        return self._delete(call, call.key, call.get("VersionId"), self._to_delete(call, call.key, *wanted))
+
+    def _to_delete(
+        self, call: S3Call, key: str, etag: str | None, size: int | None, modified_at: float | None
+    ) -> Preconditions:
+        """What the deletion shall check of the key's current version."""
+        if etag is None and size is None and modified_at is None:
+            return Preconditions()
+        current = self._current(call, check_path(key))
+        if current is not None:
+            conditional.check_size_and_time(current, size, modified_at)
+        return conditional.for_commit("*" if etag is None else etag, None, current)
 
     def _delete(self, call: S3Call, key: str, version: str | None, preconditions: Preconditions) -> Values:
         reply = self._files.delete(
@@ -216,7 +232,8 @@ class ObjectHandlers:
         )
         values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
         if reply.version and (version is not None or reply.delete_marker):
-            values["VersionId"] = reply.version if version is None else version
+            made = NULL_VERSION if reply.null_version else reply.version
+            values["VersionId"] = made if version is None else version
         return values
 
     def delete_many(self, call: S3Call) -> Values:
@@ -235,11 +252,11 @@ class ObjectHandlers:
         return {"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors}
 
     def _delete_one(self, call: S3Call, item: Values) -> Values:
-        key, version = item["Key"], item.get("VersionId")
-        conditions = Preconditions()
-        if "ETag" in item:
-            current = self._files.stat(call.credential, call.bucket, key)
-            conditions = conditional.for_commit(item["ETag"], None, current)
+        key, version = item["Key"], item.get("VersionId") or None
+        if version is not None:
+            check_version_id(version, "VersionId")
+        wanted = (item.get("ETag"), item.get("Size"), item.get("LastModifiedTime"))
+        conditions = self._to_delete(call, key, *wanted)
         done = self._delete(call, key, version, conditions)
         line: dict[str, Any] = {"Key": key}
         if version is not None:

@@ -7,6 +7,7 @@ service description. Whether they make sense together is the handlers' business.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +19,29 @@ from client_proxy.s3.xml_reader import Element, read_xml
 Values = dict[str, Any]
 # Headers whose values S3 does not check, because clients have always sent what they liked.
 _UNCHECKED = frozenset({"StorageClass", "RequestPayer", "EncodingType", "ChecksumMode"})
+# An element that S3 has a code of its own for, which the handler knows.
+_CHECKED_LATER = frozenset({"LocationConstraint"})
 _IGNORED_TIMES = frozenset(
     {"IfModifiedSince", "IfUnmodifiedSince", "CopySourceIfModifiedSince", "CopySourceIfUnmodifiedSince", "Expires"}
 )
+
+# Any server's ids look like this: opaque, and never a word. One that was never given is another matter than one that
+# nobody could have been given.
+_VERSION_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9._-]{16,1024}")
+NULL_VERSION = "null"
+"""The id of a version that was written while its bucket kept none."""
+
+
+def check_version_id(text: str, argument: str = "versionId") -> str:
+    """`text` itself when it could be a version's id; S3Refusal when it could not."""
+    if text != NULL_VERSION and not _VERSION_ID.fullmatch(text):
+        raise S3Refusal(
+            "InvalidArgument",
+            f"{argument} is {text[:64]!r}, which cannot be a version's id",
+            ArgumentName=argument,
+            ArgumentValue=text[:256],
+        )
+    return text
 
 
 def read_parameters(
@@ -140,7 +161,7 @@ def _value(type_: Type, element: Element) -> Any:
         assert type_.member is not None
         return [_value(type_.member, child) for child in element.find_all(type_.element)]
     try:
-        return _scalar(type_, element.text)
+        return element.text if element.name in _CHECKED_LATER else _scalar(type_, element.text)
     except ValueError as error:
         raise S3Refusal("MalformedXML", f"<{element.name}> is {element.text[:64]!r}: {error}") from error
 

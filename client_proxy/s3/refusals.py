@@ -41,6 +41,7 @@ _STATUS = {
     "InvalidPartOrder": 400,
     "InvalidPolicyDocument": 400,
     "InvalidRange": 416,
+    "InvalidRedirectLocation": 400,
     "InvalidRequest": 400,
     "InvalidRetentionPeriod": 400,
     "InvalidStorageClass": 400,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from client_proxy.s3.parameters import NULL_VERSION
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.timestamps import write_time
 from wire import errors as e
@@ -13,7 +14,6 @@ _PLAIN: tuple[tuple[type[e.LockstepError], str], ...] = (
     (e.TooLarge, "EntityTooLarge"),
     (e.BucketNotEmpty, "BucketNotEmpty"),
     (e.PreconditionFailed, "PreconditionFailed"),
-    (e.RangeNotSatisfiable, "InvalidRange"),
     (e.Forbidden, "AccessDenied"),
     (e.MethodNotAllowed, "MethodNotAllowed"),
     (e.TooManyRequests, "SlowDown"),
@@ -45,6 +45,8 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
         return S3Refusal("InvalidArgument", str(error), ArgumentName=str(error.facts["argument"]))
     if "s3_code" in error.facts:
         return S3Refusal(str(error.facts["s3_code"]), str(error))
+    if isinstance(error, e.RangeNotSatisfiable):
+        return _no_such_range(error)
     for kind, code in _PLAIN:
         if isinstance(error, kind):
             headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) else {}
@@ -59,13 +61,19 @@ def _not_found(error: e.NotFound, version_asked: bool) -> S3Refusal:
         return S3Refusal("NoSuchUpload", str(error), UploadId=str(facts["upload"]))
     if "path" not in facts and "version" not in facts:
         return S3Refusal("NoSuchBucket", str(error), BucketName=bucket)
-    if facts.get("delete_marker") and version_asked:
-        headers = {"x-amz-delete-marker": "true", "x-amz-version-id": str(facts.get("version", "")), "Allow": "DELETE"}
-        return S3Refusal("MethodNotAllowed", str(error), headers, Method="GET", ResourceType="DeleteMarker")
     if facts.get("delete_marker"):
-        headers = {"x-amz-delete-marker": "true", "x-amz-version-id": str(facts.get("version", ""))}
-        return S3Refusal("NoSuchKey", str(error), headers, Key=path)
+        version = NULL_VERSION if facts.get("null_version") else str(facts.get("version", ""))
+        headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version}
+        if not version_asked:
+            return S3Refusal("NoSuchKey", str(error), headers, Key=path)
+        headers["Allow"] = "DELETE"
+        return S3Refusal("MethodNotAllowed", str(error), headers, Method="GET", ResourceType="DeleteMarker")
     return S3Refusal("NoSuchVersion" if version_asked else "NoSuchKey", str(error), Key=path)
+
+
+def _no_such_range(error: e.RangeNotSatisfiable) -> S3Refusal:
+    size = str(error.facts.get("size", 0))
+    return S3Refusal("InvalidRange", str(error), {"Content-Range": f"bytes */{size}"}, ActualObjectSize=size)
 
 
 def _bad_name(error: e.BadName) -> S3Refusal:

@@ -23,18 +23,21 @@ def level_of(bucket: str, key: str) -> Level:
     return "key" if key else "bucket" if bucket else "service"
 
 
-def name_operation(method: str, level: Level, arguments: Mapping[str, str], header: Callable[[str], str]) -> str | None:
+def name_operation(
+    method: str, level: Level, arguments: Mapping[str, str], header: Callable[[str], str | None]
+) -> str | None:
     """The operation's name; None when no operation has this method at this place.
 
-    `arguments` are the decoded query arguments; `header` gives a header's value, or an empty string.
+    `arguments` are the decoded query arguments; `header` gives a header's value, or None: a telling one
+    that is there but empty tells all the same, or a copy would be taken for a PUT of nothing.
     """
     if method == "OPTIONS":
         return PREFLIGHT
-    if method == "POST" and level == "bucket" and header("Content-Type").startswith("multipart/form-data"):
+    if method == "POST" and level == "bucket" and (header("Content-Type") or "").startswith("multipart/form-data"):
         return POST_FORM
     for operation in _candidates(method, level):
         if all(arguments.get(name) == value if value else name in arguments for name, value in operation.query) and all(
-            name in arguments if place == "querystring" else header(name) for place, name in operation.needs
+            name in arguments if place == "querystring" else header(name) is not None for place, name in operation.needs
         ):
             return operation.name
     return None

@@ -31,7 +31,7 @@ class UploadBody:
     """One request's content. Iterate `blocks` once; then `md5` and `checksums` say what it was.
 
     `length` is the content's own, without any framing. With `foreign_checksums` the request's x-amz-checksum- headers
-    are about something else than its body.
+    are about something else than its body; `is_content` is for what is to be kept, whose length must be said.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class UploadBody:
         algorithm: Algorithm | None = None,
         *,
         foreign_checksums: bool = False,
+        is_content: bool = False,
     ) -> None:
         self._request = request
         self._claim = caller.claim or _framed_by_nobody(request)
@@ -53,7 +54,7 @@ class UploadBody:
             assert self._claim is not None
             self._chunked = ChunkedBody(request.read, self._claim, self._key, self.length)
         else:
-            self.length = _declared(request)
+            self.length = _declared(request, required=is_content)
             self._sha256 = None if payload == UNSIGNED else hashlib.sha256()
         self._promised = {} if foreign_checksums else _promised_checksums(request)
         self._promised_md5 = _promised_md5(request)
@@ -152,9 +153,9 @@ def _framed_by_nobody(request: S3Request) -> Claim | None:
     return Claim("header", Scope("", "", ""), "", (), "", STREAMING_UNSIGNED_TRAILER)
 
 
-def _declared(request: S3Request) -> int:
+def _declared(request: S3Request, *, required: bool) -> int:
     if request.content_length is None:
-        if "HTTP_TRANSFER_ENCODING" in request.environ:
+        if required or "HTTP_TRANSFER_ENCODING" in request.environ:
             raise S3Refusal("MissingContentLength", "a body needs a Content-Length: without it its end cannot be told")
         return 0
     return request.content_length

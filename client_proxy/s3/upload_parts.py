@@ -64,7 +64,8 @@ class PartHandlers:
         upload = self._upload(call)
         key = upload_key(upload, customer_key(call.values))
         seal = part_seal(upload, step.part, key)
-        body = UploadBody(call.request, call.caller, _algorithm(call.request, upload, call.get("ChecksumAlgorithm")))
+        algorithm = _algorithm(call.request, upload, call.get("ChecksumAlgorithm"))
+        body = UploadBody(call.request, call.caller, algorithm, is_content=True)
         if body.length > MAX_PART_BYTES:
             raise S3Refusal("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
         committed = self._files.write(

@@ -128,7 +128,13 @@ class FileRules(ApiMachine):
             made_marker = gone is not None and gone.content is None
             if gone is not None:
                 self.model.remove(bucket, path, gone)
-        expected = DeleteReply(reply.cursor, gone is not None, gone.id if gone else None, delete_marker=made_marker)
+        expected = DeleteReply(
+            reply.cursor,
+            gone is not None,
+            gone.id if gone else None,
+            delete_marker=made_marker,
+            null_version=gone is not None and gone.null,
+        )
         assert reply == expected, (reply, expected)
         self.at_cursor(reply.cursor)
         return None

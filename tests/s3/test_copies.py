@@ -152,7 +152,7 @@ def test_a_source_may_have_any_name(s3: Any, bucket: str, key: str) -> None:
         ("/b/k", CopySource("b", "k")),
         ("b%2Fk%2Fl", CopySource("b", "k/l")),
         ("b/a%20b+c", CopySource("b", "a b+c")),
-        ("b/k?versionId=7", CopySource("b", "k", "7")),
+        ("b/k?versionId=0000000000000007", CopySource("b", "k", "0000000000000007")),
         ("/b/k%3FversionId=7", CopySource("b", "k?versionId=7")),
         ("b/%C3%BC", CopySource("b", "ü")),
         ("b/\u00c3\u00bc", CopySource("b", "ü")),

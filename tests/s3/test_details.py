@@ -1,0 +1,132 @@
+"""Small rules of the protocol that suites check one by one: missing lengths, odd headers, names of buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.s3.calls import refused
+from tests.s3.rig import ENDPOINT, REGION, S3Rig
+
+Answer = tuple[int, dict[str, str], bytes]
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def ask(rig: S3Rig) -> Ask:
+    """Sends a signed request as it stands: (method, path with arguments, headers, body)."""
+    credentials = Credentials(*rig.key())
+
+    def send(method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+        request = AWSRequest(method=method, url=ENDPOINT + path, data=body or b"", headers=headers or {})
+        S3SigV4Auth(credentials, "s3", REGION).add_auth(request)
+        sent = dict(request.headers.items())
+        if body is not None:
+            sent["Content-Length"] = str(len(body))
+        status, answered, content = rig.ask(method, request.url, sent, body or b"")
+        return status, {name.lower(): value for name, value in answered}, content
+
+    return send
+
+
+def code_in(body: bytes) -> str:
+    return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+
+
+def test_content_without_a_length_is_refused(s3: Any, ask: Ask, bucket: str) -> None:
+    """411 for an object and for a part; a request that needs no body needs no length either."""
+    assert code_in(ask("PUT", f"/{bucket}/k")[2]) == "MissingContentLength"
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    status, _, body = ask("PUT", f"/{bucket}/k?partNumber=1&uploadId={upload}")
+    assert (status, code_in(body)) == (411, "MissingContentLength")
+    assert ask("PUT", f"/{bucket}")[0] == 200
+    assert ask("PUT", f"/{bucket}/k", body=b"")[0] == 200
+
+
+def test_an_empty_copy_source_is_no_put(s3: Any, ask: Ask, bucket: str) -> None:
+    """It does not write an empty object."""
+    status, _, body = ask("PUT", f"/{bucket}/k", {"x-amz-copy-source": ""}, b"")
+    assert (status, code_in(body)) == (400, "InvalidArgument")
+    assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 404
+
+
+@pytest.mark.parametrize("id", ["nope", "x" * 200, "é"])
+def test_an_upload_that_never_was(s3: Any, bucket: str, id: str) -> None:
+    """NoSuchUpload for whatever text, of each operation; but first of all the bucket must be there."""
+    part = {"Parts": [{"PartNumber": 1, "ETag": '"0123456789abcdef0123456789abcdef"'}]}
+    for where, expected in ((bucket, "NoSuchUpload"), ("no-such-bucket", "NoSuchBucket")):
+        place = {"Bucket": where, "Key": "k", "UploadId": id}
+        assert refused(s3.complete_multipart_upload, **place, MultipartUpload=part) == (404, expected)
+        assert refused(s3.upload_part, **place, PartNumber=1, Body=b"x") == (404, expected)
+        assert refused(s3.abort_multipart_upload, **place) == (404, expected)
+        assert refused(s3.list_parts, **place) == (404, expected)
+
+
+def test_ranges_that_cannot_be(s3: Any, ask: Ask, bucket: str) -> None:
+    """The refusal says how long the object is; If-Range is judged."""
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["ETag"]
+    status, headers, body = ask("GET", f"/{bucket}/k", {"Range": "bytes=10-"})
+    assert (status, code_in(body), headers["content-range"]) == (416, "InvalidRange", "bytes */10")
+    assert b"<ActualObjectSize>10</ActualObjectSize>" in body
+    assert ask("GET", f"/{bucket}/k", {"Range": "bytes=0-1", "If-Range": etag})[::2] == (206, b"01")
+    assert ask("GET", f"/{bucket}/k", {"Range": "bytes=0-1", "If-Range": '"other"'})[::2] == (200, b"0123456789")
+
+
+@pytest.mark.parametrize("tag", ['"unclosed', "", '"a" "b"', "plain"])
+def test_a_tag_that_is_none_matches_nothing(ask: Ask, s3: Any, bucket: str, tag: str) -> None:
+    """It is a condition that does not hold, not a malformed request."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    assert ask("GET", f"/{bucket}/k", {"If-Match": tag})[0] == 412
+    assert ask("GET", f"/{bucket}/k", {"If-None-Match": tag})[0] == 200
+    assert ask("DELETE", f"/{bucket}/k", {"If-Match": tag})[0] == 412
+    assert ask("HEAD", f"/{bucket}/k")[0] == 200
+
+
+def test_a_deletions_conditions_on_size_and_time_hold(s3: Any, bucket: str) -> None:
+    """What is not as the caller expects stays, one by one and among many."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1234")
+    made = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
+    wrong: list[dict[str, Any]] = [{"IfMatchSize": 5}, {"IfMatchLastModifiedTime": made - timedelta(seconds=1)}]
+    for condition in wrong:
+        assert refused(s3.delete_object, Bucket=bucket, Key="k", **condition) == (412, "PreconditionFailed")
+    several = [{"Key": "k", "Size": 5}, {"Key": "k", "LastModifiedTime": made - timedelta(seconds=1)}]
+    lines = s3.delete_objects(Bucket=bucket, Delete={"Objects": several})["Errors"]
+    assert [line["Code"] for line in lines] == ["PreconditionFailed", "PreconditionFailed"]
+    right = {"IfMatchSize": 4, "IfMatchLastModifiedTime": made}
+    assert s3.delete_object(Bucket=bucket, Key="k", **right)["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert refused(s3.delete_object, Bucket=bucket, Key="k", **right) == (404, "NoSuchKey")
+
+
+def test_a_redirect_has_an_address(s3: Any, bucket: str) -> None:
+    """A path or a web address; nothing else is kept."""
+    for place in ("/there", "https://example.com/x"):
+        s3.put_object(Bucket=bucket, Key="k", WebsiteRedirectLocation=place)
+        assert s3.head_object(Bucket=bucket, Key="k")["WebsiteRedirectLocation"] == place
+    wrong = {"Bucket": bucket, "Key": "k", "WebsiteRedirectLocation": "there"}
+    assert refused(s3.put_object, **wrong) == (400, "InvalidRedirectLocation")
+
+
+@pytest.mark.parametrize("name", ["a-.b", "a.-b", "a..b", "name--x-s3", "name.mrap"])
+def test_names_that_no_new_bucket_has(ask: Ask, name: str) -> None:
+    """Each part between dots is a host's label, and some endings are S3's own."""
+    status, _, body = ask("PUT", f"/{name}", body=b"")
+    assert (status, code_in(body)) == (400, "InvalidBucketName")
+
+
+def test_a_bucket_is_made_wherever_it_is_wanted(s3: Any, ask: Ask, make_bucket: Callable[..., str]) -> None:
+    """Every region's name is taken, no name as well, and what is none is refused."""
+    body = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
+    name = make_bucket()
+    for number, region in enumerate(("eu-central-1", "EU", "us-east-1", "")):
+        assert ask("PUT", f"/{name}-{number}", body=body.format(region).encode())[0] == 200
+    status, _, answer = ask("PUT", f"/{name}-x", body=body.format("Nowhere!").encode())
+    assert (status, code_in(answer)) == (400, "InvalidLocationConstraint")
+    here = [one["Name"] for one in s3.list_buckets(BucketRegion="us-east-1")["Buckets"]]
+    assert name in here
+    assert s3.list_buckets(BucketRegion="eu-west-3")["Buckets"] == []
