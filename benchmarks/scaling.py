@@ -66,7 +66,7 @@ class _InProcess:
         assert begun.ticket is not None
         assert begun.master is not None
         ids = [begun.master.id, *(id for id in ("1", "2", "3") if id != begun.master.id)][:2]
-        reply = self.rules.writes.commit([CommitItem(begun.ticket, digest, 16, ids)], begun.master.id)
+        reply = self.rules.commits.commit([CommitItem(begun.ticket, digest, 16, ids)], begun.master.id)
         reply.results[0].unwrap()
 
     def stay_up(self) -> None:

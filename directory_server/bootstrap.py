@@ -16,6 +16,7 @@ from directory_server.api import DirectoryApi
 from directory_server.backup import Backups
 from directory_server.changes import Changes
 from directory_server.collector import Collector
+from directory_server.commits import Commits
 from directory_server.departures import Departures
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
@@ -100,16 +101,25 @@ class DirectoryServer:
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         self.namespace = Namespace(store, self.clock, self.accounts, self.locks, self.membership, settings.copies)
         self.changes = Changes(store, self.accounts)
+        signer = TicketSigner(key)
         self.writes = Writes(
             store,
             self.clock,
             self.accounts,
             self.locks,
             self.membership,
-            TicketSigner(key),
+            signer,
             settings.copies,
             settings.ticket_seconds,
             self.collector.note_open,
+        )
+        self.commits = Commits(
+            store,
+            self.clock,
+            self.locks,
+            signer,
+            settings.copies,
+            settings.ticket_seconds,
             self.repair.trimmer.given_up,
             self.collector.note_done,
         )
@@ -128,6 +138,7 @@ class DirectoryServer:
                 namespace=self.namespace,
                 changes=self.changes,
                 writes=self.writes,
+                commits=self.commits,
                 uploads=self.uploads,
                 locks=self.locks,
                 membership=self.membership,

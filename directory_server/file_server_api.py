@@ -19,7 +19,7 @@ class FileServerApi:
         repair = parts.repair
         api.serve(s.REGISTER, self._register, FILE_SERVER)
         api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
-        api.serve(s.COMMIT, lambda request, peer: self._parts.writes.commit(request.items, peer.id), FILE_SERVER)
+        api.serve(s.COMMIT, lambda request, peer: self._parts.commits.commit(request.items, peer.id), FILE_SERVER)
         api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
         api.serve(s.COLLECT, self._collect, FILE_SERVER)
         api.serve(s.DAMAGED, self._damaged, BOTH)

@@ -9,6 +9,7 @@ from directory_server.backup import Backups
 from directory_server.buckets import Buckets
 from directory_server.changes import Changes
 from directory_server.collector import Collector
+from directory_server.commits import Commits
 from directory_server.departures import Departures
 from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
@@ -45,6 +46,7 @@ class Parts:
     namespace: Namespace
     changes: Changes
     writes: Writes
+    commits: Commits
     uploads: Uploads
     locks: LockManager
     membership: Membership

@@ -3,7 +3,7 @@
 A part is a blob that only its upload refers to: nothing lists it, the journal does not know it, and it goes with the
 upload. Completing takes the upload away in the transaction that makes the version, so of completions, aborts and
 late parts that race exactly one comes first, and nothing is without a reference in between. The calls are here; the
-steps (`UploadStep`) are functions inside the transactions of `writes`.
+steps (`UploadStep`) are functions inside the transactions of `writes` and `commits`.
 
 An upload that nobody completes stays, and its parts with it, until it is aborted: by its owner, with its bucket, or by
 `abort_older_than`.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeGuard
 
 from directory_server import object_lock, versions
 from directory_server.access.decisions import standing
@@ -246,6 +247,11 @@ def keep(reader: Reader, step: UploadStep) -> list[str]:
         return rows.holders_by_bytes(reader, step.id)
     first = rows.parts(reader, step.id, 0, 1)
     return [row[0] for row in reader.all(files.HOLDERS, digest=first[0].digest)] if first else []
+
+
+def is_part(step: UploadStep | None) -> TypeGuard[UploadStep]:
+    """Whether a write stores a part of an upload, and so makes no version."""
+    return step is not None and step.part > 0
 
 
 def put_part(tx: Tx, step: UploadStep, bucket: str, path: str, content: PartContent, moment: Moment) -> FileVersion:

@@ -11,6 +11,7 @@ from directory_server import buckets
 from directory_server.accounts import insert_account
 from directory_server.changes import Changes
 from directory_server.collector import Collector
+from directory_server.commits import Commits
 from directory_server.directory_clock import DirectoryClock
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership
@@ -75,6 +76,7 @@ class DirectoryRig:
         self.writes = Writes(
             self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS
         )
+        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS)
         self.buckets = buckets.Buckets(self.store, self.clock)
         self.changes = Changes(self.store, people)
         self._write_ids = (f"write-{number:010d}" for number in itertools.count(1))
@@ -115,7 +117,7 @@ class DirectoryRig:
         ticket = self.signer.verify(begun.ticket, 0.0)
         named = [ticket.master.id, *(replica.id for replica in ticket.replicas)]
         item = CommitItem(begun.ticket, chunk_digest(content), len(content), named if holders is None else holders)
-        return self.writes.commit([item], ticket.master.id).results[0].unwrap()
+        return self.commits.commit([item], ticket.master.id).results[0].unwrap()
 
     def write(self, path: str, content: bytes = b"content", who: str = "ann", **fields: Any) -> FileVersion:
         """A whole write of bytes that the cluster has not seen, from begin to commit."""

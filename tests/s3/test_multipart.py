@@ -337,8 +337,8 @@ def test_a_master_that_dies_before_the_commit_leaves_the_upload(
 
 def _lose_answers(rig: S3Rig, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
     """The next commit fails for its master, after or before it was done."""
-    writes = rig.cluster.directory.writes
-    commit, failures = writes.commit, [Unavailable("the answer was lost")]
+    commits = rig.cluster.directory.commits
+    commit, failures = commits.commit, [Unavailable("the answer was lost")]
 
     def failing(items: Any, server_id: str) -> Any:
         if not failures:
@@ -347,7 +347,7 @@ def _lose_answers(rig: S3Rig, monkeypatch: pytest.MonkeyPatch, *, after: bool) -
             commit(items, server_id)
         raise failures.pop()
 
-    monkeypatch.setattr(writes, "commit", failing)
+    monkeypatch.setattr(commits, "commit", failing)
 
 
 # ---------------------------------------------------------------- listings

@@ -17,11 +17,11 @@ import msgspec
 from client_proxy.directory_client import DirectoryClient
 from directory_server import versions
 from directory_server.collector import Collector
+from directory_server.commits import Commits
 from directory_server.directory_clock import DirectoryClock
 from directory_server.lock_manager import LockManager
 from directory_server.metadata import locks
 from directory_server.metadata.sqlite import SqliteStore
-from directory_server.writes import Writes
 from file_server.chunk_files import ChunkFiles
 from file_server.chunk_index import ChunkIndex
 from file_server.directory_link import DamageReports
@@ -139,7 +139,7 @@ def _lose_a_replica_push(put: Put) -> None:
 
 
 def _count_fewer_copies(put: Put) -> None:
-    put(Writes, "_counted_holders", lambda self, tx, item, ticket, server_id: [server_id])
+    put(Commits, "_counted_holders", lambda self, tx, item, ticket, server_id: [server_id])
 
 
 def _damage_is_not_reported(put: Put) -> None:

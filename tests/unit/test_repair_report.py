@@ -152,7 +152,7 @@ def test_a_commit_cannot_count_on_a_copy_that_was_given_up_since(rig: Rig) -> No
     version = rig.write("a.txt", content)
     victim = rig.lookup("a.txt").holders[0].id
     rig.store.write(lambda tx: rig.repair.trimmer.remember(tx, victim, version.digest))
-    rig.writes._given_up = rig.repair.trimmer.given_up
+    rig.commits._given_up = rig.repair.trimmer.given_up
     others = [id for id in ("1", "2", "3") if id != victim]
     with pytest.raises(LockstepError, match="1 of 2 promised copies"):
         rig.commit(before, content, holders=[victim, others[0]])

@@ -22,6 +22,7 @@ USES = {
     "directory_server/buckets.py": SHOWN,
     "directory_server/changes.py": CONDITIONS,
     "directory_server/cluster_api.py": SHOWN,
+    "directory_server/commits.py": SHOWN,
     "directory_server/directory_clock.py": "hands it on; held to the time that passed for retentions, which are dates",
     "directory_server/enrolment.py": SHOWN,
     "directory_server/fsck.py": SHOWN,

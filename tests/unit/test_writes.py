@@ -287,7 +287,7 @@ def test_altered_and_foreign_tickets_are_refused(rig: DirectoryRig) -> None:
     for text, server in ((forged, "1"), (begun.ticket[:-4] + "AAAA", "1"), (begun.ticket, "9"), ("rubbish", "1")):
         item = CommitItem(text, digest, 1, ["1", "2"])
         with pytest.raises(TicketRefused):
-            rig.writes.commit([item], server).results[0].unwrap()
+            rig.commits.commit([item], server).results[0].unwrap()
     with pytest.raises(NotFound):
         rig.lookup("notes.txt")
 
@@ -311,7 +311,7 @@ def test_items_of_a_batch_stand_alone(rig: DirectoryRig) -> None:
         CommitItem(bad.ticket, chunk_digest(b"b"), 1, ["1"]),
         CommitItem(last.ticket, chunk_digest(b"c"), 1, ["1", "2", "3"]),
     ]
-    reply = rig.writes.commit(items, "1")
+    reply = rig.commits.commit(items, "1")
     assert [outcome.problem.code if outcome.problem else "" for outcome in reply.results] == ["", "too_few_holders", ""]
     assert [file.path for file in rig.list().files] == ["a.txt", "c.txt"]
 
