@@ -9,22 +9,19 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
-
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from typing import TypeVar
 
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.page_checks import CHECKPOINT_FRAMES, ROUND_SECONDS, PageChecks, has_checks
 from directory_server.metadata.sqlite_backup import copy_snapshot, find_defects
-from directory_server.metadata.statement import Statement
-from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Row, Tx
+from directory_server.metadata.sqlite_errors import damaged_file, translate_failure
+from directory_server.metadata.sqlite_transactions import ReaderPool, Snapshot, SqliteTx
+from directory_server.metadata.store import MetadataStore, Reader, Tx
 from wire.crash_points import crash_point
-from wire.errors import Damaged, InternalError, LockstepError, SetupError, StorageFull, Unavailable
+from wire.errors import Damaged, SetupError, Unavailable
 from wire.group_commit import GroupCommit
 from wire.tracing import log
 from wire.write_ahead_log import make_log_durable
@@ -32,139 +29,7 @@ from wire.write_ahead_log import make_log_durable
 R = TypeVar("R")
 Connect = Callable[..., sqlite3.Connection]
 
-# Few, because each has a page cache of its own; more are opened while more reads run at once.
-KEPT_READERS = 8
 _ANY_READ = "SELECT count(*) FROM sqlite_schema"
-_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
-_FULL = "the directory's disk is full: nothing was written; free space in its data folder, then try again"
-
-
-class _SqliteReader(Reader):
-    """Runs compiled statements on one cursor of one connection."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
-
-    def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        row: Row | None = self._execute(statement, parameters).fetchone()
-        return row
-
-    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        return self._execute(statement, parameters).fetchall()
-
-    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
-        sql, fixed = statement.for_dialect(_DIALECT)
-        try:
-            return self._cursor.execute(sql, {**fixed, **parameters} if fixed else parameters)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-
-class _SqliteTx(_SqliteReader, Tx):
-    """The writer's transaction.
-
-    SQLite undoes the whole transaction by itself when the disk is full or fails. Statements after that would each be
-    committed alone, so the first such failure is kept and everything else in the batch is refused with it.
-    """
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        super().__init__(cursor)
-        self.failure: LockstepError | None = None
-        self.when_durable: list[Callable[[], None]] = []
-        self._depth = 0
-
-    def run(self, statement: Statement, **parameters: Any) -> int:
-        return self._execute(statement, parameters).rowcount
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        self.when_durable.append(call)
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        registered = len(self.when_durable)
-        name = f"s{self._depth}"
-        self._plain(f"SAVEPOINT {name}")
-        self._depth += 1
-        try:
-            yield
-        except BaseException:
-            del self.when_durable[registered:]
-            if self.failure is None:
-                self._plain(f"ROLLBACK TO {name}")
-                self._plain(f"RELEASE {name}")
-            raise
-        else:
-            self._plain(f"RELEASE {name}")
-        finally:
-            self._depth -= 1
-
-    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
-        if self.failure is not None:
-            raise self.failure
-        try:
-            return super()._execute(statement, parameters)
-        except (StorageFull, Unavailable, Damaged) as error:
-            self.failure = error
-            raise
-
-    def _plain(self, sql: str) -> None:
-        if self.failure is not None:
-            raise self.failure
-        try:
-            self._cursor.execute(sql)
-        except sqlite3.Error as error:
-            self.failure = translate_failure(error)
-            raise self.failure from error
-
-
-class _Snapshot:
-    """One read transaction on a pooled connection."""
-
-    __slots__ = ("_cursor", "_pool")
-
-    def __init__(self, pool: _ReaderPool) -> None:
-        self._pool = pool
-
-    def __enter__(self) -> Reader:
-        self._cursor = self._pool.take()
-        self._cursor.execute("BEGIN")
-        return _SqliteReader(self._cursor)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._cursor.execute("COMMIT")
-        except sqlite3.Error:
-            self._cursor.connection.close()
-        else:
-            self._pool.give_back(self._cursor)
-
-
-class _ReaderPool:
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
-        self._idle: deque[sqlite3.Cursor] = deque()
-        self._closed = False
-
-    def take(self) -> sqlite3.Cursor:
-        if self._closed:
-            raise Unavailable("the directory is stopping; try again in a moment")
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect().cursor()
-
-    def give_back(self, cursor: sqlite3.Cursor) -> None:
-        if len(self._idle) < KEPT_READERS and not self._closed:
-            self._idle.append(cursor)
-        else:
-            cursor.connection.close()
-
-    def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            self._idle.pop().connection.close()
 
 
 class SqliteStore(MetadataStore):
@@ -183,7 +48,7 @@ class SqliteStore(MetadataStore):
         self._problem = ""
         self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
-        self._readers = _ReaderPool(self._open_reader)
+        self._readers = ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
         self._keeper: sqlite3.Connection | None = None
         self._checks: PageChecks | None = None
@@ -237,7 +102,7 @@ class SqliteStore(MetadataStore):
 
     def read(self) -> AbstractContextManager[Reader]:
         self._raise_if_damaged()
-        return _Snapshot(self._readers)
+        return Snapshot(self._readers)
 
     def check_some(self) -> float:
         if self._checks is None or self._damage is not None:
@@ -293,10 +158,10 @@ class SqliteStore(MetadataStore):
         self._lock_descriptor = -1
 
     @contextmanager
-    def _transaction(self) -> Iterator[_SqliteTx]:
+    def _transaction(self) -> Iterator[SqliteTx]:
         """On the writer thread only."""
         try:
-            tx = _SqliteTx(self._begin())
+            tx = SqliteTx(self._begin())
             for work in self._first_works:
                 work(tx)
             yield tx
@@ -367,7 +232,7 @@ class SqliteStore(MetadataStore):
         except sqlite3.Error as error:
             raise translate_failure(error) from error
 
-    def _commit(self, tx: _SqliteTx) -> None:
+    def _commit(self, tx: SqliteTx) -> None:
         try:
             assert self._writer is not None
             self._writer.execute("COMMIT")
@@ -434,28 +299,3 @@ def own(path: Path) -> int:
             f"another directory server has {path} open: stop it, or give this one its own folder with --data"
         ) from None
     return descriptor
-
-
-def damaged_file(what: str) -> str:
-    """What a person is told."""
-    return f"the directory's metadata file is damaged ({what}): stop the directory and restore a backup"
-
-
-def translate(error: sqlite3.Error) -> Exception:
-    """The driver's failure as ours."""
-    code = getattr(error, "sqlite_errorcode", 0) or 0
-    if isinstance(error, sqlite3.IntegrityError):
-        return ConstraintBroken(str(error))
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull(_FULL)
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Damaged(damaged_file(str(error)))
-    if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
-        return Unavailable(f"the directory cannot use its disk ({error}); try again in a moment")
-    return InternalError(f"a metadata statement failed: {error}")
-
-
-def translate_failure(error: sqlite3.Error) -> LockstepError:
-    """The same for BEGIN, COMMIT and savepoints, where every failure is the store's own."""
-    known = translate(error)
-    return known if isinstance(known, LockstepError) else InternalError(str(error))

@@ -174,7 +174,7 @@ def _plan(rig: DirectoryRig, statement: object) -> str:
 
 
 def _dialect() -> object:
-    from directory_server.metadata.sqlite import _DIALECT
+    from directory_server.metadata.sqlite_transactions import _DIALECT
 
     return _DIALECT
 
