@@ -39,6 +39,19 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+class _XxHash:
+    def __init__(self, running: crt.XXHash) -> None:
+        self._running = running
+
+    def update(self, data: bytes) -> None:
+        self._running.update(data)
+
+    def digest(self) -> bytes:
+        """Ask once: it ends the hash."""
+        found: bytes = self._running.finalize()
+        return found
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """`combine(first, second, second's length)` is None where only parts can be composed."""
@@ -73,14 +86,26 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("CRC64NVME", lambda: _Crc(crt.crc64nvme, 8), 8, crt.combine_crc64nvme),
         Algorithm("SHA1", lambda: hashlib.sha1(usedforsecurity=False), 20),
         Algorithm("SHA256", hashlib.sha256, 32),
+        Algorithm("SHA512", hashlib.sha512, 64),
+        Algorithm("MD5", lambda: hashlib.md5(usedforsecurity=False), 16),
+        Algorithm("XXHASH64", lambda: _XxHash(crt.XXHash.new_xxhash64()), 8),
+        Algorithm("XXHASH3", lambda: _XxHash(crt.XXHash.new_xxhash3_64()), 8),
+        Algorithm("XXHASH128", lambda: _XxHash(crt.XXHash.new_xxhash3_128()), 16),
     )
 }
+_NO_SUMS = frozenset(HEADER_PREFIX + name for name in ("algorithm", "mode", "type"))
 _BY_HEADER = {one.header: one for one in ALGORITHMS.values()}
 
 
 def by_header(name: str) -> Algorithm | None:
-    """The algorithm that a header (or trailer) of that name carries."""
-    return _BY_HEADER.get(name.lower())
+    """The algorithm whose checksum a header (or trailer) of that name carries; None for one that carries none.
+
+    S3Refusal for a checksum that nobody here could compare: it must not be passed over in silence.
+    """
+    name = name.lower()
+    if name.startswith(HEADER_PREFIX) and name not in _BY_HEADER and name not in _NO_SUMS:
+        raise S3Refusal("InvalidRequest", f"{name[:64]} is a checksum of none of {', '.join(ALGORITHMS)}")
+    return _BY_HEADER.get(name)
 
 
 def by_name(name: str) -> Algorithm:

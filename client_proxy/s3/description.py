@@ -45,6 +45,9 @@ _ROOTS = {
     "GetBucketNotificationConfiguration": "NotificationConfiguration",
     "GetObjectAttributes": "GetObjectAttributesResponse",
     "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "ListBucketAnalyticsConfigurations": "ListBucketAnalyticsConfigurationResult",
+    "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
+    "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
 }
 # Kept in the description for clients of long ago; a later operation of the same address has taken their place.
 _SUPERSEDED = frozenset(

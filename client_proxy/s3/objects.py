@@ -248,7 +248,10 @@ class ObjectHandlers:
             except S3Refusal as refusal:
                 errors.append(_error_line(item, refusal))
             except LockstepError as error:
-                errors.append(_error_line(item, as_refusal(error, version_asked="VersionId" in item)))
+                refused = as_refusal(error, version_asked="VersionId" in item)
+                if refused.code == "NoSuchBucket" or "expected" in error.facts:  # of the request, not of one key
+                    raise
+                errors.append(_error_line(item, refused))
         return {"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors}
 
     def _delete_one(self, call: S3Call, item: Values) -> Values:

@@ -60,6 +60,8 @@ class UploadBody:
         self._promised_md5 = _promised_md5(request)
         trailer = [checksums.by_header(n.strip()) for n in (request.get("x-amz-trailer") or "").split(",") if n.strip()]
         self._trailing = [one for one in trailer if one is not None]
+        if not foreign_checksums:
+            _check_announced(request, [*self._promised, *self._trailing])
         wanted = {one.name: one for one in [*self._promised, *self._trailing, *([algorithm] if algorithm else [])]}
         self._running = {name: one.start() for name, one in wanted.items()}
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -170,10 +172,10 @@ def _decoded_length(request: S3Request) -> int:
 
 def _promised_checksums(request: S3Request) -> dict[Algorithm, str]:
     found = {}
-    for algorithm in checksums.ALGORITHMS.values():
-        value = request.get(algorithm.header)
-        if value is not None:
-            found[algorithm] = checksums.check_form(algorithm, value)
+    for name in request.amz_headers:
+        algorithm = checksums.by_header(name)
+        if algorithm is not None:
+            found[algorithm] = checksums.check_form(algorithm, request.get(name) or "")
     if len(found) > 1:
         raise S3Refusal("InvalidRequest", "expecting one x-amz-checksum- header; several were sent")
     return found
@@ -189,3 +191,17 @@ def _promised_md5(request: S3Request) -> str:
     if len(raw) != 16:
         raise S3Refusal("InvalidDigest", "the Content-MD5 that came with the request is not 16 bytes in base64")
     return raw.hex()
+
+
+def _check_announced(request: S3Request, sent: list[Algorithm]) -> None:
+    """Whoever names the algorithm of the checksum that comes along sends one, and of that algorithm."""
+    name = request.get("x-amz-sdk-checksum-algorithm")
+    if name is None:
+        return
+    if not sent:
+        raise S3Refusal(
+            "InvalidRequest",
+            "x-amz-sdk-checksum-algorithm announces a checksum, but no x-amz-checksum- header or trailer came",
+        )
+    if checksums.by_name(name) not in sent:
+        raise S3Refusal("BadDigest", f"x-amz-sdk-checksum-algorithm announces {name[:32]}, and {sent[0].name} came")

@@ -100,7 +100,11 @@ class Standing:
             other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
             expected = access.source_owner if other else access.owner
             if expected and expected != owner:
-                raise Forbidden(f"bucket {self.bucket.name!r} does not belong to {expected}", bucket=self.bucket.name)
+                raise Forbidden(
+                    f"bucket {self.bucket.name!r} does not belong to {expected}",
+                    bucket=self.bucket.name,
+                    expected=expected,
+                )
 
     @property
     def bucket(self) -> Bucket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -130,3 +132,28 @@ def test_a_bucket_is_made_wherever_it_is_wanted(s3: Any, ask: Ask, make_bucket: 
     here = [one["Name"] for one in s3.list_buckets(BucketRegion="us-east-1")["Buckets"]]
     assert name in here
     assert s3.list_buckets(BucketRegion="eu-west-3")["Buckets"] == []
+
+
+def test_an_announced_checksum_comes(s3: Any, ask: Ask, bucket: str) -> None:
+    """Of the algorithm that was announced, and one that can be compared here; else nothing is written."""
+    md5 = base64.b64encode(hashlib.md5(b"data").digest()).decode()
+    assert s3.put_object(Bucket=bucket, Key="md5", Body=b"data", ChecksumMD5=md5)["ChecksumMD5"] == md5
+    announced = {"x-amz-sdk-checksum-algorithm": "CRC32"}
+    for headers, code in (
+        (announced, "InvalidRequest"),
+        (announced | {"x-amz-checksum-md5": md5}, "BadDigest"),
+        ({"x-amz-checksum-md5": "AAAA"}, "InvalidRequest"),
+        ({"x-amz-checksum-md4": md5}, "InvalidRequest"),
+        ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-md5": md5}, "InvalidRequest"),
+    ):
+        status, _, body = ask("PUT", f"/{bucket}/k", headers, b"data")
+        assert (status, code_in(body)) == (400, code)
+    assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 404
+
+
+def test_what_is_wrong_with_the_bucket_is_wrong_with_deleting_many(s3: Any, bucket: str) -> None:
+    """The request is refused as a whole, not key by key."""
+    wanted = {"Objects": [{"Key": "a"}, {"Key": "b"}]}
+    assert refused(s3.delete_objects, Bucket="no-such-bucket", Delete=wanted) == (404, "NoSuchBucket")
+    somebody = {"Bucket": bucket, "Delete": wanted, "ExpectedBucketOwner": "somebody"}
+    assert refused(s3.delete_objects, **somebody) == (403, "AccessDenied")

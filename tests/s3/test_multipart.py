@@ -419,12 +419,14 @@ def test_uploads_are_listed_in_pages(s3: Any, bucket: str, prefix: str, delimite
 
 
 @pytest.mark.parametrize("kind", ["COMPOSITE", "FULL_OBJECT"])
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH3"])
 @pytest.mark.usefixtures("small_parts")
 def test_checksums_of_every_kind(s3: Any, bucket: str, seed: int, algorithm: str, kind: str) -> None:
     """Parts' checksums are compared and kept; the whole's is composed or combined, compared, kept, and shown."""
     said = {"ChecksumAlgorithm": algorithm, "ChecksumType": kind}
-    if (algorithm.startswith("SHA") and kind == "FULL_OBJECT") or (algorithm == "CRC64NVME" and kind == "COMPOSITE"):
+    if (algorithm.startswith(("SHA", "XX")) and kind == "FULL_OBJECT") or (
+        algorithm == "CRC64NVME" and kind == "COMPOSITE"
+    ):
         assert refused(s3.create_multipart_upload, Bucket=bucket, Key="k", **said) == (400, "InvalidRequest")
         return
     data = [random.Random(seed + n).randbytes(300_000 + n) for n in range(3)]
