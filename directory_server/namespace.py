@@ -157,7 +157,8 @@ class Namespace:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
         if item.with_settings:
-            found.settings = s3_settings.short_version_values(reader, row[2])
+            said = s3_settings.short_version_values(reader, row[2])
+            found.settings = object_lock.shown(place, item.path, item.version, said)
         if item.with_lock:
             found.lock = self._locks.lock_on(reader, item.bucket, item.path)
         return found

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86_400.0
 _ACTIONS = {TAGS: "s3:PutObjectTagging", RETENTION: "s3:PutObjectRetention", LEGAL_HOLD: "s3:PutObjectLegalHold"}
 """What one must be allowed beside writing, to say that of a new version."""
+_READ_ACTIONS = {RETENTION: "s3:GetObjectRetention", LEGAL_HOLD: "s3:GetObjectLegalHold"}
 UNTIL_HEADER = "x-amz-object-lock-retain-until-date"
 Mode = Literal["GOVERNANCE", "COMPLIANCE"]
 T = TypeVar("T")
@@ -213,6 +214,16 @@ def check_change(
             held=running.mode,
             until_at=running.retain_until_date,
         )
+
+
+def shown(place: Standing, path: str, version: str | None, settings: dict[str, str]) -> dict[str, str]:
+    """A version's settings for its reader, without what holds it unless they may be told that, too."""
+    hidden = {
+        name
+        for name, action in _READ_ACTIONS.items()
+        if name in settings and not place.may(action, path, version=version)
+    }
+    return {name: value for name, value in settings.items() if name not in hidden} if hidden else settings
 
 
 def may_bypass(place: Standing, path: str, version: str | None) -> bool:

@@ -73,10 +73,10 @@ def _asked(call: S3Call) -> str:
     """The list that a request of its own puts: by headers, or in the body."""
     by_header, body = _from_headers(call.values), call.get("AccessControlPolicy")
     if by_header is not None:
-        if body:
+        if body is not None:
             raise S3Refusal("UnexpectedContent", "This request does not support content")
         return json.dumps(by_header)
-    if not body:
+    if body is None:
         raise S3Refusal("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
     if not (body.get("Owner") or {}).get("ID") or "Grants" not in body:
         raise S3Refusal("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")

@@ -204,6 +204,7 @@ def test_lists_that_cannot_be_are_refused(owner: Any, bucket: str) -> None:
     malformed = (400, "MalformedACLError")
     assert put(AccessControlPolicy={"Owner": {"DisplayName": "olga"}, "Grants": []}) == malformed
     assert put(AccessControlPolicy={"Owner": {"ID": "olga"}}) == malformed
+    assert put(AccessControlPolicy={}) == malformed
     by_olga = {"Grantee": {"Type": "CanonicalUser", "ID": "olga"}, "Permission": "EVERYTHING"}
     assert put(AccessControlPolicy={"Owner": {"ID": "olga"}, "Grants": [by_olga]}) == malformed
     assert refused(owner.create_bucket, Bucket=f"{bucket}-x", GrantRead='id="no-such-account"')[0] == 400

@@ -20,7 +20,7 @@ from directory_server.versions import Moment
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 from tests.s3.calls import refused
-from tests.s3.people import client_of
+from tests.s3.people import client_of, document, statement
 from tests.s3.rig import S3Rig
 from wire.errors import Forbidden
 from wire.s3_messages import OBJECT_LOCK, RETENTION, PutBucketSettingRequest
@@ -346,6 +346,37 @@ def test_a_policy_can_let_others_hold_and_pass_over(rig: S3Rig, s3: Any, locking
     eve.put_object(**target, **lock)
     eve.delete_object(**arguments)
     assert refused(s3.head_object, Bucket=locking, Key="k", VersionId=version)[0] == 404
+
+
+def test_a_policy_can_deny_the_bypass(s3: Any, locking: str, put: Any) -> None:
+    """Also to the bucket's owner, and by every condition that a policy can have."""
+    version = put(ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=later(days=1), Tagging="keep=yes")
+    condition = {"StringEquals": {"s3:ExistingObjectTag/keep": "yes"}}
+    said = statement("Deny", "*", "s3:BypassGovernanceRetention", f"{locking}/*", Condition=condition)
+    s3.put_bucket_policy(Bucket=locking, Policy=document(said))
+    arguments = {"Bucket": locking, "Key": "k", "VersionId": version, "BypassGovernanceRetention": True}
+    assert refused(s3.delete_object, **arguments) == DENIED
+    assert refused(s3.put_object_retention, **arguments, Retention={}) == DENIED
+    s3.delete_object_tagging(Bucket=locking, Key="k")
+    s3.delete_object(**arguments)
+
+
+def test_who_reads_a_version_is_not_told_its_lock_unless_allowed(rig: S3Rig, s3: Any, locking: str, put: Any) -> None:
+    """Retention and legal hold are each an action of its own to read, and only then in the answers to reads."""
+    put(ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=later(days=1), ObjectLockLegalHoldStatus="ON")
+    eve = client_of(rig, "eve")
+    for more, told in (
+        ([], []),
+        (["s3:GetObjectRetention"], ["GOVERNANCE"]),
+        (["s3:GetObjectLegalHold"], ["ON"]),
+        (["s3:Get*"], ["GOVERNANCE", "ON"]),
+    ):
+        said = statement("Allow", "eve", ["s3:GetObject", *more], f"{locking}/*")
+        s3.put_bucket_policy(Bucket=locking, Policy=document(said))
+        for answer in (eve.head_object(Bucket=locking, Key="k"), eve.get_object(Bucket=locking, Key="k")):
+            found = (answer.get("ObjectLockMode"), answer.get("ObjectLockLegalHoldStatus"))
+            assert [one for one in found if one] == told
+            assert ("ObjectLockRetainUntilDate" in answer) == ("GOVERNANCE" in told)
 
 
 def test_a_multipart_upload_is_held_from_its_completion(s3: Any, locking: str) -> None:
