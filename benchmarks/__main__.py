@@ -63,11 +63,11 @@ def _plot(results: list[Figure], file: Path) -> None:
 @click.option("--memory-gib", default=4.0, show_default=True, help="Size of the file for the memory figure, in GiB.")
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
 @click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists a page of.")
-@click.option("--s3-gib", default=0.25, show_default=True, help="Size of the S3 upload in parts, in GiB.")
+@click.option("--s3-gib", default=0.25, show_default=True, help="Size of what goes up eight at a time, in GiB.")
 @click.option(
     "--only",
     default="",
-    help="Measure only figures whose name has this in it: small, locks, large, memory, s3, scaling.",
+    help="Measure only figures whose name has this in it: small, locks, large, memory, s3 doors, s3 listing, scaling.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(
@@ -99,7 +99,10 @@ def main(
             "locks": lambda: [figures.locks(cluster, bare.route_rate(clients, seconds), seconds)],
             "large": lambda: figures.large_file(cluster, bare, folder, int(large_gib * GIB)),
             "memory": lambda: [figures.memory(cluster, folder, int(memory_gib * GIB))],
-            "s3": lambda: s3.measure(cluster, seconds, s3_keys, int(s3_gib * GIB)),
+            "memory at a time": lambda: [figures.parallel_uploads(cluster, int(s3_gib * GIB))],
+            "s3 doors": lambda: s3.doors(cluster, seconds),
+            "s3 listing": lambda: [s3.listing(cluster, s3_keys)],
+            "s3 memory": lambda: [s3.multipart(cluster, int(s3_gib * GIB))],
             "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
         for name, part in parts.items():

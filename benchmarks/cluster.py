@@ -57,8 +57,13 @@ class Cluster:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def forget_peaks(self) -> None:
+        """From now on, `peak_resident_bytes` is about what comes."""
+        for entry in self.programs:
+            Path(f"/proc/{entry['pid']}/clear_refs").write_text("5")
+
     def peak_resident_bytes(self) -> dict[str, int]:
-        """The most memory that each program has had resident since its start."""
+        """The most memory that each program has had resident since its start, or since peaks were forgotten."""
         peaks = {}
         for entry in self.programs:
             for line in Path(f"/proc/{entry['pid']}/status").read_text().splitlines():

@@ -8,14 +8,16 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.cluster import Cluster
 from benchmarks.limits import GIB, BareServer, disk_write_rate, download_rate
-from benchmarks.load import Connection, Result, run
+from benchmarks.load import Connection, Noise, Result, run, upload
 
 SMALL = 4096
+UPLOADS_AT_A_TIME = 8
 MIB = 1 << 20
 
 
@@ -213,13 +215,27 @@ def memory(cluster: Cluster, folder: Path, size: int) -> Figure:
     cluster.lockstep("put", str(source), "bench/huge")
     source.unlink()
     download_rate(cluster.proxies[1], "/api/v1/files/files/bench/huge", size)
+    return peak_memory(cluster, f"{size / GIB:.2g} GiB up and down")
+
+
+def parallel_uploads(cluster: Cluster, size: int) -> Figure:
+    """The most memory any program had while large files, together of `size` bytes, were sent at a time."""
+
+    def send(number: int) -> None:
+        path = f"/api/v1/files/files/bench/at-a-time-{number}"
+        upload(cluster.proxies[0], path, Noise(size // UPLOADS_AT_A_TIME), size // UPLOADS_AT_A_TIME)
+
+    cluster.forget_peaks()
+    started = time.perf_counter()
+    with ThreadPoolExecutor(UPLOADS_AT_A_TIME) as pool:
+        list(pool.map(send, range(UPLOADS_AT_A_TIME)))
+    rate = size / (time.perf_counter() - started)
+    what = f"{size / GIB:.2g} GiB up, {UPLOADS_AT_A_TIME} files at a time"
+    return peak_memory(cluster, what, f"{rate / 1e6:,.0f} MB/s up; ")
+
+
+def peak_memory(cluster: Cluster, what: str, detail: str = "") -> Figure:
+    """Of all programs, the most that one has had resident."""
     peaks = cluster.peak_resident_bytes()
-    worst = max(peaks, key=lambda name: peaks[name])
-    return Figure(
-        f"{size / GIB:.2g} GiB up and down, most memory resident",
-        peaks[worst] / 1e6,
-        "MB",
-        200.0,
-        "less",
-        ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items())),
-    )
+    shown = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items()))
+    return Figure(f"{what}, most memory resident", max(peaks.values()) / 1e6, "MB", 200.0, "less", detail + shown)

@@ -6,7 +6,9 @@ interpreter lock with another of its threads would measure itself.
 
 from __future__ import annotations
 
+import http.client
 import multiprocessing
+import os
 import socket
 import ssl
 import threading
@@ -15,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+BLOCK_BYTES = 1 << 20
 
 
 class Target(NamedTuple):
@@ -79,6 +83,39 @@ class Connection:
         if not data:
             raise ConnectionError("the server closed the connection")
         return data
+
+
+class Noise:
+    """A readable file of `size` bytes that differ everywhere, without a file."""
+
+    def __init__(self, size: int) -> None:
+        self._left, self._at = size, 0
+        self._block = os.urandom(BLOCK_BYTES)
+
+    def read(self, count: int = -1) -> bytes:
+        count = self._left if count < 0 else min(count, self._left)
+        self._left -= count
+        parts = []
+        while count:
+            self._at += 1
+            table = bytes(byte ^ (self._at % 256) for byte in range(256))
+            part = (self._at.to_bytes(8, "big") + self._block.translate(table))[: min(count, len(self._block))]
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def upload(target: Target, path: str, content: Noise, size: int) -> None:
+    """One PUT of `size` bytes."""
+    parts = urlsplit(target.url)
+    context = ssl.create_default_context(cafile=str(target.ca_file))
+    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, context=context, blocksize=BLOCK_BYTES)
+    connection.request("PUT", path, content, target.headers | {"Content-Length": str(size)})
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    if answer.status not in (200, 201):
+        raise RuntimeError(f"PUT {path} was answered {answer.status}: {said[:300]!r}")
 
 
 Work = Callable[[Connection, int], Callable[[], None]]

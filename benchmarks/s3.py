@@ -6,7 +6,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,15 +18,16 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from benchmarks.cluster import Cluster
-from benchmarks.figures import MIB, Figure
+from benchmarks.figures import MIB, Figure, peak_memory
 from benchmarks.limits import GIB
-from benchmarks.load import Connection, Result, run
+from benchmarks.load import Connection, Noise, Result, run
 
 REGION = "us-east-1"
 BUCKET = "bench-s3"
 CLIENTS = 4
 PAGE = 1000
 LISTINGS = 20
+FILLERS = 32
 PARALLEL_PARTS = 8
 PART_BYTES = 16 * MIB
 
@@ -44,13 +45,10 @@ def client(cluster: Cluster) -> Any:
     )
 
 
-def measure(cluster: Cluster, seconds: float, keys: int, multipart: int) -> Iterator[Figure]:
-    """All of them. `keys` is how many the listed bucket has, `multipart` the bytes of the large upload."""
+def _with_bucket(cluster: Cluster) -> Any:
     s3 = client(cluster)
     s3.create_bucket(Bucket=BUCKET)
-    yield from _beside_the_api(cluster, seconds)
-    yield _listing(cluster, s3, keys)
-    yield _multipart(cluster, s3, multipart)
+    return s3
 
 
 # ------------------------------------------------------------ 1 MiB there and back
@@ -69,8 +67,9 @@ def _signature(cluster: Cluster, method: str, path: str) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
 
 
-def _beside_the_api(cluster: Cluster, seconds: float) -> list[Figure]:
+def doors(cluster: Cluster, seconds: float) -> list[Figure]:
     """1 MiB through each door in turns, twice, so that what else the machine does falls on both."""
+    _with_bucket(cluster)
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(2):
         for method in ("PUT", "GET"):
@@ -111,14 +110,10 @@ def _one_mib(cluster: Cluster, method: str, address: str, signed: bool, seconds:
 # ------------------------------------------------------------ a long listing
 
 
-def _listing(cluster: Cluster, s3: Any, keys: int) -> Figure:
-    """Processor time of all programs for a page of 1,000 keys from the middle of the bucket."""
-
-    def fill(number: int) -> None:
-        s3.put_object(Bucket=BUCKET, Key=f"listed/{number % 97:02}/{number:07}", Body=b"")
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(fill, range(keys)))
+def listing(cluster: Cluster, keys: int) -> Figure:
+    """Processor time of all programs for a page of 1,000 keys from the middle of a bucket of so many `keys`."""
+    s3 = _with_bucket(cluster)
+    _fill(cluster, keys)
     middle = "listed/48/"
     before = cluster.processor_seconds()
     started = time.perf_counter()
@@ -141,48 +136,39 @@ def _listing(cluster: Cluster, s3: Any, keys: int) -> Figure:
     )
 
 
+def _fill(cluster: Cluster, keys: int) -> None:
+    """Make empty files through the API, which costs the client least: no content, and nothing to sign."""
+    numbers = iter(range(keys))
+
+    def fill() -> None:
+        connection = Connection(cluster.proxies[0])
+        for number in numbers:
+            path = f"/api/v1/files/{BUCKET}/listed/{number % 97:02}/{number:07}"
+            status, _, body = connection.exchange(connection.prepare("PUT", path))
+            if status not in (200, 201):
+                raise RuntimeError(f"PUT {path} was answered {status}: {body[:300]!r}")
+        connection.close()
+
+    with ThreadPoolExecutor(FILLERS) as pool:
+        for filler in [pool.submit(fill) for _ in range(FILLERS)]:
+            filler.result()
+
+
 # ------------------------------------------------------------ a large upload in parts
 
 
-class _Random:
-    """A readable file of `size` bytes that differ everywhere, without a file."""
-
-    def __init__(self, size: int) -> None:
-        self._left, self._at = size, 0
-        self._block = os.urandom(8 * MIB)
-
-    def read(self, count: int = -1) -> bytes:
-        count = self._left if count < 0 else min(count, self._left)
-        self._left -= count
-        parts = []
-        while count:
-            self._at += 1
-            table = bytes(byte ^ (self._at % 256) for byte in range(256))
-            part = (self._at.to_bytes(8, "big") + self._block.translate(table))[: min(count, len(self._block))]
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-
-def _multipart(cluster: Cluster, s3: Any, size: int) -> Figure:
-    """The most memory that any program had after an upload in parts, several at a time, and a download."""
+def multipart(cluster: Cluster, size: int) -> Figure:
+    """The most memory that any program had during an upload in parts, several at a time, and a download."""
+    s3 = _with_bucket(cluster)
+    cluster.forget_peaks()
     config = TransferConfig(
         multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARALLEL_PARTS
     )
     started = time.perf_counter()
-    s3.upload_fileobj(_Random(size), BUCKET, "in-parts", Config=config)
+    s3.upload_fileobj(Noise(size), BUCKET, "in-parts", Config=config)
     taken = time.perf_counter() - started
     answer = s3.get_object(Bucket=BUCKET, Key="in-parts")
     if sum(map(len, answer["Body"].iter_chunks(MIB))) != size:
         raise RuntimeError("a short download")
-    peaks = cluster.peak_resident_bytes()
-    worst = max(peaks, key=lambda name: peaks[name])
-    shown = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items()))
-    return Figure(
-        f"{size / GIB:.2g} GiB in parts, {PARALLEL_PARTS} at a time, most memory resident",
-        peaks[worst] / 1e6,
-        "MB",
-        200.0,
-        "less",
-        f"{size / taken / 1e6:,.0f} MB/s up; {shown}",
-    )
+    what = f"{size / GIB:.2g} GiB in parts, {PARALLEL_PARTS} at a time"
+    return peak_memory(cluster, what, f"{size / taken / 1e6:,.0f} MB/s up; ")

@@ -52,11 +52,11 @@ from wire.server_messages import WriteReply
 from wire.tracing import log
 
 HOLD_BYTES = 8 * 1024 * 1024
-WINDOW_BYTES = 4 * 1024 * 1024
-"""A window ends with the chunk that reaches this, so it has less than 8 MiB."""
-SMALLEST_WINDOW_BYTES = 256 * 1024
-WINDOWS_ALIVE = 3
-"""One being sent, one waiting, one being filled."""
+WINDOW_BYTES = 2 * 1024 * 1024
+"""A window ends with the chunk that reaches this."""
+SMALLEST_HOLD_BYTES = 768 * 1024
+WINDOWS_HELD = 4
+"""Into so many windows what may be held is divided: one is being filled while the others are sent."""
 WINDOW_CHUNKS = 4096
 WINDOW_SECONDS = 2.0
 """A client that sends slowly must not leave the master without a sign of life until a window is full."""
@@ -153,12 +153,12 @@ class BlobWriter:
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
             return self._write_held(_learned(item, content), window.chunks, begun)
-        with self._budget.share(WINDOWS_ALIVE * WINDOW_BYTES) as granted:
-            room = max(granted // WINDOWS_ALIVE, SMALLEST_WINDOW_BYTES)
-            window = self._gather(chunks, min(HOLD_BYTES, WINDOWS_ALIVE * room))
+        with self._budget.share(HOLD_BYTES) as granted:
+            hold = max(granted, SMALLEST_HOLD_BYTES)
+            window = self._gather(chunks, hold)
             if window.ended:
                 return self._write_held(_learned(item, content), window.chunks, begun)
-            return self._write_streamed(item, window, content, room, begun)
+            return self._write_streamed(item, window, content, hold, begun)
 
     def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
         gathered: list[Chunk] = []
@@ -266,21 +266,25 @@ class BlobWriter:
     # ------------------------------------------------------------ streamed: longer than may be held
 
     def _write_streamed(
-        self, item: BeginItem, window: Window, content: Content, room: int, begun: BeginReplyItem | None
+        self, item: BeginItem, first: Window, content: Content, hold: int, begun: BeginReplyItem | None
     ) -> CommittedReply:
+        room = min(WINDOW_BYTES, hold // WINDOWS_HELD)
+
         def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk], set[Digest]]:
             sent: set[Digest] = set()
-            lacking = self._upload.thinned(master, window.chunks, sent)
-            return self._upload.start(master, begun.ticket or ""), lacking, sent
+            lacking = self._upload.thinned(master, first.chunks, sent)
+            return self._upload.start(master, begun.ticket or "", hold - room), lacking, sent
 
         offered = self._with_masters(item, begun, offer)
         if isinstance(offered, CommittedReply):
             return offered
         sender, lacking, sent = offered
+        entries = [(chunk.digest, chunk.length) for chunk in first.chunks]
+        first.chunks.clear()  # callers hold the window, and its bytes are to go as they are sent
         try:
             with sender:
                 sender.put(lacking)
-                return _committed(self._send_windows(item, sender, window.chunks, sent, content, room))
+                return _committed(self._send_windows(item, sender, entries, sent, content, room))
         except (Unavailable, TicketRefused) as error:
             return self._after_failure(item, sender, error)
 
@@ -288,21 +292,23 @@ class BlobWriter:
         self,
         item: BeginItem,
         sender: Sender,
-        first: list[Chunk],
+        entries: list[tuple[Digest, int]],
         sent: set[Digest],
         content: Content,
         room: int,
     ) -> WriteReply:
-        """While one window is being sent, the next is read, cut, hashed and compared with what the master has."""
-        entries = [(chunk.digest, chunk.length) for chunk in first]
-        del first  # a window's bytes go as soon as they are sent
+        """While one window is being sent, the next is read, cut, hashed and compared with what the master has.
+
+        `entries`, of what is on its way already, is added to.
+        """
         ended = False
         while not ended:
-            window = self._gather(content.chunks, room, WINDOW_SECONDS)
-            entries.extend((chunk.digest, chunk.length) for chunk in window.chunks)
-            sender.put(self._upload.thinned(sender.master, window.chunks, sent))
+            chunks, ended = self._gather(content.chunks, room, WINDOW_SECONDS)
+            entries.extend((chunk.digest, chunk.length) for chunk in chunks)
+            lacking = self._upload.thinned(sender.master, chunks, sent)
+            del chunks  # the bytes are the sender's alone, and go as they are sent
+            sender.put(lacking)
             crash_point("proxy.window.sent")
-            ended = window.ended
         manifest = Manifest(entries)
         _known(item, manifest)
         return sender.finish(manifest, content.facts())

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DEFAULT_BUDGET_BYTES = 64 * 1024 * 1024
+DEFAULT_BUDGET_BYTES = 32 * 1024 * 1024
+LARGEST_SHARE = 4
+"""One in so many of the bytes that are left: those who come later shall not find nothing."""
 
 
 class BufferBudget:
@@ -24,7 +26,7 @@ class BufferBudget:
     def share(self, wanted: int) -> Iterator[int]:
         """Hold up to `wanted` bytes inside the block; the value is how many were granted."""
         with self._guard:
-            granted = max(0, min(wanted, self._left))
+            granted = max(0, min(wanted, self._left // LARGEST_SHARE))
             self._left -= granted
         try:
             yield granted

@@ -1,12 +1,13 @@
 """Sending chunks to a master as a chunk stream, leaving out the bytes that it has already.
 
-A body held in memory goes in one call; a long one through a `Sender`, a thread that sends one window while its owner
-prepares the next. What to do when a master fails is left to the blob writer.
+A body held in memory goes in one call; a long one through a `Sender`, a thread that sends chunks while its owner
+prepares the next window of them. What to do when a master fails is left to the blob writer.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
@@ -122,7 +123,7 @@ class Upload:
         """
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())
-        content = sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
+        content = sum(map(_bytes_of, chunks))
         crash_point("proxy.body.sending")
         SENT_BYTES.inc(content)
         blocks = encode_stream(chunks)
@@ -144,15 +145,15 @@ class Upload:
         results = self._peer.call(url, SMALL_WRITES, request, timeout=self._held_seconds).results
         return [result.value or from_problem(result.problem or _NO_ANSWER) for result in results]
 
-    def start(self, master: Holder, ticket: str) -> Sender:
-        """Begin a stream to `master`; use it in a `with` block."""
+    def start(self, master: Holder, ticket: str, room: int) -> Sender:
+        """Begin a stream to `master`, with `room` bytes for chunks that wait; use it in a `with` block."""
 
         def send(blocks: Iterator[Piece]) -> bytes:
             return self._peer.send_stream(
                 master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds
             )
 
-        return Sender(master, send)
+        return Sender(master, send, room)
 
 
 class _Abandoned(Exception):
@@ -160,16 +161,20 @@ class _Abandoned(Exception):
 
 
 class Sender:
-    """One stream on its way, in a thread of its own. Holds at most the window being sent and one more.
+    """One stream on its way, in a thread of its own. It holds at most `room` bytes of chunks, or one window that is
+    larger.
 
     Leaving the `with` block before `finish` cuts the stream, so nothing is committed from it.
     """
 
-    def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes]) -> None:
+    def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes], room: int) -> None:
         self.master = master
         self._send = send
+        self._room = room
         self._changed = threading.Condition()
-        self._waiting: list[Chunk] | bytes | None = None
+        self._waiting: deque[Chunk | bytes] = deque()
+        self._held_bytes = 0
+        """Of the chunks that wait, and of the one that is being sent."""
         self._abandoned = False
         self._ended = False
         self._answer: bytes | None = None
@@ -189,25 +194,30 @@ class Sender:
         self._thread.join()
 
     def put(self, window: list[Chunk]) -> None:
-        """Hand over the next chunks; blocks while one window is waiting already. Raises what sending raised."""
-        self._hand_over(window)
+        """Take the next chunks out of `window`; blocks while there is no room. Raises what sending raised."""
+        size = sum(map(_bytes_of, window))
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + size <= self._room or self._ended)
+            self._check()
+            self._waiting.extend(window)
+            self._held_bytes += size
+            self._changed.notify_all()
+        window.clear()
 
     def finish(self, manifest: Manifest, facts: dict[str, str]) -> WriteReply:
         """Send `facts` and the end frame of `manifest`, which is of all chunks put; the master's answer."""
-        self._hand_over(facts_frame(facts) + end_frame(manifest.digest, manifest.size))
         with self._changed:
+            self._check()
+            self._waiting.append(facts_frame(facts) + end_frame(manifest.digest, manifest.size))
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._ended)
         if self._answer is None:
             raise self._failure()
         return _decode(self.master, self._answer)
 
-    def _hand_over(self, piece: list[Chunk] | bytes) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting is None or self._ended)
-            if self._ended:
-                raise self._failure()
-            self._waiting = piece
-            self._changed.notify_all()
+    def _check(self) -> None:
+        if self._ended:
+            raise self._failure()
 
     def _failure(self) -> BaseException:
         return self._error or PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
@@ -219,7 +229,7 @@ class Sender:
             self._error = error
         with self._changed:
             self._ended = True
-            self._waiting = None
+            self._waiting.clear()
             self._changed.notify_all()
 
     def _pieces(self) -> Iterator[Piece]:
@@ -229,20 +239,28 @@ class Sender:
             if isinstance(piece, bytes):
                 yield piece
                 return
-            for chunk in piece:
-                yield frame_header(chunk)
-                if chunk.data is not None:
-                    SENT_BYTES.inc(len(chunk.data))
-                    yield chunk.data
+            yield frame_header(piece)
+            if piece.data is not None:
+                SENT_BYTES.inc(len(piece.data))
+                yield piece.data
+            self._sent(_bytes_of(piece))
+            del piece
 
-    def _take(self) -> list[Chunk] | bytes:
+    def _sent(self, size: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or self._abandoned)
-            if self._waiting is None or self._abandoned:
-                raise _Abandoned
-            piece, self._waiting = self._waiting, None
+            self._held_bytes -= size
             self._changed.notify_all()
-            return piece
+
+    def _take(self) -> Chunk | bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._abandoned)
+            if self._abandoned:
+                raise _Abandoned
+            return self._waiting.popleft()
+
+
+def _bytes_of(chunk: Chunk) -> int:
+    return len(chunk.data) if chunk.data is not None else 0
 
 
 def _counted(blocks: Iterator[Piece]) -> Iterator[Piece]:

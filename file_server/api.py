@@ -40,8 +40,9 @@ from wire.server_messages import (
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 MAX_READ_BYTES = 16 * 1024 * 1024
-WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
+WHOLE_ANSWER_BYTES = 2 * 1024 * 1024
 """Answers up to this size are made in memory, which frees their thread at once; larger ones go chunk by chunk."""
+PIECE_BYTES = 256 * 1024
 WHOLE_ANSWERS = 6
 """Made at a time; with the copy that the runner makes of each, this is what reading may take of memory."""
 WHOLE_ANSWER_SECONDS = 4.0
@@ -110,8 +111,11 @@ class FileServerApi:
 
 
 def _pieces(chunks: Iterator[Chunk]) -> Iterator[bytes]:
-    for piece in encode_stream(chunks):
-        yield piece if isinstance(piece, bytes) else bytes(piece)
+    """The chunk stream in pieces: the runner copies each, and keeps the pages of the largest for a while."""
+    for block in encode_stream(chunks):
+        view = memoryview(block)
+        for start in range(0, len(view), PIECE_BYTES):
+            yield bytes(view[start : start + PIECE_BYTES])
 
 
 def _hop(text: str) -> Hop:

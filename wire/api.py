@@ -41,7 +41,7 @@ REQUEST_SECONDS = Histogram(
 REFUSALS = Counter("lockstep_refusals_total", "Calls between programs that were refused", ["route", "code"])
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-READ_BLOCK_BYTES = 1024 * 1024
+READ_BLOCK_BYTES = 256 * 1024
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

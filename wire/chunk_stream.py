@@ -37,6 +37,7 @@ without any error, so a stream without its end frame is refused.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
@@ -52,6 +53,8 @@ CONTENT_TYPE = "application/vnd.lockstep.chunk-stream"
 MAGIC = b"LSC1"
 HAVE, BYTES, END, FACTS = 0, 1, 2, 3
 MAX_FACTS_BYTES = 8192
+READ_BYTES = 256 * 1024
+"""Read at a time: whoever gives the bytes gathers as many before it hands them over, beside the chunk itself."""
 
 _facts = decoder(dict[str, str])
 _FRAME = struct.Struct(f">B{DIGEST_BYTES}sI")
@@ -185,14 +188,17 @@ class StreamReader:
         self._manifest = manifest
 
     def _exactly(self, count: int) -> bytes:
-        data = self._read(count)
+        data = self._read(min(count, READ_BYTES))
         if len(data) == count:
             return data
-        parts = [data]
-        have = len(data)
-        while have < count:
-            if not parts[-1]:
-                raise IncompleteBody(f"the chunk stream ended {count - have} bytes early")
-            parts.append(self._read(count - have))
-            have += len(parts[-1])
-        return b"".join(parts)
+        whole = io.BytesIO()
+        whole.seek(count - 1)
+        whole.write(b"\0")  # of its full length at once: joined pieces would take as much again
+        whole.seek(0)
+        while True:
+            if not data:
+                raise IncompleteBody(f"the chunk stream ended {count - whole.tell()} bytes early")
+            whole.write(data)
+            if whole.tell() == count:
+                return whole.getvalue()
+            data = self._read(min(count - whole.tell(), READ_BYTES))

@@ -25,37 +25,43 @@ class Chunk(NamedTuple):
 
 
 def chunk_blocks(blocks: Iterable[bytes]) -> Iterator[Chunk]:
-    """Cut a stream of blocks of any size into chunks; at most two maximal chunks and one block are held."""
+    """Cut a stream of blocks of any size into chunks.
+
+    At most one maximal chunk and one block are held, and mostly little more than an average chunk.
+    """
     buffer = bytearray()
+    worth_a_look = AVERAGE_CHUNK_BYTES
     cut_any = False
     for block in blocks:
         buffer += block
-        if len(buffer) >= 2 * MAX_CHUNK_BYTES:
+        if len(buffer) >= worth_a_look:
             done = 0
             with memoryview(buffer) as view:
                 for length in _cuts(view):
-                    # A cut nearer the end than a maximal chunk was decided on bytes that may yet be followed by more.
-                    if len(buffer) - done < MAX_CHUNK_BYTES:
+                    # A cut depends only on the bytes before it, but this one may be where the bytes end so far.
+                    if done + length == len(buffer) and length < MAX_CHUNK_BYTES:
                         break
-                    data = bytes(view[done : done + length])
-                    yield Chunk(chunk_digest(data), length, data)
+                    yield _chunk(bytes(view[done : done + length]))
                     done += length
                     cut_any = True
             del buffer[:done]
+            # What is left was looked at in vain; looking again with every block would cost more than reading it.
+            worth_a_look = max(AVERAGE_CHUNK_BYTES, len(buffer) + AVERAGE_CHUNK_BYTES // 2)
     if buffer or not cut_any:
-        yield from chunk_bytes(bytes(buffer))
+        data = bytes(buffer)
+        buffer.clear()
+        yield from chunk_bytes(data)
 
 
 def chunk_bytes(data: bytes | memoryview) -> Iterator[Chunk]:
     """Cut a whole file that is in memory (or mapped). An empty file is one empty chunk."""
     if len(data) <= MIN_CHUNK_BYTES:
-        yield Chunk(chunk_digest(data), len(data), data)
+        yield _chunk(data)
         return
     view = memoryview(data)
     done = 0
     for length in _cuts(view):
-        piece = view[done : done + length]
-        yield Chunk(chunk_digest(piece), length, piece)
+        yield _chunk(view[done : done + length])
         done += length
 
 
@@ -85,6 +91,11 @@ def rechunk(data: memoryview, base: Manifest) -> Iterator[Chunk]:
         offset += length
     if total == 0:
         yield Chunk(chunk_digest(b""), 0, b"")
+
+
+def _chunk(data: bytes | memoryview) -> Chunk:
+    """In a function of its own, so that nobody who waits for the next one holds this one's bytes."""
+    return Chunk(chunk_digest(data), len(data), data)
 
 
 def _cuts(view: memoryview) -> Iterator[int]:

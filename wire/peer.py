@@ -11,7 +11,7 @@ import http.client
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -288,18 +288,29 @@ def _address(url: str) -> Address:
     return parts.hostname or "", parts.port or 443
 
 
-def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterable[bytes]:
-    """Blocks joined to pieces worth a system call, framed as HTTP chunks, with the last one that ends the body."""
+def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Blocks framed as HTTP chunks, with the last one that ends the body.
+
+    Small ones are joined to pieces worth a system call; a large one goes as it is, since a copy of every chunk under
+    way is what many uploads at a time would need most memory for.
+    """
     gathered: list[bytes | memoryview] = []
     size = 0
+    ended = b""  # what ends the HTTP chunk before goes with the next piece
     for block in blocks:
-        gathered.append(block)
-        size += len(block)
-        if size >= SEND_BLOCK_BYTES:
-            yield b"".join((b"%x\r\n" % size, *gathered, b"\r\n"))
-            gathered.clear()
-            size = 0
+        if len(block) >= SEND_BLOCK_BYTES:
+            yield b"".join((ended, b"%x\r\n" % (size + len(block)), *gathered))
+            yield block
+        else:
+            gathered.append(block)
+            size += len(block)
+            if size < SEND_BLOCK_BYTES:
+                continue
+            yield b"".join((ended, b"%x\r\n" % size, *gathered))
+        ended = b"\r\n"
+        gathered.clear()
+        size = 0
     if size:
-        yield b"".join((b"%x\r\n" % size, *gathered, b"\r\n0\r\n\r\n"))
+        yield b"".join((ended, b"%x\r\n" % size, *gathered, b"\r\n0\r\n\r\n"))
     else:
-        yield b"0\r\n\r\n"
+        yield ended + b"0\r\n\r\n"

@@ -36,7 +36,7 @@ MAX_QUERY_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 8192
 MAX_CREDENTIAL_BYTES = 512
 MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
-UPLOAD_BLOCK_BYTES = 512 * 1024
+UPLOAD_BLOCK_BYTES = 256 * 1024
 
 _known_bucket = lru_cache(maxsize=1024)(check_bucket)
 

@@ -21,7 +21,7 @@ from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from client_proxy.s3.signature import STREAMING, STREAMING_UNSIGNED_TRAILER, UNSIGNED, Claim, Scope
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 256 * 1024
 SMALL_BYTES = 64 * 1024
 """Hashed on the request's own thread: handing it to another would cost more than it saves."""
 _HASHERS = ThreadPoolExecutor(8, thread_name_prefix="s3-hash")

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import random
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from client_proxy import blob_writer
+from client_proxy.buffer_budget import BufferBudget
 from client_proxy.metrics import SENT_BYTES
 from tests.fakes.network import FakeFileServer
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
@@ -463,7 +467,7 @@ def test_a_damaged_stream_commits_nothing(rig: ProxyRig, size: int) -> None:
 # ---------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize(("budget", "most"), [(64 * MIB, 48 * MIB), (0, 24 * MIB)])
+@pytest.mark.parametrize(("budget", "most"), [(32 * MIB, 16 * MIB), (0, 12 * MIB)])
 def test_a_slow_master_slows_the_client_instead_of_filling_memory(tmp_path: Path, budget: int, most: int) -> None:
     """While the master takes nothing, only a bounded part of the body is read; less when the budget is used up."""
     with proxy_rig(tmp_path, budget_bytes=budget) as rig:
@@ -494,6 +498,44 @@ def test_a_slow_master_slows_the_client_instead_of_filling_memory(tmp_path: Path
         writing.join(60)
         assert held <= most
         assert stored(rig) == noise(21, 100 * MIB)
+
+
+def test_a_streamed_body_leaves_memory_as_it_is_sent(tmp_path: Path) -> None:
+    """However long a body is, no more of it is in memory than its share: its first chunks go like all others."""
+    with proxy_rig(tmp_path, budget_bytes=32 * MIB) as rig:
+
+        def take_nothing(headers: dict[str, str], blocks: Iterable[bytes | memoryview]) -> bytes:
+            for _ in blocks:
+                pass
+            raise PeerUnreachable("went away")
+
+        def body() -> Iterator[bytes]:
+            noise_of = random.Random(31)
+            for _ in range(400):
+                yield noise_of.randbytes(MIB // 4)
+
+        rig.one.take_stream = rig.two.take_stream = take_nothing  # type: ignore[method-assign]
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unavailable):
+                rig.files.write("ann", "files", "file", body(), size=None)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 17 * MIB
+
+
+def test_a_share_leaves_something_to_those_who_come_later() -> None:
+    """Eight uploads at a time all get a share, none of them more than a quarter of what is left."""
+    budget = BufferBudget(32 * MIB)
+    with ExitStack() as under_way:
+        shares = [under_way.enter_context(budget.share(8 * MIB)) for _ in range(8)]
+        assert shares[0] == 8 * MIB
+        assert shares == sorted(shares, reverse=True)
+        assert shares[-1] > MIB
+        assert sum(shares) <= 32 * MIB
+    with budget.share(MIB) as share:
+        assert share == MIB
 
 
 def threads_named(name: str) -> list[str]:

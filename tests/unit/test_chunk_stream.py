@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire.chunk_stream import END_BYTES, MAGIC, StreamReader, encode_stream, end_frame, facts_frame, stream_length
+from wire.chunk_stream import (
+    END_BYTES,
+    MAGIC,
+    READ_BYTES,
+    StreamReader,
+    encode_stream,
+    end_frame,
+    facts_frame,
+    stream_length,
+)
 from wire.chunking import Chunk
 from wire.digest import chunk_digest
 from wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
@@ -33,6 +43,27 @@ def _dribble(data: bytes, seed: int):
     """A reader that gives fewer bytes than asked for, as sockets do."""
     source, rng = io.BytesIO(data), random.Random(seed)
     return lambda count: source.read(min(count, rng.randint(1, 997)))
+
+
+def test_a_chunk_is_gathered_in_its_own_memory() -> None:
+    """A chunk that comes in pieces takes its own length and one piece, not twice its length."""
+    piece = random.Random(5).randbytes(4 * 1024 * 1024)
+    source = io.BytesIO(_stream([Chunk(chunk_digest(piece), len(piece), piece)]))
+    asked = []
+
+    def read(count: int) -> bytes:
+        asked.append(count)
+        return source.read(count)
+
+    tracemalloc.start()
+    try:
+        (chunk,) = StreamReader(read)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert chunk.data == piece
+    assert max(asked) == READ_BYTES
+    assert peak < len(piece) + 3 * READ_BYTES
 
 
 def test_a_stream_comes_back_as_it_was_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 from blake3 import blake3
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from wire.chunking import chunk_blocks, chunk_bytes, rechunk
 from wire.digest import EMPTY_DIGEST, Digest, chunk_digest
 from wire.errors import BadDigest, BadRequest
-from wire.manifest import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Manifest
+from wire.manifest import AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Manifest
 
 
 def _content(size: int, seed: int = 7) -> bytes:
@@ -41,6 +42,26 @@ def test_blocks_of_any_size_are_cut_like_the_whole(size: int) -> None:
     assert sum(length for _, length in whole) == size
     assert all(length <= MAX_CHUNK_BYTES for _, length in whole)
     assert all(length >= MIN_CHUNK_BYTES for _, length in whole[:-1])
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_stream_is_cut_while_it_comes(constant: bool) -> None:
+    """A chunk is given soon after its end was seen: little is held back, and never more than a maximal chunk."""
+    held = most = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal held, most
+        noise = random.Random(11)
+        for _ in range(600):
+            block = bytes(65_536) if constant else noise.randbytes(65_536)
+            held += len(block)
+            most = max(most, held)
+            yield block
+
+    for chunk in chunk_blocks(blocks()):
+        held -= chunk.length
+    assert most <= MAX_CHUNK_BYTES + AVERAGE_CHUNK_BYTES
+    assert held == 0
 
 
 def test_a_constant_file_is_cut_at_the_maximum() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from wire.api import Api, RawReply, RawRequest
+from wire.digest import chunk_digest
 from wire.errors import (
     BadRequest,
     IncompleteBody,
@@ -56,6 +58,11 @@ def _count(request: RawRequest) -> RawReply:
     return RawReply(200, [], [str(total).encode()])
 
 
+def _digest(request: RawRequest) -> RawReply:
+    body = b"".join(iter(lambda: request.read(1 << 20), b""))
+    return RawReply(200, [], [str(chunk_digest(body)).encode()])
+
+
 def _refuse(request: RawRequest) -> RawReply:
     raise TicketRefused("no such ticket")
 
@@ -79,6 +86,7 @@ class Running:
         api.serve(LOOKUP, _lookup, roles=("client_proxy",))
         api.serve(BUCKETS, lambda request, peer: BucketsReply([]), roles=("file_server",))
         api.serve_raw("POST", "/v1/write", _count)
+        api.serve_raw("POST", "/v1/digest", _digest)
         api.serve_raw("POST", "/v1/refuse", _refuse)
         api.serve_raw("GET", "/v1/broken", _broken)
         api.serve_raw("POST", "/v1/body/", lambda r: RawReply(200, [], [r.rest.encode() + r.body(10)]), prefix=True)
@@ -175,6 +183,17 @@ def test_streams_go_out_whole_or_not_at_all(running: Running) -> None:
 
     with pytest.raises(ValueError, match="my own"):
         running.client.send_stream(running.url, "/v1/write", {}, failing())
+
+
+def test_blocks_of_every_size_arrive_in_order(running: Running) -> None:
+    """Small blocks are joined and large ones go as they are; what arrives is all of them, one after the other."""
+    noise = random.Random(17)
+    for _ in range(20):
+        sizes = [noise.choice([0, 1, 37, 5000, 262_143, 262_144, 900_000]) for _ in range(noise.randint(0, 12))]
+        blocks = [noise.randbytes(size) for size in sizes]
+        digest = chunk_digest(b"".join(blocks))
+        answer = running.client.send_stream(running.url, "/v1/digest", {}, map(memoryview, blocks))
+        assert answer.decode() == str(digest), sizes
 
 
 def test_an_answer_that_breaks_off_is_an_error(running: Running) -> None:
