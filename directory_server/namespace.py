@@ -186,6 +186,7 @@ class Namespace:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucket", keys=_listing_keys(request))
             reply = listing.list_files(reader, request)
+            place.say_owners(reply.files)
             reply.cursor = files.read_cursor(reader)
         return reply
 
@@ -196,6 +197,7 @@ class Namespace:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
             reply = listing.list_versions(reader, request)
+            place.say_owners(reply.versions)
             if request.path is not None and not reply.versions and request.after is None:
                 raise not_found(reader, request.bucket, request.path)
             reply.cursor = files.read_cursor(reader)

@@ -123,6 +123,8 @@ class FileVersion(Message):
     """What S3 says of this version (tags, acl, retention, …), JSON by name; filled by lookups that ask for it."""
     lock: PathLock | None = None
     """Who has the path locked now; filled by lookups that ask for it."""
+    owner: str = ""
+    """Whose it is, where the bucket's ownership controls make that somebody else than its author. Only in listings."""
 
 
 class Preconditions(FrozenMessage, frozen=True):

@@ -154,7 +154,7 @@ def _line(version: FileVersion, encode: Any, owner: bool) -> Values:
         line["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in sums if name != "ChecksumType"]
         line["ChecksumType"] = sums["ChecksumType"]
     if owner:
-        line["Owner"] = owner_of(version.author)
+        line["Owner"] = owner_of(version.owner or version.author)
     return line
 
 
@@ -164,7 +164,7 @@ def _version_line(version: FileVersion, encode: Any) -> Values:
         "VersionId": NULL_VERSION if version.null_version else version.version,
         "IsLatest": version.current,
         "LastModified": version.created_at,
-        "Owner": owner_of(version.author),
+        "Owner": owner_of(version.owner or version.author),
     }
     if not version.delete_marker:
         line |= {

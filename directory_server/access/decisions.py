@@ -8,22 +8,21 @@ itself, so that nobody locks themselves out. A bucket about which nothing was sa
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 
 import msgspec
 
 from directory_server.access import acl, policy
-from directory_server.access.conditions import as_time
+from directory_server.access.own_keys import OWN_KEYS, days_until
 from directory_server.bucket import Bucket
 from directory_server.metadata import access as rows
 from directory_server.metadata import files, people, s3_settings
 from directory_server.metadata.store import Reader, Row
 from directory_server.people import Person
 from wire.errors import BadRequest, Forbidden, NotFound
+from wire.messages import FileVersion
 from wire.s3_access import S3Access
 from wire.s3_messages import TAGS
 
@@ -33,7 +32,6 @@ OWNERSHIPS = (ENFORCED, PREFERRED, "ObjectWriter")
 BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
 _EXISTING_TAG = "s3:existingobjecttag/"
-_DAY_SECONDS = 86_400.0
 _REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
 _NO_KEYS: Mapping[str, list[str]] = {}
 
@@ -206,7 +204,7 @@ class Standing:
 
     def _key(self, name: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> list[str] | None:
         person = self.person
-        known = _OWN_KEYS.get(name)
+        known = OWN_KEYS.get(name)
         if known is not None:
             return known(person, self.at)
         if name.startswith(_EXISTING_TAG):
@@ -218,7 +216,7 @@ class Standing:
         if person.access is None:
             return None
         if name == _REMAINING_DAYS:
-            return _days_until(person.access.keys.get("s3:object-lock-retain-until-date"), self.at)
+            return days_until(person.access.keys.get("s3:object-lock-retain-until-date"), self.at)
         return person.access.keys.get(name)
 
     def _existing_tag(self, name: str, path: str, version: str | None) -> list[str] | None:
@@ -265,6 +263,16 @@ class Standing:
     def owner_of(self, row: Row) -> str:
         """Who owns a version: its writer, unless its list says otherwise."""
         return str(self.acl_of(row)["Owner"]["ID"])
+
+    def say_owners(self, listed: Iterable[FileVersion]) -> None:
+        """Fill in whose the versions of a listing are, where the bucket's ownership controls can have a say in that."""
+        if self.rules.ownership == ENFORCED:
+            for version in listed:
+                version.owner = self.bucket.owner
+        elif self.rules.ownership == PREFERRED:
+            for version in listed:
+                said = s3_settings.short_version_values(self.reader, version.version).get(rows.ACL)
+                version.owner = json.loads(said)["Owner"]["ID"] if said is not None else ""
 
     def _version(self, path: str, version: str | None) -> Row | None:
         if version is None:
@@ -359,32 +367,3 @@ def tags_of(said: str | None) -> list[tuple[str, str]]:
     if isinstance(pairs, dict):
         return list(pairs.items())
     return [(one["Key"], one["Value"]) for one in pairs]
-
-
-def _named(value: str) -> list[str] | None:
-    return [value] if value else None
-
-
-def _days_until(asked: list[str] | None, at: float) -> list[str] | None:
-    """The days that a retention which a request asks for would last, a begun one counted whole; None for no time."""
-    try:
-        return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / _DAY_SECONDS))]
-    except ValueError:
-        return None
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-_OWN_KEYS: dict[str, Callable[[Person, float], list[str] | None]] = {
-    "aws:username": lambda person, at: _named(person.account),
-    "aws:userid": lambda person, at: _named(person.account),
-    "aws:principalaccount": lambda person, at: _named(person.account),
-    "aws:principalarn": lambda person, at: _named(
-        person.account and f"arn:aws:iam::{person.account}:user/{person.account}"
-    ),
-    "aws:principaltype": lambda person, at: ["User" if person.account else "Anonymous"],
-    "aws:currenttime": lambda person, at: [_iso(at)],
-    "aws:epochtime": lambda person, at: [str(int(at))],
-}

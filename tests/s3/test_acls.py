@@ -324,6 +324,27 @@ def test_the_preferred_owner_is_the_buckets(owner: Any, eve: Any, bucket: str) -
     eve.put_object(Bucket=name, Key="kept", Body=b"x")
     assert owner.get_object_acl(Bucket=name, Key="given")["Owner"]["ID"] == "olga"
     assert owner.get_object_acl(Bucket=name, Key="kept")["Owner"]["ID"] == "eve"
+    assert listed_owners(owner, name) == {"given": "olga", "kept": "eve"}
+    owner.put_bucket_acl(Bucket=name, ACL="private")
+    enforced = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    owner.put_bucket_ownership_controls(Bucket=name, OwnershipControls=enforced)
+    assert listed_owners(owner, name) == {"given": "olga", "kept": "olga"}
+    owner.put_bucket_ownership_controls(
+        Bucket=name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    )
+    assert listed_owners(owner, name) == {"given": "olga", "kept": "eve"}
+
+
+def listed_owners(client: Any, bucket: str) -> dict[str, str]:
+    """Whose objects every kind of listing says they are."""
+    found = [
+        client.list_objects(Bucket=bucket)["Contents"],
+        client.list_objects_v2(Bucket=bucket, FetchOwner=True)["Contents"],
+        client.list_object_versions(Bucket=bucket)["Versions"],
+    ]
+    one, *others = [{line["Key"]: line["Owner"]["ID"] for line in lines} for lines in found]
+    assert others == [one, one]
+    return one
 
 
 def test_a_deny_outweighs_a_list(owner: Any, nobody: Any, bucket: str) -> None:

@@ -1,0 +1,44 @@
+"""Condition keys that the directory knows by itself: who somebody is, what time it is, what follows from a request's.
+
+What the request says of itself comes with it (`wire.s3_access`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from directory_server.access.conditions import as_time
+from directory_server.people import Person
+
+DAY_SECONDS = 86_400.0
+
+
+def days_until(asked: list[str] | None, at: float) -> list[str] | None:
+    """The days that a retention which a request asks for would last, a begun one counted whole; None for no time."""
+    try:
+        return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / DAY_SECONDS))]
+    except ValueError:
+        return None
+
+
+def _named(value: str) -> list[str] | None:
+    return [value] if value else None
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+OWN_KEYS: dict[str, Callable[[Person, float], list[str] | None]] = {
+    "aws:username": lambda person, at: _named(person.account),
+    "aws:userid": lambda person, at: _named(person.account),
+    "aws:principalaccount": lambda person, at: _named(person.account),
+    "aws:principalarn": lambda person, at: _named(
+        person.account and f"arn:aws:iam::{person.account}:user/{person.account}"
+    ),
+    "aws:principaltype": lambda person, at: ["User" if person.account else "Anonymous"],
+    "aws:currenttime": lambda person, at: [_iso(at)],
+    "aws:epochtime": lambda person, at: [str(int(at))],
+}
