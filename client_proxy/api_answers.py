@@ -28,7 +28,6 @@ class ClientReceipt:
     cache: str = ""
     copies: str = ""
     file_server: str = ""
-    lock_holder: str = ""
     request_id: str = ""
 
 
@@ -127,6 +126,5 @@ def receipt_of(response: requests.Response) -> ClientReceipt:
         cache=headers.get("X-Lockstep-Cache", ""),
         copies=headers.get("X-Lockstep-Copies", ""),
         file_server=headers.get("X-Lockstep-File-Server", ""),
-        lock_holder=headers.get("X-Lockstep-Lock-Holder", ""),
         request_id=headers.get("X-Request-Id", ""),
     )

@@ -35,10 +35,6 @@ class DirectoryClock:
         """Directory time in seconds; only ever rises while the directory runs."""
         return self._offset + self._clock.monotonic()
 
-    def started_at(self) -> float:
-        """The directory time of this start."""
-        return self._started_at
-
     def since_start(self) -> float:
         """Seconds that this directory has been running."""
         return self.now() - self._started_at

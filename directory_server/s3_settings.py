@@ -34,7 +34,6 @@ from wire.s3_messages import (
 
 CORS = "cors"
 MAX_VERSION_SETTING = 16 * 1024
-MAX_VERSION_SETTINGS = 16
 
 
 class S3Settings:

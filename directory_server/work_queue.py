@@ -108,10 +108,6 @@ class WorkQueue:
         """How many blobs are known to have this need."""
         return self._counts[need] + self._beyond[need]
 
-    def need_of(self, digest: Digest) -> Need | None:
-        """What is known about a blob."""
-        return self._needs.get(digest)
-
     def _push(self, key: Key) -> None:
         self._keys[key[2]] = key
         heapq.heappush(self._heap, key)

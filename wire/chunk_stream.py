@@ -65,16 +65,6 @@ Read = Callable[[int], bytes]
 """Reads up to n bytes; fewer are allowed, none means the end (like `wsgi.input` or a socket file)."""
 
 
-class End:
-    """The end frame: the blob's digest and its size in bytes."""
-
-    __slots__ = ("digest", "size")
-
-    def __init__(self, digest: Digest, size: int) -> None:
-        self.digest = digest
-        self.size = size
-
-
 def frame_header(chunk: Chunk) -> bytes:
     """The 37 bytes before a chunk's data."""
     return _FRAME.pack(HAVE if chunk.data is None else BYTES, chunk.digest, chunk.length)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fastcdc import fastcdc
 
 from wire.digest import Digest, chunk_digest
-from wire.manifest import AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Manifest
+from wire.manifest import AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 
 
 class Chunk(NamedTuple):
@@ -63,34 +63,6 @@ def chunk_bytes(data: bytes | memoryview) -> Iterator[Chunk]:
     for length in _cuts(view):
         yield _chunk(view[done : done + length])
         done += length
-
-
-def rechunk(data: memoryview, base: Manifest) -> Iterator[Chunk]:
-    """Cut `data` like `chunk_bytes`, several times faster where it still equals `base`.
-
-    At a chunk boundary, if the next chunk of `base` at that place hashes the same, its end is the boundary FastCDC
-    would find, because the boundary depends only on those bytes. The base's last chunk is the exception: it ended
-    because the file did, so it counts only where this file ends there too.
-    """
-    total = len(data)
-    starts = {base.offset_of(index): index for index in range(len(base))}
-    offset = 0
-    while offset < total:
-        index = starts.get(offset)
-        if index is not None:
-            digest, length = base.chunks[index]
-            ends_alike = index + 1 < len(base) or offset + length == total
-            # ... and a chunk that ended because the base did must not swallow this file's end either.
-            if ends_alike and offset + length <= total and chunk_digest(data[offset : offset + length]) == digest:
-                yield Chunk(digest, length, data[offset : offset + length])
-                offset += length
-                continue
-        length = next(_cuts(data[offset : offset + MAX_CHUNK_BYTES]))
-        piece = data[offset : offset + length]
-        yield Chunk(chunk_digest(piece), length, piece)
-        offset += length
-    if total == 0:
-        yield Chunk(chunk_digest(b""), 0, b"")
 
 
 def _chunk(data: bytes | memoryview) -> Chunk:

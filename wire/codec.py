@@ -38,8 +38,6 @@ class Call(Generic[Req, Rep]):
 
     def __init__(self, path: str, request: type[Req], reply: type[Rep]) -> None:
         self.path = path
-        self.request_type = request
-        self.reply_type = reply
         self._request_decoder = decoder(request)
         self._reply_decoder = decoder(reply)
 

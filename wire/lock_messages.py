@@ -81,11 +81,6 @@ class AcquireReply(Message):
     holders: list[LockInfo] = []
 
 
-class LockRequest(Message):
-    credential: Credential
-    lock_id: Text
-
-
 class RenewRequest(Message):
     credential: Credential
     lock_id: Text

@@ -35,7 +35,6 @@ class ClusterFile(msgspec.Struct):
     """What `cluster.json` says of a cluster on this machine."""
 
     ca_file: str = ""
-    admin_credentials_file: str = ""
     programs: list[ProgramEntry] = []
 
     @property

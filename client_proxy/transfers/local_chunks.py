@@ -77,7 +77,8 @@ class LocalFile:
     def chunks(self, base: Manifest | None = None) -> Iterator[Chunk]:
         """The file's chunks. Where it equals `base` it is only hashed, which is several times faster than cutting.
 
-        The rule is that of `wire.chunking.rechunk`, which needs the whole file in memory or mapped.
+        At a chunk boundary, if the next chunk of `base` at that place hashes the same, its end is the boundary that
+        cutting would find, because a boundary depends only on the bytes before it.
         """
         if base is None or self.size == 0:
             yield from chunk_blocks(self.blocks())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from directory_server.metadata.schema import account, api_key, join_secret, session, setting
 from directory_server.metadata.statement import Statement
@@ -19,7 +19,6 @@ _SECRETS = (account.c.salt, account.c.password_hash, account.c.scrypt_log_n, acc
 ACCOUNT = Statement(select(account.c.admin, account.c.created_at).where(account.c.name == bindparam("name")))
 PASSWORD = Statement(select(*_SECRETS).where(account.c.name == bindparam("name")))
 INSERT_ACCOUNT = _insert(account)
-ACCOUNTS_TOTAL = Statement(select(func.count()).select_from(account))
 
 SESSION = Statement(
     select(session.c.account, account.c.admin, session.c.expires, session.c.expires_at)
