@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -33,6 +32,7 @@ from client_proxy.settings import Settings
 from client_proxy.upload import Upload
 from wire.admission import gate_for_people
 from wire.background import BackgroundJob
+from wire.claim import claim
 from wire.clock import SystemClock
 from wire.cluster_messages import RENEW_CERTIFICATE
 from wire.errors import SetupError
@@ -189,19 +189,11 @@ def _claim(data_dir: Path) -> int:
     """Hold the data folder against a second proxy: two would evict each other's entries and break both bounds."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / ".in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return claim(data_dir / ".in-use", "client proxy", data_dir, "--id or --data")
     except OSError as error:
         raise SetupError(
             f"the data folder {data_dir} cannot be used ({error.strerror}): free it, or choose another with --data"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SetupError(
-            f"another client proxy is using {data_dir}: stop it, or give this one its own --id or --data"
-        ) from None
-    return descriptor
 
 
 def _cache_keys(path: Path) -> KeyRing:

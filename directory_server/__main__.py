@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -18,17 +17,10 @@ from directory_server.metadata.sqlite import SqliteStore
 from directory_server.restore import restore
 from directory_server.settings import Settings
 from wire.errors import LockstepError, SetupError
+from wire.options import https_url, log_level
 
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-
-
-def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None:
-        address = urlsplit(value)
-        if address.scheme != "https" or not address.hostname:
-            raise click.BadParameter(f"{value!r} is not an https:// address", param=parameter)
-    return value
 
 
 _data_option = click.option(
@@ -80,7 +72,7 @@ _data_option = click.option(
 )
 @click.option(
     "--advertise",
-    callback=_https_url,
+    callback=https_url,
     show_envvar=True,
     show_default="https://HOST:PORT",
     help="The address that programs on other machines reach this one at.",
@@ -141,13 +133,7 @@ _data_option = click.option(
     show_envvar=True,
     help="Calls that are worked on at a time.",
 )
-@click.option(
-    "--log-level",
-    default=_DEFAULTS.log_level,
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    show_envvar=True,
-    help="What is logged to standard error.",
-)
+@log_level(_DEFAULTS.log_level)
 @click.pass_context
 def main(ctx: click.Context, /, **options: Any) -> None:
     """Run the directory server: where every file is, which version is current, and who holds its lock."""

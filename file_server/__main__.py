@@ -5,23 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from file_server.bootstrap import serve
 from file_server.settings import Settings
 from wire.errors import LockstepError
+from wire.options import https_url, log_level
 
 _DEFAULTS = Settings()
-
-
-def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None:
-        address = urlsplit(value)
-        if address.scheme != "https" or not address.hostname:
-            raise click.BadParameter(f"{value!r} is not an https:// address", param=parameter)
-    return value
 
 
 @click.command("file_server", context_settings={"auto_envvar_prefix": "LOCKSTEP_FILE_SERVER", "show_default": True})
@@ -43,11 +35,11 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     help="Folder with the cluster's certificates and storage keys.",
 )
 @click.option(
-    "--directory", default=_DEFAULTS.directory, callback=_https_url, show_envvar=True, help="The directory server."
+    "--directory", default=_DEFAULTS.directory, callback=https_url, show_envvar=True, help="The directory server."
 )
 @click.option(
     "--advertise",
-    callback=_https_url,
+    callback=https_url,
     show_envvar=True,
     show_default="https://HOST:PORT",
     help="The address that the other programs reach this one at.",
@@ -109,13 +101,7 @@ def _https_url(_: click.Context, parameter: click.Parameter, value: str | None) 
     show_envvar=True,
     help="How often everything held is compared with the directory's books; also after each start.",
 )
-@click.option(
-    "--log-level",
-    default=_DEFAULTS.log_level,
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    show_envvar=True,
-    help="What is logged to standard error.",
-)
+@log_level(_DEFAULTS.log_level)
 def main(**options: Any) -> None:
     """Run a file server: it keeps sealed chunks and pushes every edit to its replicas."""
     try:

@@ -15,11 +15,11 @@ What the files contain is left to chunk_index.py, chunk_files.py and wire/sealin
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from pathlib import Path
 
+from wire.claim import claim
 from wire.digest import Digest
 from wire.errors import SetupError, StorageFormatError
 from wire.sealing import write_durably
@@ -56,7 +56,7 @@ class DiskLayout:
         layout = cls(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            layout._take_lock()
+            layout._lock = claim(layout.lock_file, "file server", root, "folder with --data")
             try:
                 layout._prepare()
             except BaseException:
@@ -91,21 +91,6 @@ class DiskLayout:
     def chunk_folder(self, number: int) -> Path:
         """One of the 256 folders that chunk files lie in; each is made when the first file comes to it."""
         return self.chunks / f"{number:02x}"
-
-    def _take_lock(self) -> None:
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            raise SetupError(
-                f"another file server (process {owner}) is using {self.root}: stop it, "
-                "or give this one its own folder with --data"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._lock = descriptor
 
     def _prepare(self) -> None:
         if self.format_file.exists():

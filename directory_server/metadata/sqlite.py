@@ -6,7 +6,6 @@ by the writer. What the tables are is `schema`'s business, how an older file is 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from directory_server.metadata.sqlite_backup import copy_snapshot, find_defects
 from directory_server.metadata.sqlite_errors import damaged_file, translate_failure
 from directory_server.metadata.sqlite_transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from wire.claim import claim
 from wire.crash_points import crash_point
-from wire.errors import Damaged, SetupError, Unavailable
+from wire.errors import Damaged, Unavailable
 from wire.group_commit import GroupCommit
 from wire.tracing import log
 from wire.write_ahead_log import make_log_durable
@@ -290,12 +290,4 @@ def _flush_what_was_left(path: Path) -> None:
 def own(path: Path) -> int:
     """Take the file for this process until it ends; made with permissions for its owner only."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SetupError(
-            f"another directory server has {path} open: stop it, or give this one its own folder with --data"
-        ) from None
-    return descriptor
+    return claim(path.with_name(path.name + ".lock"), "directory server", path, "folder with --data")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def test_a_certificate_without_its_key_stops_the_start(folder: Path) -> None:
 def test_two_proxies_never_share_a_data_folder(folder: Path, proxies: list[Proxy]) -> None:
     """The second is told so; once the first has stopped, the folder is free."""
     proxies.append(start(folder))
-    with pytest.raises(SetupError, match="another client proxy is using"):
+    with pytest.raises(SetupError, match=rf"another client proxy \(process {os.getpid()}\) is using"):
         start(folder, "--id", "2")
     proxies.pop().close()
     proxies.append(start(folder, "--id", "2"))

@@ -1,0 +1,29 @@
+"""Command-line options that several programs of the cluster have alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+
+def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A callback for options that take an address of the cluster."""
+    if value is not None:
+        address = urlsplit(value)
+        if address.scheme != "https" or not address.hostname:
+            raise click.BadParameter(f"{value!r} is not an https:// address", param=parameter)
+    return value
+
+
+def log_level(default: str) -> Callable[[Any], Any]:
+    """--log-level."""
+    return click.option(
+        "--log-level",
+        default=default,
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        show_envvar=True,
+        help="What is logged to standard error.",
+    )
