@@ -143,17 +143,31 @@ def test_a_copy_reads_and_writes(owner: Any, eve: Any, bucket: str) -> None:
 
 
 def test_uploads_in_parts_follow_the_policy(owner: Any, eve: Any, nobody: Any, bucket: str) -> None:
-    """Creating, sending, completing are PutObject; aborting and listing have actions of their own."""
+    """Creating, sending, completing are PutObject; aborting and listing have actions of their own. Who began an upload
+    may abort it, too, unless that is denied."""
     assert refused(eve.create_multipart_upload, Bucket=bucket, Key="m") == DENIED
     owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
     upload = eve.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
     part = eve.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"part")
     assert refused(nobody.upload_part, Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=b"x") == DENIED
     assert refused(eve.list_parts, Bucket=bucket, Key="m", UploadId=upload) == DENIED
-    assert refused(eve.abort_multipart_upload, Bucket=bucket, Key="m", UploadId=upload) == DENIED
+    owners = owner.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    assert refused(eve.abort_multipart_upload, Bucket=bucket, Key="m", UploadId=owners) == DENIED
+    assert refused(nobody.abort_multipart_upload, Bucket=bucket, Key="m", UploadId=owners) == DENIED
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     eve.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload=parts)
     assert read(owner, bucket, "m") == b"part"
+    for denied in (False, True):
+        put = statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")
+        never = statement(Deny, "eve", "s3:AbortMultipartUpload", f"{bucket}/*")
+        owner.put_bucket_policy(Bucket=bucket, Policy=document(put, *([never] if denied else [])))
+        own = {"Bucket": bucket, "Key": "m"}
+        own["UploadId"] = eve.create_multipart_upload(**own)["UploadId"]
+        if denied:
+            assert refused(eve.abort_multipart_upload, **own) == DENIED
+        else:
+            eve.abort_multipart_upload(**own)
+            assert refused(eve.upload_part, **own, PartNumber=1, Body=b"x") == (404, "NoSuchUpload")
 
 
 # ---------------------------------------------------------------- deny, and conditions
