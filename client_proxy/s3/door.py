@@ -39,6 +39,20 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )
 NO_OPERATION = "unknown"
+# The service description wants a checksum with many more, but S3 takes those without one, and clients rely on it.
+_NEVER_WITHOUT = frozenset(
+    {
+        "DeleteObjects",
+        "PutBucketCors",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketReplication",
+        "PutBucketTagging",
+        "PutObjectLegalHold",
+        "PutObjectLockConfiguration",
+        "PutObjectRetention",
+        "PutObjectTagging",
+    }
+)
 
 
 class S3Door:
@@ -180,6 +194,7 @@ def _as_s3(error: Exception, id: str) -> S3Refusal:
 def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
     body = UploadBody(request, caller, foreign_checksums=operation.name == "CompleteMultipartUpload")
     content = body.read_all(MAX_BYTES)
-    if operation.checksum_required and not body.is_vouched_for:
+    is_enough = body.is_vouched_for or (body.is_signed and operation.name not in _NEVER_WITHOUT)
+    if operation.checksum_required and not is_enough:
         raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
     return content

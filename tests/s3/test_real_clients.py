@@ -244,6 +244,25 @@ def test_awscli_deletes_a_version_and_brings_it_back(
     assert (tmp_path / "first").read_text() == "first"
 
 
+def test_s3cmd_says_who_may_read(real_cluster: ClusterHarness, s3: Any, new_bucket: str, tmp_path: Path) -> None:
+    """Policies, lists, a copy, and rules of a bucket, whose bodies it vouches for with its signature alone."""
+    s3cmd, at = S3cmd(real_cluster, tmp_path / "home"), f"s3://{new_bucket}"
+    (tmp_path / "file").write_text("content")
+    s3cmd.upload(tmp_path / "file", new_bucket, "k")
+    said = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{new_bucket}/k"}
+    (tmp_path / "policy").write_text(json.dumps({"Version": "2012-10-17", "Statement": [said]}))
+    s3cmd.run("setpolicy", tmp_path / "policy", at)
+    assert Curl(real_cluster, tmp_path / "curl").fetch(f"{real_cluster.proxy_urls[0]}/{new_bucket}/k") == b"content"
+    s3cmd.run("delpolicy", at)
+    s3cmd.run("setacl", "--acl-public", f"{at}/k")
+    assert Curl(real_cluster, tmp_path / "curl").fetch(f"{real_cluster.proxy_urls[0]}/{new_bucket}/k") == b"content"
+    s3cmd.run("cp", f"{at}/k", f"{at}/copy")
+    s3cmd.run("accesslog", f"--access-logging-target-prefix={at}/log/", at)
+    s3cmd.run("expire", "--expiry-days=3", at)
+    assert stored(s3, new_bucket, "")["copy"] == b"content"
+    assert s3.get_bucket_logging(Bucket=new_bucket)["LoggingEnabled"]["TargetPrefix"] == "log/"
+
+
 # ------------------------------------------------------------ s3fs
 
 
