@@ -23,6 +23,7 @@ from directory_server.enrolment import Enrolment
 from directory_server.fsck import Fsck
 from directory_server.inventory import Inventories
 from directory_server.lifecycle import Lifecycle
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership, Timing
 from directory_server.metadata import files, people
@@ -99,7 +100,10 @@ class DirectoryServer:
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
-        self.namespace = Namespace(store, self.clock, self.accounts, self.locks, self.membership, settings.copies)
+        dates = LifecycleDates(settings.lifecycle_day_seconds)
+        self.namespace = Namespace(
+            store, self.clock, self.accounts, self.locks, self.membership, settings.copies, dates
+        )
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(key)
         self.writes = Writes(
@@ -111,6 +115,7 @@ class DirectoryServer:
             signer,
             settings.copies,
             settings.ticket_seconds,
+            dates,
             self.collector.note_open,
         )
         self.commits = Commits(
@@ -120,10 +125,11 @@ class DirectoryServer:
             signer,
             settings.copies,
             settings.ticket_seconds,
+            dates,
             self.repair.trimmer.given_up,
             self.collector.note_done,
         )
-        self.uploads = Uploads(store, self.clock, self.accounts, self.membership)
+        self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, settings.lifecycle_day_seconds)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from directory_server import uploads, versions
 from directory_server.access.decisions import standing_by_name
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, stored_metadata
@@ -51,6 +52,7 @@ class Commits:
         signer: TicketSigner,
         copies: int,
         ticket_seconds: float,
+        dates: LifecycleDates,
         given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
         note_done: Callable[[Digest], None] = lambda digest: None,
     ) -> None:
@@ -60,6 +62,7 @@ class Commits:
         self._signer = signer
         self._copies = copies
         self._ticket_seconds = ticket_seconds
+        self._dates = dates
         self._given_up = given_up
         self._note_done = note_done
 
@@ -144,6 +147,7 @@ class Commits:
             new = uploads.take(tx, ticket.upload, bucket.name, new, ticket.metadata | item.facts)
         new = replace(new, settings=place.settled(new.settings, new.author))
         made = versions.put(tx, bucket, new, "write", self._moment())
+        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         if ticket.release_lock and ticket.lock_number:
             self._locks.release_in(tx, ticket.author, ticket.lock_number)
         return self._stored(tx, item, ticket, made, holders)

@@ -10,9 +10,8 @@ The place in the walk is kept in memory: after a restart the walk begins anew, w
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +20,7 @@ from prometheus_client import Counter
 from directory_server import buckets, object_lock, versions
 from directory_server.bucket import Bucket
 from directory_server.directory_clock import DirectoryClock
+from directory_server.lifecycle_dates import tags_of
 from directory_server.lifecycle_rules import (
     DAY_SECONDS,
     MAX_NEWER,
@@ -42,7 +42,6 @@ from directory_server.uploads import Uploads
 from directory_server.versions import Moment
 from wire.errors import BadRequest, Forbidden, NotFound
 from wire.lock_messages import LockPath
-from wire.s3_messages import TAGS
 from wire.tracing import log
 
 AUTHOR = "lifecycle"
@@ -211,14 +210,8 @@ def _page(reader: Reader, walk: _Walk, prefix: str) -> list[Row]:
 
 
 def _version(reader: Reader, row: Row, *, with_tags: bool = True) -> Version:
-    tags = frozenset(_tags(reader, row[2])) if with_tags else frozenset()
+    tags = tags_of(reader, row[2]) if with_tags else frozenset()
     return Version(row[1], row[2], row[4], row[8], bool(row[12]), tags)
-
-
-def _tags(reader: Reader, version: str) -> Iterator[tuple[str, str]]:
-    text = s3_settings.short_version_values(reader, version).get(TAGS)
-    for tag in json.loads(text)["TagSet"] if text else []:
-        yield tag["Key"], tag["Value"]
 
 
 def _place_of(reader: Reader, row: Row) -> Placed:

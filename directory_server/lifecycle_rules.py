@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from directory_server.metadata.access import LIFECYCLE
 from wire.codec import decoder
 from wire.errors import BadRequest
 
-SETTING = "lifecycle"
+SETTING = LIFECYCLE
 """The bucket's setting with its rules, by the names of S3's service description."""
 DAY_SECONDS = 86_400.0
 MAX_NEWER = 101
@@ -190,10 +191,37 @@ def _due(rule: Rule, place: Placed, at: float, day: float) -> What | None:
     limit = rule.expiration
     if limit is None:
         return None
-    over = limit.days is not None and is_over(version.created_at, limit.days, at, day)
     if version.delete_marker:
+        over = limit.days is not None and is_over(version.created_at, limit.days, at, day)
         return "marker" if place.alone and (over or limit.expired_object_delete_marker) else None
-    return "expire" if over or (limit.date is not None and limit.date <= at) else None
+    end = _expires_at(limit, version, day)
+    return "expire" if end is not None and end <= at else None
+
+
+def _expires_at(limit: Expiration, version: Version, day: float) -> float | None:
+    return limit.date if limit.days is None else end_of_days(version.created_at, limit.days, day)
+
+
+def first_expiry(rules: Iterable[Rule], version: Version, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+    """When the first of the rules lets go of a current version (seconds since 1970), and that rule; None when none of
+    them does. It goes then, or with the next round of the job after it."""
+    ends = []
+    for rule in rules:
+        if rule.expiration is not None and _fits(rule.condition(), version):
+            end = _expires_at(rule.expiration, version, day)
+            if end is not None:
+                ends.append((end, rule))
+    return min(ends, key=lambda found: found[0], default=None)
+
+
+def first_abort(rules: Iterable[Rule], path: str, since: float, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+    """The same for an upload to `path` that was begun at `since` and that nobody completes."""
+    ends = [
+        (end_of_days(since, limit.days_after_initiation, day), rule)
+        for rule in rules
+        if (limit := rule.abort_incomplete_multipart_upload) is not None and path.startswith(rule.condition().prefix)
+    ]
+    return min(ends, key=lambda found: found[0], default=None)
 
 
 def _fits(wanted: And, version: Version) -> bool:
@@ -210,11 +238,16 @@ def _fits(wanted: And, version: Version) -> bool:
     )
 
 
-def is_over(start: float, days: int, at: float, day: float = DAY_SECONDS) -> bool:
-    """Whether `days` days after `start` are over: they end at the midnight (UTC) that follows, as in S3. Days of
-    another length, which are for tests, end when they end."""
+def end_of_days(start: float, days: int, day: float = DAY_SECONDS) -> float:
+    """When `days` days after `start` are over: at the midnight (UTC) that follows, as in S3. Days of another length,
+    which are for tests, end when they end."""
     end = start + days * day
-    return at >= (math.ceil(end / day) * day if day == DAY_SECONDS else end)
+    return math.ceil(end / day) * day if day == DAY_SECONDS else end
+
+
+def is_over(start: float, days: int, at: float, day: float = DAY_SECONDS) -> bool:
+    """Whether `days` days after `start` are over, as `end_of_days` counts."""
+    return at >= end_of_days(start, days, day)
 
 
 def begun_before(days: int, at: float, day: float = DAY_SECONDS) -> float:

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from directory_server import listing, object_lock, versions
 from directory_server.access.decisions import Ground, Standing, standing
 from directory_server.bucket import Bucket
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.outcomes import attempt, outcome
@@ -104,7 +105,14 @@ class Namespace:
     """Thread-safe."""
 
     def __init__(
-        self, store: MetadataStore, clock: Clock, people: People, locks: Locks, servers: ReadingOrder, copies: int
+        self,
+        store: MetadataStore,
+        clock: Clock,
+        people: People,
+        locks: Locks,
+        servers: ReadingOrder,
+        copies: int,
+        dates: LifecycleDates,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -112,6 +120,7 @@ class Namespace:
         self._locks = locks
         self._servers = servers
         self._copies = copies
+        self._dates = dates
 
     # ------------------------------------------------------------ reading
 
@@ -159,6 +168,7 @@ class Namespace:
         if item.with_settings:
             said = s3_settings.short_version_values(reader, row[2])
             found.settings = object_lock.shown(place, item.path, item.version, said)
+            found.expires = self._dates.of_version(reader, place.ground.lifecycle, found)
         if item.with_lock:
             found.lock = self._locks.lock_on(reader, item.bucket, item.path)
         return found
@@ -268,6 +278,8 @@ class Namespace:
         source_bucket = self._demand_source(from_place, request)
         before = versions.written_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
+            before.bucket_versioning = target.versioning
+            before.expires = self._dates.of_version(tx, place.ground.lifecycle, before)
             return CommittedReply(before.cursor, before, versions.standing_copies(tx, before, self._copies))
         source = self._source(tx, from_place, request)
         number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
@@ -298,6 +310,7 @@ class Namespace:
             settings=place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2]),
         )
         made = versions.put(tx, target, new, _kind(request), moment)
+        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         crash_point("directory.copy.inside")
         if request.move:
             versions.delete(tx, source_bucket, source[1], account, f"{request.write_id}/source", moment)

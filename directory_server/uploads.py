@@ -18,6 +18,7 @@ from typing import TypeGuard
 
 from directory_server import object_lock, versions
 from directory_server.access.decisions import standing
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.listing import after_prefix, common_prefix
 from directory_server.metadata import files
 from directory_server.metadata import uploads as rows
@@ -60,7 +61,10 @@ class PartContent:
 class Uploads:
     """The calls about uploads. Thread-safe."""
 
-    def __init__(self, store: MetadataStore, clock: Clock, people: People, servers: ReadingOrder) -> None:
+    def __init__(
+        self, store: MetadataStore, clock: Clock, people: People, servers: ReadingOrder, dates: LifecycleDates
+    ) -> None:
+        self._dates = dates
         self._store = store
         self._clock = clock
         self._people = people
@@ -82,6 +86,7 @@ class Uploads:
             if known is not None:
                 if (known.bucket, known.path, known.account) != (request.bucket, request.path, person.account):
                     raise BadRequest("this upload id is another upload's; make up a new one")
+                known.aborted = self._dates.of_upload(place.ground.lifecycle, known)
                 return known
             made = UploadInfo(
                 id=request.upload,
@@ -94,6 +99,7 @@ class Uploads:
                 settings=request.settings,
             )
             rows.insert_upload(tx, made)
+            made.aborted = self._dates.of_upload(place.ground.lifecycle, made)
             return made
 
         return self._store.write(work)
@@ -105,6 +111,7 @@ class Uploads:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand(place.asked("s3:ListMultipartUploadParts"), request.path)
             upload = find(reader, request.upload, request.bucket, request.path)
+            upload.aborted = self._dates.of_upload(place.ground.lifecycle, upload)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)
             page = found[: request.limit]
             if request.with_holders:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from directory_server import access_logs, object_lock, uploads, versions
-from directory_server.access.decisions import access_of, standing
+from directory_server.access.decisions import Standing, access_of, standing
 from directory_server.commits import COMMITS
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
@@ -78,6 +79,7 @@ class Writes:
         signer: TicketSigner,
         copies: int,
         ticket_seconds: float,
+        dates: LifecycleDates,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
     ) -> None:
         self._store = store
@@ -88,6 +90,7 @@ class Writes:
         self._signer = signer
         self._copies = copies
         self._ticket_seconds = ticket_seconds
+        self._dates = dates
         self._note_open = note_open
 
     # ------------------------------------------------------------ begin
@@ -125,9 +128,9 @@ class Writes:
         place.demand("s3:PutObject", item.path)
         place.settled(item.settings, person.account)
         object_lock.check_new(place, item.path, item.settings, self._clock.wall())
-        before = uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
+        before = self._done_before(reader, place, item)
         if before is not None:
-            return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
+            return before
         link = _Link(item, person, item.size or 0, stored_metadata(item.metadata))
         if item.digest is not None:
             blob = reader.one(files.BLOB, digest=item.digest)
@@ -138,6 +141,15 @@ class Writes:
                     self._check_early(reader, item, person.account)
                     return _Link(item, person, blob[0], link.metadata)
         return self._ticket(reader, link, candidates)
+
+    def _done_before(self, reader: Reader, place: Standing, item: BeginItem) -> BeginReplyItem | None:
+        """The answer of this very write, if it was committed."""
+        before = uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
+        if before is None:
+            return None
+        before.bucket_versioning = place.bucket.versioning
+        before.expires = self._dates.of_version(reader, place.ground.lifecycle, before)
+        return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
 
     def _held_by_living(self, reader: Reader, item: BeginItem) -> int:
         ids = [row[0] for row in reader.all(files.HOLDERS, digest=item.digest) if row[0] not in item.exclude]
@@ -206,10 +218,10 @@ class Writes:
 
     def _link(self, tx: Tx, link: _Link) -> BeginReplyItem:
         item = link.item
-        before = uploads.done_before(tx, item.upload, item.write_id, item.bucket, item.path)
-        if before is not None:
-            return BeginReplyItem(version=before, copies=versions.standing_copies(tx, before, self._copies))
         place = standing(tx, item.bucket, link.person, self._clock.wall())
+        before = self._done_before(tx, place, item)
+        if before is not None:
+            return before
         bucket = place.demand("s3:PutObject", item.path)
         number = self._check_early(tx, item, link.account)
         copies = self._held_by_living(tx, item)
@@ -236,6 +248,7 @@ class Writes:
             new = uploads.take(tx, item.upload, bucket.name, new, item.metadata)
         new = replace(new, settings=place.settled(new.settings, new.author))
         made = versions.put(tx, bucket, new, "write", self._moment())
+        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         crash_point("directory.begin.link-put")
         if item.release_lock and number:
             self._locks.release_in(tx, link.account, number)

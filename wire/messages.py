@@ -90,6 +90,13 @@ class PathLock(FrozenMessage, frozen=True):
     """Wall clock of the directory, for people."""
 
 
+class LifecycleDate(FrozenMessage, frozen=True):
+    """When the lifecycle of its bucket lets go of something (seconds since 1970), and the id of the rule."""
+
+    at: float
+    rule: str
+
+
 class FileVersion(Message):
     """One immutable state of a path."""
 
@@ -125,6 +132,8 @@ class FileVersion(Message):
     """Who has the path locked now; filled by lookups that ask for it."""
     owner: str = ""
     """Whose it is, where the bucket's ownership controls make that somebody else than its author. Only in listings."""
+    expires: LifecycleDate | None = None
+    """When it stops being current; in the answer of the write or copy that made it, and of lookups with settings."""
 
 
 class Preconditions(FrozenMessage, frozen=True):

@@ -20,6 +20,7 @@ from wire.messages import (
     Bucket,
     Credential,
     Holder,
+    LifecycleDate,
     Message,
     Nothing,
     PathText,
@@ -51,6 +52,8 @@ class UploadInfo(Message):
     content_type: str = ""
     metadata: dict[str, str] = {}
     settings: dict[str, str] = {}
+    aborted: LifecycleDate | None = None
+    """When it goes if nobody completes it; where it is created and where its parts are listed."""
 
 
 class PartInfo(Message):

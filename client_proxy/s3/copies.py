@@ -24,6 +24,7 @@ from client_proxy.s3.object_facts import (
     content_facts,
     copied_metadata,
     etag_of,
+    expiration_of,
     has_checksum,
     replaced_metadata,
     said_metadata,
@@ -117,6 +118,7 @@ class CopyHandlers:
                 **checksums_of(made),
             },
             **version_id_of(made),
+            **expiration_of(made),
             **said(to_key),
         }
         copied = version_id_of(version)

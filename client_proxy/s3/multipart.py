@@ -41,6 +41,7 @@ from client_proxy.s3.object_facts import (
     checksum_fact,
     checksums_of,
     etag_of,
+    expiration_of,
     sums_in,
     version_id_of,
     written_metadata,
@@ -135,7 +136,7 @@ class MultipartHandlers:
             ),
         )
         values: Values = {"Bucket": call.bucket, "Key": call.key, "UploadId": made.id}
-        return values | checksum_members(made) | said(key)
+        return values | abort_members(made) | checksum_members(made) | said(key)
 
     def abort(self, call: S3Call) -> Values:
         """AbortMultipartUpload."""
@@ -226,6 +227,12 @@ def checksum_members(upload: UploadInfo) -> Values:
     """The members `ChecksumAlgorithm` and `ChecksumType`, where the upload was begun with one."""
     name = upload.metadata.get(CHECKSUM_ALGORITHM)
     return {} if name is None else {"ChecksumAlgorithm": name, "ChecksumType": upload.metadata[CHECKSUM_TYPE]}
+
+
+def abort_members(upload: UploadInfo) -> Values:
+    """The members `AbortDate` and `AbortRuleId`, where the bucket's lifecycle does not wait for ever."""
+    goes = upload.aborted
+    return {} if goes is None else {"AbortDate": goes.at, "AbortRuleId": goes.rule}
 
 
 def part_checksums(part: PartInfo) -> Values:
@@ -404,5 +411,6 @@ def _answer(call: S3Call, version: FileVersion) -> Values:
         "ETag": f'"{etag_of(version)}"',
         **checksums_of(version),
         **version_id_of(version),
+        **expiration_of(version),
         **({"SSECustomerAlgorithm": "AES256"} if CUSTOMER_KEY_FACT in version.metadata else {}),
     }

@@ -8,7 +8,7 @@ from client_proxy.needs import Directory
 from client_proxy.s3.encryption import customer_key, plain_part, upload_key
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import encoder_of, owner_of
-from client_proxy.s3.multipart import checksum_members, part_checksums, upload_id
+from client_proxy.s3.multipart import abort_members, checksum_members, part_checksums, upload_id
 from client_proxy.s3.object_facts import OWN
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
@@ -99,6 +99,7 @@ class MultipartListingHandlers:
             "IsTruncated": page.truncated and limit > 0,
             "Parts": [_part_line(plain_part(part, content_key)) for part in page.parts],
             **_whose(upload),
+            **abort_members(upload),
         }
         if page.parts:
             values["NextPartNumberMarker"] = page.parts[-1].number

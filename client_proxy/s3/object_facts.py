@@ -7,10 +7,13 @@ has none of these; its ETag is then made of its digest.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from client_proxy.file_types import guessed_type
 from client_proxy.s3 import checksums
 from client_proxy.s3.parameters import NULL_VERSION, Values
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.timestamps import write_time
 from wire.messages import FileVersion
 from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT
 
@@ -171,7 +174,7 @@ def read_values(version: FileVersion) -> Values:
     storage_class = storage_class_of(version)
     if storage_class != "STANDARD":
         values["StorageClass"] = storage_class
-    return values | version_id_of(version)
+    return values | version_id_of(version) | expiration_of(version)
 
 
 def version_id_of(version: FileVersion) -> Values:
@@ -179,6 +182,14 @@ def version_id_of(version: FileVersion) -> Values:
     if version.null_version:
         return {"VersionId": NULL_VERSION} if version.bucket_versioning != "off" else {}
     return {"VersionId": version.version}
+
+
+def expiration_of(version: FileVersion) -> Values:
+    """`Expiration`, where a rule of the bucket's lifecycle is about the version."""
+    if version.expires is None:
+        return {}
+    rule = quote(version.expires.rule, safe="")
+    return {"Expiration": f'expiry-date="{write_time(version.expires.at, "rfc822")}", rule-id="{rule}"'}
 
 
 def _without_aws_chunked(encoding: str) -> str:

@@ -18,6 +18,7 @@ from client_proxy.s3.object_facts import (
     checksums_of,
     content_facts,
     etag_of,
+    expiration_of,
     expires_of,
     read_values,
     version_id_of,
@@ -178,6 +179,7 @@ class ObjectHandlers:
         version = encryption.plain_version(committed.version, key, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         values = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+        values |= expiration_of(version)
         return values | encryption.said(key)
 
     def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:

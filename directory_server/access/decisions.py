@@ -64,6 +64,8 @@ class Ground:
 
     bucket: Bucket
     rules: Rules | None
+    lifecycle: str | None = None
+    """The setting as it was put."""
 
     @classmethod
     def of(cls, reader: Reader, name: str) -> Ground:
@@ -73,9 +75,9 @@ class Ground:
             raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
         found = Bucket(*row[:5])
         if not row[5]:
-            return cls(found, None)
+            return cls(found, None, row[6])
         said = sorted((one[0], one[1]) for one in reader.all(rows.RULES, of_bucket=name))
-        return cls(found, _rules(name, tuple(said)))
+        return cls(found, _rules(name, tuple(said)), row[6])
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Statements about who may use a bucket: its row, and whether rules beyond the row exist, in one read."""
+"""Statements about who may use a bucket: its row, and what goes with it, in one read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
 OWNERSHIP: Final = "ownership"
 NAMES: Final = (POLICY, ACL, PUBLIC_ACCESS_BLOCK, OWNERSHIP)
 """The bucket settings that say who may do what."""
+LIFECYCLE: Final = "lifecycle"
 
 _is_rule = or_(*(bucket_setting.c.name == name for name in NAMES))
 
@@ -26,9 +27,12 @@ BUCKET = Statement(
         bucket.c.shared,
         bucket.c.created_at,
         exists().where(and_(bucket_setting.c.bucket == bucket.c.name, _is_rule)),
+        select(bucket_setting.c.value)
+        .where(and_(bucket_setting.c.bucket == bucket.c.name, bucket_setting.c.name == LIFECYCLE))
+        .scalar_subquery(),
     ).where(bucket.c.name == bindparam("name"))
 )
-"""The columns of `buckets.Bucket`, and whether it has any of `NAMES`."""
+"""The columns of `buckets.Bucket`, whether it has any of `NAMES`, and its lifecycle, which reads and writes tell of."""
 RULES = Statement(
     select(bucket_setting.c.name, bucket_setting.c.value).where(
         and_(bucket_setting.c.bucket == bindparam("of_bucket"), _is_rule)

@@ -13,6 +13,7 @@ from directory_server.changes import Changes
 from directory_server.collector import Collector
 from directory_server.commits import Commits
 from directory_server.directory_clock import DirectoryClock
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership
 from directory_server.metadata import files
@@ -72,11 +73,12 @@ class DirectoryRig:
         self.membership = Membership(self.store, self.clock)
         self.collector = Collector(self.store, self.clock, TICKET_SECONDS)
         people = PeopleByName()
-        self.namespace = Namespace(self.store, self.clock, people, self.locks, self.membership, copies)
+        dates = LifecycleDates()
+        self.namespace = Namespace(self.store, self.clock, people, self.locks, self.membership, copies, dates)
         self.writes = Writes(
-            self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS
+            self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, dates
         )
-        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS)
+        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, dates)
         self.buckets = buckets.Buckets(self.store, self.clock)
         self.changes = Changes(self.store, people)
         self._write_ids = (f"write-{number:010d}" for number in itertools.count(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from directory_server.lifecycle_rules import (
     check_bucket_setting,
     common_prefix,
     due,
+    end_of_days,
+    first_abort,
+    first_expiry,
     is_over,
     placed,
     read,
@@ -194,3 +198,27 @@ def test_the_walk_is_no_narrower_than_its_rules(prefixes: list[str]) -> None:
     assert all(prefix.startswith(shared) for prefix in prefixes)
     longer = {prefix[: len(shared) + 1] for prefix in prefixes}
     assert len(longer) > 1 or longer == {shared}
+
+
+@given(versions, st.lists(rule_texts, min_size=1, max_size=4), st.integers(0, 30))
+def test_what_is_told_is_what_is_done(version: Version, texts: list[dict[str, Any]], half: int) -> None:
+    """A current version is due from the very moment that is told of it, and never when none is told."""
+    given_rules, at = rules(*texts), NOON + half * DAY / 2
+    told = None if version.delete_marker else first_expiry(given_rules, version)
+    what = due(given_rules, Placed(version, 0, 0.0, True), at)
+    assert (what == "expire") == (told is not None and told[0] <= at)
+    if told is not None:
+        assert due([told[1]], Placed(version, 0, 0.0, True), told[0]) == "expire"
+        assert due(given_rules, Placed(version, 0, 0.0, True), math.nextafter(told[0], 0.0)) is None
+
+
+@given(st.floats(0, 4e9), st.lists(st.integers(1, 50), min_size=1, max_size=3), st.sampled_from([DAY, 10.0]))
+def test_an_upload_goes_when_it_was_told(start: float, days: list[int], day: float) -> None:
+    """Of several rules the earliest is told, and the upload is too old for the job from then on."""
+    told = first_abort(
+        rules(*({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": count}} for count in days)), "k", start, day
+    )
+    assert told is not None
+    assert told[0] == end_of_days(start, min(days), day)
+    assert is_over(start, min(days), told[0], day)
+    assert not is_over(start, min(days), told[0] - 1, day)

@@ -14,6 +14,7 @@ from client_proxy.composition import Composition, Piece
 from directory_server import versions
 from directory_server.accounts import insert_account
 from directory_server.fsck import check_books
+from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import uploads as rows
 from directory_server.passwords import NOBODY
 from directory_server.uploads import Uploads
@@ -44,7 +45,7 @@ class Rig(DirectoryRig):
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder, **options)
         self.store.write(lambda tx: insert_account(tx, "ann", NOBODY, admin=False, at=0.0))
-        self.uploads = Uploads(self.store, self.clock, PeopleByName(), self.membership)
+        self.uploads = Uploads(self.store, self.clock, PeopleByName(), self.membership, LifecycleDates())
 
     def create(
         self, id: str = "u1", path: str = PATH, bucket: str = "files", who: str = "ann", **said: Any
