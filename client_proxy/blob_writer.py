@@ -53,7 +53,7 @@ from wire.tracing import log
 
 HOLD_BYTES = 8 * 1024 * 1024
 WINDOW_BYTES = 2 * 1024 * 1024
-"""A window ends with the chunk that reaches this."""
+"""A window ends with the chunk that passes this."""
 SMALLEST_HOLD_BYTES = 768 * 1024
 WINDOWS_HELD = 4
 """Into so many windows what may be held is divided: one is being filled while the others are sent."""
@@ -153,7 +153,9 @@ class BlobWriter:
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
             return self._write_held(_learned(item, content), window.chunks, begun)
-        with self._budget.share(HOLD_BYTES) as granted:
+        # No more than it needs: what is left decides how much of the next ones can be held.
+        wanted = HOLD_BYTES if item.size is None else min(item.size, HOLD_BYTES)
+        with self._budget.share(wanted) as granted:
             hold = max(granted, SMALLEST_HOLD_BYTES)
             window = self._gather(chunks, hold)
             if window.ended:
@@ -167,7 +169,7 @@ class BlobWriter:
             gathered.append(chunk)
             room -= len(chunk.data) if chunk.data is not None else 0
             late = until is not None and self._monotonic() > until
-            if room <= 0 or len(gathered) >= WINDOW_CHUNKS or late:
+            if room < 0 or len(gathered) >= WINDOW_CHUNKS or late:
                 return Window(gathered, ended=False)
         return Window(gathered, ended=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from client_proxy.blob_reader import BlobReader
 from client_proxy.blob_writer import BlobWriter
-from client_proxy.buffer_budget import BufferBudget
+from client_proxy.buffer_budget import DEFAULT_BUDGET_BYTES, BufferBudget
 from client_proxy.cache import Cache
 from client_proxy.directory_client import DirectoryClient
 from client_proxy.file_store import FileStore
@@ -24,7 +24,7 @@ from wire.sealing import KeyRing, Sealer
 class ProxyRig:
     """Two file servers, one directory, one proxy. Pauses take no time: sleeping moves `clock`."""
 
-    def __init__(self, folder: Path, *, budget_bytes: int = 64 * 1024 * 1024, **cache_options: Any) -> None:
+    def __init__(self, folder: Path, *, budget_bytes: int = DEFAULT_BUDGET_BYTES, **cache_options: Any) -> None:
         self.folder = folder
         self.clock = ManualClock()
         self.network = FakeNetwork()

@@ -187,7 +187,7 @@ def is_full(server: FakeFileServer) -> None:
 
 
 @pytest.mark.parametrize("failure", [is_down, hangs, dies_in_the_stream, is_full])
-@pytest.mark.parametrize("size", [4096, 6 * MIB])
+@pytest.mark.parametrize("size", [4096, 6 * MIB, 8 * MIB])
 def test_a_master_that_fails_before_the_commit_is_replaced(
     rig: ProxyRig, failure: Callable[[FakeFileServer], None], size: int
 ) -> None:
@@ -536,6 +536,20 @@ def test_a_share_leaves_something_to_those_who_come_later() -> None:
         assert sum(shares) <= 32 * MIB
     with budget.share(MIB) as share:
         assert share == MIB
+
+
+def test_a_body_of_known_length_is_granted_no_more_than_that(tmp_path: Path) -> None:
+    """What small uploads do not need is there for those that come after them."""
+    with proxy_rig(tmp_path, budget_bytes=32 * MIB) as rig:
+        left: list[int] = []
+
+        def body() -> Iterator[bytes]:
+            with rig.budget.share(8 * MIB) as share:
+                left.append(share)
+            yield noise(32, MIB)
+
+        rig.files.write("ann", "files", "file", body(), size=MIB)
+    assert left == [(32 * MIB - MIB) // 4]
 
 
 def threads_named(name: str) -> list[str]:
