@@ -16,6 +16,7 @@ from wire.cluster_messages import (
     RepairReport,
 )
 from wire.messages import MAX_LISTING
+from wire.target_messages import RemovedTarget, TargetInfo, TargetsReply
 
 
 class ServersReply(msgspec.Struct):
@@ -58,6 +59,25 @@ class ClusterCalls(ApiCaller):
         if after is not None:
             params["after"] = "/".join(after)
         return self._ask(RepairReport, "GET", "/api/v1/cluster/repair", params=params)
+
+    def targets(self) -> list[TargetInfo]:
+        """The notification targets, by name (administrators)."""
+        return self._ask(TargetsReply, "GET", "/api/v1/cluster/targets").targets
+
+    def add_target(self, name: str, url: str, *, secret: str = "", token: str = "", ca_pem: str = "") -> TargetInfo:
+        """Name a target, or give one another address (administrators)."""
+        wanted = {"url": url, "secret": secret, "token": token, "ca_pem": ca_pem}
+        message = {key: value for key, value in wanted.items() if value}
+        address = f"/api/v1/cluster/targets/{segment(name)}"
+        return self._ask(TargetInfo, "PUT", address, message=message, repeatable=True)
+
+    def remove_target(self, name: str) -> RemovedTarget:
+        """Forget a target that no bucket uses (administrators)."""
+        return self._ask(RemovedTarget, "DELETE", f"/api/v1/cluster/targets/{segment(name)}")
+
+    def test_target(self, name: str) -> None:
+        """Send it a test message. Unavailable, with the reason, when it does not take it (administrators)."""
+        self.transport.request("POST", f"/api/v1/cluster/targets/{segment(name)}/test", message={})
 
     def join_secret(self, valid_seconds: float) -> JoinSecretReply:
         return self._ask(

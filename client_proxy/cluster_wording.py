@@ -12,6 +12,7 @@ from client_proxy.api_client import label
 from client_proxy.wording import WIDTH, counted, duration, safe, size, table, when
 from wire.cluster_messages import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
 from wire.recovery_messages import RecoveryInfo
+from wire.target_messages import TargetInfo
 
 
 def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
@@ -30,6 +31,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
     lines += drain_lines(reply.file_servers, reply.repair)
     lines += repair_lines(reply.repair)
     lines += recovery_lines(reply.recovery)
+    lines += target_lines(reply.targets)
     return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
 
 
@@ -40,6 +42,36 @@ def recovery_lines(info: RecoveryInfo | None) -> list[str]:
     waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
     unnamed = f"; {counted(info.unnamed_blobs, 'blob')} without a name" if info.unnamed_blobs else ""
     return [f"restored from a backup of {when(info.backup_made_at)}{waiting}{unnamed}: see lockstep recover"]
+
+
+def target_lines(targets: Sequence[TargetInfo]) -> list[str]:
+    """The notification targets that lag behind; nothing when all is delivered."""
+    return [
+        f"notification target {safe(one.name)}: {counted(one.waiting, 'message')} waiting, the oldest for "
+        f"{duration(one.oldest_seconds)}" + (f": {safe(one.problem)}" if one.problem else "")
+        for one in targets
+        if one.problem or one.waiting
+    ]
+
+
+def targets_text(targets: Sequence[TargetInfo], width: int = WIDTH) -> str:
+    """The notification targets, one a line, and what is wrong with any."""
+    head = ("target", "kind", "waiting", "oldest", "delivered", "dropped", "address")
+    rows = [
+        (
+            one.name,
+            one.kind,
+            str(one.waiting),
+            duration(one.oldest_seconds) if one.waiting else "",
+            str(one.delivered),
+            str(one.dropped),
+            one.url,
+        )
+        for one in targets
+    ]
+    lines = [table(head, rows, right="waiting oldest delivered dropped", width=width)]
+    lines += [_wrapped(f"{safe(one.name)}: {safe(one.problem)}", width) for one in targets if one.problem]
+    return "\n".join(lines)
 
 
 def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:

@@ -10,6 +10,7 @@ from directory_server.care_api import CareApi
 from directory_server.cluster_api import ClusterApi
 from directory_server.figures import Figures
 from directory_server.file_server_api import FileServerApi
+from directory_server.notification_api import NotificationApi
 from directory_server.parts import PROXY, Parts
 from wire import account_messages as am
 from wire import journal_messages as jm
@@ -34,6 +35,7 @@ class DirectoryApi:
         FileServerApi(api, parts)
         ClusterApi(api, parts)
         CareApi(api, parts)
+        NotificationApi(api, parts)
         Figures(api, parts)
 
     # ------------------------------------------------------------ files and buckets

@@ -30,6 +30,8 @@ from directory_server.metadata import files, people
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.namespace import Namespace
+from directory_server.notifications.outbox import Outbox
+from directory_server.notifications.targets import Targets
 from directory_server.parts import Parts
 from directory_server.recovery import Recovery
 from directory_server.repair import Repair
@@ -131,6 +133,8 @@ class DirectoryServer:
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, settings.lifecycle_day_seconds)
+        self.targets = Targets(store, self.clock, storage_keys_file)
+        self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
             self.wsgi,
@@ -157,6 +161,8 @@ class DirectoryServer:
                 inventories=self.inventories,
                 recovery=self.recovery,
                 fsck=self.fsck,
+                targets=self.targets,
+                outbox=self.outbox,
                 backups=Backups(store, self.clock, settings.data, program_version()),
                 ticket_key=key.hex(),
                 copies=settings.copies,
@@ -180,6 +186,7 @@ class DirectoryServer:
         """Start the background jobs."""
         for job in self._jobs:
             job.start()
+        self.targets.start()
 
     def add_job(self, job: BackgroundJob) -> None:
         """Have another background job started and stopped with this server."""
@@ -195,6 +202,7 @@ class DirectoryServer:
         self.answer_waiting()
         for job in self._jobs:
             job.stop()
+        self.targets.stop()
         try:
             self.store.write(lambda tx: _save_time(tx, self.clock.now()))
         except LockstepError as error:

@@ -33,7 +33,7 @@ class ClusterApi:
 
     def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         parts = self._parts
-        parts.accounts.authenticate(request.credential)
+        person = parts.accounts.authenticate(request.credential)
         totals = parts.totals.latest()
         with parts.store.read() as reader:
             locks, waiters = parts.locks.counts(reader)
@@ -53,6 +53,7 @@ class ClusterApi:
             file_servers=self._file_servers(),
             repair=parts.repair.info(),
             recovery=parts.recovery.info(),
+            targets=parts.targets.list().targets if person.admin else [],
         )
 
     # ------------------------------------------------------------ what administrators decide

@@ -19,6 +19,7 @@ from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, stored_metadata
+from directory_server.object_changes import cause_of
 from directory_server.outcomes import attempt, outcome
 from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
@@ -146,7 +147,7 @@ class Commits:
         if ticket.upload is not None:
             new = uploads.take(tx, ticket.upload, bucket.name, new, ticket.metadata | item.facts)
         new = replace(new, settings=place.settled(new.settings, new.author))
-        made = versions.put(tx, bucket, new, "write", self._moment())
+        made = versions.put(tx, bucket, new, "write", self._moment(), cause_of(place.person))
         made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         if ticket.release_lock and ticket.lock_number:
             self._locks.release_in(tx, ticket.author, ticket.lock_number)

@@ -38,13 +38,13 @@ from directory_server.lifecycle_rules import (
 )
 from directory_server.metadata import files, locks, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.object_changes import BY_LIFECYCLE, LIFECYCLE
 from directory_server.uploads import Uploads
 from directory_server.versions import Moment
 from wire.errors import BadRequest, Forbidden, NotFound
 from wire.lock_messages import LockPath
 from wire.tracing import log
 
-AUTHOR = "lifecycle"
 PAGE = 500
 MAX_REMOVALS = 100
 """In one step, and so in one transaction."""
@@ -158,9 +158,10 @@ class Lifecycle:
         except Forbidden:
             return None
         if what == "expire":
-            versions.delete(tx, bucket, seen.path, AUTHOR, f"{AUTHOR}-{self._new_id()}", moment)
+            write_id = f"{LIFECYCLE}-{self._new_id()}"
+            versions.delete(tx, bucket, seen.path, LIFECYCLE, write_id, moment, cause=BY_LIFECYCLE)
         else:
-            versions.remove(tx, row, moment)
+            versions.remove(tx, row, moment, cause=BY_LIFECYCLE)
         return what
 
     # ------------------------------------------------------------ uploads

@@ -18,6 +18,7 @@ from directory_server.bucket import Bucket
 from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.object_changes import cause_of
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
 from directory_server.versions import Moment, NewVersion
@@ -246,13 +247,20 @@ class Namespace:
         path, write_id = request.path, request.write_id
         if request.version is None:
             return versions.delete(
-                tx, bucket, path, person.account, write_id, moment, mark_missing=request.mark_missing
+                tx,
+                bucket,
+                path,
+                person.account,
+                write_id,
+                moment,
+                mark_missing=request.mark_missing,
+                cause=cause_of(person),
             )
         row = versions.find(tx, bucket.name, path, request.version)
         if row is None:
             reply = DeleteReply(files.read_cursor(tx), False)
         else:
-            cursor = versions.remove(tx, row, moment, bypass_governance=bypass)
+            cursor = versions.remove(tx, row, moment, bypass_governance=bypass, cause=cause_of(person))
             reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]), null_version=bool(row[10]))
         versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
         return reply
@@ -309,11 +317,12 @@ class Namespace:
             lock_number=number,
             settings=place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2]),
         )
-        made = versions.put(tx, target, new, _kind(request), moment)
+        made = versions.put(tx, target, new, _kind(request), moment, cause_of(person))
         made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         crash_point("directory.copy.inside")
         if request.move:
-            versions.delete(tx, source_bucket, source[1], account, f"{request.write_id}/source", moment)
+            write_id = f"{request.write_id}/source"
+            versions.delete(tx, source_bucket, source[1], account, write_id, moment, cause=cause_of(person))
             self._release(tx, person, request.release_lock, request.source_lock_number)
         self._release(tx, person, request.release_lock, request.lock_number)
         return CommittedReply(made.cursor, made, copies)

@@ -19,6 +19,8 @@ from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership
 from directory_server.metadata.store import MetadataStore
 from directory_server.namespace import Namespace
+from directory_server.notifications.outbox import Outbox
+from directory_server.notifications.targets import Targets
 from directory_server.recovery import Recovery
 from directory_server.repair import Repair
 from directory_server.repair_report import RepairReports
@@ -60,6 +62,8 @@ class Parts:
     recovery: Recovery
     fsck: Fsck
     backups: Backups
+    targets: Targets
+    outbox: Outbox
     ticket_key: str
     copies: int
     version: str

@@ -106,17 +106,14 @@ def _make_safe(db: sqlite3.Connection, info: BackupInfo, now: float) -> None:
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
     floor = max(floor, db.execute("SELECT coalesce(max(number), 0) FROM path_fence").fetchone()[0]) + LOCK_NUMBER_JUMP
     db.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('lock_number', ?)", (floor,))
-    newest = max(
-        db.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()[0],
-        db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'").fetchone()[0],
-    )
-    db.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'")
-    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (newest + CURSOR_JUMP,))
+    newest = _jump(db, "journal", "cursor")
+    _jump(db, "event", "id")  # else receivers would take later changes for earlier ones
     told = db.execute("SELECT value FROM setting WHERE name = 'directory_time'").fetchone()
     directory_time = float(told[0] if told else 0.0) + TIME_JUMP_SECONDS
     # Else the jump would let them be forgotten at once.
     db.execute("UPDATE past_write SET done_time = ?", (directory_time,))
     db.execute("UPDATE dropped SET dropped_time = ?", (directory_time,))
+    db.execute("UPDATE event SET queued_time = ?", (directory_time,))
     state = RecoveryState(info.made_at, now, newest, newest + CURSOR_JUMP)
     settings = {
         "directory_time": repr(directory_time),
@@ -126,6 +123,17 @@ def _make_safe(db: sqlite3.Connection, info: BackupInfo, now: float) -> None:
     for name, value in settings.items():
         db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))
     db.execute("DELETE FROM setting WHERE name = 'ticket_key'")
+
+
+def _jump(db: sqlite3.Connection, table: str, column: str) -> int:
+    """Let the numbers of a table go on far ahead; the highest that was given."""
+    newest = max(
+        db.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()[0],  # noqa: S608 - our own names
+        db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0],
+    )
+    db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, newest + CURSOR_JUMP))
+    return int(newest)
 
 
 def _keep_aside(metadata: Path, now: float) -> Path:

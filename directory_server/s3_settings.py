@@ -15,12 +15,17 @@ from directory_server.bucket import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.namespace import Clock, People, not_found
+from directory_server.object_changes import cause_of
+from directory_server.people import Person
 from directory_server.versions import Moment
 from wire.errors import BadRequest, NotFound, TooLarge
 from wire.messages import Nothing
 from wire.names import check_path
 from wire.s3_messages import (
     LOGGING,
+    NOTIFICATION,
+    RETENTION,
+    TAGS,
     AccessLogReply,
     AccessLogRequest,
     BucketCorsRequest,
@@ -60,6 +65,8 @@ class S3Settings:
         """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket."""
         person = self._people.identify(request.credential)
         check_setting_name(request.name)
+        if request.name == NOTIFICATION:
+            raise BadRequest("a notification configuration names targets, so it has a call of its own")
 
         def work(tx: Tx) -> Nothing:
             place = standing(tx, request.bucket, person, self._clock.wall())
@@ -123,7 +130,9 @@ class S3Settings:
             value = request.value
             if request.name == access_settings.ACL and value is not None:
                 value = place.settled_acl(value, "object", place.owner_of(row))
+            before = s3_settings.version_values(tx, row[2]).get(request.name)
             s3_settings.put_version_value(tx, row[2], request.name, value)
+            _tell(tx, person, row, request.name, before, value, self._clock.wall())
             return _reply(tx, bucket, row)
 
         return self._store.write(work)
@@ -137,6 +146,19 @@ def check_setting_name(name: str) -> str:
     if not name or not all(part.isascii() and part.isalnum() for part in name.split("-")):
         raise BadRequest(f"{name[:40]!r} is no name of a setting")
     return name
+
+
+def _tell(tx: Tx, person: Person, row: Row, name: str, before: str | None, value: str | None, at: float) -> None:
+    """Let those who follow changes know of a setting that S3 has an event for; a list that is the same is none."""
+    if name == TAGS:
+        event = "ObjectTagging:Delete" if value is None else "ObjectTagging:Put"
+    elif name == access_settings.ACL and value != before:
+        event = "ObjectAcl:Put"
+    elif name == RETENTION and value is not None:
+        event = "ObjectRetention:Put"
+    else:
+        return
+    tx.tell(versions.change_of(row, event, cause_of(person), at))
 
 
 def _version_row(reader: Reader, place: Standing, request: ObjectSettingsRequest) -> Row:

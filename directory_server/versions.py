@@ -12,9 +12,11 @@ from directory_server import object_lock
 from directory_server.buckets import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import Reader, Row, Tx
+from directory_server.object_changes import UNKNOWN, Cause, ObjectChange, created, removed
 from wire.codec import decoder, encode
 from wire.digest import Digest
 from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TicketRefused, TooFewHolders
+from wire.journal_messages import ChangeKind
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
 from wire.s3_messages import CUSTOMER_KEY_FACT
 from wire.upload_messages import PARTS_SETTING
@@ -155,7 +157,9 @@ def check_preconditions(current: Row | None, wanted: Preconditions) -> None:
             raise PreconditionFailed("the file is not as the request expects: another version is current", **facts)
 
 
-def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> FileVersion:
+def put(
+    tx: Tx, bucket: Bucket, new: NewVersion, kind: ChangeKind, moment: Moment, cause: Cause = UNKNOWN
+) -> FileVersion:
     """Make `new` its path's current version (or current delete marker), and journal it as `kind`."""
     current = tx.one(files.CURRENT, bucket=bucket.name, path=new.path)
     cursor = _journal(tx, kind, bucket.name, new.path, "", moment)
@@ -210,6 +214,8 @@ def put(tx: Tx, bucket: Bucket, new: NewVersion, kind: str, moment: Moment) -> F
             s3_settings.put_version_value(tx, id, name, value)
         # In the answer too, which the master notes down for a directory that has to be made again.
         made.settings = {name: value for name, value in settings.items() if _is_noted(name, value, new.metadata)}
+    event = created(kind, cause) if new.digest is not None else removed(cause, by_marker=True)
+    tx.tell(change_of(row, event, cause, moment.at))
     made.created = current is None
     made.bucket_versioning = bucket.versioning
     return made
@@ -219,7 +225,7 @@ def _is_noted(name: str, value: str, metadata: str) -> bool:
     return len(value) <= MAX_NOTED_SETTING or (name == PARTS_SETTING and CUSTOMER_KEY_FACT in metadata)
 
 
-def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False) -> int:
+def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False, cause: Cause = UNKNOWN) -> int:
     """Remove one version for good (a row of `find`); the next newest becomes current. The journal cursor.
 
     Forbidden while an object lock holds it. There is no other way for a version to go.
@@ -229,6 +235,7 @@ def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False)
     cursor = _journal(tx, "remove", bucket, path, row[2], moment)
     _forget(tx, row, moment)
     _point_to_newest(tx, bucket, path)
+    tx.tell(change_of(row, removed(cause), cause, moment.at))
     return cursor
 
 
@@ -264,6 +271,11 @@ def put_back(tx: Tx, bucket: Bucket, version: FileVersion, write_id: str, moment
         s3_settings.put_version_value(tx, version.version, name, value)
     refer(tx, version.digest, version.size)
     _point_to_newest(tx, bucket.name, version.path)
+    row = find(tx, bucket.name, version.path, version.version)
+    assert row is not None
+    # Whether it was told before the restore nobody knows.
+    cause = Cause(version.author)
+    tx.tell(change_of(row, created("recover", cause), cause, moment.at))
     return True
 
 
@@ -293,7 +305,15 @@ def _point_to_newest(tx: Tx, bucket: str, path: str) -> None:
 
 
 def delete(
-    tx: Tx, bucket: Bucket, path: str, author: str, write_id: str, moment: Moment, *, mark_missing: bool = False
+    tx: Tx,
+    bucket: Bucket,
+    path: str,
+    author: str,
+    write_id: str,
+    moment: Moment,
+    *,
+    mark_missing: bool = False,
+    cause: Cause = UNKNOWN,
 ) -> DeleteReply:
     """Let the path stop being current: by a delete marker where versions are kept, else by removing its version.
 
@@ -302,14 +322,14 @@ def delete(
     current = tx.one(files.CURRENT, bucket=bucket.name, path=path)
     existed = current is not None
     if bucket.versioning != "off" and (existed or mark_missing):
-        made = put(tx, bucket, NewVersion(path, None, 0, author, write_id), "delete", moment)
+        made = put(tx, bucket, NewVersion(path, None, 0, author, write_id), "delete", moment, cause)
         reply = DeleteReply(made.cursor, existed, made.version, True, made.null_version)
     elif current is not None:
         # A bucket that never kept versions has exactly this one.
         row = find(tx, bucket.name, path, current[2])
         if row is None:
             raise Damaged(f"the current version of {bucket.name}/{path} is missing from the directory's metadata")
-        reply = DeleteReply(remove(tx, row, moment), True, current[2], null_version=bool(row[10]))
+        reply = DeleteReply(remove(tx, row, moment, cause=cause), True, current[2], null_version=bool(row[10]))
     else:
         reply = DeleteReply(files.read_cursor(tx), False)
     remember_deletion(tx, write_id, bucket.name, path, reply, moment)
@@ -333,6 +353,11 @@ def _forget(tx: Tx, row: Row, moment: Moment) -> None:
 def remember(tx: Tx, write_id: str, answer: PastAnswer, moment: Moment) -> None:
     """Keep what a write answered, because its row goes."""
     tx.run(files.INSERT_PAST_WRITE, write_id=write_id, answer=encode(answer).decode(), done_time=moment.time)
+
+
+def change_of(row: Row, event: str, cause: Cause, at: float) -> ObjectChange:
+    """A change to a version (a row of `find`), for those who follow changes."""
+    return ObjectChange(event, cause, at, row[0], row[1], row[2], bool(row[10]), row[3], row[4], row[6])
 
 
 def _journal(tx: Tx, kind: str, bucket: str, path: str, version: str, moment: Moment) -> int:

@@ -16,6 +16,7 @@ from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
+from directory_server.object_changes import cause_of
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
 from directory_server.placement import Candidate, choose
@@ -247,7 +248,7 @@ class Writes:
         if item.upload is not None:
             new = uploads.take(tx, item.upload, bucket.name, new, item.metadata)
         new = replace(new, settings=place.settled(new.settings, new.author))
-        made = versions.put(tx, bucket, new, "write", self._moment())
+        made = versions.put(tx, bucket, new, "write", self._moment(), cause_of(link.person))
         made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
         crash_point("directory.begin.link-put")
         if item.release_lock and number:

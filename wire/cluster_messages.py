@@ -10,6 +10,7 @@ from wire.codec import Call
 from wire.digest import Digest
 from wire.messages import MAX_LISTING, Bucket, Credential, CredentialRequest, Message, Nothing, PathText, Size, Text
 from wire.recovery_messages import RecoveryInfo
+from wire.target_messages import TargetInfo
 
 ServerState = Literal["joining", "up", "suspect", "down", "draining", "removed"]
 
@@ -67,6 +68,8 @@ class ClusterReply(Message):
     repair: RepairInfo
     recovery: RecoveryInfo | None = None
     """None unless the directory was restored from a backup."""
+    targets: list[TargetInfo] = []
+    """For administrators: where notifications go, and what waits for them."""
 
 
 class DrainRequest(Message):

@@ -12,6 +12,8 @@ from wire.messages import FrozenMessage
 from wire.s3_messages import ACCESS_LOG_PREFIX, S3_PROOF_PREFIX
 
 S3_ACCESS_PREFIX = "lsa_"
+FORM_OPERATION = "PostObject"
+"""What a form upload is called, which the service description does not have as an operation."""
 OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX)
 """Of credentials that only the S3 door may bring."""
 
@@ -32,6 +34,9 @@ class S3Access(FrozenMessage, frozen=True):
     source_owner: str = ""
     """The same for the bucket that is copied from."""
     keys: dict[str, list[str]] = {}
+    operation: str = ""
+    """By the name of the service description; for those who are told of changes, not for deciding."""
+    request_id: str = ""
 
     def encode(self) -> str:
         """The text that goes where a credential goes."""

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta
 
 from wire.codec import Call
+from wire.digest import Digest
 from wire.messages import Bucket, Credential, CredentialRequest, FileVersion, Message, Nothing, PathText, Text
 
 S3_PROOF_PREFIX = "lss_"
@@ -142,6 +143,17 @@ ACCESS_LOG_PREFIX = "lsg_"
 secret: only proxies can send it, and it is good for new files below the prefix that the bucket's owner named."""
 LEGAL_HOLD = "legal-hold"
 """The setting of a version that must not be deleted while it says so: {"Status": "ON"}."""
+
+
+NOTIFICATION = "notification"
+"""The setting of a bucket whose changes are told to targets: its notification configuration."""
+REGION = "us-east-1"
+"""Every region is accepted in signatures; this one is what is said when asked, as S3's oldest does."""
+
+
+def etag_of_content(facts: dict[str, str], digest: Digest) -> str:
+    """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
+    return facts.get(ETAG_FACT) or f"{digest.hex()[:32]}-1"
 
 
 class BucketSettingRequest(Message):

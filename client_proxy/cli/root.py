@@ -9,7 +9,20 @@ from importlib.metadata import version as installed_version
 
 import click
 
-from client_proxy.cli import accounts, care, certs, changes, cluster, files, keys, locking, programs, servers, watching
+from client_proxy.cli import (
+    accounts,
+    care,
+    certs,
+    changes,
+    cluster,
+    files,
+    keys,
+    locking,
+    programs,
+    servers,
+    targets,
+    watching,
+)
 from client_proxy.cli.command import Group, connection_options
 from client_proxy.cli.exit_codes import help_text
 from client_proxy.cli.names import SYNTAX
@@ -54,6 +67,7 @@ for family in (
         cluster.status,
         servers.servers,
         servers.repair,
+        targets.targets,
         care.fsck,
         care.backup,
         care.recover,

@@ -32,6 +32,7 @@ from client_proxy.rest_api.reply import problem_reply
 from client_proxy.rest_api.request import RestRequest, canonical_path, path_text
 from client_proxy.rest_api.s3_keys import S3KeyRoutes
 from client_proxy.rest_api.servers import ServerRoutes
+from client_proxy.rest_api.targets import TargetRoutes
 from client_proxy.rest_api.versions import VersionRoutes
 from wire.api import Environ, RawReply, StartResponse, Wsgi
 from wire.cluster_messages import Health
@@ -192,6 +193,7 @@ def create_app(
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
         *CareRoutes(directory).operations(),
+        *TargetRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
     api = RestApi(app, operations, thin=thin)

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.timestamps import read_amz_date, write_time
-from wire.s3_access import S3Access
+from wire.s3_access import FORM_OPERATION, S3Access
+from wire.tracing import request_id
 
 if TYPE_CHECKING:
     from client_proxy.s3.handling import S3Call
@@ -118,6 +119,8 @@ def access_of(call: S3Call) -> S3Access:
         source_action=_source_action(source),
         source_owner=values.get("ExpectedSourceBucketOwner") or "",
         keys=_keys(call),
+        operation=FORM_OPERATION if call.is_form else call.operation.name,
+        request_id=request_id(),
     )
 
 

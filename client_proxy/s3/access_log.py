@@ -18,11 +18,10 @@ from prometheus_client import Counter
 
 from client_proxy.needs import Directory
 from client_proxy.s3.access_log_line import Visit, line
-from client_proxy.s3.buckets import REGION
 from client_proxy.s3.needs import S3Files
 from wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
 from wire.messages import Preconditions
-from wire.s3_messages import ACCESS_LOG_PREFIX, BUCKET_ACCESS_LOG, AccessLogReply, AccessLogRequest
+from wire.s3_messages import ACCESS_LOG_PREFIX, BUCKET_ACCESS_LOG, REGION, AccessLogReply, AccessLogRequest
 from wire.tracing import log
 
 KEEP_SECONDS = 3.0

@@ -20,6 +20,7 @@ from client_proxy.s3.listings import ListingHandlers
 from client_proxy.s3.multipart import MultipartHandlers
 from client_proxy.s3.multipart_listings import MultipartListingHandlers
 from client_proxy.s3.needs import S3Files
+from client_proxy.s3.notifications import NotificationHandlers
 from client_proxy.s3.object_lock import ObjectLockHandlers
 from client_proxy.s3.objects import ObjectHandlers
 from client_proxy.s3.policies import PolicyHandlers
@@ -58,6 +59,7 @@ def create_door(
         **PolicyHandlers(settings).handlers(),
         **ConfigurationHandlers(settings, directory).handlers(),
         **LifecycleHandlers(settings).handlers(),
+        **NotificationHandlers(settings, directory).handlers(),
         **TaggingHandlers(settings).handlers(),
         **ObjectLockHandlers(settings).handlers(),
     }

@@ -26,10 +26,9 @@ from wire.messages import (
     Versioning,
 )
 from wire.names import check_bucket
+from wire.s3_messages import REGION
 
 MAX_BUCKETS_PAGE = 10_000
-REGION = "us-east-1"
-"""Every region is accepted in signatures; this one is what the bucket says when asked, as S3's oldest does."""
 
 
 _LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")

@@ -42,10 +42,6 @@ class ConfigurationHandlers:
             "DeleteBucketWebsite": self._removed,
             "GetBucketReplication": self._never("ReplicationConfigurationNotFoundError", "replication configuration"),
             "DeleteBucketReplication": self._removed,
-            "GetBucketNotificationConfiguration": self._always({}),
-            "PutBucketNotificationConfiguration": self._only_off(
-                "NotificationConfiguration", "notifications are not sent by this server"
-            ),
             **{
                 f"List{kind}Configurations": self._always({"IsTruncated": False, f"{name}ConfigurationList": []})
                 for kind, name in _REPORTS
@@ -83,14 +79,6 @@ class ConfigurationHandlers:
         if call.values["RequestPaymentConfiguration"]["Payer"] != "BucketOwner":
             raise S3Refusal("NotImplemented", "nobody pays for requests here, so no requester can")
         return self._removed(call)
-
-    def _only_off(self, payload: str, why: str) -> Handler:
-        def answer(call: S3Call) -> Values:
-            if call.values[payload]:
-                raise S3Refusal("NotImplemented", why)
-            return self._removed(call)
-
-        return answer
 
     def _removed(self, call: S3Call) -> Values:
         self._settings.put_of_bucket(call, NEVER_SET, None)

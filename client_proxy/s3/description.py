@@ -49,6 +49,8 @@ _ROOTS = {
     "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
     "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
 }
+# Enumerations with a refusal of their own, or in any letters: whoever handles them checks them.
+_HANDLERS_CHECK = frozenset({"Event", "FilterRuleName"})
 # Kept in the description for clients of long ago; a later operation of the same address has taken their place.
 _SUPERSEDED = frozenset(
     {
@@ -172,7 +174,7 @@ def _type(shape: Shape, place: Place = "xml") -> Type:
     if isinstance(shape, MapShape):
         return Type(kind, member=_type(shape.value, place))
     if isinstance(shape, StringShape):
-        return Type(kind, values=frozenset(shape.enum))
+        return Type(kind, values=frozenset(() if shape.name in _HANDLERS_CHECK else shape.enum))
     if kind == "timestamp":
         default = "rfc822" if place in ("header", "headers") else "iso8601"
         return Type(kind, time_format=shape.serialization.get("timestampFormat", default))

@@ -27,6 +27,8 @@ class S3Call:
     """Further headers for the answer, beyond those of the description."""
     status: int | None = None
     """Another status than the description's."""
+    is_form: bool = False
+    """It came as a form, which stands for the operation."""
 
     @property
     def bucket(self) -> str:

@@ -15,7 +15,7 @@ from client_proxy.s3.parameters import NULL_VERSION, Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.timestamps import write_time
 from wire.messages import FileVersion
-from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT
+from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT, etag_of_content
 
 OWN = "s3:"
 MAX_USER_METADATA_BYTES = 2048
@@ -117,8 +117,8 @@ def has_checksum(version: FileVersion, algorithm: str) -> bool:
 
 
 def etag_of(version: FileVersion) -> str:
-    """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
-    return version.metadata.get(ETAG_FACT) or f"{version.digest.hex()[:32]}-1"
+    """Without quotes."""
+    return etag_of_content(version.metadata, version.digest)
 
 
 def checksums_of(version: FileVersion) -> Values:

@@ -105,7 +105,7 @@ class PostForm:
             operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
         )
         encryption.check_wishes(operation, values, put.get)
-        return S3Call(operation, put, caller, values)
+        return S3Call(operation, put, caller, values, is_form=True)
 
     def _reply(self, request: S3Request, call: S3Call, fields: dict[str, str], values: dict[str, Any]) -> RawReply:
         headers, _ = write_answer(call.operation, values)

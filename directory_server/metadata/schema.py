@@ -210,6 +210,29 @@ part = _table(
     Column("at", Float, nullable=False),
 )
 
+# Where notifications go, as an administrator named it. `sealed` is its address and secrets under the storage keys;
+# `shown_url` is the address without them.
+target = _table(
+    "target",
+    Column("name", Name, primary_key=True),
+    Column("shown_url", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("dropped", BigInteger, nullable=False, server_default="0"),
+)
+
+# Messages about changes, written with the change itself, until their target has them. One change may make several:
+# `change` is the `id` of the first, and 0 in that one.
+event = _numbered(
+    "event",
+    Column("id", Sequence, primary_key=True),
+    Column("target", Name, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("queued_time", Float, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("event_target", "target", "id"),
+)
+
 # ---------------------------------------------------------------- file servers
 
 file_server = _table(

@@ -13,9 +13,6 @@ def test_what_is_off_is_said_to_be_off(s3: Any, bucket: str) -> None:
     """No acceleration, the owner pays."""
     assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
     assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
-    told = s3.get_bucket_notification_configuration(Bucket=bucket)
-    assert set(told) == {"ResponseMetadata"}
-    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
 
 
 @pytest.mark.parametrize("kind", ["analytics", "intelligent_tiering", "inventory", "metrics"])
@@ -47,8 +44,6 @@ def test_what_would_not_be_done_is_refused(s3: Any, bucket: str) -> None:
     fast = {"Status": "Enabled"}
     assert refused(s3.put_bucket_accelerate_configuration, Bucket=bucket, AccelerateConfiguration=fast)[0] == 501
     s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
-    queue = {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:::q", "Events": ["s3:ObjectCreated:*"]}]}
-    assert refused(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=queue)[0] == 501
 
 
 def test_a_bucket_that_is_not_there_or_not_yours_answers_nothing(s3: Any, eve: Any, bucket: str) -> None:

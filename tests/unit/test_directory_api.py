@@ -26,6 +26,7 @@ from wire import messages as m
 from wire import recovery_messages as rm
 from wire import s3_messages as s3
 from wire import server_messages as s
+from wire import target_messages as tm
 from wire import upload_messages as um
 from wire.certificate_authority import CertificateAuthority
 from wire.codec import Call, decode_problem, encode
@@ -48,7 +49,7 @@ from wire.tickets import TicketSigner
 FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, lm, am, cm, jm, rm, s3, um)
+    for module in (m, lm, am, cm, jm, rm, s3, tm, um)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

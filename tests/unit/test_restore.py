@@ -12,6 +12,7 @@ import pytest
 from directory_server.backup import Backups
 from directory_server.directory_clock import DirectoryClock
 from directory_server.fsck import check_books
+from directory_server.metadata import notifications
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.restore import CURSOR_JUMP, restore
 from tests.fakes.clock import ManualClock
@@ -166,6 +167,25 @@ def test_no_number_is_given_twice_after_a_restore(life: Life) -> None:
     assert made.cursor > last.cursor + CURSOR_JUMP // 2
     assert made.version > last.version
     assert rig.clock.now() >= time_before
+
+
+def test_notifications_that_waited_go_on_waiting_and_later_ones_have_greater_numbers(life: Life) -> None:
+    """The jump of directory time makes none of them too old, and receivers see sequencers that rise."""
+
+    def queue(rig: Rig) -> int:
+        now = rig.clock.now()
+        return rig.store.write(lambda tx: notifications.queue(tx, "hook", "{}", queued_time=now))
+
+    first = queue(life.rig)
+    life.back_up()
+    after_backup = [queue(life.rig) for _ in range(3)][-1]
+    rig = life.restore()
+    with rig.store.read() as reader:
+        assert [row.id for row in notifications.first_waiting(reader, "hook", 10)] == [first]
+        _, since = notifications.waiting(reader, "hook")
+    assert since is not None
+    assert rig.clock.now() - since < 60.0
+    assert queue(rig) > after_backup + CURSOR_JUMP // 2
 
 
 def test_a_server_that_saw_a_higher_lock_number_raises_all(life: Life) -> None:
