@@ -20,7 +20,7 @@ from wire import s3_messages as s3
 from wire import upload_messages as um
 from wire.api import Api
 from wire.certificate_authority import PeerIdentity
-from wire.names import check_bucket, check_path
+from wire.names import check_bucket, check_key
 
 
 class DirectoryApi:
@@ -78,7 +78,7 @@ class DirectoryApi:
         person = self._parts.accounts.authenticate(request.credential)
         for path in request.paths:
             check_bucket(path.bucket)
-            check_path(path.path)
+            check_key(path.path)
         return self._parts.locks.acquire(person.account, person.session, request.client, request)
 
     def _renew(self, request: lm.RenewRequest, _: PeerIdentity) -> lm.LockInfo:

@@ -41,7 +41,7 @@ from wire.messages import (
     VersionsReply,
     VersionsRequest,
 )
-from wire.names import check_path
+from wire.names import check_key
 from wire.s3_messages import CUSTOMER_KEY_FACT
 
 LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
@@ -219,7 +219,7 @@ class Namespace:
     def delete(self, request: DeleteRequest) -> DeleteReply:
         """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
         person = self._people.identify(request.credential)
-        check_path(request.path)
+        check_key(request.path)
         reply = self._store.write(lambda tx: self._delete(tx, person, request))
         crash_point("directory.delete.done")
         return reply
@@ -268,7 +268,7 @@ class Namespace:
     def copy(self, request: CopyRequest) -> CommittedReply:
         """Copy, move or restore in one transaction. Durable on return, safe to repeat with the same write id."""
         person = self._people.identify(request.credential)
-        check_path(request.path)
+        check_key(request.path)
         if request.move and request.source_version is not None:
             raise BadRequest("a move takes the current version; to bring an old one back, copy it")
         if request.move and (request.source_bucket, request.source_path) == (request.bucket, request.path):

@@ -24,7 +24,7 @@ from wire.codec import decoder, encode
 from wire.digest import Digest
 from wire.errors import BadDigest, BadRequest, Conflict
 from wire.messages import Message
-from wire.names import check_bucket, check_path
+from wire.names import check_bucket, check_key
 from wire.recovery_messages import RecoverRequest, RecoveryInfo
 from wire.server_messages import CommitNote, FoundReply, FoundRequest
 from wire.tracing import log
@@ -185,7 +185,7 @@ class Recovery:
         if version.version != versions.version_id(version.cursor):
             return False
         check_bucket(version.bucket)
-        check_path(version.path)
+        check_key(version.path)
         if tx.one(files.PAST_WRITE, write_id=note.write_id) or tx.one(files.VERSION_OF_WRITE, write_id=note.write_id):
             return False
         facts = servers.blob_facts(tx, version.digest)

@@ -20,7 +20,7 @@ from directory_server.people import Person
 from directory_server.versions import Moment
 from wire.errors import BadRequest, NotFound, TooLarge
 from wire.messages import Nothing
-from wire.names import check_path
+from wire.names import check_key
 from wire.s3_messages import (
     LOGGING,
     NOTIFICATION,
@@ -108,7 +108,7 @@ class S3Settings:
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
         """Durable on return, safe to repeat; the settings as they are then."""
         person = self._people.identify(request.credential)
-        check_path(request.path)
+        check_key(request.path)
         check_setting_name(request.name)
         if request.value is not None and len(request.value) > MAX_VERSION_SETTING:
             raise TooLarge(f"a version's setting has at most {MAX_VERSION_SETTING} characters")

@@ -29,7 +29,7 @@ from wire.codec import encode
 from wire.digest import Digest
 from wire.errors import BadRequest, Conflict, NotFound, TicketRefused, TooLarge
 from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, FileVersion, Nothing, UploadStep
-from wire.names import check_path
+from wire.names import check_key
 from wire.upload_messages import (
     PARTS_SETTING,
     CreateUploadRequest,
@@ -73,7 +73,7 @@ class Uploads:
     def create(self, request: CreateUploadRequest) -> UploadInfo:
         """Durable on return; safe to repeat, as the caller made the id up."""
         person = self._people.identify(request.credential)
-        check_path(request.path)
+        check_key(request.path)
         if len(stored_metadata(request.metadata).encode()) > MAX_METADATA_BYTES - COMPLETION_BYTES:
             raise TooLarge(f"an upload's metadata has at most {MAX_METADATA_BYTES - COMPLETION_BYTES} bytes")
 

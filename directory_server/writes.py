@@ -32,7 +32,7 @@ from wire.messages import (
     GiveUpRequest,
     WriteTicket,
 )
-from wire.names import check_path
+from wire.names import check_key
 from wire.tickets import TicketSigner
 
 MAX_FILE_BYTES = 1 << 50
@@ -122,7 +122,7 @@ class Writes:
 
     def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
         person = access_logs.writer(reader, item) or self._people.identify(item.credential)
-        check_path(item.path)
+        check_key(item.path)
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
         place = standing(reader, item.bucket, person, self._clock.wall())

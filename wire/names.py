@@ -20,24 +20,37 @@ _BAD_LABEL = re.compile(r"\.[.-]|-\.")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
-def check_path(path: str) -> str:
-    """`path` itself, when it may name a file; BadName says what is wrong with it otherwise."""
-    if not path:
+def check_key(key: str) -> str:
+    """`key` itself, when it may name an object in a bucket; BadName says what is wrong with it otherwise.
+
+    This is all that the directory and S3 ask: to them a name is one text, in which slashes and dots mean nothing.
+    """
+    if not key:
         raise BadName("the file name is empty")
     try:
-        encoded = path.encode("utf-8")
+        encoded = key.encode("utf-8")
     except UnicodeEncodeError:
         raise BadName("the file name is not valid Unicode") from None
     if len(encoded) > MAX_PATH_BYTES:
         raise BadName(f"the file name has {len(encoded)} bytes; the limit is {MAX_PATH_BYTES}")
-    if path[0] == "/":
-        raise BadName(f"{path[:80]!r} starts with a slash; names are relative to their bucket")
-    if not path.isprintable():
-        for character in path:
+    if not key.isprintable():
+        for character in key:
             if unicodedata.category(character) in ("Cc", "Cs"):
                 raise BadName(f"the file name contains the control character U+{ord(character):04X}")
+    return key
+
+
+def check_path(path: str) -> str:
+    """`path` itself, when it is a key that reads as a relative path too; BadName otherwise.
+
+    Every door but S3 asks this: addresses and folders take `..` and a leading slash for something else than a name, so
+    a request about `a/../b` would reach `b`.
+    """
+    check_key(path)
+    if path[0] == "/":
+        raise BadName(f"{path[:80]!r} starts with a slash; such a name is for S3 clients only, here names are relative")
     if "." in path and any(part in (".", "..") for part in path.split("/")):
-        raise BadName(f"{path[:80]!r} has a '.' or '..' part; names do not climb")
+        raise BadName(f"{path[:80]!r} has a '.' or '..' part; such a name is for S3 clients only, here none climbs")
     return path
 
 

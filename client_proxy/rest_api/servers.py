@@ -32,7 +32,7 @@ from wire.cluster_messages import (
 )
 from wire.errors import BadRequest
 from wire.messages import MAX_LISTING, CredentialRequest
-from wire.names import MAX_PATH_BYTES, check_bucket, check_path
+from wire.names import MAX_PATH_BYTES, check_bucket, check_key
 
 LOST_IN_ONE_PAGE = 100
 _operation = partial(
@@ -166,4 +166,4 @@ def _lost_file(text: str) -> tuple[str, str, str] | None:
     path, slash, version = rest.rpartition("/")
     if not (slash and version):
         raise BadRequest(f"the argument after must be bucket/path/version, not {text[:80]!r}")
-    return check_bucket(bucket), check_path(path), version
+    return check_bucket(bucket), check_key(path), version

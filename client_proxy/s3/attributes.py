@@ -14,7 +14,7 @@ from client_proxy.s3.refusals import S3Refusal
 from client_proxy.sealed_content import Parts
 from wire.errors import NotFound
 from wire.messages import FileVersion
-from wire.names import check_path
+from wire.names import check_key
 from wire.upload_messages import VersionPart
 
 MAX_PARTS = 1000
@@ -38,7 +38,7 @@ class AttributeHandlers:
                 "x-amz-object-attributes names nothing to tell",
                 ArgumentName="x-amz-object-attributes",
             )
-        version = self._files.stat(call.credential, call.bucket, check_path(call.key), call.get("VersionId"))
+        version = self._files.stat(call.credential, call.bucket, check_key(call.key), call.get("VersionId"))
         if version.delete_marker:
             raise NotFound(
                 "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True

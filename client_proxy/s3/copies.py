@@ -41,7 +41,7 @@ from client_proxy.s3.version_settings import written_settings
 from client_proxy.sealed_content import Seal
 from wire.errors import LockstepError, NotFound, PreconditionFailed
 from wire.messages import CommittedReply, FileVersion, Preconditions
-from wire.names import check_path
+from wire.names import check_key
 
 MAX_TRIES = 10
 """How often a source is looked up again that is overwritten under the copy's hands."""
@@ -75,7 +75,7 @@ def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
         raise _bad_source(header, "it must be bucket/key")
     if version is not None:
         check_version_id(version, f"{header}: versionId")
-    return CopySource(bucket, check_path(key), version)
+    return CopySource(bucket, check_key(key), version)
 
 
 class CopyHandlers:
@@ -93,7 +93,7 @@ class CopyHandlers:
     def copy(self, call: S3Call) -> Values:
         """CopyObject."""
         source = read_source(call.values["CopySource"])
-        path = check_path(call.key)
+        path = check_key(call.key)
         return _while_overwritten(source, lambda: self._copy(call, source, path))
 
     def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
@@ -221,7 +221,7 @@ class CopyHandlers:
         source = read_source(_in_bucket(call), "x-amz-rename-source")
         if source.version is not None:
             raise S3Refusal("InvalidArgument", "the current version is renamed; no other can be named")
-        path = check_path(call.key)
+        path = check_key(call.key)
         if source.key == path:
             raise S3Refusal("InvalidRequest", "the object has this name already")
         return _while_overwritten(source, lambda: self._rename(call, source, path))

@@ -53,7 +53,7 @@ from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.version_settings import written_settings
 from wire.errors import Conflict, NotFound
 from wire.messages import MAX_PART_NUMBER, FileVersion, Holder, Preconditions, UploadStep
-from wire.names import check_path
+from wire.names import check_key
 from wire.s3_messages import CHECKSUM_FACTS, CUSTOMER_KEY_FACT
 from wire.upload_messages import (
     ABORT_UPLOAD,
@@ -127,7 +127,7 @@ class MultipartHandlers:
             CreateUploadRequest(
                 credential=call.credential,
                 bucket=call.bucket,
-                path=check_path(call.key),
+                path=check_key(call.key),
                 # Rises with time, so that listings are by age; the rest nobody can guess.
                 upload=f"{int(self._now() * 1_000_000):014x}{secrets.token_hex(16)}",
                 content_type=call.get("ContentType") or "binary/octet-stream",
@@ -241,7 +241,7 @@ def part_checksums(part: PartInfo) -> Values:
 
 
 def _request(kind: type[R], call: S3Call) -> R:
-    return kind(call.credential, call.bucket, check_path(call.key), upload_id(call))
+    return kind(call.credential, call.bucket, check_key(call.key), upload_id(call))
 
 
 def upload_id(call: S3Call) -> str:

@@ -13,7 +13,7 @@ from client_proxy.s3.object_facts import OWN
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import MAX_LISTING, MAX_PART_NUMBER
-from wire.names import check_path
+from wire.names import check_key
 from wire.upload_messages import (
     UPLOAD_PARTS,
     UPLOADS,
@@ -81,7 +81,7 @@ class MultipartListingHandlers:
         request = UploadPartsRequest(
             call.credential,
             call.bucket,
-            check_path(call.key),
+            check_key(call.key),
             upload_id(call),
             limit=limit,
             after=min(after, MAX_PART_NUMBER),

@@ -35,7 +35,7 @@ from client_proxy.sealed_content import Parts, Seal
 from wire.api import RawReply
 from wire.errors import LockstepError, NotFound
 from wire.messages import FileVersion, Preconditions
-from wire.names import check_path
+from wire.names import check_key
 from wire.s3_messages import LEGAL_HOLD, RETENTION
 
 MAX_PUT_BYTES = 5 * 1024**3
@@ -77,7 +77,7 @@ class ObjectHandlers:
         opened = self._files.open(
             call.credential,
             call.bucket,
-            check_path(call.key),
+            check_key(call.key),
             call.get("VersionId"),
             with_settings=True,
             with_lock=call.operation.method == "HEAD" and not call.caller.anonymous,
@@ -147,7 +147,7 @@ class ObjectHandlers:
 
     def put(self, call: S3Call) -> Values:
         """PutObject."""
-        path = check_path(call.key)
+        path = check_key(call.key)
         algorithm = call.get("ChecksumAlgorithm")
         body = UploadBody(
             call.request, call.caller, checksums.by_name(algorithm) if algorithm else None, is_content=True
@@ -216,7 +216,7 @@ class ObjectHandlers:
         """What the deletion shall check of the key's current version."""
         if etag is None and size is None and modified_at is None:
             return Preconditions()
-        current = self._current(call, check_path(key))
+        current = self._current(call, check_key(key))
         if current is not None:
             conditional.check_size_and_time(current, size, modified_at)
         return conditional.for_commit("*" if etag is None else etag, None, current)
@@ -225,7 +225,7 @@ class ObjectHandlers:
         reply = self._files.delete(
             call.credential,
             call.bucket,
-            check_path(key),
+            check_key(key),
             version=version,
             lock_number=lock_number(call),
             preconditions=preconditions,

@@ -24,7 +24,7 @@ from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from client_proxy.s3.upload_body import UploadBody
 from wire.api import RawReply
-from wire.names import check_path
+from wire.names import check_key
 
 _HEADERS = frozenset(
     {
@@ -66,7 +66,7 @@ class PostForm:
         fields["key"] = fields["key"].replace("${filename}", filename)
         if fields.setdefault("bucket", request.bucket) != request.bucket:
             raise S3Refusal("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
-        key = check_path(fields["key"])
+        key = check_key(fields["key"])
         policy = self._policy(fields)
         caller = self._gate.identify_form(fields) if policy else ANONYMOUS
         request.requester = caller.account

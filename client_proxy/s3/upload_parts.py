@@ -37,7 +37,7 @@ from client_proxy.s3.rewrites import Rewrite, source_key
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.sealed_content import Seal
 from wire.messages import MAX_PART_NUMBER, CommittedReply, FileVersion, Holder, UploadStep
-from wire.names import check_path
+from wire.names import check_key
 from wire.upload_messages import UPLOAD_PARTS, UploadInfo, UploadPartsRequest
 
 MAX_PART_BYTES = 5 * 1024**3
@@ -60,7 +60,7 @@ class PartHandlers:
 
     def put(self, call: S3Call) -> Values:
         """UploadPart."""
-        step, path = _step(call), check_path(call.key)
+        step, path = _step(call), check_key(call.key)
         upload = self._upload(call)
         key = upload_key(upload, customer_key(call.values))
         seal = part_seal(upload, step.part, key)
@@ -125,7 +125,7 @@ class PartHandlers:
         return self._files.compose(
             call.credential,
             call.bucket,
-            check_path(call.key),
+            check_key(call.key),
             [stored],
             upload=step,
             metadata=content_facts(etag_of(version), sums),
@@ -152,7 +152,7 @@ class PartHandlers:
             return self._files.write(
                 call.credential,
                 call.bucket,
-                check_path(call.key),
+                check_key(call.key),
                 content.blocks(),
                 size=stop - start,
                 upload=step,

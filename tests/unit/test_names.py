@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from wire.errors import BadName
-from wire.names import RESERVED_BUCKETS, check_account, check_bucket, check_path
+from wire.names import RESERVED_BUCKETS, check_account, check_bucket, check_key, check_path
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,21 @@ def test_a_bad_path_is_refused_with_a_sentence(path: str) -> None:
     with pytest.raises(BadName) as caught:
         check_path(path)
     assert len(caught.value.detail) > 15
+
+
+@pytest.mark.parametrize("key", ["/", "/a", "..", ".", "a/..", "../a", "a/./b", "//"])
+def test_a_key_need_not_be_a_path(key: str) -> None:
+    """What addresses and folders would take for something else is a name to the directory and to S3."""
+    assert check_key(key) == key
+    with pytest.raises(BadName, match="S3 clients only"):
+        check_path(key)
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "a\nb", "a\x7fb", "x" * 1025, "\ud800"])
+def test_what_cannot_be_written_anywhere_is_no_key(key: str) -> None:
+    """Control characters, too long, invalid Unicode and nothing at all are refused at every door."""
+    with pytest.raises(BadName):
+        check_key(key)
 
 
 @pytest.mark.parametrize("bucket", ["abc", "files", "a.b-c", "0-9", "a" * 63])

@@ -202,7 +202,7 @@ def test_lost_files_come_in_pages(door: Door) -> None:
     door.ask("GET", "/api/v1/cluster/repair?after=files/a/b/v1&limit=9")
     sent = door.directory.calls[-1][1]
     assert (sent.after, sent.limit) == (("files", "a/b", "v1"), 9)
-    for bad in ("files", "files/a", "NO/a/v1", "files/../v1", "files/a/"):
+    for bad in ("files", "files/a", "NO/a/v1", "files/a%07/v1", "files/a/"):
         assert door.ask("GET", f"/api/v1/cluster/repair?after={bad}").status == 400
 
 

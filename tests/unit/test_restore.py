@@ -266,7 +266,7 @@ def test_a_note_that_does_not_fit_does_not_keep_the_others(life: Life) -> None:
     life.back_up()
     good, bad_name, bad_size = (life.rig.write(f"{n}.txt", b"%d" % n) for n in range(3))
     rig = life.restore()
-    bad_name.path = "../outside"
+    bad_name.path = "out\nside"
     bad_size.digest, bad_size.size = chunk_digest(b"known"), 999
     notes = [life.note(version) for version in (bad_name, bad_size, good)]
     assert rig.recovery.found("1", FoundRequest(notes)).recovered == 1
