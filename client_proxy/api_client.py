@@ -1,8 +1,8 @@
 """A person's client of one proxy's HTTPS API: one typed method for each thing that can be asked.
 
 Answers are decoded with the same shapes the programs use (`wire.messages`), refusals come back as the classes of
-`wire.errors`. The methods stand by subject in `api_people`, `api_files`, `api_changes`, `api_locks` and
-`api_cluster`. Moving whole files well (deltas, resuming, trees) is left to `client_proxy.transfers`.
+`wire.errors`. The methods stand by subject in `api_people`, `api_files`, `api_changes`, `api_locks`,
+`api_cluster` and `api_care`. Moving whole files well (deltas, resuming, trees) is left to `client_proxy.transfers`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from wire.s3_messages import S3KeyInfo, S3KeysReply
 
 
 class PeopleCalls(ApiCaller):
-    """Log-ins and API keys."""
+    """Log-ins, API keys and S3 access keys."""
 
     def login(self, username: str, password: str, *, register: bool = False) -> LoginReply:
         """Log in and use the token from here on. A new name makes an account; `register` insists on a new name."""

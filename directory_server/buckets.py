@@ -1,7 +1,8 @@
 """Buckets: who may use one, and making, changing and deleting them.
 
 The bucket `files` is everybody's and always there. Any other belongs to its owner; a shared one may be read and
-written by everybody, but only its owner or an administrator changes or deletes it.
+written by everybody, but only its owner or an administrator changes or deletes it. That is how it is as long as nobody
+has said anything else of it by a policy or a list (see `access`).
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class DirectoryClock:
         return self.now() - self._started_at
 
     def wall(self) -> float:
-        """Seconds since 1970, for people to read; nothing is decided by it."""
+        """Seconds since 1970, for people to read and for policies' conditions on dates; no lock, lease or ticket
+        depends on it."""
         return self._clock.wall()
 
     def calendar(self) -> float:

@@ -1,7 +1,8 @@
 """The namespace: what every path is now, and the changes that move no bytes (delete, copy, move, restore).
 
-Each call is one snapshot or one transaction. Writes that bring bytes are `writes`' part; how a version row comes and
-goes is in `versions`; who holds a lock, where servers are and who somebody is comes from the objects given.
+Each call is one snapshot or one transaction. Writes that bring bytes are the part of `writes` and `commits`; how a
+version row comes and goes is in `versions`; who holds a lock, where servers are and who somebody is comes from the
+objects given.
 """
 
 from __future__ import annotations

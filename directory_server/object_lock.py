@@ -1,10 +1,10 @@
 """Object lock: what holds a version back from deletion, judged inside the transaction that would delete it.
 
 A version is held by a retention until its time, or by a legal hold until that is lifted; nothing that any door asks
-for removes it before. A retention in governance mode may be shortened or passed over by the bucket's owner and by
-administrators who say so; one in compliance mode only ever grows, for everybody.
+for removes it before. A retention in governance mode may be shortened or passed over by the bucket's owner, by
+administrators and by whom its policy lets, when they say so; one in compliance mode only ever grows, for everybody.
 
-A retention ends at a date, so it is the one thing that a wall clock decides. That clock is `Moment.calendar`: it
+A retention ends at a date, so here a wall clock decides, as it does for lifecycles. That clock is `Moment.calendar`: it
 follows the wall clock back, but never runs ahead of the time that has passed since the directory started. So putting
 the clock forward frees nothing while the directory runs; at a start the machine's clock is believed, because nobody
 else knows how long the directory was down.

@@ -3,7 +3,7 @@
 Until a file server has said everything that it holds, nothing of its is collected. It sends the notes it kept of what
 it committed after the backup, and those versions are made again, with their old ids; blobs without a note are kept
 until an administrator decides. Each server is asked by itself, so one that comes back a month later is asked then.
-The jumps that keep numbers from repeating are made by restoring (backup.py).
+The jumps that keep numbers from repeating are made by restoring (restore.py).
 """
 
 from __future__ import annotations

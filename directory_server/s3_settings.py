@@ -1,7 +1,8 @@
-"""What S3 lets people say of buckets and versions, kept for them. What it means is the S3 door's business.
+"""What S3 lets people say of buckets and versions, kept for them.
 
-A bucket's settings are its owner's. A version's belong to whoever may write the bucket; they change without making a
-version, and go when the version does.
+Here it is only settled who may, and handed to whoever knows what a setting means: `access` for policies and lists,
+`object_lock`, `lifecycle_rules`, `access_logs`; the rest (tags, CORS, …) means something at the S3 door alone. Sharing
+a bucket does not share its settings. A version's change without making a version, and go when the version does.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class S3Settings:
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
-        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket."""
+        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket, or its policy lets them."""
         person = self._people.identify(request.credential)
         check_setting_name(request.name)
         if request.name == NOTIFICATION:

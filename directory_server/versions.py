@@ -1,7 +1,8 @@
 """How versions come and go: the steps that every write is made of, each inside the caller's transaction.
 
 Kept true together here: the version rows, the current pointer, the blobs' reference counts, and the answers that a
-repeated call must hear. Who may write, locks, tickets and copies are settled before, in `namespace`.
+repeated call must hear. Who may write, locks, tickets and copies are settled before, in `namespace`, `writes` and
+`commits`.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _past_answers = decoder(PastAnswer)
 
 @dataclass(frozen=True)
 class Moment:
-    """When a transaction takes place: `at` for people, `time` (directory time) for decisions, `calendar` for the one
-    decision that a date makes (see object_lock). Without a calendar no date is ever over."""
+    """When a transaction takes place: `at` for people, `time` (directory time) for decisions, `calendar` for what a
+    date decides (see object_lock). Without a calendar no date is ever over."""
 
     at: float
     time: float

@@ -1,7 +1,7 @@
 """The scrubber: reads everything again, so that damage is found while another copy is still good.
 
 It sleeps in proportion to what each step cost, goes on after a restart where it was, and removes files that a crash
-left without a row in the index. What becomes of a damaged chunk is in chunk_store.py.
+left without a row in the index. What becomes of a damaged chunk is in checked_reading.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which writes this file server accepts: the rules of a ticket, with time and keys as arguments.
 
 The directory signs a ticket for one write; a file server learns the key and the directory's time from its
-registration and heartbeats (heartbeat.py). Fences are checked by the chunk store, because they must be durable.
+registration and heartbeats (directory_link.py). Fences are checked by the chunk store, because they must be durable.
 """
 
 from __future__ import annotations

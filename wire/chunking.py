@@ -1,8 +1,8 @@
 """Content-defined chunk boundaries (FastCDC), fixed for format 1: equal content always gives equal boundaries.
 
 Where a chunk ends depends only on the bytes from its own start: that is what makes an edit local, and it is why an
-unchanged chunk of an older manifest can be recognised by its hash alone, without searching for its boundary again
-(see `rechunk`).
+unchanged chunk of an older manifest can be recognised by its hash alone, without searching for its boundary again (the
+command line does so, see `LocalFile.chunks`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What client proxies and people's requests ask of the directory server: shapes, bounds and routes.
 
 Every call is a POST of JSON to the directory. `credential` is a person's bearer token or API key, exactly as the
-person sent it: the directory, not the proxy, decides who that is and what they may do. Times named `…_at` are wall
-clock seconds since 1970 and are for people to read; nothing is decided by them. Durations are seconds.
+person sent it, or what the S3 door says in its place (wire/s3_access.py): the directory, not the proxy, decides who
+that is and what they may do. Times named `…_at` are wall clock seconds since 1970 and are for people to read; nothing
+is decided by them. Durations are seconds.
 
 Batch calls take and return lists in the same order; each item of the answer is an `Outcome`, so one person's refusal
 never spoils another's answer.
@@ -325,7 +326,7 @@ class DeleteRequest(Message):
     mark_missing: bool = False
     """Make a delete marker also where no current version exists, as S3 does in a bucket that keeps versions."""
     bypass_governance: bool = False
-    """Delete a version that is retained in governance mode too: for the bucket's owner and administrators."""
+    """Delete a version that is retained in governance mode too: for owner, administrators, and whom the policy lets."""
 
 
 class DeleteReply(Message):

@@ -157,7 +157,7 @@ def etag_of_content(facts: dict[str, str], digest: Digest) -> str:
 
 
 class BucketSettingRequest(Message):
-    """One setting of a bucket. Its owner's and administrators' to read and change."""
+    """One setting of a bucket: for its owner, administrators, and whom its policy lets."""
 
     credential: Credential
     bucket: Bucket
@@ -214,7 +214,7 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
     name: SettingName = ""
     value: SettingText | None = None
     bypass_governance: bool = False
-    """Shorten or end a retention in governance mode too: for the bucket's owner and administrators."""
+    """Shorten or end a retention in governance mode too: for owner, administrators, and whom the policy lets."""
 
 
 class ObjectSettingsReply(Message):

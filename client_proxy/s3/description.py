@@ -1,7 +1,7 @@
 """The S3 protocol as its own service description states it: every operation's names, places and shapes.
 
 The description ships inside botocore, so what a client of the same library sends is what is understood here. This
-module turns it into plain, frozen values once; who reads requests by them is `requests.py`, who writes answers
+module turns it into plain, frozen values once; who reads requests by them is `parameters.py`, who writes answers
 `answers.py`, and who tells operations apart `routing.py`.
 """
 

@@ -32,7 +32,7 @@ BUCKET = Statement(
         .scalar_subquery(),
     ).where(bucket.c.name == bindparam("name"))
 )
-"""The columns of `buckets.Bucket`, whether it has any of `NAMES`, and its lifecycle, which reads and writes tell of."""
+"""The columns of `bucket.Bucket`, whether it has any of `NAMES`, and its lifecycle, which reads and writes tell of."""
 RULES = Statement(
     select(bucket_setting.c.name, bucket_setting.c.value).where(
         and_(bucket_setting.c.bucket == bindparam("of_bucket"), _is_rule)

@@ -1,4 +1,4 @@
-"""Statements about what S3 says of buckets and versions. What a setting means is the S3 door's business."""
+"""Statements about what S3 says of buckets and versions. What it means: see `directory_server.s3_settings`."""
 
 from __future__ import annotations
 
