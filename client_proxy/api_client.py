@@ -2,7 +2,8 @@
 
 Answers are decoded with the same shapes the programs use (`wire.messages`), refusals come back as the classes of
 `wire.errors`. The methods stand by subject in `api_people`, `api_files`, `api_changes`, `api_locks`,
-`api_cluster` and `api_care`. Moving whole files well (deltas, resuming, trees) is left to `client_proxy.transfers`.
+`api_cluster`, `api_care` and `api_kms`. Moving whole files well (deltas, resuming, trees) is left to
+`client_proxy.transfers`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from client_proxy.api_care import CareCalls
 from client_proxy.api_changes import ChangeCalls
 from client_proxy.api_cluster import ClusterCalls
 from client_proxy.api_files import FileCalls
+from client_proxy.api_kms import KmsCalls
 from client_proxy.api_locks import LockCalls
 from client_proxy.api_people import BucketCalls, PeopleCalls
 
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 
-class ApiClient(PeopleCalls, BucketCalls, FileCalls, ChangeCalls, LockCalls, ClusterCalls, CareCalls):
+class ApiClient(PeopleCalls, BucketCalls, FileCalls, ChangeCalls, LockCalls, ClusterCalls, CareCalls, KmsCalls):
     """Everything a person can ask of the proxy at `transport.url`. Safe to use from several threads."""
 
     def close(self) -> None:

@@ -60,6 +60,9 @@ class FileCalls(ApiCaller):
         except NotFound as error:
             named = f" in version {version}" if version else ""
             raise NotFound(f"{label(bucket, path)} does not exist{named}", **error.facts) from error
+        except BadRequest:
+            self.open(bucket, path, version).close()  # refused too, and an answer to GET can say why
+            raise
         receipt = receipt_of(response)
         if receipt.digest is None:
             raise BadRequest(f"{self.url} answered without a digest: it is not a Lockstep proxy of this version")

@@ -28,6 +28,7 @@ from wire.errors import (
     from_problem,
 )
 from wire.journal_messages import CHANGES, ChangesRequest
+from wire.kms_messages import BUCKET_ENCRYPTION, ENABLE_KMS_KEY, KMS_KEYS, NEW_DATA_KEY
 from wire.lock_messages import ACQUIRE, LOCKS, RENEW, AcquireRequest
 from wire.merging import Merger
 from wire.messages import (
@@ -94,6 +95,9 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             BUCKET_ACCESS_LOG,
             S3_KEYS,
             S3_SIGNING_KEY,
+            KMS_KEYS,
+            BUCKET_ENCRYPTION,
+            NEW_DATA_KEY,
         ),  # they only ask
         *(BEGIN, GIVE_UP, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
         *(
@@ -104,6 +108,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             BALANCE,
             FSCK,
             RECOVER,
+            ENABLE_KMS_KEY,
         ),  # the second time finds the first one's result and keeps it
     )
 )

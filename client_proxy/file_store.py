@@ -6,7 +6,6 @@ directory; fetching, caching and checking bytes is the reader's job, getting the
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -14,11 +13,16 @@ from client_proxy.blob_reader import BlobReader, OpenFile
 from client_proxy.blob_writer import BlobWriter, Facts, no_facts
 from client_proxy.composition import Composition, Stored
 from client_proxy.directory_client import DirectoryClient
+from client_proxy.named_keys import NamedKeys
+from client_proxy.plain_files import PlainFile, PlainFiles, judged, kept_metadata
 from client_proxy.receipt import Receipt
+from client_proxy.store_items import begin, look_up, new_write_id
 from wire.chunk_stream import StreamReader
+from wire.clock import Clock, SystemClock
 from wire.codec import decoder
 from wire.digest import Digest
 from wire.errors import BadRequest, Damaged, NotFound, Unavailable
+from wire.kms_messages import KMS_FACT
 from wire.messages import (
     COPY,
     DELETE,
@@ -26,7 +30,6 @@ from wire.messages import (
     MAX_LISTING,
     NO_PRECONDITIONS,
     VERSIONS,
-    BeginItem,
     CommittedReply,
     CopyRequest,
     DeleteReply,
@@ -55,10 +58,14 @@ class FileStore:
     methods carry a write id of their own inside, so an answer lost between programs never makes a second version.
     """
 
-    def __init__(self, directory: DirectoryClient, reader: BlobReader, writer: BlobWriter) -> None:
+    def __init__(
+        self, directory: DirectoryClient, reader: BlobReader, writer: BlobWriter, clock: Clock | None = None
+    ) -> None:
         self._directory = directory
         self._reader = reader
         self._writer = writer
+        self.keys = NamedKeys(directory, clock or SystemClock())
+        self._plain = PlainFiles(writer)
 
     def stat(
         self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
@@ -67,7 +74,7 @@ class FileStore:
 
         With `version` it may be a delete marker: see its `delete_marker`.
         """
-        return self._directory.lookup(_lookup(credential, bucket, path, version, with_settings))
+        return self._directory.lookup(look_up(credential, bucket, path, version, with_settings))
 
     def open(
         self,
@@ -78,13 +85,13 @@ class FileStore:
         *,
         with_settings: bool = False,
         with_lock: bool = False,
-        with_customer_key: bool = False,
-    ) -> OpenFile:
+        as_stored: bool = False,
+    ) -> OpenFile | PlainFile:
         """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
 
         The version is fixed by this call: what is read afterwards is that version, whatever is written meanwhile.
-        Use it in a `with` block, or call its `close()`. What a customer's key encrypted is BadRequest unless the
-        caller says that it can deal with it.
+        Use it in a `with` block, or call its `close()`. Files under a named key are decrypted, and have the digest of
+        the plain content; what a customer's key encrypted is BadRequest. With `as_stored` the caller deals with both.
         """
         item = LookupItem(credential, bucket, path, version, with_settings, with_lock)
         found = self._directory.lookup_at(item)
@@ -96,15 +103,18 @@ class FileStore:
                 version=found.version.version,
                 null_version=found.version.null_version,
             )
-        if CUSTOMER_KEY_FACT in found.version.metadata and not with_customer_key:
+        if CUSTOMER_KEY_FACT in found.version.metadata and not as_stored:
             raise BadRequest(
                 f"{path!r} in bucket {bucket!r} is encrypted with a customer's key (SSE-C), which the cluster does not "
                 "have: read it through S3 and send that key along",
                 bucket=bucket,
                 path=path,
             )
-        exact = _lookup(credential, bucket, path, found.version.version)
-        return self._reader.open(found.version, found.cursor, holders_now=lambda: self._holders_now(exact))
+        exact = look_up(credential, bucket, path, found.version.version)
+        opened = self._reader.open(found.version, found.cursor, holders_now=lambda: self._holders_now(exact))
+        if as_stored or KMS_FACT not in found.version.metadata:
+            return opened
+        return self._plain.open(opened, lambda: self.parts_of(credential, found.version))
 
     def _holders_now(self, exact: LookupItem) -> list[Holder]:
         """The holders as the directory knows them now; Damaged when it knows that no copy is good any more."""
@@ -140,6 +150,7 @@ class FileStore:
         settings: dict[str, str] | None = None,
         upload: UploadStep | None = None,
         ask_first: bool = False,
+        as_stored: bool = False,
     ) -> CommittedReply:
         """Make `blocks` (plain bytes, of any lengths, `size` in all when known) the path's new current version.
 
@@ -147,15 +158,35 @@ class FileStore:
         not add up to `size` (IncompleteBody), nothing is committed. `late_metadata` is asked after the last block, and
         joins the metadata; `settings` are what S3 says of the version. Locked, LockStale, PreconditionFailed and
         Forbidden come from the directory. As a step of an `upload` it becomes that part, and no version is made.
-        With `ask_first` they come, where they are plain already, before anything is taken from `blocks`.
+        With `ask_first` they come, where they are plain already, before anything is taken from `blocks`. In a bucket
+        whose contents are under a named key by default `blocks` are encrypted, unless they are `as_stored`: then the
+        caller has decided about that.
         """
-        item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
+        wish = None if as_stored else self.keys.default_of(bucket)
+        if not as_stored:
+            preconditions = self._judged(credential, bucket, path, preconditions)
+        item = begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
         item.settings = settings or {}
         item.upload = upload
         if ask_first:
             with suppress(Unavailable):  # the write itself knows how to wait for servers
                 self._directory.begin(item)  # keeps nothing while it names no content
+        if wish is not None:
+            return self._plain.write(item, blocks, late_metadata, self.keys.new_key(wish))
         return self._writer.write(item, blocks, late_metadata)
+
+    def _judged(self, credential: str, bucket: str, path: str, wanted: Preconditions) -> Preconditions:
+        """Conditions that name the digests of plain contents, for a directory that does not know them."""
+
+        def current() -> FileVersion | None:
+            with suppress(NotFound):
+                version = self.stat(credential, bucket, path)
+                if KMS_FACT in version.metadata:
+                    with self.open(credential, bucket, path, version.version) as opened:
+                        return opened.version
+            return None
+
+        return judged(wanted, current)
 
     def compose(
         self,
@@ -177,7 +208,7 @@ class FileStore:
         """
         pieces = self._reader.pieces(contents)
         composition = Composition(pieces, lambda source, wanted: self._reader.fetcher.chunks(source, wanted)[0])
-        item = _begin(credential, bucket, path, None, lock_number, False, preconditions, "", metadata)
+        item = begin(credential, bucket, path, None, lock_number, False, preconditions, "", metadata)
         item.write_id = write_id or item.write_id
         item.upload = upload
         return self._writer.write_composed(item, composition)
@@ -187,7 +218,7 @@ class FileStore:
     ) -> FileVersion | None:
         """The version that the step of that `write_id` made; NotFound with the fact `upload` when the upload is gone
         without it, None while it is still under way."""
-        item = _begin(credential, bucket, path, None, None, False, NO_PRECONDITIONS, "", None)
+        item = begin(credential, bucket, path, None, None, False, NO_PRECONDITIONS, "", None)
         item.write_id = write_id
         item.upload = upload
         return self._directory.begin(item).version
@@ -216,9 +247,14 @@ class FileStore:
         """The same from a client's chunk stream, whose frames may leave out bytes that the cluster has.
 
         MissingChunks names the chunks to send again with their bytes. With `digest` announced and known to the
-        cluster, the version is made without reading the stream at all.
+        cluster, the version is made without reading the stream at all. In a bucket whose contents are under a named
+        key every chunk needs its bytes.
         """
-        item = _begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
+        wish = self.keys.default_of(bucket)
+        preconditions = self._judged(credential, bucket, path, preconditions)
+        item = begin(credential, bucket, path, size, lock_number, release_lock, preconditions, content_type, metadata)
+        if wish is not None:
+            return self._plain.write_stream(item, stream, digest, self.keys.new_key(wish))
         return self._writer.write_chunks(item, stream, digest)
 
     def delete(
@@ -244,7 +280,7 @@ class FileStore:
             version=version,
             lock_number=lock_number,
             release_lock=release_lock,
-            preconditions=preconditions,
+            preconditions=self._judged(credential, bucket, path, preconditions),
             mark_missing=mark_missing,
             bypass_governance=bypass_governance,
         )
@@ -268,10 +304,35 @@ class FileStore:
         metadata: dict[str, str] | None = None,
         settings: dict[str, str] | None = None,
         source_if_version: str | None = None,
+        as_stored: bool = False,
     ) -> CommittedReply:
         """A new version at the target with the source's content; no bytes move. With `move`, the source is deleted
         in the same transaction. Restoring an old version is copying it onto its own path. `settings` are what S3 says
-        of the new version; `source_if_version` is the version that the source must still have then."""
+        of the new version; `source_if_version` is the version that the source must still have then. Where the target's
+        contents are under another named key by default than the source the content is written anew, unless it is to be
+        copied `as_stored`; what is moved stays as it is."""
+        if not as_stored:
+            preconditions = self._judged(credential, bucket, path, preconditions)
+            wish = None if move else self.keys.default_of(bucket)
+            new = None if wish is None else self.keys.new_key(wish)
+            found = self.stat(credential, source_bucket, source_path, source_version) if new else None
+            if found is not None:
+                source_if_version = found.version
+            if new and found and not self._plain.agrees(found, new):
+                item = begin(
+                    credential,
+                    bucket,
+                    path,
+                    found.size,
+                    lock_number,
+                    release_lock,
+                    preconditions,
+                    found.content_type if content_type is None else content_type,
+                    kept_metadata(found) if metadata is None else metadata,
+                )
+                item.settings = settings or {}
+                with self.open(credential, source_bucket, source_path, found.version) as opened:
+                    return self._plain.write(item, opened.blocks(), no_facts, new)
         request = CopyRequest(
             credential=credential,
             write_id=new_write_id(),
@@ -331,37 +392,3 @@ class FileStore:
             delimiter=delimiter,
         )
         return self._directory.call(VERSIONS, request)
-
-
-def new_write_id() -> str:
-    """What makes one write safe to repeat: 128 random bits, in hex."""
-    return secrets.token_hex(16)
-
-
-def _lookup(credential: str, bucket: str, path: str, version: str | None, with_settings: bool = False) -> LookupItem:
-    return LookupItem(credential, bucket, path, version, with_settings)
-
-
-def _begin(
-    credential: str,
-    bucket: str,
-    path: str,
-    size: int | None,
-    lock_number: int | None,
-    release_lock: bool,
-    preconditions: Preconditions,
-    content_type: str,
-    metadata: dict[str, str] | None,
-) -> BeginItem:
-    return BeginItem(
-        credential=credential,
-        write_id=new_write_id(),
-        bucket=bucket,
-        path=path,
-        size=size,
-        lock_number=lock_number,
-        release_lock=release_lock,
-        preconditions=preconditions,
-        content_type=content_type,
-        metadata=metadata or {},
-    )

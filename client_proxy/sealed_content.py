@@ -46,13 +46,19 @@ def part_of(upload: Facts, key: ContentKey, number: int) -> bytes:
     return b"digest of part %d of %s" % (number, as_text(from_text(upload, key.fact)).encode())
 
 
+def plain_digest_fact(key: ContentKey) -> str:
+    """The name of the sealed fact that has the digest of the plain content."""
+    return f"{key.fact}-plain"
+
+
 class Seal:
     """The encryption of one content. Iterate `blocks` once, then ask for `late`.
 
-    `role` is what its digest is vouched for as (see `part_of`).
+    `role` is what its digest is vouched for as (see `part_of`). `plain_digest` is then the digest that the content has
+    for people, and is kept, sealed, with `keep_plain_digest`.
     """
 
-    def __init__(self, key: ContentKey, role: bytes = _WHOLE) -> None:
+    def __init__(self, key: ContentKey, role: bytes = _WHOLE, *, keep_plain_digest: bool = False) -> None:
         self._key = key
         self._role = role
         facts = key.new_facts()
@@ -60,16 +66,27 @@ class Seal:
         self.metadata = facts if role == _WHOLE else {key.fact: facts[key.fact]}
         """Known before the content is. A part's key is its upload's, which has the mark."""
         self._digest: Digest | None = None
+        self._keeps_plain_digest = keep_plain_digest
+        self.plain_digest: Digest | None = None
 
     def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
         """The content encrypted; of the same length."""
         stream = self._keys.stream(0)
+        if self._keeps_plain_digest:
+            plain = self._digested(plain)
         entries = []
         # Cut as the writer will cut it, because the digest that is vouched for is that of the whole blob.
         for chunk in chunk_blocks(stream.update(block) for block in plain):
             entries.append((chunk.digest, chunk.length))
             yield bytes(chunk.data or b"")
         self._digest = Manifest(entries).digest
+
+    def _digested(self, plain: Iterable[bytes]) -> Iterator[bytes]:
+        entries = []
+        for chunk in chunk_blocks(plain):
+            entries.append((chunk.digest, chunk.length))
+            yield bytes(chunk.data or b"")
+        self.plain_digest = Manifest(entries).digest
 
     def late(self, facts: dict[str, str]) -> dict[str, str]:
         """`facts` of the plain content as they may be kept: nothing in them tells of it without the key."""
@@ -78,6 +95,8 @@ class Seal:
         if ETAG_FACT in facts:
             kept[ETAG_FACT] = self._keys.mac(b"etag", facts[ETAG_FACT].encode()).hex()[:32]
         sums = {name: text for name, text in facts.items() if name.startswith(CHECKSUM_FACTS)}
+        if self.plain_digest is not None:
+            sums[plain_digest_fact(self._key)] = self.plain_digest.hex()
         if sums:
             kept[f"{self._key.fact}-sums"] = as_text(self._keys.seal(sums))
         return kept

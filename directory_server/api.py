@@ -14,6 +14,7 @@ from directory_server.notification_api import NotificationApi
 from directory_server.parts import PROXY, Parts
 from wire import account_messages as am
 from wire import journal_messages as jm
+from wire import kms_messages as km
 from wire import lock_messages as lm
 from wire import messages as m
 from wire import s3_messages as s3
@@ -129,13 +130,40 @@ class DirectoryApi:
         api.serve(um.UPLOADS, lambda request, _: uploads.list(request), PROXY)
         api.serve(um.UPLOAD_PARTS, lambda request, _: uploads.parts(request), PROXY)
         api.serve(um.ABORT_UPLOAD, lambda request, _: uploads.abort(request), PROXY)
+        self._serve_named_keys(api)
         settings = self._parts.s3_settings
+        api.serve(km.BUCKET_ENCRYPTION, lambda request, _: settings.encryption_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
         api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_CORS, lambda request, _: settings.cors_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: settings.access_log_of_bucket(request), PROXY)
         api.serve(s3.OBJECT_SETTINGS, lambda request, _: settings.of_version(request), PROXY)
         api.serve(s3.PUT_OBJECT_SETTING, lambda request, _: settings.put_of_version(request), PROXY)
+
+    def _serve_named_keys(self, api: Api) -> None:
+        keys, administrator = self._parts.named_keys, self._parts.accounts.administrator
+
+        def all_keys(request: m.CredentialRequest, _: PeerIdentity) -> km.KmsKeysReply:
+            administrator(request.credential)
+            return keys.all()
+
+        def create(request: km.KmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.create(request.key)
+
+        def enable(request: km.EnableKmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.enable(request.key, enabled=request.enabled)
+
+        def rotate(request: km.KmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.rotate(request.key)
+
+        api.serve(km.KMS_KEYS, all_keys, PROXY)
+        api.serve(km.CREATE_KMS_KEY, create, PROXY)
+        api.serve(km.ENABLE_KMS_KEY, enable, PROXY)
+        api.serve(km.ROTATE_KMS_KEY, rotate, PROXY)
+        api.serve(km.NEW_DATA_KEY, lambda request, _: keys.new_data_key(request), PROXY)
 
     def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.log_out(request.credential)

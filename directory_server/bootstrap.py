@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
 from directory_server.fsck import Fsck
 from directory_server.inventory import Inventories
+from directory_server.kms import NamedKeys
 from directory_server.lifecycle import Lifecycle
 from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.lock_manager import LockManager
@@ -50,6 +52,7 @@ from wire.cluster_messages import EnrolReply, RenewCertificateRequest
 from wire.errors import LockstepError, SetupError
 from wire.identity import ensure_authority, ensure_identity
 from wire.renewal import CertificateRenewal
+from wire.sealing import KeyRing, Sealer
 from wire.service import run
 from wire.tickets import TICKET_KEY_BYTES, TicketSigner
 from wire.tracing import log, setup_logging
@@ -103,8 +106,16 @@ class DirectoryServer:
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         dates = LifecycleDates(settings.lifecycle_day_seconds)
+        self.named_keys = NamedKeys(store, self.clock, cache(lambda: Sealer(KeyRing.load(storage_keys_file))))
         self.namespace = Namespace(
-            store, self.clock, self.accounts, self.locks, self.membership, settings.copies, dates
+            store,
+            self.clock,
+            self.accounts,
+            self.locks,
+            self.membership,
+            settings.copies,
+            dates,
+            self.named_keys.open,
         )
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(key)
@@ -131,7 +142,7 @@ class DirectoryServer:
             self.repair.trimmer.given_up,
             self.collector.note_done,
         )
-        self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates)
+        self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates, self.named_keys.open)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, settings.lifecycle_day_seconds)
         self.targets = Targets(store, self.clock, storage_keys_file)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
@@ -144,6 +155,7 @@ class DirectoryServer:
                 accounts=self.accounts,
                 s3_keys=self.s3_keys,
                 s3_settings=S3Settings(store, self.clock, self.accounts),
+                named_keys=self.named_keys,
                 buckets=buckets.Buckets(store, self.clock),
                 namespace=self.namespace,
                 changes=self.changes,

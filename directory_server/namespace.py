@@ -7,7 +7,7 @@ objects given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -24,12 +24,14 @@ from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
 from directory_server.versions import Moment, NewVersion
 from wire.crash_points import crash_point
-from wire.errors import BadRequest, NotFound, PreconditionFailed, TooFewHolders, TooLarge
+from wire.errors import BadRequest, NotFound, PreconditionFailed, TooFewHolders, TooLarge, to_problem
 from wire.journal_messages import ChangeKind
+from wire.kms_messages import KMS_FACT
 from wire.messages import (
     MAX_METADATA_BYTES,
     CommittedReply,
     CopyRequest,
+    DataKey,
     DeleteReply,
     DeleteRequest,
     FileVersion,
@@ -103,8 +105,13 @@ class ReadingOrder(Protocol):
         ...
 
 
+def no_data_key(_: Mapping[str, str]) -> DataKey:
+    """Of a directory without named keys."""
+    return DataKey(problem=to_problem(BadRequest("this directory has no named keys")))
+
+
 class Namespace:
-    """Thread-safe."""
+    """Thread-safe. `data_key` unwraps that of a content under a named key, from its facts."""
 
     def __init__(
         self,
@@ -115,6 +122,7 @@ class Namespace:
         servers: ReadingOrder,
         copies: int,
         dates: LifecycleDates,
+        data_key: Callable[[Mapping[str, str]], DataKey] = no_data_key,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -123,6 +131,7 @@ class Namespace:
         self._servers = servers
         self._copies = copies
         self._dates = dates
+        self._data_key = data_key
 
     # ------------------------------------------------------------ reading
 
@@ -167,6 +176,8 @@ class Namespace:
         if found.damaged:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
+        if KMS_FACT in found.metadata:
+            found.data_key = self._data_key(found.metadata)
         if item.with_settings:
             said = s3_settings.short_version_values(reader, row[2])
             found.settings = object_lock.shown(place, item.path, item.version, said)
@@ -373,9 +384,10 @@ def _kind(request: CopyRequest) -> ChangeKind:
 
 
 def _copied_metadata(source: str, wanted: dict[str, str]) -> str:
-    """`wanted`; but what says that the content is under a customer's key stays with the content, whoever copies it."""
-    facts: dict[str, str] = msgspec.json.decode(source) if CUSTOMER_KEY_FACT in source else {}
-    kept = {name: text for name, text in facts.items() if name.startswith(CUSTOMER_KEY_FACT)}
+    """`wanted`; but what says which key the content is under stays with the content, whoever copies it."""
+    is_sealed = CUSTOMER_KEY_FACT in source or KMS_FACT in source
+    facts: dict[str, str] = msgspec.json.decode(source) if is_sealed else {}
+    kept = {name: text for name, text in facts.items() if name.startswith((CUSTOMER_KEY_FACT, KMS_FACT))}
     return stored_metadata(wanted | kept)
 
 

@@ -15,6 +15,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.enrolment import Enrolment
 from directory_server.fsck import Fsck
 from directory_server.inventory import Inventories
+from directory_server.kms import NamedKeys
 from directory_server.lock_manager import LockManager
 from directory_server.membership import Membership
 from directory_server.metadata.store import MetadataStore
@@ -44,6 +45,7 @@ class Parts:
     accounts: Accounts
     s3_keys: S3Keys
     s3_settings: S3Settings
+    named_keys: NamedKeys
     buckets: Buckets
     namespace: Namespace
     changes: Changes

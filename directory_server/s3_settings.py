@@ -20,9 +20,11 @@ from directory_server.object_changes import cause_of
 from directory_server.people import Person
 from directory_server.versions import Moment
 from wire.errors import BadRequest, NotFound, TooLarge
+from wire.kms_messages import BucketEncryptionRequest
 from wire.messages import Nothing
 from wire.names import check_key
 from wire.s3_messages import (
+    ENCRYPTION,
     LOGGING,
     NOTIFICATION,
     RETENTION,
@@ -85,10 +87,17 @@ class S3Settings:
         return self._store.write(work)
 
     def cors_of_bucket(self, request: BucketCorsRequest) -> SettingReply:
-        """The one setting that a proxy may know in its own name: nobody's secret, as every answer shows it."""
+        """What a proxy may know in its own name: nobody's secret, as every answer shows it."""
+        return self._of_bucket_itself(request.bucket, CORS)
+
+    def encryption_of_bucket(self, request: BucketEncryptionRequest) -> SettingReply:
+        """The same of how the bucket's contents are encrypted, which holds for every door and everybody."""
+        return self._of_bucket_itself(request.bucket, ENCRYPTION)
+
+    def _of_bucket_itself(self, bucket: str, name: str) -> SettingReply:
         with self._store.read() as reader:
-            buckets.find(reader, request.bucket)
-            return SettingReply(s3_settings.bucket_value(reader, request.bucket, CORS))
+            buckets.find(reader, bucket)
+            return SettingReply(s3_settings.bucket_value(reader, bucket, name))
 
     def access_log_of_bucket(self, request: AccessLogRequest) -> AccessLogReply:
         """Where a bucket's access log goes. NotFound when there is no such bucket."""

@@ -11,7 +11,7 @@ An upload that nobody completes stays, and its parts with it, until it is aborte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeGuard
@@ -23,12 +23,13 @@ from directory_server.listing import after_prefix, common_prefix
 from directory_server.metadata import files
 from directory_server.metadata import uploads as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import Clock, People, ReadingOrder, stored_metadata
+from directory_server.namespace import Clock, People, ReadingOrder, no_data_key, stored_metadata
 from directory_server.versions import Moment, NewVersion
 from wire.codec import encode
 from wire.digest import Digest
 from wire.errors import BadRequest, Conflict, NotFound, TicketRefused, TooLarge
-from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, FileVersion, Nothing, UploadStep
+from wire.kms_messages import KMS_FACT
+from wire.messages import MAX_METADATA_BYTES, MAX_PART_NUMBER, DataKey, FileVersion, Nothing, UploadStep
 from wire.names import check_key
 from wire.upload_messages import (
     PARTS_SETTING,
@@ -59,16 +60,23 @@ class PartContent:
 
 
 class Uploads:
-    """The calls about uploads. Thread-safe."""
+    """The calls about uploads. Thread-safe. `data_key` is as the namespace has it."""
 
     def __init__(
-        self, store: MetadataStore, clock: Clock, people: People, servers: ReadingOrder, dates: LifecycleDates
+        self,
+        store: MetadataStore,
+        clock: Clock,
+        people: People,
+        servers: ReadingOrder,
+        dates: LifecycleDates,
+        data_key: Callable[[Mapping[str, str]], DataKey] = no_data_key,
     ) -> None:
         self._dates = dates
         self._store = store
         self._clock = clock
         self._people = people
         self._servers = servers
+        self._data_key = data_key
 
     def create(self, request: CreateUploadRequest) -> UploadInfo:
         """Durable on return; safe to repeat, as the caller made the id up."""
@@ -118,7 +126,8 @@ class Uploads:
                 for part in page:
                     ids = [row[0] for row in reader.all(files.HOLDERS, digest=part.digest)]
                     part.holders = self._servers.holders_in_reading_order(ids)
-        return UploadPartsReply(upload, page, truncated=len(found) > len(page))
+        data_key = self._data_key(upload.metadata) if KMS_FACT in upload.metadata else None
+        return UploadPartsReply(upload, page, truncated=len(found) > len(page), data_key=data_key)
 
     def list(self, request: UploadsRequest) -> UploadsReply:
         """A page of a bucket's uploads; uploads and common prefixes count towards `limit` alike."""

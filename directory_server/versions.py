@@ -18,6 +18,7 @@ from wire.codec import decoder, encode
 from wire.digest import Digest
 from wire.errors import BadDigest, BadRequest, Damaged, PreconditionFailed, TicketRefused, TooFewHolders
 from wire.journal_messages import ChangeKind
+from wire.kms_messages import KMS_FACT
 from wire.messages import DeleteReply, FileVersion, Message, Preconditions
 from wire.s3_messages import CUSTOMER_KEY_FACT
 from wire.upload_messages import PARTS_SETTING
@@ -25,7 +26,7 @@ from wire.upload_messages import PARTS_SETTING
 NULL_VERSION = "null"
 MAX_NOTED_SETTING = 4096
 """Characters of a setting that goes into commit notes; what is longer, such as a list of parts, holds nothing back. But
-under a key (SSE-C) the list of parts has what it takes to read them, so there it is noted whatever its length."""
+under a key (SSE-C, SSE-KMS) the list of parts has what it takes to read them, so it is noted whatever its length."""
 _ID_DIGITS = 16
 
 
@@ -223,7 +224,9 @@ def put(
 
 
 def _is_noted(name: str, value: str, metadata: str) -> bool:
-    return len(value) <= MAX_NOTED_SETTING or (name == PARTS_SETTING and CUSTOMER_KEY_FACT in metadata)
+    if name == PARTS_SETTING and (CUSTOMER_KEY_FACT in metadata or KMS_FACT in metadata):
+        return True
+    return len(value) <= MAX_NOTED_SETTING
 
 
 def remove(tx: Tx, row: Row, moment: Moment, *, bypass_governance: bool = False, cause: Cause = UNKNOWN) -> int:

@@ -98,6 +98,16 @@ class LifecycleDate(FrozenMessage, frozen=True):
     rule: str
 
 
+class DataKey(Message):
+    """What a content under a named key (SSE-KMS) is encrypted with, in hex; or why it is not to be had."""
+
+    key: str = ""
+    problem: Problem | None = None
+
+    def __repr__(self) -> str:
+        return "DataKey(…)"
+
+
 class FileVersion(Message):
     """One immutable state of a path."""
 
@@ -135,6 +145,8 @@ class FileVersion(Message):
     """Whose it is, where the bucket's ownership controls make that somebody else than its author. Only in listings."""
     expires: LifecycleDate | None = None
     """When it stops being current; in the answer of the write or copy that made it, and of lookups with settings."""
+    data_key: DataKey | None = None
+    """Of a content under a named key; filled by lookups only, for who may read it."""
 
 
 class Preconditions(FrozenMessage, frozen=True):

@@ -19,6 +19,7 @@ from wire.messages import (
     MAX_PART_NUMBER,
     Bucket,
     Credential,
+    DataKey,
     Holder,
     LifecycleDate,
     Message,
@@ -98,6 +99,8 @@ class UploadPartsReply(Message):
     upload: UploadInfo
     parts: list[PartInfo]
     truncated: bool = False
+    data_key: DataKey | None = None
+    """Of an upload under a named key."""
 
 
 class UploadsRequest(Message):

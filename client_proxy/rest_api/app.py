@@ -24,6 +24,7 @@ from client_proxy.rest_api.care import CareRoutes
 from client_proxy.rest_api.changes import ChangeRoutes
 from client_proxy.rest_api.cluster import ClusterRoutes
 from client_proxy.rest_api.files import FileRoutes
+from client_proxy.rest_api.kms import KmsRoutes
 from client_proxy.rest_api.locks import LockRoutes
 from client_proxy.rest_api.metrics import RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS
 from client_proxy.rest_api.openapi import DocumentRoutes
@@ -190,6 +191,7 @@ def create_app(
         *changes.operations(),
         *AccountRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),
+        *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
         *CareRoutes(directory).operations(),

@@ -57,7 +57,7 @@ def create_door(
         **BucketLoggingHandlers(settings, access_log.forget).handlers(),
         **AclHandlers(settings).handlers(),
         **PolicyHandlers(settings).handlers(),
-        **ConfigurationHandlers(settings, directory).handlers(),
+        **ConfigurationHandlers(settings, directory, files.keys.forget).handlers(),
         **LifecycleHandlers(settings).handlers(),
         **NotificationHandlers(settings, directory).handlers(),
         **TaggingHandlers(settings).handlers(),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client_proxy.s3.encryption import customer_key, key_of, parts_of, plain_version
+from client_proxy.s3.encryption import customer_key
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.part_reads import PARTS_FACT
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.sealed_objects import key_of, parts_of, plain_version
 from client_proxy.sealed_content import Parts
 from wire.errors import NotFound
 from wire.messages import FileVersion
@@ -43,8 +44,7 @@ class AttributeHandlers:
             raise NotFound(
                 "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
             )
-        key = customer_key(call.values)
-        key_of(version, key)
+        key = key_of(version, customer_key(call.values))
         parts = parts_of(self._files, call.credential, version, key)
         if "Checksum" in wanted:
             version = plain_version(version, key, parts)

@@ -7,28 +7,32 @@ is refused, never stored and forgotten. Switching off what is off is granted to 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from client_proxy.named_keys import KMS_ALGORITHM
 from client_proxy.needs import Directory
 from client_proxy.s3.handling import Handler, Handlers, S3Call
 from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from wire.messages import GET_BUCKET, BucketRequest
+from wire.s3_messages import ENCRYPTION
 
-ENCRYPTION = "encryption"
-"""The bucket's setting with its default encryption, as the description has it."""
 NEVER_SET = "no-configuration"
 """A setting that no bucket has: to remove it needs the rights that to remove any other does."""
 _REPORTS = tuple((f"Bucket{name}", name) for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics"))
 
 
 class ConfigurationHandlers:
-    """Thread-safe."""
+    """Thread-safe. `default_changed` hears of buckets whose default encryption was changed here."""
 
-    def __init__(self, settings: KeptSettings, directory: Directory) -> None:
+    def __init__(
+        self, settings: KeptSettings, directory: Directory, default_changed: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._settings = settings
         self._directory = directory
+        self._default_changed = default_changed
 
     def handlers(self) -> Handlers:
         return {
@@ -67,10 +71,12 @@ class ConfigurationHandlers:
         configuration = call.values["ServerSideEncryptionConfiguration"]
         check_encryption(configuration)
         self._settings.put_of_bucket(call, ENCRYPTION, json.dumps(configuration))
+        self._default_changed(call.bucket)
         return {}
 
     def delete_encryption(self, call: S3Call) -> Values:
         self._settings.put_of_bucket(call, ENCRYPTION, None)
+        self._default_changed(call.bucket)
         return {}
 
     # ------------------------------------------------------------ the others
@@ -113,7 +119,8 @@ def check_encryption(configuration: dict[str, Any]) -> None:
     default = rules[0].get("ApplyServerSideEncryptionByDefault")
     if default is None:
         return
-    if default["SSEAlgorithm"] != "AES256":
-        raise S3Refusal("NotImplemented", "this server encrypts with AES256 or a customer's key; it has no KMS")
-    if default.get("KMSMasterKeyID"):
+    algorithm = default["SSEAlgorithm"]
+    if algorithm not in ("AES256", KMS_ALGORITHM):
+        raise S3Refusal("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
+    if default.get("KMSMasterKeyID") and algorithm != KMS_ALGORITHM:
         raise S3Refusal("InvalidArgument", "a KMSMasterKeyID belongs to aws:kms, not to AES256")

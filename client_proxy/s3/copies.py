@@ -1,4 +1,4 @@
-"""CopyObject and RenameObject: new versions out of old ones; no byte moves unless a customer's key changes the bytes.
+"""CopyObject and RenameObject: new versions out of old ones; no byte moves unless a key changes the bytes.
 
 The copy is one transaction at the directory. Conditions on the source are judged here, against one version, and the
 directory copies only while that very version is what the source is; if not, it is looked up again. Conditions on the
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
+from client_proxy.content_keys import ContentKey
+from client_proxy.named_keys import NewKey
 from client_proxy.s3 import checksums, conditional
 from client_proxy.s3.checksums import Algorithm
-from client_proxy.s3.encryption import CustomerKey, customer_key, key_of, parts_of, plain_version, said, unseal
+from client_proxy.s3.encryption import chosen_key, customer_key, said
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import (
@@ -36,9 +38,10 @@ from client_proxy.s3.parameters import Values, check_version_id
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
 from client_proxy.s3.rewrites import Rewrite, source_key
+from client_proxy.s3.sealed_objects import first_facts, key_of, new_seal, parts_of, plain_version, same_bytes, unseal
 from client_proxy.s3.tagging import tags_in, tags_setting
 from client_proxy.s3.version_settings import written_settings
-from client_proxy.sealed_content import Seal
+from client_proxy.sealed_content import Parts
 from wire.errors import LockstepError, NotFound, PreconditionFailed
 from wire.messages import CommittedReply, FileVersion, Preconditions
 from wire.names import check_key
@@ -98,18 +101,21 @@ class CopyHandlers:
 
     def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
         version = self.source_version(call, source)
-        from_key, to_key = source_key(call.values), customer_key(call.values)
+        from_key = key_of(version, source_key(call.values))
+        parts = parts_of(self._files, call.credential, version, from_key)
         _check_changes_something(call, source)
         if version.size > MAX_PUT_BYTES:
             raise S3Refusal(
                 "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
             )
-        if from_key is None and to_key is None:
-            key_of(version, None)
+        new = chosen_key(self._files, call)
+        # Of a sealed source the checksums are not at hand, so who asks for another has it made of the bytes.
+        if same_bytes(version.metadata, new) and not (from_key and call.get("ChecksumAlgorithm")):
             committed = self._link(call, source, version, path)
+            made = plain_version(committed.version, from_key, parts)
         else:
-            committed = self._rewrite(call, version, path, from_key, to_key)
-        made = plain_version(committed.version, to_key, list)
+            committed = self._rewrite(call, version, path, from_key, parts, new)
+            made = plain_version(committed.version, new.key if new else None, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         values: Values = {
             "CopyObjectResult": {
@@ -119,7 +125,7 @@ class CopyHandlers:
             },
             **version_id_of(made),
             **expiration_of(made),
-            **said(to_key),
+            **said(made.metadata, customer_key(call.values)),
         }
         copied = version_id_of(version)
         return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
@@ -140,20 +146,24 @@ class CopyHandlers:
             content_type=_content_type(call) if replace else None,
             metadata=self._metadata(call, version, replace=replace),
             settings=self._settings(call, version),
+            as_stored=True,
         )
 
     def _rewrite(
-        self, call: S3Call, version: FileVersion, path: str, from_key: CustomerKey | None, to_key: CustomerKey | None
+        self,
+        call: S3Call,
+        version: FileVersion,
+        path: str,
+        from_key: ContentKey | None,
+        parts: Parts,
+        new: NewKey | None,
     ) -> CommittedReply:
-        """A new version whose bytes are written anew, because a customer's key changes them."""
+        """A new version whose bytes are written anew, because a key changes them."""
         replace = _replaces(call)
-        opened = self._files.open(
-            call.credential, version.bucket, version.path, version.version, with_customer_key=True
-        )
+        opened = self._files.open(call.credential, version.bucket, version.path, version.version, as_stored=True)
         try:
-            parts = parts_of(self._files, call.credential, version, from_key)
             plain = unseal(opened, from_key, parts)
-            seal = Seal(to_key.content_key) if to_key else None
+            seal = new_seal(new)
             known = plain_version(version, from_key, parts)
             content = Rewrite(plain.blocks(), seal, _algorithms(known, call.get("ChecksumAlgorithm")))
             kept = {} if replace else said_metadata(version, call.values)
@@ -167,9 +177,10 @@ class CopyHandlers:
                 lock_number=lock_number(call),
                 preconditions=self._preconditions(call),
                 content_type=_content_type(call) if replace else version.content_type,
-                metadata=asked | content.metadata,
+                metadata=asked | first_facts(seal, new),
                 late_metadata=content.facts,
                 settings=self._settings(call, version),
+                as_stored=True,
             )
         finally:
             opened.close()

@@ -1,8 +1,9 @@
 """Encryption that requests ask for. Everything is sealed at rest with the server's keys (AES256), asked for or not;
-with a customer's key (SSE-C) the content is encrypted here besides, before it is cut into chunks.
+with a customer's key (SSE-C) or a named key of the cluster (SSE-KMS) the content is encrypted here besides, before it
+is cut into chunks.
 
-The customer's key is never kept; `client_proxy.content_keys` tells what is made of it. What requests may say, and what
-answers say, is this module's part.
+The customer's key is never kept; `client_proxy.content_keys` tells what is made of either. What requests may say, and
+what answers say, is this module's part; what follows for versions and uploads is that of `sealed_objects`.
 """
 
 from __future__ import annotations
@@ -10,25 +11,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import msgspec
-
-from client_proxy.content_keys import ContentKey
-from client_proxy.needs import OpenFile
-from client_proxy.s3 import checksums
+from client_proxy.content_keys import ContentKey, Facts
+from client_proxy.named_keys import KMS_ALGORITHM, NewKey, Wish
 from client_proxy.s3.description import Operation
+from client_proxy.s3.handling import S3Call
 from client_proxy.s3.needs import S3Files
-from client_proxy.s3.object_facts import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
-from client_proxy.sealed_content import Parts, Seal, Unsealed, check_whole, is_in_parts, part_of
-from wire.messages import FileVersion
+from wire.kms_messages import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
 from wire.s3_messages import CUSTOMER_KEY_FACT
-from wire.upload_messages import PartInfo, UploadInfo, VersionPart
 
 _READS = frozenset({"GetObject", "HeadObject"})
 
@@ -80,111 +75,61 @@ def check_wishes(operation: Operation, values: Values, header: Any) -> None:
         raise S3Refusal("InvalidArgument", "x-amz-server-side-encryption is for writing; a read says only its key")
     if wish is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
         raise S3Refusal("InvalidArgument", "a customer's key and x-amz-server-side-encryption cannot both be asked for")
-    if wish not in (None, "AES256"):
-        raise S3Refusal("NotImplemented", "this server encrypts with AES256 or a customer's key; it has no KMS")
-    if values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext"):
+    if wish not in (None, "AES256", KMS_ALGORITHM):
+        raise S3Refusal("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
+    if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and wish != KMS_ALGORITHM:
         raise S3Refusal("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
+
+
+def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
+    """What a new content is to be under: the customer's key, the named key that is asked for, or that of the bucket's
+    default; None for the cluster's storage keys alone."""
+    customer = customer_key(call.values)
+    if customer is not None:
+        return NewKey(customer.content_key, {})
+    asked = call.get("ServerSideEncryption")
+    if asked == KMS_ALGORITHM:
+        context = _context(call.get("SSEKMSEncryptionContext"))
+        wish: Wish | None = Wish(call.get("SSEKMSKeyId") or "", context, bool(call.get("BucketKeyEnabled")))
+    else:
+        wish = None if asked else files.keys.default_of(call.bucket)
+    return None if wish is None else files.keys.new_key(wish)
+
+
+def _context(text: str | None) -> str:
+    """The encryption context of a header, as JSON with sorted names; S3Refusal when it is none."""
+    if not text:
+        return ""
+    try:
+        context = json.loads(_from_base64(text))
+    except ValueError:
+        context = None
+    if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
+        raise _bad_context("it must be a JSON object of texts, in base64")
+    told = json.dumps(context, sort_keys=True, separators=(",", ":"))
+    if len(told) > MAX_CONTEXT:
+        raise _bad_context(f"it has {len(told)} characters; at most {MAX_CONTEXT} are kept")
+    return told
 
 
 def say(operation: Operation, output: Values) -> Values:
     """`output` with the encryption, where the operation's answer has a place for it."""
     has_place = any(member.name == "ServerSideEncryption" for member in operation.output)
-    return said(None) | output if has_place and "SSECustomerAlgorithm" not in output else output
+    return said({}) | output if has_place and "SSECustomerAlgorithm" not in output else output
 
 
-def said(key: CustomerKey | None) -> Values:
-    """What the answer about one version says."""
-    if key is None:
+def said(facts: Facts, key: CustomerKey | None = None) -> Values:
+    """What the answer says about a content with these facts, of which `key` came along."""
+    if CUSTOMER_KEY_FACT in facts or key is not None:
+        return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})
+    if KMS_KEY_FACT not in facts:
         return {"ServerSideEncryption": "AES256"}
-    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKeyMD5": key.md5}
-
-
-# ---------------------------------------------------------------- versions
-
-
-def unseal(opened: OpenFile, key: CustomerKey | None, parts: Parts) -> OpenFile:
-    """`opened` as its reader sees it. S3Refusal unless `key` is the one it was written with, or neither is there."""
-    checked = key_of(opened.version, key)
-    return opened if checked is None else Unsealed(opened, checked, parts)
-
-
-def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
-    """What a version's content is under. S3Refusal unless `key` is that one, or neither is there."""
-    if CUSTOMER_KEY_FACT not in version.metadata:
-        if key is not None:
-            raise S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
-        return None
-    if key is None:
-        raise _needs_key()
-    if not key.content_key.made(version.metadata):
-        raise S3Refusal("AccessDenied", "the customer's key is not the one that the object was written with")
-    return key.content_key
-
-
-def parts_of(files: S3Files, credential: str, version: FileVersion, key: CustomerKey | None) -> Parts:
-    """The parts of a completed upload with what was sealed of their facts, looked up once at most."""
-
-    @cache
-    def parts() -> Sequence[VersionPart]:
-        found = files.parts_of(credential, version)
-        if key is None or CUSTOMER_KEY_FACT not in version.metadata:
-            return found
-        return [part._replace(facts=key.content_key.opened(part.facts)) for part in found]
-
-    return parts
-
-
-def plain_version(version: FileVersion, key: CustomerKey | None, parts: Parts) -> FileVersion:
-    """`version` with what was sealed of its facts, for who brings the right key. The checksum of a completed upload
-    was never known without it, and is made of its parts'."""
-    if key is None or CUSTOMER_KEY_FACT not in version.metadata:
-        return version
-    check_whole(version, key.content_key)
-    facts = key.content_key.opened(version.metadata)
-    algorithm = facts.get(CHECKSUM_ALGORITHM)
-    if algorithm is not None and is_in_parts(facts, key.content_key):
-        told = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
-        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], told)
-        facts |= {checksum_fact(algorithm): whole}
-    return msgspec.structs.replace(version, metadata=facts)
-
-
-def late_facts(facts: dict[str, str], seal: Seal | None) -> dict[str, str]:
-    """`facts` of a content that was read, as they may be kept."""
-    return facts if seal is None else seal.late(facts)
-
-
-# ---------------------------------------------------------------- uploads
-
-
-def upload_key(upload: UploadInfo, key: CustomerKey | None) -> ContentKey | None:
-    """What an upload's parts are under. S3Refusal unless `key` is the one it was begun with, or neither is there."""
-    if CUSTOMER_KEY_FACT not in upload.metadata:
-        if key is not None:
-            raise S3Refusal("InvalidRequest", "the upload was begun without a customer's key: leave it out")
-        return None
-    if key is None:
-        raise S3Refusal(
-            "InvalidRequest", "the upload was begun with a customer's key (SSE-C): send that key along with each part"
-        )
-    if not key.content_key.made(upload.metadata):
-        raise S3Refusal("InvalidRequest", "the customer's key is not the one that the upload was begun with")
-    return key.content_key
-
-
-def part_seal(upload: UploadInfo, number: int, key: ContentKey | None) -> Seal | None:
-    """The encryption of a new part, by the `upload_key`."""
-    return None if key is None else Seal(key, part_of(upload.metadata, key, number))
-
-
-def plain_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
-    """`part` with what was sealed of its facts."""
-    return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
-
-
-def is_sealed(upload: UploadInfo) -> bool:
-    """Whether nothing of the parts' contents is known without a customer's key."""
-    return CUSTOMER_KEY_FACT in upload.metadata
+    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(facts[KMS_KEY_FACT])}
+    if KMS_BUCKET_KEY_FACT in facts:
+        values["BucketKeyEnabled"] = True
+    if KMS_CONTEXT_FACT in facts:
+        values["SSEKMSEncryptionContext"] = base64.b64encode(facts[KMS_CONTEXT_FACT].encode()).decode()
+    return values
 
 
 def _from_base64(text: str) -> bytes:
@@ -199,7 +144,6 @@ def _bad_key(part: str, why: str) -> S3Refusal:
     return S3Refusal("InvalidArgument", why, ArgumentName=name)
 
 
-def _needs_key() -> S3Refusal:
-    return S3Refusal(
-        "InvalidRequest", "the object is encrypted with a customer's key (SSE-C): send that key along to read it"
-    )
+def _bad_context(why: str) -> S3Refusal:
+    name = "x-amz-server-side-encryption-context"
+    return S3Refusal("InvalidArgument", f"the encryption context cannot be taken: {why}", ArgumentName=name)

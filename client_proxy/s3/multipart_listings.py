@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from client_proxy.content_keys import ContentKey
 from client_proxy.needs import Directory
-from client_proxy.s3.encryption import customer_key, plain_part, upload_key
+from client_proxy.s3.chosen_parts import checksum_members, part_checksums
+from client_proxy.s3.encryption import customer_key
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.listings import encoder_of, owner_of
-from client_proxy.s3.multipart import abort_members, checksum_members, part_checksums, upload_id
+from client_proxy.s3.multipart import abort_members, upload_id
 from client_proxy.s3.object_facts import OWN
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.sealed_objects import needs_customer_key, plain_part, upload_key
 from wire.messages import MAX_LISTING, MAX_PART_NUMBER
 from wire.names import check_key
 from wire.upload_messages import (
@@ -88,8 +91,7 @@ class MultipartListingHandlers:
         )
         page: UploadPartsReply = self._directory.call(UPLOAD_PARTS, request)
         upload = page.upload
-        key = customer_key(call.values)  # needed for checksums only
-        content_key = upload_key(upload, key) if key is not None else None
+        key = _listing_key(call, page)
         values: Values = {
             "Bucket": call.bucket,
             "Key": call.key,
@@ -97,13 +99,21 @@ class MultipartListingHandlers:
             "PartNumberMarker": after,
             "MaxParts": limit,
             "IsTruncated": page.truncated and limit > 0,
-            "Parts": [_part_line(plain_part(part, content_key)) for part in page.parts],
+            "Parts": [_part_line(plain_part(part, key)) for part in page.parts],
             **_whose(upload),
             **abort_members(upload),
         }
         if page.parts:
             values["NextPartNumberMarker"] = page.parts[-1].number
         return values
+
+
+def _listing_key(call: S3Call, page: UploadPartsReply) -> ContentKey | None:
+    """What the parts are under. Without the customer's key, or the named one, they are listed without checksums."""
+    key = customer_key(call.values)
+    if key is None and (needs_customer_key(page.upload) or (page.data_key and page.data_key.problem)):
+        return None
+    return upload_key(page, key)
 
 
 def _upload_line(upload: UploadInfo, encode: Any) -> Values:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from client_proxy.composition import Stored
+from client_proxy.named_keys import NamedKeys
 from client_proxy.needs import Files, OpenFile
 from wire.messages import CommittedReply, FileVersion, UploadStep
 from wire.upload_messages import VersionPart
@@ -13,6 +14,9 @@ from wire.upload_messages import VersionPart
 
 class S3Files(Files, Protocol):
     """See `client_proxy.file_store.FileStore` for what each promises."""
+
+    @property
+    def keys(self) -> NamedKeys: ...
 
     def open(
         self,
@@ -23,7 +27,7 @@ class S3Files(Files, Protocol):
         *,
         with_settings: bool = False,
         with_lock: bool = False,
-        with_customer_key: bool = False,
+        as_stored: bool = False,
     ) -> OpenFile: ...
     def compose(
         self, credential: str, bucket: str, path: str, contents: Sequence[Stored], *, upload: UploadStep, **options: Any

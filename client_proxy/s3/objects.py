@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from client_proxy.content_keys import ContentKey
 from client_proxy.file_body import WHOLE_ANSWER_BYTES, FileBody
 from client_proxy.header_text import header_text
 from client_proxy.http_conditions import wanted_range
@@ -28,10 +29,19 @@ from client_proxy.s3.parameters import NULL_VERSION, Values, check_version_id
 from client_proxy.s3.part_reads import wanted_part
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.refused import as_refusal
+from client_proxy.s3.sealed_objects import (
+    first_facts,
+    key_of,
+    late_facts,
+    new_seal,
+    parts_of,
+    plain_version,
+    unseal,
+)
 from client_proxy.s3.timestamps import write_time
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.s3.version_settings import setting_values, written_settings
-from client_proxy.sealed_content import Parts, Seal
+from client_proxy.sealed_content import Parts
 from wire.api import RawReply
 from wire.errors import LockstepError, NotFound
 from wire.messages import FileVersion, Preconditions
@@ -81,21 +91,22 @@ class ObjectHandlers:
             call.get("VersionId"),
             with_settings=True,
             with_lock=call.operation.method == "HEAD" and not call.caller.anonymous,
-            with_customer_key=True,
+            as_stored=True,
         )
         streaming = False
         try:
             call.headers += _lock_headers(opened.version)
-            key = encryption.customer_key(call.values)
-            parts = encryption.parts_of(self._files, call.credential, opened.version, key)
-            opened = encryption.unseal(opened, key, parts)
+            customer = encryption.customer_key(call.values)
+            key = key_of(opened.version, customer)
+            parts = parts_of(self._files, call.credential, opened.version, key)
+            opened = unseal(opened, key, parts)
             version = opened.version
             try:
                 conditional.check_read(version, conditional.Conditions.of(call.values))
             except conditional.NotModified:
                 values = {name: value for name, value in read_values(version).items() if name in _NOT_MODIFIED}
                 return RawReply(304, self._headers(call, values), [])
-            values = self._read_values(call, version, key, parts) | encryption.said(key)
+            values = self._read_values(call, version, key, parts) | encryption.said(version.metadata, customer)
             start, stop = self._wanted(call, version, values, parts)
             values["ContentLength"] = stop - start
             headers = self._headers(call, values)
@@ -113,12 +124,10 @@ class ObjectHandlers:
             if not streaming:
                 opened.close()
 
-    def _read_values(
-        self, call: S3Call, version: FileVersion, key: encryption.CustomerKey | None, parts: Parts
-    ) -> Values:
+    def _read_values(self, call: S3Call, version: FileVersion, key: ContentKey | None, parts: Parts) -> Values:
         values = read_values(version) | setting_values(version.settings)
         if call.get("ChecksumMode", "").upper() == "ENABLED" and "Range" not in call.values:
-            values |= checksums_of(encryption.plain_version(version, key, parts))
+            values |= checksums_of(plain_version(version, key, parts))
         overrides = {name: call.get(asked) for asked, name in _OVERRIDES.items() if asked in call.values}
         if (overrides or "ResponseExpires" in call.values) and call.caller.anonymous:
             raise S3Refusal("InvalidRequest", "response- arguments are for signed requests only")
@@ -160,8 +169,9 @@ class ObjectHandlers:
 
     def save(self, call: S3Call, path: str, body: UploadBody, *, size: int | None) -> Values:
         """Write `body` as the call's parameters say. `size` in bytes, where it is known before the end."""
-        key = encryption.customer_key(call.values)
-        seal = Seal(key.content_key) if key else None
+        new = encryption.chosen_key(self._files, call)
+        seal = new_seal(new)
+        said = written_metadata(call.values, call.request.get("Expires"))
         committed = self._files.write(
             call.credential,
             call.bucket,
@@ -171,16 +181,17 @@ class ObjectHandlers:
             lock_number=lock_number(call),
             preconditions=self.preconditions(call),
             content_type=call.get("ContentType") or "binary/octet-stream",
-            metadata=written_metadata(call.values, call.request.get("Expires")) | (seal.metadata if seal else {}),
-            late_metadata=lambda: encryption.late_facts(content_facts(body.md5, body.checksums), seal),
+            metadata=said | first_facts(seal, new),
+            late_metadata=lambda: late_facts(content_facts(body.md5, body.checksums), seal),
             settings=self._settings(call, body),
             ask_first=body.length > ASK_FIRST_BYTES and call.request.get("Expect") is not None,
+            as_stored=True,
         )
-        version = encryption.plain_version(committed.version, key, list)
+        version = plain_version(committed.version, new.key if new else None, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         values = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
         values |= expiration_of(version)
-        return values | encryption.said(key)
+        return values | encryption.said(version.metadata, encryption.customer_key(call.values))
 
     def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:
         settings = written_settings(call.values)

@@ -32,6 +32,8 @@ _STATUS = {
     "InvalidBucketState": 409,
     "InvalidDigest": 400,
     "InvalidEncryptionAlgorithmError": 400,
+    "KMS.DisabledException": 400,
+    "KMS.NotFoundException": 400,
     "InvalidLocationConstraint": 400,
     "InvalidPart": 400,
     "InvalidPartOrder": 400,

@@ -1,4 +1,4 @@
-"""Copies whose bytes are written anew: to, from, or between customers' keys, and ranges. The content passes through the
+"""Copies whose bytes are written anew: to, from, or between keys, and ranges. The content passes through the
 proxy once, block by block, and is written like any other; so its ETag and checksums are those of a PUT.
 """
 
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
-from client_proxy.s3.encryption import CustomerKey, customer_key, late_facts
+from client_proxy.s3.encryption import CustomerKey, customer_key
 from client_proxy.s3.object_facts import content_facts
 from client_proxy.s3.parameters import Values
+from client_proxy.s3.sealed_objects import late_facts
 from client_proxy.sealed_content import Seal
 
 _SOURCE = "CopySource"
@@ -32,7 +33,6 @@ class Rewrite:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._plain = plain
         self._seal = seal
-        self.metadata = seal.metadata if seal else {}
 
     def blocks(self) -> Iterator[bytes]:
         """What is to be written."""

@@ -14,31 +14,23 @@ from client_proxy.content_keys import ContentKey
 from client_proxy.needs import Directory
 from client_proxy.s3 import checksums
 from client_proxy.s3.checksums import Algorithm
+from client_proxy.s3.chosen_parts import checksum_algorithm
 from client_proxy.s3.copies import CopySource, read_source
-from client_proxy.s3.encryption import (
-    CustomerKey,
-    customer_key,
-    key_of,
-    late_facts,
-    part_seal,
-    parts_of,
-    said,
-    unseal,
-    upload_key,
-)
+from client_proxy.s3.encryption import customer_key, said
 from client_proxy.s3.handling import Handlers, S3Call
-from client_proxy.s3.multipart import checksum_algorithm, upload_id
+from client_proxy.s3.multipart import upload_id
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import OWN, checksums_of, content_facts, etag_of, has_checksum, sums_in, version_id_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.request import S3Request
 from client_proxy.s3.rewrites import Rewrite, source_key
+from client_proxy.s3.sealed_objects import key_of, late_facts, part_seal, parts_of, unseal, upload_key
 from client_proxy.s3.upload_body import UploadBody
 from client_proxy.sealed_content import Seal
 from wire.messages import MAX_PART_NUMBER, CommittedReply, FileVersion, Holder, UploadStep
 from wire.names import check_key
-from wire.upload_messages import UPLOAD_PARTS, UploadInfo, UploadPartsRequest
+from wire.upload_messages import UPLOAD_PARTS, UploadInfo, UploadPartsReply, UploadPartsRequest
 
 MAX_PART_BYTES = 5 * 1024**3
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
@@ -61,8 +53,8 @@ class PartHandlers:
     def put(self, call: S3Call) -> Values:
         """UploadPart."""
         step, path = _step(call), check_key(call.key)
-        upload = self._upload(call)
-        key = upload_key(upload, customer_key(call.values))
+        told = self._upload(call)
+        upload, key = told.upload, upload_key(told, customer_key(call.values))
         seal = part_seal(upload, step.part, key)
         algorithm = _algorithm(call.request, upload, call.get("ChecksumAlgorithm"))
         body = UploadBody(call.request, call.caller, algorithm, is_content=True)
@@ -77,14 +69,15 @@ class PartHandlers:
             upload=step,
             metadata=seal.metadata if seal else {},
             late_metadata=lambda: late_facts(content_facts(body.md5, body.checksums), seal),
+            as_stored=True,
         )
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
-        return _said(committed.version, key) | said(customer_key(call.values))
+        return _said(committed.version, key) | said(upload.metadata, customer_key(call.values))
 
-    def _upload(self, call: S3Call) -> UploadInfo:
+    def _upload(self, call: S3Call) -> UploadPartsReply:
         request = UploadPartsRequest(call.credential, call.bucket, call.key, upload_id(call), limit=0)
-        upload: UploadInfo = self._directory.call(UPLOAD_PARTS, request).upload
-        return upload
+        told: UploadPartsReply = self._directory.call(UPLOAD_PARTS, request)
+        return told
 
     # ------------------------------------------------------------ copied
 
@@ -92,23 +85,22 @@ class PartHandlers:
         """UploadPartCopy: of a whole version, or of a range of it."""
         step = _step(call)
         source = read_source(call.values["CopySource"])
-        upload = self._upload(call)
-        to_key = upload_key(upload, customer_key(call.values))
+        told = self._upload(call)
+        upload, to_key = told.upload, upload_key(told, customer_key(call.values))
         version = self._source_version(call, source)
-        from_key = source_key(call.values)
-        sealed = key_of(version, from_key) is not None
+        from_key = key_of(version, source_key(call.values))
         start, stop = _copied_range(call.get("CopySourceRange"), version.size)
         if stop - start > MAX_PART_BYTES:
             raise S3Refusal("InvalidRequest", f"a part has at most {MAX_PART_BYTES} bytes; copy a smaller range")
         algorithm = checksum_algorithm(upload)
         whole = (start, stop) == (0, version.size)
-        if whole and not sealed and to_key is None and _is_known(version, algorithm):
+        if whole and from_key is None and to_key is None and _is_known(version, algorithm):
             made = self._link(call, step, version, algorithm).version
         else:
             seal = part_seal(upload, step.part, to_key)
             made = self._copy_bytes(call, step, version, from_key, start, stop, seal, algorithm).version
         values: Values = {"CopyPartResult": {"LastModified": made.created_at, **_said(made, to_key)}}
-        values |= said(customer_key(call.values))
+        values |= said(upload.metadata, customer_key(call.values))
         copied = version_id_of(version)
         return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
 
@@ -136,16 +128,14 @@ class PartHandlers:
         call: S3Call,
         step: UploadStep,
         version: FileVersion,
-        from_key: CustomerKey | None,
+        from_key: ContentKey | None,
         start: int,
         stop: int,
         seal: Seal | None,
         algorithm: Algorithm | None,
     ) -> CommittedReply:
         """A range is cut anew, and its MD5 must be made: the bytes pass through here, nothing more."""
-        opened = self._files.open(
-            call.credential, version.bucket, version.path, version.version, with_customer_key=True
-        )
+        opened = self._files.open(call.credential, version.bucket, version.path, version.version, as_stored=True)
         try:
             plain = unseal(opened, from_key, parts_of(self._files, call.credential, version, from_key))
             content = Rewrite(plain.blocks(start, stop), seal, [algorithm] if algorithm else [])
@@ -156,8 +146,9 @@ class PartHandlers:
                 content.blocks(),
                 size=stop - start,
                 upload=step,
-                metadata=content.metadata,
+                metadata=seal.metadata if seal else {},
                 late_metadata=content.facts,
+                as_stored=True,
             )
         finally:
             opened.close()

@@ -355,6 +355,24 @@ s3_key = _table(
     Index("s3_key_account", "account"),
 )
 
+# Keys that contents are under (SSE-KMS). What versions may need is never dropped.
+kms_key = _table(
+    "kms_key",
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("name", name="kms_key_name"),
+)
+
+kms_key_version = _table(
+    "kms_key_version",
+    Column("key", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False, comment="the material, under the cluster's storage keys"),
+    Column("created_at", Float, nullable=False),
+)
+
 join_secret = _table(
     "join_secret",
     Column("secret_hash", LargeBinary(32), primary_key=True),

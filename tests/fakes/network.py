@@ -25,6 +25,7 @@ from wire.errors import (
     TooFewHolders,
     to_problem,
 )
+from wire.kms_messages import BUCKET_ENCRYPTION
 from wire.manifest import Manifest
 from wire.messages import (
     BEGIN,
@@ -44,6 +45,7 @@ from wire.messages import (
     Nothing,
     Outcome,
 )
+from wire.s3_messages import SettingReply
 from wire.server_messages import (
     DAMAGED,
     MANIFEST_PATH,
@@ -196,6 +198,8 @@ class FakeDirectory(FakeServer):
             return self._give_up(request)
         if call is DAMAGED:
             return self._damaged(request)
+        if call is BUCKET_ENCRYPTION and call.path not in self.replies:
+            return SettingReply()
         return self.replies[call.path](request)
 
     def stream(self, path: str, body: bytes) -> FakeAnswer:

@@ -77,12 +77,12 @@ def test_default_encryption_is_on_can_be_said_and_goes_back(s3: Any, bucket: str
 
 
 def test_a_default_that_would_not_be_carried_out_is_refused(s3: Any, eve: Any, bucket: str) -> None:
-    """Keys of a KMS are not there, a rule must be one, and only the owner sets it."""
+    """There is one layer of encryption, a rule must be one, and only the owner sets it."""
 
     def put(client: Any, configuration: dict[str, Any]) -> tuple[int, str]:
         return refused(client.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=configuration)
 
-    assert put(s3, encryption("aws:kms")) == (501, "NotImplemented")
+    assert put(s3, encryption("aws:kms:dsse")) == (501, "NotImplemented")
     assert put(s3, encryption(KMSMasterKeyID="mine")) == (400, "InvalidArgument")
     assert put(s3, {"Rules": []}) == (400, "MalformedXML")
     assert put(s3, {"Rules": [{"BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]}}]}) == (501, "NotImplemented")

@@ -16,12 +16,11 @@ from boto3.s3.transfer import TransferConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_proxy.content_keys import ContentKey
-from client_proxy.s3 import multipart
+from client_proxy.s3 import chosen_parts
 from client_proxy.sealed_content import Seal, Unsealed, part_of
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
-from tests.s3.test_encryption import KEY, OTHER, with_key
+from tests.s3.test_encryption import CONTENT_KEY, KEY, OTHER, with_key
 from wire.chunking import chunk_blocks
 from wire.errors import BadRequest, Damaged
 from wire.manifest import Manifest
@@ -34,7 +33,7 @@ MIB = 1024**2
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of any size may be put together: what is tested does not depend on it."""
-    monkeypatch.setattr(multipart, "MIN_PART_BYTES", 0)
+    monkeypatch.setattr(chosen_parts, "MIN_PART_BYTES", 0)
 
 
 def key_texts(key: bytes = KEY) -> dict[str, Any]:
@@ -215,7 +214,7 @@ def test_equal_parts_are_never_stored_as_equal_bytes(rig: S3Rig, s3: Any, bucket
     parts = [send(s3, upload, number, data) for number in (1, 2, 3)]
     assert len({part["ETag"] for part in [first, *parts]}) == 4
     complete(s3, upload, parts)
-    opened = rig.cluster.proxies["1"].files.open(rig.cluster.admin_key, bucket, "k", with_customer_key=True)
+    opened = rig.cluster.proxies["1"].files.open(rig.cluster.admin_key, bucket, "k", as_stored=True)
     with opened:
         stored = opened.read_all()
         digests = [digest for digest, _ in opened.manifest().chunks]
@@ -253,9 +252,6 @@ class _Opened:
 
     def manifest(self) -> Manifest:
         return self._manifest
-
-
-CONTENT_KEY = ContentKey(KEY, "s3:sse-c")
 
 
 def composed(pieces: list[bytes]) -> tuple[_Opened, list[VersionPart]]:

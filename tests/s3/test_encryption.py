@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from client_proxy.s3.encryption import CustomerKey, customer_key, unseal
+from client_proxy.content_keys import ContentKey
+from client_proxy.s3.encryption import customer_key
 from client_proxy.s3.refusals import S3Refusal
+from client_proxy.s3.sealed_objects import unseal
 from client_proxy.sealed_content import Seal
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
@@ -23,6 +25,7 @@ from wire.messages import FileVersion
 
 KEY = bytes(range(32))
 OTHER = bytes(range(1, 33))
+CONTENT_KEY = ContentKey(KEY, "s3:sse-c")
 
 
 def with_key(key: bytes = KEY) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def test_no_door_serves_the_encrypted_bytes_as_the_file(rig: S3Rig, s3: Any, buc
     assert answer[0] == 400
     assert b"SSE-C" in answer[2]
     assert data not in answer[2]
-    with files.open(admin, bucket, "k", with_customer_key=True) as opened:
+    with files.open(admin, bucket, "k", as_stored=True) as opened:
         assert data[:16] not in opened.read_all()
     facts = files.stat(admin, bucket, "k").metadata
     assert not any("checksum" in name for name in facts)
@@ -122,12 +125,14 @@ def test_operations_without_the_key_are_refused(s3: Any, bucket: str) -> None:
 
 
 def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
-    """A KMS, and two kinds at once."""
+    """What there is not, and two kinds at once."""
 
     def put(**more: Any) -> tuple[int, str]:
         return refused(s3.put_object, Bucket=bucket, Key="k", Body=b"x", **more)
 
-    assert put(ServerSideEncryption="aws:kms") == (501, "NotImplemented")
+    assert put(ServerSideEncryption="aws:kms:dsse") == (501, "NotImplemented")
+    assert put(ServerSideEncryption="aws:kms", **with_key()) == (400, "InvalidArgument")
+    assert put(ServerSideEncryption="AES256", SSEKMSKeyId="mine") == (400, "InvalidArgument")
     assert put(ServerSideEncryption="aws:foo") == (400, "InvalidArgument")
     assert put(SSEKMSKeyId="mine") == (400, "InvalidArgument")
     assert put(ServerSideEncryption="AES256", **with_key()) == (400, "InvalidArgument")
@@ -173,7 +178,7 @@ class _Opened:
 
 def sealed(data: bytes) -> tuple[FileVersion, bytes]:
     """A version under KEY and its stored bytes."""
-    seal = Seal(CustomerKey(KEY, "").content_key)
+    seal = Seal(CONTENT_KEY)
     stored = b"".join(seal.blocks([data[:10], data[10:]]))
     late = seal.late({"s3:etag": "0" * 32, "s3:checksum-crc32": "AAAAAA=="})
     digest = Manifest((chunk.digest, chunk.length) for chunk in chunk_blocks([stored])).digest
@@ -191,7 +196,7 @@ def test_equal_content_is_never_stored_as_equal_bytes() -> None:
 def test_content_that_was_replaced_behind_the_key_is_noticed() -> None:
     """Whoever changes which bytes a version has, even in the directory, cannot vouch for them."""
     version, stored = sealed(b"some content")
-    assert unseal(_Opened(version, stored), CustomerKey(KEY, ""), list).read_all() == b"some content"  # type: ignore[arg-type]
+    assert unseal(_Opened(version, stored), CONTENT_KEY, list).read_all() == b"some content"  # type: ignore[arg-type]
     changed = msgspec.structs.replace(version, digest=Digest(bytes(32)))
     with pytest.raises(Damaged, match="vouches"):
-        unseal(_Opened(changed, stored), CustomerKey(KEY, ""), list)  # type: ignore[arg-type]
+        unseal(_Opened(changed, stored), CONTENT_KEY, list)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from client_proxy.s3 import checksums, multipart
+from client_proxy.s3 import checksums, chosen_parts
 from directory_server.fsck import check_books
 from file_server.metrics import RECEIVED_BYTES
 from tests.s3.calls import refused
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of any size may be put together: what is tested does not depend on it."""
-    monkeypatch.setattr(multipart, "MIN_PART_BYTES", 0)
+    monkeypatch.setattr(chosen_parts, "MIN_PART_BYTES", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -209,7 +209,7 @@ def test_a_form_that_its_policy_does_not_allow_saves_nothing(
         ({"x_amz_credential": "nobody/20260101/eu/s3/aws4_request"}, "InvalidArgument", 400),
         ({"x_amz_credential": "x"}, "InvalidArgument", 400),
         ({"x_amz_date": "yesterday"}, "InvalidArgument", 400),
-        ({"x_amz_security_token": "made up"}, "InvalidAccessKeyId", 403),
+        ({"x_amz_security_token": "made up"}, "InvalidToken", 400),
         ({"AWSAccessKeyId": "x"}, "InvalidRequest", 400),
         ({"bucket": "elsewhere"}, "InvalidArgument", 400),
     ],
@@ -286,8 +286,8 @@ def test_everybody_may_send_a_form_where_everybody_may_write(post: Post, s3: Any
     assert s3.get_object(Bucket=bucket, Key="anyone")["Body"].read() == FILE
 
 
-def test_a_form_can_bring_a_customers_key(post: Post, signer: Signer, s3: Any, bucket: str) -> None:
-    """The file is then encrypted as a PUT's is, and read only with the key."""
+def test_a_form_can_ask_for_encryption(post: Post, signer: Signer, s3: Any, bucket: str) -> None:
+    """The file is then encrypted as a PUT's is: with a customer's key, or under a named one."""
     key = bytes(range(32))
     sent = {
         "x-amz-server-side-encryption-customer-algorithm": "AES256",
@@ -301,7 +301,13 @@ def test_a_form_can_bring_a_customers_key(post: Post, signer: Signer, s3: Any, b
     assert got["Body"].read() == FILE
     kms = [("key", "k2"), ("x-amz-server-side-encryption", "aws:kms")]
     conditions = [ANY_KEY, {"x-amz-server-side-encryption": "aws:kms"}]
-    assert post(form([*kms, *signer.fields(conditions), ("file", FILE)]))[0] == 501
+    status, headers, _ = post(form([*kms, *signer.fields(conditions), ("file", FILE)]))
+    assert (status, headers["x-amz-server-side-encryption"]) == (204, "aws:kms")
+    got = s3.get_object(Bucket=bucket, Key="k2")
+    assert (got["Body"].read(), got["ServerSideEncryption"]) == (FILE, "aws:kms")
+    wrong = [("key", "k3"), ("x-amz-server-side-encryption", "aws:kms:dsse")]
+    conditions = [ANY_KEY, {"x-amz-server-side-encryption": "aws:kms:dsse"}]
+    assert post(form([*wrong, *signer.fields(conditions), ("file", FILE)]))[0] == 501
 
 
 def test_any_bytes_make_a_form_or_a_refusal(seed: int) -> None:

@@ -97,7 +97,12 @@ def test_a_file_of_any_size_is_stored_and_read_back(rig: ProxyRig, size: int, de
 
 
 def test_a_small_file_costs_one_begin_and_one_request_to_the_master(rig: ProxyRig) -> None:
-    """The hot path of a small write has no other round trip, and the file is then read without any."""
+    """The hot path of a small write has no other round trip, and the file is then read without any. How a bucket's
+    contents are encrypted is asked once in a few seconds, not for each write."""
+    put(rig, noise(2, 4096))
+    assert rig.directory.calls == ["/v1/bucket-settings/encryption", "/v1/begin"]
+    rig.directory.calls.clear()
+    rig.one.calls.clear()
     put(rig, noise(1, 4096))
     assert rig.directory.calls == ["/v1/begin"]
     assert rig.one.calls == ["/v1/writes/small"]

@@ -21,6 +21,7 @@ from tests.fakes.wsgi import Answer, ask
 from wire import account_messages as am
 from wire import cluster_messages as cm
 from wire import journal_messages as jm
+from wire import kms_messages as km
 from wire import lock_messages as lm
 from wire import messages as m
 from wire import recovery_messages as rm
@@ -49,7 +50,7 @@ from wire.tickets import TicketSigner
 FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, lm, am, cm, jm, rm, s3, tm, um)
+    for module in (m, lm, am, cm, jm, km, rm, s3, tm, um)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

@@ -35,6 +35,7 @@ USES = {
     "directory_server/notifications/webhook.py": "receivers refuse old signatures by their own wall clock",
     "directory_server/recovery.py": SHOWN,
     "directory_server/restore.py": "names of what is kept aside, and when the backup was restored: shown",
+    "directory_server/kms.py": SHOWN,
     "directory_server/s3_keys.py": SHOWN,
     "directory_server/s3_settings.py": CONDITIONS,
     "directory_server/uploads.py": SHOWN,
