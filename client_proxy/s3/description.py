@@ -111,7 +111,6 @@ class Operation:
     answer_payload: Member | None = None
     streams: bool = False
     """Its body is the file's bytes, not XML."""
-    checksum_required: bool = False
     needs: frozenset[tuple[Place, str]] = field(default_factory=frozenset)
     """Arguments and headers by which it is told from others of its address."""
 
@@ -144,7 +143,6 @@ def _operation(model: OperationModel) -> Operation:
         payload=payload,
         answer_payload=answer_payload,
         streams=payload is not None and payload.type.kind == "blob",
-        checksum_required=bool(model.http_checksum.get("requestChecksumRequired")),
         needs=frozenset(need for need in required if need[0] == "querystring" or need[1] == "x-amz-copy-source"),
     )
 

@@ -40,7 +40,7 @@ SECONDS = Histogram(
 )
 NO_OPERATION = "unknown"
 # The service description wants a checksum with many more, but S3 takes those without one, and clients rely on it.
-_NEVER_WITHOUT = frozenset(
+_NEED_CHECKSUM = frozenset(
     {
         "DeleteObjects",
         "PutBucketCors",
@@ -194,7 +194,6 @@ def _as_s3(error: Exception, id: str) -> S3Refusal:
 def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
     body = UploadBody(request, caller, foreign_checksums=operation.name == "CompleteMultipartUpload")
     content = body.read_all(MAX_BYTES)
-    is_enough = body.is_vouched_for or (body.is_signed and operation.name not in _NEVER_WITHOUT)
-    if operation.checksum_required and not is_enough:
+    if operation.name in _NEED_CHECKSUM and not body.is_vouched_for:
         raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
     return content

@@ -92,11 +92,6 @@ class UploadBody:
             yield held
 
     @property
-    def is_signed(self) -> bool:
-        """The request's own signature covers the content."""
-        return self._claim is not None and self._claim.payload not in (UNSIGNED, STREAMING_UNSIGNED_TRAILER)
-
-    @property
     def is_vouched_for(self) -> bool:
         """The client sent a checksum of its own beside the signature."""
         return bool(self._promised or self._promised_md5 or self._trailing)
