@@ -19,7 +19,7 @@ from directory_server.people import Person
 from wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden, NotFound
 from wire.messages import BucketInfo, BucketsReply, ChangeBucketRequest, CreateBucketRequest, Versioning
 from wire.names import FILES_BUCKET, check_bucket
-from wire.s3_messages import OBJECT_LOCK
+from wire.s3_messages import LOCATION, OBJECT_LOCK
 
 
 class WallClock(Protocol):
@@ -79,9 +79,13 @@ class Buckets:
             tx.run(files.INSERT_BUCKET, **made._asdict())
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, object_lock.ENABLED)
-            for setting in access_settings.in_order(request.settings):
+            settings = dict(request.settings)
+            location = settings.pop(LOCATION, None)
+            if location is not None:
+                s3_settings.put_bucket_value(tx, made.name, LOCATION, location)
+            for setting in access_settings.in_order(settings):
                 place = standing(tx, made.name, person, made.created_at)
-                access_settings.put(tx, place, setting, request.settings[setting])
+                access_settings.put(tx, place, setting, settings[setting])
 
         self._store.write(work)
         return made.info()

@@ -149,8 +149,10 @@ LEGAL_HOLD = "legal-hold"
 
 NOTIFICATION = "notification"
 """The setting of a bucket whose changes are told to targets: its notification configuration."""
+LOCATION = "location"
+"""The setting of a bucket that was wanted in another region than REGION, from its first moment: that region's name."""
 REGION = "us-east-1"
-"""Every region is accepted in signatures; this one is what is said when asked, as S3's oldest does."""
+"""Every region is accepted in signatures; this one is what is said of a bucket that was wanted in none."""
 
 
 def etag_of_content(facts: dict[str, str], digest: Digest) -> str:

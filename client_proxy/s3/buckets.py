@@ -7,11 +7,12 @@ import re
 from client_proxy.needs import Directory
 from client_proxy.s3.acls import written_acl
 from client_proxy.s3.handling import Handlers, S3Call
+from client_proxy.s3.kept_settings import KeptSettings
 from client_proxy.s3.listings import owner_of
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.policies import ownership_setting
 from client_proxy.s3.refusals import S3Refusal
-from wire.errors import AlreadyExists
+from wire.errors import AlreadyExists, Forbidden, NotFound
 from wire.messages import (
     BUCKETS,
     CHANGE_BUCKET,
@@ -26,11 +27,9 @@ from wire.messages import (
     Versioning,
 )
 from wire.names import check_bucket
-from wire.s3_messages import REGION
+from wire.s3_messages import BUCKET_SETTING, LOCATION, REGION, BucketSettingRequest
 
 MAX_BUCKETS_PAGE = 10_000
-
-
 _LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 
@@ -39,6 +38,7 @@ class BucketHandlers:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self._settings = KeptSettings(directory)
 
     def handlers(self) -> Handlers:
         return {
@@ -57,8 +57,9 @@ class BucketHandlers:
             raise S3Refusal("AccessDenied", "sign the request: buckets are listed for whom they belong to")
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
-        here = call.get("BucketRegion", REGION) == REGION
-        wanted = [b for b in found if here and b.name.startswith(prefix) and b.name > after]
+        wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
+        if "BucketRegion" in call.values:
+            wanted = [b for b in wanted if self._region_of(call, b.name) == call.values["BucketRegion"]]
         limit = min(call.get("MaxBuckets", MAX_BUCKETS_PAGE), MAX_BUCKETS_PAGE)
         if limit < 1:
             raise S3Refusal("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
@@ -77,12 +78,12 @@ class BucketHandlers:
         """CreateBucket; making one's own bucket again is no error, as in S3's oldest region."""
         name = check_bucket(call.bucket)
         configuration = call.get("CreateBucketConfiguration") or {}
-        _check_location(configuration.get("LocationConstraint"))
         if configuration.get("Location") or configuration.get("Bucket"):
             raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | written_acl(call.values)
+            settings |= _location_setting(configuration.get("LocationConstraint"))
             request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
             self._directory.call(CREATE_BUCKET, request)
         except AlreadyExists as error:
@@ -91,16 +92,14 @@ class BucketHandlers:
         return {"Location": f"/{name}"}
 
     def head(self, call: S3Call) -> Values:
-        self._info(call)
-        return {"BucketRegion": REGION}
+        return {"BucketRegion": _region(self._settings.of_bucket(call, LOCATION))}
 
     def delete(self, call: S3Call) -> Values:
         self._directory.call(DELETE_BUCKET, BucketRequest(call.credential, call.bucket))
         return {}
 
     def location(self, call: S3Call) -> Values:
-        self._info(call)
-        return {"LocationConstraint": ""}
+        return {"LocationConstraint": self._settings.of_bucket(call, LOCATION) or ""}
 
     def versioning(self, call: S3Call) -> Values:
         state = self._info(call).versioning
@@ -117,14 +116,28 @@ class BucketHandlers:
         self._directory.call(CHANGE_BUCKET, ChangeBucketRequest(call.credential, call.bucket, versioning=state))
         return {}
 
+    def _region_of(self, call: S3Call, bucket: str) -> str | None:
+        """None for a bucket that the caller may not look into."""
+        try:
+            reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, bucket, LOCATION))
+        except (Forbidden, NotFound):
+            return None
+        return _region(reply.value)
+
     def _info(self, call: S3Call) -> BucketInfo:
         info: BucketInfo = self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
         return info
 
 
-def _check_location(text: str | None) -> None:
-    """A region's name or nothing is taken, whichever it is: all of them are here."""
+def _location_setting(text: str | None) -> dict[str, str]:
+    """A region's name is taken whichever it is, and nothing or REGION is as good."""
     if text and not _LOCATION.fullmatch(text):
         raise S3Refusal(
             "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]
         )
+    return {LOCATION: text} if text and text != REGION else {}
+
+
+def _region(location: str | None) -> str:
+    """The region's name; its oldest one in Europe has another as a location."""
+    return {None: REGION, "EU": "eu-west-1"}.get(location) or str(location)

@@ -122,16 +122,21 @@ def test_names_that_no_new_bucket_has(ask: Ask, name: str) -> None:
 
 
 def test_a_bucket_is_made_wherever_it_is_wanted(s3: Any, ask: Ask, make_bucket: Callable[..., str]) -> None:
-    """Every region's name is taken, no name as well, and what is none is refused."""
+    """Every region's name is taken and said again, no name as well, and what is none is refused."""
     body = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
     name = make_bucket()
-    for number, region in enumerate(("eu-central-1", "EU", "us-east-1", "")):
-        assert ask("PUT", f"/{name}-{number}", body=body.format(region).encode())[0] == 200
+    wanted = {"eu-central-1": "eu-central-1", "EU": "eu-west-1", "us-east-1": "us-east-1", "": "us-east-1"}
+    for number, (location, region) in enumerate(wanted.items()):
+        made = f"{name}-{number}"
+        assert ask("PUT", f"/{made}", body=body.format(location).encode())[0] == 200
+        said = location if location not in ("", "us-east-1") else None
+        assert s3.get_bucket_location(Bucket=made)["LocationConstraint"] == said
+        assert s3.head_bucket(Bucket=made)["BucketRegion"] == region
+        assert made in [one["Name"] for one in s3.list_buckets(BucketRegion=region)["Buckets"]]
     status, _, answer = ask("PUT", f"/{name}-x", body=body.format("Nowhere!").encode())
     assert (status, code_in(answer)) == (400, "InvalidLocationConstraint")
-    here = [one["Name"] for one in s3.list_buckets(BucketRegion="us-east-1")["Buckets"]]
-    assert name in here
     assert s3.list_buckets(BucketRegion="eu-west-3")["Buckets"] == []
+    assert refused(s3.get_bucket_location, Bucket=f"{name}-x") == (404, "NoSuchBucket")
 
 
 def test_an_announced_checksum_comes(s3: Any, ask: Ask, bucket: str) -> None:
