@@ -21,7 +21,7 @@ from wire.chunk_stream import StreamReader
 from wire.clock import Clock, SystemClock
 from wire.codec import decoder
 from wire.digest import Digest
-from wire.errors import BadRequest, Damaged, NotFound, Unavailable
+from wire.errors import BadRequest, Damaged, Forbidden, NotFound, Unavailable
 from wire.kms_messages import KMS_FACT
 from wire.messages import (
     COPY,
@@ -179,7 +179,7 @@ class FileStore:
         """Conditions that name the digests of plain contents, for a directory that does not know them."""
 
         def current() -> FileVersion | None:
-            with suppress(NotFound):
+            with suppress(NotFound, Forbidden):  # who may only write has the directory judge what they name
                 version = self.stat(credential, bucket, path)
                 if KMS_FACT in version.metadata:
                     with self.open(credential, bucket, path, version.version) as opened:

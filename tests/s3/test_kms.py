@@ -15,7 +15,7 @@ import pytest
 from client_proxy.s3 import chosen_parts
 from directory_server.kms import NamedKeys
 from tests.s3.calls import read, refused
-from tests.s3.people import document, statement
+from tests.s3.people import document, statement, token_of
 from tests.s3.rig import S3Rig
 from tests.s3.test_encryption import with_key
 from wire.chunk_stream import CONTENT_TYPE, encode_stream
@@ -304,6 +304,22 @@ def test_conditions_name_the_digest_that_people_see(rig: S3Rig, sealed_bucket: s
     now = api(rig, "GET", place)[1]["etag"]
     assert api(rig, "DELETE", place, If_Match=now)[0] == 200
     assert api(rig, "PUT", place, b"new", If_Match=now)[0] == 412
+
+
+def test_who_may_only_write_has_conditions_judged_too(rig: S3Rig, s3: Any, bucket: str) -> None:
+    """Judging a plain digest must not need more rights than the write: the directory decides as it always did."""
+    token = f"Bearer {token_of(rig, 'wanda')}"
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Allow", "wanda", "s3:PutObject", f"{bucket}/*")))
+    files = rig.cluster.proxies["1"].files
+    digest = files.write(rig.cluster.admin_key, bucket, "k", [b"one"], size=3).version.digest.hex()
+
+    def put(condition: str) -> int:
+        told = {"Authorization": token, "If-Match": f'"{condition}"', "Content-Length": "3"}
+        return rig.ask("PUT", f"https://127.0.0.1:5000/api/v1/files/{bucket}/k", told, b"two")[0]
+
+    assert put("00" * 32) == 412
+    assert put(digest) == 200
+    assert put(digest) == 412
 
 
 def test_copies_at_other_doors(
