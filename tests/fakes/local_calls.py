@@ -11,6 +11,7 @@ from typing import Any
 
 from wire.codec import Call, decode_problem, encode
 from wire.errors import from_problem
+from wire.tracing import request_id
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -105,6 +106,8 @@ def exchange(program: Wsgi, method: str, path: str, headers: dict[str, str], bod
         "wsgi.url_scheme": "https",
         "wsgi.input": body,
     }
+    # As PeerClient does. Here it matters more: the program answers on the caller's thread, whose id it would replace.
+    environ["HTTP_X_REQUEST_ID"] = request_id()
     environ |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
     status: list[int] = []
     answer = b"".join(program(environ, lambda line, _headers: status.append(int(line.split()[0]))))

@@ -16,7 +16,8 @@ from directory_server.notifications.targets import Targets
 from tests.fakes.notification_target import KeepingTarget
 from tests.s3.calls import refused
 from tests.s3.people import client_of, document, statement
-from tests.s3.rig import S3Rig
+from tests.s3.rig import ENDPOINT, S3Rig
+from tests.s3.test_post_form import ANY_KEY, BOUNDARY, Signer, form
 from wire.cluster_messages import CLUSTER
 from wire.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from wire.messages import CredentialRequest
@@ -291,6 +292,21 @@ def test_every_kind_of_making_has_its_name(room: Room) -> None:
     assert all("versionId" not in one for one in objects)
 
 
+def test_a_form_upload_is_a_post(room: Room) -> None:
+    """Told with the request that the browser made."""
+    bucket, target = room.bucket(), room.target()
+    room.tell(bucket, target, "s3:ObjectCreated:Post")
+    fields = Signer(room.rig.key(), bucket).fields([ANY_KEY])
+    body = form([("key", "from-a-form"), *fields, ("file", b"12345")])
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Content-Length": str(len(body))}
+    status, answered, _ = room.rig.ask("POST", f"{ENDPOINT}/{bucket}", headers, body)
+    assert status == 204
+    (record,) = room.records(target)
+    assert record["eventName"] == "ObjectCreated:Post"
+    assert record["s3"]["object"]["key"] == "from-a-form"
+    assert record["responseElements"]["x-amz-request-id"] == dict(answered)["x-amz-request-id"]
+
+
 def test_removals_say_which_version_where_versions_are_kept(room: Room) -> None:
     """A delete marker, a version, the marker itself; and without versioning the object."""
     bucket, target = room.bucket(versioning=True), room.target()
@@ -474,6 +490,26 @@ def test_secrets_are_shown_to_nobody_and_sealed_where_they_are_kept(room: Room) 
     Targets(directory.store, directory.clock, keys, keep)
     assert SECRET in {one.secret for one in known} & {one.token for one in known}
     assert any(SECRET in one.url for one in known)
+
+
+def test_targets_are_operated_over_the_https_api(room: Room) -> None:
+    """Named, listed, tried and forgotten; a bad name or address is a 400, and nobody else may."""
+    ask, name = room.rig.cluster.ask, f"by-api-{next(_numbers)}"
+    body = json.dumps({"url": f"https://receiver.test/{name}", "secret": SECRET, "token": SECRET}).encode()
+    made = ask("PUT", f"/cluster/targets/{name}", body)
+    assert (made.status, made.json["url"], made.json["signed"]) == (200, f"https://receiver.test/{name}", True)
+    assert SECRET.encode() not in made.body
+    assert name in {one["name"] for one in ask("GET", "/cluster/targets").json["targets"]}
+    assert ask("POST", f"/cluster/targets/{name}/test").status == 204
+    room.targets[name].refuse = "no"
+    assert ask("POST", f"/cluster/targets/{name}/test").status == 503
+    somebody = room.rig.cluster.log_in("somebody-with-a-hook")
+    assert room.rig.cluster.ask_with(somebody, "PUT", f"/cluster/targets/{name}", body).status == 403
+    assert ask("DELETE", f"/cluster/targets/{name}").json == {"dropped": 0}
+    assert ask("DELETE", f"/cluster/targets/{name}").status == 404
+    assert ask("PUT", "/cluster/targets/no%20name", body).status == 400
+    assert ask("PUT", f"/cluster/targets/{name}", b'{"url": "file:///etc/passwd"}').status == 400
+    assert ask("PUT", f"/cluster/targets/{name}", b'{"url": "http://a/", "ca_pem": "none"}').status == 400
 
 
 def test_a_target_in_use_is_not_removed_and_names_who_uses_it(room: Room) -> None:
