@@ -56,6 +56,7 @@ from wire.messages import (
 from wire.recovery_messages import FSCK, FSCK_REPORT, RECOVER, RECOVERY
 from wire.s3_messages import BUCKET_ACCESS_LOG, BUCKET_CORS, BUCKET_SETTING, OBJECT_SETTINGS, S3_KEYS, S3_SIGNING_KEY
 from wire.server_messages import DAMAGED, DamagedRequest
+from wire.target_messages import TryTargetRequest
 from wire.tracing import log
 from wire.upload_messages import CREATE_UPLOAD, UPLOAD_PARTS, UPLOADS
 
@@ -168,7 +169,7 @@ class DirectoryClient:
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:
         """Make any declared call. Raises what the directory raised, or Unavailable when it stays away."""
-        waits = request.wait_seconds if isinstance(request, (AcquireRequest, ChangesRequest)) else 0.0
+        waits = request.wait_seconds if isinstance(request, (AcquireRequest, ChangesRequest, TryTargetRequest)) else 0.0
 
         def attempt(seconds: float) -> Rep:
             return self._peer.call(self.url, call, request, timeout=seconds + waits)

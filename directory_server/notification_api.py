@@ -32,6 +32,6 @@ class NotificationApi:
         self._parts.accounts.administrator(request.credential)
         return self._parts.targets.remove(request.name)
 
-    def _test(self, request: tm.TargetRequest, _: PeerIdentity) -> m.Nothing:
+    def _test(self, request: tm.TryTargetRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.administrator(request.credential)
         return self._parts.targets.test(request.name)

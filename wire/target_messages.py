@@ -63,6 +63,12 @@ class TargetRequest(Message):
     name: TargetName
 
 
+class TryTargetRequest(TargetRequest):
+    """`wait_seconds` is how long a receiver may take over everything until it has a message."""
+
+    wait_seconds: Annotated[float, Meta(ge=0, le=60)] = 30.0
+
+
 class RemovedTarget(Message):
     dropped: int
     """Messages that waited for it."""
@@ -87,5 +93,5 @@ def target_of_arn(arn: str) -> str:
 TARGETS = Call("/v1/targets", CredentialRequest, TargetsReply)
 ADD_TARGET = Call("/v1/targets/add", AddTargetRequest, TargetInfo)
 REMOVE_TARGET = Call("/v1/targets/remove", TargetRequest, RemovedTarget)
-TEST_TARGET = Call("/v1/targets/test", TargetRequest, Nothing)
+TEST_TARGET = Call("/v1/targets/test", TryTargetRequest, Nothing)
 PUT_NOTIFICATION = Call("/v1/bucket-notification/put", PutNotificationRequest, Nothing)

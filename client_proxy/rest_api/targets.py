@@ -24,6 +24,7 @@ from wire.target_messages import (
     TargetInfo,
     TargetRequest,
     TargetsReply,
+    TryTargetRequest,
 )
 
 _REFUSALS = (errors.Forbidden, errors.NotFound, errors.Unavailable)
@@ -106,7 +107,7 @@ class TargetRoutes:
         return json_reply(self._directory.call(REMOVE_TARGET, self._named(request)))
 
     def test(self, request: RestRequest) -> RawReply:
-        self._directory.call(TEST_TARGET, self._named(request))
+        self._directory.call(TEST_TARGET, TryTargetRequest(request.credential(), request.segment("id")))
         return empty_reply()
 
     def _named(self, request: RestRequest) -> TargetRequest:

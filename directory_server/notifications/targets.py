@@ -179,7 +179,7 @@ class Targets:
         running = self._running.pop(name, None)
         if running is not None:
             running.delivery.ending = True
-            running.job.stop()
+            running.job.stop(0.0)  # it may be waiting for the target, and whoever asked must not
             WAITING.remove(name)
 
     # ------------------------------------------------------------ the rest

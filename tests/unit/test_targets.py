@@ -1,0 +1,93 @@
+"""The threads that deliver to targets: started, replaced and stopped without anybody waiting for a receiver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from directory_server.metadata import notifications as rows
+from directory_server.notifications.addresses import Address, Destination
+from directory_server.notifications.sending import Outgoing, Sender
+from directory_server.notifications.targets import MAX_TARGETS, Targets
+from tests.cluster.cluster_harness import wait_until
+from tests.fakes.directory_rig import DirectoryRig
+from tests.fakes.notification_target import KeepingTarget
+from wire.errors import BadRequest, Conflict
+from wire.sealing import KeyRing
+from wire.target_messages import AddTargetRequest
+
+
+class HangingTarget:
+    """Takes a message and does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.let_go = threading.Event()
+
+    def send(self, message: Outgoing) -> None:
+        self.asked.set()
+        assert self.let_go.wait(60)
+
+    def rest(self) -> None:
+        """There is no connection."""
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.directory = DirectoryRig(folder, servers=0)
+        keys = folder / "storage-keys.json"
+        KeyRing.load_or_create(keys)
+        self.hanging, self.keeping = HangingTarget(), KeepingTarget()
+        self.targets = Targets(self.directory.store, self.directory.clock, keys, self._make)
+
+    def _make(self, destination: Destination, _: Address) -> Sender:
+        return self.hanging if "hangs" in destination.url else self.keeping
+
+    def add(self, name: str, url: str) -> None:
+        self.targets.add(AddTargetRequest("unused", name, url))
+
+    def queue(self, name: str) -> None:
+        now = self.directory.clock.now()
+        self.directory.store.write(lambda tx: rows.queue(tx, name, "{}", queued_time=now))
+        self.targets.wake(name)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.hanging.let_go.set()
+    made.targets.stop()
+    made.directory.close()
+
+
+def test_nobody_waits_for_a_target_that_hangs(rig: Rig) -> None:
+    """Another target gets its messages, and the one that hangs can be given another address or be removed at once."""
+    rig.targets.start()
+    rig.add("slow", "https://hangs.test/")
+    rig.queue("slow")
+    assert rig.hanging.asked.wait(30)
+    began = time.monotonic()
+    rig.add("quick", "https://answers.test/")
+    rig.queue("quick")
+    wait_until(lambda: len(rig.keeping.taken) == 1, 30, "the other target's message")
+    rig.add("slow", "https://answers.test/slow")
+    wait_until(lambda: len(rig.keeping.taken) == 2, 30, "what waited, at the new address")
+    assert rig.targets.remove("slow").dropped == 0
+    assert time.monotonic() - began < 4.9, "somebody waited for the target"
+
+
+def test_there_is_a_bound_to_their_number(rig: Rig) -> None:
+    """Each is a thread; one that is there can still be changed."""
+    for number in range(MAX_TARGETS):
+        rig.add(f"target-{number}", "https://answers.test/")
+    with pytest.raises(Conflict, match=str(MAX_TARGETS)):
+        rig.add("one-more", "https://answers.test/")
+    rig.add("target-0", "https://answers.test/elsewhere")
+    assert rig.targets.list().targets[0].url == "https://answers.test/elsewhere"
+    with pytest.raises(BadRequest):
+        rig.add("target-0", "gopher://answers.test/")
