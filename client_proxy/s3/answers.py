@@ -18,6 +18,11 @@ _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
 
 
+class Interleaved(list[tuple[str, Any]]):
+    """Items of several lists without elements around them, in one order: (member's name, item). It stands in the place
+    of the first of those members."""
+
+
 def escape(text: str) -> str:
     """`text` inside an element. Characters that XML 1.0 has no way to say become references, as S3 does."""
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
@@ -84,10 +89,13 @@ def _document(root: str, type_: Type, values: Values) -> bytes:
 
 
 def _inner(type_: Type, values: Values) -> str:
-    parts = []
+    parts: list[str] = []
     for member in type_.members:
         value = values.get(member.name)
-        if value is not None and not member.attribute:
+        if isinstance(value, Interleaved):
+            named = {other.name: other for other in type_.members}
+            parts.extend(_member(named[name], [item]) for name, item in value)
+        elif value is not None and not member.attribute:
             parts.append(_member(member, value))
     return "".join(parts)
 

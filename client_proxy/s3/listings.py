@@ -7,6 +7,7 @@ import binascii
 from typing import Any
 from urllib.parse import quote
 
+from client_proxy.s3.answers import Interleaved
 from client_proxy.s3.handling import Handlers, S3Call
 from client_proxy.s3.needs import S3Files
 from client_proxy.s3.object_facts import checksums_of, etag_of, storage_class_of
@@ -94,8 +95,7 @@ class ListingHandlers:
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
             raise S3Refusal("InvalidArgument", "a version-id-marker needs a key-marker")
         page = self._versions_page(call)
-        versions = [_version_line(v, encode) for v in page.versions if not v.delete_marker]
-        markers = [_version_line(v, encode) for v in page.versions if v.delete_marker]
+        lines = [("DeleteMarkers" if v.delete_marker else "Versions", _version_line(v, encode)) for v in page.versions]
         values: Values = {
             "Name": call.bucket,
             "Prefix": encode(call.get("Prefix", "")),
@@ -103,8 +103,7 @@ class ListingHandlers:
             "VersionIdMarker": call.get("VersionIdMarker", ""),
             "MaxKeys": _max_keys(call),
             "IsTruncated": page.next_after is not None,
-            "Versions": versions,
-            "DeleteMarkers": markers,
+            "Versions": Interleaved(lines),
             "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
         }
         if call.get("Delimiter"):

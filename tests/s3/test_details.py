@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -162,3 +163,14 @@ def test_what_is_wrong_with_the_bucket_is_wrong_with_deleting_many(s3: Any, buck
     assert refused(s3.delete_objects, Bucket="no-such-bucket", Delete=wanted) == (404, "NoSuchBucket")
     somebody = {"Bucket": bucket, "Delete": wanted, "ExpectedBucketOwner": "somebody"}
     assert refused(s3.delete_objects, **somebody) == (403, "AccessDenied")
+
+
+def test_versions_and_delete_markers_are_in_one_order(s3: Any, ask: Ask, make_bucket: Callable[..., str]) -> None:
+    """By key, newest first, as clients take them that read the answer from its beginning."""
+    bucket = make_bucket(versioning=True)
+    for key in ("a", "b"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+        s3.delete_object(Bucket=bucket, Key=key)
+    _, _, body = ask("GET", f"/{bucket}?versions")
+    found = re.findall(rb"<(Version|DeleteMarker)>.*?<Key>(.)</Key>", body)
+    assert found == [(b"DeleteMarker", b"a"), (b"Version", b"a"), (b"DeleteMarker", b"b"), (b"Version", b"b")]
