@@ -8,13 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
-from tests.s3.command_clients import REGION
+from tests.s3.command_clients import boto3_client
 
 pytestmark = pytest.mark.cluster
 
@@ -22,15 +20,8 @@ MIB = 1 << 20
 
 
 def client(cluster: ClusterHarness, proxy: int) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=cluster.proxy_urls[proxy - 1],
-        aws_access_key_id=cluster.admin["s3_access_key"],
-        aws_secret_access_key=cluster.admin["s3_secret_key"],
-        region_name=REGION,
-        verify=str(cluster.ca_file),
-        config=Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "max_attempts": 8}),
-    )
+    """One that goes on while programs are killed."""
+    return boto3_client(cluster, proxy, retries={"mode": "standard", "max_attempts": 8})
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,29 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 
 REGION = "us-east-1"
 SECONDS = 120.0
+
+
+def boto3_client(cluster: ClusterHarness, proxy: int = 1, **config: Any) -> Any:
+    """The administrator's boto3 client at one of the proxies; `config` is botocore's."""
+    return boto3.client(
+        "s3",
+        endpoint_url=cluster.proxy_urls[proxy - 1],
+        aws_access_key_id=cluster.admin["s3_access_key"],
+        aws_secret_access_key=cluster.admin["s3_secret_key"],
+        region_name=REGION,
+        verify=str(cluster.ca_file),
+        config=Config(**{"signature_version": "s3v4", "s3": {"addressing_style": "path"}} | config),
+    )
 
 
 class CommandClient:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 
 from tests.cluster.cluster_harness import ClusterHarness
-from tests.s3.command_clients import REGION, AwsCli, Curl, Rclone, S3cmd, S3fs, StoreClient
+from tests.s3.command_clients import AwsCli, Curl, Rclone, S3cmd, S3fs, StoreClient, boto3_client
 
 pytestmark = pytest.mark.cluster
 
@@ -38,19 +36,6 @@ NAMES = (
 _numbers = itertools.count(1)
 
 MakeFile = Callable[[int], Path]
-
-
-def boto3_client(cluster: ClusterHarness, proxy: int = 1) -> Any:
-    """The administrator's client at one of the proxies."""
-    return boto3.client(
-        "s3",
-        endpoint_url=cluster.proxy_urls[proxy - 1],
-        aws_access_key_id=cluster.admin["s3_access_key"],
-        aws_secret_access_key=cluster.admin["s3_secret_key"],
-        region_name=REGION,
-        verify=str(cluster.ca_file),
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
 
 
 @pytest.fixture(scope="module")
