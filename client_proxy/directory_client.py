@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from client_proxy.metrics import DIRECTORY_REPEATS
 from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
-from wire.cluster_messages import BALANCE, CLUSTER, DRAIN_SERVER, REPAIR_REPORT
+from wire.cluster_messages import CLUSTER, REPAIR_REPORT
 from wire.codec import Call, encode
 from wire.digest import Digest
 from wire.errors import (
@@ -28,13 +28,12 @@ from wire.errors import (
     from_problem,
 )
 from wire.journal_messages import CHANGES, ChangesRequest
-from wire.kms_messages import BUCKET_ENCRYPTION, ENABLE_KMS_KEY, KMS_KEYS, NEW_DATA_KEY
+from wire.kms_messages import BUCKET_ENCRYPTION, KMS_KEYS, NEW_DATA_KEY
 from wire.lock_messages import ACQUIRE, LOCKS, RENEW, AcquireRequest
 from wire.merging import Merger
 from wire.messages import (
     BEGIN,
     BUCKETS,
-    CHANGE_BUCKET,
     COPY,
     DELETE,
     GET_BUCKET,
@@ -101,20 +100,12 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             NEW_DATA_KEY,
         ),  # they only ask
         *(BEGIN, GIVE_UP, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
-        *(
-            RENEW,
-            CHANGE_BUCKET,
-            DAMAGED,
-            DRAIN_SERVER,
-            BALANCE,
-            FSCK,
-            RECOVER,
-            ENABLE_KMS_KEY,
-        ),  # the second time finds the first one's result and keeps it
+        *(RENEW, DAMAGED, FSCK, RECOVER),  # the second time finds the first one's result and keeps it
     )
 )
-"""Settings are put once (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING): they carry no id, so the late first attempt of one
-that was repeated could undo what somebody else has put since, and open again what a later policy or list closed."""
+"""What sets something and can be set back is asked for once (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING, CHANGE_BUCKET,
+ENABLE_KMS_KEY, DRAIN_SERVER, BALANCE): it carries no id, so the late first attempt of one that was repeated could undo
+what somebody else has set since, and open again what a later policy or list closed."""
 
 MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
 """An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""

@@ -11,7 +11,19 @@ from wire.account_messages import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyReques
 from wire.digest import EMPTY_DIGEST
 from wire.errors import Locked, LockstepError, NotFound, PeerUnreachable, PreconditionFailed, Unavailable
 from wire.lock_messages import ACQUIRE, AcquireReply, AcquireRequest, LockPath
-from wire.messages import DELETE, LIST, BeginItem, DeleteRequest, Holder, ListReply, ListRequest, LookupItem, Nothing
+from wire.messages import (
+    CHANGE_BUCKET,
+    DELETE,
+    LIST,
+    BeginItem,
+    ChangeBucketRequest,
+    DeleteRequest,
+    Holder,
+    ListReply,
+    ListRequest,
+    LookupItem,
+    Nothing,
+)
 from wire.s3_messages import (
     BUCKET_SETTING,
     PUT_BUCKET_SETTING,
@@ -182,22 +194,24 @@ def test_settings_are_asked_for_again_and_put_once(rig: Rig) -> None:
         asked.append("get")
         return SettingReply("{}")
 
-    def put(request: PutBucketSettingRequest | PutObjectSettingRequest) -> Nothing:
+    def put(request: PutBucketSettingRequest | PutObjectSettingRequest | ChangeBucketRequest) -> Nothing:
         asked.append("put")
         return Nothing()
 
     rig.directory.replies |= {BUCKET_SETTING.path: answer, PUT_BUCKET_SETTING.path: put, PUT_OBJECT_SETTING.path: put}
+    rig.directory.replies[CHANGE_BUCKET.path] = put
     rig.directory.drop_replies = 1
     assert rig.client.call(BUCKET_SETTING, BucketSettingRequest("ann", "files", "policy")).value == "{}"
     assert asked == ["get", "get"]
     for call, request in (
         (PUT_BUCKET_SETTING, PutBucketSettingRequest("ann", "files", "policy", "{}")),
         (PUT_OBJECT_SETTING, PutObjectSettingRequest("ann", "files", "k", name="acl", value="{}")),
+        (CHANGE_BUCKET, ChangeBucketRequest("ann", "files", versioning="on")),
     ):
         rig.directory.drop_replies = 1
         with pytest.raises(Unavailable, match="may or may not have been done"):
             rig.client.call(call, request)
-    assert asked == ["get", "get", "put", "put"]
+    assert asked == ["get", "get", "put", "put", "put"]
 
 
 def test_a_refused_connection_is_tried_again_for_every_call(rig: Rig) -> None:
