@@ -206,7 +206,7 @@ def test_settings_are_asked_for_again_and_put_once(rig: Rig) -> None:
     for call, request in (
         (PUT_BUCKET_SETTING, PutBucketSettingRequest("ann", "files", "policy", "{}")),
         (PUT_OBJECT_SETTING, PutObjectSettingRequest("ann", "files", "k", name="acl", value="{}")),
-        (CHANGE_BUCKET, ChangeBucketRequest("ann", "files", versioning="on")),
+        (CHANGE_BUCKET, ChangeBucketRequest("ann", "files", shared=True)),
     ):
         rig.directory.drop_replies = 1
         with pytest.raises(Unavailable, match="may or may not have been done"):
