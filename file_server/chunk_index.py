@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from file_server import index_values as value
 from file_server.index_transaction import DAMAGED, IndexTransaction, missing_among
 from wire.crash_points import crash_point
 from wire.digest import Digest
@@ -109,9 +110,8 @@ class ChunkIndex:
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
         self._writer.executescript(_SCHEMA)
-        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | dict(
-            self._writer.execute("SELECT name, value FROM total").fetchall()
-        )
+        totals = self._writer.execute("SELECT name, value FROM total").fetchall()
+        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | {name: value.number(total) for name, total in totals}
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
@@ -149,7 +149,7 @@ class ChunkIndex:
         """Whether the chunk is here and not known to be damaged."""
         with self._reading() as connection:
             row = connection.execute("SELECT place FROM chunk WHERE digest = ?", (digest,)).fetchone()
-        return row is not None and row[0] != DAMAGED
+        return row is not None and value.number(row[0]) != DAMAGED
 
     def may_hold_chunk(self, digest: Digest) -> bool:
         """Whether the chunk is here, or may be after a restart.
@@ -170,7 +170,8 @@ class ChunkIndex:
         query = "SELECT length, place FROM chunk WHERE digest = ?"
         with self._reading() as connection:
             rows = [connection.execute(query, (digest,)).fetchone() for digest in digests]
-        return [row[0] if row is not None and row[1] != DAMAGED else None for row in rows]
+        known = [None if row is None else (value.number(row[0]), value.number(row[1])) for row in rows]
+        return [None if row is None or row[1] == DAMAGED else row[0] for row in known]
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """A blob's manifest, checked against its digest."""
@@ -179,13 +180,15 @@ class ChunkIndex:
         if row is None:
             return None
         size, raw = row
-        return Manifest([(digest, size)]) if raw is None else Manifest.decode(raw, digest)
+        if raw is None:
+            return Manifest([(digest, value.number(size))])
+        return Manifest.decode(value.content(raw), digest)
 
     def generation(self, digest: Digest) -> int | None:
         """The blob's generation, None when it is not here."""
         with self._reading() as connection:
             row = connection.execute("SELECT generation FROM blob WHERE digest = ?", (digest,)).fetchone()
-        return row[0] if row else None
+        return value.number(row[0]) if row else None
 
     @property
     def latest_generation(self) -> int:
@@ -197,19 +200,22 @@ class ChunkIndex:
         query = "SELECT id, digest, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
         with self._reading() as connection:
             rows = connection.execute(query, (after, up_to_generation, limit)).fetchall()
-        return [BlobRow(id, Digest(digest), generation, size) for id, digest, generation, size in rows]
+        return [
+            BlobRow(id, value.digest(digest), value.number(generation), value.number(size))
+            for id, digest, generation, size in rows
+        ]
 
     def candidates(self) -> list[tuple[int, Digest]]:
         """(id, digest) of every chunk that may be without a blob."""
         query = "SELECT chunk.id, digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
         with self._reading() as connection:
-            return [(id, Digest(digest)) for id, digest in connection.execute(query)]
+            return [(id, value.digest(digest)) for id, digest in connection.execute(query)]
 
     def fence(self, path: str) -> int:
         """The highest lock number seen on a path."""
         with self._reading() as connection:
             row = connection.execute("SELECT number FROM fence WHERE path = ?", (path,)).fetchone()
-        return int(row[0]) if row else 0
+        return value.number(row[0]) if row else 0
 
     def blobs_of_chunk(self, id: int, digest: Digest) -> list[Digest]:
         """The blobs that a chunk is part of."""
@@ -218,7 +224,7 @@ class ChunkIndex:
             " UNION SELECT digest FROM blob WHERE digest = ?"
         )
         with self._reading() as connection:
-            return [Digest(row[0]) for row in connection.execute(query, (id, digest))]
+            return [value.digest(row[0]) for row in connection.execute(query, (id, digest))]
 
     def damaged_blobs(self) -> list[Digest]:
         """Every blob that has a damaged chunk."""
@@ -228,7 +234,7 @@ class ChunkIndex:
             damaged = connection.execute(query).fetchall()
         blobs: dict[Digest, None] = {}
         for id, digest in damaged:
-            blobs.update(dict.fromkeys(self.blobs_of_chunk(id, Digest(digest))))
+            blobs.update(dict.fromkeys(self.blobs_of_chunk(id, value.digest(digest))))
         return list(blobs)
 
     # ------------------------------------------------------------ for the inventory
@@ -237,19 +243,19 @@ class ChunkIndex:
         """The next blobs behind `after` in the order of their digests."""
         query = "SELECT digest FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
         with self._reading() as connection:
-            return [Digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
+            return [value.digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
 
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Plain bytes of those blobs that are here."""
         query = "SELECT size FROM blob WHERE digest = ?"
         with self._reading() as connection:
             rows = {digest: connection.execute(query, (digest,)).fetchone() for digest in digests}
-        return {digest: row[0] for digest, row in rows.items() if row is not None}
+        return {digest: value.number(row[0]) for digest, row in rows.items() if row is not None}
 
     def highest_fence(self) -> int:
         """The highest lock number seen on any path. Walks the fences."""
         with self._reading() as connection:
-            return int(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
+            return value.number(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
 
     def notes(self, after: int, through: int, limit: int) -> list[bytes]:
         """Commit notes of the cursors above `after` up to `through`, by rising cursor; fewer than `limit` when they are
@@ -259,7 +265,7 @@ class ChunkIndex:
         size = 0
         with self._reading() as connection:
             for (note,) in connection.execute(query, (after, through, limit)):
-                found.append(note)
+                found.append(value.content(note))
                 size += len(note)
                 if size >= NOTES_BYTES:
                     break
@@ -282,10 +288,20 @@ class ChunkIndex:
             if encoded := note.encoded():
                 tx.put_note(note.cursor, note.digest, encoded)
 
-    def _chunk_where(self, condition: str, value: Digest | int) -> ChunkRow | None:
+    def _chunk_where(self, condition: str, key: Digest | int) -> ChunkRow | None:
         with self._reading() as connection:
-            row = connection.execute(_CHUNK_COLUMNS + condition, (value,)).fetchone()
-        return None if row is None else ChunkRow(row[0], Digest(row[1]), *row[2:])
+            row = connection.execute(_CHUNK_COLUMNS + condition, (key,)).fetchone()
+        if row is None:
+            return None
+        id, digest, length, place, head, sealed = row
+        return ChunkRow(
+            id,
+            value.digest(digest),
+            value.number(length),
+            value.number(place),
+            value.content(head),
+            None if sealed is None else value.content(sealed),
+        )
 
     # ------------------------------------------------------------ connections
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from file_server.checked_reading import CheckedReading, OnDamage
 from file_server.chunk_files import ChunkFiles
 from file_server.chunk_index import BlobRow, PendingNote, Totals
@@ -25,6 +27,7 @@ from file_server.index_transaction import (
     StagedChunk,
     superseded,
 )
+from file_server.index_values import malformed
 from file_server.seal import Seal
 from file_server.staging import Staging
 from file_server.storage_health import StorageHealth
@@ -40,7 +43,7 @@ from wire.server_messages import CommitNote
 
 DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
 MAX_COLLECT_BATCH = 500
-_notes = decoder(CommitNote)
+_decoder = decoder(CommitNote)
 
 
 class Collected(NamedTuple):
@@ -314,4 +317,11 @@ class ChunkStore:
     def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
         """Notes of the cursors above `after` up to `through`, by rising cursor."""
         with self.health.guard():
-            return [_notes.decode(note) for note in self._index.notes(after, through, limit)]
+            return [_note(encoded) for encoded in self._index.notes(after, through, limit)]
+
+
+def _note(encoded: bytes) -> CommitNote:
+    try:
+        return _decoder.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise malformed("a commit note") from error

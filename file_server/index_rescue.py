@@ -99,7 +99,7 @@ class _Rescue:
 
         def work(tx: IndexTransaction) -> None:
             for row in batch:
-                with suppress(LockstepError, ValueError, TypeError):
+                with suppress(LockstepError, ValueError, TypeError, sqlite3.IntegrityError):
                     put(tx, row)
 
         for row in rows:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from file_server import index_values as value
 from wire.digest import Digest
 from wire.errors import TicketRefused
 from wire.manifest import Manifest
@@ -79,7 +80,7 @@ class IndexTransaction:
     def check_fence(self, fence: Fence) -> None:
         """TicketRefused when a newer lock than the write's has been seen on its path; otherwise remember it."""
         row = self._run("SELECT number FROM fence WHERE path = ?", (fence.path,)).fetchone()
-        known = row[0] if row else 0
+        known = value.number(row[0]) if row else 0
         if fence.number < known:
             raise superseded(fence, known)
         if fence.number > known:
@@ -99,7 +100,7 @@ class IndexTransaction:
             self._totals["stored_bytes"] += chunk.stored_bytes
         else:
             row = self._run("SELECT id, place, stored FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
-            id, known_place, stored = row
+            id, known_place, stored = map(value.number, row)
             if known_place == INLINE or (known_place == FILE and place == INLINE):
                 return
             self._run(
@@ -159,7 +160,7 @@ class IndexTransaction:
         if raw is None:
             self.await_use([digest])
         else:
-            chunks = [chunk for chunk, _ in Manifest.decode(raw).chunks]
+            chunks = [chunk for chunk, _ in Manifest.decode(value.content(raw)).chunks]
             self.await_use(chunks)
             self._connection.executemany(
                 "DELETE FROM reference WHERE blob = ? AND chunk = (SELECT id FROM chunk WHERE digest = ?)",
@@ -196,8 +197,8 @@ class IndexTransaction:
             self._run("DELETE FROM inline WHERE chunk = ?", (id,))
             self._run("DELETE FROM chunk WHERE id = ?", (id,))
             self._totals["chunks"] -= 1
-            self._totals["stored_bytes"] -= row[2]
-            forgotten.append((Digest(row[0]), row[1]))
+            self._totals["stored_bytes"] -= value.number(row[2])
+            forgotten.append((value.digest(row[0]), value.number(row[1])))
         return forgotten
 
     def mark_damaged(self, id: int) -> bool:
@@ -207,7 +208,7 @@ class IndexTransaction:
             return False
         self._run("UPDATE chunk SET place = ?, stored = 0 WHERE id = ?", (DAMAGED, id))
         self._run("DELETE FROM inline WHERE chunk = ?", (id,))
-        self._totals["stored_bytes"] -= row[0]
+        self._totals["stored_bytes"] -= value.number(row[0])
         return True
 
     # ------------------------------------------------------------ places to go on from
@@ -232,6 +233,6 @@ def missing_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> 
     missing = []
     for digest in dict.fromkeys(digests):
         row = connection.execute(query, (digest,)).fetchone()
-        if row is None or row[0] == DAMAGED:
+        if row is None or value.number(row[0]) == DAMAGED:
             missing.append(digest)
     return missing
