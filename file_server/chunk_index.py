@@ -241,7 +241,8 @@ class ChunkIndex:
 
     def blobs_by_digest(self, after: Digest | None, limit: int) -> list[Digest]:
         """The next blobs behind `after` in the order of their digests."""
-        query = "SELECT digest FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
+        # The size is asked for so that each row is looked at: what only SQLite's index of digests has is not held.
+        query = "SELECT digest, size FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
         with self._reading() as connection:
             return [value.digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
 
