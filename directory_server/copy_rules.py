@@ -61,7 +61,7 @@ class Need(IntEnum):
     BALANCE = 4
     """Enough copies, and better one of them on an emptier server."""
     TRIM = 5
-    """More good copies than promised."""
+    """More good copies than promised, or a damaged one beside as many as promised."""
     WAIT = 6
     """No good copy on any server that is heard: only the return of a server can help."""
 
@@ -89,7 +89,7 @@ def judge(blob: HeldBlob, standings: Standings, copies: int) -> Verdict:
         return Verdict(Need.MOVE, *verdict)
     if spread(counted) < min(copies, len(_zones_in_reach(counted, standings))):
         return Verdict(Need.SPREAD, *verdict)
-    return Verdict(Need.TRIM if len(good) > copies else None, *verdict)
+    return Verdict(Need.TRIM if len(good) > copies or blob.damaged else None, *verdict)
 
 
 def spread(servers: Collection[Standing]) -> int:
@@ -110,21 +110,24 @@ def choose_victim(
 ) -> str | None:
     """Whose copy may go; None when none may.
 
-    Only as long as `copies` others are solid, in as many zones as before. A server that leaves loses its copy first,
-    then the one asked for with `rather`, then the fullest. Copies on servers that are not solid now are neither
-    relied on nor dropped.
+    Only as long as `copies` good others are solid, in as many zones as before. A damaged copy goes first, then that of
+    a server that leaves, then the one asked for with `rather`, then the fullest server's. Copies on servers that are
+    not solid now are neither relied on nor dropped.
     """
     full = fullness or {}
-    allowed = [standings[id] for id in blob.sound if may_go(blob, id, standings, copies)]
-    ranked = sorted(
-        allowed, key=lambda server: (not server.leaving, server.id != rather, -full.get(server.id, 0.0), server.id)
-    )
-    return ranked[0].id if ranked else None
+
+    def rank(server: Standing) -> tuple[bool, bool, bool, float, str]:
+        place = -full.get(server.id, 0.0)
+        return server.id not in blob.damaged, not server.leaving, server.id != rather, place, server.id
+
+    allowed = [standings[id] for id in blob.holders if may_go(blob, id, standings, copies)]
+    return min(allowed, key=rank).id if allowed else None
 
 
 def may_go(blob: HeldBlob, id: str, standings: Standings, copies: int) -> bool:
-    """Whether the copy on server `id` may be dropped: `copies` solid ones are left, in as many zones as before."""
-    if id not in blob.sound or id not in standings or not standings[id].solid:
+    """Whether the copy on server `id` may be dropped: `copies` good ones on solid servers are left, in as many zones
+    as before."""
+    if id not in blob.holders or id not in standings or not standings[id].solid:
         return False
     good = [standings[other] for other in blob.sound if other in standings]
     staying = [server for server in good if server.solid and not server.leaving]

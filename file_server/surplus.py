@@ -55,13 +55,13 @@ class SurplusDropper:
             batch = list(self._offered)[:MAX_DROPS]
             for digest in batch:
                 del self._offered[digest]
-        generations = {digest: self._store.generation(digest) for digest in batch}
-        asked = [digest for digest, generation in generations.items() if generation is not None]
-        if not asked:
+        if not batch:
             return IDLE_SECONDS
+        # Also about those that are not here (any more): the books count them until they hear of it.
+        generations = {digest: self._store.generation(digest) for digest in batch}
         started = self._clock.monotonic()
         try:
-            dropped = self._directory.ask(COLLECT, CollectRequest(asked)).drop
+            dropped = self._directory.ask(COLLECT, CollectRequest(batch)).drop
         except LockstepError as error:
             log.info("copies that are too many are kept for now: %s", error)
             return IDLE_SECONDS

@@ -68,6 +68,7 @@ class FakeDirectory:
         self.held: list[Digest] = []
         self.unwanted: set[Digest] = set()
         self.droppable: set[Digest] = set()
+        self.asked_to_drop: list[Digest] = []
         self.damaged: list[tuple[str, Digest]] = []
         self.commits: list[Any] = []
         self.versions: dict[str, FileVersion] = {}
@@ -155,6 +156,7 @@ class FakeDirectory:
 
     def _collect(self, request: Any) -> CollectReply:
         self.during_collect()
+        self.asked_to_drop += request.digests
         return CollectReply([digest for digest in request.digests if digest in self.droppable])
 
 

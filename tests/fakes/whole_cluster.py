@@ -202,16 +202,17 @@ class WholeCluster:
         self.directory.locks.step()
 
     def settle(self, rounds: int = 200) -> bool:
-        """Take the steps of heartbeats, repair and copiers, a second apart, until there is nothing left to copy;
-        whether that was reached."""
+        """Take the steps of heartbeats, repair and copiers, a second apart, until there is nothing left to copy or to
+        give up; whether that was reached."""
         quiet = 0
         for _ in range(rounds):
             self.pass_time(1.0)
             self.directory.repair.step()
             for server in list(self.servers.values()):
                 server.copier.step()
+                server.surplus.step()
             info = self.directory.repair.info()
-            quiet = 0 if info.ordered or info.under_copied else quiet + 1
+            quiet = 0 if info.ordered or info.under_copied or info.surplus else quiet + 1
             if quiet > 2:
                 return True
         return False

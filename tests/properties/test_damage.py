@@ -77,11 +77,13 @@ class Damage:
     def recover(self, id: str) -> None:
         """What happens by itself; and a restart, where the server's health asks for one."""
         for _ in range(2):
+            settled = False
             try:
-                self.background_work(id)
+                settled = self.background_work(id)
             except Unavailable:
                 assert self.asks_for_restart(id)
             if not self.asks_for_restart(id):
+                assert settled, self.cluster.directory.repair.info()
                 return
             self.cluster.stop_server(id)
             self.cluster.start_server(id)
@@ -92,8 +94,8 @@ class Damage:
         """A reader may have found what the background work need not touch."""
         return "restart this file server" in self.cluster.servers[id].store.health.problem
 
-    def background_work(self, id: str) -> None:
-        """A whole round of the server's scrubber and inventory, and then of repair."""
+    def background_work(self, id: str) -> bool:
+        """A whole round of the server's scrubber and inventory, and then of repair; whether that came to its end."""
         server = self.cluster.servers[id]
         for _ in range(1000):
             if server.scrubber.step() > 1000:
@@ -102,7 +104,7 @@ class Damage:
             self.cluster.pass_time(1.0)
             if server.inventory.step() >= 10:
                 break
-        assert self.cluster.settle(), self.cluster.directory.repair.info()
+        return self.cluster.settle()
 
     def check_copies(self) -> None:
         """Every blob in use has two holders, and each has every byte of it."""

@@ -43,8 +43,10 @@ def test_what_is_offered_is_asked_about_and_dropped(cluster: Cluster) -> None:
     server = cluster.server("1")
     first, second = put(server.store, b"first"), put(server.store, b"second")
     cluster.directory.droppable = {first}
-    server.surplus.take([first, second, chunk_digest(b"not here")])
+    absent = chunk_digest(b"not here")
+    server.surplus.take([first, second, absent])
     server.surplus.step()
+    assert cluster.directory.asked_to_drop == [first, second, absent], "the books count it until they hear of it"
     assert server.store.generation(first) is None
     assert server.store.generation(second) is not None
     assert server.surplus.step() > 1

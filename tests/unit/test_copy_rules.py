@@ -46,7 +46,7 @@ def servers(*, zones: str = "abcd", away: str = "", leaving: str = "", weak: str
         (held("1", "2"), servers(zones="aab", weak="3"), None, 2),
         (held("1", "2", "3"), servers(), Need.TRIM, 3),
         (held("1", "2", "3"), servers(leaving="3"), Need.TRIM, 3),
-        (held("1", "2", "3", damaged="3"), servers(), None, 2),
+        (held("1", "2", "3", damaged="3"), servers(), Need.TRIM, 2),
         (held("1", "2"), servers(away="12"), Need.WAIT, 0),
         (held(), servers(), Need.WAIT, 0),
         (held("1", "2", damaged="12"), servers(), Need.SALVAGE, 0),
@@ -80,8 +80,19 @@ def test_zones_stay_apart_when_a_copy_goes() -> None:
 def test_nothing_goes_unless_enough_others_are_solid(weak: str) -> None:
     """A server that is suspect or unhealthy is neither relied on nor made to drop anything."""
     assert choose_victim(held("1", "2", "3"), servers(weak=weak), 2) is None
-    assert choose_victim(held("1", "2", "3", damaged=weak), servers(), 2) is None
     assert choose_victim(held("1", "2"), servers(), 2) is None
+    assert choose_victim(held("1", "2", damaged=weak), servers(), 2) is None
+
+
+def test_a_damaged_copy_goes_once_there_are_enough_good_ones() -> None:
+    """Nobody mends it then, and it is worth nothing: it goes before any other, and is never among those relied on."""
+    full = {"1": 0.9, "2": 0.1, "3": 0.5}
+    assert choose_victim(held("1", "2", "3", damaged="2"), servers(), 2, full, rather="1") == "2"
+    assert choose_victim(held("1", "2", "3", "4", damaged="2"), servers(leaving="4"), 2, full) == "2"
+    assert choose_victim(held("1", "2", "3", damaged="23"), servers(), 2) is None
+    assert choose_victim(held("1", "2", "3", damaged="2"), servers(weak="3"), 2) is None
+    assert choose_victim(held("1", "2", "3", damaged="2"), servers(weak="2"), 2) is None
+    assert not may_go(held("1", "2", "3", damaged="2"), "1", servers(), 2)
 
 
 def test_sources_are_the_good_ones_first() -> None:
