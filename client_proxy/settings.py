@@ -173,6 +173,10 @@ def from_options(
         raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
     if not directory.startswith("https://"):
         raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
+    if s3_domain and "." not in s3_domain:
+        raise click.UsageError(
+            f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
+        )
     return Settings(
         id=id,
         host=host,

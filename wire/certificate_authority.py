@@ -72,7 +72,8 @@ def check_program(role: str, id: str) -> None:
 
 
 def host_names(hosts: Iterable[str] = ()) -> list[x509.GeneralName]:
-    """`hosts` as certificate names, each an IP address or a DNS name; raises BadRequest for anything else."""
+    """`hosts` as certificate names, each an IP address or a DNS name, which may begin with `*.` for every label there;
+    raises BadRequest for anything else."""
     distinct = list(dict.fromkeys(host.strip() for host in hosts))
     if len(distinct) > MAX_HOSTS:
         raise BadRequest(f"{len(distinct)} host names are more than a certificate may carry ({MAX_HOSTS})")
@@ -90,7 +91,8 @@ def _host_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
     except ValueError:
         pass
-    if not _DNS_NAME.fullmatch(host):
+    name = host.removeprefix("*.")
+    if not _DNS_NAME.fullmatch(name) or (name != host and "." not in name):  # no client takes a *.org
         raise BadRequest(f"{host[:80]!r} is neither an IP address nor a host name: leave out scheme and port")
     return x509.DNSName(host.lower())
 

@@ -23,11 +23,11 @@ REGION = "us-east-1"
 SECONDS = 120.0
 
 
-def boto3_client(cluster: ClusterHarness, proxy: int = 1, **config: Any) -> Any:
-    """The administrator's boto3 client at one of the proxies; `config` is botocore's."""
+def boto3_client(cluster: ClusterHarness, proxy: int = 1, *, endpoint: str = "", **config: Any) -> Any:
+    """The administrator's boto3 client at one of the proxies, or at `endpoint`; `config` is botocore's."""
     return boto3.client(
         "s3",
-        endpoint_url=cluster.proxy_urls[proxy - 1],
+        endpoint_url=endpoint or cluster.proxy_urls[proxy - 1],
         aws_access_key_id=cluster.admin["s3_access_key"],
         aws_secret_access_key=cluster.admin["s3_secret_key"],
         region_name=REGION,

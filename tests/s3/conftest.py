@@ -14,6 +14,9 @@ from tests.s3.rig import S3Rig
 
 _numbers = itertools.count(1)
 
+REAL_DOMAIN = "s3.lockstep.test"
+"""Of the real cluster's virtual hosts."""
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
@@ -78,5 +81,6 @@ def bucket(make_bucket: Callable[..., str]) -> str:
 @pytest.fixture(scope="session")
 def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterHarness]:
     """Real programs on real sockets, for tests that use buckets of their own and harm nothing."""
-    with ClusterHarness(tmp_path_factory.mktemp("s3-cluster"), file_servers=2) as cluster:
+    folder, env = tmp_path_factory.mktemp("s3-cluster"), {"LOCKSTEP_PROXY_S3_DOMAIN": REAL_DOMAIN}
+    with ClusterHarness(folder, file_servers=2, env=env) as cluster:
         yield cluster

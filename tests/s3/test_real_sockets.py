@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness
+from tests.s3.command_clients import boto3_client
+from tests.s3.conftest import REAL_DOMAIN
 from tests.s3.raw_connection import Connection
 
 pytestmark = pytest.mark.cluster
@@ -143,3 +148,20 @@ def test_names_that_only_differ_in_their_escapes(connection: Connection) -> None
     }.items():
         connection.send(connection.signed("GET", path, sent_as=written))
         assert connection.answer()[2] == path.encode(), path
+
+
+def test_buckets_have_host_names_of_their_own(real_cluster: ClusterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a domain for S3 the certificate is good for every bucket's name in it, and boto3 uses those by default."""
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str, *arguments: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if str(host).endswith(REAL_DOMAIN) else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    port = urlsplit(real_cluster.proxy_urls[0]).port
+    virtual = boto3_client(real_cluster, endpoint=f"https://{REAL_DOMAIN}:{port}", s3={"addressing_style": "virtual"})
+    virtual.create_bucket(Bucket="by-its-name")
+    virtual.put_object(Bucket="by-its-name", Key="a/b", Body=b"content")
+    assert [one["Key"] for one in virtual.list_objects_v2(Bucket="by-its-name")["Contents"]] == ["a/b"]
+    by_path = boto3_client(real_cluster, s3={"addressing_style": "path"})
+    assert by_path.get_object(Bucket="by-its-name", Key="a/b")["Body"].read() == b"content"

@@ -121,11 +121,36 @@ def test_two_clusters_authorities_have_different_names(tmp_path: Path) -> None:
     assert first.certificate.subject != second.certificate.subject
 
 
-@pytest.mark.parametrize("host", ["", "https://host", "host:80", "a b", "*.org", "-x", "a..b", "x" * 64, "é"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "https://host",
+        "host:80",
+        "a b",
+        "*",
+        "*.org",
+        "*.*.a.org",
+        "a.*.org",
+        "*a.b.org",
+        "-x",
+        "a..b",
+        "x" * 64,
+        "é",
+    ],
+)
 def test_a_bad_host_is_refused(authority: CertificateAuthority, host: str) -> None:
-    """A host with a scheme, port, wildcard or anything else that is no name is a BadRequest."""
+    """A host with a scheme, port, wildcard that takes in too much, or anything else that is no name is a BadRequest."""
     with pytest.raises(BadRequest, match="host name"):
         authority.issue("file_server", "1", [host], KEY.public_key())
+
+
+def test_every_name_in_a_domain_can_be_certified(authority: CertificateAuthority) -> None:
+    """For S3's virtual hosts: *.DOMAIN stands in the certificate as it is."""
+    pem = authority.issue("client_proxy", "1", ["s3.Example.org", "*.s3.Example.org"], KEY.public_key())
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"s3.example.org", "*.s3.example.org"} <= set(names.get_values_for_type(x509.DNSName))
 
 
 @pytest.mark.parametrize(
