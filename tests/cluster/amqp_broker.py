@@ -15,6 +15,7 @@ import pika
 import pytest
 
 from tests.cluster.cluster_harness import wait_until
+from tests.fakes.lasting_ports import lasting_ports
 from wire.identity import ensure_authority, ensure_identity
 
 # Not the command in the PATH, which insists on a user and folders of the whole machine.
@@ -33,7 +34,7 @@ class Broker:
         ensure_authority(folder / "certs")
         identity = ensure_identity(folder / "certs", "client_proxy", "broker", ["127.0.0.1"])
         self.ca_file = identity.ca_file
-        self.port, self.tls_port, node_port, self._epmd_port = _free_ports(4)
+        self.port, self.tls_port, node_port, self._epmd_port = lasting_ports(4)
         (folder / "plugins").write_text("[].")
         (folder / "broker.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
@@ -107,11 +108,3 @@ class Broker:
                 return True
         except (pika.exceptions.AMQPError, OSError):
             return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

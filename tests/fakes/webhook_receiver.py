@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.fakes.lasting_ports import lasting_ports
 from wire.identity import ensure_authority, ensure_identity
 
 
@@ -83,7 +84,7 @@ class WebhookReceiver:
         self.status = 204
         self.stalls = 0.0
         self.cuts = 0
-        self.port = 0
+        (self.port,) = lasting_ports(1)
         self._server: _Server | None = None
         self.start()
 
@@ -94,7 +95,6 @@ class WebhookReceiver:
     def start(self) -> None:
         """Listen, on the same port as before."""
         self._server = _Server(self, self.port)
-        self.port = self._server.server_address[1]
         self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -1,0 +1,26 @@
+"""Ports for what is stopped and started again at the same place."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import ExitStack
+
+FIRST, LAST = 32_000, 32_767
+"""Below the ports that the system gives to clients, one of which could take it meanwhile; above the clusters' own."""
+
+
+def lasting_ports(count: int) -> list[int]:
+    """`count` different ports on which nobody listens."""
+    candidates = random.SystemRandom().sample(range(FIRST, LAST + 1), LAST - FIRST + 1)
+    found: list[int] = []
+    with ExitStack() as held:
+        for port in candidates:
+            try:
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"fewer than {count} free ports between {FIRST} and {LAST}")
