@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from directory_server.metadata import people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import Clock
+from directory_server.needs import Clock
 from directory_server.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people import Person
 from directory_server.s3_keys import S3Keys

@@ -12,7 +12,7 @@ from pathlib import Path
 from directory_server.accounts import credential_hash
 from directory_server.metadata import people
 from directory_server.metadata.store import MetadataStore, Tx
-from directory_server.namespace import Clock
+from directory_server.needs import Clock
 from wire.certificate_authority import CertificateAuthority, PeerIdentity
 from wire.cluster_messages import EnrolReply, EnrolRequest, JoinSecretReply, RenewCertificateRequest
 from wire.errors import Forbidden, SetupError

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from directory_server.metadata import kms as rows
 from directory_server.metadata.kms import KeyRow, KeyVersionRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import Clock
+from directory_server.needs import Clock
 from wire.digest import Digest, chunk_digest
 from wire.errors import AlreadyExists, BadName, BadRequest, Conflict, Damaged, LockstepError, NotFound, to_problem
 from wire.kms_messages import (

@@ -8,7 +8,6 @@ objects given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 from prometheus_client import Counter, Histogram
@@ -19,6 +18,7 @@ from directory_server.bucket import Bucket
 from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.needs import Clock, Locks, People, ReadingOrder
 from directory_server.object_changes import cause_of
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person
@@ -40,7 +40,6 @@ from wire.messages import (
     ListRequest,
     LookupItem,
     LookupReply,
-    PathLock,
     VersionsReply,
     VersionsRequest,
 )
@@ -51,58 +50,6 @@ LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
 LOOKUP_BATCH = Histogram(
     "lockstep_directory_lookup_batch_items", "Lookups that came in one call", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
 )
-
-
-class Clock(Protocol):
-    """Directory time, wall time, and wall time that nobody can put forward."""
-
-    def now(self) -> float: ...
-
-    def wall(self) -> float: ...
-
-    def calendar(self) -> float: ...
-
-
-class People(Protocol):
-    """Who stands behind a credential."""
-
-    def authenticate(self, credential: str) -> Person:
-        """NotLoggedIn when nobody does (any more)."""
-        ...
-
-    def identify(self, credential: str) -> Person:
-        """The same, but an anonymous S3 request is a person without a name."""
-        ...
-
-
-class Locks(Protocol):
-    """What writes ask of the locks, inside their own transaction."""
-
-    def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
-        """The number of the lock that covers the write, or 0; Locked or LockStale."""
-        ...
-
-    def fence(self, tx: Reader, bucket: str, path: str) -> int:
-        """The highest lock number ever granted on the path."""
-        ...
-
-    def lease_end(self, tx: Reader, lock_number: int) -> float:
-        """Directory time at which that lock's lease ends."""
-        ...
-
-    def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
-        """The lock that somebody has on the path."""
-        ...
-
-    def release_in(self, tx: Tx, account: str, lock_number: int) -> None: ...
-
-
-class ReadingOrder(Protocol):
-    """Where the holders of a blob are."""
-
-    def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
-        """`ids` in rank order, as the order to read from."""
-        ...
 
 
 def no_data_key(_: Mapping[str, str]) -> DataKey:

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from directory_server.metadata import s3_keys as rows
 from directory_server.metadata.store import MetadataStore, Tx
-from directory_server.namespace import Clock
+from directory_server.needs import Clock
 from directory_server.people import Person
 from wire.errors import Conflict, NotFound, NotLoggedIn
 from wire.messages import Nothing

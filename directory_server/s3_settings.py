@@ -15,7 +15,8 @@ from directory_server.access.decisions import Standing, standing
 from directory_server.bucket import Bucket
 from directory_server.metadata import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
-from directory_server.namespace import Clock, People, not_found
+from directory_server.namespace import not_found
+from directory_server.needs import Clock, People
 from directory_server.object_changes import cause_of
 from directory_server.people import Person
 from directory_server.versions import Moment

@@ -23,7 +23,8 @@ from directory_server.listing import after_prefix, common_prefix
 from directory_server.metadata import files
 from directory_server.metadata import uploads as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import Clock, People, ReadingOrder, no_data_key, stored_metadata
+from directory_server.namespace import no_data_key, stored_metadata
+from directory_server.needs import Clock, People, ReadingOrder
 from directory_server.versions import Moment, NewVersion
 from wire.codec import encode
 from wire.digest import Digest

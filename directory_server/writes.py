@@ -15,7 +15,8 @@ from directory_server.commits import COMMITS
 from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.metadata import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import Clock, Locks, People, ReadingOrder, stored_metadata
+from directory_server.namespace import stored_metadata
+from directory_server.needs import Clock, Locks, People, ReadingOrder
 from directory_server.object_changes import cause_of
 from directory_server.outcomes import attempt, outcome
 from directory_server.people import Person

@@ -15,7 +15,7 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import notifications as rows
 from directory_server.metadata import s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.namespace import People
+from directory_server.needs import People
 from directory_server.notifications import record
 from directory_server.notifications.configuration import Configuration, read
 from directory_server.object_changes import ObjectChange, cause_of
