@@ -67,7 +67,8 @@ def _plot(results: list[Figure], file: Path) -> None:
 @click.option(
     "--only",
     default="",
-    help="Measure only figures whose name has this in it: small, locks, large, memory, s3 doors, s3 listing, scaling.",
+    help="Measure only figures whose name has this in it: "
+    "small, locks, large, memory, s3 doors, s3 listing, start, scaling.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(
@@ -103,6 +104,7 @@ def main(
             "s3 doors": lambda: s3.doors(cluster, seconds),
             "s3 listing": lambda: [s3.listing(cluster, s3_keys)],
             "s3 memory": lambda: [s3.multipart(cluster, int(s3_gib * GIB))],
+            "start": lambda: [figures.warm_start(cluster)],
             "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
         for name, part in parts.items():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ class Cluster:
         self._data = data
         base = 20_000 + free_port() % 20_000
         self._command = [sys.executable, "-m", "local_cluster", "--data", str(data)]
-        subprocess.run([*self._command, "--detach", "--base-port", str(base)], check=True, stdin=subprocess.DEVNULL)
-        record = json.loads((data / "cluster.json").read_text())
+        self._run("--detach", "--base-port", str(base))
+        record = self._record()
         self.ca_file = Path(record["ca_file"])
         self.programs: list[dict[str, Any]] = record["programs"]
         self.admin: dict[str, str] = json.loads(Path(record["admin_credentials_file"]).read_text())
@@ -39,6 +40,21 @@ class Cluster:
         proxy = next(program for program in self.programs if program["program"] == "client_proxy")
         folder = self.ca_file.parent / f"client_proxy-{proxy['id']}"
         self._session.cert = (str(folder / "cert.pem"), str(folder / "key.pem"))
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run([*self._command, *arguments], check=True, stdin=subprocess.DEVNULL)
+
+    def _record(self) -> Any:
+        return json.loads((self._data / "cluster.json").read_text())
+
+    def start_again(self) -> float:
+        """Stop everything and start it with its data; seconds from the command to every program healthy."""
+        self.stop()
+        started = time.perf_counter()
+        self._run("--detach")
+        seconds = time.perf_counter() - started
+        self.programs = self._record()["programs"]
+        return seconds
 
     def metric(self, program: str, name: str) -> float:
         """The sum of a counter over all programs of a kind."""
@@ -93,4 +109,4 @@ class Cluster:
         return done.stdout
 
     def stop(self) -> None:
-        subprocess.run([*self._command, "--stop"], check=True, stdin=subprocess.DEVNULL)
+        self._run("--stop")

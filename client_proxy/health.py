@@ -14,7 +14,9 @@ from wire.cluster_messages import Health
 from wire.errors import LockstepError, PeerUnreachable
 
 ASK_SECONDS = 2.0
-REMEMBERED_SECONDS = 1.0
+GOOD_NEWS_SECONDS = 1.0
+BAD_NEWS_SECONDS = 0.2
+"""How long an answer counts: whoever waits for a start is not to wait for an old refusal."""
 
 
 class HealthCheck:
@@ -53,7 +55,8 @@ class HealthCheck:
 
     def _directory_problem(self) -> str:
         with self._guard:  # a crowd of monitors asks the directory once
-            if self._monotonic() - self._asked_at > REMEMBERED_SECONDS:
+            remembered = BAD_NEWS_SECONDS if self._problem else GOOD_NEWS_SECONDS
+            if self._monotonic() - self._asked_at > remembered:
                 self._problem = self._ask()
                 self._asked_at = self._monotonic()
             return self._problem

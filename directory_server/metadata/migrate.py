@@ -1,64 +1,33 @@
-"""Brings a metadata file to this program's schema, and refuses one that a newer program has written."""
+"""Sees to it that a metadata file has this program's schema."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
-
-from wire.crash_points import crash_point
-from wire.errors import StorageFormatError, Unavailable
-
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA_REVISION = "0008"
+"""The newest of the migrations."""
 
 
 def bring_up_to_date(path: Path) -> None:
-    """Apply the migrations that `path` lacks, each in a transaction; safe to repeat, durable on return."""
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    """Apply the migrations that `path` lacks, each in a transaction; safe to repeat, durable on return.
+
+    Raises StorageFormatError for a file that a newer program has written or that is none of ours.
+    """
+    if _revision(path) != SCHEMA_REVISION:
+        # Here, because the library takes longer to load than most directories take to start.
+        from directory_server.metadata.upgrade import upgrade
+
+        upgrade(path)
+
+
+def _revision(path: Path) -> str:
+    """What the file says it has; empty for one that does not say, for whatever reason: `upgrade` finds that out."""
     try:
-        with engine.begin() as connection:
-            _upgrade(connection, str(path))
-            crash_point("directory.migration.begun")
-    except OperationalError as error:
-        raise Unavailable(f"the metadata in {path} cannot be opened: {error.orig}") from error
-    except DatabaseError as error:
-        raise StorageFormatError(
-            f"{path} is not a Lockstep metadata file, or is damaged ({error.orig}): restore a backup, "
-            "or give the directory another folder with --data"
-        ) from error
-    finally:
-        engine.dispose()
-
-
-def _prepare(connection: Any, _: object) -> None:
-    # The driver would commit before each CREATE TABLE, and a migration cut short would leave half of its tables.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL").close()
-    connection.execute("PRAGMA synchronous = FULL").close()
-    connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # checkpoints are the store's: see page_checks
-
-
-def _upgrade(connection: Connection, name: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    present = MigrationContext.configure(connection).get_current_revision()
-    if present == scripts.get_current_head():
-        return
-    if present is not None and present not in {script.revision for script in scripts.walk_revisions()}:
-        raise StorageFormatError(
-            f"{name} was written by a newer Lockstep (schema {present}; this program knows up to "
-            f"{scripts.get_current_head()}): start that newer program, or restore a backup from before the upgrade"
-        )
-    command.upgrade(config, "head")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").close()  # a backup that was put back has no log yet
+            (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+    except sqlite3.Error:
+        return ""
+    return str(revision)

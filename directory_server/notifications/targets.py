@@ -20,7 +20,6 @@ from directory_server.directory_clock import DirectoryClock
 from directory_server.metadata import notifications as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.notifications.addresses import Address, AmqpAddress, Destination, parse
-from directory_server.notifications.amqp import AmqpPublisher
 from directory_server.notifications.delivery import Delivery
 from directory_server.notifications.outbox import buckets_using
 from directory_server.notifications.record import trial_message
@@ -186,6 +185,9 @@ class Targets:
 
     def _sender(self, destination: Destination, address: Address) -> Sender:
         if isinstance(address, AmqpAddress):
+            # Here, so that a directory without a broker starts without the broker's library.
+            from directory_server.notifications.amqp import AmqpPublisher
+
             return AmqpPublisher(destination, address)
         return Webhook(destination, address, self._clock.wall)
 

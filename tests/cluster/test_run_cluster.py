@@ -24,8 +24,6 @@ from local_cluster.records import save_record
 from tests.cluster.cluster_harness import ROOT, ClusterHarness, run_cluster, wait_until
 from tests.cluster.conftest import MakeCluster
 
-WARM_START_SECONDS = 5.0
-
 
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
@@ -136,8 +134,8 @@ def test_the_menu_opens_on_a_running_cluster_from_a_pipe(shared_cluster: Cluster
 # ---- starting and stopping ----------------------------------------------------------------------------------------
 
 
-def test_data_survives_a_restart_and_a_warm_start_is_quick(make_cluster: MakeCluster) -> None:
-    """What was written before a stop is read after the next start, which is healthy within five seconds."""
+def test_data_survives_a_restart(make_cluster: MakeCluster) -> None:
+    """What was written before a stop is read after the next start, through the same ports."""
     cluster = make_cluster()
     content = os.urandom(300_000)
     _put(cluster, "kept.bin", content)
@@ -152,23 +150,10 @@ def test_data_survives_a_restart_and_a_warm_start_is_quick(make_cluster: MakeClu
     assert (again.returncode, again.stdout.startswith("No cluster runs")) == (0, True)
     assert run_cluster("--data", cluster.data, "--status").returncode == 8
 
-    seconds = _warm_start(cluster)
+    ended = _run([str(ROOT / "run_cluster.sh"), "--data", str(cluster.data), "--detach"], cluster)
+    assert ended.returncode == 0, ended.stderr
     assert _ports(cluster) == ports, "the cluster comes back with the shape that it had"
     assert _get(cluster, "kept.bin", proxy=2) == content
-    for _ in range(2):  # the machine may have been busy with something else
-        if seconds > WARM_START_SECONDS:
-            cluster.stop()
-            seconds = _warm_start(cluster)
-    assert seconds < WARM_START_SECONDS, f"the quickest of three warm starts took {seconds:.1f} s"
-
-
-def _warm_start(cluster: ClusterHarness) -> float:
-    """Seconds from typing the command to a cluster whose every program is healthy."""
-    started = time.monotonic()
-    command = [str(ROOT / "run_cluster.sh"), "--data", str(cluster.data), "--detach"]
-    ended = _run(command, cluster)
-    assert ended.returncode == 0, ended.stderr
-    return time.monotonic() - started
 
 
 def test_without_a_terminal_it_stays_until_told_to_stop(make_cluster: MakeCluster) -> None:

@@ -11,9 +11,9 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from directory_server.metadata import files, servers
-from directory_server.metadata.migrate import MIGRATIONS
 from directory_server.metadata.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
+from directory_server.metadata.upgrade import MIGRATIONS
 from tests.contract.test_metadata_store import open_store, store
 from wire.digest import chunk_digest
 

@@ -17,13 +17,16 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import bindparam, create_engine, delete, insert, select, update
 
 from directory_server.metadata import schema
+from directory_server.metadata.migrate import SCHEMA_REVISION
 from directory_server.metadata.page_checks import forget_checks
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
+from directory_server.metadata.upgrade import MIGRATIONS
 from wire.errors import LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
 
 ENGINES: dict[str, Callable[..., MetadataStore]] = {
@@ -347,6 +350,31 @@ def test_data_of_a_newer_program_is_refused(open_store: Callable[..., MetadataSt
     with pytest.raises(StorageFormatError, match="newer Lockstep"):
         open_store()
     assert _execute(file, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+def test_the_newest_migration_is_the_programs_schema() -> None:
+    """What a file must say, for the migrations not to be looked at, is what the last of them writes."""
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_REVISION
+
+
+def test_a_file_that_is_up_to_date_is_opened_without_the_migrations(
+    open_store: Callable[..., MetadataStore], tmp_path: Path
+) -> None:
+    """Nor is their library loaded. A file that was put back, and has no log of its own yet, gets one."""
+    open_store().close()
+    file = tmp_path / "metadata.db"
+    forget_checks(file)
+    assert _execute(file, "PRAGMA journal_mode = DELETE") == [("delete",)]
+    code = """
+        import sys
+        from pathlib import Path
+        from directory_server.metadata.sqlite import SqliteStore
+        SqliteStore(Path(sys.argv[1])).close()
+        print("alembic" in sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(file)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "False\n"
+    assert _execute(file, "PRAGMA journal_mode") == [("wal",)]
 
 
 def test_a_file_that_is_something_else_is_refused(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:

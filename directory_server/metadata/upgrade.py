@@ -1,0 +1,64 @@
+"""Applies migrations to a metadata file, and refuses one that a newer program has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from wire.crash_points import crash_point
+from wire.errors import StorageFormatError, Unavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(path: Path) -> None:
+    """Apply the migrations that `path` lacks, each in a transaction; safe to repeat, durable on return."""
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            _apply(connection, str(path))
+            crash_point("directory.migration.begun")
+    except OperationalError as error:
+        raise Unavailable(f"the metadata in {path} cannot be opened: {error.orig}") from error
+    except DatabaseError as error:
+        raise StorageFormatError(
+            f"{path} is not a Lockstep metadata file, or is damaged ({error.orig}): restore a backup, "
+            "or give the directory another folder with --data"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _prepare(connection: Any, _: object) -> None:
+    # The driver would commit before each CREATE TABLE, and a migration cut short would leave half of its tables.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL").close()
+    connection.execute("PRAGMA synchronous = FULL").close()
+    connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # checkpoints are the store's: see page_checks
+
+
+def _apply(connection: Connection, name: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present == scripts.get_current_head():
+        return
+    if present is not None and present not in {script.revision for script in scripts.walk_revisions()}:
+        raise StorageFormatError(
+            f"{name} was written by a newer Lockstep (schema {present}; this program knows up to "
+            f"{scripts.get_current_head()}): start that newer program, or restore a backup from before the upgrade"
+        )
+    command.upgrade(config, "head")
