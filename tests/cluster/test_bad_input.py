@@ -243,7 +243,7 @@ def test_a_lease_that_ends_during_the_write_refuses_the_write(shared_cluster: Cl
 
         def dribble() -> Any:
             yield b"a" * 600_000
-            wait_until(lambda: not slow_locks(next_one), 10, "the end of the lease")
+            wait_until(lambda: not slow_locks(next_one), 60, "the end of the lease")
             yield b"b" * 600_000
 
         answer = slow.ask(

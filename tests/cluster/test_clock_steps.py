@@ -70,7 +70,7 @@ def test_leases_are_neither_ended_nor_prolonged_by_a_step(steps: Steps, seed: in
         steps.step(0)
         with other.lock(path) as number:
             assert number > taken["number"]
-            assert 2 <= time.monotonic() - renewed_at < 20
+            assert 2 <= time.monotonic() - renewed_at < 600, "an hour, then"
             late = person.patiently("PUT", file_path("files", path), data=b"too late", headers=headers)
             assert (late.status_code, late.json()["code"]) == (409, "lock_stale")
 

@@ -25,7 +25,7 @@ SLOW_EACH, EXCESS = 40, 40
 IDLE = 1000
 LARGE_BYTES = 24 * 1024 * 1024
 MEASURED_SECONDS = 3.0
-LONGEST_SECONDS = 4.0
+LONGEST_SECONDS = 10.0
 """Most that a small request may take while the slow ones are there, on a loaded machine."""
 MEMORY_EACH_BYTES = 12 * 1024 * 1024
 """A stalled download keeps one chunk (4 MiB at most) in hand and one on its way, whatever the file's size."""
@@ -141,7 +141,7 @@ def test_slow_clients_hold_up_nobody(shared_cluster: ClusterHarness) -> None:
             late = [
                 crowd.join("PUT", f"/files/files/overload/late-{n}", "Content-Length: 1000000") for n in range(EXCESS)
             ]
-            wait_until(lambda: any(b" 503 " in client.hear() for client in late), 10, "a refusal of a slow client")
+            wait_until(lambda: any(b" 503 " in client.hear() for client in late), 60, "a refusal of a slow client")
             taken += small_requests(person, 0)
         refused = [client.answer for client in crowd.clients if b" 503 " in client.hear()]
         assert all(b"retry-after" in answer.lower() for answer in refused)

@@ -184,7 +184,7 @@ def test_one_refused_seal_spoils_no_other_in_its_commit(store: ChunkStore) -> No
     """Writers that share a commit share neither refusals nor the undoing of them."""
     put(store, b"lock 5", Fence("files/a", 5))
     gate = threading.Event()
-    holding = threading.Thread(target=lambda: store._index.submit(lambda _: gate.wait(10)))
+    holding = threading.Thread(target=lambda: store._index.submit(lambda _: gate.wait(60)))
     holding.start()
     with ThreadPoolExecutor(8) as pool:
         good = [pool.submit(put, store, b"good %d" % number, None) for number in range(4)]

@@ -68,7 +68,7 @@ def test_a_transactions_changes_become_visible_together(store: MetadataStore) ->
             assert len(_cursors_after(store, 0)) % 2 == 0
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
 
 
 def test_cursors_never_fall_over_a_restart(open_store: Callable[..., MetadataStore]) -> None:

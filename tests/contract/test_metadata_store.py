@@ -86,7 +86,7 @@ def in_one_transaction(store: MetadataStore, works: list[Callable[[Tx], Any]]) -
 
     def hold(tx: Tx) -> None:
         started.set()
-        go.wait(10)
+        go.wait(60)
 
     def submit(index: int) -> None:
         try:
@@ -96,7 +96,7 @@ def in_one_transaction(store: MetadataStore, works: list[Callable[[Tx], Any]]) -
 
     holder = threading.Thread(target=store.write, args=(hold,))
     holder.start()
-    started.wait(10)
+    started.wait(60)
     threads = [threading.Thread(target=submit, args=(index,)) for index in range(len(works))]
     for index, thread in enumerate(threads):
         thread.start()
@@ -104,7 +104,7 @@ def in_one_transaction(store: MetadataStore, works: list[Callable[[Tx], Any]]) -
             pass
     go.set()
     for thread in [holder, *threads]:
-        thread.join(10)
+        thread.join(60)
     return results
 
 

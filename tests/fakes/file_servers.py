@@ -164,8 +164,8 @@ class LocalNetwork(LocalCalls):
     """Calls between programs of one process.
 
     Switches, each a set of URLs: `dead` refuses, `hanging` answers nothing for `hang_seconds`, `mute` does the work
-    but its answer is lost. `lost_answers` counts down the directory's. `sent` counts the body bytes to each URL, and
-    `alter` may change what a file server answers at a path.
+    but its answer is lost. `lost_answers` counts down the directory's. `sent` counts the body bytes to each URL,
+    `waited_for` has who was waited for in vain, and `alter` may change what a file server answers at a path.
     """
 
     def __init__(self, directory: FakeDirectory) -> None:
@@ -176,6 +176,7 @@ class LocalNetwork(LocalCalls):
         self.mute: set[str] = set()
         self.lost_answers = 0
         self.hang_seconds = 0.2
+        self.waited_for: list[str] = []
         self.sent: dict[str, int] = {}
         self.alter: Callable[[str, bytes], bytes] = lambda path, body: body
         self._release = threading.Event()
@@ -210,6 +211,7 @@ class LocalNetwork(LocalCalls):
         if url in self.dead or (url != DIRECTORY_URL and url not in self.servers):
             raise PeerUnreachable(f"{url} refused the connection", url=url)
         if url in self.hanging:
+            self.waited_for.append(url)
             self._release.wait(self.hang_seconds)
             raise PeerUnreachable(f"{url} did not answer in time", url=url)
 

@@ -285,7 +285,7 @@ def test_readers_that_miss_the_same_chunk_at_once_fetch_it_once(rig: ProxyRig, s
 
     def read() -> None:
         with rig.files.open("ann", "files", "file") as opened:
-            barrier.wait(10)
+            barrier.wait(60)
             results.append(opened.read_all())
 
     threads = [threading.Thread(target=read) for _ in range(8)]
@@ -307,7 +307,7 @@ def test_a_reader_whose_leader_fails_fetches_for_itself(rig: ProxyRig) -> None:
     def fail_once() -> None:
         rig.one.on_chunks = lambda: None
         first_asks.set()
-        assert second_waits.wait(10)
+        assert second_waits.wait(60)
         raise BadRequest("not today")
 
     def lead() -> None:
@@ -320,15 +320,15 @@ def test_a_reader_whose_leader_fails_fetches_for_itself(rig: ProxyRig) -> None:
     rig.one.on_chunks = fail_once
     leader = threading.Thread(target=lead)
     leader.start()
-    assert first_asks.wait(10)
+    assert first_asks.wait(60)
     results: list[bytes] = []
     follower = threading.Thread(target=lambda: results.append(rig.read("file")[0]))
     follower.start()
     while not any(flight.landed._cond._waiters for flight in list(rig.reader.fetcher._flights.values())):  # type: ignore[attr-defined]
         threading.Event().wait(0.001)
     second_waits.set()
-    leader.join(10)
-    follower.join(10)
+    leader.join(60)
+    follower.join(60)
     assert len(failures) == 1
     assert results == [content]
 

@@ -258,7 +258,7 @@ def test_who_waits_is_woken_by_the_commit(rig: DirectoryRig) -> None:
     rig.write("secret", bucket="diary")
     assert not answers
     made = rig.write("open")
-    thread.join(10)
+    thread.join(60)
     assert [change.cursor for change in answers[0].changes] == [made.cursor]
 
 
@@ -272,7 +272,7 @@ def test_no_commit_falls_between_the_look_and_the_wait(rig: DirectoryRig) -> Non
     while len(seen) < count and time.monotonic() < until:
         reply = read(rig, cursor, wait_seconds=20.0, limit=3)
         cursor, seen = reply.cursor, seen + [change.path for change in reply.changes]
-    writer.join(10)
+    writer.join(60)
     assert seen == [f"{number}" for number in range(count)]
 
 
@@ -291,6 +291,6 @@ def test_those_who_wait_are_bounded_and_answered_at_a_stop(rig: DirectoryRig) ->
     with pytest.raises(Overloaded, match="watchers"):
         read(rig, None, wait_seconds=30.0)
     rig.changes.close()
-    thread.join(10)
+    thread.join(60)
     assert [reply.changes for reply in answers] == [[]]
     assert read(rig, None, wait_seconds=30.0).changes == []

@@ -85,13 +85,13 @@ def test_watch_follows_until_ctrl_c(shell: Shell, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Watcher, "_ask", ask)
 
     def save() -> None:
-        asked.wait(10)
+        asked.wait(60)
         core.save("during", b"two")
 
     saving = threading.Thread(target=save)
     saving.start()
     result = shell.run("watch", code=130)
-    saving.join(10)
+    saving.join(60)
     assert [line.split()[3] for line in result.stdout.splitlines()] == ["during"]
     assert "--cursor 2" in result.stderr
 

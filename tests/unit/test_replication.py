@@ -85,7 +85,7 @@ def test_frames_leave_for_the_replica_before_the_upload_is_over(cluster: Cluster
 
     def frames() -> Iterator[Chunk]:
         yield from chunks[:-1]
-        assert arrived.wait(5)
+        assert arrived.wait(60)
         yield chunks[-1]
 
     assert cluster.send(encode_stream(frames()), cluster.ticket()).copies == 2
@@ -105,11 +105,10 @@ def test_a_spare_takes_the_place_of_a_replica_that_fails(cluster: Cluster, seed:
 def test_after_a_failure_the_next_write_goes_to_the_spare_at_once(cluster: Cluster) -> None:
     """A replica that was just found hanging costs one write its patience, not every write."""
     cluster.network.hanging.add(cluster.url("2"))
-    cluster.network.hang_seconds = 0.5
     cluster.write(b"first", cluster.ticket("12", spares="3"))
-    started = time.monotonic()
+    assert cluster.network.waited_for == [cluster.url("2")]
     assert cluster.write(b"second", cluster.ticket("12", spares="3")).copies == 2
-    assert time.monotonic() - started < 0.4
+    assert cluster.network.waited_for == [cluster.url("2")]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -223,7 +222,7 @@ def test_a_replica_that_stalls_does_not_hold_the_upload_for_ever(cluster: Cluste
     def send_stream(url: str, path: str, headers: dict, blocks: Iterator, timeout: float | None = None) -> bytes:
         if url == cluster.url("2"):
             next(iter(blocks))
-            release.wait(10)
+            release.wait(60)
             raise PeerUnreachable(f"{url} did not answer in time")
         return original(url, path, headers, blocks, timeout)
 
@@ -384,11 +383,11 @@ def test_large_uploads_wait_for_a_slot_and_hear_when_none_comes() -> None:
     def upload() -> None:
         with slots.slot():
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
 
     first = threading.Thread(target=upload)
     first.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     with pytest.raises(Overloaded):
         with slots.slot():
             pass
@@ -450,7 +449,7 @@ def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkey
     class Peers:
         def call(self, url: str, call: object, request: SmallWritesRequest, timeout: float | None = None) -> object:
             if url == "stalled":
-                release.wait(10)
+                release.wait(60)
             sent.append(url)
             return SmallWritesReply([Outcome(WriteReply(chunk_digest(b"x"), 1, "2")) for _ in request.items])
 

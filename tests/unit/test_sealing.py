@@ -202,10 +202,10 @@ def test_the_lock_file_keeps_others_out(tmp_path: Path) -> None:
     thread = threading.Thread(target=second)
     with one_program_at_a_time(tmp_path / "lock"):
         thread.start()
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         thread.join(0.05)
         order.append("first")
-    thread.join(5)
+    thread.join(60)
     assert order == ["first", "second"]
 
 
