@@ -71,7 +71,7 @@ quick() {
 # clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so two fit; more would
 # crowd each other out of the times that their tests watch. The long forms have the machine to themselves (0).
 clusters() {
-    part "pytest, cluster ring" tests "cluster and $1" -n "$2" --dist loadfile "${@:3}"
+    part "pytest, cluster ring" tests "cluster and $1" -n "$2" --dist loadfile --no-loadscope-reorder "${@:3}"
 }
 
 case $word in

@@ -14,6 +14,8 @@ import pytest
 
 PROOFS = ("tests/cluster/", "tests/properties/", "tests/simulation/")
 CLUSTER_RING = Path(__file__).parent / "cluster"
+LONGEST = ("test_real_input", "test_run_cluster", "test_hostile_traffic", "test_crash_points", "test_real_clients")
+"""Files that take over a minute: begun first, so that no worker is left with one of them when the others are done."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.cluster)
         if not config.option.soak and item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="a long form: give --soak"))
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -25,9 +25,9 @@ from tests.s3.test_fuzz import CONTROLS, XML, damage, with_md5
 pytestmark = pytest.mark.cluster
 
 MIB = 1 << 20
-WARM_UP, REQUESTS = 600, 3000
-GROWTH_BYTES = 8 * MIB
-"""Most that a program may grow: keeping 3 KiB of each request would be seen."""
+WARM_UP, REQUESTS = 600, 1500
+GROWTH_BYTES = 5 * MIB
+"""Most that a program may grow: keeping 4 KiB of each request would be seen."""
 SLOW, SLOW_ADDRESS = 200, "127.0.0.2"
 HEADERS_SECONDS = 30.0
 """So long the runner waits for a request's headers."""
