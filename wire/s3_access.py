@@ -26,11 +26,11 @@ class S3Access(FrozenMessage, frozen=True):
     action: str = ""
     bucket: str = ""
     path: str = ""
-    """The bucket and key that the request is about; calls about another are about what is copied from."""
+    """The bucket and key that the request is about; of a copy the ones that are written."""
     owner: str = ""
     """The account that must own the bucket; empty when the caller does not care."""
     source_action: str = ""
-    """What a copy does to what it copies from; empty when it is no copy."""
+    """What a copy does to what it copies from, and so to every version that it looks at; empty when it is no copy."""
     source_owner: str = ""
     """The same for the bucket that is copied from."""
     keys: dict[str, list[str]] = {}

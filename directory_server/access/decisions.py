@@ -121,14 +121,15 @@ class Standing:
 
     # ------------------------------------------------------------ questions
 
-    def asked(self, action: str, path: str = "") -> str:
-        """The action that an S3 request said it is, to that path; `action` for a call through another door."""
+    def asked(self, action: str) -> str:
+        """The action that an S3 request said it is; `action` for a call through another door."""
         access = self.person.access
-        if access is None:
-            return action
-        if access.source_action and (access.bucket, access.path) != (self.bucket.name, path):
-            return access.source_action
-        return access.action or action
+        return action if access is None else access.action or action
+
+    def asked_to_read(self, action: str) -> str:
+        """The same for a look at a version. A copy looks at what it copies, and that may be the very key it writes."""
+        access = self.person.access
+        return self.asked(action) if access is None else access.source_action or self.asked(action)
 
     def demand(
         self,

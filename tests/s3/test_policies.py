@@ -414,3 +414,30 @@ def test_a_copied_part_reads_and_writes(owner: Any, eve: Any, bucket: str) -> No
     part = eve.upload_part_copy(**asked)["CopyPartResult"]
     eve.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
     assert read(eve, mine, "m") == b"content"
+
+
+def test_a_part_is_copied_to_where_one_may_only_write(owner: Any, eve: Any, bucket: str) -> None:
+    """Looking at the upload is part of writing to it, also when the bytes come from elsewhere."""
+    mine = f"{bucket[:50]}-eve"
+    eve.create_bucket(Bucket=mine)
+    eve.put_object(Bucket=mine, Key="source", Body=b"hers")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
+    upload = {"Bucket": bucket, "Key": "m", "UploadId": eve.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]}
+    part = eve.upload_part_copy(**upload, PartNumber=1, CopySource={"Bucket": mine, "Key": "source"})["CopyPartResult"]
+    eve.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    assert read(owner, bucket, "m") == b"hers"
+
+
+def test_who_may_only_write_copies_nothing_onto_itself(owner: Any, eve: Any, bucket: str) -> None:
+    """A copy reads its source, also when that is the key it writes: else its copy would be the writer's to read."""
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
+    assert refused(eve.get_object, Bucket=bucket, Key="k") == DENIED
+    itself: dict[str, Any] = {"Bucket": bucket, "Key": "k", "CopySource": {"Bucket": bucket, "Key": "k"}}
+    sealed = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    assert refused(eve.copy_object, **itself, MetadataDirective="REPLACE") == DENIED
+    assert refused(eve.copy_object, **itself, **sealed) == DENIED
+    upload = eve.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    assert refused(eve.upload_part_copy, **itself, UploadId=upload, PartNumber=1) == DENIED
+    itself["CopySource"]["VersionId"] = "null"
+    assert refused(eve.upload_part_copy, **itself, UploadId=upload, PartNumber=1) == DENIED
+    assert read(owner, bucket) == b"content"
