@@ -29,6 +29,10 @@ from wire.recovery_messages import BackupInfo
 CURSOR_JUMP = 1_000_000_000
 TIME_JUMP_SECONDS = 100_000_000.0
 """Three years of directory time."""
+JUMP_FOR_EACH_SECOND = 100_000
+"""Of the backup's age, beside that: more changes than a directory can make in a second."""
+MAX_AGE_SECONDS = 10 * 365 * 86_400.0
+"""Older no backup counts as, however wrong a clock is: version ids have sixteen digits."""
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -104,17 +108,20 @@ def _make_safe(db: sqlite3.Connection, info: BackupInfo, now: float) -> None:
     for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed"):
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
-    floor = max(floor, db.execute("SELECT coalesce(max(number), 0) FROM path_fence").fetchone()[0]) + LOCK_NUMBER_JUMP
+    age = min(max(0.0, now - info.made_at), MAX_AGE_SECONDS)
+    more = int(age * JUMP_FOR_EACH_SECOND)
+    floor = max(floor, db.execute("SELECT coalesce(max(number), 0) FROM path_fence").fetchone()[0])
+    floor += LOCK_NUMBER_JUMP + more
     db.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('lock_number', ?)", (floor,))
-    newest = _jump(db, "journal", "cursor")
-    _jump(db, "event", "id")  # else receivers would take later changes for earlier ones
+    newest = _jump(db, "journal", "cursor", CURSOR_JUMP + more)
+    _jump(db, "event", "id", CURSOR_JUMP + more)  # else receivers would take later changes for earlier ones
     told = db.execute("SELECT value FROM setting WHERE name = 'directory_time'").fetchone()
-    directory_time = float(told[0] if told else 0.0) + TIME_JUMP_SECONDS
+    directory_time = float(told[0] if told else 0.0) + TIME_JUMP_SECONDS + age
     # Else the jump would let them be forgotten at once.
     db.execute("UPDATE past_write SET done_time = ?", (directory_time,))
     db.execute("UPDATE dropped SET dropped_time = ?", (directory_time,))
     db.execute("UPDATE event SET queued_time = ?", (directory_time,))
-    state = RecoveryState(info.made_at, now, newest, newest + CURSOR_JUMP)
+    state = RecoveryState(info.made_at, now, newest, newest + CURSOR_JUMP + more)
     settings = {
         "directory_time": repr(directory_time),
         FENCE_FLOOR_SETTING: str(floor),
@@ -125,14 +132,14 @@ def _make_safe(db: sqlite3.Connection, info: BackupInfo, now: float) -> None:
     db.execute("DELETE FROM setting WHERE name = 'ticket_key'")
 
 
-def _jump(db: sqlite3.Connection, table: str, column: str) -> int:
-    """Let the numbers of a table go on far ahead; the highest that was given."""
+def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:
+    """Let the numbers of a table go on `by` ahead; the highest that was given."""
     newest = max(
         db.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()[0],  # noqa: S608 - our own names
         db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0],
     )
     db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, newest + CURSOR_JUMP))
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, newest + by))
     return int(newest)
 
 

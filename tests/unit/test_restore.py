@@ -35,17 +35,18 @@ class Life:
 
     def back_up(self) -> None:
         clock = DirectoryClock(ManualClock(start=100.0))
+        self.backed_up_at = clock.wall()
         reply = Backups(self.rig.store, clock, self.rig.folder, "1").stream()
         content = b"".join(reply.body)
         assert dict(reply.headers)["Content-Length"] == str(len(content))
         self.backup.write_bytes(content)
         assert not list(self.rig.folder.glob("*.part")), "no copy stays behind"
 
-    def restore(self) -> Rig:
-        """The same cluster after its directory's disk was lost."""
+    def restore(self, seconds_after: float = 0.0, into: str = "second") -> Rig:
+        """The same cluster after its directory's disk was lost, so long after the backup."""
         self.rig.close()
-        restore(self.backup, self.folder / "second" / "metadata.db", wall=lambda: 5.0)
-        self.rig = Rig(self.folder / "second")
+        restore(self.backup, self.folder / into / "metadata.db", wall=lambda: self.backed_up_at + seconds_after)
+        self.rig = Rig(self.folder / into)
         return self.rig
 
     def note(self, version: FileVersion, write_id: str = "") -> CommitNote:
@@ -167,6 +168,23 @@ def test_no_number_is_given_twice_after_a_restore(life: Life) -> None:
     assert made.cursor > last.cursor + CURSOR_JUMP // 2
     assert made.version > last.version
     assert rig.clock.now() >= time_before
+
+
+def test_a_second_restore_of_the_same_backup_gives_no_number_twice_and_finds_both_lives(life: Life) -> None:
+    """What was written after the first restore is after the backup, too: its numbers were given, and it is found."""
+    life.back_up()
+    before = life.rig.write("before.txt")
+    first = life.restore()
+    lock = first.lock("a.txt").number
+    made = first.write("between.txt", b"between the restores")
+    time_before = first.clock.now()
+    second = life.restore(seconds_after=60.0, into="third")
+    assert second.lock("a.txt").number > lock
+    assert second.write("after.txt").cursor > made.cursor
+    assert second.clock.now() >= time_before
+    second.recovery.found("1", FoundRequest([life.note(before), life.note(made)]))
+    assert second.lookup("between.txt").version == made.version
+    assert second.lookup("before.txt").version == before.version
 
 
 def test_notifications_that_waited_go_on_waiting_and_later_ones_have_greater_numbers(life: Life) -> None:

@@ -34,7 +34,7 @@ USES = {
     "directory_server/notifications/targets.py": SHOWN,
     "directory_server/notifications/webhook.py": "receivers refuse old signatures by their own wall clock",
     "directory_server/recovery.py": SHOWN,
-    "directory_server/restore.py": "names of what is kept aside, and when the backup was restored: shown",
+    "directory_server/restore.py": "shown; and numbers jump further, the older the backup is",
     "directory_server/kms.py": SHOWN,
     "directory_server/s3_keys.py": SHOWN,
     "directory_server/s3_settings.py": CONDITIONS,
