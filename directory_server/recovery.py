@@ -197,12 +197,16 @@ class Recovery:
 
     def _bucket(self, tx: Tx, name: str, author: str, versioning: str) -> buckets.Bucket:
         """The bucket, made again when the backup did not have it: private, because who shared it is not known."""
-        if tx.one(files.BUCKET, name=name) is None:
+        row = tx.one(files.BUCKET, name=name)
+        if row is None:
             # An account that is gone may be made anew by anybody, who must not own what was somebody else's.
             known = tx.one(people.ACCOUNT, name=author) is not None
             owner = author if known else recovery.first_administrator(tx)
             at = self._clock.wall()
             tx.run(files.INSERT_BUCKET, name=name, owner=owner, versioning=versioning, shared=False, created_at=at)
+        elif versioning == "enabled" and row[2] == "off":
+            # What has several versions keeps them, or a deletion would uncover the one before.
+            tx.run(files.CHANGE_BUCKET, bucket_name=name, versioning=versioning, shared=row[3])
         return buckets.find(tx, name)
 
     # ------------------------------------------------------------ what administrators decide

@@ -16,11 +16,12 @@ from directory_server.metadata import notifications
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.restore import CURSOR_JUMP, restore
 from tests.fakes.clock import ManualClock
+from tests.fakes.directory_rig import PeopleByName
 from tests.unit.test_books import Rig
 from wire.backup_file import check
 from wire.digest import Digest, chunk_digest
-from wire.errors import Conflict, Damaged, LockstepError, SetupError, StorageFormatError
-from wire.messages import FileVersion
+from wire.errors import Conflict, Damaged, LockstepError, NotFound, SetupError, StorageFormatError
+from wire.messages import ChangeBucketRequest, FileVersion
 from wire.recovery_messages import RecoverRequest, RecoveryInfo
 from wire.server_messages import CommitNote, FoundBlob, FoundRequest
 
@@ -303,6 +304,23 @@ def test_where_no_versions_are_kept_the_newest_note_wins(life: Life) -> None:
     assert rig.lookup("a.txt", who="admin", bucket="plain").digest == second.digest
     assert len(rig.versions("a.txt", who="admin", bucket="plain")) == 1
     assert check_books(rig.store)[1] == []
+
+
+def test_a_bucket_that_began_to_keep_versions_after_the_backup_keeps_them_again(life: Life) -> None:
+    """Or what was deleted for good would uncover older content."""
+    life.rig.bucket("plain", who="admin", versioning="off")
+    life.rig.write("a.txt", b"1", who="admin", bucket="plain")
+    life.back_up()
+    keeping = ChangeBucketRequest("admin", "plain", versioning="enabled")
+    life.rig.buckets.change(PeopleByName().authenticate("admin"), keeping)
+    second = life.rig.write("a.txt", b"2", who="admin", bucket="plain")
+    rig = life.restore()
+    rig.recovery.found("1", FoundRequest([life.note(second)]))
+    assert rig.lookup("a.txt", who="admin", bucket="plain").digest == second.digest
+    rig.delete("a.txt", who="admin", bucket="plain", write_id="a-delete-of-now")
+    with pytest.raises(NotFound):
+        rig.lookup("a.txt", who="admin", bucket="plain")
+    assert len(rig.versions("a.txt", who="admin", bucket="plain")) == 3
 
 
 def test_notes_that_the_backup_covers_bring_nothing_back(life: Life) -> None:
