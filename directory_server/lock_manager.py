@@ -257,15 +257,11 @@ class LockManager:
         line: dict[LockPath, list[int]] = {}
         places: list[WaiterInfo] = []
         for waiter in waiting:
-            before = {seq for path in waiter.paths for seq in line.get(path, ())}
-            places.append(self._rules.waiter_info(waiter, len(before) + 1))
+            places.append(self._rules.waiter_info(waiter, _count_of_any(line, waiter.paths) + 1))
             for path in waiter.paths:
                 line.setdefault(path, []).append(waiter.seq)
         return LocksReply(
-            locks=[
-                self._rules.lock_info(lock, len({seq for path in lock.paths for seq in line.get(path, ())}))
-                for lock in held
-            ],
+            locks=[self._rules.lock_info(lock, _count_of_any(line, lock.paths)) for lock in held],
             waiters=places,
         )
 
@@ -321,6 +317,13 @@ class LockManager:
             due = locks.next_due(tx)
         if (due is not None and due <= self._clock.now()) or self._clock.must_be_saved():
             self._store.write(lambda tx: None)  # every transaction begins with expiry and ends with saving the time
+
+
+def _count_of_any(line: dict[LockPath, list[int]], paths: tuple[LockPath, ...]) -> int:
+    """How many places there are in the lines of `paths`."""
+    if len(paths) == 1:  # by far the most, and lines may be long
+        return len(line.get(paths[0], ()))
+    return len({seq for path in paths for seq in line.get(path, ())})
 
 
 def _wish(account: str, session: str, client: str, request: AcquireRequest) -> Wish:

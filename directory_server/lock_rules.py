@@ -85,7 +85,7 @@ class LockRules:
             return Answer(lock=self._grant(tx, wish.request_id, wish.paths, wish.party, wish.lease_seconds))
         if not join:
             return Answer(refused=self.refusal(tx, wish))
-        self._refuse_deadlock(tx, tuple(self._waits(tx, wish.party, wish.paths, before=None)))
+        self._refuse_deadlock(tx, wish.party, wish.paths)
         return Answer(waiter=self._join(tx, wish, keep_until))
 
     def _join(self, tx: Tx, wish: Wish, keep_until: float) -> WaiterRow:
@@ -110,21 +110,35 @@ class LockRules:
 
     # ------------------------------------------------------------ deadlocks
 
-    def _waits(self, tx: Reader, party: Party, paths: Iterable[LockPath], before: int | None) -> Iterator[Wait]:
-        """What `party` waits for when it wants `paths` and stands before place number `before` (None: last)."""
+    def _waits(
+        self, tx: Reader, party: Party, paths: Iterable[LockPath], before: int | None, since: int = 0
+    ) -> Iterator[Wait]:
+        """What `party` waits for when it wants `paths` and stands before place number `before` (None: last); of those
+        in line the ones from place number `since` on."""
         for path in paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:
                 yield Wait(party, path_name(path), lock.party)
-            for earlier in locks.parties_waiting(tx, path, before):
+            for earlier in locks.parties_waiting(tx, path, before, since):
                 yield Wait(party, path_name(path), earlier, held=False)
 
-    def _refuse_deadlock(self, tx: Reader, first: tuple[Wait, ...]) -> None:
-        def waits_of(party: Party) -> Iterator[Wait]:
-            for waiter in locks.waiters_of(tx, party):
-                yield from self._waits(tx, party, waiter.paths, waiter.seq)
+    def _refuse_deadlock(self, tx: Reader, party: Party, paths: tuple[LockPath, ...]) -> None:
+        places = locks.waiters_of(tx, party)
+        if not places and not locks.holds_any(tx, party):
+            return  # nobody waits for this party, so no way leads back to it
+        own = {path: place.seq for place in sorted(places, key=lambda place: -place.seq) for path in place.paths}
+        # Whoever stands in a line waits for all before them: told anew by each, a long line would hold up all writers.
+        told = dict.fromkeys(paths, locks.LAST)
 
-        cycle = find_cycle(first, waits_of)
+        def waits_of(blocked: Party) -> Iterator[Wait]:
+            for waiter in locks.waiters_of(tx, blocked):
+                for path in waiter.paths:
+                    if own.get(path, locks.LAST) < waiter.seq:
+                        yield Wait(blocked, path_name(path), party, held=False)
+                    yield from self._waits(tx, blocked, (path,), waiter.seq, told.get(path, 0))
+                    told[path] = max(told.get(path, 0), waiter.seq)
+
+        cycle = find_cycle(tuple(self._waits(tx, party, paths, before=None)), waits_of)
         if cycle:
             raise Deadlock(
                 f"this wait would never end: {describe(cycle)}. Release what you hold and ask for all paths at once",

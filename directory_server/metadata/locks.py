@@ -88,6 +88,9 @@ _LOCK_ON = Statement(
     select(*_LOCK).join_from(lock_path, lock, lock.c.number == lock_path.c.lock_number).where(_on_path(lock_path))
 )
 _LOCKS_DUE = Statement(select(*_LOCK).where(lock.c.until <= bindparam("now")).order_by(lock.c.until))
+_LOCKS_OF_ACCOUNT = Statement(
+    select(lock.c.account, lock.c.client, lock.c.session).where(lock.c.account == bindparam("account")).distinct()
+)
 _ALL_LOCKS = Statement(select(*_LOCK).order_by(lock.c.number))
 _COUNT_LOCKS = Statement(select(func.count()).select_from(lock))
 _TAKEN = Statement(
@@ -139,7 +142,9 @@ _PARTIES_WAITING = Statement(
     select(waiter.c.account, waiter.c.client, waiter.c.session)
     .distinct()
     .join_from(waiter_path, waiter, waiter.c.seq == waiter_path.c.seq)
-    .where(_on_path(waiter_path) & (waiter_path.c.seq < bindparam("before")))
+    .where(
+        _on_path(waiter_path) & (waiter_path.c.seq >= bindparam("since")) & (waiter_path.c.seq < bindparam("before"))
+    )
 )
 _WAITERS_OF_CLIENT = Statement(
     select(*_WAITER).where((waiter.c.account == bindparam("account")) & (waiter.c.client == bindparam("client")))
@@ -168,7 +173,7 @@ _DELETE_WAITER_PATH = Statement(
 _NEXT_UNTIL = Statement(select(func.min(lock.c.until)))
 _NEXT_KEEP = Statement(select(func.min(waiter.c.keep_until)))
 
-_LAST = 2**62
+LAST = 2**62
 
 
 def _lock(row: Row | None) -> LockRow | None:
@@ -213,6 +218,11 @@ def is_taken(reader: Reader, path: LockPath) -> bool:
 
 def locks_due(reader: Reader, now: float) -> list[LockRow]:
     return [_lock_row(row) for row in reader.all(_LOCKS_DUE, now=now)]
+
+
+def holds_any(reader: Reader, party: Party) -> bool:
+    """Whether the party has any lock."""
+    return any(Party(*row).key == party.key for row in reader.all(_LOCKS_OF_ACCOUNT, account=party.account))
 
 
 def all_locks(reader: Reader) -> list[LockRow]:
@@ -298,14 +308,15 @@ def count_wanting(reader: Reader, paths: Sequence[LockPath], before: int | None 
     """How many waiters (that came before number `before`) want any of `paths`."""
     seqs: set[int] = set()
     for path in paths:
-        rows = reader.all(_WANTING, bucket=path.bucket, path=path.path, before=before or _LAST)
+        rows = reader.all(_WANTING, bucket=path.bucket, path=path.path, before=before or LAST)
         seqs.update(row[0] for row in rows)
     return len(seqs)
 
 
-def parties_waiting(reader: Reader, path: LockPath, before: int | None) -> list[Party]:
-    """Who wants `path` and came before number `before`; everyone who waits for it when None."""
-    rows = reader.all(_PARTIES_WAITING, bucket=path.bucket, path=path.path, before=before or _LAST)
+def parties_waiting(reader: Reader, path: LockPath, before: int | None, since: int = 0) -> list[Party]:
+    """Who wants `path` and came before number `before`, as number `since` or later; everyone who waits for it when
+    None."""
+    rows = reader.all(_PARTIES_WAITING, bucket=path.bucket, path=path.path, since=since, before=before or LAST)
     return [Party(*row) for row in rows]
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from directory_server import lock_rules
+from directory_server.deadlock import Wait
 from directory_server.directory_clock import DirectoryClock
 from directory_server.lock_manager import LockManager
 from directory_server.metadata.sqlite import SqliteStore
@@ -323,6 +326,35 @@ def test_a_cycle_through_the_queue_is_refused(desk: Desk) -> None:
     desk.queue("alice", "c")
     with pytest.raises(Deadlock):
         desk.ask("carol", "b", queue=True)
+
+
+def test_a_cycle_through_the_own_place_in_a_line_is_refused(desk: Desk) -> None:
+    """Whoever stands behind a party waits for it, also behind the place that it has beside the one it asks for."""
+    desk.take("ann", "a")
+    desk.queue("eva", "a")
+    desk.queue("bob", "a")
+    with pytest.raises(Deadlock, match="eva waits for files/a which is promised first to bob, who waits for files/a"):
+        desk.queue("eva", "a")
+    desk.take("bob", "b")
+    with pytest.raises(Deadlock, match="eva waits for files/b held by bob, who waits for files/a"):
+        desk.queue("eva", "b")
+
+
+def test_a_long_line_is_searched_once_for_each_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining costs in proportion to the line, not to its square: all writers wait meanwhile."""
+    looked_at = count()
+
+    def wait(*args: Any, **more: Any) -> Wait:
+        next(looked_at)
+        return Wait(*args, **more)
+
+    desk.take("ann", "hot")
+    for number in range(60):
+        desk.queue("ann", "hot", client=f"agent-{number}")
+    desk.take("bob", "other")
+    monkeypatch.setattr(lock_rules, "Wait", wait)
+    desk.queue("bob", "hot")
+    assert next(looked_at) < 4 * 60
 
 
 def test_trying_without_waiting_is_no_deadlock(desk: Desk) -> None:
