@@ -262,7 +262,7 @@ class Writes:
 
         The id is its proxy's secret, so whoever knows it began the write. Kept for a day, longer than tickets live.
         """
-        self._people.authenticate(request.credential)
+        self._people.identify(request.credential)
 
         def work(tx: Tx) -> GiveUpReply:
             found = versions.give_up(tx, request.write_id, request.bucket, request.path, self._moment())

@@ -11,7 +11,8 @@ import pytest
 from tests.s3.calls import read, refused
 from tests.s3.people import document, statement, token_of
 from tests.s3.rig import S3Rig
-from wire.errors import Forbidden
+from wire.errors import Forbidden, TicketRefused
+from wire.messages import BeginItem
 from wire.s3_access import S3Access
 
 DENIED = (403, "AccessDenied")
@@ -310,6 +311,17 @@ def test_a_deny_put_between_begin_and_commit_holds(rig: S3Rig, owner: Any, eve: 
     with pytest.raises(Forbidden):
         rig.cluster.proxies["1"].files.write(access.encode(), bucket, "late", body(), size=100)
     assert refused(owner.head_object, Bucket=bucket, Key="late")[0] == 404
+
+
+def test_what_nobody_in_particular_wrote_can_be_given_up(rig: S3Rig, owner: Any, bucket: str) -> None:
+    """So that an anonymous write, too, is either done or never will be, when it is answered."""
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "*", "s3:PutObject", f"{bucket}/*")))
+    access = S3Access(action="s3:PutObject", bucket=bucket, path="late").encode()
+    item = BeginItem(credential=access, bucket=bucket, path="late", write_id="a-write-that-nobody-began", size=1)
+    assert rig.directory.begin(item).ticket is not None
+    assert rig.directory.give_up(item).version is None
+    with pytest.raises(TicketRefused, match="given up"):
+        rig.directory.begin(item)
 
 
 # ---------------------------------------------------------------- public access
