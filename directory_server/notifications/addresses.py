@@ -85,6 +85,10 @@ def parse(destination: Destination) -> Address:
         raise _bad("it must begin with https, http, amqps or amqp")
     if not parts.hostname or not destination.url.isascii() or not destination.url.isprintable() or port == 0:
         raise _bad("it needs a host, and is written in ASCII (other signs as %XX)")
+    try:
+        parts.hostname.encode("idna")  # what a look-up of the name does first
+    except UnicodeError as error:
+        raise _bad("a part of its host's name is empty, or longer than 63 letters") from error
     if " " in destination.url or parts.fragment:
         raise _bad("it has neither blanks nor a part behind #")
     tls = parts.scheme in ("https", "amqps")
@@ -94,6 +98,8 @@ def parse(destination: Destination) -> Address:
     if parts.scheme in ("http", "https"):
         if parts.username is not None or parts.password is not None:
             raise _bad("a webhook has no user in its address: give a token instead")
+        if not destination.token.isascii() or not destination.token.isprintable():
+            raise BadRequest("a token goes into a header: it has printable ASCII signs only, and no end of a line")
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return WebhookAddress(tls, parts.hostname, port, resource)
     if destination.secret or destination.token:

@@ -50,6 +50,19 @@ class _Running:
     job: BackgroundJob
 
 
+class _Unusable:
+    """Stands for a target whose address cannot be read any more: what waits for it must have a bound all the same."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def send(self, _: Outgoing) -> None:
+        raise NotDelivered(self._why)
+
+    def rest(self) -> None:
+        """There is no connection."""
+
+
 class Targets:
     """Thread-safe. `make_sender` stands in for the network in tests."""
 
@@ -74,6 +87,7 @@ class Targets:
                 self._run(row.name, self._open(row))
             except LockstepError as error:
                 log.error("notifications: target %s cannot be used: %s; add it again", row.name, error)
+                self._deliver(row.name, _Unusable(str(error)))
 
     # ------------------------------------------------------------ what administrators ask
 
@@ -167,7 +181,10 @@ class Targets:
         return self._running[name].delivery.step()
 
     def _run(self, name: str, destination: Destination) -> None:
-        delivery = Delivery(self._store, self._clock, name, self._make_sender(destination, parse(destination)))
+        self._deliver(name, self._make_sender(destination, parse(destination)))
+
+    def _deliver(self, name: str, sender: Sender) -> None:
+        delivery = Delivery(self._store, self._clock, name, sender)
         job = BackgroundJob(f"notifications to {name}", delivery.step)
         self._running[name] = _Running(delivery, job)
         WAITING.labels(name).set_function(partial(self._waiting, name))

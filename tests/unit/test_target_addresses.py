@@ -44,6 +44,8 @@ def test_a_broker_has_a_virtual_host_an_exchange_a_key_and_a_user() -> None:
         "https://host/#part",
         "https://höst/",
         "https://[::1/",
+        "https://hooks..test/",
+        f"https://{'a' * 64}.test/",
         "amqp://user:password@host/",
         "amqp://user:password@host/?exchange=a&exchange=b",
         "amqp://user:password@host/?exchange=a&heartbeat=0",
@@ -55,6 +57,14 @@ def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parsed(url)
     assert "password" not in str(refused.value).replace("PASSWORD", "").replace("the password", "")
+
+
+@pytest.mark.parametrize("token", ["secret-token\n", "secret-token\r\nHost: other", "secret-t€ken"])
+def test_a_token_that_no_header_can_have_is_refused(token: str) -> None:
+    """When it is named, without showing it: each message would fail otherwise, and nobody could tell why."""
+    with pytest.raises(BadRequest, match="token") as refused:
+        parsed("https://hooks.test/", token=token)
+    assert "secret" not in str(refused.value)
 
 
 def test_what_belongs_to_the_other_kind_is_refused() -> None:

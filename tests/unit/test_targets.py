@@ -11,6 +11,7 @@ import pytest
 
 from directory_server.metadata import notifications as rows
 from directory_server.notifications.addresses import Address, Destination
+from directory_server.notifications.delivery import MAX_AGE_SECONDS
 from directory_server.notifications.sending import Outgoing, Sender
 from directory_server.notifications.targets import MAX_TARGETS, Targets
 from tests.cluster.cluster_harness import wait_until
@@ -79,6 +80,22 @@ def test_nobody_waits_for_a_target_that_hangs(rig: Rig) -> None:
     wait_until(lambda: len(rig.keeping.taken) == 2, 30, "what waited, at the new address")
     assert rig.targets.remove("slow").dropped == 0
     assert time.monotonic() - began < 4.9, "somebody waited for the target"
+
+
+def test_what_waits_for_a_target_that_cannot_be_read_any_more_is_bounded_too(rig: Rig, tmp_path: Path) -> None:
+    """Its address is under storage keys that are gone: it says so, and what waited for too long is given up."""
+    rig.add("hook", "https://answers.test/")
+    other_keys = tmp_path / "other-keys.json"
+    KeyRing.load_or_create(other_keys)
+    targets = Targets(rig.directory.store, rig.directory.clock, other_keys)
+    rig.queue("hook")
+    rig.directory.time.advance(MAX_AGE_SECONDS + 1.0)
+    targets.step("hook")
+    rig.queue("hook")
+    targets.step("hook")
+    (target,) = targets.list().targets
+    assert (target.waiting, target.dropped) == (1, 1)
+    assert "storage key" in target.problem
 
 
 def test_there_is_a_bound_to_their_number(rig: Rig) -> None:
