@@ -119,8 +119,11 @@ class Snapshot:
         self._pool = pool
 
     def __enter__(self) -> Reader:
-        self._cursor = self._pool.take()
-        self._cursor.execute("BEGIN")
+        try:
+            self._cursor = self._pool.take()
+            self._cursor.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
         return SqliteReader(self._cursor)
 
     def __exit__(

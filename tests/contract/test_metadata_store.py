@@ -468,6 +468,23 @@ def test_a_failing_disk_refuses_and_passes(
     assert store.problem == ""
 
 
+def test_a_read_that_finds_no_connection_is_refused_for_now(open_store: Callable[..., MetadataStore]) -> None:
+    """Too many open files, or a disk that cannot be read, are Unavailable, as they are for a write."""
+    broken = threading.Event()
+
+    def connect(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        return sqlite3.connect("/nowhere/at/all" if broken.is_set() else arguments[0], **more)
+
+    store = open_store(connect=connect)
+    put(store, "before")
+    with store.read():
+        broken.set()
+        with pytest.raises(Unavailable), store.read():
+            raise AssertionError("there is no connection to read on")
+        broken.clear()
+        assert names(store) == ["before"]
+
+
 CHILD = """
 import sys, threading
 from pathlib import Path
