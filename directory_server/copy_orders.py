@@ -74,6 +74,10 @@ class CopyOrders:
                 del self._targets[digest]
         return late
 
+    def target(self, digest: Digest) -> str | None:
+        """Who has been ordered to make this copy."""
+        return self._targets.get(digest)
+
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._targets
 

@@ -276,7 +276,7 @@ class Repair:
             return []  # it was asked before it was removed
         lately = self._clock.now() - RECENTLY_GIVEN_UP_SECONDS
         with self._mutex:
-            ordered = {digest for digest in digests if digest in self._orders}
+            ordered = {digest for digest in digests if self._orders.target(digest) == server_id}
 
         def note(tx: Tx) -> tuple[list[Digest], list[Digest]]:
             unwanted, new = [], []

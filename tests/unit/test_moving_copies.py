@@ -165,6 +165,23 @@ def test_a_late_word_does_not_bring_a_dropped_copy_back(cluster: Movers) -> None
     assert gone in cluster.holders(digest)
 
 
+def test_an_order_for_another_server_makes_no_late_word_true(tmp_path: Path) -> None:
+    """Only who was ordered to make the copy again is believed; others still speak of the one they dropped."""
+    cluster = Movers(tmp_path, {"1": "a", "2": "b", "3": "c", "4": "d"})
+    digests = [cluster.add_blob(f"blob {n}", "1", "2", "3") for n in range(20)]
+    cluster.work()
+    gone = {digest: min({"1", "2", "3"} - set(cluster.holders(digest))) for digest in digests}
+    cluster.pass_time(10 + GRACE + 1, "2", "3", "4")
+    cluster.settle()
+    ordered = [(id, order.digest) for id, orders in cluster.orders().items() for order in orders]
+    late = [digest for id, digest in ordered if gone[digest] not in (id, "1")]
+    assert late
+    for digest in late:
+        cluster.repair.held(gone[digest], [digest])
+        assert gone[digest] not in cluster.holders(digest)
+    cluster.store.close()
+
+
 # ---------------------------------------------------------------- zones and servers that leave
 
 
