@@ -63,6 +63,8 @@ class Membership:
         self.timing = timing
         self._min_free = min_free_bytes
         self._mutex = threading.Lock()
+        self._deciding = threading.Lock()
+        """Held while a server's row is changed, from looking at it until it is durable."""
         with store.read() as reader:
             rows = servers.all_servers(reader)
         self._servers = {row.id: _Server(row, clock.now()) for row in rows}
@@ -84,21 +86,25 @@ class Membership:
             self._refuse_twin(known, request)
             self._forget_held(id)
             self.came_back_empty += 1
-        elif known is not None and known.row.state == "removed":
+        with self._deciding:
+            row = self._row_to_register(id, request)
+            crash_point("directory.register.asked")
+            self._store.write(lambda tx: servers.save_server(tx, row))
+            crash_point("directory.register.done")
+            with self._mutex:
+                self._servers[id] = _Server(row, self._clock.now())
+        log.info("file_server-%s registered at %s", id, request.url)
+
+    def _row_to_register(self, id: str, request: RegisterRequest) -> ServerRow:
+        known = self._servers.get(id)
+        if known is not None and known.row.state == "removed" and known.row.store_id == request.store_id:
             raise Conflict(
                 f"file_server-{id} was removed from the cluster, and what it held is forgotten: stop it, and start it "
                 "again with an empty data folder if it shall come back",
                 removed=True,
             )
         state = known.row.state if known is not None and known.row.state == "draining" else "up"
-        registered_at = self._clock.wall()
-        row = ServerRow(id, request.url, request.store_id, request.zone, request.version, state, registered_at)
-        crash_point("directory.register.asked")
-        self._store.write(lambda tx: servers.save_server(tx, row))
-        crash_point("directory.register.done")
-        with self._mutex:
-            self._servers[id] = _Server(row, self._clock.now())
-        log.info("file_server-%s registered at %s", id, request.url)
+        return ServerRow(id, request.url, request.store_id, request.zone, request.version, state, self._clock.wall())
 
     def _refuse_twin(self, known: _Server, request: RegisterRequest) -> None:
         # Two servers started with one id would otherwise wipe each other's holder rows in turn.
@@ -175,17 +181,18 @@ class Membership:
         self._forget_held(id)
 
     def _decide(self, id: str, state: str) -> None:
-        server = self._servers.get(id)
-        if server is None:
-            raise NotFound(f"there is no file server with the id {id!r}")
-        if server.row.state == "removed" and state != "removed":
-            raise Conflict(
-                f"file_server-{id} was removed from the cluster; start it with an empty data folder to add it"
-            )
-        row = replace(server.row, state=state)
-        self._store.write(lambda tx: servers.save_server(tx, row))
-        with self._mutex:
-            server.row = row
+        with self._deciding:
+            server = self._servers.get(id)
+            if server is None:
+                raise NotFound(f"there is no file server with the id {id!r}")
+            if server.row.state == "removed" and state != "removed":
+                raise Conflict(
+                    f"file_server-{id} was removed from the cluster; start it with an empty data folder to add it"
+                )
+            row = replace(server.row, state=state)
+            self._store.write(lambda tx: servers.save_server(tx, row))
+            with self._mutex:
+                server.row = row
 
     def staying(self, without: str = "") -> list[str]:
         """Servers that belong to the cluster and are not leaving it, whether they are heard or not; NotFound when

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from directory_server import membership
 from directory_server.directory_clock import DirectoryClock
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory import FakeDirectory
@@ -134,6 +136,28 @@ def test_draining_stops_writes_and_survives_a_restart(directory: FakeDirectory) 
     assert directory.membership.holders_in_reading_order(["1"])[0].up
     directory.membership.drain("1", draining=False)
     assert writable(directory) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("decision", ["drain", "remove"])
+def test_what_is_decided_while_a_server_registers_holds(
+    directory: FakeDirectory, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    """Whichever comes first, an answered decision is not overwritten by what registering saw before it."""
+    deciding = threading.Thread(target=getattr(directory.membership, decision), args=("1",))
+
+    def decide(name: str) -> None:
+        if name == "directory.register.asked":
+            deciding.start()
+            deciding.join(0.5)  # or it waits for the registration, and comes after it
+
+    monkeypatch.setattr(membership, "crash_point", decide)
+    directory.register("1", "a")
+    deciding.join()
+    directory.beat("1", "2", "3")
+    assert directory.membership.state("1") == {"drain": "draining", "remove": "removed"}[decision]
+    directory.restart()
+    directory.beat("1", "2", "3")
+    assert directory.membership.state("1") == {"drain": "draining", "remove": "removed"}[decision]
 
 
 def test_a_removed_server_comes_back_only_empty(directory: FakeDirectory) -> None:
