@@ -38,7 +38,7 @@ class Backups:
         self._folder = folder
         self._version = version
         self._one = threading.Lock()
-        for left_over in folder.glob(_PART):
+        for left_over in folder.glob(f"{_PART}*"):  # with the copy's own journal
             left_over.unlink(missing_ok=True)
 
     def stream(self) -> RawReply:
@@ -86,7 +86,8 @@ class Backups:
             path.unlink(missing_ok=True)
 
     def _check_room(self) -> None:
-        needed = sum(file.stat().st_size for file in self._folder.glob("metadata.db*"))
+        parts = (self._folder / name for name in ("metadata.db", "metadata.db-wal"))
+        needed = sum(part.stat().st_size for part in parts if part.exists())
         if shutil.disk_usage(self._folder).free < needed + (64 << 20):
             raise StorageFull(
                 f"a backup is made on the directory's disk first, and there is no room for {needed} bytes: free some"

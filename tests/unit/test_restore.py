@@ -105,6 +105,18 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_changed(life: Life
     assert not target.exists()
 
 
+def test_what_other_restores_kept_aside_is_no_part_of_a_backup(life: Life) -> None:
+    """Neither in it nor in the room that it needs; and what a crash left of an earlier one is cleared away."""
+    aside = life.rig.folder / "metadata.db.replaced-20260101-000000"
+    with aside.open("wb") as file:
+        file.truncate(1 << 42)
+    journal = life.rig.folder / "backup-0123456789ab.part-journal"
+    journal.touch()
+    life.back_up()
+    assert aside.exists()
+    assert not journal.exists()
+
+
 def test_a_running_directory_is_not_replaced(life: Life) -> None:
     """While a directory uses the folder, restoring is refused, with and without --replace."""
     life.back_up()
