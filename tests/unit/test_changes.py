@@ -48,7 +48,7 @@ def waiting(rig: DirectoryRig, answers: list[ChangesReply], **fields: object) ->
     thread = threading.Thread(target=lambda: answers.append(read(rig, None, wait_seconds=30.0, **fields)))
     before = rig.changes._on_hold._count
     thread.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while rig.changes._on_hold._count == before and time.monotonic() < until:
         time.sleep(0.001)
     return thread
@@ -268,7 +268,7 @@ def test_no_commit_falls_between_the_look_and_the_wait(rig: DirectoryRig) -> Non
     writer = threading.Thread(target=lambda: [rig.write(f"{number}") for number in range(count)])
     cursor, seen = read(rig, None).cursor, []
     writer.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while len(seen) < count and time.monotonic() < until:
         reply = read(rig, cursor, wait_seconds=20.0, limit=3)
         cursor, seen = reply.cursor, seen + [change.path for change in reply.changes]
