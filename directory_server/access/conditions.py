@@ -136,7 +136,10 @@ def _boolean(text: str) -> bool:
 
 
 def _in_network(address: str, network: str) -> bool:
-    return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    """Who comes by IPv4 to a listener on `::` has an address of IPv6 with theirs in it; the same one is meant."""
+    asked, wanted = ipaddress.ip_address(address), ipaddress.ip_network(network, strict=False)
+    mapped = asked.ipv4_mapped if asked.version == 6 else None
+    return asked in wanted or (mapped is not None and mapped in wanted)
 
 
 def _arn_like(value: str, pattern: str) -> bool:

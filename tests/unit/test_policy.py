@@ -224,6 +224,15 @@ def test_what_conditions_mean(operator: str, key: str, value: Any, holds: bool) 
     assert condition.holds(HAVE.get) == holds
 
 
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "10.1.2.3"])
+def test_an_address_is_the_same_however_a_listener_on_all_networks_writes_it(network: str) -> None:
+    """One that listens on `::` sees who comes by IPv4 as a mapped address, and a Deny must know them all the same."""
+    (condition,) = parse_conditions({"IpAddress": {"aws:SourceIp": network}}, variables=True)
+    for address in ("10.1.2.3", "::ffff:10.1.2.3"):
+        assert condition.holds({"aws:sourceip": [address]}.get)
+    assert not condition.holds({"aws:sourceip": ["::ffff:11.1.2.3"]}.get)
+
+
 def test_all_conditions_of_a_statement_must_hold() -> None:
     """Operators and keys are joined by and, values by or."""
     text = text_of(statement(Condition={"StringEquals": {"s3:a": ["1", "2"], "s3:b": "3"}, "Bool": {"aws:c": "true"}}))
