@@ -228,17 +228,19 @@ class DirectoryServer:
     def housekeep(self) -> float:
         """One round: forget what is over. After a failed write it is also what finds out that writing works again."""
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> int:
             now = self.clock.now()
-            tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
+            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
             self.accounts.remove_ended(tx)
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
             self.repair.trimmer.remove_ended(tx, now - self._ticket_seconds)
             _save_time(tx, now)
+            return forgotten
 
         try:
-            self.store.write(work)
+            while self.store.write(work) == files.FORGET_AT_ONCE:
+                pass  # the rest in transactions of its own, so that no writer waits for all of it
         except LockstepError as error:
             log.error("housekeeping failed: %s", error)
         return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS

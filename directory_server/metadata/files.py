@@ -130,12 +130,13 @@ INSERT_JOURNAL = Statement(
     .returning(journal.c.cursor)
 )
 
+FORGET_AT_ONCE = 5000
 PAST_WRITE = Statement(select(past_write.c.answer).where(past_write.c.write_id == bindparam("write_id")))
 INSERT_PAST_WRITE = Statement(insert(past_write).values(_values(past_write)))
 FORGET_PAST_WRITES = Statement(
     delete(past_write).where(
         past_write.c.write_id.in_(
-            select(past_write.c.write_id).where(past_write.c.done_time < bindparam("before")).limit(5000)
+            select(past_write.c.write_id).where(past_write.c.done_time < bindparam("before")).limit(FORGET_AT_ONCE)
         )
     )
 )

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from directory_server.bootstrap import DirectoryServer
+from directory_server.metadata import files
 from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.store import Tx
 from directory_server.passwords import PasswordHash
@@ -371,6 +372,21 @@ def test_a_failed_write_shows_in_the_health_until_writing_works(directory: Direc
     failing.clear()
     directory.server.housekeep()
     assert _health(directory)[0] == 200
+
+
+def test_housekeeping_forgets_all_that_is_over(directory: Directory) -> None:
+    """However many answers have been kept for a day: what comes in a minute may be more than one round's batch."""
+
+    ids = [f"write-{number:012}" for number in range(2 * files.FORGET_AT_ONCE + 1)]
+
+    def fill(tx: Tx) -> None:
+        for id in ids:
+            tx.run(files.INSERT_PAST_WRITE, write_id=id, answer="{}", done_time=-1e6)
+
+    directory.store.write(fill)
+    directory.server.housekeep()
+    with directory.store.read() as reader:
+        assert sum(reader.one(files.PAST_WRITE, write_id=id) is not None for id in ids) == 0
 
 
 def test_figures_for_monitoring(directory: Directory) -> None:
