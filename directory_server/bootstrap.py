@@ -230,7 +230,7 @@ class DirectoryServer:
 
         def work(tx: Tx) -> int:
             now = self.clock.now()
-            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - PAST_WRITE_SECONDS)
+            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - max(PAST_WRITE_SECONDS, self._ticket_seconds))
             self.accounts.remove_ended(tx)
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)

@@ -260,7 +260,7 @@ class Writes:
     def give_up(self, request: GiveUpRequest) -> GiveUpReply:
         """Let a write never be committed, durably; its version when it was committed already. Safe to repeat.
 
-        The id is its proxy's secret, so whoever knows it began the write. Kept for a day, longer than tickets live.
+        The id is its proxy's secret, so whoever knows it began the write. Kept for a day, or as long as tickets live.
         """
         self._people.identify(request.credential)
 

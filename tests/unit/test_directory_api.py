@@ -41,6 +41,7 @@ from wire.errors import (
     LockstepError,
     NotLoggedIn,
     PeerRefused,
+    TicketRefused,
     Unavailable,
     from_problem,
 )
@@ -387,6 +388,22 @@ def test_housekeeping_forgets_all_that_is_over(directory: Directory) -> None:
     directory.server.housekeep()
     with directory.store.read() as reader:
         assert sum(reader.one(files.PAST_WRITE, write_id=id) is not None for id in ids) == 0
+
+
+def test_answers_are_kept_for_as_long_as_tickets_live(folder: Path, authority: CertificateAuthority) -> None:
+    """Where a write may take longer than a day, one that was given up stays given up for that long."""
+    directory = Directory(folder, authority, ticket_seconds=200_000.0)
+    directory.file_servers_up("1", "2")
+    item = m.BeginItem(directory.admin, "write-000000000001", "files", "a.txt")
+    begun = directory.call(m.BEGIN, m.BeginRequest([item])).results[0].unwrap()
+    directory.call(m.GIVE_UP, m.GiveUpRequest(directory.admin, item.write_id, "files", "a.txt"))
+    directory.time.advance(150_000.0)
+    directory.server.housekeep()
+    commit = s.CommitItem(begun.ticket, chunk_digest(b"late"), 4, ["1", "2"])
+    reply = directory.call(s.COMMIT, s.CommitRequest([commit]), "file_server", begun.master.id)
+    with pytest.raises(TicketRefused, match="given up"):
+        reply.results[0].unwrap()
+    directory.server.stop()
 
 
 def test_figures_for_monitoring(directory: Directory) -> None:
