@@ -30,7 +30,6 @@ _ALLOWS: dict[Scope, dict[str, frozenset[str]]] = {
             {
                 "s3:putobject",
                 "s3:deleteobject",
-                "s3:deleteobjectversion",
                 "s3:abortmultipartupload",
                 "s3:listmultipartuploadparts",
             }

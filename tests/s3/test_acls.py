@@ -122,6 +122,19 @@ def test_a_writable_bucket_takes_anybodys_objects(owner: Any, eve: Any, nobody: 
     assert grants(owner.get_object_acl(Bucket=bucket, Key="shown")) == [("eve", "FULL_CONTROL"), ("olga", "READ")]
 
 
+def test_who_may_write_a_bucket_destroys_no_version_of_it(owner: Any, eve: Any, nobody: Any, bucket: str) -> None:
+    """Others' deletions hide an object; taking a version away for good is the owner's."""
+    owner.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    owner.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    version = owner.put_object(Bucket=bucket, Key="k", Body=b"kept")["VersionId"]
+    for other in (eve, nobody):
+        assert refused(other.delete_object, Bucket=bucket, Key="k", VersionId=version) == DENIED
+    marker = nobody.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    assert refused(nobody.delete_object, Bucket=bucket, Key="k", VersionId=marker) == DENIED
+    owner.delete_object(Bucket=bucket, Key="k", VersionId=marker)
+    assert read(owner, bucket) == b"kept"
+
+
 @pytest.mark.parametrize(
     ("permission", "can"),
     [
