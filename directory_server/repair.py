@@ -324,7 +324,7 @@ class Repair:
         """COLLECT: those of the caller's copies that are too many, and that it was offered to drop."""
         with self._mutex:
             asked = [digest for digest in digests if digest not in self._orders]
-        return self.trimmer.collect(server_id, asked, self.standings())
+        return self.trimmer.collect(server_id, asked, self.standings)
 
     def damaged(self, server_id: str, digests: Sequence[Digest]) -> None:
         """DAMAGED: these copies failed their check. They count no more and are made again.

@@ -10,7 +10,7 @@ bytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import Counter
 
@@ -111,22 +111,28 @@ class Trimmer:
 
     # ------------------------------------------------------------ the decision
 
-    def collect(self, server_id: str, digests: Sequence[Digest], standings: Standings) -> list[Digest]:
+    def collect(
+        self, server_id: str, digests: Sequence[Digest], standings_now: Callable[[], Standings]
+    ) -> list[Digest]:
         """Those of `digests` that were offered to the server and may still go: it is their holder no more."""
         with self._mutex:
             offers = self._offers.get(server_id, {})
             offered = [digest for digest in digests if digest in offers]
         if not offered:
             return []
-        given_up = self._store.write(
-            lambda tx: [digest for digest in offered if self._give_up(tx, server_id, digest, standings)]
-        )
+
+        def decide(tx: Tx) -> list[Digest]:
+            standings = standings_now()  # not earlier: the disk may have kept this waiting while a server went
+            return [digest for digest in offered if self._give_up(tx, server_id, digest, standings)]
+
+        given_up = self._store.write(decide)
         with self._mutex:
             for digest in offered:
                 offers.pop(digest, None)
                 self._told.get(server_id, set()).discard(digest)
             self.dropped += len(given_up)
         TRIMMED.inc(len(given_up))
+        standings = standings_now()
         for digest in offered:
             self._note_rest(digest, standings)
         return given_up

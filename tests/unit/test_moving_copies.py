@@ -84,6 +84,18 @@ def test_a_copy_is_dropped_only_when_it_was_offered_and_still_may_go(cluster: Mo
     assert len(cluster.holders(digest)) == 2
 
 
+def test_who_falters_while_the_decision_waits_for_the_disk_is_not_relied_upon(cluster: Movers) -> None:
+    """What counts is who is up in the transaction, not when it was asked for."""
+    digest = cluster.add_blob("blob", "1", "2", "3")
+    cluster.settle()
+    offered = {id: cluster.repair.trimmer.offers_for(id) for id in cluster.zones}
+    (victim,) = [id for id, digests in offered.items() if digests]
+    other = min(id for id in cluster.zones if id != victim)
+    cluster.store.first_in_each_transaction(lambda tx: cluster.membership.report_unreachable(other))
+    assert cluster.repair.collect(victim, [digest]) == []
+    assert cluster.sets(digest) == ["123"]
+
+
 def test_copies_too_many_go_from_everybody_alike(cluster: Movers) -> None:
     """Where all are equally full, no server gives up everything: each choice counts for the next."""
     digests = [cluster.add_blob(f"blob {n:02}", "1", "2", "3") for n in range(30)]
