@@ -148,6 +148,7 @@ def parse(text: str, bucket: str) -> Policy:
         raise BadPolicy("Policies must be valid JSON and the first byte must be '{'")
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is in nobody's name, nor in an answer
     except (ValueError, RecursionError) as error:
         raise BadPolicy(f"This policy contains invalid Json: {error}") from error
     unknown = set(document) - {"Version", "Id", "Statement"}

@@ -50,6 +50,8 @@ def test_a_policy_is_put_told_and_deleted(owner: Any, eve: Any, bucket: str) -> 
         document(statement(Allow, "*", "s3:GetObject", "elsewhere/*")),
         document(statement(Allow, "*", "s3:GetObject", "{}/*", Condition={"StringSounds": {"aws:Referer": "x"}})),
         document(statement(Allow, "*", "s3:GetObject", "{}/*", Sid="x" * 21_000)),
+        document(statement(Allow, "\ud800", "s3:GetObject", "{}/*")),
+        document(statement(Allow, "*", "s3:\ud800", "{}/*")),
     ],
 )
 def test_a_malformed_policy_is_refused(owner: Any, make_bucket: Callable[..., str], s3: Any, text: str) -> None:
