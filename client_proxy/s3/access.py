@@ -155,9 +155,9 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
 
 
 def _lock_keys(values: Values) -> dict[str, list[str]]:
-    """What a request's body says of an object's lock; a write says the same in headers."""
+    """What a request's body says of an object's lock; a write says the same in headers, its date in any form."""
     retention, hold = values.get("Retention") or {}, values.get("LegalHold") or {}
-    until = retention.get("RetainUntilDate")
+    until = retention.get("RetainUntilDate", values.get("ObjectLockRetainUntilDate"))
     said = {
         "s3:object-lock-mode": retention.get("Mode"),
         "s3:object-lock-retain-until-date": None if until is None else write_time(until, "iso8601"),

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from client_proxy.s3.description import TimeFormat
+from client_proxy.s3.timestamps import write_time
 from directory_server import buckets, object_lock, versions
 from directory_server.metadata.store import Tx
 from directory_server.s3_settings import S3Settings
@@ -393,3 +395,30 @@ def test_a_multipart_upload_is_held_from_its_completion(s3: Any, locking: str) -
         assert (head["ObjectLockMode"], head.get("TagCount")) == (mode, 1 if said is hold else None)
         arguments = {"Bucket": locking, "Key": "k", "VersionId": done["VersionId"], "BypassGovernanceRetention": True}
         assert refused(s3.delete_object, **arguments) == DENIED
+
+
+@pytest.mark.parametrize("form", ["iso8601", "rfc822", "unixTimestamp"])
+def test_a_bound_on_retentions_holds_however_the_date_is_written(
+    rig: S3Rig, s3: Any, locking: str, form: TimeFormat
+) -> None:
+    """A policy's conditions see the time that is meant, in each of the forms in which headers may have it."""
+    eve = client_of(rig, "eve")
+    days = {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}
+    policy = document(
+        statement("Allow", "eve", ["s3:PutObject", "s3:PutObjectRetention"], f"{locking}/*"),
+        statement("Deny", "eve", ["s3:PutObject", "s3:PutObjectRetention"], f"{locking}/*", Condition=days),
+    )
+    s3.put_bucket_policy(Bucket=locking, Policy=policy)
+
+    def put(days: int) -> Any:
+        def write(request: Any, **_: Any) -> None:
+            request.headers["x-amz-object-lock-retain-until-date"] = write_time(later(days=days).timestamp(), form)
+
+        eve.meta.events.register_first("before-sign.s3.PutObject", write, unique_id="write")
+        try:
+            return eve.put_object(Bucket=locking, Key="k", Body=b"x", ObjectLockMode="GOVERNANCE")
+        finally:
+            eve.meta.events.unregister("before-sign.s3.PutObject", write, unique_id="write")
+
+    put(days=5)
+    assert refused(put, days=20) == DENIED
