@@ -108,8 +108,7 @@ class Namespace:
             row = _held(reader, item)
         if row is None:
             raise place.hide(not_found(reader, item.bucket, item.path, item.version))
-        action = place.asked_to_read("s3:GetObject" if item.version is None else "s3:GetObjectVersion")
-        bucket = place.demand(action, item.path, version=item.version)
+        bucket = place.demand(place.asked_to_read(item.path, item.version), item.path, version=item.version)
         if item.version is None:
             found = files.as_version(row)
         else:

@@ -111,7 +111,8 @@ class S3Settings:
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
             row = _version_row(reader, place, request)
-            bucket = place.demand(place.asked_to_read("s3:GetObject"), request.path, version=request.version)
+            action = place.asked_to_read(request.path, request.version)
+            bucket = place.demand(action, request.path, version=request.version)
             reply = _reply(reader, bucket, row)
             reply.settings |= {access_settings.ACL: json.dumps(place.acl_of(row))}
             return reply

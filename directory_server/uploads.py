@@ -118,7 +118,7 @@ class Uploads:
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
-            place.demand(place.asked("s3:ListMultipartUploadParts"), request.path)
+            place.demand(place.asked("s3:ListMultipartUploadParts", request.path), request.path)
             upload = find(reader, request.upload, request.bucket, request.path)
             upload.aborted = self._dates.of_upload(place.ground.lifecycle, upload)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)

@@ -121,15 +121,23 @@ class Standing:
 
     # ------------------------------------------------------------ questions
 
-    def asked(self, action: str) -> str:
-        """The action that an S3 request said it is; `action` for a call through another door."""
+    def asked(self, action: str, path: str = "") -> str:
+        """The action that an S3 request said it is, to that path; `action` for a call through another door."""
         access = self.person.access
-        return action if access is None else access.action or action
+        if access is None:
+            return action
+        if access.source_action and (access.bucket, access.path) != (self.bucket.name, path):
+            return access.source_action
+        return access.action or action
 
-    def asked_to_read(self, action: str) -> str:
-        """The same for a look at a version. A copy looks at what it copies, and that may be the very key it writes."""
+    def asked_to_read(self, path: str, version: str | None) -> str:
+        """The action that a look-up is. A copy looks up what it reads, and its source may be the very path that it
+        writes: who may only write there must not come by its content."""
+        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         access = self.person.access
-        return self.asked(action) if access is None else access.source_action or self.asked(action)
+        if access is None or not access.source_action:
+            return self.asked(action, path)
+        return action if version is None else access.source_action
 
     def demand(
         self,

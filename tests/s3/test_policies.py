@@ -145,6 +145,42 @@ def test_a_copy_reads_and_writes(owner: Any, eve: Any, bucket: str) -> None:
     assert refused(eve.copy_object, Bucket=bucket, Key="back", CopySource={"Bucket": mine, "Key": "copy"}) == DENIED
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_a_copy_onto_itself_reads_too(owner: Any, eve: Any, bucket: str, old: bool) -> None:
+    """Who may only write does not come by what is there by writing it anew under a key of their own."""
+    owner.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = owner.put_object(Bucket=bucket, Key="k", Body=b"secret")["VersionId"]
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
+    source = {"Bucket": bucket, "Key": "k", **({"VersionId": version} if old else {})}
+    own_key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"e" * 32}
+    for key in ({}, own_key):
+        call = {"Bucket": bucket, "Key": "k", "CopySource": source, "MetadataDirective": "REPLACE", **key}
+        assert refused(eve.copy_object, **call) == DENIED
+    upload = {"Bucket": bucket, "Key": "k", "PartNumber": 1}
+    upload["UploadId"] = eve.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    for part in ({}, {"CopySourceRange": "bytes=0-1"}):
+        assert refused(eve.upload_part_copy, **upload, CopySource=source, **part) == DENIED
+    assert read(owner, bucket) == b"secret"
+    reads = statement(Allow, "eve", ["s3:PutObject", "s3:GetObjectVersion" if old else "s3:GetObject"], f"{bucket}/*")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(reads))
+    eve.upload_part_copy(**upload, CopySource=source)
+    eve.copy_object(Bucket=bucket, Key="k", CopySource=source, **own_key)
+    assert read(eve, bucket, **own_key) == b"secret"
+
+
+def test_a_copied_part_needs_no_right_to_read_its_target(owner: Any, eve: Any, bucket: str) -> None:
+    """Who may write here and read there may copy from there to here."""
+    mine = f"{bucket[:50]}-eve"
+    eve.create_bucket(Bucket=mine)
+    eve.put_object(Bucket=mine, Key="source", Body=b"eve's")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
+    upload = {"Bucket": bucket, "Key": "k"}
+    upload["UploadId"] = eve.create_multipart_upload(**upload)["UploadId"]
+    part = eve.upload_part_copy(**upload, PartNumber=1, CopySource={"Bucket": mine, "Key": "source"})["CopyPartResult"]
+    eve.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    assert read(owner, bucket) == b"eve's"
+
+
 def test_uploads_in_parts_follow_the_policy(owner: Any, eve: Any, nobody: Any, bucket: str) -> None:
     """Creating, sending, completing are PutObject; aborting and listing have actions of their own. Who began an upload
     may abort it, too, unless that is denied."""
