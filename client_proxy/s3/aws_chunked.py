@@ -39,6 +39,7 @@ class ChunkedBody:
         self._has_trailer = claim.payload != STREAMING_SIGNED
         self._previous = claim.signature
         self._rest = b""
+        self._at = 0  # of the rest; cutting off what was used would copy the rest for each chunk of one byte
         self.trailers: dict[str, str] = {}
 
     def blocks(self) -> Iterator[bytes]:
@@ -70,8 +71,10 @@ class ChunkedBody:
     def _chunk(self, size: int, running: hashlib._Hash) -> Iterator[bytes]:
         left = size
         while left:
-            data = self._rest[:left] if self._rest else self._more(min(left, BLOCK_BYTES))
-            self._rest = self._rest[len(data) :]
+            data = self._rest[self._at : self._at + left]
+            self._at += len(data)
+            if not data:
+                data = self._more(min(left, BLOCK_BYTES))
             left -= len(data)
             if self._signed:
                 running.update(data)
@@ -123,7 +126,8 @@ class ChunkedBody:
 
     def _line(self, at_end: bool = False) -> bytes:
         """The next line without its end; with `at_end`, the end of the body counts as an empty one."""
-        while b"\r\n" not in self._rest:
+        while (end := self._rest.find(b"\r\n", self._at)) < 0:
+            self._rest, self._at = self._rest[self._at :], 0
             if len(self._rest) > MAX_LINE_BYTES:
                 raise S3Refusal("InvalidRequest", "a line of the aws-chunked body is too long")
             data = self._read(BLOCK_BYTES)
@@ -132,9 +136,10 @@ class ChunkedBody:
                     return b""
                 raise S3Refusal("IncompleteBody", "the body ends in the middle of a chunk")
             self._rest += data
-        line, _, self._rest = self._rest.partition(b"\r\n")
+        line = self._rest[self._at : end]
         if len(line) > MAX_LINE_BYTES:
             raise S3Refusal("InvalidRequest", "a line of the aws-chunked body is too long")
+        self._at = end + 2
         return line
 
     def _more(self, count: int) -> bytes:

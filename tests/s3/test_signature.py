@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -197,7 +198,7 @@ def test_a_claim_made_twice_is_refused() -> None:
     assert _refused(request) == "InvalidArgument"
 
 
-@pytest.mark.parametrize("expires", ["0", "604801", "-1", "%D9%A3"])
+@pytest.mark.parametrize("expires", ["0", "604801", "-1", "%D9%A3", "0000000010000000", "000000001" + "9" * 5000])
 def test_a_presigned_address_has_a_bounded_life(expires: str) -> None:
     """One second to seven days, in plain digits."""
     request = presigned()
@@ -268,6 +269,19 @@ def test_no_changed_byte_of_a_signed_body_gets_through(position: int, flip: int)
         assert refusal.status < 500  # noqa: PT017 - both outcomes are judged
     else:
         assert content == b"a" * 66560
+
+
+def test_many_small_chunks_cost_no_more_in_large_blocks() -> None:
+    """What was read and not yet used is not copied anew for each chunk of one byte."""
+    body = b"1\r\nx\r\n" * 80_000 + b"0\r\n\r\n"
+    claim = Claim("header", EXAMPLE.scope, EXAMPLE.amz_date, (), EXAMPLE.signature, STREAMING_UNSIGNED_TRAILER)
+
+    def seconds(step: int) -> float:
+        started = time.thread_time()
+        assert sum(map(len, ChunkedBody(reading(body, step), claim, b"", 80_000).blocks())) == 80_000
+        return time.thread_time() - started
+
+    assert seconds(len(body)) < 3 * seconds(1024)
 
 
 @pytest.mark.parametrize(
