@@ -102,7 +102,7 @@ def _context(text: str | None) -> str:
         return ""
     try:
         context = json.loads(_from_base64(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         context = None
     if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
         raise _bad_context("it must be a JSON object of texts, in base64")

@@ -32,6 +32,7 @@ MAX_SIGNED_HEADERS = 100
 _CREDENTIAL = re.compile(r"([^/]{1,128})/(\d{8})/([^/]{1,64})/([^/]{1,32})/aws4_request")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _AMZ_DATE = re.compile(r"\d{8}T\d{6}Z")
+_EXPIRES = re.compile(r"[0-9]{1,9}")
 _SPACES = re.compile(r" +")
 _QUERY_NAMES = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders")
 
@@ -132,7 +133,7 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
         what = f"lacks {', '.join(missing)}" if missing else f"must be signed with {ALGORITHM}"
         raise S3Refusal(code, f"the presigned address {what}")
     expires = given["X-Amz-Expires"]
-    if not (expires.isascii() and expires.isdecimal() and 1 <= int(expires[:9]) <= MAX_EXPIRES_SECONDS):
+    if not (_EXPIRES.fullmatch(expires) and 1 <= int(expires) <= MAX_EXPIRES_SECONDS):
         raise S3Refusal(code, f"X-Amz-Expires must be 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires[:20]!r}")
     scope = _scope(given["X-Amz-Credential"], code)
     date = given["X-Amz-Date"]

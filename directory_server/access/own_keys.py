@@ -19,7 +19,7 @@ def days_until(asked: list[str] | None, at: float) -> list[str] | None:
     """The days that a retention which a request asks for would last, a begun one counted whole; None for no time."""
     try:
         return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / DAY_SECONDS))]
-    except ValueError:
+    except (ValueError, OverflowError):  # the header may say anything, "inf" too
         return None
 
 

@@ -165,7 +165,7 @@ def test_the_context_is_bound_to_the_content(rig: S3Rig, s3: Any, bucket: str, k
         problem = keys.open(facts | changed).problem
         assert problem is not None
         assert problem.code == Damaged.code
-    for wrong in ("no base64", base64.b64encode(b"[]").decode(), base64.b64encode(b'{"a":1}').decode()):
+    for wrong in ("no base64", *(base64.b64encode(text).decode() for text in (b"[]", b'{"a":1}', b"[" * 5000))):
         asked = {"Bucket": bucket, "Key": "k", "Body": b"", "SSEKMSEncryptionContext": wrong, **KMS}
         assert refused(s3.put_object, **asked) == (400, "InvalidArgument")
 

@@ -9,6 +9,7 @@ import pytest
 
 from client_proxy.s3.access import action_of
 from client_proxy.s3.description import operations
+from directory_server.access.own_keys import days_until
 from directory_server.access.vocabulary import ACTIONS, is_key
 from tests.fakes.clock import ManualClock
 from tests.s3.calls import refused
@@ -113,6 +114,13 @@ def test_a_copys_source_is_told_without_its_first_slash(owner: Any, eve: Any, ow
         eve.copy_object(Bucket=owned_bucket, Key="copy", CopySource=f"{slash}{owned_bucket}/k")
         other = f"{slash}{owned_bucket}/other"
         assert refused(eve.copy_object, Bucket=owned_bucket, Key="copy", CopySource=other) == DENIED
+
+
+@pytest.mark.parametrize("text", ["inf", "-1e999", "nan", "soon"])
+def test_days_that_are_no_number_are_none(text: str) -> None:
+    """Any request may bring the header, and only a write's is read before the policy is asked."""
+    assert days_until([text], 1e9) is None
+    assert days_until([str(1e9 + 86_401)], 1e9) == ["2"]
 
 
 def test_conditions_on_a_lock_see_the_requests_body(owner: Any, eve: Any) -> None:
