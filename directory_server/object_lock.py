@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from directory_server.access.acl import is_private
 from directory_server.metadata import s3_settings
+from directory_server.metadata.access import ACL
 from directory_server.metadata.store import Reader, Row
 from wire.codec import decoder, encode
 from wire.errors import BadRequest, Conflict, Forbidden
@@ -32,8 +34,15 @@ if TYPE_CHECKING:
     from directory_server.versions import Moment
 
 DAY_SECONDS = 86_400.0
-_ACTIONS = {TAGS: "s3:PutObjectTagging", RETENTION: "s3:PutObjectRetention", LEGAL_HOLD: "s3:PutObjectLegalHold"}
+_ACTIONS = {
+    TAGS: "s3:PutObjectTagging",
+    ACL: "s3:PutObjectAcl",
+    RETENTION: "s3:PutObjectRetention",
+    LEGAL_HOLD: "s3:PutObjectLegalHold",
+}
 """What one must be allowed beside writing, to say that of a new version."""
+_COMES_WITH_WRITING = frozenset({TAGS, ACL})
+"""Who may write may say these, unless that is denied."""
 _READ_ACTIONS = {RETENTION: "s3:GetObjectRetention", LEGAL_HOLD: "s3:GetObjectLegalHold"}
 UNTIL_HEADER = "x-amz-object-lock-retain-until-date"
 Mode = Literal["GOVERNANCE", "COMPLIANCE"]
@@ -125,7 +134,9 @@ def check_new(place: Standing, path: str, settings: dict[str, str], at: float) -
     """Refuse early what a write says of its version: Forbidden for what the writer may not say, BadRequest where
     nothing can be held, or for a time gone by."""
     for name in settings.keys() & _ACTIONS.keys():
-        if name != TAGS or place.denied(_ACTIONS[name], path):  # who may write may say tags, unless that is denied
+        if name == ACL and is_private(settings[ACL]):  # some clients send it with every write
+            continue
+        if name not in _COMES_WITH_WRITING or place.denied(_ACTIONS[name], path):
             place.demand(_ACTIONS[name], path)
     asked = settings.keys() & {RETENTION, LEGAL_HOLD}
     if not asked:

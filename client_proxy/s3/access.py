@@ -7,7 +7,7 @@ Who the caller is, what time it is, and what tags an object has are the director
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from client_proxy.s3.parameters import Values
 from client_proxy.s3.timestamps import read_amz_date, write_time
@@ -144,8 +144,8 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
     source = keys.get("s3:x-amz-copy-source")
-    if source is not None:  # written with and without the slash before the bucket, and meant alike
-        keys["s3:x-amz-copy-source"] = [source[0].removeprefix("/")]
+    if source is not None:  # written with and without the slash before the bucket, escaped or not, and meant alike
+        keys["s3:x-amz-copy-source"] = [unquote(source[0]).removeprefix("/")]
     keys |= _lock_keys(call.values)
     tags = _tags(call.values)
     if tags:
@@ -167,8 +167,11 @@ def _lock_keys(values: Values) -> dict[str, list[str]]:
 
 
 def _tags(values: Values) -> list[tuple[str, str]]:
-    """The tags that a write brings, by header or in the body."""
+    """The tags that a write brings, by header or in the body. A copy that does not replace its source's brings none,
+    whatever its header says."""
     given = values.get("Tagging")
+    if values.get("CopySource") is not None and values.get("TaggingDirective") != "REPLACE":
+        return []
     if isinstance(given, dict):
         return [(tag["Key"], tag.get("Value") or "") for tag in given.get("TagSet") or []]
     return parse_qsl(given, keep_blank_values=True) if isinstance(given, str) else []

@@ -99,8 +99,8 @@ def test_keys_have_no_case() -> None:
 # ---------------------------------------------------------------- what requests say to conditions
 
 
-def test_a_copys_source_is_told_without_its_first_slash(owner: Any, eve: Any, owned_bucket: str) -> None:
-    """Clients write it with one and without."""
+def test_a_copys_source_is_told_as_it_is_meant(owner: Any, eve: Any, owned_bucket: str) -> None:
+    """Clients write it with a first slash and without, and escape what they like."""
     condition = {"StringLike": {"s3:x-amz-copy-source": f"{owned_bucket}/k*"}}
     owner.put_bucket_policy(
         Bucket=owned_bucket,
@@ -114,6 +114,60 @@ def test_a_copys_source_is_told_without_its_first_slash(owner: Any, eve: Any, ow
         eve.copy_object(Bucket=owned_bucket, Key="copy", CopySource=f"{slash}{owned_bucket}/k")
         other = f"{slash}{owned_bucket}/other"
         assert refused(eve.copy_object, Bucket=owned_bucket, Key="copy", CopySource=other) == DENIED
+    never = {"StringLike": {"s3:x-amz-copy-source": f"{owned_bucket}/my secrets/*"}}
+    owner.put_bucket_policy(
+        Bucket=owned_bucket,
+        Policy=document(
+            statement("Allow", "eve", ["s3:GetObject", "s3:PutObject"], f"{owned_bucket}/*"),
+            statement("Deny", "eve", "s3:PutObject", f"{owned_bucket}/*", Condition=never),
+        ),
+    )
+    owner.put_object(Bucket=owned_bucket, Key="my secrets/k", Body=b"x")
+
+    def escape_more(request: Any, **_: Any) -> None:
+        request.headers.replace_header("x-amz-copy-source", f"%2f{owned_bucket}/%6dy%20secrets%2Fk")
+
+    secret = {"Bucket": owned_bucket, "Key": "copy", "CopySource": f"{owned_bucket}/my secrets/k"}
+    assert refused(eve.copy_object, **secret) == DENIED
+    eve.meta.events.register("before-sign.s3.CopyObject", escape_more)
+    try:
+        assert refused(eve.copy_object, **secret) == DENIED
+    finally:
+        eve.meta.events.unregister("before-sign.s3.CopyObject", escape_more)
+
+
+def test_a_copys_tags_are_those_that_it_gets(owner: Any, eve: Any, owned_bucket: str) -> None:
+    """Tags in a header that the copy does not take say nothing of it."""
+    condition = {"StringEquals": {"s3:RequestObjectTag/env": "test"}}
+    owner.put_bucket_policy(
+        Bucket=owned_bucket,
+        Policy=document(
+            statement("Allow", "eve", "s3:GetObject", f"{owned_bucket}/*"),
+            statement("Allow", "eve", "s3:PutObject", f"{owned_bucket}/*", Condition=condition),
+        ),
+    )
+    copy = {"Bucket": owned_bucket, "Key": "copy", "CopySource": f"{owned_bucket}/k", "Tagging": "env=test"}
+    assert refused(eve.copy_object, **copy) == DENIED
+    assert refused(eve.copy_object, **copy, TaggingDirective="COPY") == DENIED
+    eve.copy_object(**copy, TaggingDirective="REPLACE")
+
+
+def test_a_write_says_no_list_that_is_denied(owner: Any, eve: Any, owned_bucket: str) -> None:
+    """Who may not put an object's list may not let it come with the object either, by no way of writing."""
+    owner.put_bucket_policy(
+        Bucket=owned_bucket,
+        Policy=document(
+            statement("Allow", "eve", ["s3:GetObject", "s3:PutObject"], f"{owned_bucket}/*"),
+            statement("Deny", "eve", "s3:PutObjectAcl", f"{owned_bucket}/*"),
+        ),
+    )
+    new = {"Bucket": owned_bucket, "Key": "new"}
+    for said in ({"ACL": "public-read"}, {"GrantRead": 'id="olga"'}):
+        assert refused(eve.put_object, **new, **said) == DENIED
+        assert refused(eve.copy_object, **new, CopySource=f"{owned_bucket}/k", **said) == DENIED
+        assert refused(eve.create_multipart_upload, **new, **said) == DENIED
+    eve.put_object(**new, ACL="private")
+    eve.put_object(**new)
 
 
 @pytest.mark.parametrize("text", ["inf", "-1e999", "nan", "soon"])
