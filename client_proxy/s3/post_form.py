@@ -43,6 +43,7 @@ _PROOF = frozenset(
     {"x-amz-signature", "x-amz-credential", "x-amz-algorithm", "x-amz-date", "x-amz-security-token", "x-amz-trailer"}
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _PUT = "PutObject"
 
 
@@ -93,10 +94,12 @@ class PostForm:
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_MD5"):
             environ.pop(name, None)
         for name, value in _as_headers(fields).items():
+            # Another name could be that of a fact of the server's own, which are kept beside people's metadata.
+            if not _HEADER_NAME.fullmatch(name):
+                raise S3Refusal("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
             if _CONTROL.search(value):
                 raise S3Refusal("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
-            # As the runner would give the header: its bytes, one for each character.
-            environ[_environ_name(name)] = value.encode("utf-8").decode("latin-1")
+            environ[_environ_name(name)] = value
         put = S3Request(environ, "")
         put.bucket, put.key = request.bucket, fields["key"]
         names = tuple(fields)

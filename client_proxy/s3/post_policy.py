@@ -61,7 +61,7 @@ class PostPolicy:
                 continue
             if not condition.holds(fields.get(condition.field, "")):
                 raise _denied(f"Policy Condition failed: {condition}")
-        covered = {condition.field for condition in self.conditions} | _UNCOVERED | {"bucket"}
+        covered = {condition.field for condition in self.conditions} | _UNCOVERED
         extra = sorted(name for name in fields if name not in covered and not name.startswith(_IGNORED_PREFIX))
         if extra:
             raise _denied(f"Extra input fields: {', '.join(extra)[:500]}")

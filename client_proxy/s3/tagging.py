@@ -137,7 +137,7 @@ class TaggingHandlers:
 
 def _decoded(text: str) -> str:
     try:
-        return unquote_to_bytes(text.replace("+", " ").encode("latin-1")).decode("utf-8")
+        return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
     except UnicodeError as error:
         raise _bad_header("it is not UTF-8") from error
 

@@ -56,10 +56,11 @@ class Signer:
             "x-amz-credential": f"{self.access}/{day}/eu-west-1/s3/aws4_request",
             "x-amz-date": date,
         }
+        bucket = [{"bucket": self.bucket}] if self.bucket else []
         expiration = (now + datetime.timedelta(seconds=expires_in)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         said = {
             "expiration": expiration,
-            "conditions": [{"bucket": self.bucket}, *({name: text} for name, text in proof.items()), *conditions],
+            "conditions": [*bucket, *({name: text} for name, text in proof.items()), *conditions],
         }
         text = base64.b64encode(json.dumps(said).encode()).decode()
         key = signing_key(self.secret, day, "eu-west-1")
@@ -267,6 +268,38 @@ def test_names_of_fields_have_no_case_and_some_need_no_condition(
     body = form([("KEY", "q"), ("x-ignore-me", "1"), *fields, ("file", FILE), ("late", "1")])
     assert post(body)[0] == 204
     assert s3.get_object(Bucket=bucket, Key="q")["Body"].read() == FILE
+
+
+def test_fields_are_text_of_any_language(post: Post, signer: Signer, s3: Any, bucket: str) -> None:
+    """What a form says of an object comes back as it was written."""
+    said = [("x-amz-meta-author", "Zo\u00eb \u20ac"), ("x-amz-tagging", "g=\u00eb&h=%C3%AB")]
+    conditions = [ANY_KEY, *(["starts-with", f"${name}", ""] for name, _ in said)]
+    assert post(form([("key", "k"), *said, *signer.fields(conditions), ("file", FILE)]))[0] == 204
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {"author": "Zo\u00eb \u20ac"}
+    tags = s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"g": "\u00eb", "h": "\u00eb"}
+
+
+@pytest.mark.parametrize("name", ["s3:checksum-crc32", "s3:parts-count", "s3:kms-key", "a b", "\u00e9", ""])
+def test_metadata_has_names_that_headers_can_have(post: Post, signer: Signer, s3: Any, bucket: str, name: str) -> None:
+    """A form says nothing of an object under the names of the server's own facts, nor what no answer could tell."""
+    field = f"x-amz-meta-{name}" if name else "x-amz-\u00e9"
+    conditions = [ANY_KEY, ["starts-with", f"${field}", ""]]
+    status, _, body = post(form([("key", "k"), (field, "AAAAAA=="), *signer.fields(conditions), ("file", FILE)]))
+    assert (status, b"<Code>InvalidArgument</Code>" in body) == (400, True), body
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_a_policy_is_good_for_the_buckets_that_it_names(
+    rig: S3Rig, post: Post, key: tuple[str, str], s3: Any, bucket: str
+) -> None:
+    """One that names none is good for none of its signer's."""
+    named = Signer(key, bucket).fields([ANY_KEY])
+    assert post(form([("key", "k"), *named, ("file", FILE)]))[0] == 204
+    unnamed = Signer(key, "").fields([ANY_KEY])
+    status, _, body = post(form([("key", "l"), *unnamed, ("file", FILE)]))
+    assert (status, b"Extra input fields: bucket" in body) == (403, True), body
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
 
 
 def test_a_long_file_is_streamed(post: Post, signer: Signer, s3: Any, bucket: str) -> None:
