@@ -30,6 +30,7 @@ from wire.digest import Digest
 from wire.errors import BadRequest, InternalError
 from wire.messages import MAX_LISTING, MAX_METADATA_BYTES, Bucket, PathText, Text
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
+from wire.s3_messages import S3_FACTS
 
 
 class CopySource(msgspec.Struct):
@@ -167,6 +168,8 @@ class FileRoutes:
             MAX_METADATA_BYTES
         ):
             raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
+        if any(name.startswith(S3_FACTS) for name in metadata or ()):
+            raise BadRequest(f"metadata whose names begin with {S3_FACTS} follows from the content: leave it out")
         committed = self._files.copy(
             credential,
             check_bucket(body.source.bucket),

@@ -394,6 +394,10 @@ def test_copy_and_move(door: Door) -> None:
     assert (called["source_version"], called["move"], called["lock_number"]) == ("v1", True, 4)
     bad = body.replace(b'"path": "b"', b'"path": "../b"')
     assert door.ask("POST", "/api/v1/copy", bad).json["code"] == "bad_name"
+    calls = len(door.files.calls)
+    forged = body.replace(b'"move": true', b'"metadata": {"by": "ann", "s3:etag": "another content\'s"}')
+    assert door.ask("POST", "/api/v1/copy", forged).json["code"] == "bad_request"
+    assert len(door.files.calls) == calls
 
 
 def test_the_manifest_is_canonical(door: Door) -> None:
