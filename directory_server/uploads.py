@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeGuard
 
 from directory_server import object_lock, versions
-from directory_server.access.decisions import standing
+from directory_server.access.decisions import Standing, standing
 from directory_server.lifecycle_dates import LifecycleDates
 from directory_server.listing import after_prefix, common_prefix
 from directory_server.metadata import files
@@ -25,8 +25,9 @@ from directory_server.metadata import uploads as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.namespace import no_data_key, stored_metadata
 from directory_server.needs import Clock, People, ReadingOrder
+from directory_server.people import Person
 from directory_server.versions import Moment, NewVersion
-from wire.codec import encode
+from wire.codec import decoder, encode
 from wire.digest import Digest
 from wire.errors import BadRequest, Conflict, NotFound, TicketRefused, TooLarge
 from wire.kms_messages import KMS_FACT
@@ -46,6 +47,12 @@ from wire.upload_messages import (
     parts_mark,
 )
 
+_SAID = "said"
+"""Among an upload's settings: the condition keys of the request that began it which are about the version. They are
+not the version's, and go with the upload."""
+_ABOUT_THE_VERSION = ("s3:x-amz-", "s3:object-lock-", "s3:requestobjecttag")
+_ABOUT_THE_REQUEST = frozenset({"s3:x-amz-content-sha256", "s3:x-amz-copy-source", "s3:x-amz-metadata-directive"})
+_said = decoder(dict[str, list[str]])
 COMPLETION_BYTES = 1024
 """Room in a version's metadata for what is known only when an upload is completed, such as its ETag."""
 
@@ -105,7 +112,7 @@ class Uploads:
                 since_at=self._clock.wall(),
                 content_type=request.content_type,
                 metadata=request.metadata,
-                settings=request.settings,
+                settings=request.settings | _said_by(person),
             )
             rows.insert_upload(tx, made)
             made.aborted = self._dates.of_upload(place.ground.lifecycle, made)
@@ -118,7 +125,8 @@ class Uploads:
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
-            place.demand(place.asked("s3:ListMultipartUploadParts", request.path), request.path)
+            action = place.asked("s3:ListMultipartUploadParts", request.path)
+            place.demand(action, request.path, keys=said_at_start(place, request.upload, request.path))
             upload = find(reader, request.upload, request.bucket, request.path)
             upload.aborted = self._dates.of_upload(place.ground.lifecycle, upload)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)
@@ -244,6 +252,21 @@ def find(reader: Reader, id: str, bucket: str, path: str) -> UploadInfo:
     return found
 
 
+def said_at_start(place: Standing, id: str, path: str) -> Mapping[str, list[str]]:
+    """What the request that began an upload said of the version to be (its encryption, list, tags, lock) as condition
+    keys. Clients say it then and not again, so parts and completion are judged by it, too."""
+    upload = rows.find(place.reader, id) if id and place.ground.rules is not None else None
+    if upload is None or (upload.bucket, upload.path) != (place.bucket.name, path):
+        return {}
+    return _said.decode(upload.settings.get(_SAID, "{}"))
+
+
+def _said_by(person: Person) -> dict[str, str]:
+    keys = person.access.keys if person.access is not None else {}
+    kept = {k: v for k, v in keys.items() if k.startswith(_ABOUT_THE_VERSION) and k not in _ABOUT_THE_REQUEST}
+    return {_SAID: encode(kept).decode()} if kept else {}
+
+
 def done_before(reader: Reader, step: UploadStep | None, write_id: str, bucket: str, path: str) -> FileVersion | None:
     """What this very write made before: its version, or, for a part, the part in the shape of one."""
     if step is None:
@@ -308,7 +331,7 @@ def take(tx: Tx, step: UploadStep, bucket: str, new: NewVersion, metadata: dict[
         new,
         content_type=upload.content_type,
         metadata=stored_metadata(upload.metadata | metadata),
-        settings=upload.settings | {PARTS_SETTING: told},
+        settings={name: value for name, value in upload.settings.items() if name != _SAID} | {PARTS_SETTING: told},
     )
 
 

@@ -32,6 +32,7 @@ OWNERSHIPS = (ENFORCED, PREFERRED, "ObjectWriter")
 BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
 _EXISTING_TAG = "s3:existingobjecttag/"
+_RETAIN_UNTIL = "s3:object-lock-retain-until-date"
 _REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
 _NO_KEYS: Mapping[str, list[str]] = {}
 
@@ -227,7 +228,7 @@ class Standing:
         if person.access is None:
             return None
         if name == _REMAINING_DAYS:
-            return days_until(person.access.keys.get("s3:object-lock-retain-until-date"), self.at)
+            return days_until(self._key(_RETAIN_UNTIL, path, version, keys), self.at)
         return person.access.keys.get(name)
 
     def _existing_tag(self, name: str, path: str, version: str | None) -> list[str] | None:
