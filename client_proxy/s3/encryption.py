@@ -89,6 +89,8 @@ def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
         return NewKey(customer.content_key, {})
     asked = call.get("ServerSideEncryption")
     if asked == KMS_ALGORITHM:
+        if call.caller.anonymous:  # or anybody could find out which keys there are
+            raise S3Refusal("InvalidArgument", f"who asks for {KMS_ALGORITHM} must sign the request")
         context = _context(call.get("SSEKMSEncryptionContext"))
         wish: Wish | None = Wish(call.get("SSEKMSKeyId") or "", context, bool(call.get("BucketKeyEnabled")))
     else:

@@ -170,6 +170,18 @@ def test_the_context_is_bound_to_the_content(rig: S3Rig, s3: Any, bucket: str, k
         assert refused(s3.put_object, **asked) == (400, "InvalidArgument")
 
 
+def test_who_signs_nothing_asks_for_no_key(s3: Any, nobody: Any, bucket: str, key: str) -> None:
+    """And does not learn which keys there are; what a bucket's default says holds for them all the same."""
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    for asked in ({"SSEKMSKeyId": key}, {"SSEKMSKeyId": "no-such-key"}, {}):
+        for write in (nobody.put_object, nobody.create_multipart_upload):
+            assert refused(write, Bucket=bucket, Key="k", **asked, **KMS) == (400, "InvalidArgument")
+    put_default(s3, bucket, key)
+    nobody.put_object(Bucket=bucket, Key="k", Body=b"anybody's")
+    assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "aws:kms"
+    assert read(s3, bucket) == b"anybody's"
+
+
 def test_reads_that_say_how_to_encrypt_are_refused(s3: Any, bucket: str, key: str) -> None:
     """S3 wants no encryption header on reads, and a customer's key not for what is under a named one."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", SSEKMSKeyId=key, **KMS)
