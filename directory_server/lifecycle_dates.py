@@ -16,6 +16,9 @@ from wire.messages import FileVersion, LifecycleDate
 from wire.s3_messages import TAGS
 from wire.upload_messages import UploadInfo
 
+YEAR_1, YEAR_10_000 = -62_135_596_800, 253_402_300_800
+"""Seconds since 1970 between which dates have four digits for the year."""
+
 
 class LifecycleDates:
     """`day` is the length of a day in seconds. Thread-safe."""
@@ -55,4 +58,7 @@ def _rules(setting: str) -> tuple[Rule, ...]:
 
 
 def _date(found: tuple[float, Rule] | None) -> LifecycleDate | None:
-    return None if found is None else LifecycleDate(found[0], found[1].id)
+    """None too for a time that cannot be written as a date: days are counted up to 2**31 - 1."""
+    if found is None or not YEAR_1 <= found[0] < YEAR_10_000:
+        return None
+    return LifecycleDate(found[0], found[1].id)

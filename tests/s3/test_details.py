@@ -174,3 +174,14 @@ def test_versions_and_delete_markers_are_in_one_order(s3: Any, ask: Ask, make_bu
     _, _, body = ask("GET", f"/{bucket}?versions")
     found = re.findall(rb"<(Version|DeleteMarker)>.*?<Key>(.)</Key>", body)
     assert found == [(b"DeleteMarker", b"a"), (b"Version", b"a"), (b"DeleteMarker", b"b"), (b"Version", b"b")]
+
+
+@pytest.mark.parametrize("days", [2**31 - 1, 2_912_500, 36_500])
+def test_a_lifecycle_may_be_longer_than_calendars_are(s3: Any, bucket: str, days: int) -> None:
+    """Reads and writes tell when an object goes, unless that is a day that cannot be written."""
+    rule = {"Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": days}}
+    rule["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": days}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    told = [s3.put_object(Bucket=bucket, Key="k"), s3.head_object(Bucket=bucket, Key="k")]
+    assert ["Expiration" in answer for answer in told] == [days == 36_500] * 2
+    assert ("AbortDate" in s3.create_multipart_upload(Bucket=bucket, Key="k")) == (days == 36_500)
