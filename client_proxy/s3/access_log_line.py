@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from client_proxy.s3.request import S3Request
 
@@ -112,7 +112,7 @@ def _first_line(request: S3Request) -> str:
 
 def _shown(argument: str) -> str:
     name, _, _ = argument.partition("=")
-    return f"{name}=-" if name.lower() in _SECRETS else argument
+    return f"{name}=-" if unquote_plus(name).lower() in _SECRETS else argument
 
 
 def _quoted(text: str | None) -> str:
@@ -128,5 +128,6 @@ def _object_size(visit: Visit) -> str:
         of_range = visit.answered.get("content-range", "").rpartition("/")[2]
         return of_range or visit.answered.get("content-length", "-")
     if request.method == "PUT" and visit.operation not in _COPIES:
-        return request.get("x-amz-decoded-content-length") or request.get("Content-Length") or "-"
+        told = request.get("x-amz-decoded-content-length") or request.get("Content-Length") or ""
+        return told if told.isdecimal() else "-"
     return "-"

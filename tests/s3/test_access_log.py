@@ -82,6 +82,27 @@ def test_every_request_becomes_a_line_of_the_format(s3: Any, rig: S3Rig, make_bu
     assert int(again["total"]) >= int(again["turn"]) >= 0
 
 
+def test_what_requests_say_of_themselves_forges_no_line(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
+    """A size that is no number is none, and a signature stays out however its name is written."""
+    bucket, target = make_bucket(), make_bucket()
+    turn_on(s3, bucket, target)
+
+    def say_a_size(params: Any, **_: Any) -> None:
+        params["headers"]["x-amz-decoded-content-length"] = "1 2 3"
+
+    signer = rig.client(signature_version="s3v4", request_checksum_calculation="when_required")
+    signer.meta.events.register("before-call.s3.PutObject", say_a_size)
+    signer.put_object(Bucket=bucket, Key="k", Body=b"content")
+    presigned = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    signature = presigned.partition("X-Amz-Signature=")[2]
+    assert rig.ask("GET", presigned.replace("X-Amz-Signature", "X%2dAmz%2DSignature"), {})[0] == 200
+    rig.access_log.flush()
+    told = {line["operation"]: line for line in lines(s3, target)}
+    assert told["REST.PUT.OBJECT"]["size"] == "-"
+    assert told["REST.GET.OBJECT"]["status"] == "200"
+    assert signature not in told["REST.GET.OBJECT"]["uri"]
+
+
 def test_a_bucket_without_a_log_has_none(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """Nothing is written for it, and nothing is kept; switched off, a log ends."""
     bucket, target = make_bucket(), make_bucket()
