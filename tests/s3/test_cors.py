@@ -180,6 +180,15 @@ def test_a_preflight_that_no_rule_allows_is_refused(
     assert "access-control-allow-origin" not in answered[1]
 
 
+def test_a_preflight_asks_for_a_bounded_number_of_headers(rig: S3Rig, shared: str) -> None:
+    """Whoever shows no key cannot have thousands of names compared with thousands of patterns."""
+    for count, expected in ((100, 200), (101, 400)):
+        asked = ",".join(f"x-amz-{number}" for number in range(count))
+        question = {"Access_Control_Request_Method": "PUT", "Access_Control_Request_Headers": asked}
+        status, _, body = ask(rig, "OPTIONS", f"{shared}/x", Origin="https://app.example", **question)
+        assert (status, b"<Code>BadRequest</Code>" in body) == (expected, expected == 400)
+
+
 def test_a_preflight_tells_nothing_of_what_exists(rig: S3Rig, bucket: str) -> None:
     """A bucket without rules and one that is not there answer alike."""
     question = {"Origin": "https://a.example", "Access_Control_Request_Method": "GET"}
