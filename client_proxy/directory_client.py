@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from client_proxy.metrics import DIRECTORY_REPEATS
 from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
 from wire.cluster_messages import CLUSTER, REPAIR_REPORT
-from wire.codec import Call, encode
+from wire.codec import Call, decoder, encode
 from wire.digest import Digest
 from wire.errors import (
+    BadRequest,
     Locked,
     LockstepError,
     NotFound,
@@ -113,6 +116,8 @@ MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
 R = TypeVar("R")
+_lookup_items = decoder(LookupItem)
+_begin_items = decoder(BeginItem)
 
 
 class Caller(Protocol):
@@ -177,10 +182,12 @@ class DirectoryClient:
 
     def lookup_at(self, item: LookupItem) -> Found:
         """The same with the journal cursor of that moment."""
+        _check_shape(_lookup_items, item)
         return self._patiently(lambda _: self._lookups.submit(item), LOOKUP.path, repeatable=True)
 
     def begin(self, item: BeginItem) -> BeginReplyItem:
         """Begin a write, or link known content; with a write id seen before, the version it committed."""
+        _check_shape(_begin_items, item)
         return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
 
     def give_up(self, item: BeginItem) -> GiveUpReply:
@@ -256,3 +263,12 @@ def undecided(refusal: LockstepError) -> Unavailable:
 
 def _refusal(outcome: Outcome[Any]) -> LockstepError:
     return from_problem(outcome.problem or Problem("internal", 500, "the directory sent an empty outcome"))
+
+
+def _check_shape(items: msgspec.json.Decoder[R], item: R) -> None:
+    """BadRequest for an item that the directory could not read: it would refuse the whole call, and so everybody whose
+    items share it."""
+    try:
+        items.decode(encode(item))
+    except (msgspec.DecodeError, LockstepError, UnicodeError) as error:
+        raise BadRequest(f"the request cannot be told to the directory: {error}") from error

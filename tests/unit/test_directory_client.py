@@ -9,7 +9,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
 from wire.account_messages import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from wire.digest import EMPTY_DIGEST
-from wire.errors import Locked, LockstepError, NotFound, PeerUnreachable, PreconditionFailed, Unavailable
+from wire.errors import BadRequest, Locked, LockstepError, NotFound, PeerUnreachable, PreconditionFailed, Unavailable
 from wire.lock_messages import ACQUIRE, AcquireReply, AcquireRequest, LockPath
 from wire.messages import (
     CHANGE_BUCKET,
@@ -103,6 +103,50 @@ def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(ri
         thread.join(60)
     assert answers == {**{number: f"file-{number}" for number in range(40)}, 40: "refused"}
     assert rig.directory.batches == [1, 40]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        LookupItem(credential="ann", bucket="b" * 64, path="file"),
+        LookupItem(credential="ann", bucket="files", path="p" * 1025),
+        LookupItem(credential="c" * 65_537, bucket="files", path="file"),
+        LookupItem(credential="ann", bucket="files", path="\ud800"),
+        BeginItem(credential="ann", write_id="0" * 16, bucket="files", path="file", content_type="t" * 257),
+        BeginItem(credential="ann", write_id="0" * 16, bucket="files", path="file", size=-1),
+    ],
+)
+def test_what_the_directory_cannot_read_is_refused_alone(rig: Rig, wrong: LookupItem | BeginItem) -> None:
+    """It is not sent: the directory would refuse the whole call, and everybody whose items share it."""
+    rig.put("file")
+    busy, gathered = threading.Event(), threading.Event()
+
+    def first_waits() -> None:
+        busy.set()
+        assert gathered.wait(60)
+
+    rig.directory.before_lookup = first_waits
+    answers: dict[str, str] = {}
+
+    def ask(name: str, item: LookupItem | BeginItem) -> None:
+        try:
+            found = rig.client.lookup(item) if isinstance(item, LookupItem) else rig.client.begin(item)
+            answers[name] = getattr(found, "path", "")
+        except BadRequest:
+            answers[name] = "refused"
+
+    items = {"first": find("file"), "wrong": wrong, "other": find("file")}
+    threads = {name: threading.Thread(target=ask, args=(name, item)) for name, item in items.items()}
+    threads["first"].start()
+    assert busy.wait(60)
+    threads["wrong"].start()
+    threads["other"].start()
+    while len(rig.client._lookups._waiting) + (not threads["wrong"].is_alive()) < 2:
+        threading.Event().wait(0.001)
+    gathered.set()
+    for thread in threads.values():
+        thread.join(60)
+    assert answers == {"first": "file", "wrong": "refused", "other": "file"}
 
 
 def test_a_lookup_never_joins_a_request_that_was_sent_before_it_began(rig: Rig) -> None:
