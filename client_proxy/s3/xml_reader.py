@@ -8,8 +8,8 @@ from xml.parsers import expat
 
 from client_proxy.s3.refusals import S3Refusal
 
-MAX_BYTES = 2 * 1024 * 1024
-"""1,000 keys of 1,024 bytes with their version ids, and room for escapes."""
+MAX_BYTES = 4 * 1024 * 1024
+"""10,000 parts with the longest checksums, or 1,000 keys of 1,024 bytes with version ids; and room for escapes."""
 MAX_DEPTH = 32
 MAX_ELEMENTS = 100_000
 

@@ -212,6 +212,20 @@ def test_xml_that_is_wrong_or_a_weapon_is_refused(body: bytes) -> None:
     assert refused.value.message
 
 
+@pytest.mark.parametrize("algorithm", ["SHA512", "SHA256"])
+def test_the_largest_upload_can_be_completed(algorithm: str) -> None:
+    """With as many parts as there can be, each with its checksum, as boto3 names them."""
+    length = {"SHA512": 88, "SHA256": 44}[algorithm]
+    parts = [
+        {"PartNumber": number, "ETag": f'"{"e" * 32}"', f"Checksum{algorithm}": "c" * length}
+        for number in range(1, 10_001)
+    ]
+    sent = {"Bucket": "b", "Key": "k", "UploadId": "u", "MultipartUpload": {"Parts": parts}}
+    model = MODEL.operation_model("CompleteMultipartUpload")
+    got = Received(RestXMLSerializer().serialize_to_request(sent, model))
+    assert read_body(OPERATIONS["CompleteMultipartUpload"], got.body)["MultipartUpload"] == {"Parts": parts}
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_xml_reader_fail_otherwise(body: bytes) -> None:
