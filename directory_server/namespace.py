@@ -101,7 +101,9 @@ class Namespace:
         orders: dict[str, tuple[list[Holder], bool]],
     ) -> FileVersion:
         person = self._people.identify(item.credential)
-        place = standing(reader, item.bucket, person, self._clock.wall(), known=grounds)
+        access = person.access
+        is_source = bool(access and access.source_action and (access.bucket, access.path) != (item.bucket, item.path))
+        place = standing(reader, item.bucket, person, self._clock.wall(), is_source=is_source, known=grounds)
         if item.version is None:
             row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
         else:

@@ -442,10 +442,13 @@ def test_the_expected_owner_is_checked(owner: Any, bucket: str) -> None:
     source = {"Bucket": bucket, "Key": "k"}
     for expected, good in (("eve", False), ("olga", True)):
         asked = {"Bucket": bucket, "Key": "c", "CopySource": source, "ExpectedSourceBucketOwner": expected}
-        if good:
-            owner.copy_object(**asked)
-        else:
-            assert refused(owner.copy_object, **asked) == DENIED
+        own_key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"o" * 32}
+        upload = {"UploadId": owner.create_multipart_upload(Bucket=bucket, Key="c")["UploadId"], "PartNumber": 1}
+        for call, more in ((owner.copy_object, {}), (owner.copy_object, own_key), (owner.upload_part_copy, upload)):
+            if good:
+                call(**asked, **more)
+            else:
+                assert refused(call, **asked, **more) == DENIED
 
 
 def test_the_status_is_json_on_disk_and_back(owner: Any, eve: Any, bucket: str) -> None:
