@@ -44,7 +44,7 @@ from wire.messages import (
     VersionsRequest,
 )
 from wire.names import check_key
-from wire.s3_messages import CUSTOMER_KEY_FACT
+from wire.s3_messages import CUSTOMER_KEY_FACT, TAGS
 
 LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
 LOOKUP_BATCH = Histogram(
@@ -128,6 +128,10 @@ class Namespace:
             found.data_key = self._data_key(found.metadata)
         if item.with_settings:
             said = s3_settings.short_version_values(reader, row[2])
+            tagging = "s3:GetObjectTagging" if item.version is None else "s3:GetObjectVersionTagging"
+            # A copy takes the tags along to where its maker may read them.
+            if TAGS in said and access and access.source_action and place.denied(tagging, item.path):
+                place.demand(tagging, item.path, version=item.version)
             found.settings = object_lock.shown(place, item.path, item.version, said)
             found.expires = self._dates.of_version(reader, place.ground.lifecycle, found)
         if item.with_lock:

@@ -100,7 +100,7 @@ class CopyHandlers:
         return _while_overwritten(source, lambda: self._copy(call, source, path))
 
     def _copy(self, call: S3Call, source: CopySource, path: str) -> Values:
-        version = self.source_version(call, source)
+        version = self.source_version(call, source, with_tags=call.get("TaggingDirective") != "REPLACE")
         from_key = key_of(version, source_key(call.values))
         parts = parts_of(self._files, call.credential, version, from_key)
         _check_changes_something(call, source)
@@ -185,10 +185,11 @@ class CopyHandlers:
         finally:
             opened.close()
 
-    def source_version(self, call: S3Call, source: CopySource) -> FileVersion:
-        """The version to copy, with its settings; S3Refusal unless it is there, and as the request's conditions say."""
+    def source_version(self, call: S3Call, source: CopySource, *, with_tags: bool = False) -> FileVersion:
+        """The version to copy; S3Refusal unless it is there, and as the request's conditions say."""
+        bucket, key = source.bucket, source.key
         try:
-            version = self._files.stat(call.credential, source.bucket, source.key, source.version, with_settings=True)
+            version = self._files.stat(call.credential, bucket, key, source.version, with_settings=with_tags)
         except LockstepError as error:
             raise as_refusal(error, version_asked=source.version is not None) from error
         if version.delete_marker:

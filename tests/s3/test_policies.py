@@ -451,6 +451,25 @@ def test_the_expected_owner_is_checked(owner: Any, bucket: str) -> None:
                 assert refused(call, **asked, **more) == DENIED
 
 
+def test_a_copy_brings_no_tags_that_may_not_be_read(owner: Any, eve: Any, bucket: str) -> None:
+    """Who is denied an object's tags does not read them off a copy; a copy that replaces them takes none."""
+    mine = f"{bucket[:50]}-eve"
+    eve.create_bucket(Bucket=mine)
+    owner.put_object(Bucket=bucket, Key="k", Body=b"content", Tagging="secret=1")
+    copy = {"Bucket": mine, "Key": "copy", "CopySource": {"Bucket": bucket, "Key": "k"}}
+    reads = statement(Allow, "eve", "s3:GetObject", f"{bucket}/*")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(reads))
+    eve.copy_object(**copy)
+    assert eve.get_object_tagging(Bucket=mine, Key="copy")["TagSet"] == [{"Key": "secret", "Value": "1"}]
+    never = statement(Deny, "eve", "s3:GetObjectTagging", f"{bucket}/*")
+    owner.put_bucket_policy(Bucket=bucket, Policy=document(reads, never))
+    assert refused(eve.copy_object, **copy) == DENIED
+    eve.copy_object(**copy, TaggingDirective="REPLACE", Tagging="own=2")
+    assert eve.get_object_tagging(Bucket=mine, Key="copy")["TagSet"] == [{"Key": "own", "Value": "2"}]
+    owner.put_object(Bucket=bucket, Key="k", Body=b"content")
+    eve.copy_object(**copy)
+
+
 def test_the_status_is_json_on_disk_and_back(owner: Any, eve: Any, bucket: str) -> None:
     """A policy survives as text with every character of it."""
     text = json.dumps(
