@@ -29,6 +29,8 @@ def _decode_hook(kind: type, value: Any) -> Any:
     raise NotImplementedError(f"{kind.__name__} has no wire form")
 
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes that are no JSON, are not UTF-8, or are nested too deeply."""
 _encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
 _problem_decoder = msgspec.json.Decoder(Problem)
 
@@ -45,14 +47,14 @@ class Call(Generic[Req, Rep]):
         """The request in `body`; BadRequest names the field that does not fit."""
         try:
             return self._request_decoder.decode(body)
-        except (msgspec.DecodeError, LockstepError) as error:
+        except (*NOT_JSON, LockstepError) as error:
             raise BadRequest(f"the body of {self.path} does not fit its declared shape: {error}") from error
 
     def decode_reply(self, body: bytes) -> Rep:
         """The reply in `body`; BadRequest when the server speaks another version of the protocol."""
         try:
             return self._reply_decoder.decode(body)
-        except (msgspec.DecodeError, LockstepError) as error:
+        except (*NOT_JSON, LockstepError) as error:
             raise BadRequest(f"the answer of {self.path} does not fit its declared shape: {error}") from error
 
     def __repr__(self) -> str:
@@ -73,5 +75,5 @@ def decode_problem(body: bytes, status: int) -> Problem:
     """The problem in an error answer's body, or a plain one when the body is something else."""
     try:
         return _problem_decoder.decode(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return Problem(code="unknown", status=status, detail=body[:200].decode("utf-8", "replace"))

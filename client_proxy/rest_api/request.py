@@ -14,7 +14,7 @@ import msgspec
 
 from client_proxy.draining import DrainableRequest
 from wire.api import Environ
-from wire.codec import decoder
+from wire.codec import NOT_JSON, decoder
 from wire.errors import (
     BadName,
     BadRequest,
@@ -164,7 +164,7 @@ class RestRequest(DrainableRequest):
         try:
             decoded: T = _decoder_of(cast("Any", shape)).decode(body)
             return decoded
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             raise BadRequest(f"the body does not fit what is expected here: {error}") from error
         except BadRequest:
             raise

@@ -149,7 +149,22 @@ def test_request_ids(door: Door) -> None:
     assert door.ask("GET", FILE, headers={"X-Request-Id": "no good!"}).headers["X-Request-Id"] != "no good!"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"username": 5}', b'{"username": "a"}', b"\xff", b"null"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"username": 5}',
+        b'{"username": "a"}',
+        b"\xff",
+        b"null",
+        b'{"username": "\xe4"}',
+        b'{"username": "\xed\xa0\x80"}',
+        b'{"x": ' + b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body[:30]),
+)
 def test_json_bodies_must_fit(door: Door, body: bytes) -> None:
     """A body that is not the declared shape is 400 and never reaches the directory."""
     answer = door.ask("POST", "/api/v1/auth/login", body)
