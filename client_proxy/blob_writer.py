@@ -36,9 +36,12 @@ from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import (
     BadDigest,
+    Forbidden,
     IncompleteBody,
     LockstepError,
     MissingChunks,
+    NotFound,
+    NotLoggedIn,
     Overloaded,
     PreconditionFailed,
     StorageFull,
@@ -215,7 +218,7 @@ class BlobWriter:
                     return _linked(begun)
                 crash_point("proxy.begin.answered")
                 return use(begun, _master(begun))
-            except PreconditionFailed as refusal:
+            except (PreconditionFailed, NotFound, NotLoggedIn, Forbidden) as refusal:
                 if lost:
                     return self._settled(item, refusal)
                 raise

@@ -21,9 +21,12 @@ from wire.codec import Call, decoder, encode
 from wire.digest import Digest
 from wire.errors import (
     BadRequest,
+    Deadlock,
+    Forbidden,
     Locked,
     LockstepError,
     NotFound,
+    NotLoggedIn,
     PeerUnreachable,
     PreconditionFailed,
     Problem,
@@ -112,6 +115,9 @@ what somebody else has set since, and open again what a later policy or list clo
 
 MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
 """An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""
+REFUSED_FOR_NOW = (PreconditionFailed, Locked, Deadlock, NotFound, NotLoggedIn, Forbidden)
+"""Refusals that say nothing of an earlier attempt: the state may have been another one then, or may be when it arrives.
+Who may do what comes first, so of these two even an attempt that was done long ago hears."""
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
@@ -222,7 +228,7 @@ class DirectoryClient:
             left = deadline - self._clock.monotonic()
             try:
                 return attempt(min(CALL_SECONDS, max(1.0, left)))
-            except (PreconditionFailed, Locked, NotFound) as refusal:
+            except REFUSED_FOR_NOW as refusal:
                 if lost and what in MAY_COME_LATE:
                     raise undecided(refusal) from refusal
                 raise

@@ -19,10 +19,13 @@ from wire.chunking import Chunk, chunk_bytes
 from wire.digest import Digest, chunk_digest
 from wire.errors import (
     BadDigest,
+    Forbidden,
     IncompleteBody,
     Locked,
     LockstepError,
     MissingChunks,
+    NotFound,
+    NotLoggedIn,
     Overloaded,
     PeerUnreachable,
     PreconditionFailed,
@@ -375,6 +378,23 @@ def test_a_write_that_cannot_be_given_up_is_not_said_to_have_failed(rig: ProxyRi
     rig.directory.refuse_give_up = Unavailable("the directory is away")
     with pytest.raises(Unavailable, match="may still be done"):
         put(rig, noise(12, size))
+
+
+@pytest.mark.parametrize("refusal", [NotLoggedIn("it has ended"), Forbidden("no longer"), NotFound("no bucket")])
+def test_a_repeat_that_may_not_be_made_any_more_does_not_claim_that_nothing_was_done(
+    rig: ProxyRig, refusal: LockstepError
+) -> None:
+    """The master committed and its answer was lost; then the log-in ended. Nobody is told that nothing was written."""
+
+    def commit_and_lose() -> PeerUnreachable:
+        rig.directory.commit(rig.directory.begun[0], chunk_digest(b"x"), 1, rig.one.holder)
+        rig.directory.refuse_begin = rig.directory.refuse_give_up = refusal
+        return PeerUnreachable("did not answer in time")
+
+    rig.one.take_stream = lambda headers, blocks: raise_(commit_and_lose())  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="may still be done"):
+        put(rig, b"x")
+    assert versions(rig) == 1
 
 
 def raise_(error: Exception) -> bytes:

@@ -9,7 +9,17 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
 from wire.account_messages import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from wire.digest import EMPTY_DIGEST
-from wire.errors import BadRequest, Locked, LockstepError, NotFound, PeerUnreachable, PreconditionFailed, Unavailable
+from wire.errors import (
+    BadRequest,
+    Forbidden,
+    Locked,
+    LockstepError,
+    NotFound,
+    NotLoggedIn,
+    PeerUnreachable,
+    PreconditionFailed,
+    Unavailable,
+)
 from wire.lock_messages import ACQUIRE, AcquireReply, AcquireRequest, LockPath
 from wire.messages import (
     CHANGE_BUCKET,
@@ -279,7 +289,16 @@ def test_a_refused_connection_is_tried_again_for_every_call(rig: Rig) -> None:
     assert made == ["robot"]
 
 
-@pytest.mark.parametrize("refusal", [PreconditionFailed("it changed"), Locked("bob has it"), NotFound("no source")])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        PreconditionFailed("it changed"),
+        Locked("bob has it"),
+        NotFound("no source"),
+        NotLoggedIn("it expired"),
+        Forbidden("the bucket was closed"),
+    ],
+)
 def test_a_refusal_after_a_lost_attempt_does_not_claim_that_nothing_was_done(rig: Rig, refusal: LockstepError) -> None:
     """The lost delete may still be on its way and meet a state that lets it in, so nobody is told that it failed."""
     answers: list[Exception] = [PeerUnreachable("did not answer in time"), refusal]
