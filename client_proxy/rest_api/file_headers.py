@@ -17,13 +17,22 @@ from wire.digest import Digest
 from wire.errors import BadRequest
 from wire.messages import MAX_METADATA_BYTES, FileVersion
 
-__all__ = ["CHUNK_STREAM_TYPE", "MANIFEST_TYPE", "given_content_type", "given_metadata", "version_headers"]
+__all__ = [
+    "CHUNK_STREAM_TYPE",
+    "MANIFEST_TYPE",
+    "copied_metadata",
+    "given_content_type",
+    "given_metadata",
+    "version_headers",
+]
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 META_PREFIX = "HTTP_X_LOCKSTEP_META_"
 
 _CONTENT_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;[ -~]*)?")
 _META_NAME = re.compile(r"[a-z0-9-]{1,128}")
+_COPIED_META_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}")
+"""Any that came as a header: S3 clients use more signs. None has a colon, as the names of Lockstep's own facts do."""
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9 ._()@=+,-]")
 # What a browser may show in a page of its own: nothing in here can run scripts with this site's rights.
 _SHOWN = re.compile(r"text/plain|application/(json|pdf)|image/(png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*")
@@ -71,6 +80,21 @@ def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
             )
     if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise BadRequest(f"the X-Lockstep-Meta headers may have {MAX_METADATA_BYTES} bytes in all")
+    return metadata
+
+
+def copied_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
+    """The metadata that a copy is asked to have instead of its source's, as a JSON body says it."""
+    metadata_bytes = 0
+    for name, value in (metadata or {}).items():
+        metadata_bytes += len(name.encode()) + len(value.encode())
+        if not _COPIED_META_NAME.fullmatch(name) or not value.isprintable():
+            raise BadRequest(
+                f"the metadata {name[:40]!r} cannot be kept: names are those of headers in lower case, "
+                "values without control characters"
+            )
+    if metadata_bytes > MAX_METADATA_BYTES:
+        raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
     return metadata
 
 

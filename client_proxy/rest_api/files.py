@@ -16,6 +16,7 @@ from client_proxy.receipt import Receipt
 from client_proxy.rest_api.file_headers import (
     CHUNK_STREAM_TYPE,
     MANIFEST_TYPE,
+    copied_metadata,
     given_content_type,
     given_metadata,
     version_headers,
@@ -28,9 +29,8 @@ from wire.api import RawReply
 from wire.chunk_stream import StreamReader
 from wire.digest import Digest
 from wire.errors import BadRequest, InternalError
-from wire.messages import MAX_LISTING, MAX_METADATA_BYTES, Bucket, PathText, Text
+from wire.messages import MAX_LISTING, Bucket, PathText, Text
 from wire.names import MAX_PATH_BYTES, check_bucket, check_path
-from wire.s3_messages import S3_FACTS
 
 
 class CopySource(msgspec.Struct):
@@ -163,13 +163,6 @@ class FileRoutes:
         """Copy or move inside the cluster."""
         credential = request.credential()
         body = request.message(CopyBody)
-        metadata = body.metadata
-        if metadata is not None and sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items()) > (
-            MAX_METADATA_BYTES
-        ):
-            raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
-        if any(name.startswith(S3_FACTS) for name in metadata or ()):
-            raise BadRequest(f"metadata whose names begin with {S3_FACTS} follows from the content: leave it out")
         committed = self._files.copy(
             credential,
             check_bucket(body.source.bucket),
@@ -182,8 +175,8 @@ class FileRoutes:
             source_lock_number=body.source_lock_number,
             release_lock=body.release_lock,
             preconditions=http_conditions.write_preconditions(request.environ),
-            content_type=body.content_type,
-            metadata=metadata,
+            content_type=None if body.content_type is None else given_content_type(body.content_type),
+            metadata=copied_metadata(body.metadata),
         )
         return committed_reply(committed)
 

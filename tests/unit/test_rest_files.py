@@ -400,6 +400,32 @@ def test_copy_and_move(door: Door) -> None:
     assert len(door.files.calls) == calls
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"metadata": {"s3:sse-c": "eA=="}},
+        {"metadata": {"s3:kms": "x"}},
+        {"metadata": {"s3:checksum-sha1": "x"}},
+        {"metadata": {"": "x"}},
+        {"metadata": {"colour": "a\r\nX-Evil: 1"}},
+        {"metadata": {"colour": "x" * 70_000}},
+        {"content_type": "text/html\r\nX-Evil: 1"},
+        {"content_type": "nonsense"},
+    ],
+    ids=str,
+)
+def test_a_copys_metadata_is_a_persons_own(door: Door, asked: dict[str, Any]) -> None:
+    """What a copy is to have is checked as a write's headers are: Lockstep's own facts are nobody's to write."""
+    door.files.put("files", "a", b"1")
+    body = {"source": {"bucket": "files", "path": "a"}, "bucket": "files", "path": "b"}
+    answer = door.post("/api/v1/copy", body | asked)
+    assert (answer.status, answer.json["code"]) == (400, "bad_request")
+    assert door.ask("GET", BASE + "b").status == 404
+    kept = {"metadata": {"colour": "blau \u00fc", "some_name": ""}, "content_type": "text/html"}
+    assert door.post("/api/v1/copy", body | kept).status == 201
+    assert door.files.calls[-1][1]["metadata"] == kept["metadata"]
+
+
 def test_the_manifest_is_canonical(door: Door) -> None:
     """The manifest's bytes hash to the digest that its receipt states."""
     data = bytes(range(256)) * 4096 * 5
