@@ -284,6 +284,8 @@ class Cache:
         _remove(incoming)
         CACHE_UNWRITABLE.inc()
         self._complain(error)
+        with contextlib.suppress(OSError):  # somebody emptied the cache's folder, or its disk is there again
+            incoming.parent.mkdir(parents=True, exist_ok=True)
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:  # one warning an outage: every read of a busy proxy comes by here

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,6 +223,19 @@ def test_an_unusable_folder_is_survived(make: Make, tmp_path: Path) -> None:
     digest = keep(cache, b"content")
     assert cache.chunk(digest) == b"content"
     assert not cache.writable
+
+
+def test_a_folder_that_was_removed_beside_the_running_proxy_is_made_anew(make: Make, tmp_path: Path) -> None:
+    """Whoever empties the cache to have its space costs it what it had, and no more."""
+    cache = make()
+    digest = keep(cache, noise(1, 5000))
+    shutil.rmtree(tmp_path / "cache")
+    assert cache.chunk(digest) is None
+    keep(cache, noise(2, 5000))
+    again = keep(cache, noise(3, 5000))
+    assert cache.chunk(again) == noise(3, 5000)
+    assert cache.writable
+    assert cache.stored_bytes == 2 * BLOCK_BYTES
 
 
 def test_memory_is_bounded_and_keeps_what_is_used(make: Make) -> None:
