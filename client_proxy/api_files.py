@@ -177,8 +177,13 @@ class FileCalls(ApiCaller):
 
     def versions(self, bucket: str, path: str) -> list[FileVersion]:
         """Every kept version of a path, newest first; delete markers too."""
-        reply = self._ask(VersionsReply, "GET", f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}")
-        return reply.versions
+        address = f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}"
+        reply = self._ask(VersionsReply, "GET", address)
+        found = reply.versions
+        while reply.next_after is not None:
+            reply = self._ask(VersionsReply, "GET", address, params={"cursor": reply.next_after[1]})
+            found += reply.versions
+        return found
 
     def restore(self, bucket: str, path: str, version: str, lock_number: int | None = None) -> Saved:
         """Make an old version's content the current one again, as a new version."""

@@ -202,7 +202,11 @@ class PeopleCore(OperatingCore):
             found = list(reversed(self.history.get((bucket, path or ""), [])))
             for index, version in enumerate(found):
                 version.current = index == 0
-            return m.VersionsReply(versions=found, next_after=None)
+            if options["after"] is not None:
+                found = found[[one.version for one in found].index(options["after"][1]) + 1 :]
+            page = found[: options["limit"]]
+            last = page[-1] if len(page) < len(found) else None
+            return m.VersionsReply(versions=page, next_after=(last.path, last.version) if last else None)
 
     # ------------------------------------------------------------ Directory
 

@@ -28,6 +28,13 @@ def api(server: RestServer) -> Iterator[ApiClient]:
     api.close()
 
 
+def test_every_version_of_a_file_is_listed(server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with more versions than one answer holds is told whole, newest first."""
+    monkeypatch.setattr("client_proxy.rest_api.versions.MAX_LISTING", 3)
+    made = [server.core.save("notes", f"{number}".encode()).version for number in range(7)]
+    assert [one.version for one in api.versions("files", "notes")] == made[::-1]
+
+
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:5000", "127.0.0.1:5000", "ftp://x", "https://"])
 def test_only_an_https_address_is_accepted(url: str) -> None:
     """A password is never sent in the clear, whatever address was given."""
