@@ -31,6 +31,7 @@ from wire.errors import (
     PreconditionFailed,
     Problem,
     Unavailable,
+    Undecided,
     from_problem,
 )
 from wire.journal_messages import CHANGES, ChangesRequest
@@ -235,11 +236,16 @@ class DirectoryClient:
             except PeerUnreachable as error:
                 lost = lost or not isinstance(error.__cause__, ConnectionRefusedError)
                 if not (repeatable or isinstance(error.__cause__, ConnectionRefusedError)):
-                    raise Unavailable(
+                    raise Undecided(
                         f"the directory server's answer to {what} was lost ({error}): it may or may not have been "
                         "done, so look before you ask again"
                     ) from error
                 left = deadline - self._clock.monotonic()
+                if left <= 0 and lost and what in MAY_COME_LATE:
+                    raise Undecided(
+                        f"the directory server has not answered for {self._patience:g} s ({error}): what was asked of "
+                        "it may or may not have been done, so look before you ask again"
+                    ) from error
                 if left <= 0:
                     raise Unavailable(
                         f"the directory server has not answered for {self._patience:g} s ({error}): nothing can be "
@@ -256,12 +262,12 @@ class DirectoryClient:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def undecided(refusal: LockstepError) -> Unavailable:
+def undecided(refusal: LockstepError) -> Undecided:
     """What to say when a repeat is refused although an earlier attempt, whose answer was lost, may still arrive.
 
     The state that refused the repeat may have passed by then. To say "refused" would promise that nothing is done.
     """
-    return Unavailable(
+    return Undecided(
         f"the answer to an earlier attempt was lost and its repeat was refused ({refusal}): the earlier one was not "
         "done so far and may still be done, so look before you ask again"
     )

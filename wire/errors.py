@@ -31,6 +31,7 @@
     │   ├── TooFewHolders          the promised copies cannot be made
     │   ├── StorageFull
     │   ├── PeerUnreachable        connection refused, cut, or timed out between programs
+    │   ├── Undecided              done, not done, or still to be done: to be looked at, not to be asked for again
     │   └── Overloaded
     ├── Damaged                    stored bytes failed their check
     │   └── DamagedChunk
@@ -194,6 +195,11 @@ class StorageFull(Unavailable):
 
 class PeerUnreachable(Unavailable):
     code, title = "peer_unreachable", "A program of the cluster cannot be reached"
+
+
+class Undecided(Unavailable):
+    code, title = "undecided", "It may have been done"
+    can_retry = False
 
 
 class Overloaded(Unavailable):

@@ -106,7 +106,7 @@ def _flat_problem(error: LockstepError) -> dict[str, Any]:
 
 def _error_headers(error: LockstepError) -> Headers:
     headers: Headers = []
-    if error.status in (429, 503):
+    if error.status in (429, 503) and error.can_retry:
         headers.append(("Retry-After", _whole_seconds(error.facts.get("retry_after"))))
     if isinstance(error, NotLoggedIn):
         headers.append(("WWW-Authenticate", 'Bearer realm="lockstep"'))

@@ -49,7 +49,7 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
         return _no_such_range(error)
     for kind, code in _PLAIN:
         if isinstance(error, kind):
-            headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) else {}
+            headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) and error.can_retry else {}
             return S3Refusal(code, str(error), headers)
     return S3Refusal("InternalError", str(error))
 

@@ -11,7 +11,7 @@ from client_proxy.api_client import ApiClient, WriteOptions, label
 from client_proxy.api_transport import ApiTransport, Body
 from tests.fakes.rest import RestServer, make_identity
 from tests.unit.people import client, start_server
-from wire.errors import NotFound, NotLoggedIn, PeerUnreachable, PreconditionFailed, SetupError, Unavailable
+from wire.errors import NotFound, NotLoggedIn, PeerUnreachable, PreconditionFailed, SetupError, Unavailable, Undecided
 
 
 @pytest.fixture
@@ -96,6 +96,23 @@ def test_a_delete_whose_answer_is_lost_is_not_repeated(server: RestServer, api: 
     with pytest.raises(PeerUnreachable):
         api.delete("files", "f")
     assert server.core.calls.count("delete") == 1
+
+
+@pytest.mark.parametrize(("refusal", "asked"), [(Undecided, 1), (Unavailable, 4)])
+def test_what_may_have_been_done_is_not_asked_for_again(
+    server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch, refusal: type[Unavailable], asked: int
+) -> None:
+    """A second attempt would find what the first one did, and tell the person that the file is not there."""
+    calls: list[str] = []
+
+    def refuse(*_: object, **options: object) -> None:
+        calls.append("copy")
+        raise refusal("the answer was lost: look before you ask again")
+
+    monkeypatch.setattr(server.core, "copy", refuse)
+    with pytest.raises(refusal):
+        api.copy(("files", "a"), ("files", "b"), move=True)
+    assert len(calls) == asked
 
 
 def test_refusals_come_back_as_their_classes(server: RestServer, api: ApiClient) -> None:
