@@ -7,7 +7,9 @@ Three ways, the first that fits:
 - any other file: plain bytes with their length.
 
 A cut connection leaves the question whether the write was committed. It is answered by looking: if the path's current
-version is what was sent, it was. Otherwise the upload is tried again, the second way; so it is when the cluster says
+version is what was sent, it was. Under a lock it must have been written under that lock, too. Under a condition it may
+be what somebody else sent who won the race, so the upload is tried again, and if the condition is refused then, nobody
+can say who it was. Otherwise the upload is tried again, the second way; so it is when the cluster says
 "not now" (503), as it does when a file server dies in the middle of a large file. Nothing is ever saved of a file that
 changed while it was read: the last piece is held back until that is known.
 """
@@ -20,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from client_proxy.api_client import UNCONDITIONAL, ApiClient, RemoteFile, Saved, WriteOptions
+from client_proxy.api_client import UNCONDITIONAL, ApiClient, RemoteFile, Saved, WriteOptions, label
 from client_proxy.api_transport import Body
 from client_proxy.local_storage import FileChanged
 from client_proxy.transfers.interrupted import InterruptedUploads
@@ -38,6 +40,7 @@ from wire.errors import (
     PreconditionFailed,
     StorageFull,
     Unavailable,
+    Undecided,
 )
 from wire.manifest import Manifest
 from wire.messages import CommittedReply, FileVersion
@@ -255,23 +258,42 @@ class _Upload:
     def _committed(self, *, sure: bool) -> Sent | None:
         """The write whose answer was lost, if it was committed.
 
-        `sure`: that something of ours was committed is known from elsewhere. Without it, and where the version before
-        is not known, an equal content proves nothing for a write under a lock, which must be released by it.
+        `sure`: the cluster refused a repeat, as it does when something of ours was committed. Without it, and where the
+        version before is not known, an equal content proves nothing for a write under a lock, which must be released by
+        it. Undecided when it proves nothing for a write under a condition.
         """
+        number = self._options.lock_number
+        is_conditional = number is None and bool(self._options.if_match or self._options.if_none_match)
+        if is_conditional and not sure:
+            return None
         try:
             current = self._api.stat(*self._where)
         except LockstepError:
             return None
         if current.size != self._file.size or (self._before and current.version == self._before.version):
             return None
-        if not sure and not self._large and self._options.lock_number is not None:
+        if not sure and not self._large and number is not None:
             return None
         if self._manifest is None:
             self._manifest = self._file.manifest()
         if current.digest != self._manifest.digest:
             return None
+        if number is not None and not self._was_written_under(number, current.version):
+            return None
+        if is_conditional:
+            raise Undecided(
+                f"the answer to an earlier attempt was lost, and {label(*self._where)} has just this content now, by "
+                "that attempt or by somebody else: look who wrote it before you go on"
+            )
         self._advance_to(self._file.size)
         return Sent(_as_saved(current), self._sent, delta=False)
+
+    def _was_written_under(self, lock_number: int, version: str) -> bool:
+        try:
+            found = self._api.versions(*self._where)
+        except LockstepError:
+            return False
+        return any((one.version, one.lock_number) == (version, lock_number) for one in found)
 
 
 def _as_saved(current: RemoteFile) -> Saved:

@@ -24,7 +24,7 @@ from client_proxy.transfers import (
 from tests.fakes.rest import RestServer
 from tests.unit.people import client, noise, start_server
 from wire.chunking import chunk_bytes
-from wire.errors import BadDigest, Locked, LockStale, PeerUnreachable, Unavailable
+from wire.errors import BadDigest, Locked, LockStale, PeerUnreachable, Unavailable, Undecided
 from wire.manifest import Manifest
 
 MIB = 1024 * 1024
@@ -203,6 +203,40 @@ def test_a_lost_answer_under_a_lock_is_not_taken_for_a_refusal(
     )
     assert server.core.content("f") == b"under the lock"
     assert len(server.core.history["files", "f"]) == 1
+
+
+@pytest.mark.parametrize("size", [100, 6 * MIB])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_race_under_a_condition_is_not_won_because_the_winner_wrote_the_same(
+    server: RestServer, api: ApiClient, tmp_path: Path, size: int, new: bool
+) -> None:
+    """Our attempt was cut before it arrived, and somebody else wrote just the same: that is not our success."""
+    data = noise(8, size)
+    (tmp_path / "f").write_bytes(data)
+    before = None if new else server.core.save("f", b"before")
+    server.harm("cut_upload", "PUT", "/f", after=50)
+    options = WriteOptions(if_none_match="*") if before is None else WriteOptions(if_match=str(before.digest))
+    with pytest.raises(Undecided, match="by somebody else"):
+        upload(api, tmp_path / "f", "files", "f", options=options, sleep=lambda _: server.core.save("f", data) and None)
+    assert len(server.core.history["files", "f"]) == 2 - new
+
+
+@pytest.mark.parametrize("size", [100, 6 * MIB])
+def test_a_write_under_a_lock_that_ended_is_not_done_because_the_next_holder_wrote_the_same(
+    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+) -> None:
+    """Two people who count under a lock write the same next number; the one whose lock had ended hears so."""
+    data = noise(9, size)
+    (tmp_path / "f").write_bytes(data)
+    lock = server.core.take_lock("f", "ann")
+    server.harm("cut_upload", "PUT", "/f", after=50)
+
+    def next_holder(_: float) -> None:
+        server.core.locks.clear()
+        server.core.save("f", data)
+
+    with pytest.raises(LockStale):
+        upload(api, tmp_path / "f", "files", "f", options=WriteOptions(lock_number=lock.number), sleep=next_holder)
 
 
 def test_somebody_elses_lock_and_an_old_number_refuse_the_write(
