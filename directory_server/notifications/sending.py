@@ -42,7 +42,8 @@ def tls_context(ca_pem: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_pem:
         try:
-            context.load_verify_locations(cadata=ca_pem)
+            # Certificates are ASCII; what a bundle says between them about whose they are need not be.
+            context.load_verify_locations(cadata=ca_pem.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError) as error:
             raise BadRequest("the CA file has no certificate in PEM form that can be read") from error
     return context

@@ -94,6 +94,15 @@ def test_a_certificate_that_is_not_trusted_gets_nothing(receiver: WebhookReceive
         sending.tls_context("no certificate")
 
 
+def test_a_ca_file_may_say_in_any_language_whose_it_is(receiver: WebhookReceiver) -> None:
+    """Bundles have remarks between their certificates; what has no certificate at all is refused."""
+    pem = receiver.ca_file.read_text()
+    before = len(sending.tls_context("").get_ca_certs())
+    assert len(sending.tls_context(f"# Zertifizierungsstelle für alle\n{pem}").get_ca_certs()) == before + 1
+    with pytest.raises(BadRequest, match="PEM"):
+        sending.tls_context("\u202e")
+
+
 def test_a_connection_that_was_kept_for_too_long_is_made_anew(receiver: WebhookReceiver, sender: MakeSender) -> None:
     """Once; a receiver that always cuts does not have the message."""
     hook = sender()
