@@ -150,6 +150,15 @@ def test_facts_in_the_wrong_place_or_altered_are_refused(stream: bytes) -> None:
         list(StreamReader(io.BytesIO(stream).read))
 
 
+@pytest.mark.parametrize("body", [b'{"etag": "\xff"}', b'{"etag": ' + b"[" * 8000, b"{}", b"[]", b""])
+def test_facts_that_cannot_be_read_are_refused(body: bytes) -> None:
+    """Whatever stands in their frame, it is the sender's mistake and not a defect."""
+    frame = bytes([3]) + chunk_digest(body) + len(body).to_bytes(4, "big")
+    stream = with_facts({})
+    with pytest.raises(BadRequest):
+        list(StreamReader(_dribble(stream[:-END_BYTES] + frame + body + stream[-END_BYTES:], 7)))
+
+
 def test_facts_are_bounded() -> None:
     """Nobody keeps a book in a version's metadata."""
     with pytest.raises(TooLarge):
