@@ -121,6 +121,9 @@ def repair_lines(repair: RepairInfo) -> list[str]:
         lines.append("the books are being looked through; these figures may still rise")
     elif not repair.under_copied and not repair.without_living_copy:
         lines.append("every file has its copies")
+        if repair.silent:
+            away = _named(repair.silent)
+            lines[-1] += f", counting those on file server {away}, which is silent: new ones follow if it stays so"
     return lines
 
 

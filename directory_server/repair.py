@@ -376,6 +376,7 @@ class Repair:
 
     def info(self) -> RepairInfo:
         """What is known now: while a walk is under way, the figures may still rise."""
+        silent = [id for id, standing in self.standings().items() if standing.counts and not standing.readable]
         with self._mutex:
             return RepairInfo(
                 under_copied=self._queue.count(Need.COPY),
@@ -388,4 +389,5 @@ class Repair:
                 balancing=self._balancer.running,
                 to_balance=self._queue.count(Need.BALANCE),
                 walking=self._walk.is_under_way,
+                silent=silent,
             )

@@ -50,6 +50,8 @@ class RepairInfo(Message):
     """Copies that a running rebalance has still to move."""
     walking: bool = False
     """The books are being looked through, so the figures may still rise."""
+    silent: list[str] = []
+    """File servers that do not answer and whose copies still count: they are made anew once the grace is over."""
 
 
 class ClusterReply(Message):

@@ -328,3 +328,7 @@ def test_status_is_in_plain_words_on_80_columns() -> None:
         assert words in text
     assert "every file has its copies" not in text
     assert cluster_wording.repair_lines(RepairInfo(0, 0, 0, 0)) == ["every file has its copies"]
+    away = cluster_wording.repair_lines(RepairInfo(0, 0, 0, 0, silent=["2"]))
+    assert away == [
+        "every file has its copies, counting those on file server 2, which is silent: new ones follow if it stays so"
+    ]

@@ -65,6 +65,19 @@ def test_nothing_lost_is_told_at_once(rig: Rig) -> None:
     assert not report.repair.walking
 
 
+def test_a_server_that_is_silent_and_still_counts_is_told(rig: Rig) -> None:
+    """Until the grace is over nothing is short of copies, though some cannot be reached; nobody shall think so."""
+    rig.write("a.txt", b"one")
+    rig.settle()
+    assert rig.repair.info().silent == []
+    rig.pass_time(20, "1", "2")
+    rig.settle()
+    assert rig.repair.info().silent == ["3"]
+    rig.pass_time(60, "1", "2")
+    rig.settle()
+    assert rig.repair.info().silent == []
+
+
 def test_damaged_files_are_named_with_their_last_good_version(rig: Rig) -> None:
     """Each version whose every copy is damaged stands in the report, with the newest of its path that can be read."""
     old = rig.write("a.txt", b"old")
