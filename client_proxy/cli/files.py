@@ -28,7 +28,7 @@ from client_proxy.transfers import (
     upload_stream,
 )
 from wire.digest import Digest
-from wire.errors import BadRequest, LockStale
+from wire.errors import BadRequest, LockStale, NotFound
 from wire.messages import FileVersion
 
 STREAM = "-"
@@ -89,8 +89,10 @@ def _put_arguments(arguments: tuple[str, ...]) -> tuple[list[str], str | None]:
 def _target_of(local: str, target: str | None, count: int) -> Name:
     own = "" if local == STREAM else Path(local).name
     if target is None or target.endswith(("/", ":")):
-        if not own:
+        if local == STREAM:
             raise BadRequest("standard input has no name of its own: give the NAME to save it as")
+        if own in ("", ".."):
+            raise LocalFileError(f"{local} is a folder: send it with -r")
         return parse_name(f"{target or 'files:'}{own}")
     return parse_name(target)
 
@@ -156,7 +158,7 @@ def get(app: App, name: Name, target: str | None, recursive: bool, version: str 
         _get_tree(app, name, target)
         return
     if not name.last:
-        raise BadRequest(f"{name} names no file: give one, or -r for everything below it")
+        raise BadRequest(f"{name} is a bucket: give a file in it, or -r for all of them")
     if target == STREAM:
         _to_output(app.api(), name, version)
         return
@@ -198,6 +200,8 @@ def _get_tree(app: App, name: Name, target: str | None) -> None:
         raise LocalFileError(f"{folder} is a file: give a folder to fetch into")
     with tree_bar(sys.stderr, "fetching", show=app.shows_progress) as bar:
         report = get_tree(app.api(), name.bucket, prefix, folder, progress=bar)
+    if prefix and report == TreeReport():
+        raise NotFound(f"there is no file below {name.bucket}:{prefix}; a single file is fetched without -r")
     _finish_tree(app, report, f"fetched into {folder}")
 
 

@@ -28,7 +28,7 @@ class Name(NamedTuple):
     path: str
 
     def __str__(self) -> str:
-        return label(self.bucket, self.path)
+        return label(self.bucket, self.path) or f"{self.bucket}:"
 
     @property
     def last(self) -> str:

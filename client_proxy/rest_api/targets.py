@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -17,6 +18,7 @@ from wire.messages import CredentialRequest
 from wire.target_messages import (
     ADD_TARGET,
     REMOVE_TARGET,
+    TARGET_NAME,
     TARGETS,
     TEST_TARGET,
     AddTargetRequest,
@@ -99,7 +101,7 @@ class TargetRoutes:
         credential = request.credential()
         body = request.message(NewTarget)
         asked = AddTargetRequest(
-            credential, request.segment("id"), body.url, secret=body.secret, token=body.token, ca_pem=body.ca_pem
+            credential, _target_name(request), body.url, secret=body.secret, token=body.token, ca_pem=body.ca_pem
         )
         return json_reply(self._directory.call(ADD_TARGET, asked))
 
@@ -107,8 +109,18 @@ class TargetRoutes:
         return json_reply(self._directory.call(REMOVE_TARGET, self._named(request)))
 
     def test(self, request: RestRequest) -> RawReply:
-        self._directory.call(TEST_TARGET, TryTargetRequest(request.credential(), request.segment("id")))
+        self._directory.call(TEST_TARGET, TryTargetRequest(request.credential(), _target_name(request)))
         return empty_reply()
 
     def _named(self, request: RestRequest) -> TargetRequest:
-        return TargetRequest(request.credential(), request.segment("id"))
+        return TargetRequest(request.credential(), _target_name(request))
+
+
+def _target_name(request: RestRequest) -> str:
+    name = request.segment("id")
+    if not re.fullmatch(TARGET_NAME, name):
+        raise errors.BadName(
+            f"{name[:80]!r} cannot be a target's name: 1 to 64 letters, digits, dots, hyphens and underscores, "
+            "beginning with a letter or digit"
+        )
+    return name

@@ -382,6 +382,22 @@ def test_digest_agrees_with_b3sum(shell: Shell, tmp_path: Path) -> None:
     shell.run("digest", "absent", code=8)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("put", ".", "x/"), 8, ". is a folder: send it with -r"),
+        (("put", ".."), 8, ".. is a folder: send it with -r"),
+        (("put", "-"), 2, "standard input has no name of its own"),
+        (("get", "files:"), 2, "files: is a bucket: give a file in it"),
+        (("rm", "files:"), 2, "files: is a bucket: `lockstep buckets delete`"),
+        (("get", "-r", "misspelt", "there"), 3, "there is no file below files:misspelt/"),
+    ],
+)
+def test_a_wrong_name_is_called_what_it_is(shell: Shell, words: tuple[str, ...], code: int, said: str) -> None:
+    """The sentence is about what was typed, and what is not there does not look like something done."""
+    assert said in shell.run(*words, code=code).stderr
+
+
 def test_several_files_need_a_folder(shell: Shell, tmp_path: Path) -> None:
     """Two files are not saved under one name."""
     (tmp_path / "a").write_text("a")

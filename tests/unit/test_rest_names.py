@@ -153,3 +153,15 @@ def test_a_bucket_is_created_by_its_checked_name() -> None:
     assert door.directory.calls == []
     door.directory.answers["/v1/buckets/create"] = BucketInfo("good-name", "ann", "off", False, 0.0)
     assert door.post("/api/v1/buckets", {"name": "good-name"}).status == 201
+
+
+@pytest.mark.parametrize("name", ["%20", "a%20b", ".a", "x" * 65, "%C3%A4"])
+@pytest.mark.parametrize(
+    ("method", "action"), [("PUT", ""), ("DELETE", ""), ("POST", "/test")], ids=["add", "remove", "test"]
+)
+def test_a_targets_name_is_checked_at_the_door(door: Door, name: str, method: str, action: str) -> None:
+    """Who misspells it is told which names there can be, not what programs say to one another."""
+    answer = door.ask(method, f"/api/v1/cluster/targets/{name}{action}", b'{"url": "https://hooks.test/"}')
+    assert (answer.status, answer.json["code"]) == (400, "bad_name")
+    assert "a target's name" in answer.json["detail"] or "printable" in answer.json["detail"]
+    assert door.directory.calls == []
