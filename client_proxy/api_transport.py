@@ -25,6 +25,8 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 120.0
 PAUSES_SECONDS = (0.2, 0.6, 1.5)
 LONGEST_PAUSE_SECONDS = 10.0
+BUSY_SECONDS = 10.0
+"""No further attempt after that long of "not now": a proxy has waited for the directory itself before it says so."""
 BLOCK_BYTES = 1024 * 1024
 _BUSY = (502, 503, 504)
 
@@ -88,6 +90,7 @@ class ApiTransport:
         read_seconds: float = READ_SECONDS,
         pauses_seconds: tuple[float, ...] = PAUSES_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ca_file` is the authority to trust instead of the system's. Raises SetupError for a bad address or file."""
         parts = urlsplit(url)
@@ -101,6 +104,7 @@ class ApiTransport:
         self._read_seconds = read_seconds
         self._pauses = pauses_seconds
         self._sleep = sleep
+        self._monotonic = monotonic
         self._own = threading.local()
         self._guard = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -127,6 +131,7 @@ class ApiTransport:
         if repeatable is None:
             repeatable = method in ("GET", "HEAD")
         pauses = iter(() if body is not None else self._pauses)
+        began = self._monotonic()
         while True:
             try:
                 response = self._once(method, path, params, headers, message, body, read_seconds, stream)
@@ -139,7 +144,8 @@ class ApiTransport:
                     return response
                 refusal = _refusal(response)
                 asked = _retry_after(response)
-                pause = next(pauses, None) if response.status_code in _BUSY else None
+                again = response.status_code in _BUSY and self._monotonic() - began < BUSY_SECONDS
+                pause = next(pauses, None) if again else None
                 if pause is None or not (repeatable or asked is not None):
                     raise refusal
                 pause = max(pause, min(asked or 0.0, LONGEST_PAUSE_SECONDS))

@@ -37,6 +37,7 @@ from wire.errors import (
     LockstepError,
     MissingChunks,
     NotFound,
+    PeerUnreachable,
     PreconditionFailed,
     StorageFull,
     Unavailable,
@@ -156,15 +157,16 @@ class _Upload:
 
     def run(self, resumed: bool) -> Sent:
         """Send it, at most `ATTEMPTS` times; `resumed`: an earlier command began the same upload."""
-        was_cut = False
+        begun = was_cut = False
         for attempt in range(ATTEMPTS):
             last = attempt + 1 == ATTEMPTS
             try:
-                return self._once(ask_first=self._large and (resumed or was_cut))
+                return self._once(ask_first=self._large and (resumed or begun))
             except StorageFull:
                 raise  # that lasts
             except Unavailable as error:
-                was_cut = was_cut or not error.facts.get("unsent")
+                begun = begun or not error.facts.get("unsent")
+                was_cut = was_cut or (begun and not _says_not_done(error))
                 found = self._committed(sure=False) if was_cut else None
                 if found is not None:
                     return found
@@ -294,6 +296,11 @@ class _Upload:
         except LockstepError:
             return False
         return any((one.version, one.lock_number) == (version, lock_number) for one in found)
+
+
+def _says_not_done(error: Unavailable) -> bool:
+    """Whether it is a proxy's own 503, which promises that; a cut connection, or something in between, does not."""
+    return "request_id" in error.facts and not isinstance(error, PeerUnreachable | Undecided)
 
 
 def _as_saved(current: RemoteFile) -> Saved:

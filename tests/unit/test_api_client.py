@@ -98,6 +98,19 @@ def test_a_delete_whose_answer_is_lost_is_not_repeated(server: RestServer, api: 
     assert server.core.calls.count("delete") == 1
 
 
+def test_a_proxy_that_waited_itself_is_not_waited_for_again_and_again(server: RestServer) -> None:
+    """Each of its answers takes as long as it waits for the directory: a person hears of it after the second."""
+    waited: list[float] = []
+    transport = ApiTransport(
+        server.url, server.ca_file, sleep=lambda _: None, monotonic=lambda: waited.append(8.0) or sum(waited)
+    )
+    server.harm("refuse", "GET", times=99)
+    with pytest.raises(Unavailable):
+        transport.request("GET", "/api/v1/health")
+    assert [method for method, _ in server.requests] == ["GET", "GET"]
+    transport.close()
+
+
 @pytest.mark.parametrize(("refusal", "asked"), [(Undecided, 1), (Unavailable, 4)])
 def test_what_may_have_been_done_is_not_asked_for_again(
     server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch, refusal: type[Unavailable], asked: int

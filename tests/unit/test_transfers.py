@@ -161,6 +161,21 @@ def test_an_upload_that_the_cluster_could_not_take_now_is_sent_again(
         upload(api, tmp_path / "f", "files", "f", sleep=no_sleep)
 
 
+def test_what_the_cluster_says_it_did_not_do_is_not_looked_for(
+    server: RestServer, api: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 503 says that nothing was done. With the directory away each look would take as long as the write did."""
+    (tmp_path / "f").write_bytes(b"x")
+
+    def refuse(*_: object, **options: object) -> None:
+        raise Unavailable("the directory server has not answered for 8 s")
+
+    monkeypatch.setattr(server.core, "write", refuse)
+    with pytest.raises(Unavailable, match="has not answered"):
+        upload(api, tmp_path / "f", "files", "f", sleep=no_sleep)
+    assert "HEAD" not in [method for method, _ in server.requests]
+
+
 def test_an_upload_interrupted_by_the_end_of_the_program_resumes(
     server: RestServer, api: ApiClient, tmp_path: Path
 ) -> None:
