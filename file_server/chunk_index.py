@@ -29,6 +29,7 @@ from file_server import index_values as value
 from file_server.index_transaction import DAMAGED, IndexTransaction, missing_among
 from wire.crash_points import crash_point
 from wire.digest import Digest
+from wire.errors import BadDigest
 from wire.group_commit import GroupCommit
 from wire.manifest import Manifest
 from wire.write_ahead_log import make_log_durable
@@ -174,15 +175,24 @@ class ChunkIndex:
         return [None if row is None or row[1] == DAMAGED else row[0] for row in known]
 
     def manifest(self, digest: Digest) -> Manifest | None:
-        """A blob's manifest, checked against its digest."""
+        """A blob's manifest, checked against its digest; BadDigest when it is not the blob's.
+
+        The digest of a single chunk says nothing about the size in the blob's row, which is compared with the chunk's.
+        """
+        query = (
+            "SELECT size, manifest, (SELECT length FROM chunk WHERE digest = blob.digest) FROM blob WHERE digest = ?"
+        )
         with self._reading() as connection:
-            row = connection.execute("SELECT size, manifest FROM blob WHERE digest = ?", (digest,)).fetchone()
+            row = connection.execute(query, (digest,)).fetchone()
         if row is None:
             return None
-        size, raw = row
-        if raw is None:
-            return Manifest([(digest, value.number(size))])
-        return Manifest.decode(value.content(raw), digest)
+        size, raw, length = row
+        if raw is not None:
+            return Manifest.decode(value.content(raw), digest)
+        manifest = Manifest([(digest, value.number(size))])
+        if length is not None and length != size:
+            raise BadDigest(f"blob {digest} has {size} bytes by its row, and {length} by its chunk's")
+        return manifest
 
     def generation(self, digest: Digest) -> int | None:
         """The blob's generation, None when it is not here."""

@@ -142,9 +142,11 @@ class ChunkStore:
 
     # ------------------------------------------------------------ reading
 
-    def holds(self, digest: Digest) -> bool:
-        """Whether a chunk is held intact; the answer puts off its collection by a grace period."""
-        return not self.missing([digest])
+    def holds(self, digest: Digest, length: int) -> bool:
+        """Whether a chunk of that length is held intact; the answer puts off its collection by a grace period."""
+        self._unused.put_off([digest])
+        with self.health.guard():
+            return self._index.lengths([digest]) == [length]
 
     def pin(self, digest: Digest) -> None:
         """An upload under way counts on this chunk: do not collect it before as many calls of `unpin`."""

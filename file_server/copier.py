@@ -21,7 +21,16 @@ from wire.clock import Clock
 from wire.codec import encode
 from wire.crash_points import crash_point
 from wire.digest import Digest
-from wire.errors import BadDigest, Damaged, DamagedChunk, LockstepError, NotFound, StorageFull, Unavailable
+from wire.errors import (
+    BadDigest,
+    Damaged,
+    DamagedChunk,
+    LockstepError,
+    MissingChunks,
+    NotFound,
+    StorageFull,
+    Unavailable,
+)
 from wire.manifest import MAX_CHUNKS, Manifest
 from wire.messages import Holder
 from wire.server_messages import (
@@ -152,7 +161,11 @@ class Copier:
                     staging.keep()  # the next try then fetches the rest only
                     raise
             crash_point("file_server.copy.fetched")
-            staging.seal(manifest)
+            try:
+                staging.seal(manifest)
+            except MissingChunks:
+                self._check_own(manifest)  # it was lost just now, or is here under another length, and so damaged
+                raise
         crash_point("file_server.copy.sealed")
         COPIED.inc()
         return self._store.generation(order.digest) or 0

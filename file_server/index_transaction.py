@@ -99,9 +99,9 @@ class IndexTransaction:
             self._totals["chunks"] += 1
             self._totals["stored_bytes"] += chunk.stored_bytes
         else:
-            row = self._run("SELECT id, place, stored FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
-            id, known_place, stored = map(value.number, row)
-            if known_place == INLINE or (known_place == FILE and place == INLINE):
+            row = self._run("SELECT id, place, stored, length FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
+            id, known_place, stored, length = map(value.number, row)
+            if (known_place == INLINE or (known_place == FILE and place == INLINE)) and length == chunk.length:
                 return
             self._run(
                 "UPDATE chunk SET length = ?, stored = ?, place = ?, head = ? WHERE id = ?",
@@ -112,8 +112,18 @@ class IndexTransaction:
             self._run("INSERT OR REPLACE INTO inline (chunk, sealed) VALUES (?, ?)", (id, chunk.sealed))
 
     def missing(self, chunks: Iterable[tuple[Digest, int]]) -> list[Digest]:
-        """Which of a manifest's chunks are not held intact, each once, in order."""
-        return missing_among(self._connection, (digest for digest, _ in chunks))
+        """Which of a manifest's chunks are not held intact, each once, in order.
+
+        A chunk of another length is not what the manifest names. Only its bytes can tell which of the two is wrong; and
+        a blob sealed on a sender's word would be damaged for every reader, and in the way of whoever has its content.
+        """
+        query = "SELECT place, length FROM chunk WHERE digest = ?"
+        missing: dict[Digest, None] = {}
+        for digest, length in dict.fromkeys(chunks):
+            row = self._run(query, (digest,)).fetchone()
+            if row is None or value.number(row[0]) == DAMAGED or value.number(row[1]) != length:
+                missing[digest] = None
+        return list(missing)
 
     def put_blob(self, manifest: Manifest) -> None:
         """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
@@ -176,6 +186,7 @@ class IndexTransaction:
         if row is None:
             return False
         self._run("INSERT OR IGNORE INTO candidate (chunk) SELECT chunk FROM reference WHERE blob = ?", row)
+        self.await_use([digest])
         self._run("DELETE FROM reference WHERE blob = ?", row)
         self._run("DELETE FROM blob WHERE id = ?", row)
         self._totals["blobs"] -= 1

@@ -25,10 +25,10 @@ class Seal(NamedTuple):
             tx.check_fence(self.fence)
         for chunk in self.chunks:
             tx.put_chunk(chunk)
-        staged = {chunk.digest for chunk in self.chunks}
+        staged = {chunk.digest: chunk.length for chunk in self.chunks}
         missing: list[Digest] = []
         if self.manifest is not None:
-            missing = tx.missing(entry for entry in self.manifest.chunks if entry[0] not in staged)
+            missing = tx.missing(entry for entry in self.manifest.chunks if staged.get(entry[0]) != entry[1])
         if self.manifest is None or missing:
             tx.await_use(staged)
             return missing

@@ -31,8 +31,8 @@ MAX_INLINE_STAGED_BYTES = 4 * 1024 * 1024
 class Recorder(Protocol):
     """What staging needs of the store."""
 
-    def holds(self, digest: Digest) -> bool:
-        """Whether a chunk is held; holding it now puts off its collection."""
+    def holds(self, digest: Digest, length: int) -> bool:
+        """Whether a chunk of that length is held; holding it now puts off its collection."""
         ...
 
     def pin(self, digest: Digest) -> None:
@@ -86,7 +86,7 @@ class Staging:
             crash_point("file_server.chunk.staged")
             return
         self._pin(chunk.digest)
-        if self._recorder.holds(chunk.digest):
+        if self._recorder.holds(chunk.digest, chunk.length):
             return
         with self._health.guard():
             temporary, sync = self._files.write_temporary([head, body])

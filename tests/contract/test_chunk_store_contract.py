@@ -136,6 +136,30 @@ def test_a_manifest_with_absent_chunks_is_refused_by_name(store: ChunkStore, see
     assert len(get(store, manifest.digest)) == 6_000_000
 
 
+@pytest.mark.parametrize("size", [5000, 200_000])
+@pytest.mark.parametrize("beside", [False, True], ids=["held before", "in the same stream"])
+def test_a_length_that_is_not_the_chunks_makes_no_blob(store: ChunkStore, seed: int, size: int, beside: bool) -> None:
+    """A sender that says "you have it" of a chunk under another length is asked for its bytes, and nothing is sealed:
+    readers would take the blob for damaged, and nobody could write that content any more."""
+    data = random.Random(seed).randbytes(size)
+    digest = chunk_digest(data)
+    if not beside:
+        put(store, data)
+        store.drop_blob(digest, store.generation(digest) or 0)
+    for lie in (0, size - 1, size + 1):
+        manifest = Manifest([(digest, size), (digest, lie)] if beside else [(digest, lie)])
+        with store.stage() as staging:
+            if beside:
+                staging.put(Chunk(digest, size, data))
+            staging.put(Chunk(digest, lie, None))
+            with pytest.raises(MissingChunks) as refusal:
+                staging.seal(manifest)
+        assert refusal.value.facts["digests"] == [str(digest)]
+        assert store.generation(manifest.digest) is None
+    assert get(store, put(store, data)) == data
+    assert store.manifest(digest).size == size
+
+
 def test_a_newer_lock_shuts_out_older_writes_for_good(tmp_path: Path) -> None:
     """Once a lock number was seen on a path, lower ones are refused there, also after a restart, and only there."""
     store = _open(tmp_path)

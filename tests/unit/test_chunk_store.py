@@ -19,6 +19,7 @@ from tests.fakes.disk import WRITE_SITES, BrokenDisk
 from wire.chunking import Chunk, chunk_bytes
 from wire.digest import Digest, chunk_digest
 from wire.errors import (
+    Damaged,
     DamagedChunk,
     LockstepError,
     MissingChunks,
@@ -164,6 +165,32 @@ def test_a_swapped_file_is_damage(lab: Lab, seed: int) -> None:
     with pytest.raises(DamagedChunk):
         lab.store.read_chunk(first)
     assert lab.store.read_chunk(second)
+
+
+def test_a_blob_whose_size_is_not_its_chunks_is_damage(lab: Lab, seed: int) -> None:
+    """One chunk names its blob, so no digest vouches for the size in the blob's row: it is compared with the chunk's,
+    and a blob that says something else is told of, given up and made again."""
+    data = random.Random(seed).randbytes(LARGE)
+    digest = put(lab.store, data)
+    lab.store._index.submit(lambda tx: tx._run("UPDATE blob SET size = size + 1024 WHERE digest = ?", (digest,)))
+    with pytest.raises(Damaged):
+        lab.store.manifest(digest)
+    assert lab.reported == [(digest, [digest])]
+    assert lab.store.generation(digest) is None
+    assert lab.store.collect_chunks(600).waiting == 1, "its chunk is not forgotten"
+    assert get(lab.store, put(lab.store, data)) == data
+    assert lab.store.manifest(digest).size == LARGE
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_bytes_that_come_again_mend_the_length_in_a_chunks_row(lab: Lab, seed: int, size: int) -> None:
+    """Whoever writes the content is not refused for what has rotted here."""
+    data = random.Random(seed).randbytes(size)
+    digest = put(lab.store, data)
+    lab.store._index.submit(lambda tx: tx._run("UPDATE chunk SET length = length + 1 WHERE digest = ?", (digest,)))
+    assert put(lab.store, data) == digest
+    assert get(lab.store, digest) == data
+    assert lab.store.manifest(digest).size == size
 
 
 def test_a_missing_storage_key_quarantines_nothing(lab: Lab, seed: int) -> None:

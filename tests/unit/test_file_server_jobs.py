@@ -141,6 +141,23 @@ def test_a_damaged_chunk_is_repaired_by_an_order_for_its_blob(cluster: Cluster, 
     assert cluster.directory.held == [digest]
 
 
+def test_a_chunk_that_is_here_under_another_length_is_read_and_fetched_anew(cluster: Cluster, seed: int) -> None:
+    """Its row has rotted: the order that finds it so fails, the next one makes the copy."""
+    data = random.Random(seed).randbytes(200_000)
+    digest = put(cluster.server("1").store, data)
+    server = cluster.server("3")
+    put(server.store, data)
+    server.store._index.submit(lambda tx: tx._run("UPDATE chunk SET length = length - 1 WHERE digest = ?", (digest,)))
+    server.store.verify_blob(digest)
+    server.link.step()
+    assert cluster.directory.damaged == [("3", digest)]
+    for _ in range(2):
+        server.copier.take([_order(cluster, digest, len(data), "1")])
+        server.copier.step()
+    assert get(server.store, digest) == data
+    assert cluster.directory.held == [digest]
+
+
 def test_an_unwanted_copy_is_dropped_again(cluster: Cluster) -> None:
     """A copy that the directory no longer wants when it is reported does not stay."""
     digest = put(cluster.server("1").store, b"content")

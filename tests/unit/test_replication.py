@@ -186,6 +186,23 @@ def test_a_master_asks_for_what_it_lacks(cluster: Cluster, seed: int, size: int)
     assert cluster.holds("2", reply.digest)
 
 
+@pytest.mark.parametrize("size", [900_000, LARGE])
+def test_a_chunk_under_another_length_is_asked_for_and_nothing_is_committed(
+    cluster: Cluster, seed: int, size: int
+) -> None:
+    """Nobody can have a content known under a size that it has not."""
+    chunks = list(chunk_bytes(random.Random(seed).randbytes(size)))
+    cluster.send(encode_stream(iter(chunks)), cluster.ticket())
+    cluster.directory.commits.clear()
+    cluster.directory.versions.clear()
+    thin = [chunk._replace(data=None) for chunk in chunks]
+    for lie in ([thin[0]._replace(length=5)], [*thin[:-1], thin[-1]._replace(length=thin[-1].length + 1)]):
+        with pytest.raises(MissingChunks) as refusal:
+            cluster.send(encode_stream(iter(lie)), cluster.ticket())
+        assert refusal.value.facts["digests"] == [str(lie[-1].digest)]
+        assert _nothing_happened(cluster)
+
+
 @pytest.mark.parametrize("keep", [3, 20_000, 3_000_000])
 def test_an_upload_that_is_cut_off_leaves_nothing_visible(cluster: Cluster, seed: int, keep: int) -> None:
     """A stream that ends early is refused on every holder, and what did arrive is spared the second time."""
