@@ -19,10 +19,12 @@ from typing import Any
 from file_server.chunk_index import ChunkIndex
 from file_server.disk_layout import DiskLayout
 from file_server.index_transaction import FILE, HEAD_BYTES, INLINE, Fence, IndexTransaction, StagedChunk
+from wire.codec import decoder
 from wire.digest import DIGEST_BYTES, Digest, chunk_digest
 from wire.errors import BadRequest, LockstepError
 from wire.manifest import Manifest
 from wire.sealing import Sealer, write_durably
+from wire.server_messages import CommitNote
 from wire.tracing import log
 
 BATCH = 500
@@ -30,6 +32,8 @@ _SIDE_FILES = ("", "-wal", "-shm")
 _MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Row = tuple[Any, ...]
+
+_notes = decoder(CommitNote)
 
 
 def is_malformed(error: BaseException | None) -> bool:
@@ -40,7 +44,11 @@ def is_malformed(error: BaseException | None) -> bool:
 def ask_for_rescue(layout: DiskLayout) -> None:
     """Leave a mark, so that the next start makes the index anew."""
     with suppress(OSError):
-        write_durably(layout.root / "index-damaged", b"the next start makes index.db anew\n")
+        _leave_mark(layout)
+
+
+def _leave_mark(layout: DiskLayout) -> None:
+    write_durably(layout.root / "index-damaged", b"the next start makes index.db anew\n")
 
 
 def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
@@ -53,7 +61,9 @@ def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
             if not is_malformed(error):
                 raise
             log.error("the index %s is damaged (%s)", layout.index_file, error)
-    ask_for_rescue(layout)  # a rescue that is cut short begins again: what is set aside stays readable
+    # A rescue that is cut short begins again, and what is set aside stays readable. Without the mark nothing may be set
+    # aside: the next start would find a good index with little in it, and the rest would be swept away.
+    _leave_mark(layout)
     old = _set_aside(layout)
     index = ChunkIndex(layout.index_file)
     _Rescue(layout, sealer, index).run(old)
@@ -89,6 +99,7 @@ class _Rescue:
             self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
             self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
             self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
+        self._index.submit(IndexTransaction.await_use_of_all_unused)
         with suppress(OSError):
             old.replace(old.with_name(f"index-{self._layout.store_id[:8]}-{old.stat().st_mtime_ns}.db"))
         totals = self._index.totals
@@ -160,6 +171,7 @@ def _put_fence(tx: IndexTransaction, row: Row) -> None:
 def _put_note(tx: IndexTransaction, row: Row) -> None:
     cursor, digest, note = row
     if len(digest) == DIGEST_BYTES:
+        _notes.decode(note)
         tx.put_note(int(cursor), Digest(digest), note)
 
 

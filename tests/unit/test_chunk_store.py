@@ -6,10 +6,12 @@ import errno
 import random
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from file_server import index_rescue
 from file_server.chunk_store import ChunkStore
 from file_server.disk_layout import DiskLayout
 from file_server.index_transaction import INLINE, Fence
@@ -17,6 +19,7 @@ from tests.contract.test_chunk_store_contract import get, put
 from tests.fakes.clock import ManualClock
 from tests.fakes.disk import WRITE_SITES, BrokenDisk
 from wire.chunking import Chunk, chunk_bytes
+from wire.codec import encode
 from wire.digest import Digest, chunk_digest
 from wire.errors import (
     Damaged,
@@ -30,7 +33,9 @@ from wire.errors import (
     Unavailable,
 )
 from wire.manifest import Manifest
+from wire.messages import FileVersion
 from wire.sealing import KeyRing, Sealer
+from wire.server_messages import CommitNote
 
 SMALL, LARGE = 1000, 200_000
 
@@ -191,6 +196,66 @@ def test_bytes_that_come_again_mend_the_length_in_a_chunks_row(lab: Lab, seed: i
     assert put(lab.store, data) == digest
     assert get(lab.store, digest) == data
     assert lab.store.manifest(digest).size == size
+
+
+def test_a_rotten_note_is_left_behind_when_the_index_is_made_anew(lab: Lab) -> None:
+    """It must not make the next index a damaged one too: no restored directory would ever be told of the others."""
+    digest = put(lab.store, b"content")
+    for cursor in (7, 8):
+        version = FileVersion("files", "a", f"{cursor:016d}", digest, 7, "ada", 0.0, cursor=cursor)
+        lab.store.note(cursor, digest, partial(encode, CommitNote("w" * 16, version)))
+    lab.store.keep_notes()
+    lab.store._index.submit(lambda tx: tx._run("UPDATE note SET note = ? WHERE cursor = 7", (b"\x80rot",)))
+    with pytest.raises(Unavailable, match="restart this file server"):
+        lab.store.notes(0, 100, 10)
+    lab.store.close()
+    lab.open()
+    assert [note.version.cursor for note in lab.store.notes(0, 100, 10)] == [8]
+    assert lab.store.health.problem == ""
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_an_index_made_anew_knows_which_chunks_nobody_needs(lab: Lab, seed: int, size: int) -> None:
+    """They are collected after their grace period, as if nothing had been damaged."""
+    source = random.Random(seed)
+    unneeded = put(lab.store, source.randbytes(size))
+    lab.store.drop_blob(unneeded, lab.store.generation(unneeded) or 0)
+    needed = source.randbytes(size)
+    put(lab.store, needed)
+    lab.store.close()
+    (lab.data / "index-damaged").touch()
+    lab.open()
+    assert lab.store.missing([unneeded]) == []
+    lab.store.collect_chunks(600)
+    lab.clock.advance(600)
+    assert lab.store.collect_chunks(600) == (1, 0)
+    assert lab.store.missing([unneeded]) == [unneeded]
+    assert get(lab.store, chunk_digest(needed)) == needed
+
+
+def test_an_index_is_not_set_aside_while_the_disk_takes_no_mark(
+    lab: Lab, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start is refused, and the next one makes the index anew: it never takes a half-made one for good."""
+    data = random.Random(seed).randbytes(SMALL)
+    digest = put(lab.store, data)
+    lab.store.close()
+    index = lab.data / "index.db"
+    index.write_bytes(b"no database" + index.read_bytes()[11:])
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    layout = DiskLayout.open(lab.data)
+    with monkeypatch.context() as patch:
+        patch.setattr(index_rescue, "write_durably", full)
+        with pytest.raises(OSError, match="no space"):
+            index_rescue.open_index(layout, Sealer(KeyRing.load_or_create(lab.root / "keys.json"))).close()
+    layout.close()
+    assert index.exists()
+    index.write_bytes(b"SQLite format 3" + index.read_bytes()[15:])
+    lab.open()
+    assert get(lab.store, digest) == data
 
 
 def test_a_missing_storage_key_quarantines_nothing(lab: Lab, seed: int) -> None:
