@@ -67,6 +67,9 @@ class Service:
     ) -> None:
         self._wsgi = wsgi
         self._host, self._port = host, port
+        self._cert_file = cert_file
+        self._certificate_of = 0
+        self._certificate_problem = ""
         self._options: dict[str, Any] = {
             "target": "lockstep",
             "address": host,
@@ -88,8 +91,28 @@ class Service:
     def start(self) -> Service:
         """Listen. SetupError when the port cannot be had."""
         _check_port(self._host, self._port)
+        self._certificate_of = self._cert_file.stat().st_mtime_ns
         self._listener = _Listener(self._options, self._wsgi)
         return self
+
+    def follow_certificate(self) -> None:
+        """Listen anew when the certificate on disk is not the one that is shown.
+
+        One that cannot be used is told of and left for the next time: whoever replaces it and its key by hand does one
+        after the other, and nobody is to be refused meanwhile.
+        """
+        try:
+            on_disk = self._cert_file.stat().st_mtime_ns
+            if on_disk == self._certificate_of:
+                return
+            self.reload()
+        except (OSError, SetupError) as error:
+            if str(error) != self._certificate_problem:
+                log.error("the new certificate %s cannot be used, the old one is kept: %s", self._cert_file, error)
+            self._certificate_problem = str(error)
+            return
+        log.info("the certificate was renewed; listening with it")
+        self._certificate_of, self._certificate_problem = on_disk, ""
 
     def reload(self) -> None:
         """Listen anew with the certificate that is on disk now; requests under way end on the old listener."""
@@ -161,12 +184,8 @@ def run(
     log.info("listening on https://%s:%d", host, port)
     if on_start is not None:
         on_start()
-    certificate = cert_file.stat().st_mtime_ns
     while not stopping.wait(CERTIFICATE_CHECK_SECONDS):
-        if (now := cert_file.stat().st_mtime_ns) != certificate:
-            certificate = now
-            log.info("the certificate was renewed; listening with it")
-            service.reload()
+        service.follow_certificate()
     log.info("stopping")
     if on_stopping is not None:
         on_stopping()

@@ -277,6 +277,36 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
     assert len(failures) <= 1
 
 
+def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tmp_path: Path) -> None:
+    """Two files cannot be replaced at once: what does not fit, or is gone for a moment, is looked at again later."""
+    ensure_authority(tmp_path)
+    old, new = (ensure_identity(tmp_path, "client_proxy", id) for id in ("1", "2"))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    port = free_port()
+
+    def copy(of: Identity, *files: Path) -> None:
+        for file in files:
+            file.write_bytes((of.cert_file if file is cert else of.key_file).read_bytes())
+
+    def shown() -> str:
+        return handshake_facts("127.0.0.1", port, old.ca_file).certificate.subject
+
+    copy(old, cert, key)
+    service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, cert_file=cert, key_file=key).start()
+    try:
+        first = shown()
+        cert.unlink()
+        service.follow_certificate()
+        copy(new, cert)
+        service.follow_certificate()
+        assert shown() == first
+        copy(new, key)
+        service.follow_certificate()
+        assert shown() != first
+    finally:
+        service.stop()
+
+
 def test_many_idle_connections_lock_nobody_out(running: Running) -> None:
     """Six hundred people with a kept connection each, and the next one is answered all the same."""
     context = ssl.create_default_context(cafile=str(running.server.ca_file))
