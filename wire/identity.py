@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from wire.certificate_authority import (
+    MAX_HOSTS,
     CertificateAuthority,
     Role,
     check_program,
@@ -96,7 +97,7 @@ def ensure_identity(
             here = set(_names(local_hosts()))
             fault = fault or _fault(identity, here, now())
             if fault or _time_left(identity, now()) < RENEW_BEFORE:
-                _issue(authority, identity, [*_hosts_of(identity), *hosts])
+                _issue(authority, identity, hosts)
             token = authority.peer_token(role, id)
             if identity.peer_token != token:
                 write_durably(_token_file(identity), token.encode())
@@ -119,7 +120,7 @@ def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], da
     """
     certs_dir = identity.ca_file.parent
     with one_program_at_a_time(certs_dir / f".{identity.role}-{identity.id}.lock"):
-        _issue(CertificateAuthority.load(certs_dir, now), identity, [*_hosts_of(identity), *hosts])
+        _issue(CertificateAuthority.load(certs_dir, now), identity, hosts)
     return identity
 
 
@@ -293,13 +294,18 @@ def _request(key: ec.EllipticCurvePrivateKey, role: str, id: str, names: list[x5
 
 
 def _issue(authority: CertificateAuthority, identity: Identity, hosts: Iterable[str]) -> None:
+    """A certificate for `hosts`, and for those it had before as far as there is room: a container is called something
+    else each time it is made, and must start all the same."""
     _make_folder(identity)
+    wanted = dict.fromkeys([*local_hosts(), *hosts])
+    before = [host for host in _hosts_of(identity) if host not in wanted]
+    names = [*wanted, *before[: max(0, MAX_HOSTS - len(wanted))]]
     try:
         key = _load_key(identity.key_file.read_bytes())
     except (OSError, ValueError):
         key = ec.generate_private_key(ec.SECP256R1())
         write_durably(identity.key_file, private_key_pem(key))
-    pem = authority.issue(identity.role, identity.id, hosts, key.public_key())
+    pem = authority.issue(identity.role, identity.id, names, key.public_key())
     write_durably(identity.cert_file, pem.encode("ascii"), mode=0o644)
 
 

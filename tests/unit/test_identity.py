@@ -19,7 +19,7 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire.certificate_authority import CertificateAuthority
+from wire.certificate_authority import MAX_HOSTS, CertificateAuthority
 from wire.errors import PeerRefused, PeerUnreachable, SetupError
 from wire.identity import (
     JOIN_PREFIX,
@@ -119,6 +119,19 @@ def test_a_new_host_is_added_and_old_ones_stay(tmp_path: Path) -> None:
     renewed = renew(identity, ["two.example"])
     hosts = set(certificate_facts(renewed.cert_file.read_bytes()).hosts)
     assert {"one.example", "10.9.8.7", "two.example"} <= hosts
+
+
+def test_a_machine_that_keeps_changing_its_name_still_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers do: a certificate has room for so many names, and those asked for longest ago make room."""
+    ensure_authority(tmp_path)
+    for number in range(40):
+        monkeypatch.setattr(socket, "gethostname", lambda number=number: f"container-{number}")
+        identity = ensure_identity(tmp_path, "file_server", "1", ["files.example"])
+        hosts = certificate_facts(identity.cert_file.read_text()).hosts
+        assert {"localhost", f"container-{number}", "files.example"} <= set(hosts)
+        assert len(hosts) <= MAX_HOSTS
+    assert "container-30" in hosts
+    assert "container-0" not in hosts
 
 
 @pytest.mark.parametrize("name", ["cert.pem", "key.pem", "peer.token"])
