@@ -15,7 +15,7 @@ from file_server.ticket_check import DirectoryTime, TicketCheck
 from wire.clock import Clock
 from wire.codec import Call
 from wire.digest import Digest
-from wire.errors import LockstepError, Unavailable
+from wire.errors import LockstepError, PeerUnreachable, Unavailable
 from wire.server_messages import (
     DAMAGED,
     HEARTBEAT,
@@ -147,7 +147,8 @@ class DirectoryLink:
         except LockstepError as error:
             if error.facts.get("removed"):
                 return self._note_removed(error)
-            problem = f"the directory server at {self._directory.url} does not answer: {error}"
+            verdict = "does not answer" if isinstance(error, PeerUnreachable) else "is not in touch with this one"
+            problem = f"the directory server at {self._directory.url} {verdict}: {error}"
             if problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem

@@ -40,6 +40,7 @@ class _Received(NamedTuple):
     ticket_text: str
     seal: Seal
     manifest: Manifest
+    facts: dict[str, str]
     replication: Replication | None
 
 
@@ -88,7 +89,7 @@ class SmallWriteDesk:
         if hop == "master":
             replication = Replication(self._sender, ticket, item.ticket)
             replication.send_encoded(item.stream)
-        return _Received(index, item.ticket, seal, manifest, replication)
+        return _Received(index, item.ticket, seal, manifest, reader.facts, replication)
 
     def _seal(self, received: list[_Received], results: list[Outcome[WriteReply]], hop: Hop) -> list[_Received]:
         """Those whose blob is durable here."""
@@ -115,7 +116,8 @@ class SmallWriteDesk:
             except LockstepError as error:
                 results[write.position].problem = to_problem(error)
                 continue
-            ready.append((write, CommitItem(write.ticket_text, write.manifest.digest, write.manifest.size, holders)))
+            manifest = write.manifest
+            ready.append((write, CommitItem(write.ticket_text, manifest.digest, manifest.size, holders, write.facts)))
         if not ready:
             return
         committed = self._commits.commit_all([item for _, item in ready])

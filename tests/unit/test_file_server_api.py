@@ -158,6 +158,17 @@ def test_health_is_good_while_the_directory_is_away_and_says_so(cluster: Cluster
     assert _get(cluster, "/health").get("problems", []) == []
 
 
+def test_an_index_that_keeps_a_server_from_registering_is_not_blamed_on_the_directory(cluster: Cluster) -> None:
+    """Whoever reads the health is told what to do, and does not look at the wrong machine."""
+    server = cluster.server("1")
+    server.store._index.submit(lambda tx: tx._run("DROP TABLE fence"))
+    server.link.registered = False
+    server.link.step()
+    problems = _get(cluster, "/health")["problems"]
+    assert any("index does not work" in problem for problem in problems)
+    assert not any("does not answer" in problem for problem in problems)
+
+
 def test_a_full_disk_is_in_the_health_and_the_heartbeat_until_it_is_not(cluster: Cluster, seed: int) -> None:
     """Storage that takes no writes makes the server unhealthy; a probe that works makes it healthy again."""
     server = cluster.server("1")

@@ -20,7 +20,7 @@ from file_server.upload_slots import UploadSlots
 from file_server.writes import SMALL_BYTES
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, TICKET_KEY, Cluster
-from wire.chunk_stream import FRAME_BYTES, MAGIC, encode_stream
+from wire.chunk_stream import END_BYTES, FRAME_BYTES, MAGIC, encode_stream, facts_frame
 from wire.chunking import Chunk, chunk_bytes
 from wire.clock import SystemClock
 from wire.digest import chunk_digest
@@ -434,11 +434,14 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
     """Many small writes at once reach the replica in far fewer calls, each with its own outcome."""
     calls: list[int] = []
     original = cluster.network.call
+    sender = cluster.server("1")._desk._sender.small
 
     def call(url: str, call: object, request: object, timeout: float | None = None) -> object:
         if call is SMALL_WRITES:
             calls.append(len(request.items))  # type: ignore[attr-defined]
-            time.sleep(0.01)
+            until = time.monotonic() + 0.2
+            while len(sender._queues[url]._waiting) < 4 and time.monotonic() < until:
+                time.sleep(0.002)
         return original(url, call, request, timeout)  # type: ignore[arg-type]
 
     cluster.network.call = call  # type: ignore[method-assign,assignment]
@@ -546,6 +549,15 @@ def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluste
         assert cluster.holds("2", chunk_digest(data))
     again = _send_small(cluster, items[:1])[0].unwrap()
     assert again.version == results[0].unwrap().version
+
+
+def test_a_small_writes_late_facts_are_committed_with_it(cluster: Cluster) -> None:
+    """As those of any other chunk stream: what it says of itself is the version's from its first moment."""
+    stream = _stream(b"content")
+    facts = facts_frame({"etag": "9a0364b9e99bb480dd25e1f0284c8555"})
+    item = SmallWrite(cluster.ticket("12"), stream[:-END_BYTES] + facts + stream[-END_BYTES:])
+    assert _send_small(cluster, [item])[0].unwrap().copies == 2
+    assert cluster.directory.commits[-1].items[0].facts == {"etag": "9a0364b9e99bb480dd25e1f0284c8555"}
 
 
 def test_small_writes_to_a_master_get_a_spare_for_a_dead_replica(cluster: Cluster) -> None:
