@@ -9,9 +9,10 @@ waiting would hold a thread too.
 from __future__ import annotations
 
 import threading
+from collections import Counter as Counts
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
 
@@ -33,64 +34,77 @@ TURNED_AWAY = Counter(
 )
 
 
-class Admission:
-    """Counts who holds threads. Thread-safe."""
+class Bounds(NamedTuple):
+    """How many places there are, and how many of them for one client."""
 
-    def __init__(self, total: int, per_client: int) -> None:
+    total: int
+    per_client: int
+
+
+Counted = tuple[bool, str | None]
+"""Whether only requests of the part count here, and whose; None for everybody's."""
+
+
+class Admission:
+    """Counts who holds threads. Thread-safe. Requests that are `in_part` are held to the bounds of `part` besides."""
+
+    def __init__(self, total: int, per_client: int, part: Bounds | None = None) -> None:
         self.total = total
         self.per_client = per_client
+        self._part = part
         self._guard = threading.Lock()
-        self._held = 0
-        self._by_client: dict[str, int] = {}
+        self._held: Counts[Counted] = Counts()
 
-    def enter(self, client: str) -> Pass:
+    def enter(self, client: str, in_part: bool = False) -> Pass:
         """A pass to be given back. Overloaded when there is no room for `client`, or for anyone."""
+        bounds: dict[Counted, int] = {(False, client): self.per_client, (False, None): self.total}
+        if in_part and self._part is not None:
+            bounds |= {(True, client): self._part.per_client, (True, None): self._part.total}
         with self._guard:
-            mine = self._by_client.get(client, 0)
-            if mine < self.per_client and self._held < self.total:
-                self._by_client[client] = mine + 1
-                self._held += 1
+            full = [whose for (part, whose), bound in bounds.items() if self._held[part, whose] >= bound]
+            if not full:
+                self._held.update(bounds.keys())
                 HELD.inc()
-                return Pass(self, client)
-        if mine >= self.per_client:
+                return Pass(self, bounds)
+            mine = self._held[False, client]
+        if client in full:
             TURNED_AWAY.labels("client").inc()
             raise Overloaded(
-                f"{mine} uploads and downloads of yours are under way here already; let some of them end first"
+                f"{mine} uploads and downloads from the same address or program are under way here already; "
+                "let some of them end first"
             )
         TURNED_AWAY.labels("total").inc()
         raise Overloaded("too many uploads and downloads are under way here; try again shortly, or use another proxy")
 
-    def leave(self, client: str) -> None:
-        """One request of `client` holds no thread any more."""
+    def leave(self, counted: Iterable[Counted]) -> None:
+        """One request that was counted there holds no thread any more."""
         with self._guard:
-            self._held -= 1
-            left = self._by_client[client] - 1
-            if left:
-                self._by_client[client] = left
-            else:
-                del self._by_client[client]
+            for each in counted:
+                self._held[each] -= 1
+                if not self._held[each]:
+                    del self._held[each]
         HELD.dec()
 
     @property
     def held(self) -> int:
         """How many threads are held now."""
-        return self._held
+        return self._held[False, None]
 
 
 class Pass:
     """One request's place. Giving it back twice does nothing."""
 
-    __slots__ = ("_admission", "_client", "_held")
+    __slots__ = ("_admission", "_counted", "_held")
 
-    def __init__(self, admission: Admission, client: str) -> None:
+    def __init__(self, admission: Admission, counted: Iterable[Counted]) -> None:
         self._admission = admission
-        self._client = client
+        self._counted = counted
         self._held = True
 
     def give_back(self) -> None:
         if self._held:
             self._held = False
-            self._admission.leave(self._client)
+            self._admission.leave(self._counted)
 
 
 class AdmissionGate:
@@ -98,7 +112,7 @@ class AdmissionGate:
 
     `holds(environ)`: whether the request holds a thread while its body comes. `client(environ)`: whose request it is.
     Streamed answers are counted whatever `holds` says; answers in one piece leave their thread at once. `turn_away`
-    makes the refusal, in the words of whichever protocol the request speaks.
+    makes the refusal, in the words of whichever protocol the request speaks. `in_part(environ)`: see Admission.
     """
 
     def __init__(
@@ -108,19 +122,21 @@ class AdmissionGate:
         holds: Callable[[Environ], bool],
         client: Callable[[Environ], str],
         turn_away: TurnAway | None = None,
+        in_part: Callable[[Environ], bool] = lambda environ: False,
     ) -> None:
         self._inner = inner
         self._admission = admission
         self._holds = holds
         self._client = client
         self._turn_away = turn_away or turn_away_with_problem
+        self._in_part = in_part
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         place: Pass | None = None
         try:
             if self._holds(environ):
                 # The body of a request that is turned away is not read: that is what must not be waited for.
-                place = self._admission.enter(self._client(environ))
+                place = self._admission.enter(self._client(environ), self._in_part(environ))
             answer = self._inner(environ, start_response)
             if not isinstance(answer, list):
                 try:
@@ -184,12 +200,19 @@ def gate_for_people(
 
 
 def gate_for_programs(wsgi: Wsgi, threads: int, stream_path: str) -> AdmissionGate:
-    """Before a file server: streams to `stream_path`, of which one other program gets half of the threads at most."""
+    """Before a file server: streams to `stream_path`, of which one other program gets half of the threads at most.
+
+    Those from proxies take half of the places, so that as many copies can come in from other file servers: a write that
+    was taken by its master would otherwise fail at a replica that is full of masters' writes, which fail likewise.
+    """
+    places = threads - threads // RESERVED_SHARE
+    from_proxies = max(1, places // 2)
     return AdmissionGate(
         wsgi,
-        Admission(threads - threads // RESERVED_SHARE, max(1, threads // 2)),
+        Admission(places, max(1, threads // 2), Bounds(from_proxies, max(1, from_proxies * 4 // 5))),
         lambda environ: environ["PATH_INFO"] == stream_path,
         calling_program,
+        in_part=lambda environ: environ.get("HTTP_X_LOCKSTEP_HOP") != "replica",
     )
 
 

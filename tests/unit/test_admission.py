@@ -18,6 +18,7 @@ from wire.admission import (
     AdmissionGate,
     calling_program,
     gate_for_people,
+    gate_for_programs,
     has_body,
     remote_address,
 )
@@ -32,7 +33,7 @@ def test_one_client_never_gets_every_place_and_all_never_every_thread() -> None:
     admission = Admission(total=3, per_client=2)
     first = admission.enter("a")
     admission.enter("a")
-    with pytest.raises(Overloaded, match="of yours"):
+    with pytest.raises(Overloaded, match="from the same address or program"):
         admission.enter("a")
     admission.enter("b")
     with pytest.raises(Overloaded, match="too many"):
@@ -77,6 +78,37 @@ def test_a_place_is_held_exactly_as_long_as_the_request() -> None:
     status, stream = _answered(gate, PATH_INFO="/stream")
     assert list(stream) == [b"a", b"b"]
     assert _answered(gate, CONTENT_LENGTH="5")[0] == 200
+
+
+def test_proxies_leave_a_file_server_room_for_the_other_halves_of_writes() -> None:
+    """Two servers whose places were all held by proxies would each refuse the other's copies, and every write fail."""
+
+    def inner(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 -", [])
+        return iter([b"streamed"])
+
+    gate = gate_for_programs(inner, 16, "/v1/write")
+    held = []
+
+    def admitted(program: str, hop: str) -> int:
+        taken = 0
+        while taken < 20:
+            status, body = _answered(gate, PATH_INFO="/v1/write", HTTP_X_LOCKSTEP_PEER=program, HTTP_X_LOCKSTEP_HOP=hop)
+            if status != 200:
+                break
+            held.append(body)
+            taken += 1
+        return taken
+
+    assert admitted("client_proxy.1.mac", "master") == 5, "something is left to other proxies"
+    assert admitted("client_proxy.2.mac", "master") == 2
+    assert admitted("client_proxy.3.mac", "master") == 0
+    assert admitted("file_server.2.mac", "replica") == 7
+    assert gate._admission.held == 14
+    for body in held:
+        body.close()  # type: ignore[attr-defined]
+    assert gate._admission.held == 0
+    assert admitted("file_server.2.mac", "replica") == 8, "what nobody else needs goes up to half of the threads"
 
 
 @pytest.mark.parametrize(
