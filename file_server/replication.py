@@ -39,6 +39,7 @@ class Replication:
         self._replicas = [self._reachable(replica) for replica in ticket.replicas]
         self._forwards: list[Forward] = []
         self._pending: list[tuple[Holder, Callable[[], Outcome]]] = []
+        self._failures: list[str] = []
 
     def send_small(self, chunks: list[Chunk], pool: ThreadPoolExecutor) -> None:
         """Send a body that is whole in memory to all replicas at once."""
@@ -101,8 +102,9 @@ class Replication:
             self._count(holders, spare, failure)
         if len(holders) < self._ticket.copies:
             raise TooFewHolders(
-                f"only {len(holders)} of {self._ticket.copies} copies could be made, so nothing was changed: "
-                "start the file servers that are down, or add one, and try again",
+                f"only {len(holders)} of {self._ticket.copies} copies could be made, so nothing was changed "
+                f"({'; '.join(self._failures) or 'no other file server was named'}): mend that, or add a file server, "
+                "and try again",
                 holders=holders,
             )
         crash_point("file_server.settle.done")
@@ -116,6 +118,7 @@ class Replication:
             raise failure
         else:
             log.warning("file server %s does not have the blob: %s", holder.id, failure)
+            self._failures.append(f"file server {holder.id}: {failure}")
 
     def _reachable(self, replica: Holder) -> Holder:
         """The replica, or a spare in its place when it has just been found unreachable."""

@@ -131,6 +131,16 @@ def test_a_full_replica_is_replaced(cluster: Cluster, seed: int, size: int) -> N
     assert full.health.problem
 
 
+def test_why_copies_could_not_be_made_is_said(cluster: Cluster) -> None:
+    """A disk that is full is not mended by starting a server."""
+    cluster.server("2").store._files._reserve_bytes = 1 << 62
+    cluster.network.dead.add(cluster.url("3"))
+    with pytest.raises(TooFewHolders, match=r"file server 2: .*disk is full.*; file server 3: .*refused"):
+        cluster.write(b"content", cluster.ticket("12", spares="3"))
+    with pytest.raises(TooFewHolders, match="no other file server was named"):
+        cluster.write(b"content", cluster.ticket("1", copies=2))
+
+
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_a_full_master_says_so(cluster: Cluster, seed: int, size: int) -> None:
     """A master without room refuses as StorageFull, so that the writer begins again elsewhere."""
