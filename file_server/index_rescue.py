@@ -5,7 +5,8 @@ is set aside in ``quarantine/``, every row that can still be read is looked at, 
 chunk, a manifest that hashes to its blob) goes into the new index; chunk files that no row speaks of are opened and
 taken in too. What is missing then is found by the inventory that follows each registration, and copied from others.
 
-When to do it: SQLite says that the file is malformed, at the start or, by a mark that was left then, while running.
+When to do it: SQLite says that the file is malformed, at the start or, by a mark that was left then, while running; or
+the file is gone or empty while there are chunk files.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def _leave_mark(layout: DiskLayout) -> None:
 def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
     """The index of an opened data folder, made anew when it is damaged. Raises sqlite3.Error and OSError."""
     mark = layout.root / "index-damaged"
-    if not mark.exists():
+    if _is_lost(layout):
+        log.error("the index %s is gone or empty, and there are chunk files", layout.index_file)
+    elif not mark.exists():
         try:
             return ChunkIndex(layout.index_file)
         except sqlite3.Error as error:
@@ -69,6 +72,16 @@ def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
     _Rescue(layout, sealer, index).run(old)
     mark.unlink(missing_ok=True)
     return index
+
+
+def _is_lost(layout: DiskLayout) -> bool:
+    """Whether SQLite would begin with an empty index beside chunk files, which would then be swept away as orphans."""
+    try:
+        if layout.index_file.stat().st_size:
+            return False
+    except FileNotFoundError:
+        pass
+    return any(layout.chunks.glob("??/*"))
 
 
 def _set_aside(layout: DiskLayout) -> Path:
@@ -99,7 +112,9 @@ class _Rescue:
             self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
             self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
             self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
-        self._index.submit(IndexTransaction.await_use_of_all_unused)
+            # Only these are collected. A chunk whose blob's row is lost waits for repair to seal the blob again.
+            unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
+            self._in_batches(_all(db, unused), _put_unused)
         with suppress(OSError):
             old.replace(old.with_name(f"index-{self._layout.store_id[:8]}-{old.stat().st_mtime_ns}.db"))
         totals = self._index.totals
@@ -166,6 +181,10 @@ class _Rescue:
 
 def _put_fence(tx: IndexTransaction, row: Row) -> None:
     tx.check_fence(Fence(str(row[0]), int(row[1])))
+
+
+def _put_unused(tx: IndexTransaction, row: Row) -> None:
+    tx.await_use([Digest(row[0])])
 
 
 def _put_note(tx: IndexTransaction, row: Row) -> None:

@@ -152,14 +152,6 @@ class IndexTransaction:
             ((digest,) for digest in chunks),
         )
 
-    def await_use_of_all_unused(self) -> None:
-        """The same for every chunk that no blob refers to. Walks all of them."""
-        self._run(
-            "INSERT OR IGNORE INTO candidate (chunk) SELECT id FROM chunk"
-            " WHERE NOT EXISTS (SELECT 1 FROM reference WHERE reference.chunk = chunk.id)"
-            " AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = chunk.digest)"
-        )
-
     def put_note(self, cursor: int, digest: Digest, note: bytes) -> None:
         """Keep what is known of the version committed at `cursor`, for as long as its blob is here."""
         self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, note))

@@ -214,6 +214,32 @@ def test_a_rotten_note_is_left_behind_when_the_index_is_made_anew(lab: Lab) -> N
     assert lab.store.health.problem == ""
 
 
+@pytest.mark.parametrize("what", ["gone", "empty"])
+def test_chunk_files_are_kept_when_the_index_is_lost(lab: Lab, seed: int, what: str) -> None:
+    """They may be the last good ones: repair finds them here, whenever it comes, and nobody sweeps them away."""
+    halves = [random.Random(seed + number).randbytes(LARGE) for number in range(2)]
+    chunks = [Chunk(chunk_digest(half), len(half), half) for half in halves]
+    manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
+    with lab.store.stage() as staging:
+        for chunk in chunks:
+            staging.put(chunk)
+        staging.seal(manifest)
+    lab.store.close()
+    index = lab.data / "index.db"
+    index.unlink() if what == "gone" else index.write_bytes(b"")
+    lab.open()
+    for number in range(256):
+        assert lab.store.sweep_orphans(number) == 0
+    for _ in range(3):
+        assert lab.store.collect_chunks(600).removed == 0
+        lab.clock.advance(10_000)
+    with lab.store.stage() as staging:
+        for chunk in chunks:
+            staging.put(chunk._replace(data=None))
+        staging.seal(manifest)
+    assert get(lab.store, manifest.digest) == b"".join(halves)
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_an_index_made_anew_knows_which_chunks_nobody_needs(lab: Lab, seed: int, size: int) -> None:
     """They are collected after their grace period, as if nothing had been damaged."""
