@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from wire.digest import Digest
-from wire.errors import BadRequest, LockstepError, Problem
+from wire.errors import BadRequest, LockstepError, Problem, Unavailable
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
@@ -51,11 +51,14 @@ class Call(Generic[Req, Rep]):
             raise BadRequest(f"the body of {self.path} does not fit its declared shape: {error}") from error
 
     def decode_reply(self, body: bytes) -> Rep:
-        """The reply in `body`; BadRequest when the server speaks another version of the protocol."""
+        """The reply in `body`; Unavailable when the server speaks another version of the protocol.
+
+        Never a refusal of the request, which would promise that nothing was done: this server did what it was asked.
+        """
         try:
             return self._reply_decoder.decode(body)
         except (*NOT_JSON, LockstepError) as error:
-            raise BadRequest(f"the answer of {self.path} does not fit its declared shape: {error}") from error
+            raise Unavailable(f"the answer of {self.path} does not fit its declared shape: {error}") from error
 
     def __repr__(self) -> str:
         return f"Call({self.path})"

@@ -25,6 +25,7 @@ from wire.errors import (
     PeerUnreachable,
     SetupError,
     TicketRefused,
+    Unavailable,
 )
 from wire.identity import Identity, ensure_authority, ensure_identity
 from wire.messages import BUCKETS, LOOKUP, BucketsReply, BucketsRequest, LookupItem, LookupReply, LookupRequest
@@ -128,6 +129,13 @@ def test_an_unexpected_failure_tells_nothing_of_the_inside(running: Running) -> 
     with pytest.raises(InternalError) as caught:
         running.client.call(running.url, LOOKUP, _item("boom"))
     assert "secret" not in caught.value.detail
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"cursor": "seven", "results": []}', b"<html>"])
+def test_an_answer_that_cannot_be_read_is_no_refusal(body: bytes) -> None:
+    """What was asked for may have been done: nobody may hear that it was not, and never will be."""
+    with pytest.raises(Unavailable, match="declared shape"):
+        LOOKUP.decode_reply(body)
 
 
 def test_a_role_that_may_not_call_is_refused(running: Running, tmp_path: Path) -> None:
