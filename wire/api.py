@@ -179,7 +179,7 @@ class Api:
         try:
             status, headers, body = handler(RawRequest(environ, rest))
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
-            status, headers, body = error_reply(error, path)
+            status, headers, body = error_reply(error, path.removesuffix(rest))
         start_response(f"{status} -", [*headers, ("X-Request-Id", id)])
         return body
 
@@ -204,11 +204,14 @@ class Api:
 
 
 def error_reply(error: Exception, route: str) -> RawReply:
-    """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward."""
+    """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward.
+
+    `route` is as it was declared: each one that is counted stays in memory for good.
+    """
     if not isinstance(error, LockstepError):
         log.exception("unexpected failure in %s", route)
         error = InternalError(f"an unexpected error happened; the log of the server has it under {request_id()}")
-    REFUSALS.labels(route if route.count("/") < 4 else route.rsplit("/", 1)[0], error.code).inc()
+    REFUSALS.labels(route, error.code).inc()
     body = encode(to_problem(error, request_id()))
     headers = [_PROBLEM_JSON, ("Content-Length", str(len(body)))]
     if isinstance(error, Unavailable):

@@ -230,6 +230,20 @@ def test_metrics_are_served(cluster: Cluster) -> None:
         assert f"lockstep_file_server_{name}" in page
 
 
+def test_what_is_asked_for_makes_no_figure_of_its_own(cluster: Cluster) -> None:
+    """A figure stays in memory for good, so there is one for a route, not for each blob that is not here."""
+
+    def refusals() -> set[str]:
+        page = cluster.server("1").wsgi.flask.test_client().get("/metrics").data.decode()
+        return {line.rpartition(" ")[0] for line in page.splitlines() if line.startswith("lockstep_refusals_total")}
+
+    before = refusals()
+    for number in range(20):
+        with pytest.raises(NotFound):
+            cluster.network.open(cluster.url("1"), "GET", MANIFEST_PATH + str(chunk_digest(b"%d" % number)))
+    assert refusals() - before <= {'lockstep_refusals_total{code="not_found",route="/v1/manifests/"}'}
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
