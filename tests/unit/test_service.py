@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from granian.server import mt
 
 from wire.api import Api, RawReply, RawRequest
 from wire.digest import chunk_digest
@@ -283,6 +284,30 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
     assert before.certificate.fingerprint != after.certificate.fingerprint
     # A kept connection may be closed by the old listener just as it is used: at most that one call per change.
     assert len(failures) <= 1
+
+
+def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the listener changes, and on a machine whose threads start late: somebody always listens."""
+
+    def late(*arguments: object) -> object:
+        time.sleep(0.5)
+        return made(*arguments)
+
+    made = mt.WSGIWorker
+    monkeypatch.setattr(mt, "WSGIWorker", late)
+    ensure_authority(tmp_path)
+    identity = ensure_identity(tmp_path, "client_proxy", "1")
+    port = free_port()
+    files = {"cert_file": identity.cert_file, "key_file": identity.key_file}
+    service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, **files).start()
+    try:
+        handshake_facts("127.0.0.1", port, identity.ca_file)
+        service.reload()
+        handshake_facts("127.0.0.1", port, identity.ca_file)
+    finally:
+        service.stop()
 
 
 def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tmp_path: Path) -> None:
