@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,6 +40,15 @@ file_server --help` and its siblings."""
 _COUNT = click.IntRange(1, MAX_PROGRAMS)
 
 
+class _Folder(click.Path):
+    """A folder's name. An empty one, as a script gives whose variable is not set, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: name a folder, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(
     "run_cluster.sh", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
@@ -54,7 +64,7 @@ _COUNT = click.IntRange(1, MAX_PROGRAMS)
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=_Folder(path_type=Path),
     metavar="DIR",
     envvar="LOCKSTEP_CLUSTER_DATA",
     show_envvar=True,

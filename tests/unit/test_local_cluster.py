@@ -375,6 +375,12 @@ def test_a_wrong_command_ends_with_a_sentence_and_its_code(
     assert "Traceback" not in said
 
 
+def test_an_empty_name_of_the_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a script's unset variable, and not the current folder."""
+    assert main(["--reset", "--yes", "--data", ""]) == 2
+    assert "it is empty: name a folder" in capsys.readouterr().err
+
+
 def test_stopping_what_does_not_run_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--stop can be repeated, and makes no folder."""
     assert main(["--stop", "--data", str(tmp_path / "data")]) == 0
