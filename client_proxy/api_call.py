@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import requests
 
 from client_proxy.api_transport import ApiTransport
-from wire.codec import NOT_JSON, decoder
+from wire.codec import decoder
 from wire.errors import BadRequest, LockstepError
 from wire.names import check_bucket, check_path
 
@@ -34,7 +35,7 @@ def decoded(kind: type[T], response: requests.Response, url: str) -> T:
     """An answer as the shape it should have; BadRequest when it has another."""
     try:
         return decoder(kind).decode(response.content)
-    except (*NOT_JSON, LockstepError) as error:
+    except (msgspec.DecodeError, LockstepError) as error:
         raise BadRequest(
             f"{url} answered in an unknown form ({error}): update the older of the two programs"
         ) from error

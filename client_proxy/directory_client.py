@@ -17,7 +17,7 @@ from client_proxy.metrics import DIRECTORY_REPEATS
 from wire.account_messages import API_KEYS, WHO_AM_I
 from wire.clock import Clock, SystemClock
 from wire.cluster_messages import CLUSTER, REPAIR_REPORT
-from wire.codec import Call, decoder, encode
+from wire.codec import Call, Decoder, decoder, encode
 from wire.digest import Digest
 from wire.errors import (
     BadRequest,
@@ -277,7 +277,7 @@ def _refusal(outcome: Outcome[Any]) -> LockstepError:
     return from_problem(outcome.problem or Problem("internal", 500, "the directory sent an empty outcome"))
 
 
-def _check_shape(items: msgspec.json.Decoder[R], item: R) -> None:
+def _check_shape(items: Decoder[R], item: R) -> None:
     """BadRequest for an item that the directory could not read: it would refuse the whole call, and so everybody whose
     items share it."""
     try:

@@ -1,8 +1,13 @@
-"""Text in headers of answers, whichever door gives them."""
+"""Names and text of headers, whichever door reads or gives them."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+"""In small letters. None has a colon, as the names of Lockstep's own facts do, which are kept beside people's metadata:
+what does not come as a header must have a name that could."""
 
 
 def header_text(value: str) -> str:

@@ -116,7 +116,7 @@ class Commits:
 
     def _commit(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> CommitReplyItem:
         place = standing_by_name(tx, ticket.bucket, ticket.author, self._clock.wall(), ticket.access)
-        said = uploads.said_at_start(place, ticket.upload.id if ticket.upload else "", ticket.path)
+        said = uploads.said_at_start(place, ticket.upload, ticket.path)
         bucket = place.demand("s3:PutObject", ticket.path, keys=said)
         if uploads.is_part(ticket.upload):
             holders = self._counted_holders(tx, item, ticket, server_id)

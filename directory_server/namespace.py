@@ -102,7 +102,7 @@ class Namespace:
     ) -> FileVersion:
         person = self._people.identify(item.credential)
         access = person.access
-        is_source = bool(access and access.source_action and (access.bucket, access.path) != (item.bucket, item.path))
+        is_source = access is not None and access.reads(item.bucket, item.path)
         place = standing(reader, item.bucket, person, self._clock.wall(), is_source=is_source, known=grounds)
         if item.version is None:
             row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)

@@ -24,7 +24,7 @@ from directory_server.access.acl import is_private
 from directory_server.metadata import s3_settings
 from directory_server.metadata.access import ACL
 from directory_server.metadata.store import Reader, Row
-from wire.codec import decoder, encode
+from wire.codec import Decoder, decoder, encode
 from wire.errors import BadRequest, Conflict, Forbidden
 from wire.s3_messages import LEGAL_HOLD, OBJECT_LOCK, RETENTION, TAGS
 
@@ -262,7 +262,7 @@ def _not_enabled(bucket: Bucket) -> BadRequest:
     return BadRequest(f"bucket {bucket.name!r} has no object lock configuration: nothing can be held in it")
 
 
-def _read(decode: msgspec.json.Decoder[T], text: str) -> T:
+def _read(decode: Decoder[T], text: str) -> T:
     try:
         return decode.decode(text)
     except msgspec.DecodeError as error:

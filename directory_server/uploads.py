@@ -126,7 +126,7 @@ class Uploads:
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
             action = place.asked("s3:ListMultipartUploadParts", request.path)
-            place.demand(action, request.path, keys=said_at_start(place, request.upload, request.path))
+            place.demand(action, request.path, keys=said_at_start(place, UploadStep(request.upload), request.path))
             upload = find(reader, request.upload, request.bucket, request.path)
             upload.aborted = self._dates.of_upload(place.ground.lifecycle, upload)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)
@@ -252,10 +252,10 @@ def find(reader: Reader, id: str, bucket: str, path: str) -> UploadInfo:
     return found
 
 
-def said_at_start(place: Standing, id: str, path: str) -> Mapping[str, list[str]]:
+def said_at_start(place: Standing, step: UploadStep | None, path: str) -> Mapping[str, list[str]]:
     """What the request that began an upload said of the version to be (its encryption, list, tags, lock) as condition
     keys. Clients say it then and not again, so parts and completion are judged by it, too."""
-    upload = rows.find(place.reader, id) if id and place.ground.rules is not None else None
+    upload = rows.find(place.reader, step.id) if step is not None and place.ground.rules is not None else None
     if upload is None or (upload.bucket, upload.path) != (place.bucket.name, path):
         return {}
     return _said.decode(upload.settings.get(_SAID, "{}"))

@@ -5,7 +5,7 @@ What masters stored for a ticket is made the truth by `commits`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -127,7 +127,7 @@ class Writes:
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
         place = standing(reader, item.bucket, person, self._clock.wall())
-        place.demand("s3:PutObject", item.path, keys=_said(place, item))
+        place.demand("s3:PutObject", item.path, keys=uploads.said_at_start(place, item.upload, item.path))
         place.settled(item.settings, person.account)
         object_lock.check_new(place, item.path, item.settings, self._clock.wall())
         before = self._done_before(reader, place, item)
@@ -224,7 +224,7 @@ class Writes:
         before = self._done_before(tx, place, item)
         if before is not None:
             return before
-        bucket = place.demand("s3:PutObject", item.path, keys=_said(place, item))
+        bucket = place.demand("s3:PutObject", item.path, keys=uploads.said_at_start(place, item.upload, item.path))
         number = self._check_early(tx, item, link.account)
         copies = self._held_by_living(tx, item)
         if copies < self._copies:
@@ -273,7 +273,3 @@ class Writes:
 
     def _moment(self) -> Moment:
         return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
-
-
-def _said(place: Standing, item: BeginItem) -> Mapping[str, list[str]]:
-    return uploads.said_at_start(place, item.upload.id if item.upload else "", item.path)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from file_server import index_values as value
-from file_server.index_transaction import DAMAGED, IndexTransaction, missing_among
+from file_server.index_transaction import DAMAGED, IndexTransaction, lengths_among
 from wire.crash_points import crash_point
 from wire.digest import Digest
 from wire.errors import BadDigest
@@ -148,9 +148,7 @@ class ChunkIndex:
 
     def holds_chunk(self, digest: Digest) -> bool:
         """Whether the chunk is here and not known to be damaged."""
-        with self._reading() as connection:
-            row = connection.execute("SELECT place FROM chunk WHERE digest = ?", (digest,)).fetchone()
-        return row is not None and value.number(row[0]) != DAMAGED
+        return self.lengths([digest]) != [None]
 
     def may_hold_chunk(self, digest: Digest) -> bool:
         """Whether the chunk is here, or may be after a restart.
@@ -163,16 +161,13 @@ class ChunkIndex:
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are not held intact, each once, in order."""
-        with self._reading() as connection:
-            return missing_among(connection, digests)
+        asked = list(dict.fromkeys(digests))
+        return [digest for digest, length in zip(asked, self.lengths(asked), strict=True) if length is None]
 
     def lengths(self, digests: Iterable[Digest]) -> list[int | None]:
         """Plain lengths in bytes, None for a chunk that is not held intact."""
-        query = "SELECT length, place FROM chunk WHERE digest = ?"
         with self._reading() as connection:
-            rows = [connection.execute(query, (digest,)).fetchone() for digest in digests]
-        known = [None if row is None else (value.number(row[0]), value.number(row[1])) for row in rows]
-        return [None if row is None or row[1] == DAMAGED else row[0] for row in known]
+            return lengths_among(connection, digests)
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """A blob's manifest, checked against its digest; BadDigest when it is not the blob's.

@@ -117,13 +117,10 @@ class IndexTransaction:
         A chunk of another length is not what the manifest names. Only its bytes can tell which of the two is wrong; and
         a blob sealed on a sender's word would be damaged for every reader, and in the way of whoever has its content.
         """
-        query = "SELECT place, length FROM chunk WHERE digest = ?"
-        missing: dict[Digest, None] = {}
-        for digest, length in dict.fromkeys(chunks):
-            row = self._run(query, (digest,)).fetchone()
-            if row is None or value.number(row[0]) == DAMAGED or value.number(row[1]) != length:
-                missing[digest] = None
-        return list(missing)
+        named = list(dict.fromkeys(chunks))
+        held = lengths_among(self._connection, (digest for digest, _ in named))
+        missing = (digest for (digest, length), known in zip(named, held, strict=True) if known != length)
+        return list(dict.fromkeys(missing))
 
     def put_blob(self, manifest: Manifest) -> None:
         """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
@@ -238,12 +235,11 @@ def superseded(fence: Fence, known: int) -> TicketRefused:
     )
 
 
-def missing_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[Digest]:
-    """Those of `digests` that are not held intact as `connection` sees it, each once, in order."""
-    query = "SELECT place FROM chunk WHERE digest = ?"
-    missing = []
-    for digest in dict.fromkeys(digests):
-        row = connection.execute(query, (digest,)).fetchone()
-        if row is None or value.number(row[0]) == DAMAGED:
-            missing.append(digest)
-    return missing
+def lengths_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[int | None]:
+    """Plain lengths in bytes as `connection` sees them, None for a chunk that is not held intact."""
+    lengths: list[int | None] = []
+    for digest in digests:
+        row = connection.execute("SELECT length, place FROM chunk WHERE digest = ?", (digest,)).fetchone()
+        length, place = (0, DAMAGED) if row is None else map(value.number, row)
+        lengths.append(None if place == DAMAGED else length)
+    return lengths

@@ -41,8 +41,10 @@ import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
+
 from wire.chunking import Chunk
-from wire.codec import NOT_JSON, decoder, encode
+from wire.codec import decoder, encode
 from wire.digest import DIGEST_BYTES, Digest, chunk_digest
 from wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
 from wire.manifest import MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest
@@ -158,7 +160,7 @@ class StreamReader:
             raise BadDigest("the facts of a chunk stream do not hash to their digest")
         try:
             self.facts = _facts.decode(body)
-        except NOT_JSON as error:
+        except msgspec.DecodeError as error:
             raise BadRequest(f"the facts of a chunk stream cannot be read: {error}") from error
         if not self.facts:
             raise BadRequest("a chunk stream's frame of facts is empty")

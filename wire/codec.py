@@ -24,15 +24,32 @@ def _encode_hook(value: Any) -> Any:
 
 
 def _decode_hook(kind: type, value: Any) -> Any:
-    if kind is Digest and isinstance(value, str):
+    if kind is not Digest:
+        raise NotImplementedError(f"{kind.__name__} has no wire form")
+    if not isinstance(value, str):
+        raise TypeError("expected a digest's hexadecimal digits")
+    try:
         return Digest.parse(value)
-    raise NotImplementedError(f"{kind.__name__} has no wire form")
+    except BadRequest as error:
+        raise ValueError(str(error)) from error  # which msgspec makes its own, with the place in the message
 
 
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What the decoder raises for bytes that are no JSON, are not UTF-8, or are nested too deeply."""
+class Decoder(Generic[Req]):
+    """msgspec's decoder with a single kind of error, msgspec.DecodeError: also for bytes that are not UTF-8 and for
+    values that are nested too deeply, which it tells of in other ways."""
+
+    def __init__(self, kind: type[Req]) -> None:
+        self._decode = msgspec.json.Decoder(kind, dec_hook=_decode_hook).decode
+
+    def decode(self, body: bytes | bytearray | memoryview | str) -> Req:
+        try:
+            return self._decode(body)
+        except (UnicodeError, RecursionError) as error:
+            raise msgspec.DecodeError(f"it is not JSON that can be read ({error})") from error
+
+
 _encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
-_problem_decoder = msgspec.json.Decoder(Problem)
+_problem_decoder = Decoder(Problem)
 
 
 class Call(Generic[Req, Rep]):
@@ -47,7 +64,7 @@ class Call(Generic[Req, Rep]):
         """The request in `body`; BadRequest names the field that does not fit."""
         try:
             return self._request_decoder.decode(body)
-        except (*NOT_JSON, LockstepError) as error:
+        except (msgspec.DecodeError, LockstepError) as error:
             raise BadRequest(f"the body of {self.path} does not fit its declared shape: {error}") from error
 
     def decode_reply(self, body: bytes) -> Rep:
@@ -57,16 +74,16 @@ class Call(Generic[Req, Rep]):
         """
         try:
             return self._reply_decoder.decode(body)
-        except (*NOT_JSON, LockstepError) as error:
+        except (msgspec.DecodeError, LockstepError) as error:
             raise Unavailable(f"the answer of {self.path} does not fit its declared shape: {error}") from error
 
     def __repr__(self) -> str:
         return f"Call({self.path})"
 
 
-def decoder(kind: type[Req]) -> msgspec.json.Decoder[Req]:
+def decoder(kind: type[Req]) -> Decoder[Req]:
     """A JSON decoder for `kind` that knows digests."""
-    return msgspec.json.Decoder(kind, dec_hook=_decode_hook)
+    return Decoder(kind)
 
 
 def encode(message: Any) -> bytes:
@@ -78,5 +95,5 @@ def decode_problem(body: bytes, status: int) -> Problem:
     """The problem in an error answer's body, or a plain one when the body is something else."""
     try:
         return _problem_decoder.decode(body)
-    except NOT_JSON:
+    except msgspec.DecodeError:
         return Problem(code="unknown", status=status, detail=body[:200].decode("utf-8", "replace"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from wire.codec import decoder
 from wire.messages import FrozenMessage
 from wire.s3_messages import ACCESS_LOG_PREFIX, S3_PROOF_PREFIX
 
@@ -38,6 +39,10 @@ class S3Access(FrozenMessage, frozen=True):
     """By the name of the service description; for those who are told of changes, not for deciding."""
     request_id: str = ""
 
+    def reads(self, bucket: str, path: str) -> bool:
+        """Whether a call about that key is about what a copy reads, and not about what it writes."""
+        return bool(self.source_action) and (self.bucket, self.path) != (bucket, path)
+
     def encode(self) -> str:
         """The text that goes where a credential goes."""
         return S3_ACCESS_PREFIX + msgspec.json.encode(self).decode()
@@ -53,4 +58,4 @@ class S3Access(FrozenMessage, frozen=True):
             return None
 
 
-_decoder = msgspec.json.Decoder(S3Access)
+_decoder = decoder(S3Access)

@@ -124,8 +124,6 @@ def canonical_digest(canonical_request: str) -> str:
 
 # ---------------------------------------------------------------- what is said of buckets and versions
 
-S3_FACTS = "s3:"
-"""What begins the names of what a version's metadata says beside a person's own."""
 ETAG_FACT = "s3:etag"
 CHECKSUM_FACTS = "s3:checksum-"
 """What begins the names of a content's checksums, by algorithm, and of what is said about them."""

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from client_proxy.file_types import UNKNOWN_TYPE, guessed_type
-from client_proxy.header_text import header_text
+from client_proxy.header_text import HEADER_NAME, header_text
 from client_proxy.rest_api.reply import Headers
 from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
 from wire.digest import Digest
@@ -28,11 +28,10 @@ __all__ = [
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 META_PREFIX = "HTTP_X_LOCKSTEP_META_"
+MAX_COPIED_NAME = 128
 
 _CONTENT_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;[ -~]*)?")
 _META_NAME = re.compile(r"[a-z0-9-]{1,128}")
-_COPIED_META_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}")
-"""Any that came as a header: S3 clients use more signs. None has a colon, as the names of Lockstep's own facts do."""
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9 ._()@=+,-]")
 # What a browser may show in a page of its own: nothing in here can run scripts with this site's rights.
 _SHOWN = re.compile(r"text/plain|application/(json|pdf)|image/(png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*")
@@ -78,22 +77,25 @@ def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
                 f"X-Lockstep-Meta-{name[:40]} cannot be kept: names are letters, digits and hyphens, "
                 "values printable ASCII and not empty"
             )
-    if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
-        raise BadRequest(f"the X-Lockstep-Meta headers may have {MAX_METADATA_BYTES} bytes in all")
-    return metadata
+    return _small_enough(metadata)
 
 
 def copied_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
-    """The metadata that a copy is asked to have instead of its source's, as a JSON body says it."""
-    metadata_bytes = 0
-    for name, value in (metadata or {}).items():
-        metadata_bytes += len(name.encode()) + len(value.encode())
-        if not _COPIED_META_NAME.fullmatch(name) or not value.isprintable():
+    """The metadata that a copy is asked to have instead of its source's, as a JSON body says it; with any name that
+    came as a header, as S3 clients use more signs."""
+    if metadata is None:
+        return None
+    for name, value in metadata.items():
+        if len(name) > MAX_COPIED_NAME or not HEADER_NAME.fullmatch(name) or not value.isprintable():
             raise BadRequest(
                 f"the metadata {name[:40]!r} cannot be kept: names are those of headers in lower case, "
                 "values without control characters"
             )
-    if metadata_bytes > MAX_METADATA_BYTES:
+    return _small_enough(metadata)
+
+
+def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
+    if sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
     return metadata
 

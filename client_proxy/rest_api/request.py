@@ -14,7 +14,7 @@ import msgspec
 
 from client_proxy.draining import DrainableRequest
 from wire.api import Environ
-from wire.codec import NOT_JSON, decoder
+from wire.codec import Decoder, decoder
 from wire.errors import (
     BadName,
     BadRequest,
@@ -164,7 +164,7 @@ class RestRequest(DrainableRequest):
         try:
             decoded: T = _decoder_of(cast("Any", shape)).decode(body)
             return decoded
-        except NOT_JSON as error:
+        except msgspec.DecodeError as error:
             raise BadRequest(f"the body does not fit what is expected here: {error}") from error
         except BadRequest:
             raise
@@ -237,7 +237,7 @@ def path_text(canonical: str) -> str:
 
 
 @lru_cache(maxsize=128)
-def _decoder_of(shape: Any) -> msgspec.json.Decoder[Any]:
+def _decoder_of(shape: Any) -> Decoder[Any]:
     return decoder(shape)
 
 

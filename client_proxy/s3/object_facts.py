@@ -15,9 +15,9 @@ from client_proxy.s3.parameters import NULL_VERSION, Values
 from client_proxy.s3.refusals import S3Refusal
 from client_proxy.s3.timestamps import write_time
 from wire.messages import FileVersion
-from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT, S3_FACTS, etag_of_content
+from wire.s3_messages import CHECKSUM_FACTS, ETAG_FACT, etag_of_content
 
-OWN = S3_FACTS
+OWN = "s3:"
 MAX_USER_METADATA_BYTES = 2048
 UNKNOWN_TYPE = "binary/octet-stream"
 # Parameters that come back on reading as they were sent on writing, and the facts' names.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from client_proxy.header_text import HEADER_NAME
 from client_proxy.s3 import checksums, encryption
 from client_proxy.s3.answers import XML_TYPE, write_answer, write_plain
 from client_proxy.s3.description import operations
@@ -43,7 +44,6 @@ _PROOF = frozenset(
     {"x-amz-signature", "x-amz-credential", "x-amz-algorithm", "x-amz-date", "x-amz-security-token", "x-amz-trailer"}
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _PUT = "PutObject"
 
 
@@ -94,8 +94,7 @@ class PostForm:
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_MD5"):
             environ.pop(name, None)
         for name, value in _as_headers(fields).items():
-            # Another name could be that of a fact of the server's own, which are kept beside people's metadata.
-            if not _HEADER_NAME.fullmatch(name):
+            if not HEADER_NAME.fullmatch(name):
                 raise S3Refusal("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
             if _CONTROL.search(value):
                 raise S3Refusal("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)

@@ -127,7 +127,7 @@ class Standing:
         access = self.person.access
         if access is None:
             return action
-        if access.source_action and (access.bucket, access.path) != (self.bucket.name, path):
+        if access.reads(self.bucket.name, path):
             return access.source_action
         return access.action or action
 

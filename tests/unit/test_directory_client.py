@@ -85,10 +85,8 @@ def gather(rig: Rig, count: int) -> None:
         threading.Event().wait(0.001)
 
 
-def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(rig: Rig) -> None:
-    """Concurrent lookups travel together, and one person's refusal is nobody else's."""
-    for number in range(40):
-        rig.put(f"file-{number}")
+def hold_lookups(rig: Rig) -> tuple[threading.Event, threading.Event]:
+    """The first lookup waits, and sets the first event when it does, until the second is set."""
     busy, gathered = threading.Event(), threading.Event()
 
     def first_waits() -> None:
@@ -96,6 +94,14 @@ def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(ri
         assert gathered.wait(60)
 
     rig.directory.before_lookup = first_waits
+    return busy, gathered
+
+
+def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(rig: Rig) -> None:
+    """Concurrent lookups travel together, and one person's refusal is nobody else's."""
+    for number in range(40):
+        rig.put(f"file-{number}")
+    busy, gathered = hold_lookups(rig)
     answers: dict[int, str] = {}
 
     def read(number: int) -> None:
@@ -130,13 +136,7 @@ def test_lookups_of_many_readers_share_round_trips_and_keep_their_own_answers(ri
 def test_what_the_directory_cannot_read_is_refused_alone(rig: Rig, wrong: LookupItem | BeginItem) -> None:
     """It is not sent: the directory would refuse the whole call, and everybody whose items share it."""
     rig.put("file")
-    busy, gathered = threading.Event(), threading.Event()
-
-    def first_waits() -> None:
-        busy.set()
-        assert gathered.wait(60)
-
-    rig.directory.before_lookup = first_waits
+    busy, gathered = hold_lookups(rig)
     answers: dict[str, str] = {}
 
     def ask(name: str, item: LookupItem | BeginItem) -> None:
