@@ -154,3 +154,8 @@ class CheckedReading:
             log.warning("cannot quarantine chunk %s: %s", row.digest, error)
         crash_point("file_server.quarantine.moved")
         self._on_damage(row.digest, blobs)
+        if row.place != FILE and row.sealed is None:
+            # Bytes that rot stay where they are. A row that is not found can be one that stands in a wrong place, and
+            # what is written there again may be found no better.
+            with self._health.guard():
+                self._index.check_order()

@@ -150,6 +150,14 @@ class ChunkIndex:
         """Whether the chunk is here and not known to be damaged."""
         return self.lengths([digest]) != [None]
 
+    def check_order(self) -> None:
+        """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) when rows are out of order, or pages not what they should be:
+        SQLite notices neither where it does not look for them, and this looks at all."""
+        with self._reading() as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise value.malformed("what its table has in order", found)
+
     def may_hold_chunk(self, digest: Digest) -> bool:
         """Whether the chunk is here, or may be after a restart.
 

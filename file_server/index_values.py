@@ -34,8 +34,8 @@ def digest(value: Any) -> Digest:
     raise malformed("a digest")
 
 
-def malformed(expected: str) -> sqlite3.DatabaseError:
+def malformed(expected: str, found: str = "") -> sqlite3.DatabaseError:
     """The error that SQLite gives for a page that cannot be right: `expected` belongs where something else is."""
-    error = sqlite3.DatabaseError(f"a row has something else where {expected} belongs")
+    error = sqlite3.DatabaseError(f"a row has something else where {expected} belongs{found and f' ({found})'}")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error

@@ -214,6 +214,30 @@ def test_a_rotten_note_is_left_behind_when_the_index_is_made_anew(lab: Lab) -> N
     assert lab.store.health.problem == ""
 
 
+def test_a_row_that_stands_in_a_wrong_place_has_the_index_made_anew(lab: Lab) -> None:
+    """SQLite finds no row whose key has rotted, and none for sure that is written in its place; it does not say so."""
+    digests = [put(lab.store, bytes([number]) * 100) for number in range(3)]
+    root = lab.store._index._writer.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'inline'").fetchone()[0]
+    lab.store.close()
+    index = bytearray((lab.data / "index.db").read_bytes())
+    page = (root - 1) * 4096
+    cell = page + int.from_bytes(index[page + 8 : page + 10], "big")
+    key = cell + (2 if index[cell] & 0x80 else 1)  # behind the size of what follows
+    assert (index[page], index[key]) == (0x0D, 1)
+    index[key] = 9
+    (lab.data / "index.db").write_bytes(index)
+    lab.open()
+    with pytest.raises(Unavailable, match="restart this file server"):
+        lab.store.read_chunk(digests[0])
+    assert lab.reported == [(digests[0], [digests[0]])]
+    lab.store.close()
+    lab.open()
+    assert lab.store.health.problem == ""
+    for number, digest in enumerate(digests):
+        assert put(lab.store, bytes([number]) * 100) == digest
+        assert get(lab.store, digest) == bytes([number]) * 100
+
+
 @pytest.mark.parametrize("what", ["gone", "empty"])
 def test_chunk_files_are_kept_when_the_index_is_lost(lab: Lab, seed: int, what: str) -> None:
     """They may be the last good ones: repair finds them here, whenever it comes, and nobody sweeps them away."""
