@@ -45,6 +45,7 @@ class ProxyRig:
             self.cache,
             budget=self.budget,
             sleep=self.clock.advance,
+            jitter=lambda: 0.5,
             monotonic=self.clock.monotonic,
         )
         self.files = FileStore(self.client, self.reader, self.writer)
