@@ -72,7 +72,7 @@ def test_an_object_under_a_named_key_reads_as_written(rig: S3Rig, s3: Any, bucke
     if size > 100:
         part = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes=15-{size - 17}")
         assert part["Body"].read() == data[15 : size - 16]
-    if size:
+    if size > 16:  # of a single byte, one in 256 is enciphered to itself
         assert stored(rig, bucket) != data
     metadata = rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, "k").metadata
     assert not any("checksum" in name for name in metadata)
