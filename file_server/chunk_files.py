@@ -16,6 +16,7 @@ from pathlib import Path
 
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
+from file_server.flush_watch import FlushWatch
 from file_server.index_transaction import StagedChunk
 from wire.crash_points import crash_point
 from wire.digest import Digest
@@ -31,9 +32,10 @@ MAX_WAITING_SYNCS = 32
 class ChunkFiles:
     """The files under one layout. Thread-safe; methods raise OSError."""
 
-    def __init__(self, layout: DiskLayout, disk: Disk, reserve_bytes: int = 0) -> None:
+    def __init__(self, layout: DiskLayout, disk: Disk, flushes: FlushWatch, reserve_bytes: int = 0) -> None:
         self._layout = layout
         self._disk = disk
+        self._flushes = flushes
         self._reserve_bytes = reserve_bytes
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._room = threading.BoundedSemaphore(MAX_WAITING_SYNCS)
@@ -51,7 +53,8 @@ class ChunkFiles:
         path = self._layout.temporary_file()
         self._room.acquire()
         try:
-            descriptor = self._disk.write_new(path, parts)
+            with self._flushes.waiting():
+                descriptor = self._disk.write_new(path, parts)
             crash_point("file_server.file.written")
             return path, self._pool.submit(self._sync, descriptor)
         except BaseException:
@@ -88,9 +91,11 @@ class ChunkFiles:
                     self._disk.rename(chunk.temporary, target)
                 crash_point("file_server.file.renamed")
                 folders.add(target.parent)
-            self._settle(folders)
+            with self._flushes.waiting():
+                self._settle(folders)
             for folder in folders:
-                self._disk.sync_folder(folder)
+                with self._flushes.waiting():
+                    self._disk.sync_folder(folder)
                 crash_point("file_server.folder.synced")
             yield
         finally:
@@ -171,7 +176,8 @@ class ChunkFiles:
 
     def _sync(self, descriptor: int) -> None:
         try:
-            self._disk.sync_and_close(descriptor)
+            with self._flushes.waiting():
+                self._disk.sync_and_close(descriptor)
             crash_point("file_server.file.synced")
         finally:
             self._room.release()

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from file_server import index_values as value
+from file_server.flush_watch import FlushWatch
 from file_server.index_transaction import DAMAGED, IndexTransaction, lengths_among
 from wire.crash_points import crash_point
 from wire.digest import Digest
@@ -105,9 +106,10 @@ class Totals(NamedTuple):
 class ChunkIndex:
     """Reads for many threads, and one writer that shares its transactions among them. Raises sqlite3.Error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, flushes: FlushWatch) -> None:
         make_log_durable(path)
         self._path = path
+        self._flushes = flushes
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
         self._writer.executescript(_SCHEMA)
@@ -346,7 +348,8 @@ class ChunkIndex:
 
     def _commit(self, connection: sqlite3.Connection, changed: bool) -> None:
         try:
-            connection.execute("COMMIT")
+            with self._flushes.waiting():
+                connection.execute("COMMIT")
         except sqlite3.Error:
             self._in_doubt = True
             raise

@@ -19,6 +19,7 @@ from file_server.chunk_files import ChunkFiles
 from file_server.chunk_index import BlobRow, PendingNote, Totals
 from file_server.disk import Disk
 from file_server.disk_layout import DiskLayout
+from file_server.flush_watch import FlushWatch
 from file_server.index_rescue import ask_for_rescue, open_index
 from file_server.index_transaction import (
     FILE,
@@ -70,12 +71,14 @@ class ChunkStore:
         self._sealer = sealer
         self._reserve_bytes = reserve_bytes
         self.health = StorageHealth(lambda: ask_for_rescue(layout))
-        self._files = ChunkFiles(layout, disk or Disk(), reserve_bytes)
+        self._flushes = FlushWatch()
+        self._files = ChunkFiles(layout, disk or Disk(), self._flushes, reserve_bytes)
         with self.health.guard():
-            self._index = open_index(layout, sealer)
+            self._index = open_index(layout, sealer, self._flushes)
         report = on_damage or (lambda chunk, blobs: None)
         self._reading = CheckedReading(self._index, self._files, sealer, self.health, report)
-        self._unused = UnusedChunks((clock or SystemClock()).monotonic)
+        self._monotonic = (clock or SystemClock()).monotonic
+        self._unused = UnusedChunks(self._monotonic)
 
     @property
     def store_id(self) -> str:
@@ -96,7 +99,8 @@ class ChunkStore:
     # ------------------------------------------------------------ writing
 
     def stage(self) -> Staging:
-        """Begin to receive a blob; StorageFull when the disk is full down to the reserve."""
+        """Begin to receive a blob; StorageFull when the disk is full down to the reserve, Unavailable when it hangs."""
+        self.health.refuse_if_hanging()
         with self.health.guard():
             self._files.check_room()
         return Staging(self, self._files, self._sealer, self.health)
@@ -256,8 +260,11 @@ class ChunkStore:
     def probe(self) -> bool:
         """Whether the disk takes writes now, tried out when it is known not to have; health follows.
 
-        A disk that others have filled is told before a write finds it so. Raises StorageFull or Unavailable.
+        A disk that others have filled, or that hangs, is told before a write finds it so; one that hangs is not tried.
+        To be called once a second. Raises StorageFull or Unavailable.
         """
+        self.health.note_hanging(self._flushes.hangs(self._monotonic()))
+        self.health.refuse_if_hanging()
         if not self.health.problem:
             with self.health.guard():
                 self._files.check_room()

@@ -19,6 +19,7 @@ from typing import Any
 
 from file_server.chunk_index import ChunkIndex
 from file_server.disk_layout import DiskLayout
+from file_server.flush_watch import FlushWatch
 from file_server.index_transaction import FILE, HEAD_BYTES, INLINE, Fence, IndexTransaction, StagedChunk
 from wire.codec import decoder
 from wire.digest import DIGEST_BYTES, Digest, chunk_digest
@@ -52,14 +53,14 @@ def _leave_mark(layout: DiskLayout) -> None:
     write_durably(layout.root / "index-damaged", b"the next start makes index.db anew\n")
 
 
-def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
+def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> ChunkIndex:
     """The index of an opened data folder, made anew when it is damaged. Raises sqlite3.Error and OSError."""
     mark = layout.root / "index-damaged"
     if _is_lost(layout):
         log.error("the index %s is gone or empty, and there are chunk files", layout.index_file)
     elif not mark.exists():
         try:
-            return ChunkIndex(layout.index_file)
+            return ChunkIndex(layout.index_file, flushes)
         except sqlite3.Error as error:
             if not is_malformed(error):
                 raise
@@ -68,7 +69,7 @@ def open_index(layout: DiskLayout, sealer: Sealer) -> ChunkIndex:
     # aside: the next start would find a good index with little in it, and the rest would be swept away.
     _leave_mark(layout)
     old = _set_aside(layout)
-    index = ChunkIndex(layout.index_file)
+    index = ChunkIndex(layout.index_file, flushes)
     _Rescue(layout, sealer, index).run(old)
     mark.unlink(missing_ok=True)
     return index

@@ -1,7 +1,8 @@
 """Whether this server's storage takes writes: errors of the disk become refusals here, and nowhere else.
 
 A server whose disk is full or broken says so in its heartbeat, so that the directory sends writes elsewhere, and
-finds out by itself when writing works again (see ChunkStore.probe).
+finds out by itself when writing works again (see ChunkStore.probe). A disk that hangs gives no error; that is noticed
+by flush_watch.py and told like one.
 """
 
 from __future__ import annotations
@@ -12,28 +13,31 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from file_server.flush_watch import HANGING_SECONDS
 from wire.errors import LockstepError, StorageFull, Unavailable
 from wire.tracing import log
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SQLITE_FULL = 13
 _MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_HANGS = f"the file server's disk hangs: it has not ended a flush for over {HANGING_SECONDS:.0f} seconds"
 
 
 class StorageHealth:
-    """The last thing that went wrong with the disk, until a probe finds it well. Thread-safe."""
+    """The last thing that went wrong with the disk, until a probe finds it well; and whether it hangs. Thread-safe."""
 
     def __init__(self, on_malformed: Callable[[], None] = lambda: None) -> None:
         """`on_malformed` is called when the index itself turns out to be damaged: only a new one helps then."""
         self._on_malformed = on_malformed
         self._malformed = False
         self._problem = ""
+        self._hangs = False
         self._guard = threading.Lock()
 
     @property
     def problem(self) -> str:
         """What is wrong, as a clause for people; empty when all is well."""
-        return self._problem
+        return self._problem or (_HANGS if self._hangs else "")
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -54,6 +58,19 @@ class StorageHealth:
                 log.error("storage problem: %s (%s)", refusal.detail, error)
             self._problem = refusal.detail
         return refusal
+
+    def note_hanging(self, hangs: bool) -> None:
+        """What the watch over the flushes says now. That they end again is proof enough that they do."""
+        if hangs and not self._hangs:
+            log.error("storage problem: %s", _HANGS)
+        elif self._hangs and not hangs:
+            log.info("the disk answers again")
+        self._hangs = hangs
+
+    def refuse_if_hanging(self) -> None:
+        """Raise Unavailable while the disk hangs: whoever asks for it now would only wait."""
+        if self._hangs:
+            raise Unavailable(_HANGS)
 
     def recovered(self) -> None:
         """A probe has written and read back."""

@@ -81,6 +81,15 @@ def flushes_fail(pid: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def flushes_hang(pid: int) -> Iterator[None]:
+    """Inside the block no fsync and fdatasync of the process ends; those under way go on when the block ends."""
+    hour = 3_600_000_000  # microseconds
+    injected = f"inject={FLUSHES}:delay_enter={hour}"
+    with _attached([pid], ["-qq", "-o", "/dev/null", "-e", f"trace={FLUSHES}", "-e", injected]):
+        yield
+
+
 def calls_in(folder: Path) -> list[Call]:
     """The successful calls that `traced` wrote down, by the time they ended."""
     calls = []

@@ -28,7 +28,8 @@ from local_cluster.plan import Program
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person, file_path
-from tests.cluster.system_calls import flushes_fail, skip_without_strace, why_not_traced
+from tests.cluster.promised_times import check_time, in_time_once
+from tests.cluster.system_calls import flushes_fail, flushes_hang, skip_without_strace, why_not_traced
 from wire.chunking import chunk_bytes
 from wire.digest import Digest
 from wire.manifest import Manifest
@@ -138,6 +139,37 @@ def test_a_file_server_whose_disk_fails_is_left_out_until_it_is_well(
         wait_until(lambda: not _problem(one, victim), RECOVERY_SECONDS, "the cluster's word that it is well")
     assert during, "no write was acknowledged while one of three disks failed"
     disks.written.setdefault(("file_server", victim), set()).update(during)
+
+
+def test_a_file_server_whose_disk_hangs_is_left_out_until_it_answers(disks: Disks) -> None:
+    """Every write is taken by others; once the hanging is noticed none waits for it; and it recovers alone."""
+    skip_without_strace()
+    cluster, victim = disks.cluster, 1
+    with Person(cluster) as one, Person(cluster, 2) as other:
+        waits: list[float] = []
+
+        def written(person: Person, size: int) -> None:
+            started = time.monotonic()
+            assert disks.write(person, size)[0] == 201
+            waits.append(time.monotonic() - started)
+
+        with flushes_hang(cluster.pid("file_server", victim)):
+            while "hangs" not in _problem(one, victim):
+                written(one, SMALL)
+                assert sum(waits) < RECOVERY_SECONDS * 2, "the hanging was not noticed"
+            at_first, waits[:] = max(waits), []
+
+            def noticed(_: int) -> None:
+                waits.clear()
+                for person, size in itertools.product((one, other), (SMALL, FILE, STREAM)):
+                    written(person, size)
+                check_time(max(waits), 3.0, "a write beside a disk that hangs")
+
+            in_time_once(noticed)
+            assert "hangs" in _health(cluster, "file_server", victim)
+        wait_until(lambda: not _problem(one, victim), RECOVERY_SECONDS, "the cluster's word that it is well")
+        written(one, FILE)
+    print(f"\na disk hangs: longest write {at_first:.1f} s until it is noticed, then {max(waits):.2f} s")
 
 
 def _problem(person: Person, server: int) -> str:

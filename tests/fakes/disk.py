@@ -1,9 +1,10 @@
-"""A disk whose every way of writing can be made to fail."""
+"""A disk whose every way of writing can be made to fail, or to hang."""
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 from file_server.disk import Disk
@@ -13,10 +14,15 @@ WRITE_SITES = ("write_new", "sync_and_close", "rename", "sync_folder")
 
 
 class BrokenDisk(Disk):
-    """The machine's disk until `broken[site]` names an errno; `full` makes it report no space."""
+    """The machine's disk until `broken[site]` names an errno; `free` makes it report so much space.
+
+    A `hanging` site waits until its event is set; `reached` is set as soon as something waits there.
+    """
 
     def __init__(self) -> None:
         self.broken: dict[str, int] = {}
+        self.hanging: dict[str, threading.Event] = {}
+        self.reached = threading.Event()
         self.free: int | None = None
 
     def break_all(self, number: int = errno.ENOSPC) -> None:
@@ -27,6 +33,7 @@ class BrokenDisk(Disk):
         self.free = None
 
     def write_new(self, path: Path, parts: list[Bytes]) -> int:
+        self._maybe_hang("write_new")
         number = self.broken.get("write_new")
         if number is not None:
             os.close(super().write_new(path, [b"half of it"]))  # a full disk takes some of the bytes first
@@ -34,6 +41,7 @@ class BrokenDisk(Disk):
         return super().write_new(path, parts)
 
     def sync_and_close(self, descriptor: int) -> None:
+        self._maybe_hang("sync_and_close")
         super().sync_and_close(descriptor)
         self._maybe_fail("sync_and_close")
 
@@ -42,12 +50,19 @@ class BrokenDisk(Disk):
         super().rename(source, target)
 
     def sync_folder(self, folder: Path) -> None:
+        self._maybe_hang("sync_folder")
         self._maybe_fail("sync_folder")
         super().sync_folder(folder)
 
     def space(self, path: Path) -> tuple[int, int]:
         capacity, free = super().space(path)
         return capacity, free if self.free is None else self.free
+
+    def _maybe_hang(self, site: str) -> None:
+        let_go = self.hanging.get(site)
+        if let_go is not None:
+            self.reached.set()
+            assert let_go.wait(60), f"{site} was never let go"
 
     def _maybe_fail(self, site: str) -> None:
         number = self.broken.get(site)

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from file_server import index_rescue
 from file_server.chunk_store import ChunkStore
 from file_server.disk_layout import DiskLayout
+from file_server.flush_watch import HANGING_LOOKS, HANGING_SECONDS, FlushWatch
 from file_server.index_transaction import INLINE, Fence
 from tests.contract.test_chunk_store_contract import get, put
 from tests.fakes.clock import ManualClock
@@ -300,7 +302,9 @@ def test_an_index_is_not_set_aside_while_the_disk_takes_no_mark(
     with monkeypatch.context() as patch:
         patch.setattr(index_rescue, "write_durably", full)
         with pytest.raises(OSError, match="no space"):
-            index_rescue.open_index(layout, Sealer(KeyRing.load_or_create(lab.root / "keys.json"))).close()
+            index_rescue.open_index(
+                layout, Sealer(KeyRing.load_or_create(lab.root / "keys.json")), FlushWatch()
+            ).close()
     layout.close()
     assert index.exists()
     index.write_bytes(b"SQLite format 3" + index.read_bytes()[15:])
@@ -374,6 +378,69 @@ def test_a_full_index_takes_back_the_files_of_the_seal(lab: Lab, seed: int) -> N
             put(lab.store, source.randbytes(LARGE))
     assert len(lab.files("chunks")) == lab.store.totals.chunks
     assert lab.files("incoming") == []
+
+
+@pytest.mark.parametrize("site", ["write_new", "sync_and_close", "sync_folder", "commit"])
+def test_a_disk_that_hangs_is_a_problem_until_it_answers(lab: Lab, seed: int, site: str) -> None:
+    """After five seconds it is told and new writes are refused at once; nobody tries it; then all is well again."""
+    let_go = threading.Event()
+    if site == "commit":
+        hold_commits(lab, let_go)
+    lab.disk.hanging = {site: let_go}
+    content = random.Random(seed).randbytes(LARGE)
+    writer = threading.Thread(target=put, args=(lab.store, content))
+    writer.start()
+    try:
+        assert lab.disk.reached.wait(60)
+        lab.disk.hanging = {}
+        for _ in range(HANGING_LOOKS + 1):
+            assert lab.store.probe(), "not yet"
+            lab.clock.advance(HANGING_SECONDS / (HANGING_LOOKS + 1))
+        with pytest.raises(Unavailable, match="hangs"):
+            lab.store.probe()
+        assert "hangs" in lab.store.health.problem
+        with pytest.raises(Unavailable, match="hangs"):
+            put(lab.store, b"another")
+    finally:
+        let_go.set()
+        writer.join(60)
+    assert lab.store.probe()
+    assert not lab.store.health.problem
+    assert get(lab.store, put(lab.store, content)) == content
+
+
+def hold_commits(lab: Lab, let_go: threading.Event) -> None:
+    """Have the index's next commit wait like a disk that hangs."""
+    index = lab.store._index
+    connection = index._writer
+
+    class Held:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(connection, name)
+
+        def execute(self, statement: str, *more: Any) -> Any:
+            if statement == "COMMIT" and not let_go.is_set():
+                lab.disk.reached.set()
+                assert let_go.wait(60)
+            return connection.execute(statement, *more)
+
+    index._writer = Held()  # type: ignore[assignment]
+
+
+def test_a_program_that_was_stopped_does_not_blame_its_disk(lab: Lab, seed: int) -> None:
+    """However long it was stopped in the middle of a flush: time alone is not enough."""
+    let_go = threading.Event()
+    lab.disk.hanging = {"sync_and_close": let_go}
+    writer = threading.Thread(target=put, args=(lab.store, random.Random(seed).randbytes(LARGE)))
+    writer.start()
+    try:
+        assert lab.disk.reached.wait(60)
+        assert lab.store.probe()
+        lab.clock.advance(3600)
+        assert lab.store.probe()
+    finally:
+        let_go.set()
+        writer.join(60)
 
 
 def test_space_runs_out_at_the_reserve(lab: Lab, tmp_path: Path) -> None:
