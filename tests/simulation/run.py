@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from client_proxy.upload import SMALL_CHUNKS
+from directory_server.figures import Figures
 from tests.linearizability import Operation
 from tests.simulation import checks, faults
 from tests.simulation.clients import Crowd
@@ -108,7 +109,7 @@ class Laboratory:
         self._level = log.level
         log.setLevel(logging.CRITICAL + 1)
         self._keys = KeyRing.load_or_create(self._folder / "keys.json")
-        with taken_over({}, {}), going_on(Scheduler(Random(0))) as scheduler:
+        with taken_over({}, _UNSHOWN), going_on(Scheduler(Random(0))) as scheduler:
             task = scheduler.spawn(scheduler.world, "template", lambda: make_template(self._template))
             scheduler.run(lambda: task.greenlet.dead, 1e9)
             scheduler.close()
@@ -204,7 +205,16 @@ class _StoryTeller(logging.Handler):
             self._scheduler.story.append(f"{' ' * 12}{record.exc_info[1]!r}")
 
 
+class _UnshownFigures(Figures):
+    """The directory's gauges are this process's: they would ask a directory of a simulation that is over."""
+
+    def _show_gauges(self) -> None:
+        """Leave them as they are."""
+
+
+_UNSHOWN: dict[str, Any] = {"directory_server.api.Figures": _UnshownFigures}
 _STAND_INS: dict[str, Any] = {
+    **_UNSHOWN,
     "file_server.writes.SMALL_BYTES": 8 * 1024,
     "client_proxy.upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
     "file_server.chunk_store.Disk": disk_now,
