@@ -74,9 +74,9 @@ def test_a_copy_takes_from_the_next_source_what_the_first_cannot_give(cluster: C
     assert ("1", digest) in cluster.directory.damaged
 
 
-def test_a_source_that_lies_is_found_out(cluster: Cluster, seed: int) -> None:
+def test_a_source_that_lies_is_found_out(cluster: Cluster) -> None:
     """Bytes or manifests that do not fit their digest are not stored, and that source is reported."""
-    data = random.Random(seed).randbytes(5_000_000)
+    data = random.Random(1).randbytes(5_000_000)  # its last chunk is long enough for the altered byte to be in it
     digest = put(cluster.server("1").store, data)
     server = cluster.server("3")
     for lie_about in (MANIFEST_PATH, READ_CHUNKS_PATH):
