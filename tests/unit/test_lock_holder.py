@@ -227,4 +227,5 @@ def test_the_renewing_thread_ends_with_the_lock() -> None:
     assert job is not None
     assert job._thread.is_alive()
     lock.release()
+    job._thread.join(60)  # releasing waits for a second at most
     assert not job._thread.is_alive()
