@@ -173,7 +173,7 @@ def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert end_processes([(deaf.pid, process_mark(deaf.pid))], 0.3, deaf.poll) == [deaf.pid]
-    assert deaf.returncode == -signal.SIGKILL
+    assert deaf.wait(60) == -signal.SIGKILL
 
 
 def test_only_the_lines_of_this_start_are_shown(tmp_path: Path) -> None:
