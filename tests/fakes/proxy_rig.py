@@ -48,7 +48,7 @@ class ProxyRig:
             jitter=lambda: 0.5,
             monotonic=self.clock.monotonic,
         )
-        self.files = FileStore(self.client, self.reader, self.writer)
+        self.files = FileStore(self.client, self.reader, self.writer, self.clock)
 
     def new_cache(self, **options: Any) -> Cache:
         """A cache on the rig's folder, as after a restart."""
