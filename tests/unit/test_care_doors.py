@@ -179,7 +179,7 @@ def test_restore_with_data_is_the_directorys_own_command(tmp_path: Path) -> None
         [sys.executable, "-P", "-m", "client_proxy.cli", "restore", str(letter), "--data", str(tmp_path / "data")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert ended.returncode == 1

@@ -74,5 +74,5 @@ def _run(setting: str, passings: int) -> subprocess.CompletedProcess[bytes]:
     )
     environment = {**os.environ, ENVIRONMENT: setting}
     return subprocess.run(
-        [sys.executable, "-E", "-c", program], env=environment, cwd=ROOT, capture_output=True, timeout=60, check=False
+        [sys.executable, "-E", "-c", program], env=environment, cwd=ROOT, capture_output=True, timeout=240, check=False
     )

@@ -59,7 +59,7 @@ def _settings_in_help(program: str) -> set[str]:
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "400"},
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert ended.returncode == 0, f"python -m {program} --help failed:\n{ended.stderr}"

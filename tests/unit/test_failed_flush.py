@@ -45,7 +45,7 @@ def _in_another_process(name: str, folder: Path) -> str:
     """Run one of the functions `first_…` below on `folder` to its sudden end; what it printed."""
     code = f"import sys; from tests.unit.test_failed_flush import {name}; {name}(sys.argv[1])"
     command = [sys.executable, "-c", code, str(folder)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
