@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says nothing of what it proves: a machine that stops for a moment is no failure.
+settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lockstep")
 
 PROOFS = ("tests/cluster/", "tests/properties/", "tests/simulation/")
 CLUSTER_RING = Path(__file__).parent / "cluster"
