@@ -81,7 +81,7 @@ class DirectoryRig:
         self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, dates)
         self.buckets = buckets.Buckets(self.store, self.clock)
         self.changes = Changes(self.store, people)
-        self._write_ids = (f"write-{number:010d}" for number in itertools.count(1))
+        self._write_numbers = itertools.count(1)
         self.copies = copies
         buckets.ensure_files_bucket(self.store, ADMIN, self.time.wall())
         with self.store.read() as reader:
@@ -104,8 +104,8 @@ class DirectoryRig:
         self.store.close()
 
     def write_id(self) -> str:
-        """A fresh one."""
-        return next(self._write_ids)
+        """A fresh one, for any thread."""
+        return f"write-{next(self._write_numbers):010d}"
 
     def begin(self, path: str, who: str = "ann", bucket: str = "files", **fields: Any) -> BeginReplyItem:
         """Begin one write, or raise its refusal."""
