@@ -17,6 +17,7 @@ from typing import Any, Literal
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from client_proxy.rest_api import create_app
+from tests.fakes.lasting_ports import lasting_ports
 from tests.fakes.people_core import PeopleCore
 from wire.cluster_messages import Health
 from wire.identity import Identity, ensure_authority, ensure_identity
@@ -60,7 +61,7 @@ class _Bounded:
 
 
 class RestServer:
-    """One proxy for people, on `url`, trusted through `ca_file`."""
+    """One proxy for people, on `url`, trusted through `ca_file`. Once it is closed nobody answers there."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -76,7 +77,7 @@ class RestServer:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(identity.cert_file, identity.key_file)
         self._server: BaseWSGIServer = make_server(
-            "127.0.0.1", 0, self._wsgi, threaded=True, request_handler=_Handler, ssl_context=context
+            "127.0.0.1", lasting_ports(1)[0], self._wsgi, threaded=True, request_handler=_Handler, ssl_context=context
         )
         self.port = self._server.server_port
         self.url = f"https://127.0.0.1:{self.port}"

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from client_proxy.file_body import WHOLE_ANSWER_BYTES
+from tests.fakes.lasting_ports import lasting_ports
 from tests.unit.rest_door import TOKEN, Door, make_door
 from wire.errors import Locked, Unavailable
 from wire.identity import ensure_authority, ensure_identity
@@ -30,9 +31,7 @@ class Running:
         identity = ensure_identity(certs, "client_proxy", "1")
         self.door = make_door()
         self.ca = str(identity.ca_file)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        (self.port,) = lasting_ports(1)
         self.service = Service(
             lambda environ, start: self.door.app(environ, start),
             host="127.0.0.1",
@@ -50,7 +49,7 @@ class Running:
     def raw(self, request: bytes) -> ssl.SSLSocket:
         """A connection on which `request` was sent."""
         context = ssl.create_default_context(cafile=self.ca)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
         connection.sendall(request)
         return connection
@@ -71,7 +70,7 @@ def running(served: Running) -> Running:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "the condition was never met"
         time.sleep(0.01)

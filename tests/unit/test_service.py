@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from granian.server import mt
 
+from tests.fakes.lasting_ports import lasting_ports
 from wire.api import Api, RawReply, RawRequest
 from wire.digest import chunk_digest
 from wire.errors import (
@@ -37,9 +38,12 @@ from wire.tls import handshake_facts
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """None that the system gives to clients, one of which could take it before it is listened on."""
+    return lasting_ports(1)[0]
+
+
+_let_go = threading.Event()
+"""What a call to "slow" waits for."""
 
 
 def _lookup(request: LookupRequest, peer: object) -> LookupReply:
@@ -49,7 +53,7 @@ def _lookup(request: LookupRequest, peer: object) -> LookupReply:
     if path == "boom":
         raise RuntimeError("secret detail")
     if path == "slow":
-        time.sleep(1.0)
+        assert _let_go.wait(60)
     return LookupReply(len(request.items), [])
 
 
@@ -158,7 +162,7 @@ def _fields(identity: Identity) -> dict[str, object]:
 def test_nothing_is_answered_without_a_certificate_of_the_cluster(running: Running, tmp_path: Path) -> None:
     """No certificate, or another authority's: the handshake fails, in both directions."""
     plain = ssl.create_default_context(cafile=str(running.server.ca_file))
-    with socket.create_connection(("127.0.0.1", running.port), 5) as raw, pytest.raises((ssl.SSLError, OSError)):
+    with socket.create_connection(("127.0.0.1", running.port), 60) as raw, pytest.raises((ssl.SSLError, OSError)):
         with plain.wrap_socket(raw, server_hostname="localhost") as tls:
             tls.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert tls.recv(100)
@@ -174,7 +178,7 @@ def test_tls_1_2_is_refused_between_programs(running: Running) -> None:
     old = ssl.create_default_context(cafile=str(running.server.ca_file))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     old.load_cert_chain(running.proxy.cert_file, running.proxy.key_file)
-    with socket.create_connection(("127.0.0.1", running.port), 5) as raw, pytest.raises(ssl.SSLError):
+    with socket.create_connection(("127.0.0.1", running.port), 60) as raw, pytest.raises(ssl.SSLError):
         old.wrap_socket(raw, server_hostname="localhost")
 
 
@@ -237,8 +241,10 @@ def test_a_body_shorter_than_declared_is_refused() -> None:
 
 def test_a_server_that_does_not_answer_in_time_or_at_all_is_unreachable(running: Running) -> None:
     """Time-outs and refused connections are one class, with a sentence that says which."""
+    _let_go.clear()
     with pytest.raises(PeerUnreachable, match="in time"):
         running.client.call(running.url, LOOKUP, _item("slow"), timeout=0.1)
+    _let_go.set()
     with pytest.raises(PeerUnreachable, match="refused"):
         running.client.call(f"https://127.0.0.1:{free_port()}", LOOKUP, _item("a"))
 
@@ -269,16 +275,13 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
                 failures.append(error)
         client.close()
 
-    before = handshake_facts(
-        "127.0.0.1", running.port, running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file
-    )
+    certificates = (running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file)
+    before = handshake_facts("127.0.0.1", running.port, *certificates, timeout_seconds=60)
     thread = threading.Thread(target=caller)
     thread.start()
     CertificateRenewal(running.server, ask=lambda request: pytest.fail("the authority is here")).renew_now()
     running.service.reload()
-    after = handshake_facts(
-        "127.0.0.1", running.port, running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file
-    )
+    after = handshake_facts("127.0.0.1", running.port, *certificates, timeout_seconds=60)
     stop.set()
     thread.join()
     assert before.certificate.fingerprint != after.certificate.fingerprint
@@ -303,9 +306,9 @@ def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
     files = {"cert_file": identity.cert_file, "key_file": identity.key_file}
     service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, **files).start()
     try:
-        handshake_facts("127.0.0.1", port, identity.ca_file)
+        handshake_facts("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
         service.reload()
-        handshake_facts("127.0.0.1", port, identity.ca_file)
+        handshake_facts("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
     finally:
         service.stop()
 
@@ -322,7 +325,7 @@ def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tm
             file.write_bytes((of.cert_file if file is cert else of.key_file).read_bytes())
 
     def shown() -> str:
-        return handshake_facts("127.0.0.1", port, old.ca_file).certificate.subject
+        return handshake_facts("127.0.0.1", port, old.ca_file, timeout_seconds=60).certificate.subject
 
     copy(old, cert, key)
     service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, cert_file=cert, key_file=key).start()
@@ -347,7 +350,7 @@ def test_many_idle_connections_lock_nobody_out(running: Running) -> None:
     kept = []
     try:
         for _ in range(600):
-            raw = socket.create_connection(("127.0.0.1", running.port), 10)
+            raw = socket.create_connection(("127.0.0.1", running.port), 60)
             tls = context.wrap_socket(raw, server_hostname="localhost")
             kept.append(tls)
             tls.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
