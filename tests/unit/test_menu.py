@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import pty
@@ -19,7 +18,7 @@ from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
 from tests.fakes.rest import RestServer
 from tests.unit.people import noise, start_server
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -61,6 +60,7 @@ class Person:
             self._reads, writing = os.pipe()
             self._source = os.fdopen(reading, "r")
             self._output = os.fdopen(writing, "w")
+        self._open = {self._ours, self._reads}
         self.seen = ""
         self._new = threading.Condition()
         self.code: int | None = None
@@ -111,15 +111,16 @@ class Person:
     def ends(self) -> None:
         self._menu.join(PATIENCE_SECONDS)
         assert not self._menu.is_alive(), f"the menu does not end:\n{self.seen}"
+        self._reader.join(PATIENCE_SECONDS)  # or it might read on from whatever gets the descriptor's number next
         self.close()
 
     def closes_input(self) -> None:
         os.close(self._ours)
+        self._open.discard(self._ours)
 
     def close(self) -> None:
-        for descriptor in {self._ours, self._reads}:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        while self._open:
+            os.close(self._open.pop())
 
 
 def until(condition: Callable[[], object]) -> None:
