@@ -445,20 +445,34 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
     calls: list[int] = []
     original = cluster.network.call
     sender = cluster.server("1")._desk._sender.small
+    writers, guard = 33, threading.Lock()
+    left, on_the_way = 101, 0
 
     def call(url: str, call: object, request: object, timeout: float | None = None) -> object:
-        if call is SMALL_WRITES:
-            calls.append(len(request.items))  # type: ignore[attr-defined]
-            until = time.monotonic() + 0.2
-            while len(sender._queues[url]._waiting) < 4 and time.monotonic() < until:
-                time.sleep(0.002)
-        return original(url, call, request, timeout)  # type: ignore[arg-type]
+        """Leaves when others wait behind it, or when nobody is left who could come."""
+        nonlocal left, on_the_way
+        if call is not SMALL_WRITES:
+            return original(url, call, request, timeout)  # type: ignore[arg-type]
+        count = len(request.items)  # type: ignore[attr-defined]
+        calls.append(count)
+        with guard:
+            on_the_way += count
+        deadline = time.monotonic() + 60
+        waiting = sender._queues[url]._waiting
+        while len(waiting) < 4 and on_the_way + len(waiting) < min(writers, left):
+            assert time.monotonic() < deadline, (calls, left, on_the_way)
+            time.sleep(0.002)
+        try:
+            return original(url, call, request, timeout)  # type: ignore[arg-type]
+        finally:
+            with guard:
+                left, on_the_way = left - count, on_the_way - count
 
-    cluster.network.call = call  # type: ignore[method-assign,assignment]
     stale = cluster.ticket("12", path="locked.txt", fence=1)
     cluster.write(b"newer", cluster.ticket("12", path="locked.txt", fence=2))
     cluster.server("1").store.check_fence = lambda fence: None  # type: ignore[method-assign]
-    with ThreadPoolExecutor(33) as pool:
+    cluster.network.call = call  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(writers) as pool:
         bad = pool.submit(cluster.write, b"stale", stale)
         good = [pool.submit(cluster.write, b"%d" % number, cluster.ticket("12")) for number in range(100)]
         assert all(future.result().copies == 2 for future in good)
@@ -488,7 +502,7 @@ def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkey
     waiting = []
     for number in range(1, LANES + 1):  # each lane takes what is there and then is busy
         waiting.append(sender.submit("stalled", item))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while sender._queues["stalled"]._waiting:
             assert time.monotonic() < deadline, number
     waiting += [sender.submit("stalled", item) for _ in range(5)]
