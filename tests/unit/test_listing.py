@@ -137,7 +137,7 @@ def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
     rig.close()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths, short, st.sampled_from(["", "/"]), st.integers(1, 5))
 def test_the_store_agrees_with_the_model(
     rig: DirectoryRig, names: list[str], prefix: str, delimiter: str, limit: int
