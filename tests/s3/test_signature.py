@@ -281,7 +281,8 @@ def test_many_small_chunks_cost_no_more_in_large_blocks() -> None:
         assert sum(map(len, ChunkedBody(reading(body, step), claim, b"", 80_000).blocks())) == 80_000
         return time.thread_time() - started
 
-    assert seconds(len(body)) < 3 * seconds(1024)
+    # What else the machine does may make one comparison come out wrong; a copy for each chunk, every one.
+    assert any(seconds(len(body)) < 3 * seconds(1024) for _ in range(5))
 
 
 @pytest.mark.parametrize(
