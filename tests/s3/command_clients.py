@@ -245,7 +245,7 @@ class S3fs(CommandClient):
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_until(lambda: mount.poll() is not None or place.is_mount(), what="the mount")
+            wait_until(lambda: mount.poll() is not None or place.is_mount(), 60.0, "the mount")
             if mount.poll() is not None:
                 log.seek(0)
                 said = log.read()
@@ -255,5 +255,5 @@ class S3fs(CommandClient):
             yield place
         finally:
             mount.terminate()
-            mount.wait(30)
+            mount.wait(60)
             log.close()

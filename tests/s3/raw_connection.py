@@ -14,6 +14,9 @@ from botocore.credentials import Credentials
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.s3.command_clients import REGION
 
+PATIENCE_SECONDS = 60.0
+"""For what has to come, on a loaded machine."""
+
 
 class Connection:
     """One TLS connection to proxy 1, as the administrator where a request is signed."""
@@ -23,7 +26,7 @@ class Connection:
         parts = urlsplit(cluster.proxy_urls[0])
         self.url = cluster.proxy_urls[0]
         context = ssl.create_default_context(cafile=str(cluster.ca_file))
-        raw = socket.create_connection((parts.hostname, parts.port), 20, (source, 0) if source else None)
+        raw = socket.create_connection((parts.hostname, parts.port), PATIENCE_SECONDS, (source, 0) if source else None)
         self._socket = context.wrap_socket(raw, server_hostname=parts.hostname)
 
     def __enter__(self) -> Connection:
@@ -40,7 +43,7 @@ class Connection:
         with suppress(OSError):
             self._socket.sendall(data)
 
-    def answer(self, seconds: float = 20.0, *, head: bool = False) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, seconds: float = PATIENCE_SECONDS, *, head: bool = False) -> tuple[int, dict[str, str], bytes]:
         """One answer: status, headers, body; status 0 when the connection was closed without one."""
         self._socket.settimeout(seconds)
         data = b""
