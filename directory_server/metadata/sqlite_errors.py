@@ -9,6 +9,9 @@ from wire.errors import Damaged, InternalError, LockstepError, StorageFull, Unav
 
 _FULL = "the directory's disk is full: nothing was written; free space in its data folder, then try again"
 
+_OTHER_FORMAT = "unsupported file format"
+"""Of a file whose head says that another SQLite wrote its schema, which has no code of its own. None ever did."""
+
 
 def damaged_file(what: str) -> str:
     """What a person is told."""
@@ -22,7 +25,7 @@ def translate(error: sqlite3.Error) -> Exception:
         return ConstraintBroken(str(error))
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(_FULL)
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error) == _OTHER_FORMAT:
         return Damaged(damaged_file(str(error)))
     if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
         return Unavailable(f"the directory cannot use its disk ({error}); try again in a moment")

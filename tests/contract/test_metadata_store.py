@@ -27,7 +27,7 @@ from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
 from directory_server.metadata.upgrade import MIGRATIONS
-from wire.errors import LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
+from wire.errors import Damaged, LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
 
 ENGINES: dict[str, Callable[..., MetadataStore]] = {
     "sqlite": lambda folder, **options: SqliteStore(folder / "metadata.db", **options),
@@ -384,6 +384,21 @@ def test_a_file_that_is_something_else_is_refused(open_store: Callable[..., Meta
     with pytest.raises(StorageFormatError, match="not a Lockstep metadata file"):
         open_store()
     assert file.read_bytes().startswith(b"shopping list")
+
+
+@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("byte", [0, 47])
+def test_a_flipped_bit_in_the_files_head_is_damage(
+    open_store: Callable[..., MetadataStore], tmp_path: Path, byte: int, bit: int
+) -> None:
+    """Whatever SQLite makes of it, be it the name of the file's format or the number of the schema's."""
+    open_store().close()
+    file = tmp_path / "metadata.db"
+    content = bytearray(file.read_bytes())
+    content[byte] ^= 1 << bit
+    file.write_bytes(content)
+    with pytest.raises(Damaged, match=r"is damaged.*restore a backup"):
+        open_store()
 
 
 def test_migrations_give_the_schema(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
