@@ -20,8 +20,8 @@ from wire.identity import ensure_authority, ensure_identity
 
 # Not the command in the PATH, which insists on a user and folders of the whole machine.
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_SECONDS = 150.0
+STOP_SECONDS = 60.0
 
 
 class Broker:

@@ -38,7 +38,9 @@ from local_cluster.records import (
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_BASE, LAST_BASE, BLOCK = 20_000, 32_000, 200  # below the ports that the system gives to clients
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 240.0
+PATIENCE_SECONDS = 90.0
+"""For what must come, however slow the machine: waiting costs nothing when it comes. A test may last 900 s."""
 
 T = TypeVar("T")
 _live: list[ClusterHarness] = []
@@ -49,7 +51,7 @@ def live_harnesses() -> list[ClusterHarness]:
     return list(_live)
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 30.0, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "the condition") -> T:
     """What `condition` returns as soon as it is true; fails the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -110,7 +112,7 @@ class ClusterHarness:
         copies: int = 2,
         *,
         env: dict[str, str] | None = None,
-        wait_seconds: float = 60.0,
+        wait_seconds: float = 120.0,
         start_now: bool = True,
     ) -> None:
         self.data = tmp_path / "data"
@@ -250,8 +252,8 @@ class ClusterHarness:
     def terminate(self, program: Program, id: str | int = 1) -> None:
         """Stop one program in good order (SIGTERM); it is gone on return."""
         record = self.record(program, id)
-        killed = end_processes([(record.pid, record.mark)], 20.0, self._reap)
-        assert not killed, f"{record.name} ignored SIGTERM for 20 s"
+        killed = end_processes([(record.pid, record.mark)], PATIENCE_SECONDS, self._reap)
+        assert not killed, f"{record.name} ignored SIGTERM for {PATIENCE_SECONDS:g} s"
 
     def pause(self, program: Program, id: str | int = 1) -> None:
         """Freeze a program (SIGSTOP): its connections stay open and nothing answers."""
@@ -277,7 +279,7 @@ class ClusterHarness:
         if wait:
             self.wait_healthy(record)
 
-    def wait_healthy(self, *entries: ProgramEntry, seconds: float = 30.0) -> None:
+    def wait_healthy(self, *entries: ProgramEntry, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the given programs, or all, are healthy."""
         probe = HealthProbe(self.folder)
         chosen = list(entries) or list(self.programs)

@@ -121,7 +121,7 @@ def _fail_the_disk_for_a_while(scene: Scene) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     try:
         with Person(scene.cluster) as person:
-            wait_until(lambda: _problem(person, scene.server), 30, "a failed disk in the cluster's state")
+            wait_until(lambda: _problem(person, scene.server), what="a failed disk in the cluster's state")
     except AssertionError:
         if scene.cluster.record("file_server", scene.server).running:
             raise
@@ -143,7 +143,7 @@ def _cut_uploads(scene: Scene) -> None:
     context = ssl.create_default_context(cafile=str(scene.cluster.ca_file))
     for number, url in enumerate(scene.cluster.proxy_urls * 4):
         address = urlsplit(url)
-        connection = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=60, context=context)
         connection.putrequest("PUT", f"/api/v1{file_path(BUCKET, f'cut-{number}')}")
         connection.putheader("Content-Length", str(30_000_000))
         connection.putheader("X-Api-Key", scene.cluster.admin_key)

@@ -118,7 +118,7 @@ def _attached(pids: Sequence[int], options: Sequence[str]) -> Iterator[None]:
     command = ["strace", "-f", *options, *(word for pid in pids for word in ("-p", str(pid)))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
         try:
-            wait_until(lambda: tracer.poll() is not None or all(map(_is_traced, pids)), 20, "tracing")
+            wait_until(lambda: tracer.poll() is not None or all(map(_is_traced, pids)), 60, "tracing")
             if tracer.poll() is not None:
                 assert tracer.stderr is not None
                 raise AssertionError(tracer.stderr.read().decode("utf-8", "replace").strip()[-300:])
@@ -126,11 +126,11 @@ def _attached(pids: Sequence[int], options: Sequence[str]) -> Iterator[None]:
         finally:
             tracer.send_signal(signal.SIGINT)
             try:
-                tracer.wait(20)
+                tracer.wait(60)
             except subprocess.TimeoutExpired:
                 tracer.kill()
                 raise
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(_is_traced_at_all, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
 

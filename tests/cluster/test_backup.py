@@ -32,7 +32,7 @@ def lockstep(cluster: ClusterHarness, *arguments: str | Path) -> subprocess.Comp
         command,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         env=environment,
         cwd=ROOT,
@@ -96,7 +96,7 @@ def test_a_restored_older_backup_loses_nothing_that_was_written_since(cluster: C
         shutil.rmtree(data)
         restored = subprocess.run(
             [sys.executable, "-P", "-m", "client_proxy.cli", "restore", str(saved), "--data", str(data)],
-            capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+            capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
         )  # fmt: skip
         assert restored.returncode == 0, restored.stderr
         cluster.start("directory_server")

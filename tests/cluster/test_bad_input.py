@@ -32,7 +32,7 @@ def _raw(cluster: ClusterHarness, lines: list[str], body: bytes, *, cut: bool = 
     """A request written by hand, so that it can be wrong; (0, b"") when the connection is cut without an answer."""
     parts = urlsplit(cluster.proxy_urls[0])
     context = ssl.create_default_context(cafile=str(cluster.ca_file))
-    with socket.create_connection((parts.hostname, parts.port), 20) as raw:
+    with socket.create_connection((parts.hostname, parts.port), 60) as raw:
         with context.wrap_socket(raw, server_hostname=parts.hostname) as tls:
             head = [*lines, f"Host: {parts.netloc}", f"X-Api-Key: {cluster.admin_key}", "Connection: close"]
             tls.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
@@ -282,7 +282,7 @@ def test_one_of_many_racing_creators_wins(shared_cluster: ClusterHarness) -> Non
 
             def create(n: int, path: str = path, gate: threading.Barrier = gate) -> int:
                 with Person(shared_cluster, 1 + n % 2) as person:
-                    gate.wait(30)
+                    gate.wait(60)
                     answer = person.ask("PUT", file_path("files", path), data=b"%d" % n, headers={"If-None-Match": "*"})
                     return answer.status_code
 

@@ -45,13 +45,13 @@ class Watching:
     def interrupt(self) -> int:
         """Ctrl-C; its exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(20)
-        self._thread.join(20)
+        self.process.wait(60)
+        self._thread.join(60)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
 
 FILES = 40
-PATIENCE = 60.0
+PATIENCE = 180.0
 ZONE = "LOCKSTEP_FILE_SERVER_ZONE"
 QUICK = {
     "LOCKSTEP_DIRECTORY_HEARTBEAT_SECONDS": "0.25",
@@ -114,8 +114,11 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
         took["a dead server's copies made again"] = wait_for_books(cluster, "repair", "1", "2", "4", away="3")
         cluster.start("file_server", 3)
         took["trimmed after its return"] = wait_for_books(cluster, "trimming", *ZONES)
-        wait_until(lambda: disks(cluster) == books(cluster), PATIENCE, "the disks being as the books say")
-        assert all(len(holders) == 2 for holders in disks(cluster).values())
+        wait_until(
+            lambda: disks(cluster) == books(cluster) and all(len(holders) == 2 for holders in disks(cluster).values()),
+            PATIENCE,
+            "the disks being as the books say, with two copies of everything",
+        )
 
         cluster.kill("file_server", 1)
         shutil.rmtree(cluster.data_dir("file_server", 1))

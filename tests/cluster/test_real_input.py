@@ -58,7 +58,7 @@ def _lockstep(cluster: ClusterHarness, *words: str) -> None:
         env={**os.environ, "LOCKSTEP_API_KEY": cluster.admin_key},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, f"lockstep {words}: {done.returncode}\n{done.stderr}"
@@ -108,6 +108,7 @@ class Editors:
         return reads
 
 
+@pytest.mark.timeout(2400)
 def test_real_files_edits_and_a_killed_file_server(
     cluster: ClusterHarness, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,13 +156,13 @@ def test_real_files_edits_and_a_killed_file_server(
         watcher = pool.submit(editors.watch, stop)
         clients = [pool.submit(editors.edit, client) for client in range(CLIENTS)]
         try:
-            assert editors.half_done.wait(120), [c.exception(0) for c in clients if c.done()] or "the edits are stuck"
+            assert editors.half_done.wait(300), [c.exception(0) for c in clients if c.done()] or "the edits are stuck"
             cluster.kill("file_server", 2)
             for client in clients:
-                client.result(240)
+                client.result(600)
         finally:
             stop.set()
-        reads = watcher.result(60)
+        reads = watcher.result(120)
     assert editors.count == EDITS
     assert reads > 20
 

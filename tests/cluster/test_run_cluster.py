@@ -417,7 +417,7 @@ def _run(command: Sequence[str | Path], cluster: ClusterHarness) -> subprocess.C
         text=True,
         check=False,
         env=cluster.env,
-        timeout=120,
+        timeout=240,
     )
 
 
