@@ -163,8 +163,9 @@ def _read_without_the_preferred_holder(scene: Scene, harm: Harm, path: str, rng:
     with reader.ask("GET", file_path("files", large), stream=True) as answer:
         pieces = answer.iter_content(MIB)
         got = [next(pieces)]
-        victim = scene.holders(large)[0]
-        assert answer.headers["X-Lockstep-File-Server"] == victim
+        # The first in reading order; another one when the machine stood still so long that it was asked instead.
+        victim = answer.headers["X-Lockstep-File-Server"]
+        assert victim in scene.holders(large)
         longest, last = 0.0, time.monotonic()
         with scene.without(harm, victim):
             for piece in pieces:
