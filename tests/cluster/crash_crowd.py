@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 
 import requests
 
-from tests.cluster.cluster_harness import ClusterHarness
+from tests.cluster.cluster_harness import PATIENCE_SECONDS, ClusterHarness
 from tests.cluster.people import file_path
 
 BUCKET = "scratch"
@@ -25,6 +25,7 @@ BUCKET = "scratch"
 SMALL, FILE, STREAM, WINDOWS = 2_000, 150_000, 1_300_000, 17_000_000
 """In the index; in a file; more than a file server takes as a whole; more than a proxy holds at a time."""
 REQUEST_SECONDS = 20.0
+LATE_TRIES = 4
 UNKNOWN = (500, 502, 503, 504)
 """Answers that do not say whether the write happened. (A 500 is counted besides: it should not be.)"""
 
@@ -104,9 +105,7 @@ class Crowd:
         """Read everything that the crowd knows of (of the named paths the latest) through every proxy."""
         with self.standing_still(), Asking(self._cluster, 0) as ask:
             for path in [*self.edited, *([self.large] if self.large.highest else [])]:
-                numbers = [self._number(ask, path, proxy) for proxy in range(len(self._cluster.proxy_urls))]
-                if len(set(numbers)) > 1:
-                    self.faults.append(f"{path.name} is number {numbers} through the proxies, nobody writing")
+                self._check_edited(ask, path)
             for name in list(self.named)[-recent:]:
                 for proxy in range(len(self._cluster.proxy_urls)):
                     answer = ask.patiently("GET", file_path(BUCKET, name), proxy)
@@ -116,6 +115,19 @@ class Crowd:
                         self.faults.append(
                             f"{name} through proxy {proxy + 1}: {answer.status_code} {body and body[:40]!r}"
                         )
+
+    def _check_edited(self, ask: Asking, path: EditedPath) -> None:
+        """The same through every proxy. An attempt whose answer was lost may come true in between: never backwards,
+        and not again and again."""
+        numbers: list[int] = []
+        for _ in range(LATE_TRIES):
+            numbers = [self._number(ask, path, proxy) for proxy in range(len(self._cluster.proxy_urls))]
+            if len(set(numbers)) == 1:
+                return
+            if numbers != sorted(numbers):
+                break
+            time.sleep(1.0)
+        self.faults.append(f"{path.name} is number {numbers} through the proxies, nobody writing")
 
     # ---- what each of them does -------------------------------------------------------------------------------
 
@@ -280,7 +292,7 @@ class Asking:
         url = f"{self._urls[which]}/api/v1{path}"
         return self._sessions[which].request(method, url, **options)  # type: ignore[arg-type]
 
-    def patiently(self, method: str, path: str, proxy: int, seconds: float = 30.0) -> requests.Response:
+    def patiently(self, method: str, path: str, proxy: int, seconds: float = PATIENCE_SECONDS) -> requests.Response:
         """Again while nothing answers or the answer says to try again."""
         deadline = time.monotonic() + seconds
         while True:
