@@ -112,7 +112,7 @@ def test_changes_reach_a_queue_also_when_the_broker_was_away(
         s3.close()
         with Person(cluster) as person:
             person.put("before", b"content", "told")
-            wait_until(lambda: json_of(lockstep(cluster, "targets", "list", "--json"))["targets"][0]["delivered"] == 2)
+            wait_until(lambda: json_of(lockstep(cluster, "targets", "list", "--json"))["targets"][0]["delivered"] >= 2)
             broker.stop()
             person.put("meanwhile", b"content", "told")
         broker.start()

@@ -79,12 +79,16 @@ def test_every_change_is_told_in_order_although_the_directory_is_killed(
     writing.join(SECONDS)
     assert not writing.is_alive()
     wait_until(lambda: len(first_times(receiver.records())) >= WRITES, SECONDS, "all events")
+    wait_until(lambda: state(cluster, target)["waiting"] == 0, SECONDS, "an empty queue")
     records = receiver.records()
     assert first_times(records) == [(key, "ObjectCreated:Put") for key in keys]
     sequencers = dict.fromkeys(one["s3"]["object"]["sequencer"] for one in records)
     assert list(sequencers) == sorted(sequencers)
-    assert len(sequencers) == WRITES, "an event that is told again has its own number again"
-    wait_until(lambda: state(cluster, target)["waiting"] == 0, SECONDS, "an empty queue")
+    # A write whose answer was lost for longer than a proxy waits is asked for again, and may be made twice.
+    with Person(cluster) as person:
+        changes = person.ask("GET", "/changes", params={"cursor": "0", "bucket": bucket}).json()["changes"]
+    writes = [change for change in changes if change["kind"] == "write"]
+    assert len(sequencers) == len(writes) >= WRITES, "an event that is told again has its own number again"
     assert all("X-Lockstep-Signature" in one.headers for one in receiver.taken)
 
 
@@ -96,7 +100,7 @@ def test_a_target_that_is_down_gets_everything_when_it_is_back(
     try:
         bucket, target = tell(cluster, receiver)
         bucket_of_other, _ = tell(cluster, other)
-        wait_until(lambda: len(receiver.taken) == 1, SECONDS, "the test message")
+        wait_until(lambda: receiver.taken, SECONDS, "the test message")
         receiver.stop()
         keys = [f"file-{number}" for number in range(5)]
         with Person(cluster) as person:
@@ -111,8 +115,10 @@ def test_a_target_that_is_down_gets_everything_when_it_is_back(
         assert lockstep(cluster, "targets", "test", target).returncode == 7
         receiver.stalls = 6.0  # longer than other calls between programs may take
         receiver.start()
-        tried = lockstep(cluster, "targets", "test", target)
-        assert tried.returncode == 0, tried.stderr
+        # Asked again where the machine stands still besides, and makes it too long.
+        wait_until(
+            lambda: lockstep(cluster, "targets", "test", target).returncode == 0, SECONDS, "a message that is taken"
+        )
         receiver.stalls = 0.0
         wait_until(lambda: len(first_times(receiver.records())) == 5, SECONDS, "what waited")
         assert first_times(receiver.records()) == [(key, "ObjectCreated:Put") for key in keys]
