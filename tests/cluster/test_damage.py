@@ -6,6 +6,7 @@ The volume is in `tests/properties/test_damage.py` and `tests/unit/test_page_che
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
@@ -50,15 +51,16 @@ def test_a_server_with_flipped_bits_harms_nobody_and_is_repaired(make_cluster: M
         flip(chunk, source)
     cluster.start("file_server", 1)
     read_all(cluster, files)
-    wait_until(lambda: len(list((folder / "quarantine").iterdir())) >= len(chunks), 60, "quarantine of the damage")
+    wait_until(lambda: len(list((folder / "quarantine").iterdir())) >= len(chunks), what="quarantine of the damage")
     with Person(cluster) as person:
 
         def repaired() -> bool:
             info = person.patiently("GET", "/cluster").json()["repair"]
             return not info.get("under_copied") and not info.get("ordered") and not info.get("walking")
 
-        for _ in range(5):  # reports come with heartbeats: once may be before the last of them
-            wait_until(repaired, 60, "repair of the damage")
+        for _ in range(8):  # reports come with heartbeats, one a second: once may be before the last of them
+            time.sleep(0.5)
+            wait_until(repaired, what="repair of the damage")
     checked = stop_and_check_disks(cluster)
     print(f"{len(chunks)} of {len(chunks)} damaged chunks found; {checked.copies} whole copies, 0 bad bytes served")
 
@@ -81,7 +83,7 @@ def test_a_directory_with_flipped_bits_does_not_start(make_cluster: MakeCluster,
         cluster._reap()
         return not cluster.record("directory_server").running
 
-    wait_until(ended, 30, "the end of the directory with damaged metadata")
+    wait_until(ended, what="the end of the directory with damaged metadata")
     said = Path(record.log_file).read_text()
     assert "is damaged" in said
     assert "restore a backup" in said
