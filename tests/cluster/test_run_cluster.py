@@ -35,12 +35,23 @@ def _ports(cluster: ClusterHarness) -> list[int]:
 
 
 def _put(cluster: ClusterHarness, path: str, content: bytes) -> None:
-    reply = cluster.session().put(f"{cluster.proxy_urls[0]}/api/v1/files/files/{path}", data=content, timeout=30)
+    reply = cluster.session().put(f"{cluster.proxy_urls[0]}/api/v1/files/files/{path}", data=content, timeout=60)
     assert reply.status_code in (200, 201), reply.text
 
 
+def _until_all_are_healthy(cluster: ClusterHarness) -> str:
+    """What --status prints when it exits with 0. Programs that a busy machine keeps from answering within three
+    seconds are asked again."""
+
+    def status() -> str:
+        ended = run_cluster("--data", cluster.data, "--status")
+        return ended.stdout if ended.returncode == 0 else ""
+
+    return wait_until(status, what="a healthy status")
+
+
 def _get(cluster: ClusterHarness, path: str, proxy: int = 1) -> bytes:
-    reply = cluster.session().get(f"{cluster.proxy_urls[proxy - 1]}/api/v1/files/files/{path}", timeout=30)
+    reply = cluster.session().get(f"{cluster.proxy_urls[proxy - 1]}/api/v1/files/files/{path}", timeout=60)
     assert reply.status_code == 200, reply.text
     return reply.content
 
@@ -77,10 +88,10 @@ def test_the_administrators_credentials_are_private_and_work(shared_cluster: Clu
     admin = shared_cluster.admin
     assert set(admin) == {"username", "password", "api_key", "s3_access_key", "s3_secret_key"}
     url = shared_cluster.proxy_urls[0]
-    me = shared_cluster.session().get(f"{url}/api/v1/auth/me", timeout=10)
+    me = shared_cluster.session().get(f"{url}/api/v1/auth/me", timeout=60)
     assert me.status_code == 200, me.text
     login = {"username": admin["username"], "password": admin["password"]}
-    assert shared_cluster.session("").post(f"{url}/api/v1/auth/login", json=login, timeout=10).status_code == 200
+    assert shared_cluster.session("").post(f"{url}/api/v1/auth/login", json=login, timeout=60).status_code == 200
 
 
 def test_private_keys_are_private(shared_cluster: ClusterHarness) -> None:
@@ -94,10 +105,9 @@ def test_private_keys_are_private(shared_cluster: ClusterHarness) -> None:
 
 def test_the_status_shows_every_program_and_its_health(shared_cluster: ClusterHarness) -> None:
     """--status prints one line for each program and exits with 0 when all are healthy."""
-    ended = run_cluster("--data", shared_cluster.data, "--status")
-    assert ended.returncode == 0, ended.stderr
+    shown = _until_all_are_healthy(shared_cluster)
     for one in shared_cluster.programs:
-        line = next(line for line in ended.stdout.splitlines() if line.startswith(one.name))
+        line = next(line for line in shown.splitlines() if line.startswith(one.name))
         assert one.url in line
         assert str(one.pid) in line
         assert " healthy " in line
@@ -111,7 +121,7 @@ def test_a_second_start_is_refused_and_harms_nothing(shared_cluster: ClusterHarn
     assert ended.stderr.count("\n") == 1
     assert "runs already" in ended.stderr
     assert [one.pid for one in shared_cluster.programs] == before
-    assert run_cluster("--data", shared_cluster.data, "--status").returncode == 0
+    _until_all_are_healthy(shared_cluster)
 
 
 def test_a_busy_port_is_found_before_anything_starts(shared_cluster: ClusterHarness, tmp_path: Path) -> None:
@@ -127,7 +137,7 @@ def test_the_menu_opens_on_a_running_cluster_from_a_pipe(shared_cluster: Cluster
     """--menu 2 opens the menu on proxy 2, takes its input from a pipe, and leaves the cluster running."""
     ended = run_cluster("--data", shared_cluster.data, "--menu", "2", input="")
     assert "Traceback" not in ended.stdout + ended.stderr
-    assert run_cluster("--data", shared_cluster.data, "--status").returncode == 0
+    _until_all_are_healthy(shared_cluster)
     assert run_cluster("--data", shared_cluster.data, "--menu", "9").returncode == 8
 
 
@@ -161,7 +171,7 @@ def test_without_a_terminal_it_stays_until_told_to_stop(make_cluster: MakeCluste
     cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         with _Foreground(cluster, stdin=subprocess.DEVNULL) as command:
-            wait_until(cluster.folder.cluster_file.exists, 60, "the start")
+            wait_until(cluster.folder.cluster_file.exists, what="the start")
             pids = [one.pid for one in cluster.programs]
             assert command.poll() is None
             assert "run_cluster.sh" in run_cluster("--data", cluster.data, "--detach").stderr
@@ -175,9 +185,9 @@ def test_stop_ends_a_cluster_that_stands_in_front_elsewhere(make_cluster: MakeCl
     """--stop from another terminal also ends the command that stands in front of the cluster."""
     cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
     with _Foreground(cluster, stdin=subprocess.DEVNULL) as command:
-        wait_until(cluster.folder.cluster_file.exists, 60, "the start")
+        wait_until(cluster.folder.cluster_file.exists, what="the start")
         assert run_cluster("--data", cluster.data, "--stop").returncode == 0
-        assert command.wait(10) == 0
+        assert command.wait(60) == 0
         assert cluster.programs == []
 
 
@@ -206,7 +216,7 @@ def test_ctrl_c_in_the_menu_on_a_terminal_stops_everything(make_cluster: MakeClu
     os.close(terminal)
     shown = b""
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while process.poll() is None:
             assert time.monotonic() < deadline, shown.decode("utf-8", "replace")
             if select.select([person], [], [], 0.5)[0]:
@@ -260,14 +270,14 @@ def test_what_a_killed_command_left_is_cleaned_up(make_cluster: MakeCluster) -> 
     """When the command is killed in the middle of a start, the next start stops what it left and succeeds."""
     cluster = make_cluster(file_servers=2, proxies=1, start_now=False)
     with _Foreground(cluster, stdin=subprocess.DEVNULL) as command:
-        wait_until(lambda: len(cluster.programs) >= 2, 60, "the first programs")
+        wait_until(lambda: len(cluster.programs) >= 2, what="the first programs")
         command.kill()
         command.wait()
     left = [one.pid for one in cluster.programs if one.running]
     assert left, "the command was killed after the start had begun"
     cluster.start_all()
     assert not any(process_mark(pid) for pid in left)
-    assert cluster.command("--status").returncode == 0
+    _until_all_are_healthy(cluster)
 
 
 def test_a_dead_program_is_seen_and_the_next_start_repairs_it(make_cluster: MakeCluster) -> None:
@@ -279,7 +289,7 @@ def test_a_dead_program_is_seen_and_the_next_start_repairs_it(make_cluster: Make
     assert ended.returncode == 9
     assert "file_server 2" in ended.stderr
     cluster.start_all()
-    assert run_cluster("--data", cluster.data, "--status").returncode == 0
+    _until_all_are_healthy(cluster)
     assert _get(cluster, "kept.txt") == b"kept"
 
 
@@ -349,7 +359,7 @@ def test_a_reset_removes_the_cluster_and_nothing_else(make_cluster: MakeCluster)
 
     refused = run_cluster("--data", cluster.data, "--reset")
     assert refused.returncode == 11
-    assert run_cluster("--data", cluster.data, "--status").returncode == 0
+    _until_all_are_healthy(cluster)
 
     assert run_cluster("--data", cluster.data, "--reset", "--yes").returncode == 0
     assert not any(process_mark(pid) for pid in pids)
@@ -360,7 +370,7 @@ def test_a_reset_removes_the_cluster_and_nothing_else(make_cluster: MakeCluster)
     assert cluster.ca_file.read_text() != old_ca
     assert cluster.admin_key != old_key
     url = f"{cluster.proxy_urls[0]}/api/v1/files/files/gone.txt"
-    assert cluster.session().get(url, timeout=10).status_code == 404
+    assert cluster.session().get(url, timeout=60).status_code == 404
 
 
 # ---- each program alone, and a second machine ---------------------------------------------------------------------
@@ -393,20 +403,22 @@ def test_each_program_starts_alone(make_cluster: MakeCluster, alone: list[subpro
     for program, options in commands.items():
         command = [sys.executable, "-P", "-m", program, *options, *where, "--data", str(data / program)]
         alone.append(spawn(command, cluster.folder.log_dir / f"{program}.log", cluster.env))
-        wait_until(cluster.ca_file.exists, 30, "the authority")
+        wait_until(cluster.ca_file.exists, what="the authority")
     session_url = f"https://127.0.0.1:{base}/api/v1"
 
     def healthy() -> bool:
         assert all(one.poll() is None for one in alone), cluster.log_tails()
         if not (_listens(base) and cluster.folder.credentials_file.exists()):
             return False
-        servers = cluster.session().get(f"{session_url}/cluster", timeout=10).json()["file_servers"]
-        return [one["state"] for one in servers] == ["up"]
+        answer = cluster.session().get(f"{session_url}/cluster", timeout=60)
+        if answer.status_code == 503:  # its peers are not there yet
+            return False
+        return [one["state"] for one in answer.json()["file_servers"]] == ["up"]
 
-    wait_until(healthy, 60, "a cluster that can store files")
-    put = cluster.session().put(f"{session_url}/files/files/by-hand.txt", data=b"by hand", timeout=30)
+    wait_until(healthy, what="a cluster that can store files")
+    put = cluster.session().put(f"{session_url}/files/files/by-hand.txt", data=b"by hand", timeout=60)
     assert put.status_code == 201, put.text
-    assert cluster.session().get(f"{session_url}/files/files/by-hand.txt", timeout=30).content == b"by hand"
+    assert cluster.session().get(f"{session_url}/files/files/by-hand.txt", timeout=60).content == b"by hand"
 
 
 def _run(command: Sequence[str | Path], cluster: ClusterHarness) -> subprocess.CompletedProcess[str]:
@@ -450,10 +462,10 @@ def test_a_second_machine_joins_with_a_token(
 
     def both_up() -> bool:
         assert alone[0].poll() is None, (tmp_path / "file_server-2.log").read_text()
-        reply = cluster.session().get(f"{api}/cluster", timeout=10).json()
+        reply = cluster.session().get(f"{api}/cluster", timeout=60).json()
         return [one["state"] for one in reply["file_servers"]] == ["up", "up"]
 
-    wait_until(both_up, 30, "the second file server")
+    wait_until(both_up, what="the second file server")
 
 
 def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> None:
@@ -474,7 +486,7 @@ def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> 
         thread.start()
         waiting.wait(60)
         locks = f"{cluster.proxy_urls[1]}/api/v1/locks"
-        wait_until(lambda: session.get(locks, timeout=10).json()["waiters"], 60, "a place in line")
+        wait_until(lambda: session.get(locks, timeout=60).json()["waiters"], what="a place in line")
     assert cluster.command("--stop").returncode == 0
     thread.join(60)
     assert answers == [202], "had the wait gone on, the program would have been killed in it"
