@@ -8,6 +8,7 @@ the `ip` command (Debian: iproute2); `why_not` says what is missing.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -25,10 +26,12 @@ from tests.cluster.relay import Healing
 
 NOBODY = "02:00:00:00:00:01"
 PREFIX = "lockstep"
+_numbers = itertools.count()
+"""Not by chance: the kernel takes a moment to remove the links of the place before."""
 
 
 def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
     return done.stdout
@@ -50,7 +53,7 @@ class NamespacePlace:
     """Namespaces on a bridge of their own, with addresses 10.x.y.2 and on; the test itself is at 10.x.y.1."""
 
     def __init__(self) -> None:
-        self._tag = f"{os.getpid():x}{random.randrange(256):02x}"
+        self._tag = f"{os.getpid():x}{next(_numbers):02x}"
         self._net = ""
         self._homes: dict[str, tuple[str, str, str]] = {}  # name: namespace, address, hardware address
         self._cuts: set[tuple[str, str, bool]] = set()
