@@ -57,7 +57,7 @@ def test_leases_are_neither_ended_nor_prolonged_by_a_step(steps: Steps, seed: in
     """A lock outlives an hour's step of every clock, can be renewed and written under, and ends with its lease."""
     path = f"lease-{seed}"
     with Person(steps.cluster, 1) as person, Person(steps.cluster, 2) as other:
-        taken = person.ask("POST", "/locks", json={"paths": [f"files/{path}"], "lease_seconds": 60}).json()["lock"]
+        taken = person.ask("POST", "/locks", json={"paths": [f"files/{path}"], "lease_seconds": 600}).json()["lock"]
         headers = {"X-Lockstep-Lock": str(taken["number"])}
         for seconds in (HOUR, -HOUR):
             steps.step(seconds)
