@@ -138,7 +138,15 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
         wait_until(lambda: not any("4" in has for has in disks(cluster).values()), PATIENCE, "nothing being left on it")
         wait_for_books(cluster, "three servers", "1", "2", "3")
         # The wiped disk began a rebalance, which comes after all repair; a copy on its way is on three disks.
-        wait_until(lambda: at_rest(person) and disks(cluster) == books(cluster), PATIENCE, "nothing moving any more")
+        quiet = 0
+
+        def for_some_seconds() -> bool:
+            nonlocal quiet
+            quiet = quiet + 1 if at_rest(person) and disks(cluster) == books(cluster) else 0
+            time.sleep(0.2)
+            return quiet >= 15
+
+        wait_until(for_some_seconds, PATIENCE, "nothing moving any more")
         for path, data in content.items():
             assert person.get(path) == data
         assert "was removed from the cluster" in cluster.log_tails()["file_server-4.log"]

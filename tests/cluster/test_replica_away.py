@@ -67,7 +67,7 @@ def wait_converged(cluster: ClusterHarness, seconds: float) -> float:
                 quiet = itertools.count(1)
                 return False
             time.sleep(0.2)  # the walk begins a moment after the server is heard of
-            return next(quiet) >= 10
+            return next(quiet) >= 25
 
         wait_until(settled, seconds, "convergence after a server came back")
     return time.monotonic() - started
