@@ -196,7 +196,7 @@ def test_xml_that_would_harm(prober: Prober) -> None:
     assert process.memory_info().rss - before < 32 * 1024 * 1024
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(key=st.one_of(st.text(min_size=1, max_size=40), st.text("./ab%+ ", min_size=1, max_size=12), st.binary()))
 def test_any_key_is_kept_exactly_or_refused(prober: Prober, key: str | bytes) -> None:
     """Whatever bytes a key has: it is refused, or read back, listed once and deleted as exactly that key."""
