@@ -96,12 +96,13 @@ class CheckedReading:
 
     def verify_blob(self, digest: Digest) -> None:
         """Check that a blob has a manifest that is its own, and every chunk of it has a place here; a blob for which
-        that is not so is reported."""
+        that is not so is reported. Unavailable, when the index no longer knows that its chunks are part of it."""
         try:
             manifest = self.manifest(digest)
         except (Damaged, NotFound):
             return  # reported where it was found
         with self._health.guard():
+            self._index.check_references(manifest)
             missing = self._index.missing(chunk for chunk, _ in manifest.chunks)
         if missing:
             log.error("blob %s lacks %d of its chunks", digest, len(missing))

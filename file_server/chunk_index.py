@@ -56,7 +56,10 @@ _CHUNK_COLUMNS = (
     "SELECT id, digest, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id)"
     " FROM chunk WHERE "
 )
-_TOTALS = ("chunks", "blobs", "stored_bytes", "generation", "scrubbed")
+_GENERATION = "generation"
+_TOTALS = ("chunks", "blobs", "stored_bytes", _GENERATION, "scrubbed")
+_LATEST = (1 << 63) - 1
+"""No number that SQLite keeps is higher."""
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 256
@@ -113,8 +116,7 @@ class ChunkIndex:
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
         self._writer.executescript(_SCHEMA)
-        totals = self._writer.execute("SELECT name, value FROM total").fetchall()
-        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | {name: value.number(total) for name, total in totals}
+        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | self._kept_totals()
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
@@ -137,6 +139,13 @@ class ChunkIndex:
     def remembered(self, name: str) -> int:
         """A number kept with `IndexTransaction.remember`; 0 when there is none."""
         return self._totals.get(name, 0)
+
+    def _kept_totals(self) -> dict[str, int]:
+        totals = self._writer.execute("SELECT name, value FROM total").fetchall()
+        kept = {value.name(name): value.number(total) for name, total in totals}
+        if _GENERATION not in kept and self._writer.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
+            raise value.malformed("the generation of the latest blob", "another table's page")
+        return kept
 
     # ------------------------------------------------------------ reads
 
@@ -208,13 +217,15 @@ class ChunkIndex:
     @property
     def latest_generation(self) -> int:
         """The generation of the latest seal."""
-        return self._totals["generation"]
+        return self._totals[_GENERATION]
 
-    def blobs(self, after: int, up_to_generation: int, limit: int) -> list[BlobRow]:
-        """Blobs in the order of their ids, from above `after`, that were last sealed by `up_to_generation`."""
+    def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
+        """Blobs in the order of their ids, from above `after`, that were last sealed by `up_to_generation`; None for
+        all of them."""
         query = "SELECT id, digest, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
+        bound = _LATEST if up_to_generation is None else up_to_generation
         with self._reading() as connection:
-            rows = connection.execute(query, (after, up_to_generation, limit)).fetchall()
+            rows = connection.execute(query, (after, bound, limit)).fetchall()
         return [
             BlobRow(id, value.digest(digest), value.number(generation), value.number(size))
             for id, digest, generation, size in rows
@@ -240,6 +251,19 @@ class ChunkIndex:
         )
         with self._reading() as connection:
             return [value.digest(row[0]) for row in connection.execute(query, (id, digest))]
+
+    def check_references(self, manifest: Manifest) -> None:
+        """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) when a chunk of a blob is not known to be part of it: damage to
+        the chunk would then be nobody's, and the collector could take it away."""
+        # One statement for each chunk, which sees one moment: the blob may be dropped while it is looked at.
+        query = (
+            "SELECT 1 FROM blob JOIN chunk ON chunk.digest = ? WHERE blob.digest = ? AND NOT EXISTS"
+            " (SELECT 1 FROM reference WHERE reference.chunk = chunk.id AND reference.blob = blob.id)"
+        )
+        with self._reading() as connection:
+            for chunk, _ in manifest.chunks if len(manifest) > 1 else ():
+                if connection.execute(query, (chunk, manifest.digest)).fetchone():
+                    raise value.malformed(f"the place of chunk {chunk} in blob {manifest.digest}")
 
     def damaged_blobs(self) -> list[Digest]:
         """Every blob that has a damaged chunk."""

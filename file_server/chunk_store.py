@@ -201,8 +201,8 @@ class ChunkStore:
         """The generation of the latest seal: blobs up to it existed at this moment."""
         return self._index.latest_generation
 
-    def blobs(self, after: int, up_to_generation: int, limit: int) -> list[BlobRow]:
-        """A page of blobs by rising id, without those sealed after `up_to_generation`."""
+    def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
+        """A page of blobs by rising id, without those sealed after `up_to_generation`, if one is given."""
         with self.health.guard():
             return self._index.blobs(after, up_to_generation, limit)
 

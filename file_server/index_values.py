@@ -34,6 +34,13 @@ def digest(value: Any) -> Digest:
     raise malformed("a digest")
 
 
+def name(value: Any) -> str:
+    """`value` of a TEXT column; sqlite3.DatabaseError (SQLITE_CORRUPT) when it is none."""
+    if type(value) is str:
+        return value
+    raise malformed("a name")
+
+
 def malformed(expected: str, found: str = "") -> sqlite3.DatabaseError:
     """The error that SQLite gives for a page that cannot be right: `expected` belongs where something else is."""
     error = sqlite3.DatabaseError(f"a row has something else where {expected} belongs{found and f' ({found})'}")

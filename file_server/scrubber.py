@@ -68,7 +68,7 @@ class Scrubber:
             log.info("removed %d chunk files that a crash had left behind", removed)
 
     def _check_manifests(self, after: int) -> None:
-        page = self._store.blobs(after, self._store.latest_generation, STEP_BLOBS)
+        page = self._store.blobs(after, None, STEP_BLOBS)
         for blob in page:
             self._store.verify_blob(blob.digest)
         self._blobs_after = page[-1].id if len(page) == STEP_BLOBS else None

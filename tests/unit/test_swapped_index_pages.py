@@ -56,7 +56,7 @@ def every_look(store: ChunkStore, digests: list[Digest]) -> list[Callable[[], ob
 
     looks: list[Callable[[], object]] = [
         lambda: walk(store),
-        lambda: [store.verify_blob(blob.digest) for blob in store.blobs(0, 1 << 40, 100)],
+        lambda: [store.verify_blob(blob.digest) for blob in store.blobs(0, None, 100)],
         lambda: store.blobs_by_digest(None, 100),
         lambda: store.sizes(digests),
         lambda: store.missing(digests),
@@ -87,7 +87,7 @@ def test_nothing_is_said_to_be_held_that_is_not(tmp_path: Path, seed: int, one: 
     try:
         named, _ = store.blobs_by_digest(None, 100)
         walk(store)
-        for blob in store.blobs(0, 1 << 40, 100):
+        for blob in store.blobs(0, None, 100):
             store.verify_blob(blob.digest)
     except Unavailable:
         assert "restart this file server" in store.health.problem
@@ -134,6 +134,61 @@ def test_swapped_pages_are_no_surprise(tmp_path: Path, seed: int, one: str, two:
                 assert get(store, put(store, data)) == data, digest
         finally:
             store.close()
+
+
+@pytest.mark.parametrize("other", ["reference", "fence"])
+def test_figures_that_are_lost_are_found_at_the_start(tmp_path: Path, seed: int, other: str) -> None:
+    """Else the generations would begin anew, below those of the blobs, which nobody would then look at again."""
+    source = random.Random(seed)
+    contents = [source.randbytes(size) for size in (100, 300_000, 3_000_000)]
+    store = open_store(tmp_path)
+    digests = [put(store, data) for data in contents]
+    store.close()
+    swap_first_pages(tmp_path / "data" / "index.db", "total", other)
+    store = open_store(tmp_path)
+    try:
+        assert list((tmp_path / "data" / "quarantine").glob("index-*.db")), "the index was made anew"
+        assert [get(store, digest) for digest in digests] == contents
+        assert store.latest_generation >= max(blob.generation for blob in store.blobs(0, None, 100))
+        assert store.totals.blobs == 3
+    finally:
+        store.close()
+
+
+def test_references_that_are_lost_are_found_by_the_scrubber(tmp_path: Path, seed: int) -> None:
+    """Without them nobody could say which blobs a damaged chunk is part of, nor which chunks a blob needs."""
+    store = open_store(tmp_path)
+    digest = put(store, random.Random(seed).randbytes(3_000_000))
+    store.verify_blob(digest)
+    store.close()
+    swap_first_pages(tmp_path / "data" / "index.db", "reference", "fence")
+    store = open_store(tmp_path)
+    try:
+        with pytest.raises(Unavailable, match="restart this file server"):
+            store.verify_blob(digest)
+    finally:
+        store.close()
+    reported: list[Digest] = []
+    store = open_store(tmp_path, lambda _, blobs: reported.extend(blobs))
+    try:
+        store.verify_blob(digest)
+        next((tmp_path / "data" / "chunks").glob("*/*")).write_bytes(b"not the chunk")
+        walk(store)
+        assert reported == [digest]
+    finally:
+        store.close()
+
+
+def test_a_blob_of_a_generation_to_come_is_looked_at(tmp_path: Path, seed: int) -> None:
+    """A bit of its generation may have flipped: the scrubber's walk leaves none out."""
+    store = open_store(tmp_path)
+    digest = put(store, random.Random(seed).randbytes(3_000_000))
+    store._index.submit(lambda tx: tx._run("UPDATE blob SET generation = generation + (1 << 40)") and None)
+    try:
+        assert [blob.digest for blob in store.blobs(0, store.latest_generation, 100)] == []
+        assert [blob.digest for blob in store.blobs(0, None, 100)] == [digest]
+    finally:
+        store.close()
 
 
 def test_a_row_of_another_table_is_a_damaged_index(tmp_path: Path) -> None:
