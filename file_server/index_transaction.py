@@ -131,16 +131,16 @@ class IndexTransaction:
             "INSERT OR IGNORE INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",
             (manifest.digest, generation, manifest.size, manifest.encode() if several else None),
         )
-        if not inserted.rowcount:
+        if inserted.rowcount:
+            self._totals["blobs"] += 1
+        else:
             self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest))
-            return
-        id = inserted.lastrowid
-        if several:
+        if several:  # also of one that was here: a chunk whose row was lost, and came again, has another id
             self._connection.executemany(
-                "INSERT OR IGNORE INTO reference (chunk, blob) SELECT id, ? FROM chunk WHERE digest = ?",
-                ((id, digest) for digest, _ in manifest.chunks),
+                "INSERT OR IGNORE INTO reference (chunk, blob)"
+                " SELECT chunk.id, blob.id FROM chunk, blob WHERE chunk.digest = ? AND blob.digest = ?",
+                ((digest, manifest.digest) for digest, _ in manifest.chunks),
             )
-        self._totals["blobs"] += 1
 
     def await_use(self, chunks: Iterable[Digest]) -> None:
         """Chunks that no blob may refer to: they are kept for the grace period, then collected."""
