@@ -176,7 +176,6 @@ _SPECIAL = {
     "directory.repair.ordered": _WIPE,
     "directory.damage.noted": _DAMAGE,
     "directory.collect.dropped": _GARBAGE,
-    "directory.migration.begun": _ONCE,
     "directory.clock.saved": Reach(passings=3),
     "directory.checkpoint.moved": Reach(then=_tell_the_directory_to_stop),
     "file_server.upload.kept": Reach(then=_cut_uploads),
@@ -193,8 +192,12 @@ _SPECIAL = {
     "proxy.window.sent": Reach(then=_send_large, passings=2),
     "proxy.cache.evicting": Reach(env={"LOCKSTEP_PROXY_CACHE_BYTES": "1MiB"}),
 }
-FIRST_START = ("directory.administrator.file-written", "directory.administrator.made")
-"""Passed only when there is no metadata yet: a test of their own."""
+FIRST_START = (
+    "directory.migration.begun",
+    "directory.administrator.file-written",
+    "directory.administrator.made",
+)
+"""Passed only when there is no metadata yet, in this order: a test of their own."""
 
 
 def reach_of(point: str) -> Reach:
