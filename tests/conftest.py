@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts a run in the background has it ignore Ctrl-C, and so would every program that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.seed is None:
         config.option.seed = secrets.randbelow(2**32)
     # Hypothesis reads its own option when it is configured, so one seed repeats both kinds of tests.
