@@ -153,6 +153,18 @@ def _cut_uploads(scene: Scene) -> None:
         connection.close()
 
 
+def _make_garbage(scene: Scene) -> None:
+    """Files that are deleted at once, enough of them for every server: those that the crowd writes again and again may
+    all be on the others."""
+    with Person(scene.cluster) as person:
+        names = [f"garbage-{secrets.token_hex(8)}" for _ in range(15)]
+        for name in names:
+            person.put(name, secrets.token_bytes(1000), bucket=BUCKET)
+        for name in names:
+            answer = person.patiently("DELETE", file_path(BUCKET, name))
+            assert answer.status_code in (200, 204, 404), answer.text
+
+
 def _send_large(scene: Scene) -> None:
     scene.crowd.send_large.set()
 
@@ -161,7 +173,7 @@ _WIPE_WHILE_DOWN = Reach(before=_wipe, slow=True)
 _WIPE = Reach(then=_wipe_a_file_server, slow=True)
 _DAMAGE_WHILE_DOWN = Reach(before=_damage, slow=True)
 _DAMAGE = Reach(then=_damage_a_file_server, slow=True)
-_GARBAGE = Reach(slow=True)
+_GARBAGE = Reach(then=_make_garbage, slow=True)
 _BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
 _ONCE = Reach()
 _OFTEN = Reach(passings=6)
