@@ -41,7 +41,7 @@ from wire.memory import keep_memory_flat
 from wire.peer import PeerClient
 from wire.renewal import CertificateRenewal
 from wire.sealing import KeyRing, Sealer
-from wire.service import Service, run
+from wire.service import CERTIFICATE_CHECK_SECONDS, Service, run
 from wire.tracing import log, setup_logging
 
 LONG_POLLS = frozenset({"/api/v1/changes"})
@@ -159,12 +159,19 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
             key_file=proxy.key_file,
             threads=settings.threads,
         ).start()
+
+        def follow() -> float:
+            service.follow_certificate()
+            return CERTIFICATE_CHECK_SECONDS
+
+        following = BackgroundJob("certificate", follow).start()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         log.info("listening on %s, with a menu", settings.url)
         print(f"The proxy listens on {settings.url}; its log is {log_file}", flush=True)
         try:
             return menu(settings.url, proxy.identity.ca_file)
         finally:
+            following.stop()
             proxy.app.extensions["lockstep"].on_stopping()
             service.stop()
             proxy.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from client_proxy.bootstrap import Proxy, build
+from client_proxy import bootstrap
+from client_proxy.bootstrap import Proxy, build, serve_with_menu
 from client_proxy.health import HealthCheck
 from client_proxy.settings import Settings, from_options, proxy_options
+from tests.fakes.lasting_ports import lasting_ports
 from tests.fakes.network import DIRECTORY_URL
 from tests.fakes.proxy_rig import proxy_rig
 from wire.errors import SetupError
-from wire.identity import ensure_authority
+from wire.identity import ensure_authority, ensure_identity, renew
+from wire.tls import handshake_facts
 
 
 def settings_of(*arguments: str, env: dict[str, str] | None = None) -> Settings:
@@ -136,3 +140,27 @@ def test_a_proxy_without_its_directory_is_not_healthy(tmp_path: Path) -> None:
         health = check()
         assert health.healthy
         assert health.facts["cache_writable"] is True
+
+
+def test_a_proxy_with_a_menu_shows_a_renewed_certificate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may leave the menu open for months; the certificate is renewed meanwhile, and must be shown too."""
+    monkeypatch.setattr(bootstrap, "CERTIFICATE_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(bootstrap, "setup_logging", lambda *_: None)
+    monkeypatch.setattr(bootstrap.signal, "signal", lambda *_: None)
+    port = lasting_ports(1)[0]
+    certs = folder / "certs"
+    options = ("--data", str(folder / "data"), "--certs", str(certs), "--port", str(port), "--menu")
+
+    def menu(url: str, ca_file: Path) -> int:
+        def shown() -> str:
+            return handshake_facts("127.0.0.1", port, ca_file, timeout_seconds=60).certificate.fingerprint
+
+        first = shown()
+        renew(ensure_identity(certs, "client_proxy", "1"))
+        until = time.monotonic() + 60
+        while shown() == first and time.monotonic() < until:
+            time.sleep(0.05)
+        assert shown() != first
+        return 5
+
+    assert serve_with_menu(settings_of(*options), menu) == 5
