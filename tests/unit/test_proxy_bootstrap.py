@@ -146,6 +146,7 @@ def test_a_proxy_with_a_menu_shows_a_renewed_certificate(folder: Path, monkeypat
     """Somebody may leave the menu open for months; the certificate is renewed meanwhile, and must be shown too."""
     monkeypatch.setattr(bootstrap, "CERTIFICATE_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(bootstrap, "setup_logging", lambda *_: None)
+    monkeypatch.setattr(bootstrap.log, "handlers", [])  # pytest has its own there once a test has set up the log
     monkeypatch.setattr(bootstrap.signal, "signal", lambda *_: None)
     port = lasting_ports(1)[0]
     certs = folder / "certs"
