@@ -25,8 +25,8 @@ SLOW_EACH, EXCESS = 40, 40
 IDLE = 1000
 LARGE_BYTES = 24 * 1024 * 1024
 MEASURED_SECONDS = 3.0
-LONGEST_SECONDS = 30.0
-"""Most that a small request may take while the slow ones are there, on a loaded machine."""
+LONGEST_SECONDS = 20.0
+"""Most that a small request may take while the slow ones are there, who are cut off after 30 s."""
 MEMORY_EACH_BYTES = 12 * 1024 * 1024
 """A stalled download keeps one chunk (4 MiB at most) in hand and one on its way, whatever the file's size."""
 SLOW_ADDRESS = "127.0.0.2"

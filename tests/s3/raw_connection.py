@@ -14,8 +14,8 @@ from botocore.credentials import Credentials
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.s3.command_clients import REGION
 
-PATIENCE_SECONDS = 60.0
-"""For what has to come, on a loaded machine."""
+PATIENCE_SECONDS = 20.0
+"""For what has to come, on a loaded machine; clients that stall are cut off after 30 s."""
 
 
 class Connection:

@@ -184,7 +184,8 @@ def test_clients_that_stall_do_not_stop_the_others(stalling: tuple[int, Path, Ad
 
 
 def _ask(port: int, ca: Path, method: str, body: bytes) -> int:
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=people_context(ca))
+    """The answer's status, soon: whoever had to wait for the others to be cut off would wait for 30 s."""
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=people_context(ca))
     connection.request(method, "/small", body or None)
     answer = connection.getresponse()
     answer.read()
