@@ -1,19 +1,7 @@
 """The index of what this file server holds: an SQLite file in WAL mode that is synced at every commit.
 
-=============  ===================================================================================
-table          one row for
-=============  ===================================================================================
-chunk          each chunk: length of the plain bytes, bytes stored, place, first bytes of its seal
-inline         the sealed bytes of each small chunk
-blob           each blob: its generation (rises at every seal), and its manifest if it has several chunks
-reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob has its chunk's digest
-candidate      each chunk that may be without a blob: where the collector looks
-fence          each path on which a lock number was seen: the highest
-total          each running figure, so that none needs a walk over the tables
-note           each version that this server committed as the master: what a restored directory would need of it
-=============  ===================================================================================
-
-Opening, reading and committing stand here; what may be changed, in index_transaction.py.
+What its tables are stands in index_schema.py, what may be changed in index_transaction.py; opening, reading and
+committing stand here.
 """
 
 from __future__ import annotations
@@ -27,6 +15,7 @@ from typing import NamedTuple
 
 from file_server import index_values as value
 from file_server.flush_watch import FlushWatch
+from file_server.index_schema import GENERATION, SCHEMA, TOTALS
 from file_server.index_transaction import DAMAGED, IndexTransaction, lengths_among
 from wire.crash_points import crash_point
 from wire.digest import Digest
@@ -35,29 +24,10 @@ from wire.group_commit import GroupCommit
 from wire.manifest import Manifest
 from wire.write_ahead_log import make_log_durable
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS chunk (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, stored INTEGER NOT NULL,
-    place INTEGER NOT NULL, head BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS inline (chunk INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS blob (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, generation INTEGER NOT NULL, size INTEGER NOT NULL,
-    manifest BLOB) STRICT;
-CREATE TABLE IF NOT EXISTS reference (
-    chunk INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY (chunk, blob)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS candidate (chunk INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS note (cursor INTEGER PRIMARY KEY, digest BLOB NOT NULL, note BLOB NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS note_digest ON note (digest);
-CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
-"""
 _CHUNK_COLUMNS = (
     "SELECT id, digest, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id)"
     " FROM chunk WHERE "
 )
-_GENERATION = "generation"
-_TOTALS = ("chunks", "blobs", "stored_bytes", _GENERATION, "scrubbed")
 _LATEST = (1 << 63) - 1
 """No number that SQLite keeps is higher."""
 _CHECKPOINT_PAGES = 4000
@@ -115,8 +85,8 @@ class ChunkIndex:
         self._flushes = flushes
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
-        self._writer.executescript(_SCHEMA)
-        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0) | self._kept_totals()
+        self._writer.executescript(SCHEMA)
+        self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._kept_totals()
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
@@ -143,7 +113,7 @@ class ChunkIndex:
     def _kept_totals(self) -> dict[str, int]:
         totals = self._writer.execute("SELECT name, value FROM total").fetchall()
         kept = {value.name(name): value.number(total) for name, total in totals}
-        if _GENERATION not in kept and self._writer.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
+        if GENERATION not in kept and self._writer.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
             raise value.malformed("the generation of the latest blob", "another table's page")
         return kept
 
@@ -217,7 +187,7 @@ class ChunkIndex:
     @property
     def latest_generation(self) -> int:
         """The generation of the latest seal."""
-        return self._totals[_GENERATION]
+        return self._totals[GENERATION]
 
     def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
         """Blobs in the order of their ids, from above `after`, that were last sealed by `up_to_generation`; None for

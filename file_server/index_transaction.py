@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from file_server import index_values as value
+from file_server.index_schema import GENERATION
 from wire.digest import Digest
 from wire.errors import TicketRefused
 from wire.manifest import Manifest
@@ -124,8 +125,8 @@ class IndexTransaction:
 
     def put_blob(self, manifest: Manifest) -> None:
         """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
-        self._totals["generation"] += 1
-        generation = self._totals["generation"]
+        self._totals[GENERATION] += 1
+        generation = self._totals[GENERATION]
         several = len(manifest) > 1
         inserted = self._run(
             "INSERT OR IGNORE INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",

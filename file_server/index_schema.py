@@ -1,0 +1,39 @@
+"""What the tables of the index are.
+
+=============  ===================================================================================
+table          one row for
+=============  ===================================================================================
+chunk          each chunk: length of the plain bytes, bytes stored, place, first bytes of its seal
+inline         the sealed bytes of each small chunk
+blob           each blob: its generation (rises at every seal), and its manifest if it has several chunks
+reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob has its chunk's digest
+candidate      each chunk that may be without a blob: where the collector looks
+fence          each path on which a lock number was seen: the highest
+total          each running figure, so that none needs a walk over the tables
+note           each version that this server committed as the master: what a restored directory would need of it
+=============  ===================================================================================
+"""
+
+from __future__ import annotations
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS chunk (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, stored INTEGER NOT NULL,
+    place INTEGER NOT NULL, head BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS inline (chunk INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS blob (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, generation INTEGER NOT NULL, size INTEGER NOT NULL,
+    manifest BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS reference (
+    chunk INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY (chunk, blob)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS candidate (chunk INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (cursor INTEGER PRIMARY KEY, digest BLOB NOT NULL, note BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS note_digest ON note (digest);
+CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
+"""
+
+GENERATION = "generation"
+TOTALS = ("chunks", "blobs", "stored_bytes", GENERATION, "scrubbed")
+"""The figures that a store has from its start; others are added under names of their own."""
