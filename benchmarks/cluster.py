@@ -93,7 +93,7 @@ class Cluster:
             [
                 sys.executable,
                 "-m",
-                "client_proxy.cli",
+                "lockstep_store.client.cli",
                 "--url",
                 self.proxies[proxy].url,
                 "--ca",

@@ -12,8 +12,8 @@ from pathlib import Path
 from flask import Flask
 
 from benchmarks.load import Connection, Result, Target, run
-from wire.identity import Identity, ensure_authority, ensure_identity
-from wire.service import Service
+from lockstep_store.runtime.http.service import Service
+from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 
 GIB = 1 << 30
 BLOCK = os.urandom(4 << 20)

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from directory_server.bootstrap import DirectoryServer
-from directory_server.metadata.sqlite import SqliteStore
+from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
-from wire.background import BackgroundJob
-from wire.clock import SystemClock
-from wire.digest import chunk_digest
-from wire.identity import ensure_authority
-from wire.messages import BeginItem, ListRequest, LookupItem
-from wire.server_messages import CommitItem, HeartbeatRequest, RegisterRequest
+from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.tls.identity import ensure_authority
+from lockstep_store.wire.digest import chunk_digest
+from lockstep_store.wire.messages.files import BeginItem, ListRequest, LookupItem
+from lockstep_store.wire.messages.servers import CommitItem, HeartbeatRequest, RegisterRequest
 
 SMALL = 1000
 ROUNDS = 300

@@ -11,7 +11,7 @@ import click
 
 from client_proxy.bootstrap import serve, serve_with_menu
 from client_proxy.settings import Settings, from_options, proxy_options
-from wire.errors import LockstepError, SetupError
+from lockstep_store.wire.errors import LockstepError, SetupError
 
 EXIT_SETUP = 3
 
@@ -35,7 +35,7 @@ def main(**options: Any) -> None:
 
 def _menu_of(settings: Settings) -> Callable[[str, Path], int]:
     def menu(url: str, ca_file: Path) -> int:
-        from client_proxy.menu import run_menu  # a proxy without a terminal need not load it
+        from lockstep_store.client.menu import run_menu  # a proxy without a terminal need not load it
 
         return run_menu(url, ca_file, settings.local_storage, sys.stdin, sys.stdout)
 

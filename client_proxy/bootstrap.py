@@ -15,34 +15,34 @@ from typing import cast
 
 from flask import Flask
 
-from client_proxy.blob_reader import BlobReader
-from client_proxy.blob_writer import BlobWriter
-from client_proxy.buffer_budget import BufferBudget
-from client_proxy.cache import Cache
-from client_proxy.directory_client import DirectoryClient
-from client_proxy.doors import Doors
-from client_proxy.file_store import FileStore
+from client_proxy.core.blob_reader import BlobReader
+from client_proxy.core.blob_writer import BlobWriter
+from client_proxy.core.buffer_budget import BufferBudget
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_upload import Upload
+from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.file_store import FileStore
+from client_proxy.core.ports import Files
+from client_proxy.doors.dispatch import Doors
+from client_proxy.doors.rest import create_app
+from client_proxy.doors.s3.app import create_door
+from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.doors.s3.ports import S3Files
 from client_proxy.health import HealthCheck
-from client_proxy.needs import Files
-from client_proxy.rest_api import create_app
-from client_proxy.s3.access_log import AccessLog
-from client_proxy.s3.app import create_door
-from client_proxy.s3.needs import S3Files
 from client_proxy.settings import Settings
-from client_proxy.upload import Upload
-from wire.admission import gate_for_people
-from wire.background import BackgroundJob
-from wire.claim import claim
-from wire.clock import SystemClock
-from wire.cluster_messages import RENEW_CERTIFICATE
-from wire.errors import SetupError
-from wire.identity import Identity, ensure_identity
-from wire.memory import keep_memory_flat
-from wire.peer import PeerClient
-from wire.renewal import CertificateRenewal
-from wire.sealing import KeyRing, Sealer
-from wire.service import CERTIFICATE_CHECK_SECONDS, Service, run
-from wire.tracing import log, setup_logging
+from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.runtime.http.admission import gate_for_people
+from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Service, run
+from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.memory import keep_memory_flat
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.storage.process_lock import claim
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.identity import Identity, ensure_identity
+from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.wire.errors import SetupError
+from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
 
 LONG_POLLS = frozenset({"/api/v1/changes"})
 """What holds a thread without a body; a wait for a lock comes with one."""
@@ -96,7 +96,7 @@ def build(settings: Settings) -> Proxy:
         cast(Files, files),  # its `**options` are the keywords of each method here, which a type checker cannot see
         directory,
         program_id=settings.id,
-        version=version("lockstep"),
+        version=version("lockstep-store"),
         health=health,
     )
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from threading import Lock
 
-from client_proxy.cache import Cache
-from client_proxy.chunk_fetcher import Opener
-from wire.cluster_messages import Health
-from wire.errors import LockstepError, PeerUnreachable
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_fetcher import Opener
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable
+from lockstep_store.wire.messages.cluster import Health
 
 ASK_SECONDS = 2.0
 GOOD_NEWS_SECONDS = 1.0
@@ -40,7 +40,7 @@ class HealthCheck:
         return Health(
             program="client_proxy",
             id=self._id,
-            version=version("lockstep"),
+            version=version("lockstep-store"),
             healthy=not problem,
             problems=[problem] if problem else [],
             uptime_seconds=self._monotonic() - self._started,

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from client_proxy.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
-from client_proxy.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
-from wire.service import DEFAULT_THREADS
+from client_proxy.core.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
+from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
+from lockstep_store.runtime.http.service import DEFAULT_THREADS
 
 PREFIX = "LOCKSTEP_PROXY_"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}

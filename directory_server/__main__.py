@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from directory_server.bootstrap import serve
-from directory_server.fsck import check_books
-from directory_server.metadata.sqlite import SqliteStore
-from directory_server.restore import restore
+from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.restore import restore
+from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
-from wire.errors import LockstepError, SetupError
-from wire.options import https_url, log_level
+from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.wire.errors import LockstepError, SetupError
 
 _DEFAULTS = Settings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)

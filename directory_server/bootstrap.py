@@ -9,53 +9,53 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from directory_server import buckets
 from directory_server.access.decisions import standing_by_name
-from directory_server.accounts import Accounts
-from directory_server.administrator import ensure_administrator
-from directory_server.api import DirectoryApi
-from directory_server.backup import Backups
-from directory_server.changes import Changes
-from directory_server.collector import Collector
-from directory_server.commits import Commits
-from directory_server.departures import Departures
-from directory_server.directory_clock import DirectoryClock
-from directory_server.enrolment import Enrolment
-from directory_server.fsck import Fsck
-from directory_server.inventory import Inventories
-from directory_server.kms import NamedKeys
-from directory_server.lifecycle import Lifecycle
-from directory_server.lifecycle_dates import LifecycleDates
-from directory_server.lock_manager import LockManager
-from directory_server.membership import Membership, Timing
-from directory_server.metadata import files, people
-from directory_server.metadata.sqlite import SqliteStore
+from directory_server.api.router import DirectoryApi
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.draining import Departures
+from directory_server.cluster.enrolment import Enrolment
+from directory_server.cluster.membership import Membership, Timing
+from directory_server.cluster.totals import Totals
+from directory_server.components import Parts
+from directory_server.features.lifecycle.dates import LifecycleDates
+from directory_server.features.lifecycle.job import Lifecycle
+from directory_server.features.multipart_uploads import Uploads
+from directory_server.features.named_keys import NamedKeys
+from directory_server.features.notifications.outbox import Outbox
+from directory_server.features.notifications.targets import Targets
+from directory_server.features.s3_settings import S3Settings
+from directory_server.files import buckets
+from directory_server.files.commits import Commits
+from directory_server.files.journal import Changes
+from directory_server.files.namespace import Namespace
+from directory_server.files.writes import Writes
+from directory_server.locks.lock_manager import LockManager
+from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.fsck import Fsck
+from directory_server.maintenance.garbage_collector import Collector
+from directory_server.maintenance.inventory import Inventories
+from directory_server.maintenance.recovery import Recovery
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.statements import files, people
 from directory_server.metadata.store import MetadataStore, Tx
-from directory_server.namespace import Namespace
-from directory_server.notifications.outbox import Outbox
-from directory_server.notifications.targets import Targets
-from directory_server.parts import Parts
-from directory_server.recovery import Recovery
-from directory_server.repair import Repair
-from directory_server.repair_report import RepairReports
-from directory_server.s3_keys import S3Keys
-from directory_server.s3_settings import S3Settings
+from directory_server.people.access_keys import S3Keys
+from directory_server.people.accounts import Accounts
+from directory_server.people.administrator import ensure_administrator
+from directory_server.repair.planner import Repair
+from directory_server.repair.report import RepairReports
 from directory_server.settings import Settings
-from directory_server.totals import Totals
-from directory_server.uploads import Uploads
-from directory_server.writes import Writes
-from wire.api import Api
-from wire.background import BackgroundJob
-from wire.certificate_authority import CertificateAuthority
-from wire.clock import Clock, SystemClock
-from wire.cluster_messages import EnrolReply, RenewCertificateRequest
-from wire.errors import LockstepError, SetupError
-from wire.identity import ensure_authority, ensure_identity
-from wire.renewal import CertificateRenewal
-from wire.sealing import KeyRing, Sealer
-from wire.service import run
-from wire.tickets import TICKET_KEY_BYTES, TicketSigner
-from wire.tracing import log, setup_logging
+from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.runtime.http.service import run
+from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
+from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
+from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.wire.errors import LockstepError, SetupError
+from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
+from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
 
 PAST_WRITE_SECONDS = 24 * 3600.0
 HOUSEKEEPING_SECONDS = 60.0
@@ -281,7 +281,7 @@ def serve(settings: Settings) -> None:
 def program_version() -> str:
     """The installed version of Lockstep."""
     try:
-        return version("lockstep")
+        return version("lockstep-store")
     except PackageNotFoundError:
         return "unknown"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from wire.errors import InternalError, LockstepError, to_problem
-from wire.messages import Outcome
-from wire.tracing import log, request_id
+from lockstep_store.runtime.tracing import log, request_id
+from lockstep_store.wire.errors import InternalError, LockstepError, to_problem
+from lockstep_store.wire.messages.files import Outcome
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from directory_server.accounts import TOKEN_SECONDS
-from directory_server.lifecycle_rules import DAY_SECONDS
-from directory_server.repair import REPAIR_GRACE_SECONDS
-from wire.service import DEFAULT_THREADS
+from directory_server.features.lifecycle.rules import DAY_SECONDS
+from directory_server.people.accounts import TOKEN_SECONDS
+from directory_server.repair.planner import REPAIR_GRACE_SECONDS
+from lockstep_store.runtime.http.service import DEFAULT_THREADS
 
 DEFAULT_PORT = 5050
 TICKET_SECONDS = 3600.0

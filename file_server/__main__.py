@@ -10,8 +10,8 @@ import click
 
 from file_server.bootstrap import serve
 from file_server.settings import Settings
-from wire.errors import LockstepError
-from wire.options import https_url, log_level
+from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.wire.errors import LockstepError
 
 _DEFAULTS = Settings()
 

@@ -1,6 +1,6 @@
 """The routes of a file server: parse, call one thing, encode.
 
-Calls and streams are declared in wire/server_messages.py; who may call is settled by mutual TLS, which writes are
+Calls and streams are declared in wire/messages/servers.py; who may call is settled by mutual TLS, which writes are
 accepted by the write's ticket.
 """
 
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import Counter
 
-from file_server.chunk_store import ChunkStore
-from file_server.small_write_desk import SmallWriteDesk
-from file_server.writes import WriteDesk
-from wire.api import Api, RawReply, RawRequest
-from wire.certificate_authority import PeerIdentity
-from wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
-from wire.chunking import Chunk
-from wire.cluster_messages import Health
-from wire.codec import Call, encode
-from wire.digest import Digest
-from wire.errors import BadRequest, Overloaded, TooLarge
-from wire.messages import Nothing
-from wire.server_messages import (
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.writes.small_write_handler import SmallWriteDesk
+from file_server.writes.stream_writes import WriteDesk
+from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
+from lockstep_store.wire.chunking import Chunk
+from lockstep_store.wire.codec import Call, encode
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BadRequest, Overloaded, TooLarge
+from lockstep_store.wire.messages.cluster import Health
+from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.servers import (
     HOP_HEADER,
     MANIFEST_PATH,
     MISSING_CHUNKS,

@@ -7,40 +7,40 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from file_server.api import FileServerApi, health_of
-from file_server.blob_sender import BlobSender, Peers
-from file_server.chunk_store import ChunkStore
-from file_server.collector import Collector
-from file_server.commits import CommitClient
-from file_server.copier import Copier, Opener
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
-from file_server.disk_layout import DiskLayout
-from file_server.inventory import Inventory
-from file_server.notes import CommitNotes
-from file_server.quarantine import Quarantine
-from file_server.scrubber import Scrubber
+from file_server.maintenance.copier import Copier, Opener
+from file_server.maintenance.garbage_collector import Collector
+from file_server.maintenance.inventory import Inventory
+from file_server.maintenance.scrubber import Scrubber
+from file_server.maintenance.surplus_copies import SurplusDropper
 from file_server.settings import Settings
-from file_server.small_write_desk import SmallWriteDesk
-from file_server.surplus import SurplusDropper
-from file_server.ticket_check import DirectoryTime, TicketCheck
-from file_server.writes import WriteDesk
-from wire.admission import gate_for_programs
-from wire.api import Api
-from wire.background import BackgroundJob
-from wire.clock import Clock, SystemClock
-from wire.cluster_messages import RENEW_CERTIFICATE, Health
-from wire.digest import Digest
-from wire.identity import ensure_identity
-from wire.memory import keep_memory_flat
-from wire.peer import PeerClient
-from wire.renewal import CertificateRenewal
-from wire.sealing import KeyRing, Sealer
-from wire.server_messages import WRITE_PATH
-from wire.service import run
-from wire.tracing import log, setup_logging
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.commit_notes import CommitNotes
+from file_server.store.local.disk_layout import DiskLayout
+from file_server.store.local.quarantine import Quarantine
+from file_server.writes.blob_sender import BlobSender, Peers
+from file_server.writes.commits import CommitClient
+from file_server.writes.small_write_handler import SmallWriteDesk
+from file_server.writes.stream_writes import WriteDesk
+from file_server.writes.ticket_check import DirectoryTime, TicketCheck
+from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.http.admission import gate_for_programs
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.runtime.http.service import run
+from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.memory import keep_memory_flat
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.identity import ensure_identity
+from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, Health
+from lockstep_store.wire.messages.servers import WRITE_PATH
 
 
 class Network(Peers, Opener, Protocol):
-    """All that a file server does with other programs; wire.peer.PeerClient does it."""
+    """All that a file server does with other programs; lockstep_store.runtime.peers.caller.PeerClient does it."""
 
     def close(self) -> None:
         """Close idle connections."""
@@ -181,6 +181,6 @@ _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 def program_version() -> str:
     """The installed version of Lockstep."""
     try:
-        return version("lockstep")
+        return version("lockstep-store")
     except PackageNotFoundError:
         return "unknown"

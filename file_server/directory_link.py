@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from file_server.chunk_store import ChunkStore
-from file_server.ticket_check import DirectoryTime, TicketCheck
-from wire.clock import Clock
-from wire.codec import Call
-from wire.digest import Digest
-from wire.errors import LockstepError, PeerUnreachable, Unavailable
-from wire.server_messages import (
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.writes.ticket_check import DirectoryTime, TicketCheck
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Unavailable
+from lockstep_store.wire.messages.servers import (
     DAMAGED,
     HEARTBEAT,
     REGISTER,
@@ -26,7 +27,6 @@ from wire.server_messages import (
     InventoryOrder,
     RegisterRequest,
 )
-from wire.tracing import log
 
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.25
@@ -37,7 +37,7 @@ HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
 
 class Caller(Protocol):
-    """What is needed of wire.peer.PeerClient."""
+    """What is needed of lockstep_store.runtime.peers.caller.PeerClient."""
 
     def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
         """Make one declared call; raises the refusal, or PeerUnreachable."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
-from wire.chunking import Chunk
-from wire.server_messages import Hop
+from lockstep_store.wire.chunking import Chunk
+from lockstep_store.wire.messages.servers import Hop
 
 WRITES = Counter("lockstep_file_server_writes", "Writes made durable on this server", ["hop"])
 WRITTEN_BYTES = Counter("lockstep_file_server_written_bytes", "Plain bytes of writes made durable here", ["hop"])

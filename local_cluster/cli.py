@@ -12,7 +12,7 @@ from local_cluster.actions import Cluster, folder_for
 from local_cluster.failures import ClusterFailure, Interrupted, UnsuitableFolder
 from local_cluster.plan import MAX_PROGRAMS
 from local_cluster.progress import remark
-from wire.errors import LockstepError
+from lockstep_store.wire.errors import LockstepError
 
 DEFAULT_WAIT_SECONDS = 60.0
 

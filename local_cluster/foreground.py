@@ -82,7 +82,17 @@ def run_menu(
     On a terminal Ctrl-C reaches the menu as well, which may only give up a wait: so it is the menu's to decide.
     """
     on_terminal = os.isatty(0)
-    command = [sys.executable, "-P", "-m", "client_proxy.cli", "menu", "--url", proxy.url, "--ca", str(ca_file)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "lockstep_store.client.cli",
+        "menu",
+        "--url",
+        proxy.url,
+        "--ca",
+        str(ca_file),
+    ]
     menu = subprocess.Popen(command, env={"LOCKSTEP_LOCAL_STORAGE": str(local_storage), **os.environ})
     stop = signals.came_except_interrupt if on_terminal else signals.came
     while menu.poll() is None:

@@ -12,10 +12,10 @@ import msgspec
 
 from local_cluster.plan import Folder
 from local_cluster.records import ProgramEntry
-from wire.cluster_messages import Health
-from wire.errors import LockstepError
-from wire.identity import ensure_authority, ensure_identity
-from wire.tls import client_context, people_context
+from lockstep_store.runtime.tls.contexts import client_context, people_context
+from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.cluster import Health
 
 ASK_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024

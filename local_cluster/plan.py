@@ -143,7 +143,7 @@ def _plan(settings: Settings, folder: Folder, program: Program, id: str, port: i
         options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
     else:
         options |= {"--id": id, "--directory": directory_url}
-    # -P: a folder named `wire` or a file `json.py` where the user happens to stand must not be imported.
+    # -P: a folder named `file_server` or a file `json.py` where the user happens to stand must not be imported.
     command = [sys.executable, "-P", "-m", program]
     command += [word for option, value in options.items() for word in (option, str(value))]
     if program == "client_proxy":

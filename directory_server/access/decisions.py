@@ -16,15 +16,15 @@ import msgspec
 
 from directory_server.access import acl, policy
 from directory_server.access.own_keys import OWN_KEYS, days_until
-from directory_server.bucket import Bucket
-from directory_server.metadata import access as rows
-from directory_server.metadata import files, people, s3_settings
+from directory_server.files.bucket import Bucket
+from directory_server.metadata.statements import access as rows
+from directory_server.metadata.statements import files, people, s3_settings
 from directory_server.metadata.store import Reader, Row
-from directory_server.people import Person
-from wire.errors import BadRequest, Forbidden, NotFound
-from wire.messages import FileVersion
-from wire.s3_access import S3Access
-from wire.s3_messages import TAGS
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
+from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.messages.s3 import TAGS
+from lockstep_store.wire.messages.s3_access import S3Access
 
 ENFORCED = "BucketOwnerEnforced"
 PREFERRED = "BucketOwnerPreferred"

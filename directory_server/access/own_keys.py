@@ -1,6 +1,6 @@
 """Condition keys that the directory knows by itself: who somebody is, what time it is, what follows from a request's.
 
-What the request says of itself comes with it (`wire.s3_access`).
+What the request says of itself comes with it (`lockstep_store.wire.messages.s3_access`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from directory_server.access.conditions import as_time
-from directory_server.people import Person
+from directory_server.people.person import Person
 
 DAY_SECONDS = 86_400.0
 

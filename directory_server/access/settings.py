@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from directory_server.access import acl, policy
 from directory_server.access.decisions import BLOCKS, ENFORCED, OWNERSHIPS, Standing
-from directory_server.metadata import s3_settings
-from directory_server.metadata.access import ACL as ACL
-from directory_server.metadata.access import NAMES as RULES
-from directory_server.metadata.access import OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
+from directory_server.metadata.statements import s3_settings
+from directory_server.metadata.statements.access import ACL as ACL
+from directory_server.metadata.statements.access import NAMES as RULES
+from directory_server.metadata.statements.access import OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
 from directory_server.metadata.store import Tx
-from wire.errors import BadRequest, Forbidden
+from lockstep_store.wire.errors import BadRequest, Forbidden
 
 POLICY_STATUS: Final = "policy-status"
 """Only read: what follows from the policy and the list."""

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from wire.crash_points import crash_point
-from wire.errors import StorageFormatError, Unavailable
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import StorageFormatError, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

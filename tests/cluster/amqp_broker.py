@@ -14,9 +14,9 @@ from typing import Any
 import pika
 import pytest
 
+from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from tests.cluster.cluster_harness import wait_until
 from tests.fakes.lasting_ports import lasting_ports
-from wire.identity import ensure_authority, ensure_identity
 
 # Not the command in the PATH, which insists on a user and folders of the whole machine.
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

@@ -36,7 +36,6 @@ from local_cluster.records import (
     save_record,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 FIRST_BASE, LAST_BASE, BLOCK = 20_000, 32_000, 200  # below the ports that the system gives to clients
 COMMAND_SECONDS = 240.0
 PATIENCE_SECONDS = 90.0

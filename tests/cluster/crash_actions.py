@@ -18,10 +18,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from local_cluster.plan import Program
+from lockstep_store.wire.crash_points import CRASH_POINTS
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.crash_crowd import BUCKET, Crowd
 from tests.cluster.people import Person, file_path
-from wire.crash_points import CRASH_POINTS
 
 PROGRAMS: dict[str, Program] = {
     "directory": "directory_server",
@@ -197,8 +197,8 @@ _SPECIAL = {
     "file_server.copy.reported": _WIPE_WHILE_DOWN,
     "file_server.blob.dropped": _GARBAGE,
     "file_server.collect.forgotten": _GARBAGE,
-    "file_server.quarantine.marked": _DAMAGE_WHILE_DOWN,
-    "file_server.quarantine.moved": _DAMAGE_WHILE_DOWN,
+    "file_server.store.local.quarantine.marked": _DAMAGE_WHILE_DOWN,
+    "file_server.store.local.quarantine.moved": _DAMAGE_WHILE_DOWN,
     "file_server.probe.written": _BAD_DISK,
     "file_server.scrub.remembered": _ONCE,
     "file_server.orphan.removed": Reach(before=_make_orphan),

@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from file_server.chunk_store import ChunkStore
-from file_server.disk_layout import DiskLayout
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.disk_layout import DiskLayout
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.digest import Digest
 from tests.cluster.cluster_harness import ClusterHarness
-from wire.digest import Digest
-from wire.sealing import KeyRing, Sealer
 
 
 class Checked(NamedTuple):

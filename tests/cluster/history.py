@@ -18,11 +18,11 @@ from typing import Any
 
 import requests
 
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.manifest import Manifest
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import file_path
 from tests.linearizability import ABSENT, Operation, Outcome, check
-from wire.chunking import chunk_bytes
-from wire.manifest import Manifest
 
 PATIENCE_SECONDS = 2.5
 LEASES = (1.0, 1.0, 1.5, 2.0)

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from directory_server.notifications import amqp
-from directory_server.notifications.addresses import AmqpAddress, Destination, parse
-from directory_server.notifications.amqp import AmqpPublisher
-from directory_server.notifications.sending import NotDelivered, Outgoing
+from directory_server.features.notifications import amqp
+from directory_server.features.notifications.addresses import AmqpAddress, Destination, parse
+from directory_server.features.notifications.amqp import AmqpPublisher
+from directory_server.features.notifications.sending import NotDelivered, Outgoing
 from tests.cluster.amqp_broker import Broker
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person
 from tests.cluster.test_backup import json_of, lockstep
-from tests.s3.test_real_clients import boto3_client
+from tests.s3.protocol.test_real_clients import boto3_client
 
 MESSAGE = Outgoing("17", b'{"Records": []}')
 

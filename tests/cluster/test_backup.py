@@ -27,7 +27,7 @@ def lockstep(cluster: ClusterHarness, *arguments: str | Path) -> subprocess.Comp
         "LOCKSTEP_CONFIG_DIR": str(cluster.data / "cli"),
     }
     place = ["--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file)]
-    command = [sys.executable, "-P", "-m", "client_proxy.cli", *place, *map(str, arguments)]
+    command = [sys.executable, "-P", "-m", "lockstep_store.client.cli", *place, *map(str, arguments)]
     return subprocess.run(
         command,
         capture_output=True,
@@ -95,7 +95,7 @@ def test_a_restored_older_backup_loses_nothing_that_was_written_since(cluster: C
         cluster.kill("directory_server")
         shutil.rmtree(data)
         restored = subprocess.run(
-            [sys.executable, "-P", "-m", "client_proxy.cli", "restore", str(saved), "--data", str(data)],
+            [sys.executable, "-P", "-m", "lockstep_store.client.cli", "restore", str(saved), "--data", str(data)],
             capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
         )  # fmt: skip
         assert restored.returncode == 0, restored.stderr

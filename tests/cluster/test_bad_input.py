@@ -17,15 +17,15 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.tls.identity import ensure_identity
+from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.errors import TicketRefused
+from lockstep_store.wire.messages.files import BEGIN, BeginItem, BeginRequest
+from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person, file_path, new_token
-from wire.chunk_stream import encode_stream
-from wire.chunking import chunk_bytes
-from wire.errors import TicketRefused
-from wire.identity import ensure_identity
-from wire.messages import BEGIN, BeginItem, BeginRequest
-from wire.peer import PeerClient
-from wire.server_messages import HOP_HEADER, TICKET_HEADER, WRITE_PATH
 
 
 def _raw(cluster: ClusterHarness, lines: list[str], body: bytes, *, cut: bool = False) -> tuple[int, bytes]:

@@ -24,7 +24,7 @@ class Watching:
     """`lockstep watch --json` through one proxy, and what it has printed."""
 
     def __init__(self, cluster: ClusterHarness, proxy_url: str, config: Path, *words: str) -> None:
-        command = [sys.executable, "-m", "client_proxy.cli", "--url", proxy_url, "--ca", str(cluster.ca_file)]
+        command = [sys.executable, "-m", "lockstep_store.client.cli", "--url", proxy_url, "--ca", str(cluster.ca_file)]
         environment = {**os.environ, "LOCKSTEP_API_KEY": cluster.admin_key, "LOCKSTEP_CONFIG_DIR": str(config)}
         self.seen: list[dict[str, Any]] = []
         self.process = subprocess.Popen(

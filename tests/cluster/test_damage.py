@@ -1,6 +1,7 @@
 """Damage to the disks of real programs: chunk files of a file server, and the directory's metadata.
 
-The volume is in `tests/properties/test_damage.py` and `tests/unit/test_page_checks.py`; this is what an operator sees.
+The volume is in `tests/properties/test_damage.py` and in
+`tests/unit/directory_server/metadata/test_page_checksums.py`; this is what an operator sees.
 """
 
 from __future__ import annotations

@@ -18,20 +18,28 @@ from typing import Literal
 import pytest
 import requests
 
-from client_proxy.api_client import ApiClient
-from client_proxy.api_transport import ApiTransport, Body
-from client_proxy.transfers import upload
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.transport import ApiTransport, Body
+from lockstep_store.client.transfers import upload
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.tls.identity import ensure_identity
+from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.errors import TicketRefused, TooFewHolders
+from lockstep_store.wire.messages.files import (
+    BEGIN,
+    LOOKUP,
+    BeginItem,
+    BeginReplyItem,
+    BeginRequest,
+    LookupItem,
+    LookupRequest,
+)
+from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH, WriteReply
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person, file_path
 from tests.cluster.promised_times import check_time, in_time_once
-from wire.chunk_stream import encode_stream
-from wire.chunking import chunk_bytes
-from wire.codec import decoder
-from wire.errors import TicketRefused, TooFewHolders
-from wire.identity import ensure_identity
-from wire.messages import BEGIN, LOOKUP, BeginItem, BeginReplyItem, BeginRequest, LookupItem, LookupRequest
-from wire.peer import PeerClient
-from wire.server_messages import HOP_HEADER, TICKET_HEADER, WRITE_PATH, WriteReply
 
 Harm = Literal["kill", "freeze"]
 PROMISED_SECONDS = 3.0

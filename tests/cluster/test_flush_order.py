@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import pytest
 
+from lockstep_store.wire.digest import chunk_digest
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
 from tests.cluster.system_calls import Call, calls_in, skip_without_strace, traced
-from wire.digest import chunk_digest
 
 INLINE, FILE = 4_000, 100_000
 EVERYDAY_WRITES, SOAK_WRITES = 40, 1000

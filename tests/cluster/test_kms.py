@@ -14,13 +14,13 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from file_server.chunk_store import ChunkStore
-from file_server.disk_layout import DiskLayout
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.disk_layout import DiskLayout
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
-from wire.sealing import KeyRing, Sealer
 
 MARK = b"nobody but the reader shall see this line\n"
 MIB = 1024**2

@@ -16,18 +16,26 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.tls.identity import ensure_identity
+from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.digest import chunk_digest
+from lockstep_store.wire.errors import LockStale, LockstepError, NotFound, TicketRefused, Unavailable, from_problem
+from lockstep_store.wire.messages.files import BEGIN, BeginItem, BeginReplyItem, BeginRequest, Holder
+from lockstep_store.wire.messages.locks import ACQUIRE, RELEASE, AcquireRequest, LockPath, ReleaseRequest
+from lockstep_store.wire.messages.servers import (
+    COMMIT,
+    HOP_HEADER,
+    TICKET_HEADER,
+    WRITE_PATH,
+    CommitItem,
+    CommitRequest,
+    Hop,
+)
+from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
 from tests.cluster.cluster_harness import PATIENCE_SECONDS, ClusterHarness
 from tests.cluster.people import Person, file_path
-from wire.chunk_stream import encode_stream
-from wire.chunking import chunk_bytes
-from wire.digest import chunk_digest
-from wire.errors import LockStale, LockstepError, NotFound, TicketRefused, Unavailable, from_problem
-from wire.identity import ensure_identity
-from wire.lock_messages import ACQUIRE, RELEASE, AcquireRequest, LockPath, ReleaseRequest
-from wire.messages import BEGIN, BeginItem, BeginReplyItem, BeginRequest, Holder
-from wire.peer import PeerClient
-from wire.server_messages import COMMIT, HOP_HEADER, TICKET_HEADER, WRITE_PATH, CommitItem, CommitRequest, Hop
-from wire.tickets import TICKET_KEY_BYTES, TicketSigner
 
 LEASE = 1.0
 BATCH = 20

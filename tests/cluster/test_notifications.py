@@ -14,7 +14,7 @@ from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person
 from tests.cluster.test_backup import json_of, lockstep
 from tests.fakes.webhook_receiver import WebhookReceiver
-from tests.s3.test_real_clients import boto3_client
+from tests.s3.protocol.test_real_clients import boto3_client
 
 WRITES = 40
 SECONDS = 90.0

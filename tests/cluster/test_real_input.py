@@ -48,7 +48,7 @@ def _lockstep(cluster: ClusterHarness, *words: str) -> None:
         [
             sys.executable,
             "-m",
-            "client_proxy.cli",
+            "lockstep_store.client.cli",
             "--url",
             cluster.proxy_urls[0],
             "--ca",

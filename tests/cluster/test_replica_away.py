@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from file_server.chunk_store import ChunkStore
-from file_server.disk_layout import DiskLayout
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.disk_layout import DiskLayout
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.digest import Digest
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
-from wire.digest import Digest
-from wire.sealing import KeyRing, Sealer
 
 EVERYDAY_EDITS, SOAK_EDITS = 150, 10_000
 FILES = 25

@@ -439,7 +439,7 @@ def test_a_second_machine_joins_with_a_token(
     """A file server with an empty certs folder joins by one command with a one-time token, and holds files."""
     cluster = make_cluster(file_servers=1, proxies=1, copies=1)
     api = f"{cluster.proxy_urls[0]}/api/v1"
-    lockstep = [sys.executable, "-P", "-m", "client_proxy.cli"]
+    lockstep = [sys.executable, "-P", "-m", "lockstep_store.client.cli"]
     cluster.env |= {"LOCKSTEP_API_KEY": cluster.admin_key, "LOCKSTEP_CONFIG_DIR": str(tmp_path / "config")}
     token = _run([*lockstep, "--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file), "invite", "--json"], cluster)
     assert token.returncode == 0, token.stderr

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from file_server.chunk_store import ChunkStore
-from file_server.disk_layout import DiskLayout
-from file_server.index_transaction import Fence
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.disk_layout import DiskLayout
+from file_server.store.local.index_transaction import Fence
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.chunking import Chunk, chunk_bytes
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.errors import MissingChunks, NotFound, TicketRefused
+from lockstep_store.wire.manifest import Manifest
 from tests.fakes.clock import ManualClock
-from wire.chunking import Chunk, chunk_bytes
-from wire.digest import Digest, chunk_digest
-from wire.errors import MissingChunks, NotFound, TicketRefused
-from wire.manifest import Manifest
-from wire.sealing import KeyRing, Sealer
 
 SIZES = [0, 1, 4096, 64 * 1024 - 33, 64 * 1024, 300_000, 3_000_000]
 """The third and fourth lie on both sides of what is kept in the index (a seal adds 33 bytes)."""

@@ -1,11 +1,11 @@
-"""What every engine promises to those who follow the journal (directory_server/changes.py relies on it)."""
+"""What every engine promises to those who follow the journal (directory_server/files/journal.py relies on it)."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from directory_server.metadata import journal as statements
+from directory_server.metadata.statements import journal as statements
 from directory_server.metadata.store import MetadataStore, Tx
 from tests.contract.test_metadata_store import journal, open_store, store
 

@@ -10,12 +10,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from directory_server.metadata import files, servers
-from directory_server.metadata.servers import HeldBlob
+from directory_server.metadata.statements import files, servers
+from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.metadata.upgrade import MIGRATIONS
+from lockstep_store.wire.digest import chunk_digest
 from tests.contract.test_metadata_store import open_store, store
-from wire.digest import chunk_digest
 
 __all__ = ["open_store", "store"]
 

@@ -21,13 +21,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import bindparam, create_engine, delete, insert, select, update
 
 from directory_server.metadata import schema
+from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
+from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.migrate import SCHEMA_REVISION
-from directory_server.metadata.page_checks import forget_checks
-from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
 from directory_server.metadata.upgrade import MIGRATIONS
-from wire.errors import Damaged, LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
+from lockstep_store.wire.errors import Damaged, LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
+from tests import ROOT
 
 ENGINES: dict[str, Callable[..., MetadataStore]] = {
     "sqlite": lambda folder, **options: SqliteStore(folder / "metadata.db", **options),
@@ -368,7 +369,7 @@ def test_a_file_that_is_up_to_date_is_opened_without_the_migrations(
     code = """
         import sys
         from pathlib import Path
-        from directory_server.metadata.sqlite import SqliteStore
+        from directory_server.metadata.engines.sqlite.store import SqliteStore
         SqliteStore(Path(sys.argv[1])).close()
         print("alembic" in sys.modules)
     """
@@ -522,7 +523,7 @@ for thread in range(8):
 
 def test_a_killed_process_loses_nothing_acknowledged(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
     """After SIGKILL in the middle of commits, every write that was acknowledged is there."""
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     script = textwrap.dedent(CHILD).format(root=str(root), folder=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:

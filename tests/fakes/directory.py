@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, insert, update
 
-from directory_server.directory_clock import DirectoryClock
-from directory_server.membership import Membership
-from directory_server.metadata import servers
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.membership import Membership
+from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.schema import blob, holder
-from directory_server.metadata.sqlite import SqliteStore
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements import servers
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.messages.servers import HeartbeatRequest, RegisterRequest
 from tests.fakes.clock import ManualClock
-from wire.digest import Digest, chunk_digest
-from wire.server_messages import HeartbeatRequest, RegisterRequest
 
 GIB = 1 << 30
 INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=bindparam("refs")))

@@ -7,27 +7,25 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from directory_server import buckets
-from directory_server.accounts import insert_account
-from directory_server.changes import Changes
-from directory_server.collector import Collector
-from directory_server.commits import Commits
-from directory_server.directory_clock import DirectoryClock
-from directory_server.lifecycle_dates import LifecycleDates
-from directory_server.lock_manager import LockManager
-from directory_server.membership import Membership
-from directory_server.metadata import files
-from directory_server.metadata import people as people_rows
-from directory_server.metadata.sqlite import SqliteStore
-from directory_server.namespace import Namespace
-from directory_server.passwords import NOBODY
-from directory_server.people import Person
-from directory_server.writes import Writes
-from tests.fakes.clock import ManualClock
-from wire.digest import Digest, chunk_digest
-from wire.errors import NotLoggedIn
-from wire.lock_messages import AcquireRequest, LockInfo, LockPath
-from wire.messages import (
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.membership import Membership
+from directory_server.features.lifecycle.dates import LifecycleDates
+from directory_server.files import buckets
+from directory_server.files.commits import Commits
+from directory_server.files.journal import Changes
+from directory_server.files.namespace import Namespace
+from directory_server.files.writes import Writes
+from directory_server.locks.lock_manager import LockManager
+from directory_server.maintenance.garbage_collector import Collector
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.statements import files
+from directory_server.metadata.statements import people as people_rows
+from directory_server.people.accounts import insert_account
+from directory_server.people.passwords import NOBODY
+from directory_server.people.person import Person
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.errors import NotLoggedIn
+from lockstep_store.wire.messages.files import (
     NO_PRECONDITIONS,
     BeginItem,
     BeginReplyItem,
@@ -42,8 +40,10 @@ from wire.messages import (
     Preconditions,
     VersionsRequest,
 )
-from wire.server_messages import CommitItem, CommitReplyItem, HeartbeatRequest, RegisterRequest
-from wire.tickets import TicketSigner
+from lockstep_store.wire.messages.locks import AcquireRequest, LockInfo, LockPath
+from lockstep_store.wire.messages.servers import CommitItem, CommitReplyItem, HeartbeatRequest, RegisterRequest
+from lockstep_store.wire.tickets import TicketSigner
+from tests.fakes.clock import ManualClock
 
 TICKET_SECONDS = 600.0
 ADMIN = "admin"

@@ -7,8 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from file_server.disk import Disk
-from wire.sealing import Bytes
+from file_server.store.local.disk import Disk
+from lockstep_store.runtime.storage.sealing import Bytes
 
 WRITE_SITES = ("write_new", "sync_and_close", "rename", "sync_folder")
 

@@ -1,7 +1,7 @@
 """Real file servers in one process, joined by a made-up network, with a made-up directory.
 
-`LocalNetwork` stands in for `wire.peer.PeerClient` and calls each server's WSGI application directly; its switches
-break one server at a time. `FakeDirectory` signs tickets and remembers what it was told.
+`LocalNetwork` stands in for `runtime.peers.caller.PeerClient` and calls each server's WSGI application directly; its
+switches break one server at a time. `FakeDirectory` signs tickets and remembers what it was told.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ from typing import Any
 
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings
-from tests.fakes.clock import ManualClock
-from tests.fakes.local_calls import LocalCalls, SentBody, exchange
-from wire.chunk_stream import encode_stream
-from wire.chunking import chunk_bytes
-from wire.clock import Clock
-from wire.codec import Call, decoder, encode
-from wire.digest import Digest
-from wire.errors import LockstepError, PeerUnreachable, to_problem
-from wire.messages import FileVersion, Holder, Nothing, Outcome, WriteTicket
-from wire.sealing import KeyRing, Sealer
-from wire.server_messages import (
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.codec import Call, decoder, encode
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable, to_problem
+from lockstep_store.wire.messages.files import FileVersion, Holder, Nothing, Outcome, WriteTicket
+from lockstep_store.wire.messages.servers import (
     COLLECT,
     COMMIT,
     DAMAGED,
@@ -49,7 +47,9 @@ from wire.server_messages import (
     RegisterReply,
     WriteReply,
 )
-from wire.tickets import TicketSigner
+from lockstep_store.wire.tickets import TicketSigner
+from tests.fakes.clock import ManualClock
+from tests.fakes.local_calls import LocalCalls, SentBody, exchange
 
 DIRECTORY_URL = "https://directory"
 TICKET_KEY = bytes(range(32))

@@ -1,4 +1,4 @@
-"""Calls between WSGI applications of one process: `wire.peer` without its sockets.
+"""Calls between WSGI applications of one process: `lockstep_store.runtime.peers.caller` without its sockets.
 
 Whoever inherits from `LocalCalls` says who answers at a URL, and what may go wrong on the way.
 """
@@ -9,15 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from wire.codec import Call, decode_problem, encode
-from wire.errors import from_problem
-from wire.tracing import request_id
+from lockstep_store.runtime.tracing import request_id
+from lockstep_store.wire.codec import Call, decode_problem, encode
+from lockstep_store.wire.errors import from_problem
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class LocalCalls(ABC):
-    """What programs need of `wire.peer.PeerClient`."""
+    """What programs need of `lockstep_store.runtime.peers.caller.PeerClient`."""
 
     @abstractmethod
     def ask(

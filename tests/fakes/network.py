@@ -1,7 +1,7 @@
 """A made-up network of one directory and some file servers, in process, with a switch for each way to fail.
 
-`FakeNetwork` stands in for `wire.peer.PeerClient`: messages are encoded and decoded as on the wire, and failures
-raise what the real client raises.
+`FakeNetwork` stands in for `runtime.peers.caller.PeerClient`: messages are encoded and decoded as on the wire, and
+failures raise what the real client raises.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from wire.chunk_stream import StreamReader, encode_stream
-from wire.chunking import Chunk, chunk_bytes
-from wire.codec import Call, decoder, encode
-from wire.digest import Digest
-from wire.errors import (
+from lockstep_store.wire.chunk_stream import StreamReader, encode_stream
+from lockstep_store.wire.chunking import Chunk, chunk_bytes
+from lockstep_store.wire.codec import Call, decoder, encode
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import (
     LockstepError,
     MissingChunks,
     NotFound,
@@ -25,9 +25,8 @@ from wire.errors import (
     TooFewHolders,
     to_problem,
 )
-from wire.kms_messages import BUCKET_ENCRYPTION
-from wire.manifest import Manifest
-from wire.messages import (
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import (
     BEGIN,
     GIVE_UP,
     LOOKUP,
@@ -45,8 +44,9 @@ from wire.messages import (
     Nothing,
     Outcome,
 )
-from wire.s3_messages import SettingReply
-from wire.server_messages import (
+from lockstep_store.wire.messages.kms import BUCKET_ENCRYPTION
+from lockstep_store.wire.messages.s3 import SettingReply
+from lockstep_store.wire.messages.servers import (
     DAMAGED,
     MANIFEST_PATH,
     MISSING_CHUNKS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from directory_server.notifications.sending import NotDelivered, Outgoing
+from directory_server.features.notifications.sending import NotDelivered, Outgoing
 
 
 class KeepingTarget:

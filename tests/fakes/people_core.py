@@ -11,19 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from client_proxy.receipt import Receipt
-from tests.fakes.people_operating import OperatingCore
-from wire import account_messages as am
-from wire import cluster_messages as cm
-from wire import journal_messages as jm
-from wire import lock_messages as lm
-from wire import messages as m
-from wire import s3_messages as s3
-from wire.chunk_stream import StreamReader
-from wire.chunking import chunk_blocks, chunk_bytes
-from wire.codec import Call
-from wire.digest import Digest
-from wire.errors import (
+from client_proxy.core.receipt import Receipt
+from lockstep_store.wire.chunk_stream import StreamReader
+from lockstep_store.wire.chunking import chunk_blocks, chunk_bytes
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import (
     AlreadyExists,
     BucketNotEmpty,
     Conflict,
@@ -35,7 +28,14 @@ from wire.errors import (
     NotLoggedIn,
     PreconditionFailed,
 )
-from wire.manifest import Manifest
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages import cluster as cm
+from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import journal as jm
+from lockstep_store.wire.messages import locks as lm
+from lockstep_store.wire.messages import people as am
+from lockstep_store.wire.messages import s3 as s3
+from tests.fakes.people_operating import OperatingCore
 
 ADMIN = "admin"
 ADMIN_PASSWORD = "admin-password"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wire import cluster_messages as cm
-from wire import messages as m
-from wire.errors import Conflict, Forbidden, NotFound
+from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
+from lockstep_store.wire.messages import cluster as cm
+from lockstep_store.wire.messages import files as m
 
 
 class OperatingCore:

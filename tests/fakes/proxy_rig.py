@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from client_proxy.blob_reader import BlobReader
-from client_proxy.blob_writer import BlobWriter
-from client_proxy.buffer_budget import DEFAULT_BUDGET_BYTES, BufferBudget
-from client_proxy.cache import Cache
-from client_proxy.directory_client import DirectoryClient
-from client_proxy.file_store import FileStore
-from client_proxy.upload import Upload
+from client_proxy.core.blob_reader import BlobReader
+from client_proxy.core.blob_writer import BlobWriter
+from client_proxy.core.buffer_budget import DEFAULT_BUDGET_BYTES, BufferBudget
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_upload import Upload
+from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.file_store import FileStore
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.messages.files import BeginItem, FileVersion
 from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeFileServer, FakeNetwork
-from wire.messages import BeginItem, FileVersion
-from wire.sealing import KeyRing, Sealer
 
 
 class ProxyRig:

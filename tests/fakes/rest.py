@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from client_proxy.rest_api import create_app
+from client_proxy.doors.rest import create_app
+from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
+from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.lasting_ports import lasting_ports
 from tests.fakes.people_core import PeopleCore
-from wire.cluster_messages import Health
-from wire.identity import Identity, ensure_authority, ensure_identity
 
 
 @dataclass

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any
 
-from client_proxy.receipt import Receipt
-from wire.chunk_stream import StreamReader
-from wire.chunking import chunk_bytes
-from wire.codec import Call
-from wire.digest import Digest
-from wire.errors import NotFound, NotLoggedIn, Unavailable
-from wire.manifest import Manifest
-from wire.messages import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
+from client_proxy.core.receipt import Receipt
+from lockstep_store.wire.chunk_stream import StreamReader
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import NotFound, NotLoggedIn, Unavailable
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
 
 TOKEN = "lst_good"
 CREATED_AT = 1_700_000_000.0

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from tests.fakes.lasting_ports import lasting_ports
-from wire.identity import ensure_authority, ensure_identity
 
 
 class Received(NamedTuple):

@@ -13,27 +13,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from client_proxy.blob_reader import BlobReader
-from client_proxy.blob_writer import BlobWriter
-from client_proxy.buffer_budget import BufferBudget
-from client_proxy.cache import Cache
-from client_proxy.directory_client import DirectoryClient
-from client_proxy.file_store import FileStore
-from client_proxy.rest_api import create_app
-from client_proxy.upload import Upload
+from client_proxy.core.blob_reader import BlobReader
+from client_proxy.core.blob_writer import BlobWriter
+from client_proxy.core.buffer_budget import BufferBudget
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_upload import Upload
+from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.file_store import FileStore
+from client_proxy.doors.rest import create_app
 from directory_server.bootstrap import DirectoryServer
-from directory_server.metadata.sqlite import SqliteStore
+from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
+from lockstep_store.runtime.peers.caller import PEER_HEADER
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.identity import ensure_authority
+from lockstep_store.wire.errors import PeerUnreachable
+from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.clock import ManualClock
 from tests.fakes.local_calls import LocalCalls, SentBody, Wsgi, exchange
 from tests.fakes.wsgi import Answer, ask
-from wire.cluster_messages import Health
-from wire.errors import PeerUnreachable
-from wire.identity import ensure_authority
-from wire.peer import PEER_HEADER
-from wire.sealing import KeyRing, Sealer
 
 DIRECTORY_URL = "https://directory:5050"
 MEMORY_BYTES = 256 * 1024

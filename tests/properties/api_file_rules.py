@@ -7,6 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
+from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.files import DeleteReply, VersionsReply
 from tests.fakes.wsgi import Answer
 from tests.properties.api_machine import (
     ADMIN,
@@ -24,12 +30,6 @@ from tests.properties.api_machine import (
     types,
 )
 from tests.properties.api_model import Content, Refused, Version
-from wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
-from wire.chunk_stream import encode_stream
-from wire.chunking import chunk_bytes
-from wire.codec import decoder
-from wire.digest import Digest
-from wire.messages import DeleteReply, VersionsReply
 
 _deleted, _versions = decoder(DeleteReply), decoder(VersionsReply)
 

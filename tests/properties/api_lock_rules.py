@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.messages.locks import AcquireReply, LockInfo, LocksReply
 from tests.fakes.wsgi import Answer
 from tests.properties.api_machine import ADMIN, BUCKETS, ApiMachine, people, query, spots
 from tests.properties.api_model import PLACE_SECONDS, Claim, Refused
-from wire.codec import decoder
-from wire.lock_messages import AcquireReply, LockInfo, LocksReply
 
 _acquired, _lock, _locks = decoder(AcquireReply), decoder(LockInfo), decoder(LocksReply)
 

@@ -18,10 +18,10 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 from tests.fakes.wsgi import Answer
 from tests.properties.api_model import ADMIN, ApiModel, Bucket, Content, Refused, Version
-from wire.codec import decoder
-from wire.messages import CommittedReply, FileVersion
 
 NAMES = ("a", "b.txt", "dir/a", "dir/b", "dir/sub/a", "dir0", "é/ü", "e\u0301/u", "sp ace+%41&x=1", "ｆ", "𝛑")
 PEOPLE = (ADMIN, "ann", "bob")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from wire.chunking import chunk_bytes
-from wire.digest import EMPTY_DIGEST, Digest
-from wire.manifest import Manifest
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.digest import EMPTY_DIGEST, Digest
+from lockstep_store.wire.manifest import Manifest
 
 ADMIN = "admin"
 PLACE_SECONDS = 30.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.messages.files import BucketInfo, BucketsReply
+from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply
 from tests.properties.api_machine import ADMIN, BUCKETS, ApiMachine, buckets, people
 from tests.properties.api_model import Bucket, Refused
-from wire.account_messages import AccountInfo, ApiKeyInfo, ApiKeysReply
-from wire.codec import decoder
-from wire.messages import BucketInfo, BucketsReply
 
 _bucket, _bucket_list = decoder(BucketInfo), decoder(BucketsReply)
 _account, _key, _keys = decoder(AccountInfo), decoder(ApiKeyInfo), decoder(ApiKeysReply)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.messages.files import FileVersion, ListReply, VersionsReply
 from tests.properties.api_machine import ApiMachine, buckets, conditions, people, query, ranges, spots
 from tests.properties.api_model import Refused, wanted_range
-from wire.codec import decoder
-from wire.messages import FileVersion, ListReply, VersionsReply
 
 _listed, _versions = decoder(ListReply), decoder(VersionsReply)
 

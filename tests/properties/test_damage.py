@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from directory_server.metadata import servers
+from directory_server.metadata.statements import servers
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, Unavailable
 from tests.fakes.whole_cluster import WholeCluster
-from wire.digest import Digest
-from wire.errors import LockstepError, Unavailable
 
 EVERYDAY, SOAK = 9, 1000
 SIZES = (0, 1, 300, 300, 5_000, 40_000, 40_000, 90_000, 90_000, 200_000, 700_000, 2_000_000)

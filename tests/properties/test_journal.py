@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directory_server.changes import Changes
-from directory_server.people import Person
+from directory_server.files.journal import Changes
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
+from lockstep_store.wire.messages.journal import ChangesRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
-from wire.errors import Conflict, Forbidden, NotFound
-from wire.journal_messages import ChangesRequest
 
 PEOPLE = ("ann", "ben")
 BUCKETS = {"files": "enabled", "diary": "enabled", "plain": "off", "paused": "suspended"}

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from directory_server.directory_clock import DirectoryClock
-from directory_server.lock_manager import LockManager
-from directory_server.metadata.sqlite import SqliteStore
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.locks.lock_manager import LockManager
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from lockstep_store.wire.errors import Deadlock, Locked, LockStale
+from lockstep_store.wire.messages.locks import AcquireRequest, LockPath
 from tests.fakes.clock import ManualClock
-from wire.errors import Deadlock, Locked, LockStale
-from wire.lock_messages import AcquireRequest, LockPath
 
 GRACE = 30.0
 PEOPLE = ("alice", "bob", "carol", "dave")

@@ -12,12 +12,20 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from client_proxy.s3.signature import ALGORITHM, STREAMING_SIGNED, UNSIGNED, Claim, Scope, canonical_request, sign
-from client_proxy.s3.signature import string_to_sign as what_is_signed
-from client_proxy.s3.xml_reader import read_xml
+from client_proxy.doors.s3.protocol.xml_reader import read_xml
+from client_proxy.doors.s3.security.signature import (
+    ALGORITHM,
+    STREAMING_SIGNED,
+    UNSIGNED,
+    Claim,
+    Scope,
+    canonical_request,
+    sign,
+)
+from client_proxy.doors.s3.security.signature import string_to_sign as what_is_signed
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.messages.s3 import signing_key
 from tests.s3.rig import REGION, S3Rig
-from wire.s3_messages import signing_key
-from wire.tracing import log
 
 HOST = "127.0.0.1:5000"
 LONGEST_SECONDS = 20.0

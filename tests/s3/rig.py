@@ -15,12 +15,12 @@ import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
-from client_proxy.doors import Doors
-from client_proxy.s3.access_log import AccessLog
-from client_proxy.s3.app import create_door
+from client_proxy.doors.dispatch import Doors
+from client_proxy.doors.s3.app import create_door
+from client_proxy.doors.s3.events.access_log import AccessLog
+from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, CreateS3KeyRequest
 from tests.fakes.whole_cluster import WholeCluster
-from wire.clock import SystemClock
-from wire.s3_messages import CREATE_S3_KEY, CreateS3KeyRequest
 
 ENDPOINT = "https://127.0.0.1:5000"
 DOMAIN = "s3.lab.test"

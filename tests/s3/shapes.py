@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from client_proxy.s3.description import Member, Operation, Type
+from client_proxy.doors.s3.protocol.description import Member, Operation, Type
 
 _XML_TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"),

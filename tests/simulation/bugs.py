@@ -14,23 +14,23 @@ from typing import Any
 
 import msgspec
 
-from client_proxy.directory_client import DirectoryClient
-from directory_server import versions
-from directory_server.collector import Collector
-from directory_server.commits import Commits
-from directory_server.directory_clock import DirectoryClock
-from directory_server.lock_manager import LockManager
-from directory_server.metadata import locks
-from directory_server.metadata.sqlite import SqliteStore
-from file_server.chunk_files import ChunkFiles
-from file_server.chunk_index import ChunkIndex
+from client_proxy.core.directory_client import DirectoryClient
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.files import versions
+from directory_server.files.commits import Commits
+from directory_server.locks.lock_manager import LockManager
+from directory_server.maintenance.garbage_collector import Collector
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.statements import locks
 from file_server.directory_link import DamageReports
-from file_server.replication import Replication
-from file_server.small_writes import SmallWriteQueue
+from file_server.store.local.chunk_files import ChunkFiles
+from file_server.store.local.chunk_index import ChunkIndex
+from file_server.writes.replication import Replication
+from file_server.writes.small_writes import SmallWriteQueue
+from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.wire.messages.files import DeleteReply
 from tests.simulation.network import Conditions
 from tests.simulation.threads import Event, process_now, running
-from wire.group_commit import GroupCommit
-from wire.messages import DeleteReply
 
 Put = Callable[[Any, str, Any], None]
 

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError
 from tests.linearizability import Operation, Outcome, check
 from tests.simulation.clients import BUCKET, COUNTER, Crowd, WrongBytes, digest_of
 from tests.simulation.nodes import DIRECTORY, PEOPLE, World
-from wire.digest import Digest
-from wire.errors import LockstepError
 
 if TYPE_CHECKING:
-    from file_server.chunk_store import ChunkStore
+    from file_server.store.local.chunk_store import ChunkStore
 
 JOURNAL = "SELECT cursor, kind, path FROM journal ORDER BY cursor"
 SETTLE_SECONDS = 240.0

@@ -11,14 +11,11 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from client_proxy.directory_client import DirectoryClient
-from client_proxy.file_store import FileStore
-from tests.linearizability import ABSENT, Operation, Outcome
-from tests.simulation.nodes import PEOPLE, World, credential
-from tests.simulation.scheduler import Task
-from wire.chunking import chunk_bytes
-from wire.digest import Digest
-from wire.errors import (
+from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.file_store import FileStore
+from lockstep_store.wire.chunking import chunk_bytes
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import (
     Conflict,
     Deadlock,
     Locked,
@@ -28,8 +25,10 @@ from wire.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from wire.journal_messages import CHANGES, ChangesRequest
-from wire.lock_messages import (
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import NO_PRECONDITIONS, Preconditions
+from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
+from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     RELEASE,
     RENEW,
@@ -39,8 +38,9 @@ from wire.lock_messages import (
     ReleaseRequest,
     RenewRequest,
 )
-from wire.manifest import Manifest
-from wire.messages import NO_PRECONDITIONS, Preconditions
+from tests.linearizability import ABSENT, Operation, Outcome
+from tests.simulation.nodes import PEOPLE, World, credential
+from tests.simulation.scheduler import Task
 
 if TYPE_CHECKING:
     from tests.simulation.run import Profile

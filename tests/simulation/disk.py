@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from random import Random
 
-from file_server.disk import Disk
-from wire.sealing import Bytes
+from file_server.store.local.disk import Disk
+from lockstep_store.runtime.storage.sealing import Bytes
 
 CAPACITY = 1 << 40
 

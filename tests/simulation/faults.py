@@ -10,12 +10,12 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from lockstep_store.wire.errors import Conflict, Unavailable
+from lockstep_store.wire.messages.cluster import BALANCE, DRAIN_SERVER, BalanceRequest, DrainRequest
 from tests.simulation.disk import BROKEN, FULL
 from tests.simulation.network import Machine
 from tests.simulation.nodes import World
 from tests.simulation.scheduler import Stuck, Task
-from wire.cluster_messages import BALANCE, DRAIN_SERVER, BalanceRequest, DrainRequest
-from wire.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from tests.simulation.run import Profile

@@ -1,4 +1,4 @@
-"""The made-up network: what `wire.peer.PeerClient` does, between programs of one simulation.
+"""The made-up network: what `lockstep_store.runtime.peers.caller.PeerClient` does, between programs of one simulation.
 
 Every request and answer is really encoded and decoded, and reaches the other program's WSGI application. On the way it
 takes its time, and what can happen to it is what happens to TCP: a refused connection, one that is cut with the request
@@ -13,12 +13,12 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from lockstep_store.runtime.peers.caller import PEER_HEADER
+from lockstep_store.runtime.tracing import REQUEST_ID_HEADER, request_id
+from lockstep_store.wire.codec import Call, decode_problem, encode
+from lockstep_store.wire.errors import PeerUnreachable, from_problem
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.threads import Event
-from wire.codec import Call, decode_problem, encode
-from wire.errors import PeerUnreachable, from_problem
-from wire.peer import PEER_HEADER
-from wire.tracing import REQUEST_ID_HEADER, request_id
 
 PIPE_BYTES = 64 * 1024
 SILENT_SECONDS = 2.0
@@ -273,7 +273,7 @@ class _Pipe:
 
 
 class SimulatedPeer:
-    """`wire.peer.PeerClient` for one process of the simulation."""
+    """`lockstep_store.runtime.peers.caller.PeerClient` for one process of the simulation."""
 
     def __init__(self, network: Network, process: Process, token: str, timeout: float = 10.0) -> None:
         self._network = network
@@ -332,7 +332,7 @@ class SimulatedPeer:
 
 
 class SimulatedAnswer:
-    """`wire.peer.PeerResponse`."""
+    """`lockstep_store.runtime.peers.caller.PeerResponse`."""
 
     def __init__(self, url: str, exchange: Exchange) -> None:
         self._url = url

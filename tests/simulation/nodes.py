@@ -13,29 +13,29 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from client_proxy.blob_reader import BlobReader
-from client_proxy.blob_writer import BlobWriter
-from client_proxy.buffer_budget import BufferBudget
-from client_proxy.cache import Cache
-from client_proxy.directory_client import DirectoryClient
-from client_proxy.file_store import FileStore
-from client_proxy.upload import Upload
-from directory_server.accounts import API_KEY_PREFIX, insert_account, insert_api_key
+from client_proxy.core.blob_reader import BlobReader
+from client_proxy.core.blob_writer import BlobWriter
+from client_proxy.core.buffer_budget import BufferBudget
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_upload import Upload
+from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.file_store import FileStore
 from directory_server.bootstrap import DirectoryServer
-from directory_server.metadata.sqlite import SqliteStore
-from directory_server.passwords import NOBODY
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.people.accounts import API_KEY_PREFIX, insert_account, insert_api_key
+from directory_server.people.passwords import NOBODY
 from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
+from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.errors import PeerRefused, PeerUnreachable
+from lockstep_store.wire.messages.people import ApiKeyInfo
 from tests.simulation.disk import ForgetfulDisk
 from tests.simulation.network import Conditions, Exchange, Machine, Network, SimulatedPeer
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.threads import process_now
-from wire.account_messages import ApiKeyInfo
-from wire.certificate_authority import PeerIdentity
-from wire.clock import SystemClock
-from wire.errors import PeerRefused, PeerUnreachable
-from wire.sealing import KeyRing, Sealer
 
 DIRECTORY = "directory"
 PEOPLE = ("ann", "ben", "cleo", "dan", "eve")
@@ -60,7 +60,7 @@ class Authority:
 
 
 def disk_now() -> ForgetfulDisk:
-    """The disk of the machine that the running task is on; stands in for file_server.disk.Disk."""
+    """The disk of the machine that the running task is on; stands in for file_server.store.local.disk.Disk."""
     disk: ForgetfulDisk = process_now().facts["disk"]
     return disk
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from client_proxy.upload import SMALL_CHUNKS
-from directory_server.figures import Figures
+from client_proxy.core.chunk_upload import SMALL_CHUNKS
+from directory_server.metrics import Figures
+from lockstep_store.runtime.storage.sealing import KeyRing
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.chunk_stream import stream_length
 from tests.linearizability import Operation
 from tests.simulation import checks, faults
 from tests.simulation.clients import Crowd
@@ -22,9 +25,6 @@ from tests.simulation.nodes import World, disk_now, make_template
 from tests.simulation.scheduler import Scheduler, Stuck
 from tests.simulation.take_over import taken_over
 from tests.simulation.threads import going_on
-from wire.chunk_stream import stream_length
-from wire.sealing import KeyRing
-from wire.tracing import log
 
 MEMORY_FOLDER = Path("/dev/shm")
 
@@ -212,13 +212,13 @@ class _UnshownFigures(Figures):
         """Leave them as they are."""
 
 
-_UNSHOWN: dict[str, Any] = {"directory_server.api.Figures": _UnshownFigures}
+_UNSHOWN: dict[str, Any] = {"directory_server.api.router.Figures": _UnshownFigures}
 _STAND_INS: dict[str, Any] = {
     **_UNSHOWN,
-    "file_server.writes.SMALL_BYTES": 8 * 1024,
-    "client_proxy.upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
-    "file_server.chunk_store.Disk": disk_now,
-    "directory_server.metadata.sqlite.bring_up_to_date": lambda _path: None,
+    "file_server.writes.stream_writes.SMALL_BYTES": 8 * 1024,
+    "client_proxy.core.chunk_upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
+    "file_server.store.local.chunk_store.Disk": disk_now,
+    "directory_server.metadata.engines.sqlite.store.bring_up_to_date": lambda _path: None,
 }
 
 

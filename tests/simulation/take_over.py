@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
+from lockstep_store.wire import crash_points
 from tests.simulation import threads
 from tests.simulation.threads import process_now, running
-from wire import crash_points
 
-PROGRAMS = ("wire", "directory_server", "file_server", "client_proxy")
+PROGRAMS = ("lockstep_store", "directory_server", "file_server", "client_proxy")
 
 
 class _Random:

@@ -13,16 +13,15 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.linearizability import check
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.clients import COUNTER
 from tests.simulation.run import Laboratory, Profile, laboratory
 
-ROOT = Path(__file__).resolve().parents[2]
 FIXED_SEEDS = 12
 SOAK_SEEDS = 10_000
 SOAK_BATCH = 50

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from client_proxy.api_client import ApiClient
-from client_proxy.api_transport import ApiTransport
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.runtime.tls.identity import Identity
 from tests.fakes.rest import RestServer, make_identity
-from wire.identity import Identity
 
 _made: dict[Path, Identity] = {}
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Flask
 
-from client_proxy.rest_api import create_app
+from client_proxy.doors.rest import create_app
+from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.rest_core import TOKEN, FakeDirectory, FakeFiles
 from tests.fakes.wsgi import Answer, ask
-from wire.cluster_messages import Health
 
 __all__ = ["TOKEN", "Door", "make_door"]
 

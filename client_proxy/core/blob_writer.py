@@ -1,0 +1,390 @@
+"""Writing a file's content: begin at the directory, send the chunks to the master, get its commit back.
+
+Three ways, by what is known:
+
+- *Linked.* The digest is known (announced, or the body was small enough to be read first) and the cluster has that
+  content: the directory commits at once, and no byte is sent.
+- *Held.* The whole body fits into the hold (8 MiB). It is kept until the answer has come, so whatever fails, it is
+  sent again under the same write id, to another master if need be.
+- *Streamed.* Longer bodies are sent while they come in, in windows. Until the first window has been offered to a
+  master that answers, another master can be taken. After that the body is partly gone, so a failure is Unavailable
+  (503) and the client sends it again; chunks that arrived are addressed by digest and are not sent twice. Spooling the
+  body to disk instead would cost every upload a second write for the sake of the rare one that fails.
+
+Whenever a master's answer is lost, the directory is asked with the same write id: it gives the version if there is one.
+Sending itself is `upload`'s job; which chunks a file has is decided by `lockstep_store.wire.chunking`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from client_proxy.core.buffer_budget import BufferBudget
+from client_proxy.core.cache import Cache
+from client_proxy.core.chunk_upload import Sender, Upload
+from client_proxy.core.composition import Composition
+from client_proxy.core.directory_client import DirectoryClient, undecided
+from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.chunk_stream import StreamReader
+from lockstep_store.wire.chunking import Chunk, chunk_blocks
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import (
+    BadDigest,
+    Forbidden,
+    IncompleteBody,
+    LockstepError,
+    MissingChunks,
+    NotFound,
+    NotLoggedIn,
+    Overloaded,
+    PreconditionFailed,
+    StorageFull,
+    TicketRefused,
+    TooFewHolders,
+    Unavailable,
+)
+from lockstep_store.wire.manifest import MIN_CHUNK_BYTES, Manifest
+from lockstep_store.wire.messages.files import BeginItem, BeginReplyItem, CommittedReply, Holder
+from lockstep_store.wire.messages.servers import WriteReply
+
+HOLD_BYTES = 8 * 1024 * 1024
+WINDOW_BYTES = 2 * 1024 * 1024
+"""A window ends with the chunk that passes this."""
+SMALLEST_HOLD_BYTES = 768 * 1024
+WINDOWS_HELD = 4
+"""Into so many windows what may be held is divided: one is being filled while the others are sent."""
+WINDOW_CHUNKS = 4096
+WINDOW_SECONDS = 2.0
+"""A client that sends slowly must not leave the master without a sign of life until a window is full."""
+ATTEMPTS = 5
+PAUSE_SECONDS = 0.1
+"""Doubled with each attempt: together they outlast a heartbeat, with which a server that was wrongly taken for
+unreachable, or is just back, can be written to again."""
+AVOID_SECONDS = 5.0
+"""For how long the directory is asked for another master than one that let a call time out; it will know by then."""
+
+R = TypeVar("R")
+Facts = Callable[[], dict[str, str]]
+
+
+def no_facts() -> dict[str, str]:
+    """Of a body that teaches nothing."""
+    return {}
+
+
+class Window(NamedTuple):
+    """Some consecutive chunks of a body, and whether they are its last ones."""
+
+    chunks: list[Chunk]
+    ended: bool
+
+
+class Content(NamedTuple):
+    """A body: its chunks, and what is known of it once they were all read, which joins the version's metadata."""
+
+    chunks: Iterator[Chunk]
+    facts: Facts
+
+
+class BlobWriter:
+    """Thread-safe. Memory for windows comes from `budget`, shared by all transfers."""
+
+    def __init__(
+        self,
+        directory: DirectoryClient,
+        upload: Upload,
+        cache: Cache,
+        *,
+        budget: BufferBudget | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._directory = directory
+        self._upload = upload
+        self._cache = cache
+        self._budget = budget or BufferBudget()
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._unreachable_until: dict[str, float] = {}
+
+    def write(self, item: BeginItem, blocks: Iterable[bytes], facts: Facts = no_facts) -> CommittedReply:
+        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given.
+
+        `facts` is asked once, after the last block: what it gives joins the version's metadata.
+        """
+        try:
+            return self._write(item, Content(chunk_blocks(_of_size(blocks, item.size)), facts), None)
+        except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
+            raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
+
+    def write_chunks(self, item: BeginItem, stream: StreamReader, announced: Digest | None) -> CommittedReply:
+        """Commit a client's chunk stream; BadDigest when it does not make up the digest it `announced`.
+
+        MissingChunks is the master's word about frames that came without bytes.
+        """
+        begun = None
+        if announced is not None:
+            item = msgspec.structs.replace(item, digest=announced)
+            begun = self._directory.begin(item)
+            if begun.version is not None:
+                return _linked(begun)
+        return self._write(item, Content(iter(stream), no_facts), begun)
+
+    def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
+        """Commit what is put together from contents that the cluster holds. Whatever fails, it is sent again."""
+        item = _known(item, composition.manifest)
+
+        def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
+            try:
+                return _committed(self._upload.send_composed(master, begun.ticket or "", composition))
+            except MissingChunks as error:  # it said before that it had them
+                raise Unavailable(f"file server {master.id} lost parts of {item.path!r} meanwhile") from error
+
+        return self._with_masters(item, None, send)
+
+    def _write(self, item: BeginItem, content: Content, begun: BeginReplyItem | None) -> CommittedReply:
+        chunks = content.chunks
+        if item.size is not None and item.size <= MIN_CHUNK_BYTES:
+            window = self._gather(chunks, HOLD_BYTES)
+            return self._write_held(_learned(item, content), window.chunks, begun)
+        # No more than it needs: what is left decides how much of the next ones can be held.
+        wanted = HOLD_BYTES if item.size is None else min(item.size, HOLD_BYTES)
+        with self._budget.share(wanted) as granted:
+            hold = max(granted, SMALLEST_HOLD_BYTES)
+            window = self._gather(chunks, hold)
+            if window.ended:
+                return self._write_held(_learned(item, content), window.chunks, begun)
+            return self._write_streamed(item, window, content, hold, begun)
+
+    def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
+        gathered: list[Chunk] = []
+        until = None if seconds is None else self._monotonic() + seconds
+        for chunk in chunks:
+            gathered.append(chunk)
+            room -= len(chunk.data) if chunk.data is not None else 0
+            late = until is not None and self._monotonic() > until
+            if room < 0 or len(gathered) >= WINDOW_CHUNKS or late:
+                return Window(gathered, ended=False)
+        return Window(gathered, ended=True)
+
+    # ------------------------------------------------------------ held: the whole body is in memory
+
+    def _write_held(self, item: BeginItem, chunks: list[Chunk], begun: BeginReplyItem | None) -> CommittedReply:
+        manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
+        item = _known(item, manifest)
+
+        def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
+            ticket = begun.ticket or ""
+            try:
+                return _committed(self._upload.send_held(master, ticket, chunks))
+            except MissingChunks:
+                if any(chunk.data is None for chunk in chunks):
+                    raise
+                # The master has lost since what it said it had.
+                return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
+
+        committed = self._with_masters(item, begun, send)
+        if len(chunks) == 1 and chunks[0].data is not None:
+            self._cache.keep_in_memory(chunks[0].digest, bytes(chunks[0].data))
+        return committed
+
+    def _with_masters(
+        self, item: BeginItem, begun: BeginReplyItem | None, use: Callable[[BeginReplyItem, Holder], R]
+    ) -> R | CommittedReply:
+        """What `use` gives for the first master that does not fail it, or the version the write id already has.
+
+        A ticket that is refused was overtaken, by its expiry or by a lock granted since: beginning again finds out
+        whether the write is still allowed.
+        """
+        pause = PAUSE_SECONDS
+        lost = False
+        if self._unreachable_until:
+            now = self._monotonic()
+            avoided = [id for id, until in list(self._unreachable_until.items()) if until > now]
+            item = msgspec.structs.replace(item, exclude=avoided)
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                begun = begun or self._directory.begin(item)
+                if begun.version is not None:
+                    return _linked(begun)
+                crash_point("proxy.begin.answered")
+                return use(begun, _master(begun))
+            except (PreconditionFailed, NotFound, NotLoggedIn, Forbidden) as refusal:
+                if lost:
+                    return self._settled(item, refusal)
+                raise
+            except (Unavailable, TicketRefused) as error:
+                lost = lost or (begun is not None and _may_be_committed_late(error))
+                if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
+                    if lost:
+                        return self._settled(item, error)
+                    raise
+                item = msgspec.structs.replace(self._avoiding(item, begun, error), attempt=item.attempt + 1)
+            begun = None
+            self._sleep(pause * (0.5 + self._jitter()))
+            pause *= 2
+        raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
+
+    def _settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:
+        """The version of a write that ended with `error` after all, or that error, and then it never gets one.
+
+        Unavailable when the directory could not be asked to give it up: only then is its end unknown.
+        """
+        if item.upload is not None and not item.upload.part:
+            # Every completion of an upload has this id: given up, the upload could never be completed.
+            raise undecided(error) from error
+        try:
+            found = self._directory.give_up(item)
+        except LockstepError as unknown:
+            raise undecided(error) from unknown
+        if found.version is None:
+            raise error
+        return CommittedReply(cursor=found.version.cursor, version=found.version, copies=found.copies)
+
+    def _avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
+        """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
+        if begun is None or begun.master is None:
+            self._unreachable_until.clear()
+            return msgspec.structs.replace(item, exclude=[])
+        master = begun.master.id
+        WRITE_FAILOVERS.inc()
+        log.warning("file server %s failed as master of %r: %s", master, item.path, error)
+        if isinstance(error, TicketRefused | TooFewHolders | Overloaded):
+            # The directory takes an excluded server for an unreachable one: taking away a busy one's work like that
+            # would overload the next.
+            return item
+        if isinstance(error.__cause__, TimeoutError):
+            # Those that refuse, or are known to be silent, cost the next write nothing; and whoever is left out while
+            # it is back already is taken for unreachable, which hurts when another one is really gone.
+            self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
+        return msgspec.structs.replace(item, exclude=[*item.exclude, master])
+
+    # ------------------------------------------------------------ streamed: longer than may be held
+
+    def _write_streamed(
+        self, item: BeginItem, first: Window, content: Content, hold: int, begun: BeginReplyItem | None
+    ) -> CommittedReply:
+        room = min(WINDOW_BYTES, hold // WINDOWS_HELD)
+
+        def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk], set[Digest]]:
+            sent: set[Digest] = set()
+            lacking = self._upload.thinned(master, first.chunks, sent)
+            return self._upload.start(master, begun.ticket or "", hold - room), lacking, sent
+
+        offered = self._with_masters(item, begun, offer)
+        if isinstance(offered, CommittedReply):
+            return offered
+        sender, lacking, sent = offered
+        entries = [(chunk.digest, chunk.length) for chunk in first.chunks]
+        first.chunks.clear()  # callers hold the window, and its bytes are to go as they are sent
+        try:
+            with sender:
+                sender.put(lacking)
+                return _committed(self._send_windows(item, sender, entries, sent, content, room))
+        except (Unavailable, TicketRefused) as error:
+            return self._after_failure(item, sender, error)
+
+    def _send_windows(
+        self,
+        item: BeginItem,
+        sender: Sender,
+        entries: list[tuple[Digest, int]],
+        sent: set[Digest],
+        content: Content,
+        room: int,
+    ) -> WriteReply:
+        """While one window is being sent, the next is read, cut, hashed and compared with what the master has.
+
+        `entries`, of what is on its way already, is added to.
+        """
+        ended = False
+        while not ended:
+            chunks, ended = self._gather(content.chunks, room, WINDOW_SECONDS)
+            entries.extend((chunk.digest, chunk.length) for chunk in chunks)
+            lacking = self._upload.thinned(sender.master, chunks, sent)
+            del chunks  # the bytes are the sender's alone, and go as they are sent
+            sender.put(lacking)
+            crash_point("proxy.window.sent")
+        manifest = Manifest(entries)
+        _known(item, manifest)
+        return sender.finish(manifest, content.facts())
+
+    def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
+        """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
+        self._avoiding(item, BeginReplyItem(master=sender.master), error)
+        if isinstance(error, TicketRefused):
+            begun = self._directory.begin(item)  # raises Locked or LockStale when that is why it was refused
+            if begun.version is not None:
+                return _linked(begun)
+        failed = Unavailable(
+            f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
+            "so send it again; the parts that arrived are not stored twice"
+        )
+        failed.__cause__ = error
+        return self._settled(item, failed)
+
+
+def _may_be_committed_late(error: LockstepError) -> bool:
+    """Whether the attempt that ended with `error` may still become true: its master has not said that it will not."""
+    return isinstance(error, Unavailable) and not isinstance(error, TooFewHolders | StorageFull | Overloaded)
+
+
+def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
+    """`blocks`, with IncompleteBody instead of the end (or what is beyond it) when they are not `size` bytes."""
+    have = 0
+    for block in blocks:
+        have += len(block)
+        if size is not None and have > size:
+            raise IncompleteBody(f"the body is longer than the {size} bytes declared; nothing was saved")
+        yield block
+    if size is not None and have != size:
+        raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
+
+
+def _learned(item: BeginItem, content: Content) -> BeginItem:
+    """`item` with what the whole body taught."""
+    facts = content.facts()
+    return msgspec.structs.replace(item, metadata=item.metadata | facts) if facts else item
+
+
+def _known(item: BeginItem, manifest: Manifest) -> BeginItem:
+    """`item` with what the whole body turned out to be; BadDigest when something else was announced."""
+    if item.digest is not None and item.digest != manifest.digest:
+        raise BadDigest(f"the body has digest {manifest.digest}, but {item.digest} was announced; nothing was saved")
+    if item.size is not None and item.size != manifest.size:
+        raise IncompleteBody(f"the body has {manifest.size} bytes, but {item.size} were declared; nothing was saved")
+    return msgspec.structs.replace(item, digest=manifest.digest, size=manifest.size)
+
+
+def _master(begun: BeginReplyItem) -> Holder:
+    if begun.master is None or begun.ticket is None:
+        raise Unavailable("the directory named no file server to write to; try again")
+    return begun.master
+
+
+def _linked(begun: BeginReplyItem) -> CommittedReply:
+    assert begun.version is not None
+    LINKED.inc()
+    return CommittedReply(cursor=begun.version.cursor, version=begun.version, copies=begun.copies)
+
+
+def _committed(answer: WriteReply) -> CommittedReply:
+    if answer.version is None:
+        raise Unavailable(f"file server {answer.holder} stored the content but named no version; try again")
+    crash_point("proxy.write.answered")
+    SENT.inc()
+    return CommittedReply(
+        cursor=answer.cursor or answer.version.cursor,
+        version=answer.version,
+        copies=answer.copies,
+        file_server=answer.holder,
+    )

@@ -1,0 +1,385 @@
+"""The proxy's cache: chunks and manifests by digest, sealed on disk, bounded, and disposable.
+
+An entry is named by the hash of its content, so it can never be out of date; whether a path still has that content is
+asked of the directory before every read, elsewhere. Whatever is wrong with an entry (a flipped bit, a part, another
+program's file, a lost key) makes it a miss and removes it. Nothing here is fsynced: losing an entry is only a miss.
+
+On disk::
+
+    ROOT/chunks/<2 hex>/<64 hex>      a chunk, sealed as `lockstep_store.runtime.storage.sealing` describes
+    ROOT/manifests/<2 hex>/<64 hex>   the canonical manifest of a blob, sealed under the blob's digest
+    ROOT/incoming/                    files being written; emptied at start
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from client_proxy.metrics import CACHE_BYTES, CACHE_DAMAGED, CACHE_EVICTED, CACHE_UNWRITABLE
+from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.storage.sealing import Sealer
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.manifest import Manifest
+
+DEFAULT_DISK_BYTES = 10 * 1024**3
+DEFAULT_MEMORY_BYTES = 32 * 1024**2
+MAX_ENTRIES = 200_000
+"""Bounds the index in memory (about 300 bytes an entry), whatever the entries' size."""
+MEMORY_ENTRY_BYTES = 64 * 1024
+"""Only blobs up to this size are kept in memory: larger ones gain little and push out many."""
+TOUCH_SECONDS = 60.0
+SPARE_BYTES = 256 * 1024**2
+"""Free space that the cache leaves on its disk, which the directory and a file server may have to write to as well."""
+BLOCK_BYTES = 4096
+_MEMORY_OVERHEAD = 256
+
+Kind = Literal["chunks", "manifests"]
+Key = tuple[Kind, Digest]
+WriteFile = Callable[[Path, tuple[bytes, bytes]], None]
+
+
+def write_unsynced(path: Path, parts: tuple[bytes, bytes]) -> None:
+    """Write a new file from `parts`; it is complete or the call raised, but it may not survive a power cut."""
+    with path.open("xb", buffering=0) as file:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[file.write(view) :]
+
+
+def free_bytes(folder: Path) -> int:
+    """What a program may still write on the disk of `folder`."""
+    return shutil.disk_usage(folder).free
+
+
+class MemoryTier:
+    """Small plain blobs by digest, least recently used out first. Checked against their digest on every read."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[Digest, bytes] = OrderedDict()
+        self._guard = threading.Lock()
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._bytes
+
+    def __contains__(self, digest: Digest) -> bool:
+        return digest in self._entries
+
+    def get(self, digest: Digest) -> bytes | None:
+        with self._guard:
+            data = self._entries.get(digest)
+            if data is None:
+                return None
+            self._entries.move_to_end(digest)
+        if chunk_digest(data) == digest:
+            return data
+        CACHE_DAMAGED.inc()
+        self.drop(digest)
+        return None
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        cost = len(data) + _MEMORY_OVERHEAD
+        if len(data) > MEMORY_ENTRY_BYTES or cost > self._max_bytes:
+            return
+        with self._guard:
+            if digest in self._entries:
+                return
+            self._entries[digest] = data
+            self._bytes += cost
+            while self._bytes > self._max_bytes:
+                _, evicted = self._entries.popitem(last=False)
+                self._bytes -= len(evicted) + _MEMORY_OVERHEAD
+
+    def drop(self, digest: Digest) -> None:
+        with self._guard:
+            data = self._entries.pop(digest, None)
+            if data is not None:
+                self._bytes -= len(data) + _MEMORY_OVERHEAD
+
+
+class Cache:
+    """Chunks and manifests on disk, with small blobs also in memory. Thread-safe; never raises for a bad disk.
+
+    `disk_bytes` and `max_entries` bound what is kept on disk, counted in whole file-system blocks; and the cache gives
+    way to everything else on the disk when less than SPARE_BYTES would be left free.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sealer: Sealer,
+        *,
+        disk_bytes: int = DEFAULT_DISK_BYTES,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        max_entries: int = MAX_ENTRIES,
+        clock: Clock | None = None,
+        write_file: WriteFile = write_unsynced,
+        free_bytes: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self._root = root
+        self._sealer = sealer
+        self._disk_bytes = disk_bytes
+        self._max_entries = max_entries
+        self._clock = clock or SystemClock()
+        self._write_file = write_file
+        self._free_bytes = free_bytes
+        self._memory = MemoryTier(memory_bytes)
+        self._index: OrderedDict[Key, tuple[int, float]] = OrderedDict()  # size on disk, when last touched
+        self._stored = 0
+        self._sequence = 0
+        self._complained = False
+        self._guard = threading.Lock()
+        try:
+            self._rebuild()
+        except OSError as error:
+            self._complain(error)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes taken on disk."""
+        return self._stored
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes taken by the small blobs in memory."""
+        return self._memory.stored_bytes
+
+    @property
+    def writable(self) -> bool:
+        """Whether the disk took the last entry that it was given."""
+        return not self._complained
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def has_chunk(self, digest: Digest) -> bool:
+        """Whether the chunk is probably here: asks the index only."""
+        return ("chunks", digest) in self._index or digest in self._memory
+
+    def chunk(self, digest: Digest) -> bytes | None:
+        """The chunk's plain bytes, checked against its digest just now, or None."""
+        data = self._memory.get(digest)
+        if data is not None:
+            return data
+        data = self._load(("chunks", digest))
+        if data is None:
+            return None
+        if chunk_digest(data) != digest:
+            self._damaged(("chunks", digest), "it does not hash to its name")
+            return None
+        self._memory.put(digest, data)
+        return data
+
+    def manifest(self, digest: Digest) -> Manifest | None:
+        """The blob's manifest, checked against its digest, or None."""
+        raw = self._load(("manifests", digest))
+        if raw is None:
+            return None
+        try:
+            return Manifest.decode(raw, digest)
+        except LockstepError as error:
+            self._damaged(("manifests", digest), str(error))
+            return None
+
+    def keep_chunk(self, digest: Digest, data: bytes) -> None:
+        """Keep a chunk that has just been verified. Does nothing when the disk refuses."""
+        self._memory.put(digest, data)
+        self._store(("chunks", digest), data)
+
+    def keep_in_memory(self, digest: Digest, data: bytes) -> None:
+        """Keep a small chunk that has just been written, without a disk write on the writer's path."""
+        self._memory.put(digest, data)
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Keep a verified manifest. Does nothing when the disk refuses."""
+        self._store(("manifests", manifest.digest), manifest.encode())
+
+    # ------------------------------------------------------------ disk
+
+    def _path(self, key: Key) -> Path:
+        kind, digest = key
+        name = digest.hex()
+        return self._root / kind / name[:2] / name
+
+    def _load(self, key: Key) -> bytes | None:
+        with self._guard:
+            entry = self._index.get(key)
+            if entry is None:
+                return None
+            self._index.move_to_end(key)
+        path = self._path(key)
+        try:
+            with open(path, "rb", buffering=0) as file:
+                sealed = file.read()
+            plain = self._sealer.open(key[1], sealed)
+        except FileNotFoundError:
+            self._forget(key)  # evicted between the two steps, or removed by hand
+            return None
+        except (OSError, LockstepError) as error:
+            self._damaged(key, str(error))
+            return None
+        self._touch(key, path, entry)
+        return plain
+
+    def _touch(self, key: Key, path: Path, entry: tuple[int, float]) -> None:
+        """The modification time is the order of use that a restart finds; a minute's precision is enough."""
+        now = self._clock.monotonic()
+        if now - entry[1] < TOUCH_SECONDS:
+            return
+        try:
+            os.utime(path)
+        except OSError:
+            return
+        with self._guard:
+            if key in self._index:
+                self._index[key] = (entry[0], now)
+
+    def _store(self, key: Key, plain: bytes) -> None:
+        if key in self._index:
+            return
+        path = self._path(key)
+        with self._guard:
+            self._sequence += 1
+            incoming = self._root / "incoming" / str(self._sequence)
+        parts = self._sealer.seal_parts(key[1], plain)
+        size = _on_disk(len(parts[0]) + len(parts[1]))
+        if size > self._disk_bytes:
+            return
+        try:
+            self._make_room(size)
+            if self._stored + size > self._allowed():
+                raise OSError(errno.ENOSPC, "too little space is free")
+            self._write_file(incoming, parts)
+            crash_point("proxy.cache.written")
+            try:
+                incoming.replace(path)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                incoming.replace(path)
+            crash_point("proxy.cache.placed")
+        except OSError as error:
+            self._refused(incoming, error)
+            return
+        self._complained = False
+        try:
+            self._enter(key, size)
+        except OSError as error:  # the entry is in place, but the disk does not even say what is free on it
+            self._complain(error)
+
+    def _refused(self, incoming: Path, error: OSError) -> None:
+        _remove(incoming)
+        CACHE_UNWRITABLE.inc()
+        self._complain(error)
+        with contextlib.suppress(OSError):  # somebody emptied the cache's folder, or its disk is there again
+            incoming.parent.mkdir(parents=True, exist_ok=True)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:  # one warning an outage: every read of a busy proxy comes by here
+            self._complained = True
+            log.warning(
+                "the cache in %s cannot be written (%s): files are still served, but not kept; "
+                "free some space there or lower --cache-bytes",
+                self._root,
+                error.strerror or error,
+            )
+
+    def _enter(self, key: Key, size: int) -> None:
+        with self._guard:
+            known = self._index.pop(key, None)
+            self._stored += size - (known[0] if known else 0)
+            self._index[key] = (size, self._clock.monotonic())
+            CACHE_BYTES.set(self._stored)
+        self._make_room(0)
+
+    def _allowed(self) -> int:
+        """How much may be kept now."""
+        return min(self._disk_bytes, self._stored + self._free_bytes(self._root) - SPARE_BYTES)
+
+    def _make_room(self, wanted: int) -> None:
+        evicted: list[Key] = []
+        allowed = self._allowed()
+        with self._guard:
+            while self._index and (
+                self._stored + wanted > allowed or len(self._index) + bool(wanted) > self._max_entries
+            ):
+                key, (size, _) = self._index.popitem(last=False)
+                self._stored -= size
+                evicted.append(key)
+        for key in evicted:
+            crash_point("proxy.cache.evicting")
+            _remove(self._path(key))
+        if evicted:
+            CACHE_EVICTED.inc(len(evicted))
+            CACHE_BYTES.set(self._stored)
+
+    def _damaged(self, key: Key, why: str) -> None:
+        CACHE_DAMAGED.inc()
+        log.warning("cache entry %s/%s is removed and fetched again: %s", key[0], key[1], why)
+        self._forget(key)
+        _remove(self._path(key))
+
+    def _forget(self, key: Key) -> None:
+        with self._guard:
+            entry = self._index.pop(key, None)
+            if entry is not None:
+                self._stored -= entry[0]
+
+    def _rebuild(self) -> None:
+        """Find the entries that an earlier run left, in the order in which they were used."""
+        shutil.rmtree(self._root / "incoming", ignore_errors=True)
+        for folder in ("incoming", "chunks", "manifests"):
+            (self._root / folder).mkdir(parents=True, exist_ok=True)
+        found = sorted(
+            (file.stat().st_mtime_ns, kind, Digest.parse(file.name), file.stat().st_size)
+            for kind in _KINDS
+            for file in _files(self._root / kind)
+        )
+        for _, kind, digest, length in found:
+            self._index[(kind, digest)] = (_on_disk(length), float("-inf"))
+            self._stored += _on_disk(length)
+        CACHE_BYTES.set(self._stored)
+        self._make_room(0)
+
+
+_KINDS: tuple[Kind, ...] = ("chunks", "manifests")
+
+
+def _on_disk(length: int) -> int:
+    return -(-length // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _remove(file: Path) -> None:
+    """Best effort: a file that stays is overwritten by its next use, or found by the next start."""
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The entries under `folder`; whatever else lies there is removed, so that the bound is the whole truth."""
+    for shelf in os.scandir(folder):
+        if not shelf.is_dir(follow_symlinks=False):
+            _remove(Path(shelf.path))
+            continue
+        for file in os.scandir(shelf.path):
+            if file.is_file(follow_symlinks=False) and _is_entry(file.name, shelf.name):
+                yield file
+            elif not file.is_dir(follow_symlinks=False):
+                _remove(Path(file.path))
+
+
+def _is_entry(name: str, shelf: str) -> bool:
+    return len(name) == 64 and name[:2] == shelf and not set(name) - set("0123456789abcdef")

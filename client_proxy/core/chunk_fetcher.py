@@ -1,0 +1,280 @@
+"""Getting chunks and manifests from file servers: every byte verified, and failing holders replaced unnoticed.
+
+A holder that refuses, dies, stalls or sends wrong bytes is left for the next at the very chunk it failed at; what it
+did send is kept. Chunks that several readers miss at once are fetched once. Which chunks a read needs, and how far
+ahead, is the reader's business; what becomes of a damaged copy is the directory's, who is told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Protocol, TypeVar
+
+from client_proxy.core.cache import Cache
+from client_proxy.metrics import FETCHED_BYTES, READ_FAILOVERS
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.chunk_stream import StreamReader
+from lockstep_store.wire.codec import encode
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BadDigest, Damaged, IncompleteBody, LockstepError, PeerUnreachable, Unavailable
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import Holder
+from lockstep_store.wire.messages.servers import MANIFEST_PATH, MAX_READ_CHUNKS, READ_CHUNKS_PATH, ReadChunksRequest
+
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+READ_BYTES = 256 * 1024
+SLOWEST_BYTES_PER_SECOND = 64 * 1024
+"""A holder slower than this counts as stalled: one that sends a byte now and then would hang a read for ever."""
+IMPATIENT_SECONDS = 0.7
+"""How long one holder may stall while another one is there that should work: asking the next is cheap, and a reader
+shall not notice a hung server. Once is enough; both are slow when the second stalls too, so it is given its time."""
+AVOID_SECONDS = 5.0
+LONGEST_AVOID_SECONDS = 60.0
+"""For how long a holder that failed is asked last; doubled with each failure until it works again."""
+
+T = TypeVar("T")
+Wanted = tuple[Digest, int]
+"""A chunk's digest and its length in bytes."""
+
+
+class Answer(Protocol):
+    """What is needed of `lockstep_store.runtime.peers.caller.PeerResponse`."""
+
+    def read(self, count: int) -> bytes: ...
+    def read_all(self, limit: int) -> bytes: ...
+    def __enter__(self) -> Answer: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Opener(Protocol):
+    """What is needed of `lockstep_store.runtime.peers.caller.PeerClient`."""
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Answer: ...
+
+
+class Source(NamedTuple):
+    """Where a blob may be had: its holders in reading order, and how to ask the directory for them again."""
+
+    name: str
+    holders: Sequence[Holder]
+    holders_now: Callable[[], Sequence[Holder]] | None = None
+
+
+class _Flight:
+    """A chunk that one reader is fetching and others may wait for."""
+
+    def __init__(self) -> None:
+        self.landed = threading.Event()
+        self.data: bytes | None = None
+
+
+class ChunkFetcher:
+    """Thread-safe. `report_damaged(holder id, digests)` runs on `pool`, so a read never waits for it."""
+
+    def __init__(
+        self,
+        peer: Opener,
+        cache: Cache,
+        report_damaged: Callable[[str, list[Digest]], None],
+        pool: ThreadPoolExecutor,
+        clock: Clock,
+        stall_seconds: float,
+    ) -> None:
+        self._peer = peer
+        self._cache = cache
+        self._report_damaged = report_damaged
+        self._pool = pool
+        self._clock = clock
+        self._stall_seconds = stall_seconds
+        self._flights: dict[Digest, _Flight] = {}
+        self._avoided: dict[str, tuple[float, float]] = {}  # holder id: until when, for how long
+        self._guard = threading.Lock()
+
+    def chunks(self, source: Source, wanted: Sequence[Wanted]) -> tuple[dict[Digest, bytes], str]:
+        """The plain bytes of all of `wanted` (distinct, at most a window), and the last holder that gave any.
+
+        Unavailable when no holder gives them. What is fetched is put in the cache.
+        """
+        got: dict[Digest, bytes] = {}
+        mine, others = self._claim(wanted)
+        try:
+            # Someone may have finished fetching it between our look at the cache and our claim.
+            for digest in [digest for digest, _ in mine if self._cache.has_chunk(digest)]:
+                data = self._cache.chunk(digest)
+                if data is not None:
+                    self._land(digest, data, got)
+            holder = self._fetch(source, [entry for entry in mine if entry[0] not in got], got)
+            if mine:
+                crash_point("proxy.read.fetched")
+        finally:
+            self._give_up([digest for digest, _ in mine if digest not in got])
+        # Waiting comes only now that nothing of ours is unfinished, so two readers never wait for each other.
+        unlucky = []
+        for entry, flight in others:
+            flight.landed.wait()
+            if flight.data is None:
+                unlucky.append(entry)
+            else:
+                got[entry[0]] = flight.data
+        return got, self._fetch(source, unlucky, got) or holder
+
+    def manifest(self, source: Source, digest: Digest) -> Manifest:
+        """The blob's manifest from the cache or a holder, checked against `digest`. Unavailable as above."""
+        manifest = self._cache.manifest(digest)
+        if manifest is not None:
+            return manifest
+
+        def ask(holder: Holder, patience: float) -> Manifest:
+            path = MANIFEST_PATH + str(digest)
+            try:
+                with self._peer.open(holder.url, "GET", path, timeout=patience) as answer:
+                    return Manifest.decode(answer.read_all(MAX_MANIFEST_BYTES), digest)
+            except BadDigest:
+                self._pool.submit(self._report_damaged, holder.id, [digest])
+                raise
+
+        manifest = self._from_any(source, ask)
+        self._cache.keep_manifest(manifest)
+        return manifest
+
+    # ------------------------------------------------------------ one fetch for many readers
+
+    def _claim(self, wanted: Sequence[Wanted]) -> tuple[list[Wanted], list[tuple[Wanted, _Flight]]]:
+        mine: list[Wanted] = []
+        others: list[tuple[Wanted, _Flight]] = []
+        with self._guard:
+            for entry in wanted:
+                flight = self._flights.get(entry[0])
+                if flight is None:
+                    self._flights[entry[0]] = _Flight()
+                    mine.append(entry)
+                else:
+                    others.append((entry, flight))
+        return mine, others
+
+    def _land(self, digest: Digest, data: bytes, got: dict[Digest, bytes]) -> None:
+        got[digest] = data
+        with self._guard:
+            flight = self._flights.pop(digest, None)
+        if flight is not None:
+            flight.data = data
+            flight.landed.set()
+
+    def _give_up(self, digests: list[Digest]) -> None:
+        for digest in digests:
+            with self._guard:
+                flight = self._flights.pop(digest, None)
+            if flight is not None:
+                flight.landed.set()
+
+    # ------------------------------------------------------------ holders
+
+    def _fetch(self, source: Source, wanted: Sequence[Wanted], got: dict[Digest, bytes]) -> str:
+        if not wanted:
+            return ""
+
+        def ask(holder: Holder, patience: float) -> str:
+            missing = [entry for entry in wanted if entry[0] not in got]
+            for first in range(0, len(missing), MAX_READ_CHUNKS):
+                self._stream(holder, missing[first : first + MAX_READ_CHUNKS], got, patience)
+            return holder.id
+
+        return self._from_any(source, ask)
+
+    def _stream(self, holder: Holder, wanted: Sequence[Wanted], got: dict[Digest, bytes], patience: float) -> None:
+        body = encode(ReadChunksRequest(digests=[digest for digest, _ in wanted]))
+        longest = self._stall_seconds + sum(length for _, length in wanted) / SLOWEST_BYTES_PER_SECOND
+        deadline = self._clock.monotonic() + longest
+        due = iter(wanted)
+        with self._peer.open(holder.url, "POST", READ_CHUNKS_PATH, body, timeout=patience) as answer:
+            awaited = next(due, None)
+            try:
+                for digest, length, data in StreamReader(self._paced(holder, answer, deadline), expect_blob=False):
+                    if awaited is None or (digest, length) != awaited:
+                        raise BadDigest(f"file server {holder.id} sent chunk {digest} that it was not asked for now")
+                    if data is None:
+                        raise IncompleteBody(f"file server {holder.id} left out chunk {digest}")
+                    FETCHED_BYTES.inc(length)
+                    plain = bytes(data)
+                    self._cache.keep_chunk(digest, plain)
+                    self._land(digest, plain, got)
+                    awaited = next(due, None)
+            except BadDigest:
+                if awaited is not None:
+                    self._pool.submit(self._report_damaged, holder.id, [awaited[0]])
+                raise
+        if awaited is not None:
+            raise IncompleteBody(f"file server {holder.id} left out chunk {awaited[0]}")
+
+    def _paced(self, holder: Holder, answer: Answer, deadline: float) -> Callable[[int], bytes]:
+        def read(count: int) -> bytes:
+            data = answer.read(min(count, READ_BYTES))
+            if self._clock.monotonic() > deadline:
+                raise PeerUnreachable(f"file server {holder.id} sends too slowly", url=holder.url)
+            return data
+
+        return read
+
+    def _from_any(self, source: Source, ask: Callable[[Holder, float], T]) -> T:
+        """What `ask(holder, seconds a stall may last)` gives for the first holder that does not fail it."""
+        failures: dict[str, LockstepError] = {}
+        for holder, patience in self._candidates(source):
+            try:
+                given = ask(holder, patience)
+                self._avoided.pop(holder.id, None)
+                return given
+            except LockstepError as error:
+                failures[holder.id] = error
+                self._avoid(holder)
+                READ_FAILOVERS.inc()
+                log.warning("file server %s failed while %s was read: %s", holder.id, source.name, error)
+        if not failures:
+            raise Unavailable(f"{source.name} cannot be read now: no file server that holds it is known to be up")
+        reasons = "; ".join(f"{id}: {error}" for id, error in failures.items())
+        raise Unavailable(
+            f"{source.name} cannot be read now: every file server that holds it failed ({reasons}); try again shortly",
+            holders={id: error.code for id, error in failures.items()},
+        )
+
+    def _candidates(self, source: Source) -> Iterator[tuple[Holder, float]]:
+        """Those that should work first; when all have failed, once more as the directory knows them now."""
+        ordered = self._ordered(source.holders)
+        for index, holder in enumerate(ordered):
+            another = any(other.up and not self._is_avoided(other) for other in ordered[index + 1 :])
+            yield holder, min(IMPATIENT_SECONDS, self._stall_seconds) if another else self._stall_seconds
+        if source.holders_now is not None:
+            try:
+                holders = source.holders_now()
+            except Damaged:
+                raise  # the directory knows it: nobody has a good copy, and asking again cannot help
+            except LockstepError as error:
+                log.warning("the holders of %s could not be asked for again: %s", source.name, error)
+                return
+            yield from ((holder, self._stall_seconds) for holder in self._ordered(holders))
+
+    def _avoid(self, holder: Holder) -> None:
+        _, last = self._avoided.get(holder.id, (0.0, 0.0))
+        seconds = min(max(2 * last, AVOID_SECONDS), LONGEST_AVOID_SECONDS)
+        self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
+
+    def _ordered(self, holders: Sequence[Holder]) -> list[Holder]:
+        return sorted(holders, key=lambda holder: (not holder.up, self._is_avoided(holder)))
+
+    def _is_avoided(self, holder: Holder) -> bool:
+        avoided = self._avoided.get(holder.id)
+        return avoided is not None and avoided[0] > self._clock.monotonic()

@@ -1,0 +1,281 @@
+"""Sending chunks to a master as a chunk stream, leaving out the bytes that it has already.
+
+A body held in memory goes in one call; a long one through a `Sender`, a thread that sends chunks while its owner
+prepares the next window of them. What to do when a master fails is left to the blob writer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from functools import partial
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from client_proxy.core.composition import Composition
+from client_proxy.metrics import SENT_BYTES
+from lockstep_store.runtime.peers.coalescing import Merger
+from lockstep_store.wire.chunk_stream import (
+    CONTENT_TYPE,
+    FRAME_BYTES,
+    MAGIC,
+    encode_stream,
+    end_frame,
+    facts_frame,
+    frame_header,
+    stream_length,
+)
+from lockstep_store.wire.chunking import Chunk
+from lockstep_store.wire.codec import Call, decoder
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Problem, from_problem
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import Holder
+from lockstep_store.wire.messages.servers import (
+    HOP_HEADER,
+    MAX_SMALL_STREAM_BYTES,
+    MAX_SMALL_WRITES,
+    MISSING_CHUNKS,
+    SMALL_WRITES,
+    TICKET_HEADER,
+    WRITE_PATH,
+    MissingChunksRequest,
+    SmallWrite,
+    SmallWritesRequest,
+    WriteReply,
+)
+
+SMALL_CHUNKS = 16
+SMALL_BYTES = MAX_SMALL_STREAM_BYTES - stream_length([0] * SMALL_CHUNKS)
+SMALL_LANES = 1
+"""Calls with small writes under way to one master: while one waits for the disk, the next one gathers."""
+HELD_SECONDS = 10.0
+STREAM_SECONDS = 60.0
+"""For one socket operation. The longest one waits for the fsyncs of a whole file on two machines."""
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+Piece = bytes | memoryview
+_decoder = decoder(WriteReply)
+_NO_ANSWER = Problem("internal", 500, "the master answered nothing about the write")
+
+
+class Streamer(Protocol):
+    """What is needed of `lockstep_store.runtime.peers.caller.PeerClient`."""
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
+
+    def send_stream(
+        self, url: str, path: str, headers: dict[str, str], blocks: Iterable[Piece], timeout: float | None = None
+    ) -> bytes: ...
+
+
+class Upload:
+    """Thread-safe. Raises what the master raised, or PeerUnreachable when it cannot be reached or understood."""
+
+    def __init__(
+        self, peer: Streamer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
+    ) -> None:
+        self._peer = peer
+        self._mergers: dict[str, Merger[SmallWrite, WriteReply]] = {}
+        self._held_seconds = held_seconds
+        self._stream_seconds = stream_seconds
+
+    def thinned(self, master: Holder, chunks: list[Chunk], sent: set[Digest]) -> list[Chunk]:
+        """`chunks` without the bytes of those that `master` has, or that were `sent` earlier in the same stream.
+
+        Adds to `sent` those that go with their bytes.
+        """
+        asked = list({chunk.digest for chunk in chunks if chunk.data is not None and chunk.digest not in sent})
+        needed: set[Digest] = set()
+        if asked:
+            needed = self._lacking(master, asked)
+        thinned: list[Chunk] = []
+        for chunk in chunks:
+            if chunk.data is None or chunk.digest not in needed:
+                thinned.append(chunk._replace(data=None))
+                continue
+            needed.discard(chunk.digest)  # its bytes once, however often the body repeats it
+            sent.add(chunk.digest)
+            thinned.append(chunk)
+        return thinned
+
+    def _lacking(self, master: Holder, asked: list[Digest]) -> set[Digest]:
+        request = MissingChunksRequest(digests=asked)
+        reply = self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds)
+        return set(reply.missing) & set(asked)
+
+    def send_composed(self, master: Holder, ticket: str, composition: Composition) -> WriteReply:
+        """Send what the master can put together from chunks that it has, with the bytes of those that it lacks."""
+        blocks = _counted(composition.stream(partial(self._lacking, master)))
+        answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds)
+        return _decode(master, answer)
+
+    def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
+        """Send a whole body and return the master's answer. With `leave_out`, only the chunks that it lacks.
+
+        A single chunk is sent as it is: the directory would have linked it if the cluster had it.
+        """
+        if leave_out and len(chunks) > 1:
+            chunks = self.thinned(master, chunks, set())
+        content = sum(map(_bytes_of, chunks))
+        crash_point("proxy.body.sending")
+        SENT_BYTES.inc(content)
+        blocks = encode_stream(chunks)
+        if content <= SMALL_BYTES and len(chunks) <= SMALL_CHUNKS:
+            return self._small(master.url).submit(SmallWrite(ticket, b"".join(blocks)))
+        answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)
+        return _decode(master, answer)
+
+    def _small(self, url: str) -> Merger[SmallWrite, WriteReply]:
+        """Where small writes to one master gather while a call to it is under way."""
+        merger = self._mergers.get(url)
+        if merger is None:
+            merger = Merger(partial(self._send_small, url), max_batch=MAX_SMALL_WRITES, lanes=SMALL_LANES)
+            merger = self._mergers.setdefault(url, merger)
+        return merger
+
+    def _send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
+        request = SmallWritesRequest(items, hop="master")
+        results = self._peer.call(url, SMALL_WRITES, request, timeout=self._held_seconds).results
+        return [result.value or from_problem(result.problem or _NO_ANSWER) for result in results]
+
+    def start(self, master: Holder, ticket: str, room: int) -> Sender:
+        """Begin a stream to `master`, with `room` bytes for chunks that wait; use it in a `with` block."""
+
+        def send(blocks: Iterator[Piece]) -> bytes:
+            return self._peer.send_stream(
+                master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds
+            )
+
+        return Sender(master, send, room)
+
+
+class _Abandoned(Exception):
+    """Raised inside the stream so that the connection is cut before its end frame: the master drops the write."""
+
+
+class Sender:
+    """One stream on its way, in a thread of its own. It holds at most `room` bytes of chunks, or one window that is
+    larger.
+
+    Leaving the `with` block before `finish` cuts the stream, so nothing is committed from it.
+    """
+
+    def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes], room: int) -> None:
+        self.master = master
+        self._send = send
+        self._room = room
+        self._changed = threading.Condition()
+        self._waiting: deque[Chunk | bytes] = deque()
+        self._held_bytes = 0
+        """Of the chunks that wait, and of the one that is being sent."""
+        self._abandoned = False
+        self._ended = False
+        self._answer: bytes | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="upload", daemon=True)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def put(self, window: list[Chunk]) -> None:
+        """Take the next chunks out of `window`; blocks while there is no room. Raises what sending raised."""
+        size = sum(map(_bytes_of, window))
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + size <= self._room or self._ended)
+            self._check()
+            self._waiting.extend(window)
+            self._held_bytes += size
+            self._changed.notify_all()
+        window.clear()
+
+    def finish(self, manifest: Manifest, facts: dict[str, str]) -> WriteReply:
+        """Send `facts` and the end frame of `manifest`, which is of all chunks put; the master's answer."""
+        with self._changed:
+            self._check()
+            self._waiting.append(facts_frame(facts) + end_frame(manifest.digest, manifest.size))
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended)
+        if self._answer is None:
+            raise self._failure()
+        return _decode(self.master, self._answer)
+
+    def _check(self) -> None:
+        if self._ended:
+            raise self._failure()
+
+    def _failure(self) -> BaseException:
+        return self._error or PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._send(self._pieces())
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that puts
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _pieces(self) -> Iterator[Piece]:
+        yield MAGIC
+        while True:
+            piece = self._take()
+            if isinstance(piece, bytes):
+                yield piece
+                return
+            yield frame_header(piece)
+            if piece.data is not None:
+                SENT_BYTES.inc(len(piece.data))
+                yield piece.data
+            self._sent(_bytes_of(piece))
+            del piece
+
+    def _sent(self, size: int) -> None:
+        with self._changed:
+            self._held_bytes -= size
+            self._changed.notify_all()
+
+    def _take(self) -> Chunk | bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._abandoned)
+            if self._abandoned:
+                raise _Abandoned
+            return self._waiting.popleft()
+
+
+def _bytes_of(chunk: Chunk) -> int:
+    return len(chunk.data) if chunk.data is not None else 0
+
+
+def _counted(blocks: Iterator[Piece]) -> Iterator[Piece]:
+    for block in blocks:
+        if len(block) > FRAME_BYTES:
+            SENT_BYTES.inc(len(block))
+        yield block
+
+
+def _headers(ticket: str) -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPE, TICKET_HEADER: ticket, HOP_HEADER: "master"}
+
+
+def _decode(master: Holder, answer: bytes) -> WriteReply:
+    try:
+        return _decoder.decode(answer)
+    except (msgspec.DecodeError, LockstepError) as error:
+        raise PeerUnreachable(f"file server {master.id} gave an answer that cannot be read: {error}") from error

@@ -1,0 +1,34 @@
+"""The receipt of a read or a write: what a person can check it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.files import CommittedReply
+
+CacheUse = Literal["hit", "delta", "miss", ""]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """`cursor` is the place in the journal as of which the answer is true.
+
+    `cache` says of a read whether all (hit), some (delta) or none (miss) of its chunks were in the proxy's cache,
+    and is empty for a write; `copies` counts the durable copies of a write and is 0 for a read; `file_server` is
+    the id of the file server that gave or took the bytes, empty when none was asked.
+    """
+
+    digest: Digest
+    version: str
+    cursor: int
+    cache: CacheUse
+    copies: int
+    file_server: str
+
+    @classmethod
+    def of_write(cls, committed: CommittedReply) -> Receipt:
+        """The receipt of a committed write, copy or restore."""
+        version = committed.version
+        return cls(version.digest, version.version, committed.cursor, "", committed.copies, committed.file_server)

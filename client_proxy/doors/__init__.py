@@ -1,0 +1,1 @@
+"""The protocols that a proxy speaks: its HTTPS API and S3."""

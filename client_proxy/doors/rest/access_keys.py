@@ -1,0 +1,106 @@
+"""S3 access keys over HTTP, for who has a log-in: list, make, rotate, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import empty_reply, json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.messages.files import CredentialRequest
+from lockstep_store.wire.messages.s3 import (
+    CREATE_S3_KEY,
+    REVOKE_S3_KEY,
+    ROTATE_S3_KEY,
+    S3_KEYS,
+    CreateS3KeyRequest,
+    S3KeyInfo,
+    S3KeyRequest,
+    S3KeysReply,
+)
+
+
+class NewS3Key(msgspec.Struct, omit_defaults=True):
+    """An S3 key to make, by the name it is to be listed under; with `valid_seconds` a temporary one."""
+
+    name: Annotated[str, Meta(max_length=256)] = ""
+    valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] | None = None
+
+
+class S3KeyRoutes:
+    """The routes below /auth/s3-keys."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                id="list_s3_keys",
+                method="GET",
+                template="/auth/s3-keys",
+                handler=self.list_keys,
+                tag="People",
+                summary="List your S3 access keys, without their secrets",
+                answers={200: Answer("The keys.", Content(S3KeysReply))},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="create_s3_key",
+                method="POST",
+                template="/auth/s3-keys",
+                handler=self.create,
+                tag="People",
+                summary="Make an S3 access key",
+                description="The secret (and a temporary key's session token) is in this answer and nowhere else.",
+                bodies=(Content(NewS3Key),),
+                body_optional=True,
+                answers={201: Answer("The key with its secret.", Content(S3KeyInfo))},
+                refusals=(errors.Conflict, errors.Unavailable),
+            ),
+            Operation(
+                id="rotate_s3_key",
+                method="POST",
+                template="/auth/s3-keys/{id}/rotate",
+                handler=self.rotate,
+                tag="People",
+                summary="Put a new S3 access key in the place of one of yours, which ends at once",
+                answers={201: Answer("The new key with its secret.", Content(S3KeyInfo))},
+                refusals=(errors.NotFound, errors.Unavailable),
+            ),
+            Operation(
+                id="revoke_s3_key",
+                method="DELETE",
+                template="/auth/s3-keys/{id}",
+                handler=self.revoke,
+                tag="People",
+                summary="Revoke an S3 access key: nothing it signs is accepted from now on",
+                answers={204: Answer("Revoked.")},
+                refusals=(errors.NotFound, errors.Unavailable),
+            ),
+        ]
+
+    def list_keys(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(S3_KEYS, CredentialRequest(request.credential())))
+
+    def create(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        wanted = request.message(NewS3Key, optional=True)
+        asked = CreateS3KeyRequest(credential, wanted.name, wanted.valid_seconds)
+        return json_reply(self._directory.call(CREATE_S3_KEY, asked), 201)
+
+    def rotate(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(ROTATE_S3_KEY, self._own(request)), 201)
+
+    def revoke(self, request: RestRequest) -> RawReply:
+        self._directory.call(REVOKE_S3_KEY, self._own(request))
+        return empty_reply()
+
+    def _own(self, request: RestRequest) -> S3KeyRequest:
+        return S3KeyRequest(request.credential(), request.segment("id"))

@@ -1,0 +1,184 @@
+"""People: log in, register, log out, API keys. Passwords and tokens pass through here to the directory, unkept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import empty_reply, json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.messages.files import CredentialRequest, Text
+from lockstep_store.wire.messages.people import (
+    API_KEYS,
+    CREATE_API_KEY,
+    LOGIN,
+    LOGOUT,
+    REVOKE_API_KEY,
+    WHO_AM_I,
+    AccountInfo,
+    ApiKeyInfo,
+    ApiKeysReply,
+    CreateApiKeyRequest,
+    LoginReply,
+    PasswordRequest,
+    RevokeApiKeyRequest,
+)
+from lockstep_store.wire.names import check_account
+
+
+class PasswordBody(msgspec.Struct, omit_defaults=True):
+    """A user name and its password. `client` says which program logs in; by default its User-Agent."""
+
+    username: Text
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    client: Text = ""
+
+    def __repr__(self) -> str:
+        return f"PasswordBody(username={self.username!r})"
+
+
+class LoginBody(PasswordBody, omit_defaults=True):
+    """The same; a name nobody has yet makes an account, unless `create` is false."""
+
+    create: bool = True
+
+
+class NewKey(msgspec.Struct):
+    """An API key to make, by the name it is to be listed under."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class AccountRoutes:
+    """The routes below /auth."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [*self._people(), *self._keys()]
+
+    def _people(self) -> list[Operation]:
+        return [
+            Operation(
+                id="login",
+                method="POST",
+                template="/auth/login",
+                handler=self.login,
+                tag="People",
+                summary="Log in; a new name makes an account",
+                description="The token goes with every request as `Authorization: Bearer <token>`.",
+                bodies=(Content(LoginBody),),
+                answers={200: Answer("A token; `created` when the account is new.", Content(LoginReply))},
+                refusals=(errors.BadName, errors.Forbidden, errors.TooManyRequests, errors.Unavailable),
+                login=False,
+            ),
+            Operation(
+                id="register",
+                method="POST",
+                template="/auth/register",
+                handler=self.register,
+                tag="People",
+                summary="Make an account",
+                bodies=(Content(PasswordBody),),
+                answers={201: Answer("The new account, logged in.", Content(LoginReply))},
+                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists, errors.TooManyRequests),
+                login=False,
+            ),
+            Operation(
+                id="logout",
+                method="POST",
+                template="/auth/logout",
+                handler=self.logout,
+                tag="People",
+                summary="End this log-in: its token is worth nothing afterwards",
+                answers={204: Answer("Logged out.")},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="who_am_i",
+                method="GET",
+                template="/auth/me",
+                handler=self.who_am_i,
+                tag="People",
+                summary="Whose credential this is",
+                answers={200: Answer("The account.", Content(AccountInfo))},
+                refusals=(errors.Unavailable,),
+            ),
+        ]
+
+    def _keys(self) -> list[Operation]:
+        return [
+            Operation(
+                id="list_keys",
+                method="GET",
+                template="/auth/keys",
+                handler=self.list_keys,
+                tag="People",
+                summary="List your API keys, without their secrets",
+                answers={200: Answer("The keys.", Content(ApiKeysReply))},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="create_key",
+                method="POST",
+                template="/auth/keys",
+                handler=self.create_key,
+                tag="People",
+                summary="Make an API key",
+                description="The secret is in this answer and nowhere else: keep it.",
+                bodies=(Content(NewKey),),
+                answers={201: Answer("The key with its secret.", Content(ApiKeyInfo))},
+                refusals=(errors.Forbidden, errors.Unavailable),
+            ),
+            Operation(
+                id="revoke_key",
+                method="DELETE",
+                template="/auth/keys/{id}",
+                handler=self.revoke_key,
+                tag="People",
+                summary="Revoke an API key",
+                answers={204: Answer("Revoked.")},
+                refusals=(errors.NotFound, errors.Unavailable),
+            ),
+        ]
+
+    def login(self, request: RestRequest) -> RawReply:
+        body = request.message(LoginBody)
+        return json_reply(self._with_password(request, body, "if_new" if body.create else "never"))
+
+    def register(self, request: RestRequest) -> RawReply:
+        return json_reply(self._with_password(request, request.message(PasswordBody), "must"), 201)
+
+    def logout(self, request: RestRequest) -> RawReply:
+        self._directory.call(LOGOUT, CredentialRequest(request.credential()))
+        return empty_reply()
+
+    def who_am_i(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(WHO_AM_I, CredentialRequest(request.credential())))
+
+    def list_keys(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(API_KEYS, CredentialRequest(request.credential())))
+
+    def create_key(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        name = request.message(NewKey).name
+        return json_reply(self._directory.call(CREATE_API_KEY, CreateApiKeyRequest(credential, name)), 201)
+
+    def revoke_key(self, request: RestRequest) -> RawReply:
+        self._directory.call(REVOKE_API_KEY, RevokeApiKeyRequest(request.credential(), request.segment("id")))
+        return empty_reply()
+
+    def _with_password(
+        self, request: RestRequest, body: PasswordBody, register: Literal["if_new", "must", "never"]
+    ) -> Any:
+        client = body.client or request.header("User-Agent")[:256]
+        return self._directory.call(
+            LOGIN, PasswordRequest(check_account(body.username), body.password, register, client)
+        )

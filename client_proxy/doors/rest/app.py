@@ -1,0 +1,265 @@
+"""The API's application: Flask for all routes, and a thin layer before it for those that every read and write passes.
+
+Both go through `RestApi.answer`, the one place for request ids, refusals and figures. What a route does is its
+handler's business, who may do it the directory's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from flask import Flask, Response
+from flask import request as flask_request
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter, PathConverter
+
+from client_proxy.core.ports import Directory, Files
+from client_proxy.doors.rest.access_keys import S3KeyRoutes
+from client_proxy.doors.rest.accounts import AccountRoutes
+from client_proxy.doors.rest.buckets import BucketRoutes
+from client_proxy.doors.rest.cluster import ClusterRoutes
+from client_proxy.doors.rest.files import FileRoutes
+from client_proxy.doors.rest.journal import ChangeRoutes
+from client_proxy.doors.rest.locks import LockRoutes
+from client_proxy.doors.rest.maintenance import CareRoutes
+from client_proxy.doors.rest.metrics import RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS
+from client_proxy.doors.rest.named_keys import KmsRoutes
+from client_proxy.doors.rest.openapi import DocumentRoutes
+from client_proxy.doors.rest.operation import Operation
+from client_proxy.doors.rest.reply import problem_reply
+from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
+from client_proxy.doors.rest.servers import ServerRoutes
+from client_proxy.doors.rest.targets import TargetRoutes
+from client_proxy.doors.rest.versions import VersionRoutes
+from client_proxy.metrics import ANSWERED_BYTES
+from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
+from lockstep_store.runtime.tracing import start_request
+from lockstep_store.wire.codec import encode
+from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
+from lockstep_store.wire.messages.cluster import Health
+
+UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
+DEFAULT_WAITING = 64
+DEFAULT_WATCHING = 32
+
+
+class RestApi:
+    """The operations, and the two ways to them. `wsgi` is the layer in front of Flask."""
+
+    def __init__(self, flask: Flask, operations: list[Operation], *, thin: bool = True) -> None:
+        self.operations = operations
+        self.on_stopping: Callable[[], None] = lambda: None
+        """To be called before the program waits for requests under way: ends the long ones."""
+        self._flask: Wsgi = flask.wsgi_app
+        self._thin = {_thin_key(op): (op, tuple(op.names)) for op in operations if op.thin and thin}
+        self._seconds: dict[str, Histogram] = {}
+        self._counts: dict[tuple[str, int], Counter] = {}
+        for operation in operations:
+            self._seconds[operation.id] = REQUEST_SECONDS.labels(operation.address, operation.method)
+            view = cast("Callable[..., Response]", _View(self, operation))
+            flask.add_url_rule(
+                operation.flask_rule,
+                endpoint=operation.id,
+                view_func=view,
+                methods=[operation.method],
+                provide_automatic_options=False,
+            )
+
+    def wsgi(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer what the thin layer knows; hand the rest to Flask, with the path in its standard form."""
+        path = environ["PATH_INFO"]
+        if not path.isascii():
+            try:
+                environ["PATH_INFO"] = path = canonical_path(path)
+            except LockstepError as error:
+                return _respond(self.refusal(error, environ), start_response)
+        if path.startswith("/api/v1/"):
+            parts = path.split("/", 5)
+            found = self._thin.get((environ["REQUEST_METHOD"], parts[3], len(parts)))
+            if found is not None:
+                operation, names = found
+                if not names:
+                    return _respond(self.answer(operation, environ, {}), start_response)
+                if parts[4]:
+                    values = [path_text(part) for part in parts[4:]]
+                    return _respond(
+                        self.answer(operation, environ, dict(zip(names, values, strict=True))), start_response
+                    )
+        return self._flask(environ, start_response)
+
+    def answer(self, operation: Operation, environ: Environ, params: dict[str, str]) -> RawReply:
+        """Run one operation: every failure becomes an answer, every answer is counted and carries its request id."""
+        started = time.perf_counter()
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        request = RestRequest(environ, params)
+        try:
+            request.check_expectation()
+            if request.query:
+                request.check_arguments(operation.arguments)
+            reply = operation.handler(request)
+        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+            reply = _refuse(error, f"{operation.method} {operation.address}", request)
+        reply.headers.append(("X-Request-Id", id))
+        self._count(operation, reply.status).inc()
+        if request.received:
+            RECEIVED_BYTES.inc(request.received)
+        if isinstance(reply.body, list):
+            ANSWERED_BYTES.inc(sum(map(len, reply.body)))
+        self._seconds[operation.id].observe(time.perf_counter() - started)
+        return reply
+
+    def refusal(self, error: Exception, environ: Environ) -> RawReply:
+        """The answer to what matched no route."""
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        reply = _refuse(error, UNMATCHED, RestRequest(environ, {}))
+        reply.headers.append(("X-Request-Id", id))
+        # Any word can be sent as a method; each new label would stay in memory for good.
+        method = environ["REQUEST_METHOD"] if environ["REQUEST_METHOD"] in METHODS else "other"
+        REQUESTS.labels(UNMATCHED, method, str(reply.status)).inc()
+        return reply
+
+    def _count(self, operation: Operation, status: int) -> Counter:
+        count = self._counts.get((operation.id, status))
+        if count is None:
+            count = REQUESTS.labels(operation.address, operation.method, str(status))
+            self._counts[operation.id, status] = count
+        return count
+
+
+class _View:
+    """A Flask view of an operation."""
+
+    def __init__(self, api: RestApi, operation: Operation) -> None:
+        self._api = api
+        self._operation = operation
+        self.__name__ = operation.id
+
+    def __call__(self, **params: str) -> Response:
+        return _flask_response(self._api.answer(self._operation, flask_request.environ, params))
+
+
+class _Segment(BaseConverter):
+    """One part of the address, empty ones too, so that the route can say what is wrong with it."""
+
+    regex = "[^/]*"
+
+
+class _FilePath(PathConverter):
+    """The rest of the address as it is: slashes, line ends and nothing at all are the name check's business."""
+
+    regex = r"[\s\S]*?"
+
+
+class _BareResponse(Response):
+    """A response that adds no headers of its own."""
+
+    default_mimetype = None
+    autocorrect_location_header = False
+
+
+def create_app(
+    file_store: Files,
+    directory: Directory,
+    *,
+    program_id: str,
+    version: str,
+    health: Callable[[], Health],
+    max_waiting: int = DEFAULT_WAITING,
+    max_watching: int = DEFAULT_WATCHING,
+    thin: bool = True,
+) -> Flask:
+    """The proxy's API as a Flask application, which is also the WSGI callable to run.
+
+    `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
+    for a lock at one time, `max_watching` those that wait for changes: each keeps a server thread. `thin` False sends
+    everything through Flask.
+    """
+    app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
+    app.url_map.merge_slashes = False
+    app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
+    locks = LockRoutes(directory, max_waiting=max_waiting)
+    changes = ChangeRoutes(directory, max_waiting=max_watching)
+    operations = [
+        *FileRoutes(file_store).operations(),
+        *VersionRoutes(file_store).operations(),
+        *BucketRoutes(directory).operations(),
+        *locks.operations(),
+        *changes.operations(),
+        *AccountRoutes(directory).operations(),
+        *S3KeyRoutes(directory).operations(),
+        *KmsRoutes(directory).operations(),
+        *ClusterRoutes(directory, health).operations(),
+        *ServerRoutes(directory).operations(),
+        *CareRoutes(directory).operations(),
+        *TargetRoutes(directory).operations(),
+    ]
+    operations += DocumentRoutes(operations, version).operations()
+    api = RestApi(app, operations, thin=thin)
+    app.add_url_rule("/health", view_func=_health_view(health), provide_automatic_options=False)
+    app.add_url_rule("/metrics", view_func=_metrics_view, provide_automatic_options=False)
+    app.register_error_handler(
+        Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
+    )
+    app.extensions["lockstep"] = api
+    api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
+    app.wsgi_app = api.wsgi  # type: ignore[method-assign]
+    return app
+
+
+def _all_of(*calls: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        for one in calls:
+            one()
+
+    return call
+
+
+def _respond(reply: RawReply, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{reply.status} -", reply.headers)
+    return reply.body
+
+
+def _refuse(error: Exception, route: str, request: RestRequest) -> RawReply:
+    reply = problem_reply(error, route)
+    request.drain()
+    return reply._replace(body=[]) if request.method == "HEAD" else reply
+
+
+def _flask_response(reply: RawReply) -> Response:
+    return _BareResponse(reply.body, reply.status, reply.headers, direct_passthrough=True)
+
+
+def _thin_key(operation: Operation) -> tuple[str, str, int]:
+    parts = operation.address.split("/", 5)
+    return operation.method, parts[3], len(parts)
+
+
+def _as_refusal(error: Exception) -> Exception:
+    """Flask's and Werkzeug's own errors in our classes."""
+    if not isinstance(error, HTTPException):
+        return error
+    if error.code == 405:
+        allowed = sorted(getattr(error, "valid_methods", None) or ())
+        return MethodNotAllowed(f"this address answers {', '.join(allowed) or 'other methods'}", allowed=allowed)
+    if error.code == 404:
+        return NotFound("there is nothing at this address; /api/v1/docs lists what there is")
+    if error.code is not None and 400 <= error.code < 500:
+        return BadRequest(str(error.description or error.name))
+    return InternalError(str(error.name))
+
+
+def _health_view(health: Callable[[], Health]) -> Callable[[], Response]:
+    def view() -> Response:
+        """Every program of the cluster answers this address the same way: 503 when it is not well."""
+        now = health()
+        return Response(encode(now), 200 if now.healthy else 503, mimetype="application/json")
+
+    return view
+
+
+def _metrics_view() -> Response:
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

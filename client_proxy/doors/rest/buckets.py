@@ -1,0 +1,131 @@
+"""Buckets: list, create, look at, change, delete. Who may is decided at the directory."""
+
+from __future__ import annotations
+
+import msgspec
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import empty_reply, json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.messages.files import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    Bucket,
+    BucketInfo,
+    BucketRequest,
+    BucketsReply,
+    BucketsRequest,
+    ChangeBucketRequest,
+    CreateBucketRequest,
+    Versioning,
+)
+from lockstep_store.wire.names import check_bucket
+
+
+class NewBucket(msgspec.Struct, omit_defaults=True):
+    """A bucket to make. `shared`: every account may use it; otherwise its owner only."""
+
+    name: Bucket
+    versioning: Versioning = "off"
+    shared: bool = False
+
+
+class BucketChange(msgspec.Struct, omit_defaults=True):
+    """What to change; what is absent stays."""
+
+    versioning: Versioning | None = None
+    shared: bool | None = None
+
+
+class BucketRoutes:
+    """The routes below /buckets."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        one = "/buckets/{bucket}"
+        info = Content(BucketInfo)
+        usual = (errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [
+            Operation(
+                id="list_buckets",
+                method="GET",
+                template="/buckets",
+                handler=self.list_buckets,
+                tag="Buckets",
+                summary="List the buckets you may use",
+                answers={200: Answer("The buckets.", Content(BucketsReply))},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="create_bucket",
+                method="POST",
+                template="/buckets",
+                handler=self.create,
+                tag="Buckets",
+                summary="Create a bucket",
+                bodies=(Content(NewBucket),),
+                answers={201: Answer("The new bucket.", info)},
+                refusals=(errors.BadName, errors.AlreadyExists, errors.Unavailable),
+            ),
+            Operation(
+                id="get_bucket",
+                method="GET",
+                template=one,
+                handler=self.get,
+                tag="Buckets",
+                summary="Look at a bucket",
+                answers={200: Answer("The bucket.", info)},
+                refusals=usual,
+            ),
+            Operation(
+                id="change_bucket",
+                method="PATCH",
+                template=one,
+                handler=self.change,
+                tag="Buckets",
+                summary="Change a bucket's versioning, or who may use it",
+                bodies=(Content(BucketChange),),
+                answers={200: Answer("The bucket as it is now.", info)},
+                refusals=usual,
+            ),
+            Operation(
+                id="delete_bucket",
+                method="DELETE",
+                template=one,
+                handler=self.delete,
+                tag="Buckets",
+                summary="Delete an empty bucket",
+                answers={204: Answer("Deleted.")},
+                refusals=(*usual, errors.BucketNotEmpty),
+            ),
+        ]
+
+    def list_buckets(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(BUCKETS, BucketsRequest(request.credential())))
+
+    def create(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        body = request.message(NewBucket)
+        wanted = CreateBucketRequest(credential, check_bucket(body.name), body.versioning, body.shared)
+        return json_reply(self._directory.call(CREATE_BUCKET, wanted), 201)
+
+    def get(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(GET_BUCKET, BucketRequest(request.credential(), request.bucket())))
+
+    def change(self, request: RestRequest) -> RawReply:
+        credential, bucket = request.credential(), request.bucket()
+        body = request.message(BucketChange)
+        wanted = ChangeBucketRequest(credential, bucket, body.versioning, body.shared)
+        return json_reply(self._directory.call(CHANGE_BUCKET, wanted))
+
+    def delete(self, request: RestRequest) -> RawReply:
+        self._directory.call(DELETE_BUCKET, BucketRequest(request.credential(), request.bucket()))
+        return empty_reply()

@@ -1,0 +1,209 @@
+"""Files over HTTP: list, write, read, look at, delete, copy; and a file's manifest.
+
+Bytes are verified below, in the file store; how they go out is `client_proxy.core.file_body`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.core.ports import Files, OpenFile
+from client_proxy.core.receipt import Receipt
+from client_proxy.doors.rest.file_headers import (
+    CHUNK_STREAM_TYPE,
+    MANIFEST_TYPE,
+    copied_metadata,
+    given_content_type,
+    given_metadata,
+    version_headers,
+)
+from client_proxy.doors.rest.file_operations import file_operations
+from client_proxy.doors.rest.operation import Operation
+from client_proxy.doors.rest.reply import committed_reply, json_reply, receipt_headers
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http import conditions
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire.chunk_stream import StreamReader
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BadRequest, InternalError
+from lockstep_store.wire.messages.files import MAX_LISTING, Bucket, PathText, Text
+from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
+
+
+class CopySource(msgspec.Struct):
+    """What is copied; without `version`, the current one."""
+
+    bucket: Bucket
+    path: PathText
+    version: Text | None = None
+
+
+class CopyBody(msgspec.Struct, omit_defaults=True):
+    """Copy `source` to `bucket`/`path`, or move it there. Without `content_type` and `metadata` the source's stay."""
+
+    source: CopySource
+    bucket: Bucket
+    path: PathText
+    move: bool = False
+    lock_number: int | None = None
+    """The lock held on the target, if any."""
+    source_lock_number: int | None = None
+    release_lock: bool = False
+    content_type: Text | None = None
+    metadata: dict[str, str] | None = None
+
+
+class FileRoutes:
+    """The routes below /files, /manifests and /copy."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def operations(self) -> list[Operation]:
+        return file_operations(self)
+
+    def list_files(self, request: RestRequest) -> RawReply:
+        """One page of a bucket."""
+        page = self._files.list(
+            request.credential(),
+            request.bucket(),
+            prefix=request.argument("prefix", limit=MAX_PATH_BYTES),
+            delimiter=request.argument("delimiter", limit=256),
+            limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
+            after=request.argument("cursor", limit=2 * MAX_PATH_BYTES),
+        )
+        return json_reply(page)
+
+    def read(self, request: RestRequest) -> RawReply:
+        """GET and HEAD of a file."""
+        opened = self._files.open(request.credential(), request.bucket(), request.file_path(), request.version())
+        streaming = False
+        try:
+            version, environ = opened.version, request.environ
+            tag = version.digest.hex()
+            headers = version_headers(version)
+            if conditions.not_modified(environ, tag, version.created_at):
+                return RawReply(304, [*headers, *_unread(opened)], [])
+            if request.method == "HEAD":
+                return RawReply(200, [*headers, ("Content-Length", str(version.size)), *_unread(opened)], [])
+            part = None
+            if "HTTP_RANGE" in environ:
+                part = conditions.wanted_range(environ, tag, version.created_at, version.size)
+            status, start, stop = (200, 0, version.size) if part is None else (206, *part)
+            headers.append(("Content-Length", str(stop - start)))
+            if part is not None:
+                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+            if stop - start > WHOLE_ANSWER_BYTES:
+                headers += receipt_headers(opened.receipt(start, stop))
+                body = FileBody(opened, start, stop)
+                streaming = True
+                return RawReply(status, headers, body)
+            data = opened.read_all() if part is None else b"".join(opened.blocks(start, stop))
+            if len(data) != stop - start:
+                raise InternalError(f"{len(data)} bytes were read where {stop - start} were expected; nothing was sent")
+            headers += receipt_headers(opened.receipt(start, stop))
+            return RawReply(status, headers, [data])
+        finally:
+            if not streaming:
+                opened.close()
+
+    def write(self, request: RestRequest) -> RawReply:
+        """PUT of a file: plain bytes, or a chunk stream."""
+        credential, bucket, path = request.credential(), request.bucket(), request.file_path()
+        options: dict[str, Any] = {
+            **_lock_options(request),
+            "preconditions": conditions.write_preconditions(request.environ),
+            "metadata": given_metadata(request.environ),
+        }
+        if _media_type(request) == CHUNK_STREAM_TYPE:
+            digest = request.bounded("X-Lockstep-Digest")
+            committed = self._files.write_chunks(
+                credential,
+                bucket,
+                path,
+                StreamReader(request.read),
+                digest=Digest.parse(digest) if digest else None,
+                size=request.number_header("X-Lockstep-Size"),
+                content_type=given_content_type(request.bounded("X-Lockstep-Content-Type")),
+                **options,
+            )
+            return committed_reply(committed)
+        if "HTTP_X_LOCKSTEP_DIGEST" in request.environ:
+            raise BadRequest("X-Lockstep-Digest announces a chunk stream; plain bytes are sent without it")
+        committed = self._files.write(
+            credential,
+            bucket,
+            path,
+            request.blocks(),
+            size=request.declared_length(),
+            content_type=given_content_type(request.environ.get("CONTENT_TYPE", "")),
+            **options,
+        )
+        return committed_reply(committed)
+
+    def delete(self, request: RestRequest) -> RawReply:
+        """DELETE of a path, or of exactly one version."""
+        deleted = self._files.delete(
+            request.credential(),
+            request.bucket(),
+            request.file_path(),
+            version=request.version(),
+            preconditions=conditions.write_preconditions(request.environ),
+            **_lock_options(request),
+        )
+        headers = [("X-Lockstep-Cursor", str(deleted.cursor))]
+        if deleted.version:
+            headers.append(("X-Lockstep-Version", deleted.version))
+        return json_reply(deleted, headers=headers)
+
+    def copy(self, request: RestRequest) -> RawReply:
+        """Copy or move inside the cluster."""
+        credential = request.credential()
+        body = request.message(CopyBody)
+        committed = self._files.copy(
+            credential,
+            check_bucket(body.source.bucket),
+            check_path(body.source.path),
+            check_bucket(body.bucket),
+            check_path(body.path),
+            source_version=body.source.version,
+            move=body.move,
+            lock_number=body.lock_number,
+            source_lock_number=body.source_lock_number,
+            release_lock=body.release_lock,
+            preconditions=conditions.write_preconditions(request.environ),
+            content_type=None if body.content_type is None else given_content_type(body.content_type),
+            metadata=copied_metadata(body.metadata),
+        )
+        return committed_reply(committed)
+
+    def manifest(self, request: RestRequest) -> RawReply:
+        """A file's chunks in their canonical form."""
+        opened = self._files.open(request.credential(), request.bucket(), request.file_path(), request.version())
+        try:
+            body = opened.manifest().encode()
+            headers = [("Content-Type", MANIFEST_TYPE), ("Content-Length", str(len(body)))]
+            return RawReply(200, [*headers, *_unread(opened)], [body])
+        finally:
+            opened.close()
+
+
+def _unread(opened: OpenFile) -> list[tuple[str, str]]:
+    """The receipt of an answer without content: where content would come from is not looked up for it."""
+    version = opened.version
+    return receipt_headers(Receipt(version.digest, version.version, opened.cursor, "", 0, ""))
+
+
+def _lock_options(request: RestRequest) -> dict[str, Any]:
+    return {
+        "lock_number": request.number_header("X-Lockstep-Lock"),
+        "release_lock": request.flag_header("X-Lockstep-Release-Lock"),
+    }
+
+
+def _media_type(request: RestRequest) -> str:
+    given: str = request.environ.get("CONTENT_TYPE", "")
+    return given.partition(";")[0].strip().lower()

@@ -1,0 +1,119 @@
+"""The journal over the API: changes after a cursor, waiting for the first one.
+
+The directory decides what a person sees and keeps the order. A wait longer than one call is made of several; the
+cursor is the client's own, so an answer that is lost is asked for again and loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.rest.long_polls import LongPolls
+from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.reply import json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.errors import Overloaded
+from lockstep_store.wire.messages.files import MAX_LISTING
+from lockstep_store.wire.messages.journal import CHANGES, ChangesReply, ChangesRequest
+from lockstep_store.wire.messages.locks import MAX_WAIT_SECONDS
+from lockstep_store.wire.names import check_bucket
+
+PAUSE_SECONDS = 0.2
+"""Between two calls when the directory answers early with nothing, as one does that is stopping."""
+LARGEST_CURSOR = 10**18 - 1
+
+
+class ChangeRoutes:
+    """The route /changes. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
+
+    def __init__(
+        self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._polls = LongPolls(max_waiting)
+        self._monotonic = monotonic
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits within one step."""
+        self._polls.stop()
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                id="changes",
+                method="GET",
+                template="/changes",
+                handler=self.changes,
+                tag="Changes",
+                summary="What changed after a cursor, each change once and in order",
+                description=(
+                    "Begin without a cursor (from now on) or with 0 (from the first change there ever was), then give "
+                    "each answer's `cursor` with the next request. It may move on without changes: those were not "
+                    "yours to see. Changes of buckets that are other people's own are never shown."
+                ),
+                parameters=(
+                    Parameter("bucket", "query", "Only this bucket; without it, every bucket that you may use."),
+                    Parameter("cursor", "query", "Changes after this one.", _between(0, LARGEST_CURSOR)),
+                    Parameter("limit", "query", "Changes in one answer.", _between(1, MAX_LISTING)),
+                    Parameter(
+                        "wait", "query", "Seconds to wait for the first change.", _between(0, int(MAX_WAIT_SECONDS))
+                    ),
+                ),
+                answers={200: Answer("Changes, and the cursor to go on from.", Content(ChangesReply))},
+                refusals=(
+                    errors.BadName,
+                    errors.BadRequest,
+                    errors.Forbidden,
+                    errors.NotFound,
+                    errors.Conflict,
+                    errors.Overloaded,
+                ),
+            )
+        ]
+
+    def changes(self, request: RestRequest) -> RawReply:
+        """GET /changes."""
+        bucket = request.argument("bucket", limit=256)
+        cursor = request.number_argument("cursor", -1, 0, LARGEST_CURSOR)
+        wanted = ChangesRequest(
+            credential=request.credential(),
+            bucket=check_bucket(bucket) if bucket else None,
+            cursor=None if cursor < 0 else cursor,
+            limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
+        )
+        return json_reply(self._changes(wanted, request.number_argument("wait", 0, 0, int(MAX_WAIT_SECONDS))))
+
+    def _changes(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
+        if not wait_seconds:
+            return self._ask(request)
+        with self._polls.place() as found:
+            if not found:
+                raise Overloaded("too many people wait for changes at this proxy; use another one, or try again soon")
+            return self._wait(request, wait_seconds)
+
+    def _wait(self, request: ChangesRequest, wait_seconds: float) -> ChangesReply:
+        until = self._monotonic() + wait_seconds
+        while True:
+            began = self._monotonic()
+            step = self._polls.step(until - began)
+            reply = self._ask(msgspec.structs.replace(request, wait_seconds=step))
+            now = self._monotonic()
+            if reply.changes or now >= until or not step:
+                return reply
+            if reply.cursor == request.cursor and now - began < step / 2:
+                self._polls.pause(PAUSE_SECONDS)
+            request = msgspec.structs.replace(request, cursor=reply.cursor)
+
+    def _ask(self, request: ChangesRequest) -> ChangesReply:
+        reply: ChangesReply = self._directory.call(CHANGES, request)
+        return reply
+
+
+def _between(low: int, high: int) -> dict[str, object]:
+    return {"type": "integer", "minimum": low, "maximum": high}

@@ -1,0 +1,260 @@
+"""Locks: acquire (and wait in line), list, renew, release, break.
+
+The directory grants and queues. A wait longer than it keeps a call is made of several, each of which keeps the place
+in line; what a person sees is one request.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.rest.long_polls import STEP_SECONDS, LongPolls
+from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.reply import empty_reply, json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.header_text import header_text
+from lockstep_store.wire import errors
+from lockstep_store.wire.errors import BadRequest, Overloaded
+from lockstep_store.wire.messages.files import Bucket, CredentialRequest, Text, WriteId
+from lockstep_store.wire.messages.locks import (
+    ACQUIRE,
+    DEFAULT_LEASE_SECONDS,
+    LOCKS,
+    MAX_LEASE_SECONDS,
+    MAX_LOCK_PATHS,
+    RELEASE,
+    RENEW,
+    AcquireReply,
+    AcquireRequest,
+    LockInfo,
+    LockPath,
+    LocksReply,
+    ReleaseRequest,
+    RenewRequest,
+)
+from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
+
+LONGEST_WAIT_SECONDS = 300.0
+
+Lease = Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)]
+PathName = Annotated[str, Meta(max_length=MAX_PATH_BYTES + 64)]
+
+
+class AcquireBody(msgspec.Struct, omit_defaults=True):
+    """All of `paths` or none. A path is "bucket/path", or with `bucket` a path inside that one, or an object.
+
+    `queue`: keep a place in line when the wait is over (202); without it a refusal is 423 and leaves nothing behind.
+    Repeat the request with the answer's `waiter.id` as `request_id` to keep the place and ask again.
+    """
+
+    paths: Annotated[list[PathName | LockPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
+    bucket: Bucket = ""
+    wait_seconds: Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)] = 0.0
+    lease_seconds: Lease = DEFAULT_LEASE_SECONDS
+    queue: bool = True
+    client: Text = ""
+    """Which program or shell asks; shown to others."""
+    request_id: WriteId | None = None
+
+
+class RenewBody(msgspec.Struct, omit_defaults=True):
+    """How long the lease is to be from now; without it, as long as before."""
+
+    lease_seconds: Lease | None = None
+
+
+class QueuedReply(AcquireReply, omit_defaults=False):
+    """A place in line: `waiter` and `holders` in full, and what most scripts want of them."""
+
+    place: int = 0
+    holder: str = ""
+    """Who holds the paths, by account."""
+    until: float = 0.0
+    """When the last lock in the way ends unless it is renewed: wall clock, seconds since 1970."""
+    seconds_left: float = 0.0
+
+
+class LockRoutes:
+    """The routes below /locks. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
+
+    def __init__(
+        self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._polls = LongPolls(max_waiting)
+        self._monotonic = monotonic
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits within one step; their places in line stay."""
+        self._polls.stop()
+
+    def operations(self) -> list[Operation]:
+        one = "/locks/{id}"
+        usual = (errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [
+            Operation(
+                id="acquire_lock",
+                method="POST",
+                template="/locks",
+                handler=self.acquire,
+                tag="Locks",
+                summary="Acquire a lock on one or several paths, waiting in line for it",
+                description=(
+                    "A lock's `number` goes with writes as X-Lockstep-Lock. Renew it within its lease. A wait that "
+                    "would never end because others wait for you is refused, and the refusal names them."
+                ),
+                bodies=(Content(AcquireBody),),
+                answers={
+                    200: Answer("`lock` is yours.", Content(AcquireReply)),
+                    202: Answer("In line: `place`, `holder`, `seconds_left`.", Content(QueuedReply)),
+                },
+                refusals=(errors.BadName, errors.Forbidden, errors.NotFound, errors.Deadlock, errors.Locked),
+                thin=True,
+            ),
+            Operation(
+                id="list_locks",
+                method="GET",
+                template="/locks",
+                handler=self.list_locks,
+                tag="Locks",
+                summary="List locks and who waits for them",
+                answers={200: Answer("Locks, and waiters in line.", Content(LocksReply))},
+                refusals=(errors.Unavailable,),
+            ),
+            Operation(
+                id="renew_lock",
+                method="PUT",
+                template=one,
+                handler=self.renew,
+                tag="Locks",
+                summary="Renew a lock's lease",
+                bodies=(Content(RenewBody),),
+                body_optional=True,
+                answers={200: Answer("The lock with its new end.", Content(LockInfo))},
+                refusals=(*usual, errors.LockStale),
+                thin=True,
+            ),
+            Operation(
+                id="release_lock",
+                method="DELETE",
+                template=one,
+                handler=self.release,
+                tag="Locks",
+                summary="Release a lock, or give up a place in line",
+                parameters=(
+                    Parameter("break", "query", "`true`: take someone else's lock away (administrators).", FLAG),
+                ),
+                answers={204: Answer("Released.")},
+                refusals=usual,
+                thin=True,
+            ),
+        ]
+
+    def acquire(self, request: RestRequest) -> RawReply:
+        """POST /locks."""
+        credential = request.credential()
+        body = request.message(AcquireBody)
+        reply = self._acquire(
+            AcquireRequest(
+                credential=credential,
+                paths=_lock_paths(body),
+                request_id=body.request_id or secrets.token_hex(16),
+                wait_seconds=0.0,
+                lease_seconds=body.lease_seconds,
+                queue=body.queue,
+                client=_shown(body.client),
+            ),
+            body.wait_seconds,
+        )
+        if reply.waiter is None:
+            return json_reply(reply)
+        queued = _queued(reply)
+        return json_reply(
+            queued, 202, [("X-Lockstep-Lock-Holder", header_text(queued.holder))] if queued.holder else []
+        )
+
+    def list_locks(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(LOCKS, CredentialRequest(request.credential())))
+
+    def renew(self, request: RestRequest) -> RawReply:
+        credential, id = request.credential(), request.segment("id")
+        body = request.message(RenewBody, optional=True)
+        return json_reply(self._directory.call(RENEW, RenewRequest(credential, id, body.lease_seconds)))
+
+    def release(self, request: RestRequest) -> RawReply:
+        wanted = ReleaseRequest(request.credential(), request.segment("id"), request.flag_argument("break"))
+        self._directory.call(RELEASE, wanted)
+        return empty_reply()
+
+    def _acquire(self, request: AcquireRequest, wait_seconds: float) -> AcquireReply:
+        if not wait_seconds:
+            return self._ask(request)
+        with self._polls.place() as found:
+            if found:
+                return self._wait(request, wait_seconds)
+        if request.queue:
+            return self._ask(request)
+        raise Overloaded("too many people wait for locks at this proxy; ask with queue: true, or try again soon")
+
+    def _wait(self, request: AcquireRequest, wait_seconds: float) -> AcquireReply:
+        until = self._monotonic() + wait_seconds
+        keep_place = request.queue
+        left = wait_seconds
+        while True:
+            seconds = self._polls.step(left)
+            last = left <= STEP_SECONDS or self._polls.stopping
+            # Between two calls of one wait the place must stay, whatever is to happen to it after the last.
+            step = msgspec.structs.replace(request, wait_seconds=seconds, queue=keep_place or not last)
+            reply = self._ask(step)
+            left = until - self._monotonic()
+            if reply.waiter is None or last:
+                return reply
+
+    def _ask(self, request: AcquireRequest) -> AcquireReply:
+        reply: AcquireReply = self._directory.call(ACQUIRE, request)
+        return reply
+
+
+def _lock_paths(body: AcquireBody) -> list[LockPath]:
+    paths: list[LockPath] = []
+    for given in body.paths:
+        if isinstance(given, LockPath):
+            bucket, path = given.bucket, given.path
+        elif body.bucket:
+            bucket, path = body.bucket, given
+        else:
+            bucket, slash, path = given.partition("/")
+            if not slash:
+                raise BadRequest(f"{given[:80]!r} names no bucket: write 'bucket/path', or give the bucket beside it")
+        paths.append(LockPath(check_bucket(bucket), check_path(path)))
+    return paths
+
+
+def _shown(client: str) -> str:
+    """The client's name for itself. Others see it in their terminals, so nothing in it may steer one."""
+    for character in client:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise BadRequest(f"the client's name contains the control character U+{ord(character):04X}")
+    return client
+
+
+def _queued(reply: AcquireReply) -> QueuedReply:
+    assert reply.waiter is not None
+    holders = reply.holders
+    return QueuedReply(
+        waiter=reply.waiter,
+        holders=holders,
+        place=reply.waiter.place,
+        holder=", ".join(dict.fromkeys(lock.account for lock in holders)),
+        until=max((lock.until_at for lock in holders), default=0.0),
+        seconds_left=max((lock.seconds_left for lock in holders), default=0.0),
+    )

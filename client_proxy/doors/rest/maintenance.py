@@ -1,0 +1,148 @@
+"""Taking care of the directory: checking its books, backing it up, and deciding what a restore left open.
+
+Administrators only; who is one, the directory decides. A backup goes through in blocks and is nowhere held whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+import msgspec
+
+from client_proxy.core.ports import Directory, Stream
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.messages.files import CredentialRequest
+from lockstep_store.wire.messages.recovery import (
+    BACKUP_PATH,
+    FSCK,
+    FSCK_REPORT,
+    RECOVER,
+    RECOVERY,
+    FsckReport,
+    FsckRequest,
+    RecoverRequest,
+    RecoveryReply,
+)
+
+BACKUP_TYPE = "application/vnd.lockstep.backup"
+BLOCK_BYTES = 1024 * 1024
+_REFUSALS = (errors.Forbidden, errors.Conflict, errors.Unavailable)
+_operation = partial(Operation, tag="Cluster", refusals=_REFUSALS)
+
+
+class FsckBody(msgspec.Struct, omit_defaults=True):
+    """`deep`: every file server reads every byte, too."""
+
+    deep: bool = False
+
+
+class RecoverBody(msgspec.Struct, omit_defaults=True):
+    """`finish`: wait for no file server any more. `unnamed`: what becomes of blobs that nobody knows a name of."""
+
+    finish: bool = False
+    unnamed: Literal["keep", "name", "drop"] = "keep"
+
+
+class CareRoutes:
+    """The routes /cluster/fsck, /cluster/backup and /cluster/recovery."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [*self._checks(), *self._recovery()]
+
+    def _checks(self) -> list[Operation]:
+        return [
+            _operation(
+                id="start_fsck",
+                method="POST",
+                template="/cluster/fsck",
+                handler=self.start_fsck,
+                summary="Check the directory's books, and every file server's holdings against them (administrators)",
+                description="Answers at once; ask with GET until `state` is `done`. One check runs at a time.",
+                bodies=(Content(FsckBody),),
+                body_optional=True,
+                answers={202: Answer("The check that runs now.", Content(FsckReport))},
+            ),
+            _operation(
+                id="fsck_report",
+                method="GET",
+                template="/cluster/fsck",
+                handler=self.fsck_report,
+                summary="What the check that runs, or the last one, found (administrators)",
+                answers={200: Answer("The report.", Content(FsckReport))},
+            ),
+            _operation(
+                id="backup",
+                method="GET",
+                template="/cluster/backup",
+                handler=self.backup,
+                summary="A backup of the directory, made now (administrators)",
+                description="It holds secrets. It has no file bytes, and not the authority in certs/.",
+                answers={200: Answer("The backup.", Content(media=BACKUP_TYPE))},
+                refusals=(*_REFUSALS, errors.StorageFull, errors.Damaged),
+            ),
+        ]
+
+    def _recovery(self) -> list[Operation]:
+        return [
+            _operation(
+                id="recovery",
+                method="GET",
+                template="/cluster/recovery",
+                handler=self.recovery,
+                summary="How far recovery after a restored backup is (administrators)",
+                answers={200: Answer("How it stands; `recovery` is null without a restore.", Content(RecoveryReply))},
+            ),
+            _operation(
+                id="recover",
+                method="POST",
+                template="/cluster/recovery",
+                handler=self.recover,
+                summary="Decide what a restore left open (administrators)",
+                bodies=(Content(RecoverBody),),
+                answers={200: Answer("How it stands now.", Content(RecoveryReply))},
+            ),
+        ]
+
+    def start_fsck(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        body = request.message(FsckBody, optional=True)
+        self._directory.call(FSCK, FsckRequest(credential, body.deep))
+        return json_reply(self._directory.call(FSCK_REPORT, CredentialRequest(credential)), 202)
+
+    def fsck_report(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(FSCK_REPORT, CredentialRequest(request.credential())))
+
+    def backup(self, request: RestRequest) -> RawReply:
+        stream = self._directory.stream(BACKUP_PATH, CredentialRequest(request.credential()))
+        headers = [
+            ("Content-Type", BACKUP_TYPE),
+            ("Content-Length", str(stream.length or 0)),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return RawReply(200, headers, _blocks(stream))
+
+    def recovery(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(RECOVERY, CredentialRequest(request.credential())))
+
+    def recover(self, request: RestRequest) -> RawReply:
+        credential = request.credential()
+        body = request.message(RecoverBody)
+        return json_reply(self._directory.call(RECOVER, RecoverRequest(credential, body.finish, body.unnamed)))
+
+
+def _blocks(stream: Stream) -> Iterator[bytes]:
+    try:
+        while block := stream.read(BLOCK_BYTES):
+            yield block
+    finally:
+        stream.close()

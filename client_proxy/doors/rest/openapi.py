@@ -1,0 +1,222 @@
+"""The API's own description: an OpenAPI 3.1 document made from the routes' declarations, and a page that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from client_proxy.doors.rest.operation import TEXT, Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.reply import json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BY_CODE, LockstepError, NotFound, NotLoggedIn, Problem
+
+PAGE_FOLDER = Path(__file__).parent / "docs_page"
+PAGE_TYPES = {
+    "page.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PATH_VALUES = {
+    "bucket": "The bucket's name.",
+    "path": "The file's path, percent-encoded; it may contain slashes.",
+    "id": "The id that the list or the creating answer gave.",
+    "file": "One of the page's own files.",
+}
+TAGS = {
+    "Files": "Read and write. Every answer carries a receipt in its X-Lockstep headers.",
+    "Versions": "A file's past.",
+    "Changes": "Every commit, in order.",
+    "Locks": "Exclusive, with a lease, first come first served.",
+    "Buckets": "Where files live. The bucket `files` is there from the start and shared.",
+    "People": "Log-ins and API keys.",
+    "Cluster": "The programs behind this door.",
+    "About": "This description.",
+}
+_REFERENCE = "#/components/schemas/{name}"
+
+
+class DocumentRoutes:
+    """The routes /openapi.json and /docs, which describe `operations` and themselves."""
+
+    def __init__(self, operations: Sequence[Operation], version: str) -> None:
+        self._operations = [*operations, *self.operations()]
+        self._version = version
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                id="openapi",
+                method="GET",
+                template="/openapi.json",
+                handler=self.document,
+                tag="About",
+                summary="This API as an OpenAPI 3.1 document",
+                answers={200: Answer("The document.", Content(dict[str, Any]))},
+                login=False,
+            ),
+            Operation(
+                id="docs",
+                method="GET",
+                template="/docs",
+                handler=self.page,
+                tag="About",
+                summary="This API as a page to read",
+                answers={200: Answer("The page.", Content(media="text/html"))},
+                login=False,
+            ),
+            Operation(
+                id="docs_file",
+                method="GET",
+                template="/docs/{file}",
+                handler=self.page_file,
+                tag="About",
+                summary="The page's style and script",
+                answers={200: Answer("The file.", Content(media="*/*"))},
+                refusals=(NotFound,),
+                login=False,
+            ),
+        ]
+
+    def document(self, request: RestRequest) -> RawReply:
+        return json_reply(self._document)
+
+    def page(self, request: RestRequest) -> RawReply:
+        return _page_reply("page.html")
+
+    def page_file(self, request: RestRequest) -> RawReply:
+        name = request.params["file"]
+        if name not in PAGE_TYPES:
+            raise NotFound("the page has no such file")
+        return _page_reply(name)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return document(self._operations, self._version)
+
+
+def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of `operations`."""
+    shapes = list(dict.fromkeys(content.shape for op in operations for content in _contents(op) if content.shape))
+    schemas, components = msgspec.json.schema_components(
+        [*shapes, Problem], schema_hook=_schema_hook, ref_template=_REFERENCE
+    )
+    by_shape = dict(zip(shapes, schemas, strict=False))
+    components["Problem"]["properties"]["code"]["enum"] = sorted(BY_CODE)
+    components["Problem"]["additionalProperties"] = True
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.address, {})[operation.method.lower()] = _describe(operation, by_shape)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lockstep",
+            "version": version,
+            "description": (
+                "A distributed file store for people who edit files together. Refusals are RFC 9457 problem details; "
+                "each has a `code`, a sentence for people, a `request_id`, and its facts as further members."
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "A log-in's token, or an API key."},
+                "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+        "security": [{"token": []}, {"api_key": []}],
+    }
+
+
+def _contents(operation: Operation) -> list[Content]:
+    return [*operation.bodies, *(answer.content for answer in operation.answers.values() if answer.content)]
+
+
+def _describe(operation: Operation, by_shape: dict[Any, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "responses": {str(status): _answer(answer, by_shape) for status, answer in operation.answers.items()},
+    }
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [_path_value(name) for name in operation.names] + [_parameter(given) for given in operation.parameters]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.bodies:
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {content.media: _media(content, by_shape) for content in operation.bodies},
+        }
+    if not operation.login:
+        described["security"] = []
+    refusals = (*operation.refusals, *((NotLoggedIn,) if operation.login else ()))
+    for status, sentence in sorted(_refusals_by_status(refusals).items()):
+        described["responses"][str(status)] = _problem(sentence)
+    described["responses"]["default"] = _problem("Any other refusal.")
+    return described
+
+
+def _answer(answer: Answer, by_shape: dict[Any, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.description}
+    if answer.headers:
+        described["headers"] = {name: {"description": text, "schema": TEXT} for name, text in answer.headers.items()}
+    if answer.content is not None:
+        described["content"] = {answer.content.media: _media(answer.content, by_shape)}
+    return described
+
+
+def _media(content: Content, by_shape: dict[Any, Any]) -> dict[str, Any]:
+    return {"schema": by_shape[content.shape]} if content.shape else {}
+
+
+def _path_value(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": PATH_VALUES[name], "schema": TEXT}
+
+
+def _parameter(given: Parameter) -> dict[str, Any]:
+    return {"name": given.name, "in": given.where, "description": given.description, "schema": given.schema}
+
+
+def _refusals_by_status(refusals: Sequence[type[LockstepError]]) -> dict[int, str]:
+    sentences: dict[int, list[str]] = {}
+    for refusal in dict.fromkeys(refusals):
+        sentences.setdefault(refusal.status, []).append(f"{refusal.title} (`{refusal.code}`)")
+    return {status: "; ".join(parts) + "." for status, parts in sentences.items()}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(name="Problem")}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def _schema_hook(kind: type) -> dict[str, Any]:
+    if kind is Digest:
+        return {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "A content hash."}
+    raise NotImplementedError(f"{kind.__name__} has no schema")
+
+
+def _page_reply(name: str) -> RawReply:
+    body = (PAGE_FOLDER / name).read_bytes()
+    headers = [
+        ("Content-Type", PAGE_TYPES[name]),
+        ("Content-Length", str(len(body))),
+        ("Content-Security-Policy", PAGE_POLICY),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cache-Control", "no-cache"),
+    ]
+    return RawReply(200, headers, [body])

@@ -1,0 +1,97 @@
+"""One declaration beside each route: it registers the route and writes its page in the API's document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire.errors import LockstepError
+
+PREFIX = "/api/v1"
+Handler = Callable[[RestRequest], RawReply]
+Schema = dict[str, Any]
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+NUMBER: Schema = {"type": "integer", "minimum": 0}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query argument or request header."""
+
+    name: str
+    where: Literal["query", "header"]
+    description: str
+    schema: Schema = field(default_factory=lambda: TEXT)
+
+
+@dataclass(frozen=True)
+class Content:
+    """A body: a message shape as JSON, or `media` of raw bytes or text."""
+
+    shape: Any = None
+    media: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One successful answer; `headers` maps a header's name to what it says."""
+
+    description: str
+    content: Content | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method on an address below `/api/v1`. `{path}` in the template takes slashes too.
+
+    `thin`: the layer in front of Flask may answer it, because every read and write passes it.
+    """
+
+    id: str
+    method: str
+    template: str
+    handler: Handler
+    tag: str
+    summary: str
+    answers: dict[int, Answer]
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    bodies: tuple[Content, ...] = ()
+    body_optional: bool = False
+    refusals: tuple[type[LockstepError], ...] = ()
+    login: bool = True
+    thin: bool = False
+
+    @property
+    def address(self) -> str:
+        """The whole template, as in the API's document."""
+        return PREFIX + self.template
+
+    @property
+    def names(self) -> list[str]:
+        """The values that the address carries, in order."""
+        return _PLACEHOLDER.findall(self.template)
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """The query arguments that it knows."""
+        return frozenset(given.name for given in self.parameters if given.where == "query")
+
+    @property
+    def flask_rule(self) -> str:
+        """The address as a Flask rule."""
+        return PREFIX + _PLACEHOLDER.sub(_flask_value, self.template)
+
+
+def _flask_value(placeholder: re.Match[str]) -> str:
+    name = placeholder[1]
+    return f"<{'file_path' if name == 'path' else 'segment'}:{name}>"

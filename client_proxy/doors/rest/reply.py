@@ -1,0 +1,123 @@
+"""Answers of the API: JSON, receipts, and every refusal as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_proxy.core.receipt import Receipt
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.header_text import header_text
+from lockstep_store.runtime.tracing import log, request_id
+from lockstep_store.wire.codec import encode
+from lockstep_store.wire.errors import (
+    InternalError,
+    Locked,
+    LockstepError,
+    MethodNotAllowed,
+    NotLoggedIn,
+    NotModified,
+    RangeNotSatisfiable,
+    to_problem,
+)
+from lockstep_store.wire.messages.files import CommittedReply
+
+Headers = list[tuple[str, str]]
+
+_JSON: tuple[tuple[str, str], ...] = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+_PROBLEM: tuple[tuple[str, str], ...] = (("Content-Type", "application/problem+json"), *_JSON[1:])
+_LONGEST_FLAT_LIST = 100
+
+
+def json_reply(message: Any, status: int = 200, headers: Headers | None = None) -> RawReply:
+    """`message` as JSON."""
+    body = encode(message)
+    return RawReply(status, [*_JSON, ("Content-Length", str(len(body))), *(headers or ())], [body])
+
+
+def empty_reply() -> RawReply:
+    """Done, and nothing to say."""
+    return RawReply(204, [], [])
+
+
+def receipt_headers(receipt: Receipt) -> Headers:
+    """What a person can check the answer by. Reads add their own `X-Lockstep-Copies`: the holders that are up."""
+    headers = [
+        ("X-Lockstep-Digest", receipt.digest.hex()),
+        ("X-Lockstep-Version", receipt.version),
+        ("X-Lockstep-Cursor", str(receipt.cursor)),
+    ]
+    if receipt.copies:
+        headers.append(("X-Lockstep-Cache", "write"))
+        headers.append(("X-Lockstep-Copies", f"{receipt.copies}/{receipt.copies} fsynced"))
+    else:
+        headers.append(("X-Lockstep-Cache", receipt.cache or "unread"))
+    if receipt.file_server:
+        headers.append(("X-Lockstep-File-Server", receipt.file_server))
+    return headers
+
+
+def committed_reply(committed: CommittedReply) -> RawReply:
+    """A committed write, copy or restore: 201 when the path had no current version before."""
+    headers = receipt_headers(Receipt.of_write(committed))
+    headers.append(("ETag", f'"{committed.version.digest.hex()}"'))
+    return json_reply(committed, 201 if committed.version.created else 200, headers)
+
+
+def problem_reply(error: Exception, route: str) -> RawReply:
+    """Any failure as an answer. What is not a refusal is logged with its trace, and says nothing about the inside."""
+    if not isinstance(error, LockstepError):
+        log.error("unexpected failure in %s", route, exc_info=error)
+        error = InternalError(
+            f"an unexpected error happened; it was not your request. The proxy's log has it under {request_id()}"
+        )
+    elif error.status >= 500:
+        log.warning("%s: %s (%s)", route, error, error.code)
+    if isinstance(error, NotModified):
+        return RawReply(304, [], [])
+    body = encode(_flat_problem(error))
+    return RawReply(error.status, [*_PROBLEM, ("Content-Length", str(len(body))), *_error_headers(error)], [body])
+
+
+def _flat_problem(error: LockstepError) -> dict[str, Any]:
+    """The standard members, `facts` as Lockstep's own clients read them, and each fact as an extension member."""
+    problem = to_problem(error, request_id())
+    members: dict[str, Any] = {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": problem.request_id,
+        "retry": problem.retry,
+    }
+    if problem.facts:
+        members["facts"] = problem.facts
+    for name, value in problem.facts.items():
+        if not (isinstance(value, (list, tuple)) and len(value) > _LONGEST_FLAT_LIST):
+            members.setdefault(name, value)
+    if "until_at" in problem.facts:
+        members.setdefault("until", problem.facts["until_at"])
+    return members
+
+
+def _error_headers(error: LockstepError) -> Headers:
+    headers: Headers = []
+    if error.status in (429, 503) and error.can_retry:
+        headers.append(("Retry-After", _whole_seconds(error.facts.get("retry_after"))))
+    if isinstance(error, NotLoggedIn):
+        headers.append(("WWW-Authenticate", 'Bearer realm="lockstep"'))
+    if isinstance(error, MethodNotAllowed) and "allowed" in error.facts:
+        headers.append(("Allow", ", ".join(error.facts["allowed"])))
+    if isinstance(error, RangeNotSatisfiable) and "size" in error.facts:
+        headers.append(("Content-Range", f"bytes */{error.facts['size']}"))
+    if isinstance(error, Locked) and isinstance(error.facts.get("holder"), str):
+        headers.append(("X-Lockstep-Lock-Holder", header_text(error.facts["holder"])))
+    return headers
+
+
+def _whole_seconds(value: Any) -> str:
+    return str(max(1, round(value))) if isinstance(value, (int, float)) else "1"

@@ -1,0 +1,249 @@
+"""One request to the API: the border where untrusted text becomes checked names, numbers, messages and bytes.
+
+What a request may do is not decided here: the directory decides that from the credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qs
+
+import msgspec
+
+from lockstep_store.runtime.http.api import Environ
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.wire.codec import Decoder, decoder
+from lockstep_store.wire.errors import (
+    BadName,
+    BadRequest,
+    ExpectationFailed,
+    IncompleteBody,
+    LengthRequired,
+    LockstepError,
+    NotLoggedIn,
+    TooLarge,
+)
+from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
+from lockstep_store.wire.messages.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
+from lockstep_store.wire.names import check_bucket, check_path
+
+T = TypeVar("T")
+
+MAX_JSON_BYTES = 256 * 1024
+MAX_QUERY_BYTES = 16 * 1024
+MAX_HEADER_BYTES = 8192
+MAX_CREDENTIAL_BYTES = 512
+MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
+UPLOAD_BLOCK_BYTES = 256 * 1024
+
+_known_bucket = lru_cache(maxsize=1024)(check_bucket)
+
+
+class RestRequest(DrainableRequest):
+    """A request and the values its route's template names, such as `bucket` and `path`."""
+
+    def __init__(self, environ: Environ, params: dict[str, str]) -> None:
+        super().__init__(environ)
+        self.params = params
+        self._query: dict[str, list[str]] | None = None
+
+    @property
+    def method(self) -> str:
+        """GET, PUT, …"""
+        method: str = self.environ["REQUEST_METHOD"]
+        return method
+
+    def credential(self) -> str:
+        """The bearer token or API key as sent. NotLoggedIn when there is none that could be one."""
+        environ = self.environ
+        given: str = environ.get("HTTP_AUTHORIZATION", "")
+        if given:
+            scheme, _, credential = given.partition(" ")
+            if scheme.lower() != "bearer":
+                raise NotLoggedIn("send the token as 'Authorization: Bearer <token>', or an API key as X-Api-Key")
+            credential = credential.strip()
+        else:
+            credential = environ.get("HTTP_X_API_KEY", "")
+        if not credential:
+            raise NotLoggedIn("this needs a log-in: send a token as 'Authorization: Bearer <token>', or X-Api-Key")
+        if credential.startswith(S3_DOOR_ONLY):
+            # A signature is good for the one request that it was made over, and only the S3 door has that request.
+            raise NotLoggedIn("a signature is no token: send a token or an API key")
+        if len(credential) > MAX_CREDENTIAL_BYTES:
+            raise NotLoggedIn("this credential is longer than any that was ever given out")
+        return credential
+
+    def bucket(self) -> str:
+        """The bucket in the address, checked."""
+        return _known_bucket(self.params["bucket"])
+
+    def file_path(self) -> str:
+        """The path in the address, checked and otherwise as given."""
+        return check_path(self.params["path"])
+
+    def segment(self, name: str) -> str:
+        """An id in the address: 1 to 256 characters."""
+        value = self.params[name]
+        if not 1 <= len(value) <= 256 or not value.isprintable():
+            raise BadRequest(f"the {name} in the address must have 1 to 256 printable characters")
+        return value
+
+    def bounded(self, name: str, limit: int = MAX_HEADER_BYTES) -> str:
+        """A header's value, or an empty string; BadRequest over `limit` bytes."""
+        value = self.header(name)
+        if len(value) > limit:
+            raise BadRequest(f"the header {name} has {len(value)} bytes; at most {limit} are accepted")
+        return value
+
+    def number_header(self, name: str) -> int | None:
+        """A header that is a whole number from 0, or None without it. One that is there but empty is refused."""
+        value = self.bounded(name)
+        if not value and self.header(name, "absent"):
+            return None
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18):
+            raise BadRequest(f"the header {name} must be a whole number, not {value[:40]!r}")
+        return int(value)
+
+    def flag_header(self, name: str) -> bool:
+        """A header that is `true` or `false` (without it: false)."""
+        return _flag(self.bounded(name), f"the header {name}")
+
+    def argument(self, name: str, default: str = "", limit: int = 4096) -> str:
+        """A query argument's value. BadRequest when it is given twice, or longer than `limit` characters."""
+        if not self.query:
+            return default
+        values = self._arguments().get(name)
+        if values is None:
+            return default
+        if len(values) > 1:
+            raise BadRequest(f"the argument {name} is given {len(values)} times; once is enough")
+        if len(values[0]) > limit:
+            raise BadRequest(f"the argument {name} has {len(values[0])} characters; at most {limit} are accepted")
+        return values[0]
+
+    def number_argument(self, name: str, default: int, low: int, high: int) -> int:
+        """A query argument that is a whole number from `low` to `high`."""
+        value = self.argument(name)
+        if not value:
+            return default
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18 and low <= int(value) <= high):
+            raise BadRequest(f"the argument {name} must be a whole number from {low} to {high}, not {value[:40]!r}")
+        return int(value)
+
+    def flag_argument(self, name: str) -> bool:
+        """A query argument that is `true` or `false` (without it: false)."""
+        return _flag(self.argument(name), f"the argument {name}")
+
+    def check_arguments(self, known: frozenset[str]) -> None:
+        """BadRequest for a query argument that is not `known`: ignored, a misspelled one would change the meaning."""
+        unknown = sorted(set(self._arguments()) - known)
+        if unknown:
+            named = ", ".join(repr(name[:80]) for name in unknown[:5])
+            hint = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
+            raise BadRequest(f"this address has no argument {named}; {hint}", unknown=unknown[:5], known=sorted(known))
+
+    def check_expectation(self) -> None:
+        """ExpectationFailed for an Expect header other than the one that HTTP knows."""
+        expected: str = self.environ.get("HTTP_EXPECT", "")
+        if expected and expected.lower() != "100-continue":
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' cannot be met; only 100-continue is known")
+
+    def version(self) -> str | None:
+        """The version asked for with `?version=`, or None for the current one."""
+        return self.argument("version", limit=256) or None
+
+    def message(self, shape: type[T], *, optional: bool = False) -> T:
+        """The JSON body as `shape`. An empty body stands for `{}` when the body is `optional`."""
+        body = self.body(MAX_JSON_BYTES)
+        if not body:
+            if not optional:
+                raise BadRequest("this needs a JSON body; see /api/v1/docs")
+            body = b"{}"
+        try:
+            decoded: T = _decoder_of(cast("Any", shape)).decode(body)
+            return decoded
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body does not fit what is expected here: {error}") from error
+        except BadRequest:
+            raise
+        except LockstepError as error:
+            raise BadRequest(str(error)) from error
+
+    def declared_length(self) -> int:
+        """Content-Length of a file's body. Without one its end could not be told from a connection that was cut."""
+        if self.content_length is None:
+            raise LengthRequired(
+                "a file's bytes need a Content-Length: without it a body that was cut short looks complete. "
+                "Send the length, or a chunk stream, which proves its end"
+            )
+        if self.content_length > MAX_FILE_BYTES:
+            raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes; this one declares {self.content_length}")
+        return self.content_length
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body's bytes. IncompleteBody before the last block when they are not exactly the declared length, so
+        that whoever commits after the last block commits whole bodies only."""
+        missing = declared = self.declared_length()
+        # The runner ends a body at its own end, so one byte more may be asked for: that is what shows a surplus.
+        surplus = 1 if self.environ.get("wsgi.input_terminated") else 0
+        while missing:
+            data = self.read(UPLOAD_BLOCK_BYTES if missing > UPLOAD_BLOCK_BYTES else missing + surplus)
+            if not data:
+                raise IncompleteBody(
+                    f"the body ended after {declared - missing} of {declared} declared bytes; nothing was stored"
+                )
+            missing -= len(data)
+            if missing < 0:
+                raise IncompleteBody(f"the body is longer than the {declared} bytes declared; nothing was stored")
+            yield data
+
+    def _arguments(self) -> dict[str, list[str]]:
+        if self._query is None:
+            if len(self.query) > MAX_QUERY_BYTES:
+                raise BadRequest(f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
+            try:
+                self._query = parse_qs(self.query, keep_blank_values=True, errors="strict", max_num_fields=50)
+            except ValueError as error:
+                raise BadRequest(f"the arguments in the address cannot be read: {error}") from error
+        return self._query
+
+
+def canonical_path(raw: str) -> str:
+    """PATH_INFO in its standard form: each byte of the percent-decoded UTF-8 path as one character.
+
+    Servers that give text instead (characters beyond U+00FF) are turned back. BadName for bytes that are not UTF-8.
+    """
+    if raw.isascii():
+        return raw
+    try:
+        encoded = raw.encode("latin-1")
+    except UnicodeEncodeError:
+        try:
+            return raw.encode().decode("latin-1")
+        except UnicodeEncodeError:
+            raise BadName("the address is not valid Unicode") from None
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        raise BadName("the address contains bytes that are not UTF-8; percent-encode names as UTF-8") from None
+    return raw
+
+
+def path_text(canonical: str) -> str:
+    """The text that a piece of a canonical PATH_INFO stands for."""
+    return canonical if canonical.isascii() else canonical.encode("latin-1").decode()
+
+
+@lru_cache(maxsize=128)
+def _decoder_of(shape: Any) -> Decoder[Any]:
+    return decoder(shape)
+
+
+def _flag(value: str, what: str) -> bool:
+    if value.lower() in ("", "false", "0", "no"):
+        return False
+    if value.lower() in ("true", "1", "yes"):
+        return True
+    raise BadRequest(f"{what} must be true or false, not {value[:40]!r}")

@@ -1,0 +1,74 @@
+"""Puts the S3 door together."""
+
+from __future__ import annotations
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.s3.buckets.buckets import BucketHandlers
+from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
+from client_proxy.doors.s3.buckets.lifecycle import LifecycleHandlers
+from client_proxy.doors.s3.door import S3Door
+from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.doors.s3.events.bucket_logging import BucketLoggingHandlers
+from client_proxy.doors.s3.events.notifications import NotificationHandlers
+from client_proxy.doors.s3.handling import BrowserHandlers
+from client_proxy.doors.s3.multipart.multipart import MultipartHandlers
+from client_proxy.doors.s3.multipart.multipart_listings import MultipartListingHandlers
+from client_proxy.doors.s3.multipart.upload_parts import PartHandlers
+from client_proxy.doors.s3.objects.attributes import AttributeHandlers
+from client_proxy.doors.s3.objects.copies import CopyHandlers
+from client_proxy.doors.s3.objects.listings import ListingHandlers
+from client_proxy.doors.s3.objects.object_lock import ObjectLockHandlers
+from client_proxy.doors.s3.objects.objects import ObjectHandlers
+from client_proxy.doors.s3.objects.post_form import PostForm
+from client_proxy.doors.s3.objects.tagging import TaggingHandlers
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
+from client_proxy.doors.s3.security.acls import AclHandlers
+from client_proxy.doors.s3.security.cors import Cors
+from client_proxy.doors.s3.security.gate import Gate
+from client_proxy.doors.s3.security.policies import PolicyHandlers
+from client_proxy.doors.s3.stored_settings import KeptSettings
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.wire.messages.s3 import S3_SIGNING_KEY
+
+
+def create_door(
+    files: S3Files, directory: Directory, clock: Clock, access_log: AccessLog, *, proxy_id: str, domain: str = ""
+) -> S3Door:
+    """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses; whoever
+    made the access log has its steps taken."""
+    gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
+    settings = KeptSettings(directory)
+    cors = Cors(settings, directory, clock.monotonic)
+    objects = ObjectHandlers(files)
+    copies = CopyHandlers(files, objects.preconditions)
+    form = PostForm(gate, objects, clock.wall)
+    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer}
+    handlers = {
+        **cors.handlers(),
+        **objects.handlers(),
+        **copies.handlers(),
+        **MultipartHandlers(files, directory, objects.preconditions, clock.wall).handlers(),
+        **MultipartListingHandlers(directory).handlers(),
+        **PartHandlers(files, directory, copies.source_version).handlers(),
+        **AttributeHandlers(files).handlers(),
+        **ListingHandlers(files).handlers(),
+        **BucketHandlers(directory).handlers(),
+        **BucketLoggingHandlers(settings, access_log.forget).handlers(),
+        **AclHandlers(settings).handlers(),
+        **PolicyHandlers(settings).handlers(),
+        **ConfigurationHandlers(settings, directory, files.keys.forget).handlers(),
+        **LifecycleHandlers(settings).handlers(),
+        **NotificationHandlers(settings, directory).handlers(),
+        **TaggingHandlers(settings).handlers(),
+        **ObjectLockHandlers(settings).handlers(),
+    }
+    return S3Door(
+        gate,
+        handlers,
+        proxy_id=proxy_id,
+        access_log=access_log,
+        domain=domain,
+        browsers=browsers,
+        cors_headers=cors.headers_for,
+    )

@@ -1,0 +1,1 @@
+"""Bucket operations and bucket settings."""

@@ -1,0 +1,143 @@
+"""Buckets: list, make, look at, delete; where they are; whether they keep versions."""
+
+from __future__ import annotations
+
+import re
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.objects.listings import owner_of
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.security.acls import written_acl
+from client_proxy.doors.s3.security.policies import ownership_setting
+from client_proxy.doors.s3.stored_settings import KeptSettings
+from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotFound
+from lockstep_store.wire.messages.files import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketInfo,
+    BucketRequest,
+    BucketsRequest,
+    ChangeBucketRequest,
+    CreateBucketRequest,
+    Versioning,
+)
+from lockstep_store.wire.messages.s3 import BUCKET_SETTING, LOCATION, REGION, BucketSettingRequest
+from lockstep_store.wire.names import check_bucket
+
+MAX_BUCKETS_PAGE = 10_000
+_LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+
+
+class BucketHandlers:
+    """Everything about a bucket as a whole that is not one of its settings."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._settings = KeptSettings(directory)
+
+    def handlers(self) -> Handlers:
+        return {
+            "ListBuckets": self.list,
+            "CreateBucket": self.create,
+            "HeadBucket": self.head,
+            "DeleteBucket": self.delete,
+            "GetBucketLocation": self.location,
+            "GetBucketVersioning": self.versioning,
+            "PutBucketVersioning": self.set_versioning,
+        }
+
+    def list(self, call: S3Call) -> Values:
+        """The buckets that the caller may use, by name, in pages."""
+        if call.caller.anonymous:
+            raise S3Refusal("AccessDenied", "sign the request: buckets are listed for whom they belong to")
+        found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
+        prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
+        wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
+        if "BucketRegion" in call.values:
+            wanted = [b for b in wanted if self._region_of(call, b.name) == call.values["BucketRegion"]]
+        limit = min(call.get("MaxBuckets", MAX_BUCKETS_PAGE), MAX_BUCKETS_PAGE)
+        if limit < 1:
+            raise S3Refusal("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
+        page = wanted[:limit]
+        values: Values = {
+            "Owner": owner_of(call.caller.account),
+            "Buckets": [{"Name": b.name, "CreationDate": b.created_at} for b in page],
+        }
+        if prefix:
+            values["Prefix"] = prefix
+        if len(wanted) > len(page):
+            values["ContinuationToken"] = page[-1].name
+        return values
+
+    def create(self, call: S3Call) -> Values:
+        """CreateBucket; making one's own bucket again is no error, as in S3's oldest region."""
+        name = check_bucket(call.bucket)
+        configuration = call.get("CreateBucketConfiguration") or {}
+        if configuration.get("Location") or configuration.get("Bucket"):
+            raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
+        try:
+            locking = bool(call.get("ObjectLockEnabledForBucket"))
+            settings = ownership_setting(call.get("ObjectOwnership")) | written_acl(call.values)
+            settings |= _location_setting(configuration.get("LocationConstraint"))
+            request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
+            self._directory.call(CREATE_BUCKET, request)
+        except AlreadyExists as error:
+            if error.facts.get("owner") != call.caller.account:
+                raise
+        return {"Location": f"/{name}"}
+
+    def head(self, call: S3Call) -> Values:
+        return {"BucketRegion": _region(self._settings.of_bucket(call, LOCATION))}
+
+    def delete(self, call: S3Call) -> Values:
+        self._directory.call(DELETE_BUCKET, BucketRequest(call.credential, call.bucket))
+        return {}
+
+    def location(self, call: S3Call) -> Values:
+        return {"LocationConstraint": self._settings.of_bucket(call, LOCATION) or ""}
+
+    def versioning(self, call: S3Call) -> Values:
+        state = self._info(call).versioning
+        return {} if state == "off" else {"Status": state.capitalize()}
+
+    def set_versioning(self, call: S3Call) -> Values:
+        wanted = call.values["VersioningConfiguration"]
+        if wanted.get("MFADelete") == "Enabled":
+            raise S3Refusal("NotImplemented", "MFA delete is not something this server has")
+        status = wanted.get("Status")
+        if status is None:
+            raise S3Refusal("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
+        state: Versioning = "enabled" if status == "Enabled" else "suspended"
+        self._directory.call(CHANGE_BUCKET, ChangeBucketRequest(call.credential, call.bucket, versioning=state))
+        return {}
+
+    def _region_of(self, call: S3Call, bucket: str) -> str | None:
+        """None for a bucket that the caller may not look into."""
+        try:
+            reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, bucket, LOCATION))
+        except (Forbidden, NotFound):
+            return None
+        return _region(reply.value)
+
+    def _info(self, call: S3Call) -> BucketInfo:
+        info: BucketInfo = self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
+        return info
+
+
+def _location_setting(text: str | None) -> dict[str, str]:
+    """A region's name is taken whichever it is, and nothing or REGION is as good."""
+    if text and not _LOCATION.fullmatch(text):
+        raise S3Refusal(
+            "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]
+        )
+    return {LOCATION: text} if text and text != REGION else {}
+
+
+def _region(location: str | None) -> str:
+    """The region's name; its oldest one in Europe has another as a location."""
+    return {None: REGION, "EU": "eu-west-1"}.get(location) or str(location)

@@ -1,0 +1,197 @@
+"""The S3 door's one way in: name the operation, ask the gate, read the parameters, call the handler, write the answer.
+
+Every request passes here, and every failure becomes an S3 error here. An operation without a handler is
+`NotImplemented`, after the gate like any other.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client import Counter, Histogram
+
+from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.doors.s3.events.access_log_line import Visit
+from client_proxy.doors.s3.handling import BrowserHandlers, Handlers, S3Call
+from client_proxy.doors.s3.objects.upload_body import UploadBody
+from client_proxy.doors.s3.protocol.answers import XML_TYPE, Headers, write_answer, write_refusal
+from client_proxy.doors.s3.protocol.description import Operation, operations
+from client_proxy.doors.s3.protocol.error_mapping import as_refusal
+from client_proxy.doors.s3.protocol.parameters import Values, check_version_id, read_body, read_parameters
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.protocol.routing import PREFLIGHT, level_of, name_operation
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
+from client_proxy.doors.s3.security import encryption
+from client_proxy.doors.s3.security.gate import Caller, Gate
+from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.runtime.tracing import log, start_request
+from lockstep_store.wire.errors import LockstepError
+
+REQUESTS = Counter("lockstep_client_proxy_s3_requests_total", "S3 requests answered", ["operation", "status"])
+SECONDS = Histogram(
+    "lockstep_client_proxy_s3_request_seconds",
+    "Seconds to answer an S3 request, until the answer's first byte",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+NO_OPERATION = "unknown"
+# The service description wants a checksum with many more, but S3 takes those without one, and clients rely on it.
+_NEED_CHECKSUM = frozenset(
+    {
+        "DeleteObjects",
+        "PutBucketCors",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketReplication",
+        "PutBucketTagging",
+        "PutObjectLegalHold",
+        "PutObjectLockConfiguration",
+        "PutObjectRetention",
+        "PutObjectTagging",
+    }
+)
+
+
+class S3Door:
+    """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
+
+    `browsers` answer what only browsers send, by routing's names for it; `cors_headers` are for every other answer to
+    a request with an Origin.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        handlers: Handlers,
+        *,
+        proxy_id: str,
+        domain: str = "",
+        access_log: AccessLog | None = None,
+        browsers: BrowserHandlers | None = None,
+        cors_headers: Callable[[S3Request], Headers] = lambda _: [],
+    ) -> None:
+        self._gate = gate
+        self.handlers = handlers
+        self.access_log = access_log
+        self._host_id = f"client_proxy-{proxy_id}"
+        self._domain = domain
+        self._browsers = browsers or {}
+        self._cors_headers = cors_headers
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        started = time.perf_counter()
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", "")) or secrets.token_hex(8)
+        name, code = NO_OPERATION, ""
+        body = DrainableRequest(environ)
+        try:
+            body = request = S3Request(environ, self._domain)
+            name = self._name(request)
+            browser = self._browsers.get(name)
+            reply = browser(request) if browser else self._answer(request, operations()[name])
+        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+            refusal = _as_s3(error, id)
+            reply, code = self._refuse(refusal, environ, id), refusal.code
+        if "HTTP_ORIGIN" in environ and isinstance(body, S3Request) and name != PREFLIGHT:
+            reply = reply._replace(headers=reply.headers + self._cors_headers(body))
+        body.drain()  # whatever the answer is: a GET may have a body too
+        REQUESTS.labels(name, str(reply.status)).inc()
+        took = time.perf_counter() - started
+        SECONDS.labels(name).observe(took)
+        access_log = self.access_log
+        if access_log is not None and isinstance(body, S3Request) and body.bucket and access_log.wants(body.bucket):
+            visit = self._visit(body, id, name, reply, code, took)
+            reply = reply._replace(body=access_log.follow(visit, reply.body))
+        return self._respond(reply, id, start_response)
+
+    def turn_away(self, error: LockstepError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse a request unread."""
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        return self._respond(self._refuse(_as_s3(error, id), environ, id), id, start_response)
+
+    def _respond(self, reply: RawReply, id: str, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
+        return reply.body
+
+    def _name(self, request: S3Request) -> str:
+        level = level_of(request.bucket, request.key)
+        name = name_operation(request.method, level, request.arguments, request.get)
+        if name is None or (name not in operations() and name not in self._browsers):
+            raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
+        return name
+
+    def _answer(self, request: S3Request, operation: Operation) -> RawReply:
+        caller = self._gate.identify(request)
+        handler = self.handlers.get(operation.name)
+        if handler is None:
+            raise S3Refusal("NotImplemented", f"{operation.name} is not something this server does")
+        call = S3Call(operation, request, caller, self._parameters(request, operation, caller))
+        encryption.check_wishes(operation, call.values, request.get)
+        try:
+            output = handler(call)
+        except LockstepError as error:
+            raise as_refusal(error, version_asked="VersionId" in call.values) from error
+        if isinstance(output, RawReply):
+            return output
+        headers, body = write_answer(operation, encryption.say(operation, output))
+        status = call.status or operation.status
+        if body or status not in (204, 304):
+            headers.append(("Content-Length", str(len(body))))
+        return RawReply(status, headers + call.headers, [body] if body else [])
+
+    def _parameters(self, request: S3Request, operation: Operation, caller: Caller) -> Values:
+        signed = caller.claim.signed_headers if caller.claim else ()
+        values = read_parameters(
+            operation,
+            request.bucket,
+            request.key,
+            request.arguments,
+            request.get,
+            lambda prefix: request.metadata(prefix, signed),
+        )
+        if "VersionId" in values:
+            check_version_id(values["VersionId"])
+        if operation.payload is not None and not operation.streams:
+            values |= read_body(operation, _small_body(request, operation, caller))
+        return values
+
+    def _visit(self, request: S3Request, id: str, name: str, reply: RawReply, code: str, took: float) -> Visit:
+        """The request as the access log sees it."""
+        operation = operations().get(name)
+        return Visit(
+            request=request,
+            request_id=id,
+            host_id=self._host_id,
+            operation=name,
+            subresource=next((argument for argument, value in operation.query if not value), "") if operation else "",
+            status=reply.status,
+            error_code=code,
+            answered={name.lower(): value for name, value in reply.headers},
+            turn_around=took,
+        )
+
+    def _refuse(self, error: S3Refusal, environ: Environ, id: str) -> RawReply:
+        resource = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_refusal(error, resource, id, self._host_id)
+        headers = [*error.headers.items(), XML_TYPE, ("Content-Length", str(len(body)))]
+        return RawReply(error.status, headers, [body] if body else [])
+
+
+def _as_s3(error: Exception, id: str) -> S3Refusal:
+    """Any failure as a refusal; a defect is logged under the request's id."""
+    if isinstance(error, LockstepError):
+        error = as_refusal(error)
+    if isinstance(error, S3Refusal):
+        return error
+    log.error("unexpected failure in the S3 door", exc_info=error)
+    return S3Refusal("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
+
+
+def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
+    body = UploadBody(request, caller, foreign_checksums=operation.name == "CompleteMultipartUpload")
+    content = body.read_all(MAX_BYTES)
+    if operation.name in _NEED_CHECKSUM and not body.is_vouched_for:
+        raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
+    return content

@@ -1,0 +1,287 @@
+"""Access logs: a line for every request to a bucket whose owner wants one, written as files into the target bucket.
+
+Best effort, as in S3: lines wait in memory, bounded, until a background job writes them, so those of a proxy that is
+killed are lost, and so are those that find no room (they are counted). In return no request waits for its line: what is
+not known of a bucket is asked by the job, and lines that turn out not to be wanted are forgotten there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from prometheus_client import Counter
+
+from client_proxy.core.ports import Directory
+from client_proxy.doors.s3.events.access_log_line import Visit, line
+from client_proxy.doors.s3.ports import S3Files
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
+from lockstep_store.wire.messages.files import Preconditions
+from lockstep_store.wire.messages.s3 import (
+    ACCESS_LOG_PREFIX,
+    BUCKET_ACCESS_LOG,
+    REGION,
+    AccessLogReply,
+    AccessLogRequest,
+)
+
+KEEP_SECONDS = 3.0
+"""For how long a bucket without a log is believed to have none: what another proxy changed shows that much later."""
+STEP_SECONDS = 1.0
+DELIVERY_SECONDS = 60.0
+DELIVERY_BYTES = 1024 * 1024
+MAX_BUCKET_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
+MAX_BUCKETS = 1000
+STOP_SECONDS = 5.0
+DROPPED = Counter(
+    "lockstep_client_proxy_access_log_dropped_total", "Lines of access logs that were lost: no room, or refused"
+)
+_FINAL = (BadRequest, Forbidden, NotFound)
+_NEW = Preconditions(if_none_match=["*"])
+
+
+@dataclass
+class _File:
+    """A file on its way; its name stays, so that a lost answer makes no second one."""
+
+    lines: list[str]
+    bytes: int
+    day: str
+    """Of its requests, as 2026-01-31."""
+    moment: str
+    """Of its delivery, as 2026-01-31-12-00-00."""
+    unique: str
+
+    def name(self, bucket: str, where: AccessLogReply) -> str:
+        """Its key: the owner's prefix, the folders that the owner wants, and the name itself."""
+        if not where.dates:
+            return f"{where.prefix}{self.moment}-{self.unique}"
+        moment = f"{self.day}-00-00-00" if where.dates == "EventTime" else self.moment
+        date = moment[:10].replace("-", "/")
+        return f"{where.prefix}{where.owner}/{REGION}/{bucket}/{date}/{moment}-{self.unique}"
+
+
+@dataclass
+class _Gathered:
+    """What waits for one bucket, lines with the day of their request; `since` is when the first line came."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    bytes: int = 0
+    since: float = 0.0
+    under_way: _File | None = None
+    wanted: bool = False
+    """That the bucket has a log was known when the job looked last."""
+
+    @property
+    def held(self) -> int:
+        return self.bytes + (self.under_way.bytes if self.under_way is not None else 0)
+
+
+class AccessLog:
+    """Thread-safe; `step` and `flush` are one job's at a time. `wall` is seconds since 1970, `monotonic` ages."""
+
+    def __init__(
+        self,
+        files: S3Files,
+        directory: Directory,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        *,
+        max_bucket_bytes: int = MAX_BUCKET_BYTES,
+        delivery_seconds: float = DELIVERY_SECONDS,
+        keep_seconds: float = KEEP_SECONDS,
+    ) -> None:
+        self._files = files
+        self._directory = directory
+        self._wall = wall
+        self._monotonic = monotonic
+        self._max_bucket_bytes = max_bucket_bytes
+        self._delivery_seconds = delivery_seconds
+        self._keep_seconds = keep_seconds
+        self._gathered: dict[str, _Gathered] = {}
+        self._held = 0
+        self._off: dict[str, float] = {}
+        self._guard = threading.Lock()
+        self._delivering = threading.Lock()
+
+    # ------------------------------------------------------------ requests
+
+    def wants(self, bucket: str) -> bool:
+        """Whether a line for the bucket may be wanted."""
+        off = self._off.get(bucket)
+        return off is None or self._monotonic() - off >= self._keep_seconds
+
+    def forget(self, bucket: str) -> None:
+        """What was known of the bucket is not so any more."""
+        with self._guard:
+            self._off.pop(bucket, None)
+
+    def follow(self, visit: Visit, body: list[bytes] | Iterator[bytes]) -> list[bytes] | Iterator[bytes]:
+        """The same body; the line is made when it was sent or given up."""
+        if isinstance(body, list):
+            self._note(visit, sum(map(len, body)), visit.turn_around)
+            return body
+        answered = time.perf_counter()
+        return _Followed(body, lambda sent: self._note(visit, sent, visit.turn_around + time.perf_counter() - answered))
+
+    def _note(self, visit: Visit, sent: int, total: float) -> None:
+        try:
+            came = self._wall() - total
+            self._add(visit.request.bucket, _day(came), line(visit, came, sent, total))
+        except Exception:  # noqa: BLE001 - the answer is under way, and no log is worth spoiling it
+            DROPPED.inc()
+            log.exception("a line of an access log could not be made")
+
+    def _add(self, bucket: str, day: str, text: str) -> None:
+        size = len(text) + 1
+        with self._guard:
+            gathered = self._gathered.get(bucket)
+            if gathered is None:
+                if len(self._gathered) >= MAX_BUCKETS:
+                    DROPPED.inc()
+                    return
+                gathered = self._gathered[bucket] = _Gathered()
+            if gathered.held + size > self._max_bucket_bytes or self._held + size > MAX_BYTES:
+                DROPPED.inc()
+                return
+            if not gathered.lines:
+                gathered.since = self._monotonic()
+            gathered.lines.append((day, text))
+            gathered.bytes += size
+            self._held += size
+
+    # ------------------------------------------------------------ delivery
+
+    def step(self) -> float:
+        """Write what is due, forget what is not wanted; seconds until the next step."""
+        self._deliver_all(all=False)
+        return STEP_SECONDS
+
+    def flush(self, seconds: float = STOP_SECONDS) -> None:
+        """Write everything that waits, as far as that goes within `seconds`."""
+        worker = threading.Thread(target=lambda: self._deliver_all(all=True), name="access log, last", daemon=True)
+        worker.start()
+        worker.join(seconds)
+
+    def _deliver_all(self, *, all: bool) -> None:
+        with self._delivering:
+            for bucket, gathered in list(self._gathered.items()):
+                if not gathered.wanted or all or self._is_due(gathered):
+                    try:
+                        self._look_after(bucket, gathered, all=all)
+                    except LockstepError as error:
+                        log.warning("the access log of bucket %s waits: %s", bucket, error)
+
+    def _is_due(self, gathered: _Gathered) -> bool:
+        if gathered.under_way is not None or gathered.bytes >= min(DELIVERY_BYTES, self._max_bucket_bytes // 2):
+            return True
+        return self._monotonic() - gathered.since >= self._delivery_seconds
+
+    def _look_after(self, bucket: str, gathered: _Gathered, *, all: bool) -> None:
+        where = self._where(bucket)
+        if not where.target:
+            self._forget_lines(bucket, gathered)
+            return
+        gathered.wanted = True
+        if not all and not self._is_due(gathered):
+            return
+        while (file := self._next_file(gathered)) is not None:
+            self._write(bucket, where, file)
+            with self._guard:
+                gathered.under_way = None
+                self._held -= file.bytes
+        with self._guard:
+            if not gathered.held:
+                self._gathered.pop(bucket, None)
+
+    def _where(self, bucket: str) -> AccessLogReply:
+        try:
+            reply: AccessLogReply = self._directory.call(BUCKET_ACCESS_LOG, AccessLogRequest(bucket))
+        except (NotFound, BadRequest):
+            return AccessLogReply()
+        return reply
+
+    def _forget_lines(self, bucket: str, gathered: _Gathered) -> None:
+        with self._guard:
+            self._held -= gathered.held
+            self._gathered.pop(bucket, None)
+            while len(self._off) >= MAX_BUCKETS:
+                self._off.pop(next(iter(self._off)))
+            self._off[bucket] = self._monotonic()
+
+    def _next_file(self, gathered: _Gathered) -> _File | None:
+        """Lines of one day only, as folders by the day of the request need them."""
+        with self._guard:
+            if gathered.under_way is None and gathered.lines:
+                day = gathered.lines[0][0]
+                lines = [text for _, text in takewhile(lambda one: one[0] == day, gathered.lines)]
+                size = sum(len(text) + 1 for text in lines)
+                moment = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime(self._wall()))
+                gathered.under_way = _File(lines, size, day, moment, secrets.token_hex(8).upper())
+                del gathered.lines[: len(lines)]
+                gathered.bytes -= size
+            return gathered.under_way
+
+    def _write(self, bucket: str, where: AccessLogReply, file: _File) -> None:
+        """LockstepError when it may work later. What is refused for good is dropped and counted."""
+        content = "".join(f"{where.owner} {text}\n" for text in file.lines).encode()
+        try:
+            self._files.write(
+                ACCESS_LOG_PREFIX + bucket,
+                where.target,
+                file.name(bucket, where),
+                iter([content]),
+                size=len(content),
+                preconditions=_NEW,
+                content_type="text/plain",
+            )
+        except PreconditionFailed:
+            pass  # it was written before, and only the answer was lost
+        except _FINAL as error:
+            DROPPED.inc(len(file.lines))
+            log.warning("%d lines of the access log of bucket %s are lost: %s", len(file.lines), bucket, error)
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+class _Followed:
+    """A body whose end is told once, with how many bytes of it were taken."""
+
+    def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
+        self._body = body
+        self._blocks = iter(body)
+        self._ended: Callable[[int], None] | None = ended
+        self._sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            block = next(self._blocks)
+        except StopIteration:
+            self._end()
+            raise
+        self._sent += len(block)
+        return block
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self._sent)

@@ -1,0 +1,1 @@
+"""Multipart uploads: parts, completion and listings."""

@@ -1,0 +1,1 @@
+"""Object operations: get, put, copy, delete, list, tag and retain."""

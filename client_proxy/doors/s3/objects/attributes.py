@@ -1,0 +1,84 @@
+"""GetObjectAttributes: what is known of an object without reading it, its parts included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.multipart.part_reads import PARTS_FACT
+from client_proxy.doors.s3.objects.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.security.encryption import customer_key
+from client_proxy.doors.s3.security.sealed_objects import key_of, parts_of, plain_version
+from client_proxy.encryption.sealed_content import Parts
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.messages.uploads import VersionPart
+from lockstep_store.wire.names import check_key
+
+MAX_PARTS = 1000
+
+
+class AttributeHandlers:
+    """The one operation of this file."""
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
+
+    def handlers(self) -> Handlers:
+        return {"GetObjectAttributes": self.attributes}
+
+    def attributes(self, call: S3Call) -> Values:
+        """Only what x-amz-object-attributes asks for; what an object does not have is left out."""
+        wanted = call.values["ObjectAttributes"]
+        if not wanted:
+            raise S3Refusal(
+                "InvalidArgument",
+                "x-amz-object-attributes names nothing to tell",
+                ArgumentName="x-amz-object-attributes",
+            )
+        version = self._files.stat(call.credential, call.bucket, check_key(call.key), call.get("VersionId"))
+        if version.delete_marker:
+            raise NotFound(
+                "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
+            )
+        key = key_of(version, customer_key(call.values))
+        parts = parts_of(self._files, call.credential, version, key)
+        if "Checksum" in wanted:
+            version = plain_version(version, key, parts)
+        known: Values = {
+            "ETag": etag_of(version),
+            "Checksum": checksums_of(version) or None,
+            "ObjectParts": _parts(call, version, parts) if "ObjectParts" in wanted else None,
+            "StorageClass": storage_class_of(version),
+            "ObjectSize": version.size,
+        }
+        return {name: known[name] for name in wanted} | {"LastModified": version.created_at} | version_id_of(version)
+
+
+def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
+    """None for an object that was put in one piece."""
+    asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
+    if asked < 0 or marker < 0:
+        raise S3Refusal("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
+    if PARTS_FACT not in version.metadata:
+        return None
+    return parts_page(parts(), min(asked, MAX_PARTS), marker)
+
+
+def parts_page(parts: Sequence[VersionPart], limit: int, marker: int) -> Values:
+    """One page of the parts after number `marker`. They count from 1, as in reads of one part."""
+    shown = enumerate(parts[marker : marker + limit], marker + 1)
+    page = [{"PartNumber": number, "Size": part.size, **sums_in(part.facts)} for number, part in shown]
+    values: Values = {
+        "TotalPartsCount": len(parts),
+        "PartNumberMarker": marker,
+        "MaxParts": limit,
+        "IsTruncated": marker + len(page) < len(parts),
+        "Parts": page,
+    }
+    if page:
+        values["NextPartNumberMarker"] = page[-1]["PartNumber"]
+    return values

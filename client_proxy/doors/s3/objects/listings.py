@@ -1,0 +1,207 @@
+"""Listings: objects (both versions of the operation) and versions, in pages ordered by the keys' UTF-8 bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import quote
+
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.objects.object_facts import checksums_of, etag_of, storage_class_of
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol.answers import Interleaved
+from client_proxy.doors.s3.protocol.parameters import NULL_VERSION, Values, check_version_id
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from lockstep_store.wire.messages.files import MAX_LISTING, FileVersion
+
+# What `encoding-type=url` leaves as it is.
+_SAFE = "/-_.~"
+
+
+class ListingHandlers:
+    """ListObjects, ListObjectsV2 and ListObjectVersions."""
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
+
+    def handlers(self) -> Handlers:
+        return {
+            "ListObjects": self.list_v1,
+            "ListObjectsV2": self.list_v2,
+            "ListObjectVersions": self.list_versions,
+        }
+
+    def list_v1(self, call: S3Call) -> Values:
+        """ListObjects: pages by marker."""
+        encode = encoder_of(call)
+        marker = call.get("Marker", "")
+        page = self._page(call, marker)
+        values = self._common(call, page, encode, owner=True)
+        values["Marker"] = encode(marker)
+        if values["IsTruncated"] and call.get("Delimiter"):
+            values["NextMarker"] = encode(page.next_after)
+        return values
+
+    def list_v2(self, call: S3Call) -> Values:
+        """ListObjectsV2: pages by continuation token."""
+        encode = encoder_of(call)
+        token = call.get("ContinuationToken")
+        after = _from_token(token) if token is not None else call.get("StartAfter", "")
+        page = self._page(call, after)
+        values = self._common(call, page, encode, owner=bool(call.get("FetchOwner")))
+        values["KeyCount"] = len(values["Contents"]) + len(values["CommonPrefixes"])
+        if token is not None:
+            values["ContinuationToken"] = token
+        if "StartAfter" in call.values:
+            values["StartAfter"] = encode(call.values["StartAfter"])
+        if values["IsTruncated"]:
+            values["NextContinuationToken"] = _token(page.next_after)
+        return values
+
+    def _page(self, call: S3Call, after: str) -> Any:
+        wanted = _max_keys(call)
+        if wanted == 0:  # S3 answers an empty, complete page; the bucket must exist all the same
+            page = self._files.list(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1)
+            page.files, page.prefixes, page.next_after = [], [], None
+            return page
+        return self._files.list(
+            call.credential,
+            call.bucket,
+            prefix=call.get("Prefix", ""),
+            delimiter=call.get("Delimiter", ""),
+            limit=min(wanted, MAX_LISTING),
+            after=after,
+        )
+
+    def _common(self, call: S3Call, page: Any, encode: Any, *, owner: bool) -> Values:
+        values: Values = {
+            "Name": call.bucket,
+            "Prefix": encode(call.get("Prefix", "")),
+            "MaxKeys": _max_keys(call),
+            "IsTruncated": page.next_after is not None,
+            "Contents": [_line(version, encode, owner) for version in page.files],
+            "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
+        }
+        if call.get("Delimiter"):
+            values["Delimiter"] = encode(call.values["Delimiter"])
+        if "EncodingType" in call.values:
+            values["EncodingType"] = "url"
+        return values
+
+    def list_versions(self, call: S3Call) -> Values:
+        """ListObjectVersions, pages by key and version."""
+        encode = encoder_of(call)
+        if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
+            raise S3Refusal("InvalidArgument", "a version-id-marker needs a key-marker")
+        page = self._versions_page(call)
+        lines = [("DeleteMarkers" if v.delete_marker else "Versions", _version_line(v, encode)) for v in page.versions]
+        values: Values = {
+            "Name": call.bucket,
+            "Prefix": encode(call.get("Prefix", "")),
+            "KeyMarker": encode(call.get("KeyMarker", "")),
+            "VersionIdMarker": call.get("VersionIdMarker", ""),
+            "MaxKeys": _max_keys(call),
+            "IsTruncated": page.next_after is not None,
+            "Versions": Interleaved(lines),
+            "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
+        }
+        if call.get("Delimiter"):
+            values["Delimiter"] = encode(call.values["Delimiter"])
+        if "EncodingType" in call.values:
+            values["EncodingType"] = "url"
+        if page.next_after is not None:
+            key, version = page.next_after
+            last = page.versions[-1] if page.versions else None
+            values["NextKeyMarker"] = encode(key)
+            if version:  # else the page ends with a common prefix
+                values["NextVersionIdMarker"] = NULL_VERSION if last is not None and last.null_version else version
+        return values
+
+    def _versions_page(self, call: S3Call) -> Any:
+        wanted, marker = _max_keys(call), call.get("VersionIdMarker")
+        if marker:
+            check_version_id(marker, "version-id-marker")
+        page = self._files.versions(
+            call.credential,
+            call.bucket,
+            prefix=call.get("Prefix", ""),
+            delimiter=call.get("Delimiter", ""),
+            limit=max(1, wanted),
+            after=(call.values["KeyMarker"], marker or "") if call.get("KeyMarker") else None,
+        )
+        if wanted == 0:
+            page.versions, page.prefixes, page.next_after = [], [], None
+        return page
+
+
+def owner_of(name: str) -> Values:
+    """An account as S3 shows one."""
+    return {"ID": name, "DisplayName": name}
+
+
+def _line(version: FileVersion, encode: Any, owner: bool) -> Values:
+    line: Values = {
+        "Key": encode(version.path),
+        "LastModified": version.created_at,
+        "ETag": f'"{etag_of(version)}"',
+        "Size": version.size,
+        "StorageClass": storage_class_of(version),
+    }
+    sums = checksums_of(version)
+    if sums:
+        line["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in sums if name != "ChecksumType"]
+        line["ChecksumType"] = sums["ChecksumType"]
+    if owner:
+        line["Owner"] = owner_of(version.owner or version.author)
+    return line
+
+
+def _version_line(version: FileVersion, encode: Any) -> Values:
+    line: Values = {
+        "Key": encode(version.path),
+        "VersionId": NULL_VERSION if version.null_version else version.version,
+        "IsLatest": version.current,
+        "LastModified": version.created_at,
+        "Owner": owner_of(version.owner or version.author),
+    }
+    if not version.delete_marker:
+        line |= {
+            "ETag": f'"{etag_of(version)}"',
+            "Size": version.size,
+            "StorageClass": storage_class_of(version),
+        }
+    return line
+
+
+def _max_keys(call: S3Call) -> int:
+    wanted: int = call.get("MaxKeys", MAX_LISTING)
+    if not 0 <= wanted < 2**31:
+        raise S3Refusal("InvalidArgument", "max-keys must be a whole number from 0", ArgumentName="max-keys")
+    return min(wanted, MAX_LISTING)
+
+
+def encoder_of(call: S3Call) -> Any:
+    """What names in an answer pass through: as they are, or as `encoding-type=url` says."""
+    kind = call.get("EncodingType")
+    if kind is None:
+        return lambda text: text
+    if kind.lower() != "url":
+        raise S3Refusal("InvalidArgument", "encoding-type can only be url", ArgumentName="encoding-type")
+    return lambda text: quote(text, safe=_SAFE)
+
+
+def _token(after: str) -> str:
+    return base64.urlsafe_b64encode(after.encode()).decode()
+
+
+def _from_token(token: str) -> str:
+    try:
+        after = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        after = ""
+    if not after:
+        raise S3Refusal(
+            "InvalidArgument", "the continuation token is not one of ours", ArgumentName="continuation-token"
+        )
+    return after

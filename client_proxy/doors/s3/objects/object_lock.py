@@ -1,0 +1,152 @@
+"""Object lock: what holds a version back from deletion, and a bucket's rule for versions to come.
+
+Only the protocol is here. Whether a version may go, or its retention may change, is decided at the directory, in the
+transaction that does it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.stored_settings import KeptSettings
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.s3 import LEGAL_HOLD, OBJECT_LOCK, RETENTION
+
+MAX_DAYS = 36_500
+MAX_YEARS = 100
+_PERIODS = {"Days": MAX_DAYS, "Years": MAX_YEARS}
+_EVENT_HOLDS = ("ObjectLockEventHold", "ObjectLockEventHoldDurationDays", "ObjectLockEventHoldDurationYears")
+
+
+def written_lock(values: Values) -> dict[str, str]:
+    """The settings that a write's x-amz-object-lock- headers make, {} without any."""
+    _refuse_event_holds(values, _EVENT_HOLDS)
+    mode, until = values.get("ObjectLockMode"), values.get("ObjectLockRetainUntilDate")
+    if (mode is None) != (until is None):
+        raise S3Refusal(
+            "InvalidArgument",
+            "x-amz-object-lock-mode and x-amz-object-lock-retain-until-date are only good together",
+            ArgumentName="x-amz-object-lock-mode" if mode is None else "x-amz-object-lock-retain-until-date",
+        )
+    settings = {}
+    if mode is not None:
+        settings[RETENTION] = json.dumps({"Mode": mode, "RetainUntilDate": until})
+    if "ObjectLockLegalHoldStatus" in values:
+        settings[LEGAL_HOLD] = json.dumps({"Status": values["ObjectLockLegalHoldStatus"]})
+    return settings
+
+
+def lock_values(settings: dict[str, str]) -> Values:
+    """What reading a version says of its lock."""
+    values: Values = {}
+    if RETENTION in settings:
+        retention = json.loads(settings[RETENTION])
+        values["ObjectLockMode"] = retention["Mode"]
+        values["ObjectLockRetainUntilDate"] = retention["RetainUntilDate"]
+    if LEGAL_HOLD in settings:
+        values["ObjectLockLegalHoldStatus"] = json.loads(settings[LEGAL_HOLD])["Status"]
+    return values
+
+
+class ObjectLockHandlers:
+    """A bucket's lock configuration, a version's retention and legal hold."""
+
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
+
+    def handlers(self) -> Handlers:
+        return {
+            "PutObjectLockConfiguration": self.put_configuration,
+            "GetObjectLockConfiguration": self.configuration,
+            "PutObjectRetention": self.put_retention,
+            "GetObjectRetention": self.retention,
+            "PutObjectLegalHold": self.put_legal_hold,
+            "GetObjectLegalHold": self.legal_hold,
+        }
+
+    # ------------------------------------------------------------ buckets
+
+    def put_configuration(self, call: S3Call) -> Values:
+        """Also turns object lock on in a bucket that keeps versions; nothing turns it off again."""
+        wanted = _sent(call, "ObjectLockConfiguration")
+        if wanted.get("ObjectLockEnabled") != "Enabled":
+            raise S3Refusal("MalformedXML", "ObjectLockEnabled must be Enabled")
+        if "Rule" in wanted:
+            _check_rule(wanted["Rule"])
+        self._settings.put_of_bucket(call, OBJECT_LOCK, json.dumps(wanted))
+        return {}
+
+    def configuration(self, call: S3Call) -> Values:
+        value = self._settings.needed_of_bucket(
+            call, OBJECT_LOCK, "ObjectLockConfigurationNotFoundError", "this bucket was made without object lock"
+        )
+        return {"ObjectLockConfiguration": json.loads(value)}
+
+    # ------------------------------------------------------------ versions
+
+    def put_retention(self, call: S3Call) -> Values:
+        """An empty Retention ends one, where that may be."""
+        wanted = _sent(call, "Retention")
+        _refuse_event_holds(wanted, ("EventHold", "EventHoldDuration"))
+        if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
+            raise S3Refusal("MalformedXML", "Mode and RetainUntilDate are only good together")
+        self._put(call, RETENTION, json.dumps(wanted) if wanted else None)
+        return {}
+
+    def retention(self, call: S3Call) -> Values:
+        return {"Retention": self._of_version(call, RETENTION)}
+
+    def put_legal_hold(self, call: S3Call) -> Values:
+        wanted = _sent(call, "LegalHold")
+        if "Status" not in wanted:
+            raise S3Refusal("MalformedXML", "a Status of ON or OFF is needed")
+        self._put(call, LEGAL_HOLD, json.dumps(wanted))
+        return {}
+
+    def legal_hold(self, call: S3Call) -> Values:
+        return {"LegalHold": self._of_version(call, LEGAL_HOLD)}
+
+    def _put(self, call: S3Call, name: str, value: str | None) -> None:
+        bypass = bool(call.get("BypassGovernanceRetention"))
+        self._settings.put_of_version(call, name, value, bypass_governance=bypass)
+
+    def _of_version(self, call: S3Call, name: str) -> Values:
+        reply = self._settings.of_version(call)
+        if reply.version.delete_marker:
+            raise NotFound(
+                "a delete marker is not held", path=call.key, version=reply.version.version, delete_marker=True
+            )
+        if name not in reply.settings:
+            if self._settings.of_bucket(call, OBJECT_LOCK) is None:
+                raise S3Refusal("InvalidRequest", "the bucket has no object lock configuration")
+            raise S3Refusal("NoSuchObjectLockConfiguration", f"the version has no {name}", Key=call.key)
+        found: Values = json.loads(reply.settings[name])
+        return found
+
+
+def _sent(call: S3Call, member: str) -> Values:
+    """The body, which the description calls optional although nothing can be done without one."""
+    wanted: Values | None = call.get(member)
+    if wanted is None:
+        raise S3Refusal("MissingRequestBodyError", f"{call.operation.name} needs an XML body")
+    return wanted
+
+
+def _refuse_event_holds(values: Values, names: tuple[str, ...]) -> None:
+    if any(name in values for name in names):
+        raise S3Refusal("NotImplemented", "event holds are not something this server has; use a legal hold")
+
+
+def _check_rule(rule: Values) -> None:
+    default = rule.get("DefaultRetention") or {}
+    _refuse_event_holds(default, ("DefaultEventHold",))
+    periods = [name for name in _PERIODS if name in default]
+    if "Mode" not in default or len(periods) != 1:
+        raise S3Refusal("MalformedXML", "DefaultRetention needs a Mode, and either Days or Years")
+    period = periods[0]
+    if not 1 <= default[period] <= _PERIODS[period]:
+        what = f"{period} is {default[period]}: it must be 1 to {_PERIODS[period]}"
+        raise S3Refusal("InvalidRetentionPeriod" if default[period] < 1 else "InvalidArgument", what)

@@ -1,0 +1,197 @@
+"""Form uploads: an HTML form that a browser sends, with a policy that somebody with a key has signed.
+
+The form becomes the same call that a PUT is, so what a PUT keeps (metadata, tags, checksums, encryption) a form keeps
+too. Reading the body is `form_body`'s business, judging the policy `post_policy`'s, proving the signature the gate's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from client_proxy.doors.s3.handling import S3Call
+from client_proxy.doors.s3.objects import checksums
+from client_proxy.doors.s3.objects.form_body import BLOCK_BYTES, FormBody
+from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES, ObjectHandlers
+from client_proxy.doors.s3.objects.post_policy import PostPolicy, read_policy
+from client_proxy.doors.s3.objects.upload_body import UploadBody
+from client_proxy.doors.s3.protocol.answers import XML_TYPE, write_answer, write_plain
+from client_proxy.doors.s3.protocol.description import operations
+from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.security import encryption
+from client_proxy.doors.s3.security.gate import ANONYMOUS, Caller, Gate
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.header_text import HEADER_NAME
+from lockstep_store.wire.names import check_key
+
+_HEADERS = frozenset(
+    {
+        "cache-control",
+        "content-type",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-md5",
+        "expires",
+        "x-lockstep-lock",
+    }
+)
+"""Fields that mean what a PUT's header of the same name means, beside those that begin with x-amz-."""
+_PROOF = frozenset(
+    {"x-amz-signature", "x-amz-credential", "x-amz-algorithm", "x-amz-date", "x-amz-security-token", "x-amz-trailer"}
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PUT = "PutObject"
+
+
+class PostForm:
+    """Thread-safe. `wall` is seconds since 1970, by which a policy's expiration is judged."""
+
+    def __init__(self, gate: Gate, objects: ObjectHandlers, wall: Callable[[], float]) -> None:
+        self._gate = gate
+        self._objects = objects
+        self._wall = wall
+
+    def answer(self, request: S3Request) -> RawReply:
+        """One form's answer. Nothing of the file is read before the policy and the signature were found good."""
+        if request.get("Authorization") is not None:
+            raise S3Refusal("InvalidRequest", "a form is signed by its fields: leave out the Authorization header")
+        form = FormBody(request.get("Content-Type") or "", request.read)
+        fields = form.fields
+        if not fields.get("key"):
+            raise _missing("key")
+        filename = re.split(r"[/\\]", form.filename)[-1]
+        fields["key"] = fields["key"].replace("${filename}", filename)
+        if fields.setdefault("bucket", request.bucket) != request.bucket:
+            raise S3Refusal("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
+        key = check_key(fields["key"])
+        policy = self._policy(fields)
+        caller = self._gate.identify_form(fields) if policy else ANONYMOUS
+        request.requester = caller.account
+        if policy is not None:
+            policy.check(fields, self._wall())
+        call = self._call(request, caller, fields)
+        values = self._objects.save(call, key, _FileOfForm(call, form, policy), size=None)
+        return self._reply(request, call, fields, values)
+
+    def _policy(self, fields: dict[str, str]) -> PostPolicy | None:
+        if "awsaccesskeyid" in fields or "signature" in fields:
+            raise S3Refusal(
+                "InvalidRequest", "signature version 2 is not supported; please sign the form with AWS4-HMAC-SHA256"
+            )
+        if "policy" in fields and "x-amz-signature" not in fields:
+            raise _missing("x-amz-signature")
+        if "x-amz-signature" in fields and "policy" not in fields:
+            raise _missing("policy")
+        return read_policy(fields["policy"]) if "policy" in fields else None
+
+    def _call(self, request: S3Request, caller: Caller, fields: dict[str, str]) -> S3Call:
+        """The PUT that the form stands for."""
+        environ = {name: value for name, value in request.environ.items() if not name.startswith("HTTP_X_AMZ_")}
+        for name in ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_MD5"):
+            environ.pop(name, None)
+        for name, value in _as_headers(fields).items():
+            if not HEADER_NAME.fullmatch(name):
+                raise S3Refusal("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
+            if _CONTROL.search(value):
+                raise S3Refusal("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
+            environ[_environ_name(name)] = value
+        put = S3Request(environ, "")
+        put.bucket, put.key = request.bucket, fields["key"]
+        names = tuple(fields)
+        operation = operations()[_PUT]
+        values = read_parameters(
+            operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
+        )
+        encryption.check_wishes(operation, values, put.get)
+        return S3Call(operation, put, caller, values, is_form=True)
+
+    def _reply(self, request: S3Request, call: S3Call, fields: dict[str, str], values: dict[str, Any]) -> RawReply:
+        headers, _ = write_answer(call.operation, values)
+        headers += call.headers
+        said = {"bucket": call.bucket, "key": call.key, "etag": values["ETag"]}
+        redirect = fields.get("success_action_redirect") or fields.get("redirect") or ""
+        if _is_address(redirect):
+            arguments = urlencode(said, quote_via=quote, safe="")
+            place = f"{redirect}{'&' if urlsplit(redirect).query else '?'}{arguments}"
+            return RawReply(303, [*headers, ("Location", place), ("Content-Length", "0")], [])
+        place = f"https://{request.get('Host') or ''}{quote(request.resource.rstrip('/'))}/{quote(call.key)}"
+        headers.append(("Location", place))
+        status = fields.get("success_action_status")
+        if status == "201":
+            told = {"Location": place, "Bucket": call.bucket, "Key": call.key, "ETag": values["ETag"]}
+            body = write_plain("PostResponse", told)
+            return RawReply(201, [*headers, XML_TYPE, ("Content-Length", str(len(body)))], [body])
+        if status == "200":
+            return RawReply(200, [*headers, ("Content-Length", "0")], [])
+        return RawReply(204, headers, [])
+
+
+class _FileOfForm(UploadBody):
+    """The form's file. Its length is known at its end only, so the policy's range is watched on the way."""
+
+    def __init__(self, call: S3Call, form: FormBody, policy: PostPolicy | None) -> None:
+        algorithm = call.get("ChecksumAlgorithm")
+        super().__init__(call.request, call.caller, checksums.by_name(algorithm) if algorithm else None)
+        self._form = form
+        self._smallest = policy.smallest if policy else 0
+        largest = policy.largest if policy else None
+        self._largest = MAX_PUT_BYTES if largest is None else min(largest, MAX_PUT_BYTES)
+
+    def _plain(self) -> Iterator[bytes]:
+        have = 0
+        while data := self._form.read(BLOCK_BYTES):
+            have += len(data)
+            if have > self._largest:
+                raise S3Refusal(
+                    "EntityTooLarge",
+                    "Your proposed upload exceeds the maximum allowed size",
+                    ProposedSize=str(have),
+                    MaxSizeAllowed=str(self._largest),
+                )
+            yield data
+        if have < self._smallest:
+            raise S3Refusal(
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size",
+                ProposedSize=str(have),
+                MinSizeAllowed=str(self._smallest),
+            )
+
+
+def _as_headers(fields: dict[str, str]) -> dict[str, str]:
+    """The headers of the PUT that the fields stand for."""
+    headers = {n: v for n, v in fields.items() if n in _HEADERS or (n.startswith("x-amz-") and n not in _PROOF)}
+    if "acl" in fields:
+        headers["x-amz-acl"] = fields["acl"]
+    if fields.get("tagging"):
+        tagging = read_body(operations()["PutObjectTagging"], fields["tagging"].encode())["Tagging"]
+        headers["x-amz-tagging"] = urlencode([(tag["Key"], tag["Value"]) for tag in tagging.get("TagSet") or []])
+    return headers
+
+
+def _environ_name(header: str) -> str:
+    name = header.upper().replace("-", "_")
+    return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
+
+
+def _is_address(text: str) -> bool:
+    """One that cannot be taken for anything else in a header; what cannot be read counts as not given, as in S3."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and text.isascii() and text.isprintable()
+
+
+def _missing(field: str) -> S3Refusal:
+    return S3Refusal(
+        "InvalidArgument",
+        f"Bucket POST must contain a field named '{field}'.  If it is specified, please check the order of the fields.",
+        ArgumentName=field,
+        ArgumentValue="",
+    )

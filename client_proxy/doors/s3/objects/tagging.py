@@ -1,0 +1,156 @@
+"""Tags of objects and of buckets: read from headers and bodies, checked, kept as settings.
+
+An object's tags belong to one version and change without making another.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.objects.object_facts import version_id_of
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.stored_settings import KeptSettings
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.s3 import TAGS
+
+MAX_OBJECT_TAGS = 10
+MAX_BUCKET_TAGS = 50
+MAX_KEY = 128
+MAX_VALUE = 256
+_SIGNS = frozenset("_.:/=+-@")
+_RESERVED = "aws:"
+
+Tags = Sequence[dict[str, str]]
+"""As the description has them: [{"Key": …, "Value": …}, …]."""
+
+
+def written_tags(values: Values) -> dict[str, str]:
+    """The setting that a write's x-amz-tagging header makes, {} without one. S3Refusal for tags that cannot be."""
+    text = values.get("Tagging")
+    return tags_setting(read_header(text)) if text else {}
+
+
+def tags_setting(tags: Tags) -> dict[str, str]:
+    """A version's tags as its setting; {} for none."""
+    return {TAGS: json.dumps({"TagSet": list(tags)})} if tags else {}
+
+
+def read_header(text: str) -> list[dict[str, str]]:
+    """The checked tags in an x-amz-tagging header, which is written like a query string."""
+    tags = []
+    for part in text.split("&"):
+        if part:
+            key, _, value = part.partition("=")
+            tags.append({"Key": _decoded(key), "Value": _decoded(value)})
+    if len({tag["Key"] for tag in tags}) < len(tags):
+        raise _bad_header("a tag's key stands in it twice")
+    return check_tags(tags, MAX_OBJECT_TAGS)
+
+
+def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
+    """`tags` as a list, when they may be kept; S3Refusal InvalidTag says which may not."""
+    if len(tags) > limit:
+        raise S3Refusal("InvalidTag", f"there are {len(tags)} tags; at most {limit} are kept")
+    for tag in tags:
+        key, value = tag["Key"], tag["Value"]
+        if not 1 <= _length(key) <= MAX_KEY or not _is_plain(key):
+            raise S3Refusal(
+                "InvalidTag", f"a tag's key has 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
+            )
+        if key.lower().startswith(_RESERVED):
+            raise S3Refusal("InvalidTag", f"keys that begin with {_RESERVED} are not for users to give", TagKey=key)
+        if _length(value) > MAX_VALUE or not _is_plain(value):
+            raise S3Refusal(
+                "InvalidTag",
+                f"a tag's value has at most {MAX_VALUE} letters, digits, spaces or _.:/=+-@",
+                TagKey=key,
+                TagValue=value,
+            )
+    keys = [tag["Key"] for tag in tags]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise S3Refusal("InvalidTag", "two tags have the same key", TagKey=twice)
+    return list(tags)
+
+
+def tags_in(settings: dict[str, str]) -> list[dict[str, str]]:
+    """The tags among a version's settings."""
+    text = settings.get(TAGS)
+    tags: list[dict[str, str]] = json.loads(text)["TagSet"] if text else []
+    return tags
+
+
+class TaggingHandlers:
+    """Tags of objects and buckets as a whole; what a write says of its tags goes with the write."""
+
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
+
+    def handlers(self) -> Handlers:
+        return {
+            "PutObjectTagging": self.put_of_object,
+            "GetObjectTagging": self.of_object,
+            "DeleteObjectTagging": self.delete_of_object,
+            "PutBucketTagging": self.put_of_bucket,
+            "GetBucketTagging": self.of_bucket,
+            "DeleteBucketTagging": self.delete_of_bucket,
+        }
+
+    def put_of_object(self, call: S3Call) -> Values:
+        tags = check_tags(call.values["Tagging"]["TagSet"], MAX_OBJECT_TAGS)
+        return self._put_of_object(call, tags_setting(tags).get(TAGS))
+
+    def delete_of_object(self, call: S3Call) -> Values:
+        return self._put_of_object(call, None)
+
+    def of_object(self, call: S3Call) -> Values:
+        reply = self._settings.of_version(call)
+        version = reply.version
+        if version.delete_marker:
+            raise NotFound("a delete marker has no tags", path=call.key, version=version.version, delete_marker=True)
+        return {"TagSet": tags_in(reply.settings), **version_id_of(version)}
+
+    def _put_of_object(self, call: S3Call, value: str | None) -> Values:
+        return version_id_of(self._settings.put_of_version(call, TAGS, value))
+
+    def put_of_bucket(self, call: S3Call) -> Values:
+        tags = check_tags(call.values["Tagging"]["TagSet"], MAX_BUCKET_TAGS)
+        self._settings.put_of_bucket(call, TAGS, json.dumps({"TagSet": tags}))
+        call.status = 204
+        return {}
+
+    def delete_of_bucket(self, call: S3Call) -> Values:
+        self._settings.put_of_bucket(call, TAGS, None)
+        return {}
+
+    def of_bucket(self, call: S3Call) -> Values:
+        found: Values = json.loads(
+            self._settings.needed_of_bucket(call, TAGS, "NoSuchTagSet", "this bucket has no tags")
+        )
+        return found
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
+    except UnicodeError as error:
+        raise _bad_header("it is not UTF-8") from error
+
+
+def _bad_header(why: str) -> S3Refusal:
+    message = f"x-amz-tagging is key=value&key=value, percent-encoded UTF-8: {why}"
+    return S3Refusal("InvalidArgument", message, ArgumentName="x-amz-tagging")
+
+
+def _length(text: str) -> int:
+    """In UTF-16 units, as the protocol counts."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _is_plain(text: str) -> bool:
+    return all(sign in _SIGNS or unicodedata.category(sign)[0] in "LZN" for sign in text)

@@ -1,0 +1,139 @@
+"""Answers: an operation's output as the service description says, in headers and XML; and refusals."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from client_proxy.doors.s3.protocol.description import NAMESPACE, Member, Operation, Type
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.timestamps import write_time
+
+Headers = list[tuple[str, str]]
+XML_TYPE = ("Content-Type", "application/xml")
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_SPECIAL = re.compile('[&<>"\r\n\t\x00-\x1f\x7f\ufffe\uffff]')
+_UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
+
+
+class Interleaved(list[tuple[str, Any]]):
+    """Items of several lists without elements around them, in one order: (member's name, item). It stands in the place
+    of the first of those members."""
+
+
+def escape(text: str) -> str:
+    """`text` inside an element. Characters that XML 1.0 has no way to say become references, as S3 does."""
+    return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
+
+
+def write_answer(operation: Operation, output: Values) -> tuple[Headers, bytes]:
+    """The headers and the XML body (or an empty one) that say `output`. Streams are the handler's own to send."""
+    headers: Headers = []
+    for member in operation.output:
+        value = output.get(member.name)
+        if value is None:
+            continue
+        if member.place == "header":
+            headers.append((member.wire_name, _header_text(member.type, value)))
+        elif member.place == "headers":
+            headers.extend((f"{member.wire_name}{name}", text) for name, text in value.items())
+    body = _body(operation, output)
+    if body:
+        headers.append(XML_TYPE)
+    return headers, body
+
+
+def write_refusal(refusal: S3Refusal, resource: str, request_id: str, host_id: str) -> bytes:
+    """The XML of a refusal, well-formed whatever was asked: a client that cannot read it knows nothing."""
+    said = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
+    said |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
+    parts = [_element(name, _UNSAYABLE.sub("\ufffd", text)) for name, text in said.items()]
+    return "".join([_DECLARATION, "<Error>", *parts, "</Error>"]).encode()
+
+
+def write_plain(root: str, values: dict[str, str]) -> bytes:
+    """A document of plain elements, for an answer that the description does not have."""
+    inner = "".join(_element(name, value) for name, value in values.items())
+    return f"{_DECLARATION}<{root}>{inner}</{root}>".encode()
+
+
+def _body(operation: Operation, output: Values) -> bytes:
+    payload = operation.answer_payload
+    if payload is not None:
+        value = output.get(payload.name)
+        if value is None:
+            return b""
+        if payload.type.kind == "string":
+            return str(value).encode()
+        if payload.type.kind == "structure":
+            return _document(operation.root if _is_renamed(operation) else payload.wire_name, payload.type, value)
+        return b""
+    members = [member for member in operation.output if member.place == "xml"]
+    if not members:
+        return b""
+    if operation.name == "GetBucketLocation":  # the one answer whose root itself is the value
+        text = escape(output.get("LocationConstraint") or "")
+        return f'{_DECLARATION}<LocationConstraint xmlns="{NAMESPACE}">{text}</LocationConstraint>'.encode()
+    return _document(operation.root, Type("structure", members=tuple(members)), output)
+
+
+def _is_renamed(operation: Operation) -> bool:
+    return operation.root.endswith("Result")
+
+
+def _document(root: str, type_: Type, values: Values) -> bytes:
+    inner = _inner(type_, values)
+    return f'{_DECLARATION}<{root} xmlns="{NAMESPACE}">{inner}</{root}>'.encode()
+
+
+def _inner(type_: Type, values: Values) -> str:
+    parts: list[str] = []
+    for member in type_.members:
+        value = values.get(member.name)
+        if isinstance(value, Interleaved):
+            named = {other.name: other for other in type_.members}
+            parts.extend(_member(named[name], [item]) for name, item in value)
+        elif value is not None and not member.attribute:
+            parts.append(_member(member, value))
+    return "".join(parts)
+
+
+def _member(member: Member, value: Any) -> str:
+    type_ = member.type
+    if type_.kind == "list":
+        assert type_.member is not None
+        if type_.flattened:
+            return "".join(_wrapped(member.wire_name, type_.member, item) for item in value)
+        items = "".join(_wrapped(type_.element, type_.member, item) for item in value)
+        return f"<{member.wire_name}>{items}</{member.wire_name}>"
+    return _wrapped(member.wire_name, type_, value)
+
+
+def _wrapped(name: str, type_: Type, value: Any) -> str:
+    if type_.kind != "structure":
+        return _element(name, _text(type_, value))
+    attributes = list(type_.attributes)
+    attributes += [(m.wire_name, str(value[m.name])) for m in type_.members if m.attribute and m.name in value]
+    shown = "".join(f' {attribute}="{escape(text)}"' for attribute, text in attributes)
+    return f"<{name}{shown}>{_inner(type_, value)}</{name}>"
+
+
+def _element(name: str, text: str) -> str:
+    return f"<{name}>{escape(text)}</{name}>"
+
+
+def _text(type_: Type, value: Any) -> str:
+    if type_.kind == "boolean":
+        return "true" if value else "false"
+    if type_.kind == "timestamp":
+        return write_time(value, type_.time_format or "iso8601")
+    return str(value)
+
+
+def _header_text(type_: Type, value: Any) -> str:
+    if type_.kind == "list":
+        assert type_.member is not None
+        return ",".join(_text(type_.member, item) for item in value)
+    return _text(type_, value)

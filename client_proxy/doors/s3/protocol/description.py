@@ -1,0 +1,77 @@
+"""The S3 protocol as its own service description states it: every operation's names, places and shapes.
+
+The description ships inside botocore, so what a client of the same library sends is what is understood here.
+`service_model.py` turns it into the plain, frozen values of this module once; who reads requests by them is
+`parameters.py`, who writes answers `answers.py`, and who tells operations apart `routing.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+Kind = Literal["structure", "list", "map", "string", "integer", "boolean", "timestamp", "blob"]
+Place = Literal["uri", "querystring", "header", "headers", "statusCode", "payload", "xml"]
+TimeFormat = Literal["iso8601", "rfc822", "unixTimestamp"]
+
+
+@dataclass(frozen=True)
+class Type:
+    """A value's type. `member` is a list's or a map's element; `flattened` lists have no element around them."""
+
+    kind: Kind
+    members: tuple[Member, ...] = ()
+    member: Type | None = None
+    element: str = "member"
+    flattened: bool = False
+    values: frozenset[str] = frozenset()
+    """What an enumeration allows; empty for any text."""
+    time_format: TimeFormat | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    """XML attributes of its element, such as a namespace with a prefix."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A named value of a structure, and where on the wire it stands."""
+
+    name: str
+    wire_name: str
+    place: Place
+    type: Type
+    required: bool = False
+    attribute: bool = False
+    """It is an XML attribute of its structure's element."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation. Members of `input` and `output` are told apart by their place."""
+
+    name: str
+    method: str
+    level: Literal["service", "bucket", "key"]
+    query: tuple[tuple[str, str], ...]
+    """Fixed arguments of its address, such as ("acl", "")."""
+    status: int
+    input: tuple[Member, ...]
+    output: tuple[Member, ...]
+    root: str
+    payload: Member | None = None
+    """The input member that is the body, or None."""
+    answer_payload: Member | None = None
+    streams: bool = False
+    """Its body is the file's bytes, not XML."""
+    needs: frozenset[tuple[Place, str]] = field(default_factory=frozenset)
+    """Arguments and headers by which it is told from others of its address."""
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """Every operation of the description by name, without those that later ones took the place of."""
+    # Here, so that a proxy starts without the library and its description: the first S3 request needs them.
+    from client_proxy.doors.s3.protocol.service_model import read_operations
+
+    return read_operations()

@@ -1,0 +1,55 @@
+"""Times as S3 writes and reads them. In the program a time is seconds since 1970, as everywhere in Lockstep."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
+
+from client_proxy.doors.s3.protocol.description import TimeFormat
+
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):?(\d\d))")
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def write_time(seconds: float, form: TimeFormat) -> str:
+    """`2026-01-31T12:00:00.000Z`, `Sat, 31 Jan 2026 12:00:00 GMT`, or plain seconds."""
+    if form == "rfc822":
+        return formatdate(int(seconds), usegmt=True)
+    if form == "unixTimestamp":
+        return str(int(seconds))
+    whole = int(seconds // 1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=256)
+def read_amz_date(text: str) -> int:
+    """`20260131T120000Z`, the form that signatures use; ValueError when it is none. Every request has one."""
+    return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
+
+
+def read_time(text: str) -> float:
+    """Any of those forms; ValueError when it is none."""
+    text = text.strip()
+    found = _ISO.fullmatch(text)
+    if found:
+        year, month, day, hour, minute, second = (int(found[i]) for i in range(1, 7))
+        datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)  # refuses what no calendar has
+        seconds = float(calendar.timegm((year, month, day, hour, minute, second)))
+        if found[7]:
+            seconds += float(f"0.{found[7]}")
+        if found[8]:
+            shift = int(found[9]) * 3600 + int(found[10]) * 60
+            seconds += -shift if found[8] == "+" else shift
+        return seconds
+    if _ISO_DATE.fullmatch(text):
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    if text.isascii() and text.isdecimal() and len(text) <= 11:
+        return float(text)
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f"{text[:64]!r} is not a time") from error

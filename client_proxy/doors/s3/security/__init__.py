@@ -1,0 +1,1 @@
+"""Signatures, policies, access control lists, CORS and encryption headers."""

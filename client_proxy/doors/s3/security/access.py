@@ -1,0 +1,177 @@
+"""What of an S3 request decides whether it is allowed, told to the directory with every call made for it.
+
+Here is only what the request says: the action that an operation is, and the condition keys that S3 defines for it.
+Who the caller is, what time it is, and what tags an object has are the directory's to know; so is the decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.timestamps import read_amz_date, write_time
+from lockstep_store.runtime.tracing import request_id
+from lockstep_store.wire.messages.s3_access import FORM_OPERATION, S3Access
+
+if TYPE_CHECKING:
+    from client_proxy.doors.s3.handling import S3Call
+
+# Operations whose action has another name. Source: the service authorization reference, "Actions for Amazon S3".
+_ACTIONS = {
+    "AbortMultipartUpload": "AbortMultipartUpload",
+    "CompleteMultipartUpload": "PutObject",
+    "CopyObject": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "DeleteBucketCors": "PutBucketCORS",
+    "DeleteBucketEncryption": "PutEncryptionConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+    "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketTagging": "PutBucketTagging",
+    "DeleteObjects": "DeleteObject",
+    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketAccelerateConfiguration": "GetAccelerateConfiguration",
+    "GetBucketCors": "GetBucketCORS",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetBucketNotificationConfiguration": "GetBucketNotification",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListBuckets": "ListAllMyBuckets",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListParts": "ListMultipartUploadParts",
+    "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
+    "PutBucketCors": "PutBucketCORS",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutBucketNotificationConfiguration": "PutBucketNotification",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "RenameObject": "PutObject",
+    "UploadPart": "PutObject",
+    "UploadPartCopy": "PutObject",
+}
+# Those that are another action when they name a version.
+_OF_VERSIONS = {
+    "DeleteObject": "DeleteObjectVersion",
+    "DeleteObjectTagging": "DeleteObjectVersionTagging",
+    "GetObject": "GetObjectVersion",
+    "GetObjectAcl": "GetObjectVersionAcl",
+    "GetObjectAttributes": "GetObjectVersionAttributes",
+    "GetObjectTagging": "GetObjectVersionTagging",
+    "PutObjectAcl": "PutObjectVersionAcl",
+    "PutObjectTagging": "PutObjectVersionTagging",
+}
+_HEADERS = {
+    "s3:x-amz-acl": "x-amz-acl",
+    "s3:x-amz-copy-source": "x-amz-copy-source",
+    "s3:x-amz-grant-full-control": "x-amz-grant-full-control",
+    "s3:x-amz-grant-read": "x-amz-grant-read",
+    "s3:x-amz-grant-read-acp": "x-amz-grant-read-acp",
+    "s3:x-amz-grant-write": "x-amz-grant-write",
+    "s3:x-amz-grant-write-acp": "x-amz-grant-write-acp",
+    "s3:x-amz-metadata-directive": "x-amz-metadata-directive",
+    "s3:x-amz-object-ownership": "x-amz-object-ownership",
+    "s3:x-amz-server-side-encryption": "x-amz-server-side-encryption",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id": "x-amz-server-side-encryption-aws-kms-key-id",
+    "s3:x-amz-server-side-encryption-customer-algorithm": "x-amz-server-side-encryption-customer-algorithm",
+    "s3:x-amz-storage-class": "x-amz-storage-class",
+    "s3:x-amz-website-redirect-location": "x-amz-website-redirect-location",
+    "s3:object-lock-mode": "x-amz-object-lock-mode",
+    "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
+    "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+    "s3:if-match": "If-Match",
+    "s3:if-none-match": "If-None-Match",
+    "aws:useragent": "User-Agent",
+    "aws:referer": "Referer",
+}
+_ENVIRON = {key: "HTTP_" + name.upper().replace("-", "_") for key, name in _HEADERS.items()}
+_SOURCES = ("CopySource", "RenameSource")
+_TAG = "s3:requestobjecttag/"
+
+
+def action_of(operation: str, values: Values) -> str:
+    """The action that an operation is, with its service's name."""
+    name = _ACTIONS.get(operation, operation)
+    if values.get("VersionId") is not None:
+        name = _OF_VERSIONS.get(name, name)
+    return f"s3:{name}"
+
+
+def access_of(call: S3Call) -> S3Access:
+    """Everything that the directory decides about a call by."""
+    request, values = call.request, call.values
+    source = next((values[name] for name in _SOURCES if values.get(name) is not None), None)
+    return S3Access(
+        credential=call.caller.credential,
+        action=action_of(call.operation.name, values),
+        bucket=request.bucket,
+        path=request.key,
+        owner=values.get("ExpectedBucketOwner") or "",
+        source_action=_source_action(source),
+        source_owner=values.get("ExpectedSourceBucketOwner") or "",
+        keys=_keys(call),
+        operation=FORM_OPERATION if call.is_form else call.operation.name,
+        request_id=request_id(),
+    )
+
+
+def _source_action(source: str | None) -> str:
+    if source is None:
+        return ""
+    return "s3:GetObjectVersion" if "?versionId=" in source else "s3:GetObject"
+
+
+def _keys(call: S3Call) -> dict[str, list[str]]:
+    environ, claim = call.request.environ, call.caller.claim
+    keys: dict[str, list[str]] = {key: [environ[name]] for key, name in _ENVIRON.items() if name in environ}
+    keys["aws:sourceip"] = [environ.get("REMOTE_ADDR") or ""]
+    keys["aws:securetransport"] = ["true" if environ.get("wsgi.url_scheme") == "https" else "false"]
+    if claim is not None:
+        keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
+        keys["s3:authtype"] = ["REST-HEADER" if claim.form == "header" else "REST-QUERY-STRING"]
+        keys["s3:x-amz-content-sha256"] = [claim.payload]
+        keys["s3:signatureage"] = [str(max(0, int(1000 * (call.caller.seen_at - read_amz_date(claim.amz_date)))))]
+    elif not call.caller.anonymous:
+        keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
+        keys["s3:authtype"] = ["POST"]
+    source = keys.get("s3:x-amz-copy-source")
+    if source is not None:  # written with and without the slash before the bucket, escaped or not, and meant alike
+        keys["s3:x-amz-copy-source"] = [unquote(source[0]).removeprefix("/")]
+    keys |= _lock_keys(call.values)
+    tags = _tags(call.values)
+    if tags:
+        keys |= {f"{_TAG}{name.lower()}": [value] for name, value in tags}
+        keys["s3:requestobjecttagkeys"] = [name for name, _ in tags]
+    return keys
+
+
+def _lock_keys(values: Values) -> dict[str, list[str]]:
+    """What a request's body says of an object's lock; a write says the same in headers, its date in any form."""
+    retention, hold = values.get("Retention") or {}, values.get("LegalHold") or {}
+    until = retention.get("RetainUntilDate", values.get("ObjectLockRetainUntilDate"))
+    said = {
+        "s3:object-lock-mode": retention.get("Mode"),
+        "s3:object-lock-retain-until-date": None if until is None else write_time(until, "iso8601"),
+        "s3:object-lock-legal-hold": hold.get("Status"),
+    }
+    return {key: [value] for key, value in said.items() if value is not None}
+
+
+def _tags(values: Values) -> list[tuple[str, str]]:
+    """The tags that a write brings, by header or in the body. A copy that does not replace its source's brings none,
+    whatever its header says."""
+    given = values.get("Tagging")
+    if values.get("CopySource") is not None and values.get("TaggingDirective") != "REPLACE":
+        return []
+    if isinstance(given, dict):
+        return [(tag["Key"], tag.get("Value") or "") for tag in given.get("TagSet") or []]
+    return parse_qsl(given, keep_blank_values=True) if isinstance(given, str) else []

@@ -1,0 +1,113 @@
+"""Access control lists: read from headers and bodies, and told again. What they mean is the directory's to decide.
+
+A list goes to the directory as the request says it, `{"canned": name}` or `{"Grants": […]}`; the directory knows whose
+bucket and whose object it is, makes the whole list of it, and keeps that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.objects.object_facts import version_id_of
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.stored_settings import KeptSettings
+
+ACL = "acl"
+_GRANT_HEADERS = {
+    "GrantFullControl": "FULL_CONTROL",
+    "GrantRead": "READ",
+    "GrantReadACP": "READ_ACP",
+    "GrantWrite": "WRITE",
+    "GrantWriteACP": "WRITE_ACP",
+}
+_KINDS = {"id": "ID", "uri": "URI", "emailaddress": "EmailAddress"}
+_GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]*))\s*', re.IGNORECASE)
+
+
+def written_acl(values: Values) -> dict[str, str]:
+    """The setting that a write's headers ask for: x-amz-acl or x-amz-grant-…; empty when they ask for none."""
+    given = _from_headers(values)
+    return {} if given is None else {ACL: json.dumps(given)}
+
+
+class AclHandlers:
+    """The lists of buckets and objects."""
+
+    def __init__(self, settings: KeptSettings) -> None:
+        self._settings = settings
+
+    def handlers(self) -> Handlers:
+        return {
+            "GetBucketAcl": self.of_bucket,
+            "PutBucketAcl": self.put_of_bucket,
+            "GetObjectAcl": self.of_object,
+            "PutObjectAcl": self.put_of_object,
+        }
+
+    def of_bucket(self, call: S3Call) -> Values:
+        return _shown(self._settings.of_bucket(call, ACL))
+
+    def put_of_bucket(self, call: S3Call) -> Values:
+        self._settings.put_of_bucket(call, ACL, _asked(call))
+        return {}
+
+    def of_object(self, call: S3Call) -> Values:
+        return _shown(self._settings.of_version(call).settings.get(ACL))
+
+    def put_of_object(self, call: S3Call) -> Values:
+        version = self._settings.put_of_version(call, ACL, _asked(call))
+        call.headers += [("x-amz-version-id", id) for id in version_id_of(version).values()]
+        return {}
+
+
+def _shown(value: str | None) -> Values:
+    found: Values = json.loads(value or "{}")
+    return {"Owner": found.get("Owner", {}), "Grants": found.get("Grants", [])}
+
+
+def _asked(call: S3Call) -> str:
+    """The list that a request of its own puts: by headers, or in the body."""
+    by_header, body = _from_headers(call.values), call.get("AccessControlPolicy")
+    if by_header is not None:
+        if body is not None:
+            raise S3Refusal("UnexpectedContent", "This request does not support content")
+        return json.dumps(by_header)
+    if body is None:
+        raise S3Refusal("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
+    if not (body.get("Owner") or {}).get("ID") or "Grants" not in body:
+        raise S3Refusal("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")
+    return json.dumps({"Owner": body["Owner"], "Grants": body["Grants"]})
+
+
+def _from_headers(values: Values) -> dict[str, Any] | None:
+    canned = values.get("ACL")
+    grants = [
+        {"Grantee": grantee, "Permission": permission}
+        for member, permission in _GRANT_HEADERS.items()
+        if values.get(member)
+        for grantee in _grantees(values[member])
+    ]
+    if canned is not None and grants:
+        raise S3Refusal("InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+    if canned is not None:
+        return {"canned": canned}
+    return {"Grants": grants} if grants else None
+
+
+def _grantees(header: str) -> list[dict[str, str]]:
+    """The grantees that a header lists: `id="name", uri="…"`."""
+    found = []
+    place = 0
+    while place < len(header):
+        match = _GRANTEE.match(header, place)
+        if match is None or (match.end() < len(header) and header[match.end()] != ","):
+            raise S3Refusal("InvalidArgument", 'a grant header is a list of id="account" or uri="group"')
+        place = match.end() + 1
+        kind = _KINDS[match[1].lower()]
+        types = {"ID": "CanonicalUser", "URI": "Group", "EmailAddress": "AmazonCustomerByEmail"}
+        found.append({"Type": types[kind], kind: match[2] if match[2] is not None else match[3]})
+    return found

@@ -1,0 +1,151 @@
+"""Encryption that requests ask for. Everything is sealed at rest with the server's keys (AES256), asked for or not;
+with a customer's key (SSE-C) or a named key of the cluster (SSE-KMS) the content is encrypted here besides, before it
+is cut into chunks.
+
+The customer's key is never stored; `client_proxy.encryption.content_keys` derives content keys from either. This module
+reads and writes the headers; `sealed_objects` applies them to versions and uploads.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from client_proxy.doors.s3.handling import S3Call
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol.description import Operation
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.encryption.content_keys import ContentKey, Facts
+from client_proxy.encryption.named_keys import KMS_ALGORITHM, NewKey, Wish
+from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+
+_READS = frozenset({"GetObject", "HeadObject"})
+
+
+@dataclass(frozen=True)
+class CustomerKey:
+    """A key that came with a request. `md5` in base64, as the answer repeats it."""
+
+    key: bytes
+    md5: str
+
+    def __repr__(self) -> str:
+        return "CustomerKey(…)"
+
+    @property
+    def content_key(self) -> ContentKey:
+        """What contents are under with it."""
+        return ContentKey(self.key, CUSTOMER_KEY_FACT)
+
+
+# ---------------------------------------------------------------- what requests say
+
+
+def customer_key(values: Values) -> CustomerKey | None:
+    """The key of a request's SSECustomer parameters; None without any. S3Refusal when they make no good key."""
+    algorithm, text, md5 = (values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5"))
+    if algorithm is None and text is None and md5 is None:
+        return None
+    if algorithm is None:
+        raise _bad_key("Algorithm", "a customer's key needs its algorithm, AES256")
+    if algorithm != "AES256":
+        raise S3Refusal("InvalidEncryptionAlgorithmError", "the algorithm for a customer's key can only be AES256")
+    if text is None:
+        raise _bad_key("Key", "the customer's key is missing")
+    if md5 is None:
+        raise _bad_key("Key-MD5", "the MD5 of the customer's key is missing")
+    key = _from_base64(text)
+    if len(key) != 32:
+        raise _bad_key("Key", "the customer's key must be 32 bytes in base64")
+    if _from_base64(md5) != hashlib.md5(key, usedforsecurity=False).digest():
+        raise _bad_key("Key-MD5", "the MD5 of the customer's key is not the one that came with it")
+    return CustomerKey(key, md5)
+
+
+def check_wishes(operation: Operation, values: Values, header: Any) -> None:
+    """S3Refusal for an encryption that would not be carried out. `header` gives a header's value or None."""
+    wish = values.get("ServerSideEncryption")
+    if operation.name in _READS and header("x-amz-server-side-encryption") is not None:
+        raise S3Refusal("InvalidArgument", "x-amz-server-side-encryption is for writing; a read says only its key")
+    if wish is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
+        raise S3Refusal("InvalidArgument", "a customer's key and x-amz-server-side-encryption cannot both be asked for")
+    if wish not in (None, "AES256", KMS_ALGORITHM):
+        raise S3Refusal("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
+    if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and wish != KMS_ALGORITHM:
+        raise S3Refusal("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
+
+
+def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
+    """What a new content is to be under: the customer's key, the named key that is asked for, or that of the bucket's
+    default; None for the cluster's storage keys alone."""
+    customer = customer_key(call.values)
+    if customer is not None:
+        return NewKey(customer.content_key, {})
+    asked = call.get("ServerSideEncryption")
+    if asked == KMS_ALGORITHM:
+        if call.caller.anonymous:  # or anybody could find out which keys there are
+            raise S3Refusal("InvalidArgument", f"who asks for {KMS_ALGORITHM} must sign the request")
+        context = _context(call.get("SSEKMSEncryptionContext"))
+        wish: Wish | None = Wish(call.get("SSEKMSKeyId") or "", context, bool(call.get("BucketKeyEnabled")))
+    else:
+        wish = None if asked else files.keys.default_of(call.bucket)
+    return None if wish is None else files.keys.new_key(wish)
+
+
+def _context(text: str | None) -> str:
+    """The encryption context of a header, as JSON with sorted names; S3Refusal when it is none."""
+    if not text:
+        return ""
+    try:
+        context = json.loads(_from_base64(text))
+    except (ValueError, RecursionError):
+        context = None
+    if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
+        raise _bad_context("it must be a JSON object of texts, in base64")
+    told = json.dumps(context, sort_keys=True, separators=(",", ":"))
+    if len(told) > MAX_CONTEXT:
+        raise _bad_context(f"it has {len(told)} characters; at most {MAX_CONTEXT} are kept")
+    return told
+
+
+def say(operation: Operation, output: Values) -> Values:
+    """`output` with the encryption, where the operation's answer has a place for it."""
+    has_place = any(member.name == "ServerSideEncryption" for member in operation.output)
+    return said({}) | output if has_place and "SSECustomerAlgorithm" not in output else output
+
+
+def said(facts: Facts, key: CustomerKey | None = None) -> Values:
+    """What the answer says about a content with these facts, of which `key` came along."""
+    if CUSTOMER_KEY_FACT in facts or key is not None:
+        return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})
+    if KMS_KEY_FACT not in facts:
+        return {"ServerSideEncryption": "AES256"}
+    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(facts[KMS_KEY_FACT])}
+    if KMS_BUCKET_KEY_FACT in facts:
+        values["BucketKeyEnabled"] = True
+    if KMS_CONTEXT_FACT in facts:
+        values["SSEKMSEncryptionContext"] = base64.b64encode(facts[KMS_CONTEXT_FACT].encode()).decode()
+    return values
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _bad_key(part: str, why: str) -> S3Refusal:
+    name = f"x-amz-server-side-encryption-customer-{part.lower()}"
+    return S3Refusal("InvalidArgument", why, ArgumentName=name)
+
+
+def _bad_context(why: str) -> S3Refusal:
+    name = "x-amz-server-side-encryption-context"
+    return S3Refusal("InvalidArgument", f"the encryption context cannot be taken: {why}", ArgumentName=name)

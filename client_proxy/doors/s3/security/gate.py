@@ -1,0 +1,102 @@
+"""The one gate in front of every S3 handler: whose request is this, and do they prove it?
+
+A request shows nothing (then it is nobody's, and policies and ACLs decide), or it is proven here by the signing key of
+its day, which the directory gives out, and once more at the directory with every call that is made for it. So a
+revoked key ends at once there, and a handler that asks the directory nothing is still behind a lock here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.security import signature
+from client_proxy.doors.s3.security.signature import Claim, Scope
+from lockstep_store.wire.errors import NotLoggedIn
+from lockstep_store.wire.messages.s3 import SigningKeyReply, SigningKeyRequest
+
+KEEP_SECONDS = 60.0
+"""For how long a signing key is kept here: what a revoked key can still do without the directory is nothing."""
+MAX_KEPT = 10_000
+_KEY_REFUSALS = (("expired", "ExpiredToken"), ("token", "InvalidToken"))
+
+AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose request it is. `credential` goes to the directory; empty for an anonymous request."""
+
+    credential: str = ""
+    account: str = ""
+    access_key: str = ""
+    claim: Claim | None = None
+    key: bytes = b""
+    seen_at: float = 0.0
+    """When the request came, in seconds since 1970."""
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.credential
+
+
+ANONYMOUS = Caller()
+
+
+class Gate:
+    """Thread-safe. `wall` is seconds since 1970, by which a signature's age is judged; `monotonic` ages the keys."""
+
+    def __init__(self, ask_key: AskKey, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._ask_key = ask_key
+        self._wall = wall
+        self._monotonic = monotonic
+        self._keys: dict[tuple[Scope, str], tuple[bytes, str, float]] = {}
+        self._guard = threading.Lock()
+
+    def identify(self, request: S3Request) -> Caller:
+        """The caller of `request`. S3Refusal when a claim is made that is malformed, too old, or not proven."""
+        claim = signature.read_claim(request.argument_list, request.get)
+        if claim is None:
+            return ANONYMOUS
+        now = self._wall()
+        signature.check_time(claim, now)
+        key, account = self.signing_key(claim.scope, claim.session_token)
+        proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
+        signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
+        request.requester = account
+        return Caller(proof.encode(), account, claim.scope.access_key, claim, key, now)
+
+    def identify_form(self, fields: Mapping[str, str]) -> Caller:
+        """The caller who signed a form's policy. S3Refusal when the fields do not prove it."""
+        claim = signature.read_form_claim(fields)
+        signature.check_form_day(claim, self._wall())
+        key, account = self.signing_key(claim.scope, claim.session_token)
+        proof = signature.check_form_signature(claim, key, fields["policy"])
+        return Caller(proof.encode(), account, claim.scope.access_key)
+
+    def signing_key(self, scope: Scope, session_token: str = "") -> tuple[bytes, str]:
+        """The signing key of a day and whose it is. S3Refusal InvalidAccessKeyId when there is no such access key."""
+        now = self._monotonic()
+        kept = self._keys.get((scope, session_token))
+        if kept is not None and now - kept[2] < KEEP_SECONDS:
+            return kept[0], kept[1]
+        try:
+            reply = self._ask_key(SigningKeyRequest(scope.access_key, scope.date, scope.region, session_token))
+        except NotLoggedIn as error:
+            code = next((code for fact, code in _KEY_REFUSALS if error.facts.get(fact)), "InvalidAccessKeyId")
+            raise S3Refusal(code, str(error), AWSAccessKeyId=scope.access_key) from error
+        key = bytes.fromhex(reply.key)
+        with self._guard:
+            while len(self._keys) >= MAX_KEPT:
+                self._keys.pop(next(iter(self._keys)))
+            self._keys[scope, session_token] = (key, reply.account, now)
+        return key, reply.account
+
+
+def _true_names(names: list[str], signed: tuple[str, ...]) -> list[str]:
+    """`names` with the underscores that a signed header of the same letters has."""
+    by_letters = {name.replace("_", "-"): name for name in signed}
+    return [by_letters.get(name, name) for name in names]

@@ -1,0 +1,143 @@
+"""What follows for versions and uploads from the key that their contents are under: a customer's or a named one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+
+from client_proxy.core.ports import OpenFile
+from client_proxy.doors.s3.objects import checksums
+from client_proxy.doors.s3.objects.object_facts import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol.error_mapping import as_refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.security.encryption import CustomerKey
+from client_proxy.encryption.content_keys import ContentKey, Facts
+from client_proxy.encryption.named_keys import NewKey, opened_key
+from client_proxy.encryption.sealed_content import Parts, Seal, Unsealed, check_whole, is_in_parts, part_of
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.files import DataKey, FileVersion
+from lockstep_store.wire.messages.kms import KMS_CONTEXT_FACT, KMS_FACT, KMS_KEY_FACT
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, UploadPartsReply, VersionPart
+
+# ---------------------------------------------------------------- versions
+
+
+def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
+    """What a version's content is under; None: the cluster's storage keys alone. S3Refusal unless `key` is the
+    customer's key that it was written with, or neither is there, or when the named key is not to be had."""
+    if CUSTOMER_KEY_FACT not in version.metadata:
+        if key is not None:
+            raise S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
+        return _named(version.data_key) if KMS_FACT in version.metadata else None
+    if key is None:
+        raise S3Refusal(
+            "InvalidRequest", "the object is encrypted with a customer's key (SSE-C): send that key along to read it"
+        )
+    if not key.content_key.made(version.metadata):
+        raise S3Refusal("AccessDenied", "the customer's key is not the one that the object was written with")
+    return key.content_key
+
+
+def unseal(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
+    """`opened` as its reader sees it, with its `key_of`."""
+    return opened if key is None else Unsealed(opened, key, parts)
+
+
+def parts_of(files: S3Files, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
+    """The parts of a completed upload with what was sealed of their facts, looked up once at most."""
+
+    @cache
+    def parts() -> Sequence[VersionPart]:
+        found = files.parts_of(credential, version)
+        return found if key is None else [part._replace(facts=key.opened(part.facts)) for part in found]
+
+    return parts
+
+
+def plain_version(version: FileVersion, key: ContentKey | None, parts: Parts) -> FileVersion:
+    """`version` with what was sealed of its facts, by its `key_of`. The checksum of a completed upload was never
+    known without the key, and is made of its parts'."""
+    if key is None:
+        return version
+    check_whole(version, key)
+    facts = key.opened(version.metadata)
+    algorithm = facts.get(CHECKSUM_ALGORITHM)
+    if algorithm is not None and is_in_parts(facts, key):
+        told = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
+        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], told)
+        facts |= {checksum_fact(algorithm): whole}
+    return msgspec.structs.replace(version, metadata=facts)
+
+
+def new_seal(new: NewKey | None) -> Seal | None:
+    """The encryption of a new content. Under a named key every door reads it, so its plain digest is kept, sealed."""
+    return None if new is None else Seal(new.key, keep_plain_digest=new.key.fact == KMS_FACT)
+
+
+def first_facts(seal: Seal | None, new: NewKey | None) -> dict[str, str]:
+    """What is to be kept of a content's encryption that is known before the content is."""
+    return {} if seal is None or new is None else seal.metadata | new.facts
+
+
+def late_facts(facts: dict[str, str], seal: Seal | None) -> dict[str, str]:
+    """`facts` of a content that was read, as they may be kept."""
+    return facts if seal is None else seal.late(facts)
+
+
+def same_bytes(facts: Facts, new: NewKey | None) -> bool:
+    """Whether a copy of a content that has `facts` may be the very same bytes: what they are to be under is what they
+    are under."""
+    told = new.facts if new else {}
+    if CUSTOMER_KEY_FACT in facts or (new is not None and new.key.fact == CUSTOMER_KEY_FACT):
+        return False
+    return all(facts.get(name) == told.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
+
+
+# ---------------------------------------------------------------- uploads
+
+
+def upload_key(told: UploadPartsReply, key: CustomerKey | None) -> ContentKey | None:
+    """What an upload's parts are under. S3Refusal unless `key` is the customer's key that it was begun with, or
+    neither is there, or when the named key is not to be had."""
+    facts = told.upload.metadata
+    if CUSTOMER_KEY_FACT not in facts:
+        if key is not None:
+            raise S3Refusal("InvalidRequest", "the upload was begun without a customer's key: leave it out")
+        return _named(told.data_key) if KMS_FACT in facts else None
+    if key is None:
+        raise S3Refusal(
+            "InvalidRequest", "the upload was begun with a customer's key (SSE-C): send that key along with each part"
+        )
+    if not key.content_key.made(facts):
+        raise S3Refusal("InvalidRequest", "the customer's key is not the one that the upload was begun with")
+    return key.content_key
+
+
+def part_seal(upload: UploadInfo, number: int, key: ContentKey | None) -> Seal | None:
+    """The encryption of a new part, by the `upload_key`."""
+    return None if key is None else Seal(key, part_of(upload.metadata, key, number))
+
+
+def plain_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
+    """`part` with what was sealed of its facts."""
+    return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
+
+
+def is_sealed(upload: UploadInfo) -> bool:
+    """Whether nothing of the parts' contents is known without a key."""
+    return CUSTOMER_KEY_FACT in upload.metadata or KMS_FACT in upload.metadata
+
+
+def needs_customer_key(upload: UploadInfo) -> bool:
+    return CUSTOMER_KEY_FACT in upload.metadata
+
+
+def _named(data_key: DataKey | None) -> ContentKey:
+    try:
+        return opened_key(data_key)
+    except LockstepError as error:
+        raise as_refusal(error) from error

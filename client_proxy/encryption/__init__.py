@@ -1,0 +1,1 @@
+"""Encryption with named keys (SSE-KMS) and customer keys (SSE-C)."""

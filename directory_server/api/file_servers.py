@@ -1,0 +1,53 @@
+"""The calls that file servers make: registration, heartbeats, commits, and what they report about their copies."""
+
+from __future__ import annotations
+
+from directory_server.components import BOTH, FILE_SERVER, Parts
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.tickets import TicketSigner
+
+
+class FileServerApi:
+    """Wires `parts` to `api`."""
+
+    def __init__(self, api: Api, parts: Parts) -> None:
+        self._parts = parts
+        self._ticket_key_id = TicketSigner(bytes.fromhex(parts.ticket_key)).key_id
+        repair = parts.repair
+        api.serve(s.REGISTER, self._register, FILE_SERVER)
+        api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
+        api.serve(s.COMMIT, lambda request, peer: self._parts.commits.commit(request.items, peer.id), FILE_SERVER)
+        api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
+        api.serve(s.COLLECT, self._collect, FILE_SERVER)
+        api.serve(s.DAMAGED, self._damaged, BOTH)
+
+    def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
+        membership = self._parts.membership
+        self._parts.recovery.note_fence(peer.id, request.highest_fence)
+        membership.register(peer.id, request)
+        return s.RegisterReply(self._parts.ticket_key, self._parts.clock.now(), membership.timing.heartbeat_seconds)
+
+    def _heartbeat(self, request: s.HeartbeatRequest, peer: PeerIdentity) -> s.HeartbeatReply:
+        parts = self._parts
+        if request.ticket_key_id not in ("", self._ticket_key_id):
+            return s.HeartbeatReply(False)  # restored from a backup, this directory signs with a key of its own
+        if not parts.membership.heartbeat(peer.id, request):
+            return s.HeartbeatReply(False)
+        parts.inventories.note_done(peer.id, request.inventory_done)
+        orders = parts.repair.orders_for(peer.id)
+        inventory = parts.inventories.order_for(peer.id)
+        drops = parts.repair.trimmer.offers_for(peer.id)
+        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders(), drops, inventory)
+
+    def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
+        surplus = self._parts.repair.collect(peer.id, request.digests)
+        rest = [digest for digest in request.digests if digest not in surplus] if surplus else request.digests
+        return s.CollectReply(surplus + self._parts.collector.collect(peer.id, rest))
+
+    def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.repair.damaged(request.holder, request.digests)
+        self._parts.inventories.note_damaged(request.holder, request.digests, request.inventory)
+        return m.Nothing()

@@ -1,0 +1,37 @@
+"""The calls about notifications: the targets that administrators name, and which bucket's changes go to which."""
+
+from __future__ import annotations
+
+from directory_server.components import PROXY, Parts
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import targets as tm
+
+
+class NotificationApi:
+    """Wires `parts` to `api`."""
+
+    def __init__(self, api: Api, parts: Parts) -> None:
+        self._parts = parts
+        api.serve(tm.TARGETS, self._list, PROXY)
+        api.serve(tm.ADD_TARGET, self._add, PROXY)
+        api.serve(tm.REMOVE_TARGET, self._remove, PROXY)
+        api.serve(tm.TEST_TARGET, self._test, PROXY)
+        api.serve(tm.PUT_NOTIFICATION, lambda request, _: parts.outbox.put_configuration(request), PROXY)
+
+    def _list(self, request: m.CredentialRequest, _: PeerIdentity) -> tm.TargetsReply:
+        self._parts.accounts.administrator(request.credential)
+        return self._parts.targets.list()
+
+    def _add(self, request: tm.AddTargetRequest, _: PeerIdentity) -> tm.TargetInfo:
+        self._parts.accounts.administrator(request.credential)
+        return self._parts.targets.add(request)
+
+    def _remove(self, request: tm.TargetRequest, _: PeerIdentity) -> tm.RemovedTarget:
+        self._parts.accounts.administrator(request.credential)
+        return self._parts.targets.remove(request.name)
+
+    def _test(self, request: tm.TryTargetRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.accounts.administrator(request.credential)
+        return self._parts.targets.test(request.name)

@@ -1,0 +1,174 @@
+"""The directory's calls, each wired to the rules that answer it: files, locks and people here, the rest by subject.
+
+A handler parses nothing and decides nothing: shapes and bounds were checked by the message types, the caller's role
+by the runner, and everything else is the rules' own.
+"""
+
+from __future__ import annotations
+
+from directory_server.api.cluster import ClusterApi
+from directory_server.api.file_servers import FileServerApi
+from directory_server.api.maintenance import CareApi
+from directory_server.api.notifications import NotificationApi
+from directory_server.components import PROXY, Parts
+from directory_server.metrics import Figures
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import journal as jm
+from lockstep_store.wire.messages import kms as km
+from lockstep_store.wire.messages import locks as lm
+from lockstep_store.wire.messages import people as am
+from lockstep_store.wire.messages import s3 as s3
+from lockstep_store.wire.messages import uploads as um
+from lockstep_store.wire.names import check_bucket, check_key
+
+
+class DirectoryApi:
+    """Wires `parts` to `api`."""
+
+    def __init__(self, api: Api, parts: Parts) -> None:
+        self._parts = parts
+        self._serve_files(api)
+        self._serve_locks(api)
+        self._serve_people(api)
+        self._serve_s3(api)
+        FileServerApi(api, parts)
+        ClusterApi(api, parts)
+        CareApi(api, parts)
+        NotificationApi(api, parts)
+        Figures(api, parts)
+
+    # ------------------------------------------------------------ files and buckets
+
+    def _serve_files(self, api: Api) -> None:
+        namespace, buckets, who = self._parts.namespace, self._parts.buckets, self._parts.accounts.authenticate
+        anyone = self._parts.accounts.identify  # for calls that a bucket's policy decides about
+        api.serve(m.LOOKUP, lambda request, _: namespace.lookup(request.items), PROXY)
+        api.serve(m.BEGIN, self._begin, PROXY)
+        api.serve(m.GIVE_UP, lambda request, _: self._parts.writes.give_up(request), PROXY)
+        api.serve(m.LIST, lambda request, _: namespace.list(request), PROXY)
+        api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
+        api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
+        api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
+        api.serve(jm.CHANGES, lambda request, _: self._parts.changes.read(request), PROXY)
+        api.serve(m.BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
+        api.serve(m.GET_BUCKET, lambda request, _: buckets.get(anyone(request.credential), request.bucket), PROXY)
+        api.serve(m.CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)
+        api.serve(m.CHANGE_BUCKET, lambda request, _: buckets.change(anyone(request.credential), request), PROXY)
+        api.serve(m.DELETE_BUCKET, self._delete_bucket, PROXY)
+
+    def _begin(self, request: m.BeginRequest, _: PeerIdentity) -> m.BeginReply:
+        for id in {id for item in request.items for id in item.exclude}:
+            self._parts.membership.report_unreachable(id)
+        return self._parts.writes.begin(request.items)
+
+    def _delete_bucket(self, request: m.BucketRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.buckets.delete(self._parts.accounts.identify(request.credential), request.bucket)
+        return m.Nothing()
+
+    # ------------------------------------------------------------ locks
+
+    def _serve_locks(self, api: Api) -> None:
+        api.serve(lm.ACQUIRE, self._acquire, PROXY)
+        api.serve(lm.RENEW, self._renew, PROXY)
+        api.serve(lm.RELEASE, self._release, PROXY)
+        api.serve(lm.LOCKS, self._locks, PROXY)
+
+    def _acquire(self, request: lm.AcquireRequest, _: PeerIdentity) -> lm.AcquireReply:
+        person = self._parts.accounts.authenticate(request.credential)
+        for path in request.paths:
+            check_bucket(path.bucket)
+            check_key(path.path)
+        return self._parts.locks.acquire(person.account, person.session, request.client, request)
+
+    def _renew(self, request: lm.RenewRequest, _: PeerIdentity) -> lm.LockInfo:
+        person = self._parts.accounts.authenticate(request.credential)
+        return self._parts.locks.renew(person.account, request.lock_id, request.lease_seconds)
+
+    def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
+        if request.break_lock:
+            administrator = self._parts.accounts.administrator(request.credential)
+            self._parts.locks.break_lock(request.lock_id, administrator.account)
+        else:
+            person = self._parts.accounts.authenticate(request.credential)
+            self._parts.locks.release(person.account, request.lock_id)
+        return m.Nothing()
+
+    def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
+        """Only those on paths whose bucket the person may use: names in a private bucket are private too."""
+        person = self._parts.accounts.authenticate(request.credential)
+        usable = {bucket.name for bucket in self._parts.buckets.all(person).buckets}
+        reply = self._parts.locks.list()
+        reply.locks = [lock for lock in reply.locks if all(path.bucket in usable for path in lock.paths)]
+        reply.waiters = [waiter for waiter in reply.waiters if all(path.bucket in usable for path in waiter.paths)]
+        return reply
+
+    # ------------------------------------------------------------ people
+
+    def _serve_people(self, api: Api) -> None:
+        accounts = self._parts.accounts
+        who = accounts.authenticate
+        api.serve(am.LOGIN, lambda request, _: accounts.log_in(request), PROXY)
+        api.serve(am.LOGOUT, self._log_out, PROXY)
+        api.serve(am.WHO_AM_I, lambda request, _: accounts.who_am_i(request.credential), PROXY)
+        api.serve(am.API_KEYS, lambda request, _: accounts.api_keys(who(request.credential)), PROXY)
+        api.serve(
+            am.CREATE_API_KEY, lambda request, _: accounts.create_api_key(who(request.credential), request.name), PROXY
+        )
+        api.serve(am.REVOKE_API_KEY, self._revoke_api_key, PROXY)
+
+    def _serve_s3(self, api: Api) -> None:
+        keys, who = self._parts.s3_keys, self._parts.accounts.authenticate
+        api.serve(s3.S3_KEYS, lambda request, _: keys.all(who(request.credential)), PROXY)
+        api.serve(s3.CREATE_S3_KEY, lambda request, _: keys.create(who(request.credential), request), PROXY)
+        api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
+        api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
+        api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
+        uploads = self._parts.uploads
+        api.serve(um.CREATE_UPLOAD, lambda request, _: uploads.create(request), PROXY)
+        api.serve(um.UPLOADS, lambda request, _: uploads.list(request), PROXY)
+        api.serve(um.UPLOAD_PARTS, lambda request, _: uploads.parts(request), PROXY)
+        api.serve(um.ABORT_UPLOAD, lambda request, _: uploads.abort(request), PROXY)
+        self._serve_named_keys(api)
+        settings = self._parts.s3_settings
+        api.serve(km.BUCKET_ENCRYPTION, lambda request, _: settings.encryption_of_bucket(request), PROXY)
+        api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
+        api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
+        api.serve(s3.BUCKET_CORS, lambda request, _: settings.cors_of_bucket(request), PROXY)
+        api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: settings.access_log_of_bucket(request), PROXY)
+        api.serve(s3.OBJECT_SETTINGS, lambda request, _: settings.of_version(request), PROXY)
+        api.serve(s3.PUT_OBJECT_SETTING, lambda request, _: settings.put_of_version(request), PROXY)
+
+    def _serve_named_keys(self, api: Api) -> None:
+        keys, administrator = self._parts.named_keys, self._parts.accounts.administrator
+
+        def all_keys(request: m.CredentialRequest, _: PeerIdentity) -> km.KmsKeysReply:
+            administrator(request.credential)
+            return keys.all()
+
+        def create(request: km.KmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.create(request.key)
+
+        def enable(request: km.EnableKmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.enable(request.key, enabled=request.enabled)
+
+        def rotate(request: km.KmsKeyRequest, _: PeerIdentity) -> km.KmsKeyInfo:
+            administrator(request.credential)
+            return keys.rotate(request.key)
+
+        api.serve(km.KMS_KEYS, all_keys, PROXY)
+        api.serve(km.CREATE_KMS_KEY, create, PROXY)
+        api.serve(km.ENABLE_KMS_KEY, enable, PROXY)
+        api.serve(km.ROTATE_KMS_KEY, rotate, PROXY)
+        api.serve(km.NEW_DATA_KEY, lambda request, _: keys.new_data_key(request), PROXY)
+
+    def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.accounts.log_out(request.credential)
+        return m.Nothing()
+
+    def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
+        self._parts.accounts.revoke_api_key(self._parts.accounts.authenticate(request.credential), request.key_id)
+        return m.Nothing()

@@ -1,0 +1,1 @@
+"""File servers and programs: membership, placement, draining and enrolment."""

@@ -1,0 +1,65 @@
+"""Directory time: the one count of seconds that leases and tickets are judged by.
+
+It is the value saved before the last stop plus the machine's monotonic seconds since this start, so setting the
+wall clock moves nothing, and the time that the directory was down does not count. Where the value is kept is the
+store's business: it is saved inside transactions that are being written anyway, and now and then when there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.wire.crash_points import crash_point
+
+SAVE_SECONDS = 1.0
+MAX_UNSAVED_SECONDS = 5.0
+
+
+class DirectoryClock:
+    """Directory time, continuing from `saved` seconds (0: for the first time).
+
+    A crash loses at most `MAX_UNSAVED_SECONDS`, so the clock starts that much after what was saved. It must never go
+    back: a ticket from before the crash would outlive the time that the collector waits for it. Leases do not depend
+    on it (see LockManager.start).
+    """
+
+    def __init__(self, clock: Clock, saved: float = 0.0) -> None:
+        self._clock = clock
+        self._started_at = saved + MAX_UNSAVED_SECONDS if saved else 0.0
+        self._offset = self._started_at - clock.monotonic()
+        self._saved = saved
+        self._wall_at_start = clock.wall()
+
+    def now(self) -> float:
+        """Directory time in seconds; only ever rises while the directory runs."""
+        return self._offset + self._clock.monotonic()
+
+    def since_start(self) -> float:
+        """Seconds that this directory has been running."""
+        return self.now() - self._started_at
+
+    def wall(self) -> float:
+        """Seconds since 1970, for people to read and for policies' conditions on dates; no lock, lease or ticket
+        depends on it."""
+        return self._clock.wall()
+
+    def calendar(self) -> float:
+        """The wall clock, but never further on than the seconds that passed since this start: setting it forward
+        changes nothing here until the next start, setting it back does."""
+        return min(self._clock.wall(), self._wall_at_start + self.since_start())
+
+    def must_be_saved(self) -> bool:
+        """Nothing has been written for so long that a transaction is due for the time's sake alone."""
+        return self.now() - self._saved >= MAX_UNSAVED_SECONDS - 2 * SAVE_SECONDS
+
+    def save(self, write: Callable[[float], None]) -> None:
+        """Called inside a transaction: hands the time to `write` unless it was saved less than a second ago.
+
+        A transaction that fails afterwards costs one save, which the next second makes up for.
+        """
+        now = self.now()
+        if now - self._saved >= SAVE_SECONDS:
+            write(now)
+            crash_point("directory.clock.saved")
+            self._saved = now

@@ -1,0 +1,316 @@
+"""Membership: which file servers there are, and which of them can be relied on now.
+
+Registering and what is decided about a server (draining, removed) are rows; heartbeats change memory only, so a
+hundred servers cost no commit a second. States follow from directory time: after a directory's restart every server
+is `joining` until it is heard again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.placement import Candidate
+from directory_server.metadata.statements import servers
+from directory_server.metadata.statements.servers import ServerRow
+from directory_server.metadata.store import MetadataStore
+from directory_server.repair.copy_rules import Standing
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, Unavailable
+from lockstep_store.wire.messages.cluster import FileServerInfo, ServerState
+from lockstep_store.wire.messages.files import Holder
+from lockstep_store.wire.messages.servers import HeartbeatRequest, RegisterRequest
+
+MIN_FREE_BYTES = 64 << 20
+FORGET_BATCH = 2000
+_READING_ORDER: dict[str, int] = {"up": 0, "draining": 0, "joining": 1, "suspect": 2, "down": 3}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds without a heartbeat until a server is suspect, and until it is down."""
+
+    heartbeat_seconds: float = 1.0
+    suspect_after: float = 3.0
+    down_after: float = 10.0
+
+
+@dataclass
+class _Server:
+    row: ServerRow
+    heard: float
+    """Directory time of the last word from it; of the directory's start when there was none."""
+    report: HeartbeatRequest | None = None
+    unreachable: bool = False
+    saved: tuple[str, bool] = field(default=("", True))
+
+
+class Membership:
+    """Thread-safe. Ids are the file servers' own, proven by their peer tokens before anything here is called."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: DirectoryClock,
+        timing: Timing = Timing(),
+        min_free_bytes: int = MIN_FREE_BYTES,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self.timing = timing
+        self._min_free = min_free_bytes
+        self._mutex = threading.Lock()
+        self._deciding = threading.Lock()
+        """Held while a server's row is changed, from looking at it until it is durable."""
+        with store.read() as reader:
+            rows = servers.all_servers(reader)
+        self._servers = {row.id: _Server(row, clock.now()) for row in rows}
+        self._losses = 0
+        self._finish_removals(rows)
+        self.came_back_empty = 0
+        """How often a known server registered with an empty disk since this directory's start."""
+
+    # ------------------------------------------------------------ what file servers say
+
+    def register(self, id: str, request: RegisterRequest) -> None:
+        """Make a file server known, durably. Safe to repeat.
+
+        A new `store_id` means that its disk is empty: what it held is forgotten first, and repair sees to the rest.
+        Raises Unavailable while another server of that id is alive, Conflict when the id was removed.
+        """
+        known = self._servers.get(id)
+        if known is not None and known.row.store_id != request.store_id:
+            self._refuse_twin(known, request)
+            self._forget_held(id)
+            self.came_back_empty += 1
+        with self._deciding:
+            row = self._row_to_register(id, request)
+            crash_point("directory.register.asked")
+            self._store.write(lambda tx: servers.save_server(tx, row))
+            crash_point("directory.register.done")
+            with self._mutex:
+                self._servers[id] = _Server(row, self._clock.now())
+        log.info("file_server-%s registered at %s", id, request.url)
+
+    def _row_to_register(self, id: str, request: RegisterRequest) -> ServerRow:
+        known = self._servers.get(id)
+        if known is not None and known.row.state == "removed" and known.row.store_id == request.store_id:
+            raise Conflict(
+                f"file_server-{id} was removed from the cluster, and what it held is forgotten: stop it, and start it "
+                "again with an empty data folder if it shall come back",
+                removed=True,
+            )
+        state = known.row.state if known is not None and known.row.state == "draining" else "up"
+        return ServerRow(id, request.url, request.store_id, request.zone, request.version, state, self._clock.wall())
+
+    def _refuse_twin(self, known: _Server, request: RegisterRequest) -> None:
+        # Two servers started with one id would otherwise wipe each other's holder rows in turn.
+        if known.report is not None and self._state(known) == "up":
+            raise Unavailable(
+                f"file_server-{known.row.id} at {known.row.url} is alive with another storage: give the server at "
+                f"{request.url} another id. (If it was just restarted with an empty disk, this passes in "
+                f"{self.timing.suspect_after:.0f} s.)"
+            )
+
+    def _forget_held(self, id: str) -> None:
+        """In batches, so that other writers are never kept waiting; begun again when interrupted."""
+        log.warning("forgetting what file_server-%s held", id)
+        forgotten = FORGET_BATCH
+        while forgotten == FORGET_BATCH:
+            forgotten = self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH))
+            crash_point("directory.held.forgetting")
+        self._losses += 1
+
+    def heartbeat(self, id: str, request: HeartbeatRequest) -> bool:
+        """Note a sign of life. False: the directory does not know this server like that; it must register."""
+        with self._mutex:
+            server = self._servers.get(id)
+            if server is None or server.row.state == "removed":
+                return False
+            if (server.row.store_id, server.row.url) != (request.store_id, request.url):
+                return False
+            if server.report is None or server.unreachable:
+                log.info("file_server-%s is up", id)
+            server.heard = self._clock.now()
+            server.unreachable = False
+            server.report = request
+            changed = server.saved != (request.problem, request.healthy)
+            server.saved = (request.problem, request.healthy)
+        if changed:
+            crash_point("directory.heartbeat.saving")
+            self._save_figures(id, request)
+        return True
+
+    def _save_figures(self, id: str, said: HeartbeatRequest) -> None:
+        figures = (said.capacity_bytes, said.free_bytes, said.blobs, said.stored_bytes, said.problem)
+        try:
+            self._store.write(lambda tx: servers.save_figures(tx, id, *figures))
+        except LockstepError as error:
+            # The rows are for whoever looks at the database; a server is alive even while nothing can be written.
+            log.warning("what file_server-%s said was not saved: %s", id, error)
+
+    def report_unreachable(self, id: str) -> None:
+        """A proxy or a master could not reach it: suspect until its next heartbeat."""
+        with self._mutex:
+            server = self._servers.get(id)
+            if server is not None and not server.unreachable:
+                log.warning("file_server-%s was reported unreachable", id)
+                server.unreachable = True
+
+    def _finish_removals(self, rows: Iterable[ServerRow]) -> None:
+        """A crash may have cut the forgetting short; nobody else would ever go on with it."""
+        for row in rows:
+            if row.state == "removed":
+                with self._store.read() as reader:
+                    is_left = servers.digests_held_by(reader, row.id, b"", 1)
+                if is_left:
+                    self._forget_held(row.id)
+
+    # ------------------------------------------------------------ what administrators decide
+
+    def drain(self, id: str, draining: bool = True) -> None:
+        """Let a server take no more writes, so that repair moves its copies elsewhere; or take that back."""
+        self._decide(id, "draining" if draining else "up")
+
+    def remove(self, id: str) -> None:
+        """Forget a server and everything it holds. Its id comes back only with an empty disk."""
+        self._decide(id, "removed")
+        self._forget_held(id)
+
+    def _decide(self, id: str, state: str) -> None:
+        with self._deciding:
+            server = self._servers.get(id)
+            if server is None:
+                raise NotFound(f"there is no file server with the id {id!r}")
+            if server.row.state == "removed" and state != "removed":
+                raise Conflict(
+                    f"file_server-{id} was removed from the cluster; start it with an empty data folder to add it"
+                )
+            row = replace(server.row, state=state)
+            self._store.write(lambda tx: servers.save_server(tx, row))
+            with self._mutex:
+                server.row = row
+
+    def staying(self, without: str = "") -> list[str]:
+        """Servers that belong to the cluster and are not leaving it, whether they are heard or not; NotFound when
+        `without` is none of the cluster's."""
+        with self._mutex:
+            if without and without not in self._servers:
+                raise NotFound(f"there is no file server with the id {without!r}")
+            return [id for id, server in self._servers.items() if server.row.state == "up" and id != without]
+
+    # ------------------------------------------------------------ states
+
+    def _state(self, server: _Server) -> ServerState:
+        if server.row.state == "removed":
+            return "removed"
+        silent = self._clock.now() - server.heard
+        if silent >= self.timing.down_after:
+            return "down"
+        if server.report is None:
+            return "joining"
+        if server.unreachable or silent >= self.timing.suspect_after:
+            return "suspect"
+        return "draining" if server.row.state == "draining" else "up"
+
+    def state(self, id: str) -> ServerState:
+        """`removed` for an id that was never heard of."""
+        server = self._servers.get(id)
+        return "removed" if server is None else self._state(server)
+
+    def candidates(self) -> list[Candidate]:
+        """Every server with whether it can take new bytes now, for placement."""
+        with self._mutex:
+            return [self._candidate(server) for server in self._servers.values() if server.row.state != "removed"]
+
+    def _candidate(self, server: _Server) -> Candidate:
+        state, report = self._state(server), server.report
+        free = report.free_bytes if report else 0
+        why: str = state
+        if report and not report.healthy:
+            why = report.problem or "unhealthy"
+        elif free < self._min_free and state == "up":
+            why = "full"
+        writable = state == "up" and why == "up"
+        return Candidate(server.row.id, server.row.url, server.row.zone, free, writable, why, server.row.store_id)
+
+    def holders(self) -> list[Holder]:
+        """Every server with its liveness, as heartbeats and tickets tell it."""
+        with self._mutex:
+            known = [server for server in self._servers.values() if server.row.state != "removed"]
+            return [self._holder(server) for server in known]
+
+    def _holder(self, server: _Server) -> Holder:
+        return Holder(server.row.id, server.row.url, self._state(server) in ("up", "draining"))
+
+    def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
+        """Where to read a blob whose holders are `ids` in rank order: replicas before the master, the dead last.
+
+        The master has the writes to do, so whoever else is up is asked first. Unhealthy servers still serve reads.
+        """
+        known = [server for id in ids if (server := self._servers.get(id)) and server.row.state != "removed"]
+        master = next((s.row.id for s in known if _READING_ORDER[self._state(s)] == 0), None)
+        known.sort(key=lambda server: (_READING_ORDER[self._state(server)], server.row.id == master))
+        return [self._holder(server) for server in known]
+
+    def living(self, ids: Iterable[str], grace: float) -> list[str]:
+        """Those of `ids` whose copy counts: not removed, not draining, not down for longer than `grace` seconds."""
+        now = self._clock.now()
+        return [
+            id
+            for id in ids
+            if (server := self._servers.get(id))
+            and server.row.state == "up"
+            and now - server.heard < self.timing.down_after + grace
+        ]
+
+    def whose_copies_count(self, grace: float) -> tuple[int, frozenset[str]]:
+        """Changes whenever repair should look at all blobs again: a server went or came back, or lost its disk."""
+        return self._losses, frozenset(self.living(list(self._servers), grace))
+
+    def standings(self, grace: float) -> dict[str, Standing]:
+        """What each server of the cluster is good for now; see `living` for `grace`."""
+        with self._mutex:
+            return {
+                id: self._standing(server, grace)
+                for id, server in self._servers.items()
+                if server.row.state != "removed"
+            }
+
+    def _standing(self, server: _Server, grace: float) -> Standing:
+        state, report, candidate = self._state(server), server.report, self._candidate(server)
+        return Standing(
+            id=server.row.id,
+            url=server.row.url,
+            zone=server.row.zone,
+            room_bytes=report.stored_bytes + report.free_bytes if report else 0,
+            heard=self._clock.now() - server.heard < self.timing.down_after + grace,
+            leaving=server.row.state == "draining",
+            readable=state in ("up", "draining"),
+            writable=candidate.writable,
+            solid=state in ("up", "draining") and report is not None and report.healthy,
+        )
+
+    def infos(self) -> list[FileServerInfo]:
+        """For ClusterReply, by id."""
+        with self._mutex:
+            return [self._info(s) for _, s in sorted(self._servers.items()) if s.row.state != "removed"]
+
+    def _info(self, server: _Server) -> FileServerInfo:
+        report = server.report
+        return FileServerInfo(
+            id=server.row.id,
+            url=server.row.url,
+            state=self._state(server),
+            zone=server.row.zone,
+            capacity_bytes=report.capacity_bytes if report else 0,
+            free_bytes=report.free_bytes if report else 0,
+            blobs=report.blobs if report else 0,
+            stored_bytes=report.stored_bytes if report else 0,
+            problem=report.problem if report else "",
+            seconds_since_heartbeat=self._clock.now() - server.heard,
+            version=server.row.version,
+        )

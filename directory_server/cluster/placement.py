@@ -1,0 +1,123 @@
+"""Placement: which file servers shall hold a path's next version. Rules only; who is up and how full comes in.
+
+The holders of the current version are kept, because they have most of the chunks already. Otherwise servers are
+ranked by weighted rendezvous hashing (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005): each
+gets a score from the path and its free space, so the choice is the same for the same path and moves little when a
+server comes or goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from lockstep_store.wire.errors import TooFewHolders
+from lockstep_store.wire.messages.files import Holder
+
+SPARES = 2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered file server. `writable`: up, healthy, not draining, and with room."""
+
+    id: str
+    url: str
+    zone: str
+    free_bytes: int
+    writable: bool = True
+    state: str = "up"
+    store_id: str = ""
+
+    @property
+    def holder(self) -> Holder:
+        """As tickets name it."""
+        return Holder(self.id, self.url, store=self.store_id)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a write goes: the master pushes to the replicas, and takes a spare for one that fails."""
+
+    master: Holder
+    replicas: list[Holder]
+    spares: list[Holder]
+
+
+def choose(
+    bucket: str,
+    path: str,
+    servers: Sequence[Candidate],
+    copies: int,
+    *,
+    keep: Sequence[str] = (),
+    exclude: Collection[str] = (),
+) -> Placement:
+    """A master, `copies - 1` replicas and up to two spares.
+
+    `keep` are the current version's holders in rank order; `exclude` are servers the caller could not reach. No two
+    copies share a zone as long as another zone has room. Raises TooFewHolders, naming how many are there and needed.
+    """
+    usable = {server.id: server for server in servers if server.writable and server.id not in exclude}
+    if len(usable) < copies:
+        raise _too_few(servers, len(usable), copies, exclude)
+    ranked = rank(f"{bucket}/{path}", list(usable.values()))
+    kept = [usable[id] for id in keep if id in usable]
+    order = kept + [server for server in ranked if server.id not in keep]
+    chosen: list[Candidate] = []
+    while len(chosen) < copies:
+        chosen.append(_next(order, chosen))
+    spares = [server for server in ranked if server not in chosen][:SPARES]
+    return Placement(chosen[0].holder, [s.holder for s in chosen[1:]], [s.holder for s in spares])
+
+
+def choose_target(
+    name: str,
+    servers: Sequence[Candidate],
+    holding: Collection[str],
+    zones: Collection[str] | None = None,
+    prefer: Collection[str] = (),
+) -> Candidate | None:
+    """Where one more copy of `name` shall go, beside the servers in `holding`; None when nobody has room.
+
+    A zone outside `zones` comes first (None: outside those of `holding`), then a server in `prefer`, then rank.
+    """
+    taken = {server.zone for server in servers if server.id in holding} if zones is None else zones
+    ranked = rank(name, [server for server in servers if server.writable and server.id not in holding])
+    return min(ranked, key=lambda server: (server.zone in taken, server.id not in prefer), default=None)
+
+
+def rank(name: str, servers: Sequence[Candidate]) -> list[Candidate]:
+    """`servers` in the order of their claim on `name`; one with twice the free space comes first twice as often."""
+    return sorted(servers, key=lambda server: _score(name, server), reverse=True)
+
+
+def _score(name: str, server: Candidate) -> float:
+    # Free space is rounded to a power of two: otherwise every write would reshuffle the next paths' ranking.
+    weight: float = 2.0 ** round(math.log2(max(server.free_bytes, 1)))
+    drawn = int.from_bytes(blake3(f"{name}\0{server.id}".encode()).digest(8), "big") >> 12
+    return -weight / math.log((drawn + 0.5) / 2**52)
+
+
+def _next(order: Sequence[Candidate], chosen: Sequence[Candidate]) -> Candidate:
+    zones = {server.zone for server in chosen}
+    rest = [server for server in order if server not in chosen]
+    return next((server for server in rest if server.zone not in zones), rest[0])
+
+
+def _too_few(servers: Sequence[Candidate], usable: int, copies: int, exclude: Collection[str]) -> TooFewHolders:
+    reasons = [
+        f"file_server-{server.id} is {'not reachable' if server.id in exclude else server.state}"
+        for server in servers
+        if not server.writable or server.id in exclude
+    ]
+    why = f" ({', '.join(reasons[:8])})" if reasons else ""
+    return TooFewHolders(
+        f"{copies} copies are promised, and {usable} of {len(servers)} file servers can take new bytes now{why}; "
+        "nothing was stored. Start the missing file servers, or try again in a moment",
+        up=usable,
+        needed=copies,
+    )

@@ -1,0 +1,71 @@
+"""Everything that answers the directory's calls, as `bootstrap` built it, for the modules that wire it to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.draining import Departures
+from directory_server.cluster.enrolment import Enrolment
+from directory_server.cluster.membership import Membership
+from directory_server.cluster.totals import Totals
+from directory_server.features.multipart_uploads import Uploads
+from directory_server.features.named_keys import NamedKeys
+from directory_server.features.notifications.outbox import Outbox
+from directory_server.features.notifications.targets import Targets
+from directory_server.features.s3_settings import S3Settings
+from directory_server.files.buckets import Buckets
+from directory_server.files.commits import Commits
+from directory_server.files.journal import Changes
+from directory_server.files.namespace import Namespace
+from directory_server.files.writes import Writes
+from directory_server.locks.lock_manager import LockManager
+from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.fsck import Fsck
+from directory_server.maintenance.garbage_collector import Collector
+from directory_server.maintenance.inventory import Inventories
+from directory_server.maintenance.recovery import Recovery
+from directory_server.metadata.store import MetadataStore
+from directory_server.people.access_keys import S3Keys
+from directory_server.people.accounts import Accounts
+from directory_server.repair.planner import Repair
+from directory_server.repair.report import RepairReports
+
+PROXY = ("client_proxy",)
+FILE_SERVER = ("file_server",)
+BOTH = ("client_proxy", "file_server")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that answers calls."""
+
+    store: MetadataStore
+    clock: DirectoryClock
+    accounts: Accounts
+    s3_keys: S3Keys
+    s3_settings: S3Settings
+    named_keys: NamedKeys
+    buckets: Buckets
+    namespace: Namespace
+    changes: Changes
+    writes: Writes
+    commits: Commits
+    uploads: Uploads
+    locks: LockManager
+    membership: Membership
+    repair: Repair
+    repair_reports: RepairReports
+    departures: Departures
+    collector: Collector
+    enrolment: Enrolment
+    totals: Totals
+    inventories: Inventories
+    recovery: Recovery
+    fsck: Fsck
+    backups: Backups
+    targets: Targets
+    outbox: Outbox
+    ticket_key: str
+    copies: int
+    version: str

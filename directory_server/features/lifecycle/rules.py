@@ -1,0 +1,256 @@
+"""A bucket's lifecycle as rules: which of its versions are due to go, and when. Nothing is read or removed here.
+
+A rule that this server would not carry out in full cannot be read: the shapes below know no other names. When several
+rules fit a version, it goes as soon as one of them says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from directory_server.metadata.statements.access import LIFECYCLE
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.errors import BadRequest
+
+SETTING = LIFECYCLE
+"""The bucket's setting with its rules, by the names of S3's service description."""
+DAY_SECONDS = 86_400.0
+MAX_NEWER = 101
+"""So many newer versions are as good as any more: no rule keeps more than a hundred noncurrent ones."""
+What = Literal["expire", "noncurrent", "marker"]
+"""What becomes of a version: a current one stops being current, a noncurrent one or a lone delete marker is removed."""
+_Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class _Shape(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the setting's shapes."""
+
+
+class Tag(_Shape):
+    key: str
+    value: str
+
+
+class And(_Shape):
+    prefix: str = ""
+    tags: list[Tag] = []
+    object_size_greater_than: int | None = None
+    object_size_less_than: int | None = None
+
+
+class Filter(_Shape):
+    prefix: str = ""
+    tag: Tag | None = None
+    object_size_greater_than: int | None = None
+    object_size_less_than: int | None = None
+    and_: And | None = field(name="And", default=None)
+
+
+class Expiration(_Shape):
+    """Exactly one of them; `date` in seconds since 1970."""
+
+    days: _Count | None = None
+    date: float | None = None
+    expired_object_delete_marker: bool | None = None
+
+
+class NoncurrentVersionExpiration(_Shape):
+    noncurrent_days: _Count
+    newer_noncurrent_versions: Annotated[int, Meta(ge=1, le=MAX_NEWER - 1)] = 0
+
+
+class AbortIncompleteMultipartUpload(_Shape):
+    days_after_initiation: _Count
+
+
+class Rule(_Shape):
+    status: Literal["Enabled", "Disabled"]
+    id: str = field(name="ID", default="")
+    prefix: str = ""
+    filter: Filter | None = None
+    expiration: Expiration | None = None
+    noncurrent_version_expiration: NoncurrentVersionExpiration | None = None
+    abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload | None = None
+
+    def condition(self) -> And:
+        """What a version must be like, however the rule wrote it."""
+        if self.filter is None:
+            return And(self.prefix)
+        if self.filter.and_ is not None:
+            return self.filter.and_
+        tags = [] if self.filter.tag is None else [self.filter.tag]
+        f = self.filter
+        return And(f.prefix, tags, f.object_size_greater_than, f.object_size_less_than)
+
+
+class Configuration(_Shape):
+    rules: Annotated[list[Rule], Meta(min_length=1, max_length=1000)]
+    transition_default_minimum_object_size: str = ""
+    """No rule has transitions, so nothing follows from it."""
+
+
+_configurations = decoder(Configuration)
+
+
+def check_bucket_setting(name: str, value: str | None) -> None:
+    """BadRequest for a lifecycle that could not be carried out as it is written."""
+    if name == SETTING and value is not None:
+        read(value)
+
+
+def read(text: str) -> list[Rule]:
+    """The rules of a setting that are in force. BadRequest when it is none."""
+    try:
+        return [rule for rule in _configurations.decode(text).rules if rule.status == "Enabled"]
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"this is no lifecycle of a bucket: {error}") from error
+
+
+def common_prefix(rules: Iterable[Rule]) -> str:
+    """What every path that a rule is about begins with."""
+    prefixes = [rule.condition().prefix for rule in rules]
+    shared = 0
+    for signs in zip(*prefixes, strict=False):
+        if len(set(signs)) > 1:
+            break
+        shared += 1
+    return prefixes[0][:shared] if prefixes else ""
+
+
+def ask_tags(rules: Iterable[Rule]) -> bool:
+    """Whether any rule is about tags."""
+    return any(rule.condition().tags for rule in rules)
+
+
+# ---------------------------------------------------------------- versions and their places
+
+
+@dataclass(frozen=True)
+class Version:
+    """What rules ask of a version."""
+
+    path: str
+    id: str
+    size: int
+    created_at: float
+    delete_marker: bool
+    tags: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A version among those of its path. `newer` counts at most MAX_NEWER; `since` is when the next newer one took
+    its place; `alone`: there is no older one either, or that is not known yet."""
+
+    version: Version
+    newer: int
+    since: float
+    alone: bool
+
+
+def placed(page: Iterable[Version], before: Placed | None = None) -> Iterator[Placed]:
+    """The places of versions in the order of paths, the newest of each first. `before` is the place just before the
+    page, where an earlier page ended."""
+    versions = list(page)
+    for index, version in enumerate(versions):
+        following = versions[index + 1] if index + 1 < len(versions) else None
+        if before is not None and before.version.path == version.path:
+            before = Placed(version, min(before.newer + 1, MAX_NEWER), before.version.created_at, False)
+        else:
+            before = Placed(version, 0, 0.0, following is None or following.path != version.path)
+        yield before
+
+
+# ---------------------------------------------------------------- what is due
+
+
+def due(rules: Iterable[Rule], place: Placed, at: float, day: float = DAY_SECONDS) -> What | None:
+    """What becomes of the version at the moment `at` (seconds since 1970); None when it stays."""
+    for rule in rules:
+        what = _due(rule, place, at, day)
+        if what is not None:
+            return what
+    return None
+
+
+def _due(rule: Rule, place: Placed, at: float, day: float) -> What | None:
+    version = place.version
+    if not _fits(rule.condition(), version):
+        return None
+    if place.newer:
+        old = rule.noncurrent_version_expiration
+        if old is None or place.newer <= old.newer_noncurrent_versions:
+            return None
+        return "noncurrent" if is_over(place.since, old.noncurrent_days, at, day) else None
+    limit = rule.expiration
+    if limit is None:
+        return None
+    if version.delete_marker:
+        over = limit.days is not None and is_over(version.created_at, limit.days, at, day)
+        return "marker" if place.alone and (over or limit.expired_object_delete_marker) else None
+    end = _expires_at(limit, version, day)
+    return "expire" if end is not None and end <= at else None
+
+
+def _expires_at(limit: Expiration, version: Version, day: float) -> float | None:
+    return limit.date if limit.days is None else end_of_days(version.created_at, limit.days, day)
+
+
+def first_expiry(rules: Iterable[Rule], version: Version, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+    """When the first of the rules lets go of a current version (seconds since 1970), and that rule; None when none of
+    them does. It goes then, or with the next round of the job after it."""
+    ends = []
+    for rule in rules:
+        if rule.expiration is not None and _fits(rule.condition(), version):
+            end = _expires_at(rule.expiration, version, day)
+            if end is not None:
+                ends.append((end, rule))
+    return min(ends, key=lambda found: found[0], default=None)
+
+
+def first_abort(rules: Iterable[Rule], path: str, since: float, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+    """The same for an upload to `path` that was begun at `since` and that nobody completes."""
+    ends = [
+        (end_of_days(since, limit.days_after_initiation, day), rule)
+        for rule in rules
+        if (limit := rule.abort_incomplete_multipart_upload) is not None and path.startswith(rule.condition().prefix)
+    ]
+    return min(ends, key=lambda found: found[0], default=None)
+
+
+def _fits(wanted: And, version: Version) -> bool:
+    """A delete marker has neither tags nor a size, so a rule about those is not about markers."""
+    larger, smaller = wanted.object_size_greater_than, wanted.object_size_less_than
+    if not version.path.startswith(wanted.prefix):
+        return False
+    if version.delete_marker:
+        return not wanted.tags and larger is None and smaller is None
+    return (
+        (larger is None or version.size > larger)
+        and (smaller is None or version.size < smaller)
+        and all((tag.key, tag.value) in version.tags for tag in wanted.tags)
+    )
+
+
+def end_of_days(start: float, days: int, day: float = DAY_SECONDS) -> float:
+    """When `days` days after `start` are over: at the midnight (UTC) that follows, as in S3. Days of another length,
+    which are for tests, end when they end."""
+    end = start + days * day
+    return math.ceil(end / day) * day if day == DAY_SECONDS else end
+
+
+def is_over(start: float, days: int, at: float, day: float = DAY_SECONDS) -> bool:
+    """Whether `days` days after `start` are over, as `end_of_days` counts."""
+    return at >= end_of_days(start, days, day)
+
+
+def begun_before(days: int, at: float, day: float = DAY_SECONDS) -> float:
+    """What was begun before this moment is `days` days old at the moment `at`, as `is_over` counts."""
+    midnight = math.floor(at / day) * day if day == DAY_SECONDS else at
+    return math.nextafter(midnight - days * day, math.inf)

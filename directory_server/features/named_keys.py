@@ -1,0 +1,264 @@
+"""Named keys (SSE-KMS): made, listed, disabled, rotated; and the data keys that contents are under.
+
+A named key never leaves the directory, and on its disk it is sealed under the cluster's storage keys: a copy of the
+metadata is not enough to read anything, nor is a file server's disk with those keys. A key that was made is never
+dropped, because versions may need it; disabled, nothing is written or read under it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from directory_server.metadata.statements import kms as rows
+from directory_server.metadata.statements.kms import KeyRow, KeyVersionRow
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.ports import Clock
+from lockstep_store.runtime.storage.sealing import Sealer
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.errors import (
+    AlreadyExists,
+    BadName,
+    BadRequest,
+    Conflict,
+    Damaged,
+    LockstepError,
+    NotFound,
+    to_problem,
+)
+from lockstep_store.wire.messages.files import DataKey
+from lockstep_store.wire.messages.kms import (
+    DEFAULT_KEY_NAME,
+    KMS_CONTEXT_FACT,
+    KMS_DATA_FACT,
+    KMS_KEY_FACT,
+    KmsKeyInfo,
+    KmsKeysReply,
+    NewDataKeyReply,
+    NewDataKeyRequest,
+    data_key_use,
+    key_arn,
+    key_name,
+)
+
+MAX_KEYS = 1000
+MAX_VERSIONS = 10_000
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_NUMBER_BYTES = 4
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/-]{0,127}")
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key with the material of its versions, by number from 1."""
+
+    row: KeyRow
+    materials: tuple[bytes, ...]
+    rotated_at: float
+
+    def __repr__(self) -> str:
+        return f"_Key({self.row.name!r})"
+
+    @property
+    def info(self) -> KmsKeyInfo:
+        row = self.row
+        arn = key_arn(row.id)
+        return KmsKeyInfo(row.id, row.name, row.enabled, row.created_at, len(self.materials), self.rotated_at, arn)
+
+
+class NamedKeys:
+    """Thread-safe. `sealer` gives the cluster's storage keys. The keys are kept in memory once they were needed: no
+    other process changes them."""
+
+    def __init__(self, store: MetadataStore, clock: Clock, sealer: Callable[[], Sealer]) -> None:
+        self._store = store
+        self._clock = clock
+        self._sealer = sealer
+        self._known: dict[str, _Key] | None = None
+        self._guard = threading.Lock()
+        self._generation = 0
+
+    # ------------------------------------------------------------ what administrators do
+
+    def all(self) -> KmsKeysReply:
+        """Every key, by name."""
+        return KmsKeysReply([key.info for key in self._read().values()])
+
+    def create(self, name: str) -> KmsKeyInfo:
+        """A new key. AlreadyExists when one has the name; BadName for what can be none."""
+        name = name.removeprefix("alias/")
+        if not _NAME.fullmatch(name) or name.startswith("aws/") or _is_id(name):
+            raise BadName(
+                f"{name[:40]!r} cannot be a key's name: up to 128 letters, digits, hyphens, underscores and slashes, "
+                "not beginning with aws/, and not like a key's id"
+            )
+        return self._create(name)
+
+    def enable(self, name: str, *, enabled: bool) -> KmsKeyInfo:
+        """Let a key be used, or stop it from being used. NotFound for an unknown one. Safe to repeat."""
+
+        def work(tx: Tx) -> str:
+            key = _named(self._load(tx), name)
+            rows.enable(tx, key.row.id, enabled)
+            return key.row.id
+
+        return self._changed(work)
+
+    def rotate(self, name: str) -> KmsKeyInfo:
+        """A new version of a key, which contents written from now on are under. NotFound for an unknown one."""
+
+        def work(tx: Tx) -> str:
+            key = _named(self._load(tx), name)
+            if len(key.materials) >= MAX_VERSIONS:
+                raise Conflict(f"key {key.row.name!r} has {MAX_VERSIONS} versions already: make another key")
+            self._insert_version(tx, key.row.id, len(key.materials) + 1)
+            return key.row.id
+
+        return self._changed(work)
+
+    def _create(self, name: str, *, if_missing: bool = False) -> KmsKeyInfo:
+        def work(tx: Tx) -> str:
+            known = self._load(tx)
+            same = next((key for key in known.values() if key.row.name == name), None)
+            if same is not None:
+                if if_missing:
+                    return same.row.id
+                raise AlreadyExists(f"there is a key {name!r} already")
+            if len(known) >= MAX_KEYS:
+                raise Conflict(f"there are {MAX_KEYS} keys already")
+            id = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+            rows.insert_key(tx, KeyRow(id, name, True, self._clock.wall()))
+            self._insert_version(tx, id, 1)
+            return id
+
+        return self._changed(work)
+
+    def _insert_version(self, tx: Tx, id: str, number: int) -> None:
+        sealed = self._sealer().seal(_name_of(id, number), secrets.token_bytes(_KEY_BYTES))
+        rows.insert_version(tx, KeyVersionRow(id, number, sealed, self._clock.wall()))
+
+    def _changed(self, work: Callable[[Tx], str]) -> KmsKeyInfo:
+        """Do `work`, which gives the id of the key that it is about; that key as it is then."""
+        try:
+            id = self._store.write(work)
+        finally:
+            with self._guard:
+                self._generation += 1
+                self._known = None
+        return self._read()[id].info
+
+    # ------------------------------------------------------------ data keys
+
+    def new_data_key(self, request: NewDataKeyRequest) -> NewDataKeyReply:
+        """A data key for a new content, with the facts from which `open` has it again."""
+        try:
+            key = _named(self._read(), request.key or DEFAULT_KEY_NAME)
+        except NotFound as error:
+            if request.key:
+                raise BadRequest(str(error), s3_code="KMS.NotFoundException") from error
+            made = self._create(DEFAULT_KEY_NAME, if_missing=True)
+            key = self._read()[made.id]
+        _check_enabled(key)
+        number = len(key.materials)
+        data, nonce = secrets.token_bytes(_KEY_BYTES), os.urandom(_NONCE_BYTES)
+        wrapped = AESGCM(key.materials[-1]).encrypt(nonce, data, data_key_use(key.row.id, request.context))
+        facts = {
+            KMS_KEY_FACT: key.row.id,
+            KMS_DATA_FACT: base64.b64encode(number.to_bytes(_NUMBER_BYTES, "big") + nonce + wrapped).decode(),
+        }
+        if request.context:
+            facts[KMS_CONTEXT_FACT] = request.context
+        return NewDataKeyReply(data.hex(), facts)
+
+    def open(self, facts: Mapping[str, str]) -> DataKey:
+        """The data key of the content that has these facts, or why it is not to be had."""
+        try:
+            return DataKey(self._open(facts).hex())
+        except LockstepError as error:
+            return DataKey(problem=to_problem(error))
+
+    def _open(self, facts: Mapping[str, str]) -> bytes:
+        id = facts.get(KMS_KEY_FACT, "")
+        key = self._read().get(id)
+        if key is None:
+            raise BadRequest(
+                f"the file is under the key {id!r}, which this directory does not have: was it restored from a backup "
+                "that is older than the key?",
+                s3_code="KMS.NotFoundException",
+            )
+        _check_enabled(key)
+        try:
+            raw = base64.b64decode(facts.get(KMS_DATA_FACT, ""), validate=True)
+            number = int.from_bytes(raw[:_NUMBER_BYTES], "big")
+            nonce, wrapped = raw[_NUMBER_BYTES:][:_NONCE_BYTES], raw[_NUMBER_BYTES + _NONCE_BYTES :]
+            if not 1 <= number <= len(key.materials):
+                raise ValueError("a version of the key that there is not")
+            use = data_key_use(id, facts.get(KMS_CONTEXT_FACT, ""))
+            return AESGCM(key.materials[number - 1]).decrypt(nonce, wrapped, use)
+        except (ValueError, InvalidTag) as error:
+            raise Damaged(f"the file's data key cannot be unwrapped with key {key.row.name!r}") from error
+
+    # ------------------------------------------------------------ what is known
+
+    def _read(self) -> dict[str, _Key]:
+        """The keys by id, in the order of their names."""
+        known = self._known
+        if known is not None:
+            return known
+        generation = self._generation
+        with self._store.read() as reader:
+            known = self._load(reader)
+        with self._guard:
+            if generation == self._generation:
+                self._known = known
+        return known
+
+    def _load(self, reader: Reader) -> dict[str, _Key]:
+        versions: dict[str, list[KeyVersionRow]] = {}
+        for version in rows.versions(reader):
+            versions.setdefault(version.key, []).append(version)
+        return {row.id: self._opened(row, versions[row.id]) for row in rows.keys(reader)}
+
+    def _opened(self, row: KeyRow, versions: list[KeyVersionRow]) -> _Key:
+        materials = tuple(self._sealer().open(_name_of(row.id, one.number), one.sealed) for one in versions)
+        return _Key(row, materials, versions[-1].created_at)
+
+
+def _named(known: Mapping[str, _Key], text: str) -> _Key:
+    """The key that `text` names."""
+    name = key_name(text)
+    found = known.get(name) or next((key for key in known.values() if key.row.name == name), None)
+    if found is None:
+        raise NotFound(f"there is no key {text[:100]!r}: an administrator makes one with `lockstep kms create`")
+    return found
+
+
+def _check_enabled(key: _Key) -> None:
+    if not key.row.enabled:
+        raise BadRequest(
+            f"the key {key.row.name!r} is disabled: an administrator can enable it again",
+            s3_code="KMS.DisabledException",
+        )
+
+
+def _is_id(name: str) -> bool:
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _name_of(id: str, number: int) -> Digest:
+    """The name that a version's material is sealed under."""
+    return chunk_digest(f"lockstep named key {id} version {number}".encode())

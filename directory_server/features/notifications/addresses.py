@@ -1,0 +1,136 @@
+"""Where a target is: its address taken apart and checked. Nothing is sent from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from lockstep_store.wire.errors import BadRequest
+
+MAX_SHORT_STRING = 255
+"""Bytes of a name in AMQP."""
+_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
+_EXAMPLES = "https://HOST/PATH or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY"
+
+
+class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that delivery needs of a target; sealed where it is kept."""
+
+    url: str
+    secret: str = ""
+    token: str = ""
+    ca_pem: str = ""
+
+    def __repr__(self) -> str:
+        return "Destination()"
+
+
+@dataclass(frozen=True)
+class WebhookAddress:
+    tls: bool
+    host: str
+    port: int
+    resource: str
+    """Path and query, as they go into the request line."""
+
+    kind: Literal["webhook"] = "webhook"
+
+    @property
+    def shown(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{_authority(self)}{self.resource}"
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        return _authority(self)
+
+
+@dataclass(frozen=True)
+class AmqpAddress:
+    tls: bool
+    host: str
+    port: int
+    virtual_host: str
+    exchange: str
+    routing_key: str
+    user: str
+    password: str
+
+    kind: Literal["amqp"] = "amqp"
+
+    def __repr__(self) -> str:
+        return f"AmqpAddress({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """Without the password."""
+        where = f"{'amqps' if self.tls else 'amqp'}://{self.user}@{_authority(self)}"
+        return f"{where} vhost {self.virtual_host!r} exchange {self.exchange!r} routing key {self.routing_key!r}"
+
+
+Address = WebhookAddress | AmqpAddress
+
+
+def parse(destination: Destination) -> Address:
+    """BadRequest, which never shows a password, for an address that cannot be used."""
+    try:
+        parts = urlsplit(destination.url)
+        port = parts.port
+    except ValueError as error:
+        raise _bad("it cannot be read") from error
+    if parts.scheme not in _PORTS:
+        raise _bad("it must begin with https, http, amqps or amqp")
+    if not parts.hostname or not destination.url.isascii() or not destination.url.isprintable() or port == 0:
+        raise _bad("it needs a host, and is written in ASCII (other signs as %XX)")
+    try:
+        parts.hostname.encode("idna")  # what a look-up of the name does first
+    except UnicodeError as error:
+        raise _bad("a part of its host's name is empty, or longer than 63 letters") from error
+    if " " in destination.url or parts.fragment:
+        raise _bad("it has neither blanks nor a part behind #")
+    tls = parts.scheme in ("https", "amqps")
+    if destination.ca_pem and not tls:
+        raise BadRequest("a CA file is for https and amqps addresses: nothing is verified without TLS")
+    port = port or _PORTS[parts.scheme]
+    if parts.scheme in ("http", "https"):
+        if parts.username is not None or parts.password is not None:
+            raise _bad("a webhook has no user in its address: give a token instead")
+        if not destination.token.isascii() or not destination.token.isprintable():
+            raise BadRequest("a token goes into a header: it has printable ASCII signs only, and no end of a line")
+        resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return WebhookAddress(tls, parts.hostname, port, resource)
+    if destination.secret or destination.token:
+        raise BadRequest("secrets and tokens are for webhooks; an AMQP broker takes a user and a password")
+    exchange, routing_key = _where_to(parts.query)
+    # As the URI specification of the best-known broker has it, except that no path means "/", too.
+    virtual_host = unquote(parts.path[1:]) or "/"
+    user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
+    for text in (virtual_host, exchange, routing_key, user):
+        if len(text.encode("utf-8", "surrogateescape")) > MAX_SHORT_STRING:
+            raise _bad(f"a name in it has more than {MAX_SHORT_STRING} bytes")
+    return AmqpAddress(tls, parts.hostname, port, virtual_host, exchange, routing_key, user, password)
+
+
+def _where_to(query: str) -> tuple[str, str]:
+    said = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in said]
+    if set(names) - {"exchange", "routing_key"} or len(set(names)) < len(names):
+        raise _bad("it knows exchange and routing_key behind the ?, each once")
+    values = dict(said)
+    exchange, routing_key = values.get("exchange", ""), values.get("routing_key", "")
+    if not exchange and not routing_key:
+        raise _bad("it needs an exchange, or as routing_key the name of a queue")
+    return exchange, routing_key
+
+
+def _authority(address: WebhookAddress | AmqpAddress) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    usual = _PORTS[("https" if address.tls else "http") if address.kind == "webhook" else "amqps"]
+    return host if address.port == usual else f"{host}:{address.port}"
+
+
+def _bad(why: str) -> BadRequest:
+    return BadRequest(f"this is no address of a target: {why}; it looks like {_EXAMPLES}")

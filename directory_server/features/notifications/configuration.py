@@ -1,0 +1,89 @@
+"""A bucket's notification configuration: which events, of which paths, are told to which targets.
+
+Clients' mistakes are explained by the S3 door; here is what the directory must be able to rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.targets import target_of_arn
+
+
+class _Shape(msgspec.Struct, rename="pascal", omit_defaults=True, frozen=True):
+    """Base of the setting's shapes: JSON with the names of S3's service description."""
+
+
+class FilterRule(_Shape, frozen=True):
+    """`name` is prefix or suffix, in the letters in which it was put."""
+
+    name: Annotated[str, Meta(pattern="^(?i:prefix|suffix)$")]
+    value: str = ""
+
+    def fits(self, path: str) -> bool:
+        return path.startswith(self.value) if self.name.lower() == "prefix" else path.endswith(self.value)
+
+
+class KeyFilter(_Shape, frozen=True):
+    filter_rules: tuple[FilterRule, ...] = ()
+
+
+class Filter(_Shape, frozen=True):
+    key: KeyFilter = KeyFilter()
+
+
+class Configuration(_Shape, frozen=True):
+    """One rule; exactly one of the ARNs."""
+
+    id: str
+    events: tuple[str, ...]
+    filter: Filter = Filter()
+    topic_arn: str = ""
+    queue_arn: str = ""
+    lambda_function_arn: str = ""
+
+    @property
+    def arn(self) -> str:
+        return self.topic_arn or self.queue_arn or self.lambda_function_arn
+
+    @property
+    def target(self) -> str:
+        """The name of the target that the ARN means."""
+        return target_of_arn(self.arn)
+
+    def wants(self, event: str, path: str) -> bool:
+        """Whether an event (S3's name without `s3:`) of that path is to be told."""
+        family = event.partition(":")[0]
+        if f"s3:{event}" not in self.events and f"s3:{family}:*" not in self.events:
+            return False
+        return all(rule.fits(path) for rule in self.filter.key.filter_rules)
+
+
+class NotificationSetting(_Shape, frozen=True):
+    topic_configurations: tuple[Configuration, ...] = ()
+    queue_configurations: tuple[Configuration, ...] = ()
+    lambda_function_configurations: tuple[Configuration, ...] = ()
+
+    def __iter__(self) -> Iterator[Configuration]:
+        yield from self.topic_configurations
+        yield from self.queue_configurations
+        yield from self.lambda_function_configurations
+
+
+_settings = decoder(NotificationSetting)
+
+
+@lru_cache(maxsize=256)
+def read(text: str) -> tuple[Configuration, ...]:
+    """The configurations in a setting. BadRequest when it is none."""
+    try:
+        return tuple(_settings.decode(text))
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"this is no notification configuration of a bucket: {error}") from error

@@ -1,0 +1,126 @@
+"""Delivers what waits for one target: in order, each message until the target has it.
+
+What was delivered is forgotten in batches, so a program that dies in between sends some again; receivers know them by
+their message id. A target that does not answer is tried again after growing pauses, on a thread of its own, so it holds
+up nobody. What waits beyond the bounds below is given up, the oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import Counter
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.features.notifications.record import with_sequencer
+from directory_server.features.notifications.sending import NotDelivered, Outgoing, Sender
+from directory_server.metadata.statements import notifications as rows
+from directory_server.metadata.store import MetadataStore
+from lockstep_store.runtime.tracing import log
+
+MAX_WAITING = 100_000
+MAX_AGE_SECONDS = 3 * 86_400.0
+BATCH = 100
+BATCH_SECONDS = 1.0
+"""After so long, what was delivered is noted even if the batch is not done."""
+FIRST_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 60.0
+IDLE_SECONDS = 30.0
+LOOK_FOR_OLD_SECONDS = 10.0
+
+DELIVERED = Counter("lockstep_directory_notifications_delivered", "Messages that targets took", ["target"])
+DROPPED = Counter("lockstep_directory_notifications_dropped", "Messages given up after waiting too long", ["target"])
+FAILED = Counter("lockstep_directory_notifications_failed", "Attempts that a target did not answer well", ["target"])
+
+
+class Delivery:
+    """One thread takes the steps; what it knows of the target may be read by any."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: DirectoryClock,
+        name: str,
+        sender: Sender,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_age_seconds: float = MAX_AGE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.problem = ""
+        """Why the last attempt failed; empty when it did not."""
+        self.delivered = 0
+        self.ending = False
+        self._store = store
+        self._clock = clock
+        self._sender = sender
+        self._max_waiting = max_waiting
+        self._max_age_seconds = max_age_seconds
+        self._monotonic = monotonic
+        self._failures = 0
+        self._not_before = 0.0
+        self._look_for_old = 0.0
+
+    def step(self) -> float:
+        """For a BackgroundJob: a batch; the seconds until the next step."""
+        now = self._monotonic()
+        if now >= self._look_for_old:
+            self._drop_old()
+            self._look_for_old = now + LOOK_FOR_OLD_SECONDS
+        if now < self._not_before:
+            # Woken by a new message: that is no reason to try a target more often.
+            return min(self._not_before, self._look_for_old) - now
+        with self._store.read() as reader:
+            batch = rows.first_waiting(reader, self.name, BATCH)
+        if not batch:
+            self._sender.rest()
+            return IDLE_SECONDS
+        try:
+            self._send(batch)
+        except NotDelivered as error:
+            return self._pause(error)
+        self.problem, self._failures = "", 0
+        return 0.0
+
+    def try_now(self) -> None:
+        """The target answers again: do not wait for the end of a pause."""
+        self._not_before = 0.0
+
+    def _send(self, batch: list[rows.EventRow]) -> None:
+        """As much of the batch as a moment allows; what went is noted even when the next one fails."""
+        until = self._monotonic() + BATCH_SECONDS
+        last = 0
+        try:
+            for row in batch:
+                self._sender.send(Outgoing(str(row.id), with_sequencer(row.body, row.change)))
+                last = row.id
+                self.delivered += 1
+                DELIVERED.labels(self.name).inc()
+                if self.ending or self._monotonic() > until:
+                    break
+        finally:
+            if last:
+                self._failures = 0
+                self._store.write(lambda tx: rows.delivered(tx, self.name, last))
+
+    def _pause(self, error: NotDelivered) -> float:
+        if not self.problem:
+            log.warning("notifications: target %s: %s; what waits for it is sent later", self.name, error)
+        self.problem = str(error)
+        FAILED.labels(self.name).inc()
+        pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        self._not_before = self._monotonic() + pause
+        return pause
+
+    def _drop_old(self) -> None:
+        with self._store.read() as reader:
+            count, since = rows.waiting(reader, self.name)
+        before = self._clock.now() - self._max_age_seconds
+        if count <= self._max_waiting and (since is None or since >= before):
+            return
+        gone = self._store.write(lambda tx: rows.drop_old(tx, self.name, self._max_waiting, before))
+        DROPPED.labels(self.name).inc(gone)
+        log.warning("notifications: %d messages for target %s waited for too long and were given up", gone, self.name)

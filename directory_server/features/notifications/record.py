@@ -1,0 +1,84 @@
+"""The messages themselves, in the structure of S3's event records, version 2.1.
+
+Source: the S3 user guide, "Event message structure".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_plus
+
+import msgspec
+
+from directory_server.files.bucket import Bucket
+from directory_server.files.object_changes import ObjectChange
+from lockstep_store.wire.messages.s3 import REGION, etag_of_content
+
+SERVICE = "Amazon S3"
+SEQUENCER_DIGITS = 16
+
+
+def message(change: ObjectChange, bucket: Bucket, configuration_id: str) -> str:
+    """The JSON text of an event, still without its sequencer."""
+    cause = change.cause
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": REGION,
+        "eventTime": iso_time(change.at),
+        "eventName": change.event,
+        "userIdentity": {"principalId": cause.account or "Anonymous"},
+        "requestParameters": {"sourceIPAddress": cause.source_ip},
+        "responseElements": {"x-amz-request-id": cause.request_id, "x-amz-id-2": ""},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": configuration_id,
+            "bucket": {
+                "name": bucket.name,
+                "ownerIdentity": {"principalId": bucket.owner},
+                "arn": f"arn:aws:s3:::{bucket.name}",
+            },
+            "object": _object(change, bucket),
+        },
+    }
+    return msgspec.json.encode({"Records": [record]}).decode()
+
+
+def _object(change: ObjectChange, bucket: Bucket) -> dict[str, Any]:
+    told: dict[str, Any] = {"key": quote_plus(change.path, safe="/")}
+    if change.digest is not None:
+        facts: dict[str, str] = msgspec.json.decode(change.metadata or "{}")
+        told["size"] = change.size
+        told["eTag"] = etag_of_content(facts, change.digest)
+    if not change.null_version:
+        told["versionId"] = change.version
+    elif bucket.versioning != "off":
+        told["versionId"] = "null"
+    return told
+
+
+def with_sequencer(body: str, change: int) -> bytes:
+    """The message as it goes out. Sequencers of later changes are greater, as text."""
+    whole = msgspec.json.decode(body)
+    for record in whole.get("Records", ()):
+        record["s3"]["object"]["sequencer"] = f"{change:0{SEQUENCER_DIGITS}X}"
+    return msgspec.json.encode(whole)
+
+
+def trial_message(bucket: str, at: float, request_id: str = "") -> str:
+    """What a target is sent when a bucket begins to use it, or when somebody tries it."""
+    told = {
+        "Service": SERVICE,
+        "Event": "s3:TestEvent",
+        "Time": iso_time(at),
+        "Bucket": bucket,
+        "RequestId": request_id,
+        "HostId": "",
+    }
+    return msgspec.json.encode(told).decode()
+
+
+def iso_time(at: float) -> str:
+    """UTC, with milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

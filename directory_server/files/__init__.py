@@ -1,0 +1,1 @@
+"""Buckets, paths and versions: the namespace, writes, commits and the journal."""

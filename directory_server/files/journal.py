@@ -1,0 +1,184 @@
+"""The journal as people read it: what changed after a cursor, in order, each change once, as far as it is theirs.
+
+What is journaled is the business of `versions`, which writes each row in the transaction of its change. Here rows are
+read, and callers kept until there are some; nothing is kept of who has read how far: that is the caller's cursor.
+
+Why a cursor is never seen before a smaller one is visible: the store's transactions run one after another, and each
+takes its cursors inside its own. An engine whose transactions overlap must give the journal's cursors in the order of
+the commits too, or readers would step over a change that comes late; tests/contract/test_journal_order.py asks that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from directory_server.access.decisions import standing
+from directory_server.files import versions
+from directory_server.locks.waiting_callers import CallersOnHold
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements import files, journal
+from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.people.person import Person
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import Conflict, NotFound, Overloaded
+from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRequest
+
+MAX_BLOCKED = 32
+STEP_ROWS = 10_000
+STEPS = 8
+"""One look walks over at most STEPS × STEP_ROWS rows, so that a person to whom little belongs costs others little."""
+_ANY_COMMIT = ("", "")
+
+
+class People(Protocol):
+    """Who stands behind a credential."""
+
+    def authenticate(self, credential: str) -> Person: ...
+
+
+@dataclass(frozen=True)
+class _Look:
+    reply: ChangesReply
+    at_end: bool
+
+
+class Changes:
+    """Thread-safe. At most `max_blocked` callers wait at one time, each on a thread of its own."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        people: People,
+        *,
+        max_blocked: int = MAX_BLOCKED,
+        step_rows: int = STEP_ROWS,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._step_rows = step_rows
+        self._monotonic = monotonic
+        self._wall = wall
+        self._on_hold = CallersOnHold(max_blocked)
+        self._newest = 0
+        store.last_in_each_transaction(self._wake_after)
+
+    def close(self) -> None:
+        """Answer everyone who waits; their cursors stay good."""
+        self._on_hold.close()
+
+    def read(self, request: ChangesRequest) -> ChangesReply:
+        """Changes after `request.cursor`, waiting for the first one if that is asked for.
+
+        The answer may be empty although there are more: its cursor has then moved past what is not the person's. For
+        one bucket NotFound or Forbidden as for its files; Conflict for a cursor that was never given out.
+        """
+        person = self._people.authenticate(request.credential)
+        found = self._look(person, request, request.cursor)
+        if found.reply.changes or not found.at_end or not request.wait_seconds:
+            return found.reply
+        until = self._monotonic() + request.wait_seconds
+        with self._on_hold.place(_ANY_COMMIT) as event:
+            if event is None and not self._on_hold.closed:
+                raise Overloaded("too many watchers wait at the directory server; ask again in a moment")
+            return self._wait(person, request, found.reply.cursor, event, until)
+
+    def _wait(
+        self, person: Person, request: ChangesRequest, cursor: int, event: threading.Event | None, until: float
+    ) -> ChangesReply:
+        while True:
+            # Only now, with the place taken: what is committed after this look wakes us.
+            found = self._look(person, request, cursor)
+            if found.reply.changes or not found.at_end or event is None or self._on_hold.closed:
+                return found.reply
+            cursor = found.reply.cursor
+            if not event.wait(max(0.0, until - self._monotonic())):
+                return found.reply
+            event.clear()
+
+    def _look(self, person: Person, request: ChangesRequest, cursor: int | None) -> _Look:
+        with self._store.read() as reader:
+            newest = files.read_cursor(reader)
+            position = newest if cursor is None else _given_out(reader, cursor, newest)
+            statement, parameters, since = _question(reader, person, request.bucket, self._wall())
+            position = max(position, since)
+            rows: list[Row] = []
+            for _ in range(STEPS):
+                if position >= newest or rows:
+                    break
+                until = self._step(reader, position)
+                rows = reader.all(statement, after=position, until=until, count=request.limit, **parameters)
+                position = rows[-1][0] if len(rows) == request.limit else until
+            listed = self._listed(reader, person, {row[2] for row in rows})
+            changes = [_as_change(reader, row) for row in rows if row[2] in listed]
+        return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
+
+    def _listed(self, reader: Reader, person: Person, names: set[str]) -> set[str]:
+        """Those buckets that no policy keeps the person from listing. Of one that is gone nothing is kept secret."""
+        kept = set()
+        for name in names:
+            try:
+                place = standing(reader, name, person, self._wall())
+            except NotFound:
+                kept.add(name)
+                continue
+            if not place.denied("s3:ListBucket"):
+                kept.add(name)
+        return kept
+
+    def _step(self, reader: Reader, after: int) -> int:
+        """How far to walk: the last change among the next few numbers. A restored backup leaves a gap of a thousand
+        million of them, so a walk begins at the next change; and it ends at one, so that every cursor is a change's."""
+        begin = reader.one(journal.FIRST_AFTER, after=after)
+        end = reader.one(journal.LAST_UNTIL, until=(begin[0] if begin else after) + self._step_rows - 1)
+        return int(end[0]) if end else after
+
+    def _wake_after(self, tx: Tx) -> None:
+        newest = files.read_cursor(tx)
+        # Asked of memory that only commits change: a transaction that fails must not keep the next one from waking.
+        if newest != self._newest:
+            tx.after_commit(lambda: self._committed(newest))
+
+    def _committed(self, newest: int) -> None:
+        self._newest = newest
+        self._on_hold.wake(_ANY_COMMIT)
+
+
+def _given_out(reader: Reader, cursor: int, newest: int) -> int:
+    """`cursor` itself. Conflict when there is no such change: going on in silence would leave changes out."""
+    if cursor and reader.one(journal.AT, cursor=cursor) is None:
+        raise Conflict(
+            f"there is no change {cursor}; the newest is {newest}. The directory was restored from an older backup, or "
+            f"this cursor is not from this cluster: list the files anew and go on from {newest}",
+            cursor=newest,
+        )
+    return cursor
+
+
+def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> tuple[Statement, dict[str, str], int]:
+    """The statement for what was asked, what it needs, and the cursor before which nothing is the person's."""
+    if bucket is not None:
+        found = standing(reader, bucket, person, at).demand("s3:ListBucket")
+        row = reader.one(journal.SINCE_CURSOR, name=found.name)
+        return journal.OF_BUCKET, {"bucket": found.name}, int(row[0]) if row else 0
+    if person.admin:
+        return journal.EVERYTHING, {}, 0
+    return journal.VISIBLE, {"account": person.account}, 0
+
+
+def _as_change(reader: Reader, row: Row) -> Change:
+    cursor, kind, bucket, path, version, at = row
+    version = version or versions.version_id(cursor)
+    change = Change(cursor, kind, bucket, path, version, at)
+    facts = reader.one(journal.FACTS, version=version)
+    if facts is not None:
+        digest, size, author, lock_number, delete_marker = facts
+        change.author, change.lock_number = author, lock_number
+        if not delete_marker:
+            change.digest, change.size = Digest(digest), size
+    return change

@@ -1,0 +1,278 @@
+"""Writes that bring bytes: begin gives a ticket, or makes a version at once of content that the cluster holds already.
+
+What masters stored for a ticket is made the truth by `commits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from directory_server.access.decisions import Standing, access_of, standing
+from directory_server.cluster.placement import Candidate, choose
+from directory_server.features import access_logs, multipart_uploads, object_lock
+from directory_server.features.lifecycle.dates import LifecycleDates
+from directory_server.files import versions
+from directory_server.files.commits import COMMITS
+from directory_server.files.namespace import stored_metadata
+from directory_server.files.object_changes import cause_of
+from directory_server.files.versions import Moment, NewVersion
+from directory_server.metadata.statements import files
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.outcomes import attempt, outcome
+from directory_server.people.person import Person
+from directory_server.ports import Clock, Locks, People, ReadingOrder
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BadDigest, LockstepError, TooLarge
+from lockstep_store.wire.messages.files import (
+    BeginItem,
+    BeginReply,
+    BeginReplyItem,
+    GiveUpReply,
+    GiveUpRequest,
+    WriteTicket,
+)
+from lockstep_store.wire.names import check_key
+from lockstep_store.wire.tickets import TicketSigner
+
+MAX_FILE_BYTES = 1 << 50
+
+
+class Servers(ReadingOrder, Protocol):
+    """Which file servers there are."""
+
+    def candidates(self) -> Sequence[Candidate]:
+        """Every server, and whether it can take bytes now."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A begin whose content the cluster holds already: it can be committed without a ticket."""
+
+    item: BeginItem
+    person: Person
+    size: int
+    metadata: str
+
+    @property
+    def account(self) -> str:
+        return self.person.account
+
+
+class _NotHeld(LockstepError):
+    """The copies that a link counted on are gone; the bytes must be sent after all."""
+
+
+class Writes:
+    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
+
+    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile.
+    """
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: Clock,
+        people: People,
+        locks: Locks,
+        servers: Servers,
+        signer: TicketSigner,
+        copies: int,
+        ticket_seconds: float,
+        dates: LifecycleDates,
+        note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+        self._locks = locks
+        self._servers = servers
+        self._signer = signer
+        self._copies = copies
+        self._ticket_seconds = ticket_seconds
+        self._dates = dates
+        self._note_open = note_open
+
+    # ------------------------------------------------------------ begin
+
+    def begin(self, items: Sequence[BeginItem]) -> BeginReply:
+        """For each item a ticket, or the committed version when its content is held already.
+
+        Keeps nothing, so it is safe to repeat; a write id that was committed before gives that version again.
+        """
+        candidates = self._servers.candidates()
+        with self._store.read() as reader:
+            results = [attempt(self._begin, reader, item, candidates) for item in items]
+            cursor = files.read_cursor(reader)
+        links = {index: link for index, link in enumerate(results) if isinstance(link, _Link)}
+        answers: dict[int, BeginReplyItem | LockstepError] = {
+            index: result for index, result in enumerate(results) if not isinstance(result, _Link)
+        }
+        if links:
+            crash_point("directory.begin.linking")
+            linked, cursor = self._store.write(lambda tx: (self._link_all(tx, links), files.read_cursor(tx)))
+            crash_point("directory.begin.linked")
+            answers.update(linked)
+            for index, result in linked.items():
+                if isinstance(result, _NotHeld):
+                    with self._store.read() as reader:
+                        answers[index] = attempt(self._ticket, reader, links[index], candidates)
+        return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
+
+    def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
+        person = access_logs.writer(reader, item) or self._people.identify(item.credential)
+        check_key(item.path)
+        if item.size is not None and item.size > MAX_FILE_BYTES:
+            raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
+        place = standing(reader, item.bucket, person, self._clock.wall())
+        place.demand("s3:PutObject", item.path, keys=multipart_uploads.said_at_start(place, item.upload, item.path))
+        place.settled(item.settings, person.account)
+        object_lock.check_new(place, item.path, item.settings, self._clock.wall())
+        before = self._done_before(reader, place, item)
+        if before is not None:
+            return before
+        link = _Link(item, person, item.size or 0, stored_metadata(item.metadata))
+        if item.digest is not None:
+            blob = reader.one(files.BLOB, digest=item.digest)
+            if blob is not None:
+                if item.size is not None and item.size != blob[0]:
+                    raise BadDigest(f"the content {item.digest} has {blob[0]} bytes, not {item.size}")
+                if self._held_by_living(reader, item) >= self._copies:
+                    self._check_early(reader, item, person.account)
+                    return _Link(item, person, blob[0], link.metadata)
+        return self._ticket(reader, link, candidates)
+
+    def _done_before(self, reader: Reader, place: Standing, item: BeginItem) -> BeginReplyItem | None:
+        """The answer of this very write, if it was committed."""
+        before = multipart_uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
+        if before is None:
+            return None
+        before.bucket_versioning = place.bucket.versioning
+        before.expires = self._dates.of_version(reader, place.ground.lifecycle, before)
+        return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
+
+    def _held_by_living(self, reader: Reader, item: BeginItem) -> int:
+        ids = [row[0] for row in reader.all(files.HOLDERS, digest=item.digest) if row[0] not in item.exclude]
+        return sum(holder.up for holder in self._servers.holders_in_reading_order(ids))
+
+    def _check_early(self, reader: Reader, item: BeginItem, account: str) -> int:
+        """Refuse before any byte is sent what the commit would refuse anyway."""
+        if item.upload is not None:
+            multipart_uploads.find(reader, item.upload.id, item.bucket, item.path)
+            if multipart_uploads.is_part(item.upload):
+                return 0
+        number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
+        versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
+        return number
+
+    def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
+        item = link.item
+        number = self._check_early(reader, item, link.account)
+        kept = self._kept(reader, item)
+        placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
+        expires = self._clock.now() + self._ticket_seconds
+        if item.digest is not None:
+            self._note_open(item.digest, expires)
+        ticket = WriteTicket(
+            write_id=item.write_id,
+            bucket=item.bucket,
+            path=item.path,
+            author=link.account,
+            fence=0 if multipart_uploads.is_part(item.upload) else self._locks.fence(reader, item.bucket, item.path),
+            lock_number=number,
+            release_lock=item.release_lock,
+            master=placed.master,
+            replicas=placed.replicas,
+            spares=placed.spares,
+            copies=self._copies,
+            expires=expires,
+            preconditions=item.preconditions,
+            content_type=item.content_type,
+            metadata=item.metadata,
+            digest=item.digest,
+            size=item.size,
+            settings=item.settings,
+            lease_until=self._locks.lease_end(reader, number) if number else 0.0,
+            upload=item.upload,
+            access=access_of(link.person),
+            attempt=item.attempt,
+        )
+        return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
+
+    def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
+        """The servers that have most of the chunks already."""
+        kept = multipart_uploads.keep(reader, item.upload) if item.upload is not None else []
+        if kept:
+            return kept
+        current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
+        return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
+
+    # ------------------------------------------------------------ known content
+
+    def _link_all(self, tx: Tx, links: dict[int, _Link]) -> dict[int, BeginReplyItem | LockstepError]:
+        return {index: attempt(self._link_one, tx, link) for index, link in links.items()}
+
+    def _link_one(self, tx: Tx, link: _Link) -> BeginReplyItem:
+        with tx.savepoint():
+            return self._link(tx, link)
+
+    def _link(self, tx: Tx, link: _Link) -> BeginReplyItem:
+        item = link.item
+        place = standing(tx, item.bucket, link.person, self._clock.wall())
+        before = self._done_before(tx, place, item)
+        if before is not None:
+            return before
+        bucket = place.demand(
+            "s3:PutObject", item.path, keys=multipart_uploads.said_at_start(place, item.upload, item.path)
+        )
+        number = self._check_early(tx, item, link.account)
+        copies = self._held_by_living(tx, item)
+        if copies < self._copies:
+            raise _NotHeld("the content is not held any more")
+        if multipart_uploads.is_part(item.upload):
+            assert item.digest is not None
+            content = multipart_uploads.PartContent(item.digest, link.size, item.write_id, item.metadata)
+            made = multipart_uploads.put_part(tx, item.upload, item.bucket, item.path, content, self._moment())
+            tx.after_commit(COMMITS.labels("linked").inc)
+            return BeginReplyItem(version=made, copies=copies)
+        new = NewVersion(
+            path=item.path,
+            digest=item.digest,
+            size=link.size,
+            author=link.account,
+            write_id=item.write_id,
+            content_type=item.content_type,
+            metadata=link.metadata,
+            lock_number=number,
+            settings=item.settings,
+        )
+        if item.upload is not None:
+            new = multipart_uploads.take(tx, item.upload, bucket.name, new, item.metadata)
+        new = replace(new, settings=place.settled(new.settings, new.author))
+        made = versions.put(tx, bucket, new, "write", self._moment(), cause_of(link.person))
+        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
+        crash_point("directory.begin.link-put")
+        if item.release_lock and number:
+            self._locks.release_in(tx, link.account, number)
+        tx.after_commit(COMMITS.labels("linked").inc)
+        return BeginReplyItem(version=made, copies=copies)
+
+    def give_up(self, request: GiveUpRequest) -> GiveUpReply:
+        """Let a write never be committed, durably; its version when it was committed already. Safe to repeat.
+
+        The id is its proxy's secret, so whoever knows it began the write. Kept for a day, or as long as tickets live.
+        """
+        self._people.identify(request.credential)
+
+        def work(tx: Tx) -> GiveUpReply:
+            found = versions.give_up(tx, request.write_id, request.bucket, request.path, self._moment())
+            copies = versions.standing_copies(tx, found, self._copies) if found is not None else 0
+            return GiveUpReply(found, copies)
+
+        return self._store.write(work)
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())

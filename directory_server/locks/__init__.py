@@ -1,0 +1,1 @@
+"""Write locks: who holds them, who waits, leases and deadlocks."""

@@ -1,0 +1,115 @@
+"""Backups of the directory: a verified copy of the metadata of one moment, made beside the writers.
+
+The copy is made and checked on the directory's own disk, then streamed, so that neither this program nor the proxy
+holds it in memory. It has everything the directory knows, secrets too: the ticket key, password hashes, S3 secrets. It
+has no file bytes, and not the authority in certs/. Putting a backup in place is restore.py's job.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects
+from directory_server.metadata.store import MetadataStore
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.backup_file import BLOCK_BYTES, digest_of, header_of
+from lockstep_store.wire.errors import Conflict, Damaged, StorageFull, Unavailable
+from lockstep_store.wire.messages.recovery import BackupInfo
+
+CONTENT_TYPE = "application/vnd.lockstep.backup"
+_PART = "backup-*.part"
+
+
+class Backups:
+    """Makes one backup at a time in `folder`, which is the metadata's own."""
+
+    def __init__(self, store: MetadataStore, clock: DirectoryClock, folder: Path, version: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._folder = folder
+        self._version = version
+        self._one = threading.Lock()
+        for left_over in folder.glob(f"{_PART}*"):  # with the copy's own journal
+            left_over.unlink(missing_ok=True)
+
+    def stream(self) -> RawReply:
+        """A new backup as an answer whose length is declared.
+
+        Conflict while another is being made, StorageFull without room for the copy, Damaged when the metadata is.
+        """
+        if not self._one.acquire(blocking=False):
+            raise Conflict("another backup is being made just now; try again when it is done")
+        try:
+            info, file = self._make()
+        finally:
+            self._one.release()
+        header = header_of(info)
+        length = len(header) + info.size
+        headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(length)), ("Cache-Control", "no-store")]
+        return RawReply(200, headers, _blocks(header, file))
+
+    def _make(self) -> tuple[BackupInfo, BinaryIO]:
+        path = self._folder / _PART.replace("*", secrets.token_hex(6))
+        try:
+            self._check_room()
+            rows = self._store.copy_to(path)
+            cursor = self._verify(path, rows)
+            with path.open("rb") as file:
+                digest, size = digest_of(file)
+            info = BackupInfo(
+                made_at=self._clock.wall(),
+                lockstep=self._version,
+                engine="sqlite",
+                cursor=cursor,
+                files=rows["current"],
+                versions=rows["version"],
+                blobs=rows["blob"],
+                rows=rows,
+                size=size,
+                digest=digest,
+            )
+            log.info("a backup of %d versions up to cursor %d was made", info.versions, cursor)
+            return info, path.open("rb")
+        except OSError as error:
+            raise Unavailable(f"the directory cannot write a backup to its disk ({error.strerror})") from error
+        finally:
+            # Whoever reads it has it open: no copy stays behind, however the reading ends.
+            path.unlink(missing_ok=True)
+
+    def _check_room(self) -> None:
+        parts = (self._folder / name for name in ("metadata.db", "metadata.db-wal"))
+        needed = sum(part.stat().st_size for part in parts if part.exists())
+        if shutil.disk_usage(self._folder).free < needed + (64 << 20):
+            raise StorageFull(
+                f"a backup is made on the directory's disk first, and there is no room for {needed} bytes: free some"
+            )
+
+    def _verify(self, path: Path, rows: dict[str, int]) -> int:
+        """The newest cursor in the copy; Damaged unless it is whole and has these rows."""
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
+                defects = find_defects(copy)
+                if not defects and count_rows(copy) != rows:
+                    defects = ["the copy has other rows than the metadata"]
+                cursor = copy.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()[0]
+        except sqlite3.Error as error:
+            defects = [str(error)]
+        if defects:
+            raise Damaged(f"the metadata is damaged ({defects[0]}): restore an older backup, and check the disk")
+        return int(cursor)
+
+
+def _blocks(header: bytes, file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        yield header
+        while block := file.read(BLOCK_BYTES):
+            yield block

@@ -1,0 +1,158 @@
+"""fsck: do the directory's books agree with themselves, and with what every file server holds?
+
+The books are asked table by table, beside writers (metadata/consistency.py); every file server that is up is ordered
+to take an inventory (inventory.py), with `deep` to read every byte. Then the blobs that are concerned get the names of
+their files. It ends: a server that goes down meanwhile is reported as away. Nothing is mended here; what inventories
+find is counted or copied again by repair, and the books' own breaches are for a person to look at.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.membership import Membership
+from directory_server.maintenance.inventory import Inventories, Tally
+from directory_server.metadata.statements import recovery
+from directory_server.metadata.statements.consistency import CHECKS, count_rows, find_broken
+from directory_server.metadata.store import MetadataStore
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.recovery import MAX_PROBLEMS, FsckProblem, FsckReport, FsckServer
+
+IDLE_SECONDS = 60.0
+WAIT_SECONDS = 0.2
+NAMES_PAGE = 1000
+MAX_NAMES = 3
+_CHECKED = ("up", "suspect", "draining")
+
+
+def check_books(store: MetadataStore) -> tuple[dict[str, int], list[FsckProblem], int]:
+    """(rows by table, what disagrees, how much more does) of the books alone."""
+    problems = [FsckProblem("damaged metadata file", "metadata", defect) for defect in store.defects()]
+    more = 0
+    with store.read() as reader:
+        counts = count_rows(reader)
+    for check in CHECKS:
+        with store.read() as reader:
+            broken = find_broken(reader, check, MAX_PROBLEMS + 1)
+        room = max(0, MAX_PROBLEMS - len(problems))
+        problems += [FsckProblem(check.kind, name, detail) for name, detail in broken[:room]]
+        more += max(0, len(broken) - room)
+    return counts, problems, more
+
+
+class Fsck:
+    """One check at a time. Thread-safe; `step` is a background job."""
+
+    def __init__(
+        self, store: MetadataStore, clock: DirectoryClock, membership: Membership, inventories: Inventories
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._membership = membership
+        self._inventories = inventories
+        self._mutex = threading.Lock()
+        self._report = FsckReport("never")
+        self._started = 0.0
+        self._books_done = True
+        self.wake: Callable[[], None] = lambda: None
+        """Has `step` called now."""
+
+    def start(self, *, deep: bool) -> None:
+        """Begin a check, unless one is under way. Servers that are not up are not waited for."""
+        with self._mutex:
+            if self._report.state == "running":
+                return
+            infos = self._membership.infos()
+            self._inventories.begin([info.id for info in infos if info.state in _CHECKED], deep=deep)
+            self._report = FsckReport("running", deep, self._clock.wall())
+            self._report.file_servers = [FsckServer(info.id, "waiting") for info in infos]
+            self._started = self._clock.now()
+            self._books_done = False
+        self.wake()
+
+    def report(self) -> FsckReport:
+        """The check under way, or the last one."""
+        with self._mutex:
+            if self._report.state == "running":
+                self._look()
+                self._report.seconds = self._clock.now() - self._started
+            return self._report
+
+    def step(self) -> float:
+        """Seconds until there may be more to do."""
+        if self._report.state != "running":
+            return IDLE_SECONDS
+        if not self._books_done:
+            counts, problems, more = check_books(self._store)
+            with self._mutex:
+                self._report.checks, self._report.problems, self._report.more_problems = counts, problems, more
+                self._books_done = True
+        with self._mutex:
+            self._look()
+            if any(server.state == "waiting" for server in self._report.file_servers):
+                return WAIT_SECONDS
+        self._finish()
+        return IDLE_SECONDS
+
+    def _look(self) -> None:
+        """Bring what is said about each server up to date; the mutex is held."""
+        tallies = self._inventories.tallies()
+        for server in self._report.file_servers:
+            if server.state != "waiting":
+                continue
+            tally = tallies.get(server.id)
+            if tally is None or self._membership.state(server.id) not in _CHECKED:
+                server.state = "away"
+            if tally is not None:
+                server.compared, server.unknown = tally.compared, tally.unknown
+                server.missing, server.damaged = len(tally.missing), len(tally.damaged)
+                server.counted = len(tally.counted)
+                if tally.done:
+                    server.state = "done"
+
+    def _finish(self) -> None:
+        problems, more = _problems_of(self._inventories.tallies())
+        names = self._names({problem.name for problem in problems})
+        for problem in problems:
+            problem.detail = problem.name
+            problem.name = names.get(problem.name, problem.name)
+        with self._mutex:
+            report = self._report
+            room = max(0, MAX_PROBLEMS - len(report.problems))
+            report.problems = [*report.problems, *problems[:room]]
+            report.more_problems += more + max(0, len(problems) - room)
+            report.seconds = self._clock.now() - self._started
+            report.state = "done"
+        log.info("fsck: %d problems", len(report.problems) + report.more_problems)
+
+    def _names(self, digests: set[str]) -> dict[str, str]:
+        """Files that have these contents, by digest in hex. One walk over the versions, in pages, when any is asked."""
+        found: dict[str, list[str]] = {}
+        after = "" if digests else None
+        while after is not None:
+            with self._store.read() as reader:
+                page = recovery.version_names(reader, after, NAMES_PAGE)
+            for _, bucket, path, digest in page:
+                if digest is not None and (key := digest.hex()) in digests:
+                    names = found.setdefault(key, [])
+                    if (name := f"{bucket}/{path}") not in names and len(names) < MAX_NAMES:
+                        names.append(name)
+            after = page[-1][0] if len(page) == NAMES_PAGE else None
+        return {digest: ", ".join(names) for digest, names in found.items()}
+
+
+def _problems_of(tallies: dict[str, Tally]) -> tuple[list[FsckProblem], int]:
+    """What inventories found, named by digest for now."""
+    problems: list[FsckProblem] = []
+    for server, tally in sorted(tallies.items()):
+        kinds: tuple[tuple[str, Iterable[Digest]], ...] = (
+            ("missing copy", tally.missing),
+            ("damaged copy", tally.damaged),
+            ("uncounted copy", tally.counted),
+        )
+        problems += [FsckProblem(kind, d.hex(), "", server) for kind, digests in kinds for d in digests]
+    more = sum(tally.more for tally in tallies.values())
+    return problems[:MAX_PROBLEMS], more + max(0, len(problems) - MAX_PROBLEMS)

@@ -1,0 +1,291 @@
+"""Recovery: what a directory that was restored from a backup does to find again what happened after the backup.
+
+Until a file server has said everything that it holds, nothing of its is collected. It sends the notes it kept of what
+it committed after the backup, and those versions are made again, with their old ids; blobs without a note are kept
+until an administrator decides. Each server is asked by itself, so one that comes back a month later is asked then.
+The jumps that keep numbers from repeating are made by restoring (restore.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from prometheus_client import Counter
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.files import buckets, versions
+from directory_server.files.versions import Moment, NewVersion
+from directory_server.metadata.statements import files, people, recovery, servers
+from directory_server.metadata.statements.recovery import Unnamed
+from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.codec import decoder, encode
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import BadDigest, BadRequest, Conflict
+from lockstep_store.wire.messages.files import Message
+from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo
+from lockstep_store.wire.messages.servers import CommitNote, FoundReply, FoundRequest
+from lockstep_store.wire.names import check_bucket, check_key
+
+STATE_SETTING = "recovery"
+FENCE_FLOOR_SETTING = "fence_floor"
+LOCK_NUMBER_JUMP = 1_000_000
+RECOVERED_BUCKET = "recovered"
+BATCH = 200
+
+RECOVERED = Counter("lockstep_directory_recovered_versions", "Versions made again after a restore, from file servers")
+
+
+class RecoveryState(Message):
+    """Kept as a setting from the restore on; its cursors tell which versions may be missing."""
+
+    backup_made_at: float
+    restored_at: float
+    backup_cursor: int
+    """The newest change that the backup has."""
+    through: int
+    """Where the journal goes on: what lies between was lost with the old directory."""
+    done: list[str] = []
+    """File servers that have said everything."""
+    finished: bool = False
+    recovered: int = 0
+
+
+_states = decoder(RecoveryState)
+
+
+class Floor(Protocol):
+    """What is needed of the lock manager."""
+
+    fence_floor: int
+
+
+class Recovery:
+    """Thread-safe. `held` counts copies as the repair planner does."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: DirectoryClock,
+        locks: Floor,
+        held: Callable[[str, Sequence[Digest]], object],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._locks = locks
+        self._held = held
+        self._mutex = threading.Lock()
+        with store.read() as reader:
+            stored = people.read_setting(reader, STATE_SETTING)
+            locks.fence_floor = int(people.read_setting(reader, FENCE_FLOOR_SETTING) or 0)
+        self._state = _states.decode(stored) if stored else None
+
+    # ------------------------------------------------------------ who is still to be asked
+
+    @property
+    def state(self) -> RecoveryState | None:
+        """None for a directory that was never restored."""
+        return self._state
+
+    def covers(self, server_id: str) -> bool:
+        """Whether this file server has still to say what it holds: then nothing there is collected."""
+        state = self._state
+        return state is not None and not state.finished and server_id not in state.done
+
+    def keeps(self, tx: Reader, server_id: str, digest: Digest) -> bool:
+        """Whether a copy must not be collected, whatever the books say of it."""
+        if self._state is None:
+            return False
+        return self.covers(server_id) or (servers.blob_facts(tx, digest) is None and _is_unnamed(tx, digest))
+
+    def server_done(self, server_id: str) -> None:
+        """The server has said everything. Durable on return."""
+        if self.covers(server_id):
+            self._change(lambda state: state.done.append(server_id))
+            log.info("recovery: file_server-%s has said what it holds", server_id)
+
+    def note_fence(self, server_id: str, highest: int) -> None:
+        """A registering server has seen lock number `highest`: none is granted twice, and tickets outrank it."""
+        if not self.covers(server_id):
+            return
+
+        def work(tx: Tx) -> int | None:
+            if highest <= recovery.lock_number(tx):
+                return None
+            floor = highest + LOCK_NUMBER_JUMP
+            recovery.raise_lock_number(tx, floor)
+            people.write_setting(tx, FENCE_FLOOR_SETTING, str(floor))
+            return floor
+
+        floor = self._store.write(work)
+        if floor is not None:
+            self._locks.fence_floor = max(self._locks.fence_floor, floor)
+
+    def _change(self, change: Callable[[RecoveryState], object]) -> None:
+        with self._mutex:
+            assert self._state is not None
+            state = _states.decode(encode(self._state))
+            change(state)
+            self._store.write(lambda tx: people.write_setting(tx, STATE_SETTING, encode(state).decode()))
+            self._state = state
+
+    # ------------------------------------------------------------ what file servers send
+
+    def found(self, server_id: str, request: FoundRequest) -> FoundReply:
+        """FOUND: make versions again that this directory does not know; keep blobs that nobody can name.
+
+        Safe to repeat. What was removed after the restore stays removed, for as long as answers are remembered.
+        """
+        state = self._state
+        if state is None or not self.covers(server_id):
+            return FoundReply(0)
+
+        def work(tx: Tx) -> tuple[list[Digest], list[Unnamed]]:
+            notes = sorted(request.notes, key=lambda note: note.version.cursor)
+            made = [note.version.digest for note in notes if self._try_to_make_again(tx, state, note)]
+            for blob in request.blobs:
+                if servers.blob_facts(tx, blob.digest) is None:
+                    recovery.add_unnamed(tx, Unnamed(blob.digest, server_id, blob.size))
+            return made, _take_named(tx, [*made, *(blob.digest for blob in request.blobs)])
+
+        made, named = self._store.write(work)
+        copies = [*named, *(Unnamed(note.version.digest, server_id, 0) for note in request.notes)]
+        self._count(copies, {blob.digest for blob in request.blobs}, server_id)
+        if made:
+            RECOVERED.inc(len(made))
+            self._change(lambda changed: setattr(changed, "recovered", changed.recovered + len(made)))
+        return FoundReply(len(made))
+
+    def _count(self, copies: Iterable[Unnamed], also: set[Digest], server_id: str) -> None:
+        """Count copies of what has a name; what has none is left as it is."""
+        by_server: dict[str, dict[Digest, None]] = {server_id: dict.fromkeys(also)}
+        for copy in copies:
+            by_server.setdefault(copy.server_id, {})[copy.digest] = None
+        for id, digests in by_server.items():
+            with self._store.read() as reader:
+                referred = [d for d in digests if (facts := servers.blob_facts(reader, d)) and facts[1] > 0]
+            for start in range(0, len(referred), BATCH):
+                self._held(id, referred[start : start + BATCH])
+
+    def _try_to_make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
+        """One note that does not fit must not keep the others, and so its file server, from ever being done."""
+        try:
+            with tx.savepoint():
+                return self._make_again(tx, state, note)
+        except (BadRequest, BadDigest, ConstraintBroken) as error:
+            log.warning("a version of %s/%s cannot be made again: %s", note.version.bucket, note.version.path, error)
+            return False
+
+    def _make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
+        version = note.version
+        if not state.backup_cursor < version.cursor <= state.through or version.delete_marker:
+            return False
+        if version.version != versions.version_id(version.cursor):
+            return False
+        check_bucket(version.bucket)
+        check_key(version.path)
+        if tx.one(files.PAST_WRITE, write_id=note.write_id) or tx.one(files.VERSION_OF_WRITE, write_id=note.write_id):
+            return False
+        facts = servers.blob_facts(tx, version.digest)
+        if facts is not None and facts[0] != version.size:
+            return False
+        without = "suspended" if version.bucket_versioning == "suspended" else "off"
+        bucket = self._bucket(tx, version.bucket, version.author, without if version.null_version else "enabled")
+        return versions.put_back(tx, bucket, version, note.write_id, self._moment())
+
+    def _bucket(self, tx: Tx, name: str, author: str, versioning: str) -> buckets.Bucket:
+        """The bucket, made again when the backup did not have it: private, because who shared it is not known."""
+        row = tx.one(files.BUCKET, name=name)
+        if row is None:
+            # An account that is gone may be made anew by anybody, who must not own what was somebody else's.
+            known = tx.one(people.ACCOUNT, name=author) is not None
+            owner = author if known else recovery.first_administrator(tx)
+            at = self._clock.wall()
+            tx.run(files.INSERT_BUCKET, name=name, owner=owner, versioning=versioning, shared=False, created_at=at)
+        elif versioning == "enabled" and row[2] == "off":
+            # What has several versions keeps them, or a deletion would uncover the one before.
+            tx.run(files.CHANGE_BUCKET, bucket_name=name, versioning=versioning, shared=row[3])
+        return buckets.find(tx, name)
+
+    # ------------------------------------------------------------ what administrators decide
+
+    def decide(self, request: RecoverRequest, administrator: str) -> RecoveryInfo | None:
+        """Carry out an administrator's decision; how recovery stands after it."""
+        if self._state is None:
+            raise Conflict("this directory was not restored from a backup: there is nothing to recover")
+        if request.unnamed == "name":
+            self._in_batches(lambda tx: self._name_some(tx, administrator))
+        elif request.unnamed == "drop":
+            self._in_batches(self._drop_some)
+        if request.finish:
+            self._change(lambda state: setattr(state, "finished", True))
+        return self.info()
+
+    def _in_batches(self, work: Callable[[Tx], list[Unnamed]]) -> None:
+        while rows := self._store.write(work):
+            self._count(rows, set(), rows[0].server_id)
+
+    def _name_some(self, tx: Tx, administrator: str) -> list[Unnamed]:
+        """Files named by their digest; the copies that have a name now."""
+        rows = recovery.some_unnamed(tx, BATCH)
+        bucket = self._bucket(tx, RECOVERED_BUCKET, administrator, "off") if rows else None
+        for digest, size in {row.digest: row.size for row in rows}.items():
+            assert bucket is not None
+            if not people.is_admin(tx, bucket.owner):
+                raise Conflict(
+                    f"bucket {RECOVERED_BUCKET!r} belongs to {bucket.owner}, who must not be given what was found: "
+                    "have it emptied and deleted first"
+                )
+            if servers.blob_facts(tx, digest) is None:
+                write_id = f"recover-{digest.hex()[:48]}"
+                new = NewVersion(digest.hex(), digest, size, administrator, write_id)
+                versions.put(tx, bucket, new, "recover", self._moment())
+        return _take_named(tx, {row.digest for row in rows})
+
+    def _drop_some(self, tx: Tx) -> list[Unnamed]:
+        rows = recovery.some_unnamed(tx, BATCH)
+        for row in rows:
+            recovery.forget_unnamed(tx, row.digest)
+        return rows
+
+    # ------------------------------------------------------------ telling
+
+    def info(self) -> RecoveryInfo | None:
+        """How it stands; None for a directory that was never restored."""
+        state = self._state
+        if state is None:
+            return None
+        with self._store.read() as reader:
+            known = [row.id for row in servers.all_servers(reader) if row.state != "removed"]
+            blobs, size = recovery.count_unnamed(reader)
+        waiting = [] if state.finished else [id for id in known if id not in state.done]
+        return RecoveryInfo(
+            restored_at=state.restored_at,
+            backup_made_at=state.backup_made_at,
+            backup_cursor=state.backup_cursor,
+            waiting_for=waiting,
+            finished=not waiting,
+            recovered_versions=state.recovered,
+            unnamed_blobs=blobs,
+            unnamed_bytes=size,
+        )
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.wall(), self._clock.now())
+
+
+def _is_unnamed(reader: Reader, digest: Digest) -> bool:
+    return bool(recovery.unnamed_of(reader, digest))
+
+
+def _take_named(tx: Tx, digests: Iterable[Digest]) -> list[Unnamed]:
+    """The unnamed copies among these of which a version knows now; they are unnamed no more."""
+    named: list[Unnamed] = []
+    for digest in dict.fromkeys(digests):
+        facts = servers.blob_facts(tx, digest)
+        if facts is not None and facts[1] > 0:
+            named += recovery.unnamed_of(tx, digest)
+            recovery.forget_unnamed(tx, digest)
+    return named

@@ -1,0 +1,298 @@
+"""The embedded metadata engine: SQLite in WAL mode, every commit flushed, writers sharing commits.
+
+One connection writes, on group commit's thread; a few more read, each in a snapshot of its own, and are never blocked
+by the writer. What the tables are is `schema`'s business, how an older file is brought up to date `migrations`'.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from directory_server.metadata.engines.sqlite.backup import copy_snapshot, find_defects
+from directory_server.metadata.engines.sqlite.errors import damaged_file, translate_failure
+from directory_server.metadata.engines.sqlite.page_checksums import (
+    CHECKPOINT_FRAMES,
+    ROUND_SECONDS,
+    PageChecks,
+    has_checks,
+)
+from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
+from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.runtime.storage.process_lock import claim
+from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import Damaged, Unavailable
+
+R = TypeVar("R")
+Connect = Callable[..., sqlite3.Connection]
+
+_ANY_READ = "SELECT count(*) FROM sqlite_schema"
+
+
+class SqliteStore(MetadataStore):
+    """The metadata in one SQLite file. Only one process may have it open: SetupError for a second one.
+
+    Raises Damaged when the file is not as it was written (see `page_checks`). `connect` stands in for
+    `sqlite3.connect`, so that tests can give a disk that fails; `checked` False keeps no checksums of pages, for
+    tests whose programs die without their process.
+    """
+
+    def __init__(self, path: Path, connect: Connect = sqlite3.connect, *, checked: bool = True) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._connect = connect
+        self._lock_descriptor = own(path)
+        self._problem = ""
+        self._first_works: list[Callable[[Tx], None]] = []
+        self._last_works: list[Callable[[Tx], None]] = []
+        self._readers = ReaderPool(self._open_reader)
+        self._writer: sqlite3.Cursor | None = None
+        self._keeper: sqlite3.Connection | None = None
+        self._checks: PageChecks | None = None
+        self._damage: Damaged | None = None
+        self._checkpoint_from = 0
+        try:
+            _flush_what_was_left(path)
+            self._open_all(checked)
+        except BaseException:
+            os.close(self._lock_descriptor)
+            raise
+        self._group = GroupCommit(self._transaction, name="metadata-writer")
+
+    def _open_all(self, checked: bool) -> None:
+        """Verify before anything is changed: a migration, or a last connection that closes, would."""
+        known = False
+        if checked and has_checks(self._path):
+            known = self._open_checks().verify()
+        bring_up_to_date(self._path)
+        self._keeper = self._keeper or self._open_keeper()
+        self._writer = self._open_writer(checked)
+        if checked and not known:
+            self._begin_checks()
+
+    def _open_checks(self) -> PageChecks:
+        try:
+            self._keeper = self._open_keeper()
+            self._checks = PageChecks(self._path)
+        except FileNotFoundError as error:  # the file's head does not say that it has a log, and so it was not us
+            raise Damaged(damaged_file(str(error))) from error
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+        return self._checks
+
+    def _begin_checks(self) -> None:
+        """The first checksums of a new file, or of one that has lost them: then its structure must do."""
+        assert self._writer is not None
+        found = self._writer.execute("PRAGMA integrity_check(1)").fetchone()
+        if found is None or found[0] != "ok":
+            raise Damaged(damaged_file(f"{found and found[0]}"))
+        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if self._checks is None:
+            assert self._keeper is not None
+            self._keeper.execute(_ANY_READ).fetchone()
+            self._checks = PageChecks(self._path)
+        self._checks.begin()
+
+    def write(self, work: Callable[[Tx], R]) -> R:
+        self._raise_if_damaged()
+        return self._group.submit(work)
+
+    def read(self) -> AbstractContextManager[Reader]:
+        self._raise_if_damaged()
+        return Snapshot(self._readers)
+
+    def check_some(self) -> float:
+        if self._checks is None or self._damage is not None:
+            return ROUND_SECONDS
+        try:
+            return self._checks.step()
+        except Damaged as damage:
+            log.critical("%s", damage)
+            self._damage = damage
+            return ROUND_SECONDS
+
+    def _raise_if_damaged(self) -> None:
+        if self._damage is not None:
+            raise Damaged(self._damage.detail)
+
+    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._first_works.append(work)
+
+    def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._last_works.append(work)
+
+    @property
+    def problem(self) -> str:
+        return str(self._damage) if self._damage is not None else self._problem
+
+    def defects(self) -> list[str]:
+        try:
+            with closing(self._open_reader()) as connection:
+                return find_defects(connection)
+        except sqlite3.Error as error:
+            return [str(error)]
+
+    def copy_to(self, path: Path) -> dict[str, int]:
+        try:
+            with closing(self._open_reader()) as connection:
+                return copy_snapshot(connection, path)
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def close(self) -> None:
+        if self._lock_descriptor < 0:
+            return
+        self._group.close()
+        self._readers.close()
+        if self._checks is not None and self._damage is None:
+            self._last_checkpoint(self._checks)
+        if self._keeper is not None:
+            self._keeper.close()
+        self._drop_writer()
+        if self._checks is not None:
+            self._checks.close()
+        os.close(self._lock_descriptor)
+        self._lock_descriptor = -1
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SqliteTx]:
+        """On the writer thread only."""
+        try:
+            tx = SqliteTx(self._begin())
+            for work in self._first_works:
+                work(tx)
+            yield tx
+            for work in self._last_works:
+                work(tx)
+            if tx.failure is not None:
+                raise tx.failure
+            crash_point("directory.store.committing")
+            self._commit(tx)
+            crash_point("directory.store.committed")
+        except BaseException as error:
+            self._problem = str(error)
+            # After a failed flush SQLite cannot know what the disk has; a new connection reads it again.
+            self._drop_writer()
+            log.error("a commit of the metadata failed: %s", error)
+            raise
+        self._problem = ""
+        self._note_commit()
+        for call in tx.when_durable:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - the commit is done; nobody's result may depend on this
+                log.exception("what should follow a commit failed")
+
+    def _note_commit(self) -> None:
+        """The commit is done, and nothing here may undo its answer."""
+        if self._checks is None:
+            return
+        try:
+            frames = self._checks.note()
+            if frames < CHECKPOINT_FRAMES:
+                self._checkpoint_from = CHECKPOINT_FRAMES
+            elif frames >= self._checkpoint_from:
+                # A reader may need the log as it is: then again when it has grown, not after every commit.
+                self._checkpoint_from = frames + CHECKPOINT_FRAMES // 4
+                self._checkpoint(self._checks, "PASSIVE")
+        except (OSError, sqlite3.Error):
+            log.exception("a checkpoint of the metadata failed; it is tried again")
+
+    def _checkpoint(self, checks: PageChecks, how: str) -> bool:
+        """Move the log into the main file; whether all of it was."""
+        if self._writer is None:
+            self._writer = self._open_writer()
+        with checks.checkpointing():
+            try:
+                _, frames, moved = self._writer.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+                crash_point("directory.checkpoint.moved")
+                checks.checkpointed(frames, moved)
+            except BaseException:
+                checks.unfinished()
+                raise
+        return bool(moved == frames)
+
+    def _last_checkpoint(self, checks: PageChecks) -> None:
+        """SQLite would make it itself when the last connection closes, and the checksums would not know."""
+        try:
+            if not self._checkpoint(checks, "FULL"):
+                checks.distrust("the last checkpoint was not complete")
+        except (OSError, sqlite3.Error) as error:
+            checks.distrust(f"the last checkpoint failed ({error})")
+
+    def _begin(self) -> sqlite3.Cursor:
+        try:
+            if self._writer is None:
+                self._writer = self._open_writer()
+            self._writer.execute("BEGIN IMMEDIATE")
+            return self._writer
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def _commit(self, tx: SqliteTx) -> None:
+        try:
+            assert self._writer is not None
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.connection.close()  # undoes what was not committed
+            except sqlite3.Error:
+                log.exception("closing the metadata file failed")
+            self._writer = None
+
+    def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
+        cursor = self._open().cursor()
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA cache_size = -16384")
+        own_checkpoints = self._checks is not None if checked is None else checked
+        cursor.execute(f"PRAGMA wal_autocheckpoint = {0 if own_checkpoints else CHECKPOINT_FRAMES}")
+        cursor.execute("PRAGMA journal_size_limit = 67108864")
+        return cursor
+
+    def _open_reader(self) -> sqlite3.Connection:
+        connection = self._open()
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cache_size = -2048")
+        return connection
+
+    def _open_keeper(self) -> sqlite3.Connection:
+        """A connection that stays open, so that SQLite never reads the log anew while this process runs.
+
+        With no connection left it would, and would count a commit whose flush had failed: it was refused, and is
+        perhaps not on the disk that later commits would rest on. The frames are written over instead.
+        """
+        keeper = self._open_reader()
+        keeper.execute(_ANY_READ).fetchone()
+        return keeper
+
+    def _open(self) -> sqlite3.Connection:
+        return self._connect(
+            self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+
+
+def _flush_what_was_left(path: Path) -> None:
+    try:
+        make_log_durable(path)
+    except OSError as error:
+        raise Unavailable(
+            f"the metadata in {path} cannot be flushed ({error.strerror or error}): its disk is full or broken"
+        ) from error
+
+
+def own(path: Path) -> int:
+    """Take the file for this process until it ends; made with permissions for its owner only."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return claim(path.with_name(path.name + ".lock"), "directory server", path, "folder with --data")

@@ -1,0 +1,165 @@
+"""Statements on one SQLite connection: the writer's transaction, and readers' snapshots on a pool of connections.
+
+Connections are opened, and transactions committed, by `sqlite`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Row, Tx
+from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
+
+# Few, because each has a page cache of its own; more are opened while more reads run at once.
+KEPT_READERS = 8
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+
+class SqliteReader(Reader):
+    """Runs compiled statements on one cursor of one connection."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        row: Row | None = self._execute(statement, parameters).fetchone()
+        return row
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        return self._execute(statement, parameters).fetchall()
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
+        sql, fixed = statement.for_dialect(_DIALECT)
+        try:
+            return self._cursor.execute(sql, {**fixed, **parameters} if fixed else parameters)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+
+class SqliteTx(SqliteReader, Tx):
+    """The writer's transaction.
+
+    SQLite undoes the whole transaction by itself when the disk is full or fails. Statements after that would each be
+    committed alone, so the first such failure is kept and everything else in the batch is refused with it.
+    """
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        super().__init__(cursor)
+        self.failure: LockstepError | None = None
+        self.when_durable: list[Callable[[], None]] = []
+        self._told: list[object] = []
+        self._depth = 0
+
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        return self._execute(statement, parameters).rowcount
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        self.when_durable.append(call)
+
+    def tell(self, change: object) -> None:
+        self._told.append(change)
+
+    def told(self) -> Sequence[object]:
+        return self._told
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        registered, said = len(self.when_durable), len(self._told)
+        name = f"s{self._depth}"
+        self._plain(f"SAVEPOINT {name}")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            del self.when_durable[registered:]
+            del self._told[said:]
+            if self.failure is None:
+                self._plain(f"ROLLBACK TO {name}")
+                self._plain(f"RELEASE {name}")
+            raise
+        else:
+            self._plain(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return super()._execute(statement, parameters)
+        except (StorageFull, Unavailable, Damaged) as error:
+            self.failure = error
+            raise
+
+    def _plain(self, sql: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            self._cursor.execute(sql)
+        except sqlite3.Error as error:
+            self.failure = translate_failure(error)
+            raise self.failure from error
+
+
+class Snapshot:
+    """One read transaction on a pooled connection."""
+
+    __slots__ = ("_cursor", "_pool")
+
+    def __init__(self, pool: ReaderPool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Reader:
+        try:
+            self._cursor = self._pool.take()
+            self._cursor.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+        return SqliteReader(self._cursor)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._cursor.execute("COMMIT")
+        except sqlite3.Error:
+            self._cursor.connection.close()
+        else:
+            self._pool.give_back(self._cursor)
+
+
+class ReaderPool:
+    """Connections that snapshots are read on, each by one at a time. Thread-safe."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._idle: deque[sqlite3.Cursor] = deque()
+        self._closed = False
+
+    def take(self) -> sqlite3.Cursor:
+        if self._closed:
+            raise Unavailable("the directory is stopping; try again in a moment")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect().cursor()
+
+    def give_back(self, cursor: sqlite3.Cursor) -> None:
+        if len(self._idle) < KEPT_READERS and not self._closed:
+            self._idle.append(cursor)
+        else:
+            cursor.connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().connection.close()

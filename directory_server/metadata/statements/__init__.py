@@ -1,0 +1,1 @@
+"""Database statements by subject. What they mean is decided by their callers."""

@@ -1,0 +1,288 @@
+"""Statements about buckets, paths, versions and blobs, and rows as the messages they become.
+
+What may be written, and what follows from it, is decided in `versions`, `buckets` and `namespace`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from directory_server.metadata.schema import blob, bucket, current, file_server, holder, journal, past_write, version
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Row
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.digest import EMPTY_DIGEST, Digest
+from lockstep_store.wire.messages.files import FileVersion
+
+DAMAGED_RANK = 1_000_000_000
+_metadata_decoder = decoder(dict[str, str])
+NO_METADATA = "{}"
+_AFTER_ALL_VERSIONS = "~"
+
+
+def _facts(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
+    c = table.c
+    return [
+        c.bucket,
+        c.path,
+        id,
+        c.digest,
+        c.size,
+        c.content_type,
+        c.metadata,
+        c.author,
+        c.created_at,
+        c.lock_number,
+        c.null_version,
+        c.cursor,
+        marker,
+    ]
+
+
+class _JoinedByComma(FunctionElement[str]):
+    """Core's own aggregate_strings puts its separator in at execution, which a compiled statement never reaches."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(_JoinedByComma)
+def _group_concat(element: _JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
+    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"
+
+
+@compiles(_JoinedByComma, "postgresql")
+def _string_agg(element: _JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
+    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"
+
+
+def _holders_of(table: Any) -> Any:
+    # A damaged copy ranks behind all others, by so much that its rank alone tells it apart.
+    rank = holder.c.rank + case((holder.c.damaged, DAMAGED_RANK), else_=0)
+    named = cast(rank, Text) + ":" + holder.c.server_id
+    return (
+        select(_JoinedByComma(named))
+        .where(holder.c.digest == table.c.digest)
+        .correlate(table)
+        .scalar_subquery()
+        .label("holders")
+    )
+
+
+def _at(table: Any) -> ColumnElement[bool]:
+    return and_(table.c.bucket == bindparam("bucket"), table.c.path == bindparam("path"))
+
+
+def _values(table: Any) -> dict[str, Any]:
+    return {column.name: bindparam(column.name) for column in table.c}
+
+
+# Every statement about one version gives the columns of `_facts`, in that order; `…_HELD` one more: its holders.
+_CURRENT = _facts(current, current.c.version, false())
+_VERSION = _facts(version, version.c.id, version.c.delete_marker)
+
+CURRENT = Statement(select(*_CURRENT).where(_at(current)))
+CURRENT_HELD = Statement(select(*_CURRENT, _holders_of(current)).where(_at(current)))
+VERSION_HELD = Statement(
+    select(*_VERSION, _holders_of(version)).where(_at(version), version.c.id == bindparam("version"))
+)
+NULL_VERSION_HELD = Statement(select(*_VERSION, _holders_of(version)).where(_at(version), version.c.null_version))
+NULL_VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.null_version))
+VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.id == bindparam("version")))
+NEWEST = Statement(select(*_VERSION).where(_at(version)).order_by(version.c.id.desc()).limit(1))
+VERSION_OF_WRITE = Statement(select(*_VERSION).where(version.c.write_id == bindparam("write_id")))
+
+INSERT_VERSION = Statement(insert(version).values(_values(version)))
+DELETE_VERSION = Statement(delete(version).where(version.c.id == bindparam("version")))
+INSERT_CURRENT = Statement(insert(current).values(_values(current)))
+UPDATE_CURRENT = Statement(
+    update(current)
+    .where(_at(current))
+    .values({name: value for name, value in _values(current).items() if name not in ("bucket", "path")})
+)
+DELETE_CURRENT = Statement(delete(current).where(_at(current)))
+
+CURSOR = Statement(select(func.max(journal.c.cursor)))
+INSERT_JOURNAL = Statement(
+    insert(journal)
+    .values({name: value for name, value in _values(journal).items() if name != "cursor"})
+    .returning(journal.c.cursor)
+)
+
+FORGET_AT_ONCE = 5000
+PAST_WRITE = Statement(select(past_write.c.answer).where(past_write.c.write_id == bindparam("write_id")))
+INSERT_PAST_WRITE = Statement(insert(past_write).values(_values(past_write)))
+FORGET_PAST_WRITES = Statement(
+    delete(past_write).where(
+        past_write.c.write_id.in_(
+            select(past_write.c.write_id).where(past_write.c.done_time < bindparam("before")).limit(FORGET_AT_ONCE)
+        )
+    )
+)
+
+# ---------------------------------------------------------------- listings
+
+# One lower bound each: given two, an engine seeks to either and filters by the other, row by row.
+
+
+def _page(table: Any, facts: list[ColumnElement[Any]], bound: ColumnElement[bool], *order: Any) -> Statement:
+    mine = table.c.bucket == bindparam("bucket")
+    return Statement(select(*facts).where(mine, bound).order_by(*order).limit(bindparam("count")))
+
+
+LIST_FROM = _page(current, _CURRENT, current.c.path >= bindparam("path"), current.c.path)
+LIST_AFTER = _page(current, _CURRENT, current.c.path > bindparam("path"), current.c.path)
+_NEWEST_FIRST = (version.c.path, version.c.id.desc())
+VERSIONS_FROM = _page(version, _VERSION, version.c.path >= bindparam("path"), *_NEWEST_FIRST)
+VERSIONS_AFTER = _page(version, _VERSION, version.c.path > bindparam("path"), *_NEWEST_FIRST)
+VERSIONS_OF_PATH = Statement(
+    select(*_VERSION).where(_at(version)).order_by(version.c.id.desc()).limit(bindparam("count"))
+)
+VERSIONS_OLDER = Statement(
+    select(*_VERSION)
+    .where(_at(version), version.c.id < bindparam("version"))
+    .order_by(version.c.id.desc())
+    .limit(bindparam("count"))
+)
+
+VERSIONS_NEWER = Statement(
+    select(*_VERSION)
+    .where(_at(version), version.c.id > bindparam("version"))
+    .order_by(version.c.id)
+    .limit(bindparam("count"))
+)
+
+# Every version that has content, with its holders, by bucket and path and the newest first: as the index stands.
+_CONTENT = version.c.digest.is_not(None)
+ALL_HELD = Statement(
+    select(*_VERSION, _holders_of(version))
+    .where(tuple_(version.c.bucket, version.c.path) > tuple_(bindparam("bucket"), bindparam("path")), _CONTENT)
+    .order_by(version.c.bucket, version.c.path, version.c.id.desc())
+    .limit(bindparam("count"))
+)
+OLDER_HELD = Statement(
+    select(*_VERSION, _holders_of(version))
+    .where(_at(version), version.c.id < bindparam("version"), _CONTENT)
+    .order_by(version.c.id.desc())
+    .limit(bindparam("count"))
+)
+
+# ---------------------------------------------------------------- blobs
+
+BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindparam("digest")))
+INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=literal(1)))
+ADD_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs + 1))
+DROP_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs - 1))
+# Copies count only undamaged, on servers that belong to the cluster; whether one is up now is the membership's to say.
+HOLDERS = Statement(
+    select(holder.c.server_id, holder.c.rank)
+    .join(file_server, file_server.c.id == holder.c.server_id)
+    .where(holder.c.digest == bindparam("digest"), file_server.c.state != "removed", ~holder.c.damaged)
+    .order_by(holder.c.rank, holder.c.server_id)
+)
+RANKED_HOLDERS = Statement(
+    select(holder.c.server_id, holder.c.rank, holder.c.damaged).where(holder.c.digest == bindparam("digest"))
+)
+INSERT_HOLDER = Statement(insert(holder).values({**_values(holder), "damaged": false()}))
+HEAL_HOLDER = Statement(
+    update(holder)
+    .where(holder.c.digest == bindparam("of_digest"), holder.c.server_id == bindparam("of_server"))
+    .values(damaged=false())
+)
+STORE_OF_SERVER = Statement(
+    select(file_server.c.store_id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
+)
+
+# ---------------------------------------------------------------- buckets
+
+_BUCKET = (bucket.c.name, bucket.c.owner, bucket.c.versioning, bucket.c.shared, bucket.c.created_at)
+BUCKET = Statement(select(*_BUCKET).where(bucket.c.name == bindparam("name")))
+BUCKETS = Statement(select(*_BUCKET).order_by(bucket.c.name))
+# A bucket's changes begin where the journal is now: a name that was used before does not bring its past along.
+INSERT_BUCKET = Statement(
+    insert(bucket).values(
+        {
+            **_values(bucket),
+            "since_cursor": select(func.coalesce(func.max(journal.c.cursor), 0)).scalar_subquery(),
+        }
+    )
+)
+CHANGE_BUCKET = Statement(
+    update(bucket)
+    .where(bucket.c.name == bindparam("bucket_name"))
+    .values(versioning=bindparam("versioning"), shared=bindparam("shared"))
+)
+DELETE_BUCKET = Statement(delete(bucket).where(bucket.c.name == bindparam("name")))
+ANY_VERSION = Statement(select(version.c.id).where(version.c.bucket == bindparam("bucket")).limit(1))
+
+# ---------------------------------------------------------------- totals, read rarely: they walk whole tables
+
+FILES_TOTAL = Statement(select(func.count(), func.coalesce(func.sum(current.c.size), 0)).select_from(current))
+VERSIONS_TOTAL = Statement(select(func.count()).select_from(version))
+BLOBS_TOTAL = Statement(select(func.count()).select_from(blob))
+
+
+def as_version(row: Row, *, is_current: bool = True) -> FileVersion:
+    """The message for a row of `_facts`. A delete marker has no content, and so the digest of nothing."""
+    stored = row[6]
+    return FileVersion(
+        bucket=row[0],
+        path=row[1],
+        version=row[2],
+        digest=Digest(row[3]) if row[3] is not None else EMPTY_DIGEST,
+        size=row[4],
+        author=row[7],
+        created_at=row[8],
+        cursor=row[11],
+        content_type=row[5],
+        metadata={} if stored == NO_METADATA else _metadata_decoder.decode(stored),
+        lock_number=row[9],
+        delete_marker=bool(row[12]),
+        null_version=bool(row[10]),
+        current=is_current,
+    )
+
+
+def split_holders(named: str | None) -> tuple[list[str], list[str]]:
+    """Server ids of a version's holders, the master first: whose copy counts, and whose is damaged."""
+    pairs = sorted(
+        (int(rank), id) for rank, _, id in (entry.partition(":") for entry in (named or "").split(",")) if id
+    )
+    return [id for rank, id in pairs if rank < DAMAGED_RANK], [id for rank, id in pairs if rank >= DAMAGED_RANK]
+
+
+def newest_held(reader: Reader, bucket: str, path: str, limit: int = 200) -> list[Row]:
+    """The newest versions of a path that have content, each with its holders."""
+    return reader.all(OLDER_HELD, bucket=bucket, path=path, version=_AFTER_ALL_VERSIONS, count=limit)
+
+
+def as_stored(metadata: dict[str, str]) -> str:
+    """A version's metadata as its column keeps it."""
+    return msgspec.json.encode(metadata).decode() if metadata else NO_METADATA
+
+
+def read_cursor(reader: Reader) -> int:
+    """The newest place in the journal that this reader sees; 0 before the first commit."""
+    row = reader.one(CURSOR)
+    return (row[0] if row else None) or 0

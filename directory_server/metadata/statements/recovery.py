@@ -1,0 +1,112 @@
+"""Statements for comparing books and disks: what a server is counted to hold in a range, and blobs without a name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, exists, func, insert, literal, select, update
+
+from directory_server.metadata.schema import account, blob, counter, holder, unnamed, version
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.digest import Digest
+
+
+class Unnamed(NamedTuple):
+    """A copy of a blob that no version refers to."""
+
+    digest: Digest
+    server_id: str
+    size: int
+
+
+_HELD_IN_RANGE = Statement(
+    select(holder.c.digest, holder.c.damaged)
+    .where(holder.c.server_id == bindparam("server_id"), holder.c.digest > bindparam("after"))
+    .order_by(holder.c.digest)
+    .limit(bindparam("limit"))
+)
+_UNNAMED_ROW = (unnamed.c.digest, unnamed.c.server_id, unnamed.c.size)
+_UNNAMED_OF = Statement(
+    select(*_UNNAMED_ROW).where(unnamed.c.digest == bindparam("digest")).order_by(unnamed.c.server_id)
+)
+_SOME_UNNAMED = Statement(
+    select(*_UNNAMED_ROW).order_by(unnamed.c.digest, unnamed.c.server_id).limit(bindparam("limit"))
+)
+_INSERT_UNNAMED = Statement(insert(unnamed).values({column.name: bindparam(column.name) for column in _UNNAMED_ROW}))
+_DELETE_UNNAMED = Statement(delete(unnamed).where(unnamed.c.digest == bindparam("digest")))
+_each = (
+    select(unnamed.c.digest, func.max(unnamed.c.size).label("size"))
+    .where(~exists(select(literal(1)).where(blob.c.digest == unnamed.c.digest, blob.c.refs > 0)))
+    .group_by(unnamed.c.digest)
+    .subquery()
+)
+_COUNT_UNNAMED = Statement(select(func.count(), func.coalesce(func.sum(_each.c.size), 0)).select_from(_each))
+_ADMINISTRATOR = Statement(select(account.c.name).where(account.c.admin).order_by(account.c.created_at).limit(1))
+_LOCK_NUMBER = Statement(select(counter.c.value).where(counter.c.name == "lock_number"))
+_RAISE_LOCK_NUMBER = Statement(
+    update(counter).where(counter.c.name == "lock_number").values(value=bindparam("raised_to"))
+)
+_FIRST_LOCK_NUMBER = Statement(insert(counter).values(name="lock_number", value=bindparam("value")))
+_VERSION_NAMES = Statement(
+    select(version.c.id, version.c.bucket, version.c.path, version.c.digest)
+    .where(version.c.id > bindparam("after"))
+    .order_by(version.c.id)
+    .limit(bindparam("limit"))
+)
+
+
+def held_in_range(reader: Reader, server_id: str, after: Digest | None, limit: int) -> list[tuple[Digest, bool]]:
+    """The next copies that the books count on a server, in digest order, and whether each is marked as damaged."""
+    rows = reader.all(_HELD_IN_RANGE, server_id=server_id, after=after or b"", limit=limit)
+    return [(Digest(row[0]), bool(row[1])) for row in rows]
+
+
+def unnamed_of(reader: Reader, digest: Digest) -> list[Unnamed]:
+    """Who has said that it holds this blob, while nobody knew a name of it."""
+    return [Unnamed(Digest(row[0]), row[1], row[2]) for row in reader.all(_UNNAMED_OF, digest=digest)]
+
+
+def some_unnamed(reader: Reader, limit: int) -> list[Unnamed]:
+    """The first `limit` of all, in digest order."""
+    return [Unnamed(Digest(row[0]), row[1], row[2]) for row in reader.all(_SOME_UNNAMED, limit=limit)]
+
+
+def add_unnamed(tx: Tx, row: Unnamed) -> None:
+    """Safe to repeat."""
+    if row.server_id not in {known.server_id for known in unnamed_of(tx, row.digest)}:
+        tx.run(_INSERT_UNNAMED, **row._asdict())
+
+
+def forget_unnamed(tx: Tx, digest: Digest) -> None:
+    tx.run(_DELETE_UNNAMED, digest=digest)
+
+
+def count_unnamed(reader: Reader) -> tuple[int, int]:
+    """(blobs, bytes) that still have no name."""
+    row = reader.one(_COUNT_UNNAMED)
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def first_administrator(reader: Reader) -> str:
+    """The oldest administrator's account; empty when there is none."""
+    row = reader.one(_ADMINISTRATOR)
+    return str(row[0]) if row else ""
+
+
+def lock_number(reader: Reader) -> int:
+    """The last lock number granted."""
+    row = reader.one(_LOCK_NUMBER)
+    return int(row[0]) if row else 0
+
+
+def raise_lock_number(tx: Tx, number: int) -> None:
+    """The next lock number granted is above `number`."""
+    if not tx.run(_RAISE_LOCK_NUMBER, raised_to=number):
+        tx.run(_FIRST_LOCK_NUMBER, value=number)
+
+
+def version_names(reader: Reader, after: str, limit: int) -> list[tuple[str, str, str, Digest | None]]:
+    """(id, bucket, path, digest) of the next versions in the order of their ids."""
+    rows = reader.all(_VERSION_NAMES, after=after, limit=limit)
+    return [(row[0], row[1], row[2], Digest(row[3]) if row[3] is not None else None) for row in rows]

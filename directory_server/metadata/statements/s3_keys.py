@@ -1,0 +1,83 @@
+"""Statements about S3 access keys. What they are good for is decided in `directory_server.people.access_keys`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from directory_server.metadata.schema import account, s3_key
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.messages.s3 import S3KeyInfo
+
+
+@dataclass(frozen=True)
+class S3KeyRow:
+    """A key with its secret; `expires` is directory time, `session_hash` BLAKE3 of a temporary key's token."""
+
+    account: str
+    admin: bool
+    secret: str
+    name: str
+    session_hash: bytes | None
+    expires: float | None
+
+    def __repr__(self) -> str:
+        return f"S3KeyRow({self.account!r})"
+
+
+_FIND = Statement(
+    select(s3_key.c.account, account.c.admin, s3_key.c.secret, s3_key.c.name, s3_key.c.session_hash, s3_key.c.expires)
+    .join(account, account.c.name == s3_key.c.account)
+    .where(s3_key.c.access_key_id == bindparam("id"))
+)
+_OF = Statement(
+    select(s3_key.c.access_key_id, s3_key.c.account, s3_key.c.created_at, s3_key.c.name, s3_key.c.expires_at)
+    .where(s3_key.c.account == bindparam("of_account"))
+    .order_by(s3_key.c.created_at, s3_key.c.access_key_id)
+    .limit(bindparam("count"))
+)
+_INSERT = Statement(insert(s3_key).values({column.name: bindparam(column.name) for column in s3_key.c}))
+_DELETE = Statement(
+    delete(s3_key).where(s3_key.c.access_key_id == bindparam("id"), s3_key.c.account == bindparam("of_account"))
+)
+_DELETE_ENDED = Statement(delete(s3_key).where(s3_key.c.expires < bindparam("now")))
+
+
+def find_key(reader: Reader, access_key_id: str) -> S3KeyRow | None:
+    row = reader.one(_FIND, id=access_key_id)
+    return None if row is None else S3KeyRow(row[0], bool(row[1]), *row[2:])
+
+
+def keys_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
+    """An account's keys, the oldest first, without their secrets."""
+    rows = reader.all(_OF, of_account=account, count=count)
+    return [S3KeyInfo(row[0], row[1], row[2], row[3], expires_at=row[4]) for row in rows]
+
+
+def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: float | None) -> None:
+    tx.run(
+        _INSERT,
+        access_key_id=key.access_key_id,
+        secret=key.secret,
+        account=key.account,
+        created_at=key.created_at,
+        name=key.name,
+        session_hash=session_hash,
+        expires=expires,
+        expires_at=key.expires_at,
+    )
+
+
+def drop_key(tx: Tx, access_key_id: str, account: str) -> S3KeyRow | None:
+    """The key that was dropped; None when the account has none of that id."""
+    found = find_key(tx, access_key_id)
+    if found is None or found.account != account:
+        return None
+    tx.run(_DELETE, id=access_key_id, of_account=account)
+    return found
+
+
+def drop_ended(tx: Tx, now: float) -> None:
+    tx.run(_DELETE_ENDED, now=now)

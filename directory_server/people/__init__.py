@@ -1,0 +1,1 @@
+"""Accounts, passwords, log-ins and access keys."""

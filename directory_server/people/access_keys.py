@@ -1,0 +1,170 @@
+"""S3 access keys: made, listed, rotated, revoked; and who stands behind a signature.
+
+Signatures are checked with the secret itself, so it is kept, unlike any other credential's. It never leaves the
+directory after the answer that makes it: a proxy gets the signing key of one day and region at most.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from hmac import compare_digest
+
+from blake3 import blake3
+
+from directory_server.metadata.statements import s3_keys as rows
+from directory_server.metadata.store import MetadataStore, Tx
+from directory_server.people.person import Person
+from directory_server.ports import Clock
+from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
+from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.s3 import (
+    CreateS3KeyRequest,
+    S3KeyInfo,
+    S3KeyRequest,
+    S3KeysReply,
+    S3Proof,
+    SigningKeyReply,
+    SigningKeyRequest,
+    signing_key,
+)
+
+MAX_KEYS = 100
+MAX_KNOWN = 10_000
+_derived = lru_cache(maxsize=4096)(signing_key)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key as requests are judged by it; `expires` is directory time."""
+
+    person: Person
+    secret: str
+    session_hash: bytes | None
+    expires: float | None
+
+
+class S3Keys:
+    """Thread-safe. What is known of keys is forgotten here when one ends: no other process ends any."""
+
+    def __init__(self, store: MetadataStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, _Key] = {}
+        self._guard = threading.Lock()
+        self._generation = 0
+
+    # ------------------------------------------------------------ the keys of a person
+
+    def all(self, person: Person) -> S3KeysReply:
+        """The person's own keys, without their secrets."""
+        with self._store.read() as reader:
+            return S3KeysReply(rows.keys_of(reader, person.account, MAX_KEYS))
+
+    def create(self, person: Person, request: CreateS3KeyRequest) -> S3KeyInfo:
+        """A new key; the only answer that shows its secret. Conflict when the person has too many."""
+        made = self._made(person.account, request.name, request.valid_seconds)
+
+        def work(tx: Tx) -> None:
+            rows.drop_ended(tx, self._clock.now())
+            if len(rows.keys_of(tx, person.account, MAX_KEYS)) >= MAX_KEYS:
+                raise Conflict(f"you have {MAX_KEYS} S3 keys already: revoke one first")
+            self._insert(tx, made, request.valid_seconds)
+
+        self._store.write(work)
+        return made
+
+    def rotate(self, person: Person, request: S3KeyRequest) -> S3KeyInfo:
+        """A new key in the place of an old one, which ends with this call. NotFound unless it is the person's own."""
+
+        def work(tx: Tx) -> S3KeyInfo:
+            old = rows.drop_key(tx, request.access_key_id, person.account)
+            if old is None:
+                raise _no_such(request.access_key_id)
+            made = self._made(person.account, old.name, None)
+            self._insert(tx, made, None)
+            return made
+
+        made = self._store.write(work)
+        self._forget(request.access_key_id)
+        return made
+
+    def revoke(self, person: Person, request: S3KeyRequest) -> Nothing:
+        """End a key. NotFound unless it is the person's own."""
+        if self._store.write(lambda tx: rows.drop_key(tx, request.access_key_id, person.account)) is None:
+            raise _no_such(request.access_key_id)
+        self._forget(request.access_key_id)
+        return Nothing()
+
+    def remove_ended(self, tx: Tx) -> None:
+        """Housekeeping: drop temporary keys that are over."""
+        rows.drop_ended(tx, self._clock.now())
+
+    def _made(self, account: str, name: str, valid_seconds: float | None) -> S3KeyInfo:
+        now = self._clock.wall()
+        return S3KeyInfo(
+            access_key_id="LS" + secrets.token_hex(9).upper(),
+            account=account,
+            created_at=now,
+            name=name,
+            secret=secrets.token_urlsafe(30),
+            session_token=secrets.token_urlsafe(48) if valid_seconds is not None else "",
+            expires_at=None if valid_seconds is None else now + valid_seconds,
+        )
+
+    def _insert(self, tx: Tx, made: S3KeyInfo, valid_seconds: float | None) -> None:
+        hash = _token_hash(made.session_token) if made.session_token else None
+        rows.insert_key(tx, made, hash, None if valid_seconds is None else self._clock.now() + valid_seconds)
+
+    # ------------------------------------------------------------ signatures
+
+    def signing_key(self, request: SigningKeyRequest) -> SigningKeyReply:
+        """The key of one day and region. NotLoggedIn for an unknown or ended access key, or a wrong session token."""
+        key = self._key(request.access_key_id)
+        expected = key.session_hash
+        if (expected is not None) != bool(request.session_token) or (
+            expected is not None and not compare_digest(expected, _token_hash(request.session_token))
+        ):
+            raise NotLoggedIn("the session token does not belong to this access key", token=bool(request.session_token))
+        return SigningKeyReply(_derived(key.secret, request.date, request.region).hex(), key.person.account)
+
+    def person(self, proof: S3Proof) -> Person:
+        """Who made a signature; NotLoggedIn when nobody here did."""
+        key = self._key(proof.access_key_id)
+        if not proof.is_made_with(_derived(key.secret, proof.date, proof.region)):
+            raise NotLoggedIn("the signature was not made with this access key's secret")
+        return key.person
+
+    def _key(self, access_key_id: str) -> _Key:
+        key = self._known.get(access_key_id)
+        if key is None:
+            generation = self._generation
+            with self._store.read() as reader:
+                found = rows.find_key(reader, access_key_id)
+            if found is None:
+                raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
+            person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires)
+            key = _Key(person, found.secret, found.session_hash, found.expires)
+            with self._guard:
+                if generation == self._generation:
+                    while len(self._known) >= MAX_KNOWN:
+                        self._known.pop(next(iter(self._known)))
+                    self._known[access_key_id] = key
+        if key.expires is not None and key.expires <= self._clock.now():
+            raise NotLoggedIn("this temporary S3 key has ended: make a new one", expired=True)
+        return key
+
+    def _forget(self, access_key_id: str) -> None:
+        with self._guard:
+            self._generation += 1
+            self._known.pop(access_key_id, None)
+
+
+def _no_such(access_key_id: str) -> NotFound:
+    return NotFound(f"you have no S3 access key {access_key_id!r}")
+
+
+def _token_hash(token: str) -> bytes:
+    return blake3(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,276 @@
+"""People: accounts, log-ins, API keys, and who stands behind a credential.
+
+A credential is a bearer token (`lst_…`, it ends) or an API key (`lsk_…`, it stays until revoked). Only hashes of them
+are kept; they are random, so one fast hash is enough, unlike for passwords (see `passwords`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import replace
+
+from blake3 import blake3
+
+from directory_server.metadata.statements import people
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.access_keys import S3Keys
+from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
+from directory_server.people.person import Person
+from directory_server.ports import Clock
+from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
+from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
+from lockstep_store.wire.messages.s3 import S3Proof
+from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.names import check_account
+
+TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
+API_KEY_PREFIX = "lsk_"
+TOKEN_SECONDS = 12 * 3600.0
+MAX_API_KEYS = 100
+_MAX_CACHED = 10_000
+
+
+def credential_hash(credential: str) -> bytes:
+    """What is kept of a credential: BLAKE3 of it, 32 bytes."""
+    return blake3(credential.encode("utf-8", "surrogatepass")).digest()
+
+
+class _KnownCredentials:
+    """Who credentials belong to, so that a request need not ask the store.
+
+    Safe because this process is the only one that ends log-ins and keys: it forgets them here when it does. A look-up
+    that began before such a moment must not be kept after it, which is what the generation is for.
+    """
+
+    def __init__(self) -> None:
+        self._people: dict[bytes, Person] = {}
+        self._guard = threading.Lock()
+        self.generation = 0
+
+    def get(self, hash: bytes) -> Person | None:
+        return self._people.get(hash)
+
+    def keep(self, hash: bytes, person: Person, generation: int) -> None:
+        with self._guard:
+            if generation != self.generation:
+                return
+            while len(self._people) >= _MAX_CACHED:
+                self._people.pop(next(iter(self._people)))
+            self._people[hash] = person
+
+    def forget(self, hash: bytes) -> None:
+        with self._guard:
+            self.generation += 1
+            self._people.pop(hash, None)
+
+
+class Accounts:
+    """Thread-safe."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: Clock,
+        s3_keys: S3Keys,
+        *,
+        registration_open: bool = True,
+        token_seconds: float = TOKEN_SECONDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._registration_open = registration_open
+        self._token_seconds = token_seconds
+        self._throttle = Throttle(clock.now)
+        self._known = _KnownCredentials()
+        self._s3_keys = s3_keys
+
+    # ------------------------------------------------------------ credentials
+
+    def authenticate(self, credential: str) -> Person:
+        """Who `credential` belongs to; NotLoggedIn when it is wrong, over, revoked, or nobody's."""
+        person = self.identify(credential)
+        if not person.account:
+            raise NotLoggedIn("log in first: this is nobody's without an account", anonymous=True)
+        return person
+
+    def identify(self, credential: str) -> Person:
+        """The same, but an anonymous S3 request is a person without a name: only for what policies decide about."""
+        access = S3Access.decode(credential)
+        if access is None:
+            return self._known_person(credential)
+        if not access.credential:
+            return Person("", False, "anonymous", access=access)
+        return replace(self._known_person(access.credential), access=access)
+
+    def _known_person(self, credential: str) -> Person:
+        proof = S3Proof.decode(credential)
+        if proof is not None:
+            return self._s3_keys.person(proof)
+        hash = credential_hash(credential)
+        person = self._known.get(hash)
+        if person is None:
+            generation = self._known.generation
+            with self._store.read() as reader:
+                person = _look_up(reader, credential, hash)
+            self._known.keep(hash, person, generation)
+        if person.expires is not None and person.expires <= self._clock.now():
+            self._known.forget(hash)
+            raise NotLoggedIn("your log-in has ended: log in again", expired=True)
+        return person
+
+    def administrator(self, credential: str) -> Person:
+        """The same; Forbidden unless it is an administrator."""
+        person = self.authenticate(credential)
+        if not person.admin:
+            raise Forbidden(f"{person.account} is not an administrator")
+        return person
+
+    # ------------------------------------------------------------ log-in
+
+    def log_in(self, request: PasswordRequest) -> LoginReply:
+        """A new token; with `register`, a new account first. NotLoggedIn does not tell unknown names from known."""
+        name = check_account(request.name)
+        with self._store.read() as reader:
+            row = reader.one(people.PASSWORD, name=name)
+        if row is None and request.register != "never" and (self._registration_open or request.register == "must"):
+            return self._register(name, request)
+        if row is not None and request.register == "must":
+            raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
+        kept = PasswordHash(row[0], row[1], row[2]) if row is not None else NOBODY
+        with self._throttle.attempt(name):
+            matches = kept.matches(request.password)
+        if row is None or not matches:
+            self._throttle.failed(name)
+            hint = "" if self._registration_open else "; new accounts are made by an administrator only"
+            raise NotLoggedIn(f"the name or the password is wrong{hint}")
+        self._throttle.succeeded(name)
+        return self._open_session(name, bool(row[3]), request)
+
+    def _register(self, name: str, request: PasswordRequest) -> LoginReply:
+        if not self._registration_open:
+            raise Forbidden("registration is closed: ask an administrator for an account")
+        with self._throttle.attempt(name):
+            password = PasswordHash.of(request.password)
+
+        def work(tx: Tx) -> bool:
+            if tx.one(people.ACCOUNT, name=name) is not None:
+                return False
+            insert_account(tx, name, password, admin=False, at=self._clock.wall())
+            return True
+
+        if not self._store.write(work):
+            # Someone took the name while the password was hashed: then it is a log-in like any other.
+            if request.register == "must":
+                raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
+            return self.log_in(request)
+        reply = self._open_session(name, False, request)
+        reply.created = True
+        return reply
+
+    def _open_session(self, account: str, admin: bool, request: PasswordRequest) -> LoginReply:
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        expires_at = self._clock.wall() + self._token_seconds
+        values = {
+            "token_hash": credential_hash(token),
+            "account": account,
+            "client": request.client,
+            "expires": self._clock.now() + self._token_seconds,
+            "expires_at": expires_at,
+        }
+        self._store.write(lambda tx: tx.run(people.INSERT_SESSION, **values))
+        return LoginReply(token, account, admin, expires_at)
+
+    def log_out(self, credential: str) -> None:
+        """End the log-in of a token. Safe to repeat. BadRequest for an API key, which is revoked instead."""
+        if credential.startswith(API_KEY_PREFIX):
+            raise BadRequest("an API key does not log out: revoke it")
+        hash = credential_hash(credential)
+        self._store.write(lambda tx: tx.run(people.DELETE_SESSION, hash=hash))
+        self._known.forget(hash)
+
+    def who_am_i(self, credential: str) -> AccountInfo:
+        person = self.authenticate(credential)
+        hash = credential_hash(credential)
+        with self._store.read() as reader:
+            account = reader.one(people.ACCOUNT, name=person.account)
+            session = reader.one(people.SESSION, hash=hash)
+        if account is None:
+            raise NotLoggedIn("your account is gone: log in again")
+        return AccountInfo(
+            person.account, person.admin, account[1], person.session, session[3] if session is not None else None
+        )
+
+    # ------------------------------------------------------------ API keys
+
+    def api_keys(self, person: Person) -> ApiKeysReply:
+        with self._store.read() as reader:
+            rows = reader.all(people.API_KEYS_OF, account=person.account, count=MAX_API_KEYS)
+        return ApiKeysReply([ApiKeyInfo(*row) for row in rows])
+
+    def create_api_key(self, person: Person, name: str) -> ApiKeyInfo:
+        """A new key; the only answer that shows its secret."""
+        made = ApiKeyInfo(secrets.token_hex(6), name, self._clock.wall(), API_KEY_PREFIX + secrets.token_urlsafe(32))
+
+        def work(tx: Tx) -> None:
+            if len(tx.all(people.API_KEYS_OF, account=person.account, count=MAX_API_KEYS)) >= MAX_API_KEYS:
+                raise Conflict(f"you have {MAX_API_KEYS} API keys already: revoke one first")
+            insert_api_key(tx, person.account, made)
+
+        self._store.write(work)
+        return made
+
+    def revoke_api_key(self, person: Person, key_id: str) -> None:
+        """NotFound unless `key_id` is one of the person's own keys."""
+
+        def work(tx: Tx) -> bytes:
+            row = tx.one(people.API_KEY_HASH, id=key_id, account=person.account)
+            if row is None:
+                raise NotFound(f"you have no API key {key_id!r}")
+            tx.run(people.DELETE_API_KEY, hash=row[0])
+            return bytes(row[0])
+
+        self._known.forget(self._store.write(work))
+
+    def remove_ended(self, tx: Tx) -> None:
+        """Housekeeping: drop log-ins that are over."""
+        tx.run(people.DELETE_ENDED_SESSIONS, now=self._clock.now())
+
+
+def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at: float) -> None:
+    """Make an account; the caller has seen that the name is free."""
+    tx.run(
+        people.INSERT_ACCOUNT,
+        name=name,
+        admin=admin,
+        salt=password.salt,
+        password_hash=password.hash,
+        scrypt_log_n=password.log_n,
+        created_at=at,
+    )
+
+
+def insert_api_key(tx: Tx, account: str, key: ApiKeyInfo) -> None:
+    """Keep the hash of a key."""
+    tx.run(
+        people.INSERT_API_KEY,
+        key_hash=credential_hash(key.key),
+        id=key.id,
+        account=account,
+        name=key.name,
+        created_at=key.created_at,
+    )
+
+
+def _look_up(reader: Reader, credential: str, hash: bytes) -> Person:
+    if credential.startswith(TOKEN_PREFIX):
+        row = reader.one(people.SESSION, hash=hash)
+        if row is not None:
+            return Person(row[0], bool(row[1]), f"session-{hash.hex()[:16]}", row[2])
+    elif credential.startswith(API_KEY_PREFIX):
+        row = reader.one(people.API_KEY, hash=hash)
+        if row is not None:
+            return Person(row[0], bool(row[1]), f"key-{row[2]}")
+    if not credential:
+        raise NotLoggedIn("log in first: this needs a token or an API key", anonymous=True)
+    raise NotLoggedIn("this token or API key is not valid: it is wrong, was revoked, or logged out; log in again")

@@ -1,0 +1,1 @@
+"""Repair: finding blobs that lack copies, ordering new copies and dropping surplus ones."""

@@ -1,0 +1,1 @@
+"""Upkeep of stored chunks: scrubbing, copying, inventories and garbage collection."""

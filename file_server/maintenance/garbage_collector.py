@@ -1,0 +1,92 @@
+"""The collector: drops blobs that no version refers to, then the chunks that no blob refers to.
+
+It walks the blobs at a gentle pace and asks the directory about those that are older than the grace period. A blob's
+age is counted from this process's start or its latest seal, whichever is later, in monotonic time: no wall clock can
+make a blob look old. That nothing an open ticket could need is dropped is the directory's to see to, and a blob sealed
+again between question and answer is kept because its generation has changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from prometheus_client import Counter
+
+from file_server.directory_link import Directory
+from file_server.store.local.chunk_store import ChunkStore
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.servers import COLLECT, CollectRequest
+
+DEFAULT_GRACE_SECONDS = 3900.0
+"""Longer than a ticket lives (an hour): a write that was begun may still commit a blob that nothing refers to yet."""
+CHUNK_GRACE_SECONDS = 600.0
+"""Chunks without a blob: long enough for a writer that was cut off to come back. Those of uploads under way are
+pinned besides."""
+PAGE_BLOBS = 500
+PAGE_SECONDS = 1.0
+WALK_SECONDS = 60.0
+MARK_SECONDS = 10.0
+
+DROPPED = Counter("lockstep_file_server_dropped_blobs", "Blobs dropped because no version refers to them")
+COLLECTED = Counter("lockstep_file_server_collected_chunks", "Chunks removed because no blob refers to them")
+
+
+class Ages:
+    """Tells which generations are older than a span of time, from marks made now and then."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def mark(self, now: float, latest_generation: int) -> None:
+        """At `now` (monotonic seconds) every generation up to `latest_generation` existed."""
+        if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
+            self._marks.append((now, latest_generation))
+
+    def older_than(self, now: float, seconds: float) -> int:
+        """The highest generation known to have existed for `seconds`; 0 when there is none."""
+        while len(self._marks) > 1 and self._marks[1][0] <= now - seconds:
+            self._marks.popleft()
+        if self._marks and self._marks[0][0] <= now - seconds:
+            return self._marks[0][1]
+        return 0
+
+
+class Collector:
+    """`step` handles one page of blobs."""
+
+    def __init__(
+        self, store: ChunkStore, directory: Directory, clock: Clock, grace_seconds: float = DEFAULT_GRACE_SECONDS
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._grace_seconds = grace_seconds
+        self._ages = Ages()
+        self._after = 0
+
+    def step(self) -> float:
+        """Ask about one page of old blobs and drop what may go; seconds until the next page."""
+        now = self._clock.monotonic()
+        self._ages.mark(now, self._store.latest_generation)
+        page = self._store.blobs(self._after, self._ages.older_than(now, self._grace_seconds), PAGE_BLOBS)
+        if page:
+            try:
+                reply = self._directory.ask(COLLECT, CollectRequest([blob.digest for blob in page]))
+            except LockstepError as error:
+                log.info("collection waits for the directory server: %s", error)
+                return WALK_SECONDS
+            drop = set(reply.drop)
+            dropped = [blob for blob in page if blob.digest in drop]
+            for blob in dropped:
+                if self._store.drop_blob(blob.digest, blob.generation):
+                    crash_point("file_server.blob.dropped")
+                    DROPPED.inc()
+            self._after = page[-1].id
+        if len(page) == PAGE_BLOBS:
+            return PAGE_SECONDS
+        self._after = 0
+        COLLECTED.inc(self._store.collect_chunks(min(self._grace_seconds, CHUNK_GRACE_SECONDS)).removed)
+        return min(WALK_SECONDS, max(PAGE_SECONDS, self._grace_seconds / 4))

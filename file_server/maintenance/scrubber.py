@@ -1,0 +1,90 @@
+"""The scrubber: reads everything again, so that damage is found while another copy is still good.
+
+It sleeps in proportion to what each step cost, goes on after a restart where it was, and removes files that a crash
+left without a row in the index. What becomes of a damaged chunk is in checked_reading.py.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+from file_server.store.local.chunk_store import ChunkStore
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+
+STEP_BYTES = 8 * 1024 * 1024
+STEP_CHUNKS = 256
+DEFAULT_PAUSE_FACTOR = 20.0
+"""Seconds of sleep for each second of reading: 20 leaves about a twentieth of one core and the disk to it."""
+MIN_PAUSE_SECONDS = 0.5
+DEFAULT_ROUND_SECONDS = 24 * 3600.0
+FOLDERS = 256
+STEP_BLOBS = 200
+_PLACE = "scrubbed"
+
+SCRUBBED_BYTES = Counter("lockstep_file_server_scrubbed_bytes", "Plain bytes read again and checked")
+SCRUB_PLACE = Gauge("lockstep_file_server_scrub_place", "Id of the chunk that the scrubber checked last")
+
+
+class Scrubber:
+    """`step` checks a few chunks."""
+
+    def __init__(
+        self,
+        store: ChunkStore,
+        clock: Clock,
+        pause_factor: float = DEFAULT_PAUSE_FACTOR,
+        round_seconds: float = DEFAULT_ROUND_SECONDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pause_factor = pause_factor
+        self._round_seconds = round_seconds
+        self._after = store.remembered(_PLACE)
+        self._chunks_left = True
+        self._blobs_after: int | None = 0
+        self._folders_left = FOLDERS
+
+    def step(self) -> float:
+        """Check up to 8 MiB of chunks and some manifests, and sweep one folder; seconds to sleep."""
+        started = self._clock.monotonic()
+        if self._folders_left:
+            self._sweep(FOLDERS - self._folders_left)
+            self._folders_left -= 1
+        if self._chunks_left:
+            self._check_some()
+        if self._blobs_after is not None:
+            self._check_manifests(self._blobs_after)
+        if not self._chunks_left and not self._folders_left and self._blobs_after is None:
+            self._chunks_left, self._folders_left, self._blobs_after = True, FOLDERS, 0
+            return self._round_seconds
+        return max(MIN_PAUSE_SECONDS, (self._clock.monotonic() - started) * self._pause_factor)
+
+    def _sweep(self, folder: int) -> None:
+        removed = self._store.sweep_orphans(folder)
+        if removed:
+            crash_point("file_server.orphan.removed")
+            log.info("removed %d chunk files that a crash had left behind", removed)
+
+    def _check_manifests(self, after: int) -> None:
+        page = self._store.blobs(after, None, STEP_BLOBS)
+        for blob in page:
+            self._store.verify_blob(blob.digest)
+        self._blobs_after = page[-1].id if len(page) == STEP_BLOBS else None
+
+    def _check_some(self) -> None:
+        size = 0
+        for _ in range(STEP_CHUNKS):
+            found = self._store.verify_next(self._after)
+            if found is None:
+                self._after, self._chunks_left = 0, False
+                break
+            self._after, length = found
+            SCRUBBED_BYTES.inc(length)
+            size += length
+            if size >= STEP_BYTES:
+                break
+        self._store.remember(_PLACE, self._after)
+        crash_point("file_server.scrub.remembered")
+        SCRUB_PLACE.set(self._after)

@@ -1,0 +1,72 @@
+"""Gives up copies that are too many: the directory offers it with a heartbeat, this server asks, then drops.
+
+Each blob's generation is noted before the question, and a blob that was sealed again since is kept: a write may count
+on it. Which copies are too many is the directory's to say (its trimmer.py); the chunks go with the collector.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from prometheus_client import Counter
+
+from file_server.directory_link import Directory
+from file_server.store.local.chunk_store import ChunkStore
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.servers import COLLECT, MAX_DROPS, CollectRequest
+
+IDLE_SECONDS = 60.0
+PAUSE_SHARE = 2.0
+"""Seconds of pause for each second of dropping."""
+
+TRIMMED = Counter("lockstep_file_server_trimmed_blobs", "Copies dropped because there were more than promised")
+
+
+class SurplusDropper:
+    """`take` adds what came with a heartbeat, `step` handles some of it."""
+
+    def __init__(
+        self, store: ChunkStore, directory: Directory, clock: Clock, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self.wake = wake
+        self._offered: dict[Digest, None] = {}
+        self._guard = threading.Lock()
+
+    def take(self, digests: list[Digest]) -> None:
+        """Copies that the directory can do without."""
+        if digests:
+            with self._guard:
+                self._offered.update(dict.fromkeys(digests))
+            self.wake()
+
+    def step(self) -> float:
+        """Ask about some copies and drop those that may go; seconds to pause.
+
+        What the directory did not answer is forgotten here: it offers it again.
+        """
+        with self._guard:
+            batch = list(self._offered)[:MAX_DROPS]
+            for digest in batch:
+                del self._offered[digest]
+        if not batch:
+            return IDLE_SECONDS
+        # Also about those that are not here (any more): the books count them until they hear of it.
+        generations = {digest: self._store.generation(digest) for digest in batch}
+        started = self._clock.monotonic()
+        try:
+            dropped = self._directory.ask(COLLECT, CollectRequest(batch)).drop
+        except LockstepError as error:
+            log.info("copies that are too many are kept for now: %s", error)
+            return IDLE_SECONDS
+        for digest in dropped:
+            generation = generations.get(digest)
+            if generation is not None and self._store.drop_blob(digest, generation):
+                TRIMMED.inc()
+        return (self._clock.monotonic() - started) * PAUSE_SHARE

@@ -1,0 +1,162 @@
+"""Checked reading: no chunk and no manifest leaves the disk of a file server unless it is what its digest says.
+
+What fails its check is no longer counted as held, its bytes are kept for people to look at, and it is told to whoever
+has it repaired.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from file_server.store.local.chunk_files import ChunkFiles
+from file_server.store.local.chunk_index import ChunkIndex, ChunkRow
+from file_server.store.local.index_transaction import DAMAGED, FILE, HEAD_BYTES
+from file_server.store.local.storage_health import StorageHealth
+from lockstep_store.runtime.storage.sealing import Sealer
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.errors import BadRequest, Damaged, DamagedChunk, NotFound, StorageFormatError
+from lockstep_store.wire.manifest import Manifest
+
+OnDamage = Callable[[Digest, list[Digest]], None]
+"""Called with a chunk that failed its check and the blobs it is part of."""
+
+
+class CheckedReading:
+    """Over one store's index and files. Thread-safe."""
+
+    def __init__(
+        self, index: ChunkIndex, files: ChunkFiles, sealer: Sealer, health: StorageHealth, on_damage: OnDamage
+    ) -> None:
+        self._index = index
+        self._files = files
+        self._sealer = sealer
+        self._health = health
+        self._on_damage = on_damage
+
+    def chunk(self, digest: Digest) -> bytes:
+        """A chunk's plain bytes, checked against its digest.
+
+        NotFound when it is not held. DamagedChunk when it fails its check: it is then in quarantine, reported, and
+        no longer held.
+        """
+        with self._health.guard():
+            row = self._index.chunk(digest)
+            if row is not None:
+                plain = self._plain(row)
+                if plain is None:  # once more: a seal or the collector may have moved it meanwhile
+                    row = self._index.chunk(digest)
+                    plain = self._plain(row) if row is not None else None
+                if plain is not None:
+                    return plain
+        if row is None:
+            raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+        self._condemn(row)
+        raise DamagedChunk(
+            f"chunk {digest} is damaged on this file server; it is read from another copy", digest=str(digest)
+        )
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """A blob's manifest, checked against its digest.
+
+        NotFound when the blob is not here. Damaged when its manifest fails the check: the blob is then no longer
+        held, and reported.
+        """
+        with self._health.guard():
+            try:
+                manifest = self._index.manifest(digest)
+            except BadRequest as error:
+                self._condemn_blob(digest)
+                raise Damaged(
+                    f"the manifest of blob {digest} is damaged on this file server", digest=str(digest)
+                ) from error
+        if manifest is None:
+            raise NotFound(f"blob {digest} is not on this file server", digest=str(digest))
+        return manifest
+
+    def verify_next(self, after: int) -> tuple[int, int] | None:
+        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none.
+
+        A chunk that fails is quarantined and reported, exactly as in `chunk`.
+        """
+        with self._health.guard():
+            row = self._index.next_chunk(after)
+        if row is None:
+            return None
+        if row.place != DAMAGED:
+            try:
+                self.chunk(row.digest)
+            except (DamagedChunk, NotFound):
+                pass  # reported where it was found; the walk goes on
+            except StorageFormatError as error:
+                log.error("%s", error)
+        return row.id, row.length
+
+    def verify_blob(self, digest: Digest) -> None:
+        """Check that a blob has a manifest that is its own, and every chunk of it has a place here; a blob for which
+        that is not so is reported. Unavailable, when the index no longer knows that its chunks are part of it."""
+        try:
+            manifest = self.manifest(digest)
+        except (Damaged, NotFound):
+            return  # reported where it was found
+        with self._health.guard():
+            self._index.check_references(manifest)
+            missing = self._index.missing(chunk for chunk, _ in manifest.chunks)
+        if missing:
+            log.error("blob %s lacks %d of its chunks", digest, len(missing))
+            self._on_damage(missing[0], [digest])
+
+    def _plain(self, row: ChunkRow) -> bytes | None:
+        """The chunk's bytes if they are intact; None otherwise."""
+        if row.place == DAMAGED:
+            return None
+        try:
+            sealed = row.sealed if row.place != FILE else self._files.read(row.digest)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):
+                raise
+            return None  # lost, or on a sector that cannot be read: like damaged bytes, to be repaired
+        if sealed is None:
+            return None
+        try:
+            plain = self._sealer.open(row.digest, sealed)
+        except DamagedChunk:
+            return None
+        except StorageFormatError:
+            if sealed[:HEAD_BYTES] == row.head:
+                raise  # it was stored so: a key is missing from the ring, the bytes are not to blame
+            return None
+        return plain if len(plain) == row.length and chunk_digest(plain) == row.digest else None
+
+    def _condemn_blob(self, digest: Digest) -> None:
+        """Stop counting a blob as held whose manifest is not its own, and tell about it."""
+        if self._index.submit(lambda tx: tx.forget_blob(digest)):
+            log.error("the manifest of blob %s failed its check; the blob has to be copied again", digest)
+            self._on_damage(digest, [digest])
+
+    def _condemn(self, row: ChunkRow) -> None:
+        """Stop counting a chunk as held, keep its bytes for people to look at, and tell about it."""
+        if row.place == DAMAGED:
+            return
+        with self._health.guard():
+            if not self._index.submit(lambda tx: tx.mark_damaged(row.id)):
+                return
+            blobs = self._index.blobs_of_chunk(row.id, row.digest)
+        crash_point("file_server.store.local.quarantine.marked")
+        log.error("chunk %s failed its check and is quarantined; it is part of %d blobs", row.digest, len(blobs))
+        try:
+            if row.place == FILE:
+                self._files.quarantine_file(row.digest, self._index.holds_chunk)
+            elif row.sealed is not None:
+                self._files.quarantine_bytes(row.digest, row.sealed)
+        except OSError as error:
+            log.warning("cannot quarantine chunk %s: %s", row.digest, error)
+        crash_point("file_server.store.local.quarantine.moved")
+        self._on_damage(row.digest, blobs)
+        if row.place != FILE and row.sealed is None:
+            # Bytes that rot stay where they are. A row that is not found can be one that stands in a wrong place, and
+            # what is written there again may be found no better.
+            with self._health.guard():
+                self._index.check_order()

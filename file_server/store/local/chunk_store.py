@@ -1,0 +1,330 @@
+"""The chunk store: blobs of sealed chunks on local disk, durable when a seal returns.
+
+It combines the index (chunk_index.py), the files (chunk_files.py), sealing (runtime/storage/sealing.py), checked reads
+(checked_reading.py) and the grace period before unused chunks are removed (unused_chunks.py). Whether a write is
+allowed, who else gets a copy and what may be dropped are decided elsewhere. Only a path's fence is stored here, because
+it must be as durable as the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from file_server.store.local.checked_reading import CheckedReading, OnDamage
+from file_server.store.local.chunk_files import ChunkFiles
+from file_server.store.local.chunk_index import BlobRow, PendingNote, Totals
+from file_server.store.local.disk import Disk
+from file_server.store.local.disk_layout import DiskLayout
+from file_server.store.local.flush_watch import FlushWatch
+from file_server.store.local.index_rescue import ask_for_rescue, open_index
+from file_server.store.local.index_transaction import FILE, Fence, IndexTransaction, StagedChunk, superseded
+from file_server.store.local.index_values import malformed
+from file_server.store.local.seal import Seal
+from file_server.store.local.staging import Staging
+from file_server.store.local.storage_health import StorageHealth
+from file_server.store.local.unused_chunks import UnusedChunks
+from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.storage.sealing import Sealer
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, NotFound
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.servers import CommitNote
+
+DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
+MAX_COLLECT_BATCH = 500
+_decoder = decoder(CommitNote)
+
+
+class Collected(NamedTuple):
+    """What one collection removed, and how many chunks are still in their grace period."""
+
+    removed: int
+    waiting: int
+
+
+class ChunkStore:
+    """One file server's storage. Thread-safe. Failures of the disk are raised as StorageFull or Unavailable."""
+
+    def __init__(
+        self,
+        layout: DiskLayout,
+        sealer: Sealer,
+        *,
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+        reserve_bytes: int = DEFAULT_RESERVE_BYTES,
+        on_damage: OnDamage | None = None,
+    ) -> None:
+        self._layout = layout
+        self._sealer = sealer
+        self._reserve_bytes = reserve_bytes
+        self.health = StorageHealth(lambda: ask_for_rescue(layout))
+        self._flushes = FlushWatch()
+        self._files = ChunkFiles(layout, disk or Disk(), self._flushes, reserve_bytes)
+        with self.health.guard():
+            self._index = open_index(layout, sealer, self._flushes)
+        report = on_damage or (lambda chunk, blobs: None)
+        self._reading = CheckedReading(self._index, self._files, sealer, self.health, report)
+        self._monotonic = (clock or SystemClock()).monotonic
+        self._unused = UnusedChunks(self._monotonic)
+
+    @property
+    def store_id(self) -> str:
+        """Made with the storage: another one means another, empty disk."""
+        return self._layout.store_id
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Where damaged chunks are kept to be looked at."""
+        return self._layout.quarantine
+
+    def close(self) -> None:
+        """Finish what is under way and let another process open the folder."""
+        self._files.close()
+        self._index.close()
+        self._layout.close()
+
+    # ------------------------------------------------------------ writing
+
+    def stage(self) -> Staging:
+        """Begin to receive a blob; StorageFull when the disk is full down to the reserve, Unavailable when it hangs."""
+        self.health.refuse_if_hanging()
+        with self.health.guard():
+            self._files.check_room()
+        return Staging(self, self._files, self._sealer, self.health)
+
+    def record(self, chunks: list[StagedChunk], manifest: Manifest | None, fence: Fence | None) -> list[Digest]:
+        """Make synced chunks durable, with their blob unless some of its chunks are missing; the missing ones.
+
+        Chunks that came without their blob are kept for the grace period.
+        """
+        seal = Seal(chunks, manifest, fence)
+        with self.health.guard():
+            try:
+                with self._files.placing(chunks):
+                    return self._index.submit(seal.apply)
+            except BaseException:
+                for chunk in chunks:
+                    if chunk.temporary is not None:
+                        self._files.remove_orphan(chunk.digest, self._index.may_hold_chunk)
+                raise
+
+    def record_small(self, seals: list[Seal]) -> list[list[Digest] | LockstepError]:
+        """`record` for several blobs without files, in one turn at the index: the outcome of each."""
+
+        def work(tx: IndexTransaction) -> list[list[Digest] | LockstepError]:
+            outcomes: list[list[Digest] | LockstepError] = []
+            for seal in seals:
+                try:
+                    with tx.savepoint():
+                        outcomes.append(seal.apply(tx))
+                except LockstepError as error:
+                    outcomes.append(error)
+            return outcomes
+
+        with self.health.guard():
+            return self._index.submit(work)
+
+    def check_fence(self, fence: Fence) -> None:
+        """TicketRefused when a newer lock than the write's has been seen on its path. The seal checks again."""
+        with self.health.guard():
+            known = self._index.fence(fence.path)
+        if fence.number < known:
+            raise superseded(fence, known)
+
+    # ------------------------------------------------------------ reading
+
+    def holds(self, digest: Digest, length: int) -> bool:
+        """Whether a chunk of that length is held intact; the answer puts off its collection by a grace period."""
+        self._unused.put_off([digest])
+        with self.health.guard():
+            return self._index.lengths([digest]) == [length]
+
+    def pin(self, digest: Digest) -> None:
+        """An upload under way counts on this chunk: do not collect it before as many calls of `unpin`."""
+        self._unused.pin(digest)
+
+    def unpin(self, digests: Iterable[Digest]) -> None:
+        """The upload is over; a chunk that still has no blob begins its grace period."""
+        self._unused.unpin(digests)
+
+    def missing(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of `digests` that are not held intact, each once; collection of the others is put off."""
+        wanted = list(digests)
+        self._unused.put_off(wanted)
+        with self.health.guard():
+            return self._index.missing(wanted)
+
+    def lengths(self, digests: list[Digest]) -> list[int]:
+        """Plain lengths of chunks in bytes; NotFound names one that is not held."""
+        with self.health.guard():
+            lengths = self._index.lengths(digests)
+        for digest, length in zip(digests, lengths, strict=True):
+            if length is None:
+                raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+        return [length for length in lengths if length is not None]
+
+    def read_chunk(self, digest: Digest) -> bytes:
+        """A chunk's plain bytes, checked against its digest: NotFound, or DamagedChunk (see CheckedReading.chunk)."""
+        return self._reading.chunk(digest)
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """A blob's manifest, checked against its digest: NotFound, or Damaged (see CheckedReading.manifest)."""
+        return self._reading.manifest(digest)
+
+    def generation(self, digest: Digest) -> int | None:
+        """The blob's generation, which rises at every seal; None when it is not here."""
+        with self.health.guard():
+            return self._index.generation(digest)
+
+    def damaged_blobs(self) -> list[Digest]:
+        """Blobs with a chunk that is known to be damaged."""
+        with self.health.guard():
+            return self._index.damaged_blobs()
+
+    # ------------------------------------------------------------ removing
+
+    @property
+    def latest_generation(self) -> int:
+        """The generation of the latest seal: blobs up to it existed at this moment."""
+        return self._index.latest_generation
+
+    def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
+        """A page of blobs by rising id, without those sealed after `up_to_generation`, if one is given."""
+        with self.health.guard():
+            return self._index.blobs(after, up_to_generation, limit)
+
+    def drop_blob(self, digest: Digest, generation: int) -> bool:
+        """Forget a blob, unless it was sealed again since it had `generation`; whether it was dropped."""
+        with self.health.guard():
+            return self._index.submit(lambda tx: tx.drop_blob(digest, generation))
+
+    def collect_chunks(self, grace_seconds: float) -> Collected:
+        """Remove chunks that no blob has referred to for `grace_seconds` of this process's time."""
+        with self.health.guard():
+            candidates = self._index.candidates()
+            due = self._unused.due(candidates, grace_seconds)
+            removed = 0
+            for start in range(0, len(due), MAX_COLLECT_BATCH):
+                batch = due[start : start + MAX_COLLECT_BATCH]
+                forgotten = self._forget(batch)
+                crash_point("file_server.collect.forgotten")
+                removed += len(forgotten)
+                for digest, place in forgotten:
+                    if place == FILE:
+                        self._files.remove_orphan(digest, self._index.may_hold_chunk)
+        return Collected(removed, len(candidates) - len(due))
+
+    def _forget(self, candidates: list[int]) -> list[tuple[Digest, int]]:
+        return self._index.submit(lambda tx: tx.forget_unused(candidates))
+
+    def sweep_orphans(self, folder_number: int) -> int:
+        """Remove files of one of the 256 chunk folders that a crash left without a row; how many there were."""
+        folder = self._layout.chunk_folder(folder_number)
+        with self.health.guard():
+            digests = list(self._files.digests_in(folder))
+            orphans = self._index.missing(digests)
+            return sum(self._files.remove_orphan(digest, self._index.may_hold_chunk) for digest in orphans)
+
+    # ------------------------------------------------------------ care
+
+    def verify_next(self, after: int) -> tuple[int, int] | None:
+        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none."""
+        return self._reading.verify_next(after)
+
+    def verify_blob(self, digest: Digest) -> None:
+        """Check that a blob's manifest is its own and names only chunks that are here; report it otherwise."""
+        self._reading.verify_blob(digest)
+
+    def remember(self, name: str, value: int) -> None:
+        """Keep a number under a name durably."""
+        with self.health.guard():
+            self._index.submit(lambda tx: tx.remember(name, value))
+
+    def remembered(self, name: str) -> int:
+        """A number kept with `remember`; 0 when there is none."""
+        return self._index.remembered(name)
+
+    def probe(self) -> bool:
+        """Whether the disk takes writes now, tried out when it is known not to have; health follows.
+
+        A disk that others have filled, or that hangs, is told before a write finds it so; one that hangs is not tried.
+        To be called once a second. Raises StorageFull or Unavailable.
+        """
+        self.health.note_hanging(self._flushes.hangs(self._monotonic()))
+        self.health.refuse_if_hanging()
+        if not self.health.problem:
+            with self.health.guard():
+                self._files.check_room()
+            return True
+        with self.health.guard():
+            self._files.probe()
+            self._index.submit(lambda tx: tx.remember("probes", self._index.remembered("probes") + 1))
+        self.health.recovered()
+        return True
+
+    def space(self) -> tuple[int, int]:
+        """(capacity, free for new blobs) in bytes."""
+        with self.health.guard():
+            capacity, free = self._files.space()
+        return capacity, max(0, free - self._reserve_bytes)
+
+    @property
+    def totals(self) -> Totals:
+        """Chunks, blobs and sealed bytes held."""
+        return self._index.totals
+
+    # ------------------------------------------------------------ inventory
+
+    def blobs_by_digest(self, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
+        """The whole blobs among the next `limit` behind `after` in digest order, and how far that went: None when
+        there are no more."""
+        with self.health.guard():
+            page = self._index.blobs_by_digest(after, limit)
+            damaged = set(self._index.damaged_blobs())
+        return [digest for digest in page if digest not in damaged], page[-1] if len(page) == limit else None
+
+    def not_whole(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of `digests` that are no blobs here, or have a damaged chunk, in order."""
+        wanted = list(digests)
+        with self.health.guard():
+            known = self._index.sizes(wanted)
+            damaged = set(self._index.damaged_blobs())
+        return [digest for digest in wanted if digest not in known or digest in damaged]
+
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Plain bytes of those blobs that are here."""
+        with self.health.guard():
+            return self._index.sizes(digests)
+
+    def highest_fence(self) -> int:
+        """The highest lock number seen on any path."""
+        with self.health.guard():
+            return self._index.highest_fence()
+
+    def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
+        """Keep a commit note for as long as the blob is here, durably within a second or so. Never waits."""
+        self._index.note(PendingNote(cursor, digest, encoded))
+
+    def keep_notes(self) -> None:
+        """Make the notes durable now."""
+        with self.health.guard():
+            self._index.keep_notes()
+
+    def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
+        """Notes of the cursors above `after` up to `through`, by rising cursor."""
+        with self.health.guard():
+            return [_note(encoded) for encoded in self._index.notes(after, through, limit)]
+
+
+def _note(encoded: bytes) -> CommitNote:
+    try:
+        return _decoder.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise malformed("a commit note") from error

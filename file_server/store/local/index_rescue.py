@@ -1,0 +1,217 @@
+"""A damaged chunk index is not mended but made anew, from everything in it and beside it that proves to be whole.
+
+The danger in simply beginning with an empty one: this disk may have the last good copy of something. So the old file
+is set aside in ``quarantine/``, every row that can still be read is looked at, and what passes its own check (a sealed
+chunk, a manifest that hashes to its blob) goes into the new index; chunk files that no row speaks of are opened and
+taken in too. What is missing then is found by the inventory that follows each registration, and copied from others.
+
+When to do it: SQLite says that the file is malformed, at the start or, by a mark that was left then, while running; or
+the file is gone or empty while there are chunk files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from file_server.store.local.chunk_index import ChunkIndex
+from file_server.store.local.disk_layout import DiskLayout
+from file_server.store.local.flush_watch import FlushWatch
+from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, Fence, IndexTransaction, StagedChunk
+from lockstep_store.runtime.storage.sealing import Sealer, write_durably
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
+from lockstep_store.wire.errors import BadRequest, LockstepError
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.servers import CommitNote
+
+BATCH = 500
+_SIDE_FILES = ("", "-wal", "-shm")
+_MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+Row = tuple[Any, ...]
+
+_notes = decoder(CommitNote)
+
+
+def is_malformed(error: BaseException | None) -> bool:
+    """Whether SQLite has found that its file cannot be right."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _MALFORMED
+
+
+def ask_for_rescue(layout: DiskLayout) -> None:
+    """Leave a mark, so that the next start makes the index anew."""
+    with suppress(OSError):
+        _leave_mark(layout)
+
+
+def _leave_mark(layout: DiskLayout) -> None:
+    write_durably(layout.root / "index-damaged", b"the next start makes index.db anew\n")
+
+
+def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> ChunkIndex:
+    """The index of an opened data folder, made anew when it is damaged. Raises sqlite3.Error and OSError."""
+    mark = layout.root / "index-damaged"
+    if _is_lost(layout):
+        log.error("the index %s is gone or empty, and there are chunk files", layout.index_file)
+    elif not mark.exists():
+        try:
+            return ChunkIndex(layout.index_file, flushes)
+        except sqlite3.Error as error:
+            if not is_malformed(error):
+                raise
+            log.error("the index %s is damaged (%s)", layout.index_file, error)
+    # A rescue that is cut short begins again, and what is set aside stays readable. Without the mark nothing may be set
+    # aside: the next start would find a good index with little in it, and the rest would be swept away.
+    _leave_mark(layout)
+    old = _set_aside(layout)
+    index = ChunkIndex(layout.index_file, flushes)
+    _Rescue(layout, sealer, index).run(old)
+    mark.unlink(missing_ok=True)
+    return index
+
+
+def _is_lost(layout: DiskLayout) -> bool:
+    """Whether SQLite would begin with an empty index beside chunk files, which would then be swept away as orphans."""
+    try:
+        if layout.index_file.stat().st_size:
+            return False
+    except FileNotFoundError:
+        pass
+    return any(layout.chunks.glob("??/*"))
+
+
+def _set_aside(layout: DiskLayout) -> Path:
+    """The damaged index under another name; an earlier one, whose rescue was cut short, is used again."""
+    old = layout.quarantine / "index-damaged.db"
+    if old.exists():
+        for suffix in _SIDE_FILES:
+            layout.index_file.with_name(layout.index_file.name + suffix).unlink(missing_ok=True)
+        return old
+    for suffix in reversed(_SIDE_FILES):
+        side = layout.index_file.with_name(layout.index_file.name + suffix)
+        if side.exists():
+            side.replace(old.with_name(old.name + suffix))
+    return old
+
+
+class _Rescue:
+    def __init__(self, layout: DiskLayout, sealer: Sealer, index: ChunkIndex) -> None:
+        self._layout = layout
+        self._sealer = sealer
+        self._index = index
+
+    def run(self, old: Path) -> None:
+        with closing(sqlite3.connect(old)) as db:
+            db.execute("PRAGMA query_only = ON")
+            self._in_batches(self._chunks(db), IndexTransaction.put_chunk)
+            self._in_batches(self._files(), IndexTransaction.put_chunk)
+            self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
+            self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
+            self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
+            # Only these are collected. A chunk whose blob's row is lost waits for repair to seal the blob again.
+            unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
+            self._in_batches(_all(db, unused), _put_unused)
+        with suppress(OSError):
+            old.replace(old.with_name(f"index-{self._layout.store_id[:8]}-{old.stat().st_mtime_ns}.db"))
+        totals = self._index.totals
+        log.warning("the index was made anew: %d chunks and %d blobs are whole", totals.chunks, totals.blobs)
+
+    def _in_batches(self, rows: Iterator[Any], put: Callable[[IndexTransaction, Any], None]) -> None:
+        batch: list[Any] = []
+
+        def work(tx: IndexTransaction) -> None:
+            for row in batch:
+                with suppress(LockstepError, ValueError, TypeError, sqlite3.IntegrityError):
+                    put(tx, row)
+
+        for row in rows:
+            batch.append(row)
+            if len(batch) >= BATCH:
+                self._index.submit(work)
+                batch.clear()
+        self._index.submit(work)
+
+    def _chunks(self, db: sqlite3.Connection) -> Iterator[StagedChunk]:
+        for id, raw, length, stored, place, head in _walk(
+            db, "SELECT id, digest, length, stored, place, head FROM chunk", "id"
+        ):
+            found: StagedChunk | None = None
+            with suppress(sqlite3.Error, LockstepError, OSError, TypeError, ValueError):
+                digest = Digest(raw)
+                file = self._layout.chunk_file(digest)
+                if place == INLINE:
+                    row = db.execute("SELECT sealed FROM inline WHERE chunk = ?", (id,)).fetchone()
+                    found = self._whole(digest, row[0], None)
+                elif place == FILE and file.stat().st_size == stored and len(head) == HEAD_BYTES:
+                    # Its bytes are the scrubber's to check: reading all of a disk here would take hours.
+                    found = StagedChunk(digest, length, head, stored, None, file)
+            if found is not None:
+                yield found
+
+    def _files(self) -> Iterator[StagedChunk]:
+        """Chunk files that no row of the old index spoke of."""
+        for file in self._layout.chunks.glob("??/*"):
+            found: StagedChunk | None = None
+            with suppress(LockstepError, BadRequest, OSError):
+                digest = Digest.parse(file.name)
+                if not self._index.holds_chunk(digest):
+                    found = self._whole(digest, file.read_bytes(), file)
+            if found is not None:
+                yield found
+
+    def _whole(self, digest: Digest, sealed: bytes, file: Path | None) -> StagedChunk | None:
+        plain = self._sealer.open(digest, sealed)
+        if chunk_digest(plain) != digest:
+            return None
+        return StagedChunk(digest, len(plain), sealed[:HEAD_BYTES], len(sealed), None if file else sealed, file)
+
+    def _put_blob(self, tx: IndexTransaction, row: Row) -> None:
+        _, raw, size, encoded = row
+        digest = Digest(raw)
+        manifest = Manifest([(digest, size)]) if encoded is None else Manifest.decode(encoded, digest)
+        if tx.missing(manifest.chunks):
+            tx.await_use(chunk for chunk, _ in manifest.chunks)
+        else:
+            tx.put_blob(manifest)
+
+
+def _put_fence(tx: IndexTransaction, row: Row) -> None:
+    tx.check_fence(Fence(str(row[0]), int(row[1])))
+
+
+def _put_unused(tx: IndexTransaction, row: Row) -> None:
+    tx.await_use([Digest(row[0])])
+
+
+def _put_note(tx: IndexTransaction, row: Row) -> None:
+    cursor, digest, note = row
+    if len(digest) == DIGEST_BYTES:
+        _notes.decode(note)
+        tx.put_note(int(cursor), Digest(digest), note)
+
+
+def _walk(db: sqlite3.Connection, query: str, key: str) -> Iterator[Row]:
+    """Every row that can still be read, in the order of its number; damaged pages are stepped over."""
+    after, step = -1, 1
+    while after + step < 1 << 40:
+        try:
+            row = db.execute(f"{query} WHERE {key} >= ? ORDER BY {key} LIMIT 1", (after + step,)).fetchone()
+        except sqlite3.Error:
+            # One by one at first, since a page has few rows; then faster, since there may be no end to find.
+            step = step + 1 if step < BATCH else 2 * step
+            continue
+        if row is None:
+            return
+        after, step = row[0], 1
+        yield row
+
+
+def _all(db: sqlite3.Connection, query: str) -> Iterator[Row]:
+    """The rows before the first damaged page."""
+    with suppress(sqlite3.Error):
+        yield from db.execute(query)

@@ -1,0 +1,1 @@
+"""Writes: accepting chunk streams, replicating them and committing them at the directory."""

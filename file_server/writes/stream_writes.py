@@ -1,0 +1,181 @@
+"""Writes: what a file server does with a chunk stream that comes with a ticket.
+
+As the master it stages, passes on, seals, waits for the promised copies and commits; as a replica it stages and seals.
+The rules of tickets are in ticket_check.py, the way to other servers in replication.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from file_server.metrics import count_received, count_write
+from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.staging import Staging
+from file_server.writes.blob_sender import BlobSender
+from file_server.writes.commits import CommitClient
+from file_server.writes.replication import Replication
+from file_server.writes.ticket_check import TicketCheck, check_content, fence_of
+from file_server.writes.upload_slots import MASTER_SLOTS, REPLICA_SLOTS, UploadSlot, UploadSlots
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.wire.chunk_stream import Read, StreamReader
+from lockstep_store.wire.chunking import Chunk
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import BadRequest, IncompleteBody
+from lockstep_store.wire.messages.files import WriteTicket
+from lockstep_store.wire.messages.servers import CommitItem, Hop, WriteReply
+
+SMALL_BYTES = 1024 * 1024
+SMALL_FRAMES = 64
+SMALL_THREADS = 64
+
+
+class WriteDesk:
+    """Takes writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
+
+    def __init__(
+        self,
+        own_id: str,
+        store: ChunkStore,
+        tickets: TicketCheck,
+        sender: BlobSender,
+        commits: CommitClient,
+        clock: Clock,
+    ) -> None:
+        self._own_id = own_id
+        self._store = store
+        self._tickets = tickets
+        self._sender = sender
+        self._commits = commits
+        self._pool = ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="replicate")
+        self._slots = {"master": UploadSlots(clock, MASTER_SLOTS), "replica": UploadSlots(clock, REPLICA_SLOTS)}
+
+    def close(self) -> None:
+        """Let the sends under way end; nobody waits for their answers any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def write(self, ticket_text: str, hop: Hop, read: Read) -> WriteReply:
+        """Take one write from the stream that `read` gives; on return it is durable, and as a master committed.
+
+        Raises TicketRefused, MissingChunks (with the chunks to send), TooFewHolders, StorageFull, and whatever the
+        directory refuses the commit with; then nothing became visible.
+        """
+        ticket = self._tickets.check(ticket_text, hop)
+        reader = StreamReader(read)
+        with self._store.stage() as staging:
+            try:
+                replication = self._receive(ticket, ticket_text, hop, reader, staging)
+            except IncompleteBody:
+                staging.keep()  # whoever was cut off will try again, with the rest only
+                raise
+            manifest = reader.manifest
+            count_write(hop, manifest.size)
+            if replication is None:
+                crash_point("file_server.replica.stream-sealed")
+                return WriteReply(manifest.digest, manifest.size, self._own_id)
+            holders = replication.settle(manifest, self._own_id)
+        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders, reader.facts)
+        committed = self._commits.commit(item)
+        crash_point("file_server.answer.stream-ready")
+        return WriteReply(
+            manifest.digest, manifest.size, self._own_id, committed.version, committed.copies, committed.cursor
+        )
+
+    def _receive(
+        self, ticket: WriteTicket, ticket_text: str, hop: Hop, reader: StreamReader, staging: Staging
+    ) -> Replication | None:
+        frames = _within(ticket, hop, iter(reader))
+        first: deque[Chunk] = deque()
+        may_be_small = ticket.size is None or ticket.size <= SMALL_BYTES
+        if may_be_small and _take_small(frames, first):
+            return self._receive_small(ticket, ticket_text, hop, reader, list(first), staging)
+        with self._slots[hop].slot() as slot:
+            rest = _noted(chain(_drained(first), frames), slot)
+            return self._receive_large(ticket, ticket_text, hop, reader, rest, staging)
+
+    def _receive_small(
+        self,
+        ticket: WriteTicket,
+        ticket_text: str,
+        hop: Hop,
+        reader: StreamReader,
+        chunks: list[Chunk],
+        staging: Staging,
+    ) -> Replication | None:
+        """A body that is whole in memory: sent to the replicas while it is sealed here."""
+        check_content(ticket, reader.manifest.digest, reader.manifest.size)
+        replication = None
+        if hop == "master":
+            replication = Replication(self._sender, ticket, ticket_text)
+            replication.send_small(chunks, self._pool)
+        for chunk in chunks:
+            staging.put(chunk)
+        staging.seal(reader.manifest, fence_of(ticket))
+        return replication
+
+    def _receive_large(
+        self,
+        ticket: WriteTicket,
+        ticket_text: str,
+        hop: Hop,
+        reader: StreamReader,
+        frames: Iterator[Chunk],
+        staging: Staging,
+    ) -> Replication | None:
+        """A stream: each frame is staged and passed on before the next is read."""
+        self._store.check_fence(fence_of(ticket))
+        replication = Replication(self._sender, ticket, ticket_text) if hop == "master" else None
+        try:
+            if replication is not None:
+                replication.open_streams()
+            for chunk in frames:
+                if replication is not None:
+                    replication.offer(chunk)
+                    crash_point("file_server.replica.offered")
+                staging.put(chunk)
+            check_content(ticket, reader.manifest.digest, reader.manifest.size)
+            if replication is not None:
+                replication.finish()
+            staging.seal(reader.manifest, fence_of(ticket))
+        except BaseException:
+            if replication is not None:
+                replication.cut()
+            raise
+        return replication
+
+
+def _take_small(frames: Iterator[Chunk], taken: deque[Chunk]) -> bool:
+    """Add frames to `taken` up to a small body's bound; whether they are all there is."""
+    size = 0
+    for chunk in frames:
+        taken.append(chunk)
+        size += len(chunk.data) if chunk.data is not None else 0
+        if size > SMALL_BYTES or len(taken) > SMALL_FRAMES:
+            return False
+    return True
+
+
+def _drained(chunks: deque[Chunk]) -> Iterator[Chunk]:
+    """The chunks, each let go of when it was given."""
+    while chunks:
+        yield chunks.popleft()
+
+
+def _within(ticket: WriteTicket, hop: Hop, frames: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The frames, ended by BadRequest as soon as they are more than the ticket is for."""
+    size = 0
+    for chunk in frames:
+        size += chunk.length
+        count_received(hop, chunk)
+        if ticket.size is not None and size > ticket.size:
+            raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write was begun for")
+        yield chunk
+
+
+def _noted(frames: Iterator[Chunk], slot: UploadSlot) -> Iterator[Chunk]:
+    """The frames, the slot told of each."""
+    for chunk in frames:
+        slot.frame_arrived()
+        yield chunk

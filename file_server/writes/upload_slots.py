@@ -1,0 +1,82 @@
+"""How many large uploads are received at a time, so that their buffers never add up to more than a known sum.
+
+An upload whose sender fell silent gives its slot away after a while and goes on without one if it ever continues: a
+sender's machine that lost power, which no error tells of, must not keep others out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lockstep_store.runtime.clock import Clock
+from lockstep_store.wire.errors import Overloaded
+
+MASTER_SLOTS = 8
+REPLICA_SLOTS = 12
+"""Counted apart: masters that waited for each other's replica slots while they held their own would wait for ever."""
+WAIT_SECONDS = 40.0
+"""Shorter than a sender's patience for one operation (60 s), so that it hears why."""
+SILENT_SECONDS = 30.0
+
+
+class UploadSlot:
+    """One upload's slot. Tell it of every frame."""
+
+    __slots__ = ("_clock", "last_frame_at")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.last_frame_at = clock.monotonic()
+
+    def frame_arrived(self) -> None:
+        """The sender is alive."""
+        self.last_frame_at = self._clock.monotonic()
+
+
+class UploadSlots:
+    """Thread-safe."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        slots: int = MASTER_SLOTS,
+        wait_seconds: float = WAIT_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._slots = slots
+        self._wait_seconds = wait_seconds
+        self._silent_seconds = silent_seconds
+        self._taken: set[UploadSlot] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def slot(self) -> Iterator[UploadSlot]:
+        """Wait for a slot and hold it for the block. Overloaded when none came free in time."""
+        slot = UploadSlot(self._clock)
+        with self._changed:
+            if not self._wait_for_room():
+                raise Overloaded("this file server is busy with other large uploads; try again shortly")
+            slot.frame_arrived()
+            self._taken.add(slot)
+        try:
+            yield slot
+        finally:
+            with self._changed:
+                self._taken.discard(slot)
+                self._changed.notify()
+
+    def _wait_for_room(self) -> bool:
+        deadline = self._clock.monotonic() + self._wait_seconds
+        while not self._has_room():
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return False
+            self._changed.wait(min(left, 1.0))  # silence comes without a notification
+        return True
+
+    def _has_room(self) -> bool:
+        silent_since = self._clock.monotonic() - self._silent_seconds
+        return sum(slot.last_frame_at > silent_since for slot in self._taken) < self._slots

@@ -1,0 +1,1 @@
+"""What all parts of Lockstep share: the wire contract, the runtime, and the client library."""

@@ -1,0 +1,130 @@
+"""What a proxy's answers become: receipts, files that are known or being read, and committed writes.
+
+How they are asked for is `lockstep_store.client.api.client`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import requests
+
+from lockstep_store.client.api.transport import body_blocks
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion
+
+
+@dataclass(frozen=True)
+class ClientReceipt:
+    """The receipt headers of one answer. `copies` is as the proxy words it, such as "2/2 fsynced"."""
+
+    digest: Digest | None
+    version: str
+    cursor: int
+    cache: str = ""
+    copies: str = ""
+    file_server: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """What is known of one version of a path without reading it. `size` in bytes."""
+
+    bucket: str
+    path: str
+    digest: Digest
+    version: str
+    size: int
+    content_type: str
+    receipt: ClientReceipt
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What a write is made under. `if_match` are digests in hex, or "*"; `if_none_match` is "*" or nothing."""
+
+    lock_number: int | None = None
+    release_lock: bool = False
+    if_match: str = ""
+    if_none_match: str = ""
+    content_type: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def headers(self) -> dict[str, str]:
+        sent = {f"X-Lockstep-Meta-{name}": value for name, value in self.metadata.items()}
+        if self.lock_number is not None:
+            sent["X-Lockstep-Lock"] = str(self.lock_number)
+        if self.release_lock:
+            sent["X-Lockstep-Release-Lock"] = "true"
+        if self.if_match:
+            sent["If-Match"] = self.if_match if self.if_match == "*" else f'"{self.if_match}"'
+        if self.if_none_match:
+            sent["If-None-Match"] = self.if_none_match
+        return sent
+
+
+UNCONDITIONAL = WriteOptions()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A committed write: the version made, and its receipt. `created`: the path had no current version before."""
+
+    reply: CommittedReply
+    receipt: ClientReceipt
+    created: bool = False
+
+    @property
+    def version(self) -> FileVersion:
+        return self.reply.version
+
+
+class Download:
+    """An answer's body under way: iterate `blocks()`, then close it (or use it as a context)."""
+
+    def __init__(self, response: requests.Response, url: str) -> None:
+        self._response = response
+        self._url = url
+        self.receipt = receipt_of(response)
+        self.length = int(response.headers.get("Content-Length", 0))
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes, at most 1 MiB at a time; PeerUnreachable when they end before the declared length."""
+        return body_blocks(self._response, self._url)
+
+    def close(self) -> None:
+        self._response.close()
+
+    def __enter__(self) -> Download:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def label(bucket: str, path: str) -> str:
+    """How people write and read a remote name: `path` in the bucket `files`, otherwise `bucket:path`."""
+    return path if bucket == "files" and ":" not in path else f"{bucket}:{path}"
+
+
+def receipt_of(response: requests.Response) -> ClientReceipt:
+    """The receipt headers of an answer; a header that is absent leaves its field empty."""
+    headers = response.headers
+    digest = None
+    with contextlib.suppress(LockstepError):
+        digest = Digest.parse(headers.get("X-Lockstep-Digest", ""))
+    cursor = headers.get("X-Lockstep-Cursor", "0")
+    return ClientReceipt(
+        digest=digest,
+        version=headers.get("X-Lockstep-Version", ""),
+        cursor=int(cursor) if cursor.isdecimal() else 0,
+        cache=headers.get("X-Lockstep-Cache", ""),
+        copies=headers.get("X-Lockstep-Copies", ""),
+        file_server=headers.get("X-Lockstep-File-Server", ""),
+        request_id=headers.get("X-Request-Id", ""),
+    )

@@ -1,0 +1,61 @@
+"""One call to a proxy: its address, and its answer decoded into the shape it must have."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+import requests
+
+from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.errors import BadRequest, LockstepError
+from lockstep_store.wire.names import check_bucket, check_path
+
+T = TypeVar("T")
+POLL_MARGIN_SECONDS = 20.0
+
+
+class ApiCaller:
+    """What every family of calls is made with."""
+
+    def __init__(self, transport: ApiTransport) -> None:
+        self.transport = transport
+
+    @property
+    def url(self) -> str:
+        return self.transport.url
+
+    def _ask(self, kind: type[T], method: str, address: str, **arguments: Any) -> T:
+        return decoded(kind, self.transport.request(method, address, **arguments), self.url)
+
+
+def decoded(kind: type[T], response: requests.Response, url: str) -> T:
+    """An answer as the shape it should have; BadRequest when it has another."""
+    try:
+        return decoder(kind).decode(response.content)
+    except (msgspec.DecodeError, LockstepError) as error:
+        raise BadRequest(
+            f"{url} answered in an unknown form ({error}): update the older of the two programs"
+        ) from error
+
+
+def file_address(bucket: str, path: str) -> str:
+    """The address of a file, its name checked and percent-encoded."""
+    return f"/api/v1/files/{check_bucket(bucket)}/{quoted(check_path(path))}"
+
+
+def quoted(path: str) -> str:
+    """A path as a part of an address; its slashes stay."""
+    return quote(path, safe="/~")
+
+
+def segment(text: str) -> str:
+    """An id as one part of an address."""
+    return quote(text, safe="")
+
+
+def version_argument(version: str | None) -> dict[str, str]:
+    """The query argument for a version, if one is named."""
+    return {"version": version} if version else {}

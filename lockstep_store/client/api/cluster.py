@@ -1,0 +1,89 @@
+"""The calls about the cluster itself. See `lockstep_store.client.api.client`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.wire.messages.cluster import (
+    ClusterReply,
+    EnrolReply,
+    EnrolRequest,
+    FileServerInfo,
+    Health,
+    JoinSecretReply,
+    RepairInfo,
+    RepairReport,
+)
+from lockstep_store.wire.messages.files import MAX_LISTING
+from lockstep_store.wire.messages.targets import RemovedTarget, TargetInfo, TargetsReply
+
+
+class ServersReply(msgspec.Struct):
+    """The cluster's file servers, by id."""
+
+    file_servers: list[FileServerInfo]
+
+
+class ClusterCalls(ApiCaller):
+    """Health and state, and how programs join."""
+
+    def health(self) -> Health:
+        """The proxy's own health; needs no log-in. Unavailable when it is not well."""
+        return self._ask(Health, "GET", "/api/v1/health")
+
+    def cluster(self) -> ClusterReply:
+        return self._ask(ClusterReply, "GET", "/api/v1/cluster")
+
+    def servers(self) -> list[FileServerInfo]:
+        """The file servers, by id."""
+        return self._ask(ServersReply, "GET", "/api/v1/cluster/servers").file_servers
+
+    def drain_server(self, id: str, *, stop: bool = False) -> FileServerInfo:
+        """Have everything moved off a file server, or with `stop` let it stay (administrators)."""
+        address = f"/api/v1/cluster/servers/{segment(id)}/drain"
+        return self._ask(FileServerInfo, "POST", address, message={"stop": stop}, repeatable=True)
+
+    def remove_server(self, id: str, *, force: bool = False) -> None:
+        """Have a file server forgotten; `force` gives up copies that are nowhere else (administrators)."""
+        params = {"force": "true"} if force else {}
+        self.transport.request("DELETE", f"/api/v1/cluster/servers/{segment(id)}", params=params)
+
+    def balance(self, *, stop: bool = False) -> RepairInfo:
+        """Have copies moved from full file servers to empty ones, or stop that (administrators)."""
+        return self._ask(RepairInfo, "POST", "/api/v1/cluster/balance", message={"stop": stop}, repeatable=True)
+
+    def repair_report(self, after: tuple[str, str, str] | None = None, limit: int = MAX_LISTING) -> RepairReport:
+        """One page of the repair report; go on behind its `next_after` (administrators)."""
+        params = {"limit": str(limit)}
+        if after is not None:
+            params["after"] = "/".join(after)
+        return self._ask(RepairReport, "GET", "/api/v1/cluster/repair", params=params)
+
+    def targets(self) -> list[TargetInfo]:
+        """The notification targets, by name (administrators)."""
+        return self._ask(TargetsReply, "GET", "/api/v1/cluster/targets").targets
+
+    def add_target(self, name: str, url: str, *, secret: str = "", token: str = "", ca_pem: str = "") -> TargetInfo:
+        """Name a target, or give one another address (administrators)."""
+        wanted = {"url": url, "secret": secret, "token": token, "ca_pem": ca_pem}
+        message = {key: value for key, value in wanted.items() if value}
+        address = f"/api/v1/cluster/targets/{segment(name)}"
+        return self._ask(TargetInfo, "PUT", address, message=message, repeatable=True)
+
+    def remove_target(self, name: str) -> RemovedTarget:
+        """Forget a target that no bucket uses (administrators)."""
+        return self._ask(RemovedTarget, "DELETE", f"/api/v1/cluster/targets/{segment(name)}")
+
+    def test_target(self, name: str) -> None:
+        """Send it a test message. Unavailable, with the reason, when it does not take it (administrators)."""
+        self.transport.request("POST", f"/api/v1/cluster/targets/{segment(name)}/test", message={})
+
+    def join_secret(self, valid_seconds: float) -> JoinSecretReply:
+        return self._ask(
+            JoinSecretReply, "POST", "/api/v1/cluster/join-secret", message={"valid_seconds": valid_seconds}
+        )
+
+    def enrol(self, request: EnrolRequest) -> EnrolReply:
+        """Have a new program's certificate request signed; the secret inside vouches for it, no log-in is needed."""
+        return self._ask(EnrolReply, "POST", "/api/v1/enrol", message=request)

@@ -1,0 +1,34 @@
+"""The call about the journal. See `client.api.client`; following it without end is `client.watcher`'s."""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.call import POLL_MARGIN_SECONDS, ApiCaller
+from lockstep_store.wire.messages.files import MAX_LISTING
+from lockstep_store.wire.messages.journal import ChangesReply
+from lockstep_store.wire.names import check_bucket
+
+
+class ChangeCalls(ApiCaller):
+    """What happened, in order."""
+
+    def changes(
+        self,
+        cursor: int | None = None,
+        bucket: str | None = None,
+        *,
+        limit: int = MAX_LISTING,
+        wait_seconds: int = 0,
+    ) -> ChangesReply:
+        """Changes after `cursor` (None: from now on), of one bucket or of all that you may use.
+
+        Waits up to `wait_seconds` (at most 30) for the first. Go on with the answer's cursor, also after an empty one.
+        """
+        given = {"limit": str(limit)}
+        if cursor is not None:
+            given["cursor"] = str(cursor)
+        if bucket is not None:
+            given["bucket"] = check_bucket(bucket)
+        if wait_seconds:
+            given["wait"] = str(wait_seconds)
+        patience = wait_seconds + POLL_MARGIN_SECONDS
+        return self._ask(ChangesReply, "GET", "/api/v1/changes", params=given, read_seconds=patience)

@@ -1,0 +1,45 @@
+"""The calls about locks. See `lockstep_store.client.api.client`."""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.call import POLL_MARGIN_SECONDS, ApiCaller, segment
+from lockstep_store.wire.messages.locks import AcquireReply, LockInfo, LockPath, LocksReply
+
+
+class LockCalls(ApiCaller):
+    """Acquire, renew, release, list."""
+
+    def acquire(
+        self,
+        paths: list[LockPath],
+        *,
+        request_id: str,
+        wait_seconds: float = 0.0,
+        lease_seconds: float = 60.0,
+        queue: bool = False,
+        client: str = "",
+    ) -> AcquireReply:
+        """Ask for all of `paths` at once. Repeating it with the same `request_id` keeps the place in line."""
+        message = {
+            "paths": [{"bucket": path.bucket, "path": path.path} for path in paths],
+            "wait_seconds": wait_seconds,
+            "lease_seconds": lease_seconds,
+            "queue": queue,
+            "client": client,
+            "request_id": request_id,
+        }
+        patience = wait_seconds + POLL_MARGIN_SECONDS
+        return self._ask(AcquireReply, "POST", "/api/v1/locks", message=message, read_seconds=patience, repeatable=True)
+
+    def renew(self, lock_id: str, lease_seconds: float) -> LockInfo:
+        address = f"/api/v1/locks/{segment(lock_id)}"
+        message = {"lease_seconds": lease_seconds}
+        return self._ask(LockInfo, "PUT", address, message=message, read_seconds=POLL_MARGIN_SECONDS)
+
+    def release(self, lock_id: str, *, break_lock: bool = False) -> None:
+        """Release a lock or give up a place in line; `break_lock` takes it from someone else (administrators)."""
+        params = {"break": "true"} if break_lock else {}
+        self.transport.request("DELETE", f"/api/v1/locks/{segment(lock_id)}", params=params, repeatable=True)
+
+    def locks(self) -> LocksReply:
+        return self._ask(LocksReply, "GET", "/api/v1/locks")

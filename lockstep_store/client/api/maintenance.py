@@ -1,0 +1,77 @@
+"""The calls that take care of the directory: fsck, backup, recovery. See `lockstep_store.client.api.client`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from lockstep_store.client.api.call import ApiCaller
+from lockstep_store.client.api.transport import body_blocks
+from lockstep_store.client.local_storage import LocalFileError, local_problem
+from lockstep_store.wire.backup_file import check
+from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, RecoveryInfo, RecoveryReply
+
+BACKUP_SECONDS = 3600.0
+"""The directory copies and checks all of its metadata before the first byte."""
+
+
+class CareCalls(ApiCaller):
+    """For administrators."""
+
+    def start_fsck(self, *, deep: bool = False) -> FsckReport:
+        """Have books and disks compared; with `deep` every byte read. The one that runs already is joined."""
+        return self._ask(FsckReport, "POST", "/api/v1/cluster/fsck", message={"deep": deep}, repeatable=True)
+
+    def fsck_report(self) -> FsckReport:
+        return self._ask(FsckReport, "GET", "/api/v1/cluster/fsck")
+
+    def recovery(self) -> RecoveryInfo | None:
+        """None when the directory was never restored from a backup."""
+        return self._ask(RecoveryReply, "GET", "/api/v1/cluster/recovery").recovery
+
+    def recover(self, *, finish: bool = False, unnamed: str = "keep") -> RecoveryInfo | None:
+        message = {"finish": finish, "unnamed": unnamed}
+        return self._ask(RecoveryReply, "POST", "/api/v1/cluster/recovery", message=message, repeatable=True).recovery
+
+    def backup(self, target: Path) -> BackupInfo:
+        """Write a backup of the directory to the new file `target` (mode 0600), every byte checked; what is in it.
+
+        The file is there whole and durable, or not at all.
+        """
+        if target.exists():
+            raise LocalFileError(f"{target} exists: a backup is never written over; choose another name")
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            info = self._fetch(target, part)
+            os.link(part, target)
+            _flush_folder(target.parent)
+            return info
+        except FileExistsError:
+            raise LocalFileError(f"{target} exists: a backup is never written over; choose another name") from None
+        except OSError as error:
+            raise local_problem("write the backup", target, error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _fetch(self, target: Path, part: Path) -> BackupInfo:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w+b") as file:
+            response = self.transport.request(
+                "GET", "/api/v1/cluster/backup", stream=True, read_seconds=BACKUP_SECONDS, repeatable=False
+            )
+            with response:
+                for block in body_blocks(response, self.url):
+                    file.write(block)
+            file.flush()
+            os.fsync(descriptor)
+            file.seek(0)
+            return check(file, str(target))
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

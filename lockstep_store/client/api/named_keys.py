@@ -1,0 +1,25 @@
+"""The calls about named keys (SSE-KMS). See `lockstep_store.client.api.client`."""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.wire.messages.kms import KmsKeyInfo, KmsKeysReply
+
+
+class KmsCalls(ApiCaller):
+    """For administrators. A key is named by its id or its name."""
+
+    def kms_keys(self) -> list[KmsKeyInfo]:
+        return self._ask(KmsKeysReply, "GET", "/api/v1/kms/keys").keys
+
+    def create_kms_key(self, name: str) -> KmsKeyInfo:
+        return self._ask(KmsKeyInfo, "POST", "/api/v1/kms/keys", message={"name": name})
+
+    def enable_kms_key(self, key: str, *, enabled: bool) -> KmsKeyInfo:
+        """Let a key be used, or stop it from being used."""
+        action = "enable" if enabled else "disable"
+        return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/{action}", message={}, repeatable=True)
+
+    def rotate_kms_key(self, key: str) -> KmsKeyInfo:
+        """A new version, which contents written from now on are under."""
+        return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/rotate", message={})

@@ -1,0 +1,78 @@
+"""The calls about people and their buckets. See `lockstep_store.client.api.client`."""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.wire.messages.files import BucketInfo, BucketsReply, Versioning
+from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
+from lockstep_store.wire.messages.s3 import S3KeyInfo, S3KeysReply
+from lockstep_store.wire.names import check_bucket
+
+
+class PeopleCalls(ApiCaller):
+    """Log-ins, API keys and S3 access keys."""
+
+    def login(self, username: str, password: str, *, register: bool = False) -> LoginReply:
+        """Log in and use the token from here on. A new name makes an account; `register` insists on a new name."""
+        address = "/api/v1/auth/register" if register else "/api/v1/auth/login"
+        body = {"username": username, "password": password}
+        reply = self._ask(LoginReply, "POST", address, message=body)
+        if reply.token:
+            self.transport.credential = reply.token
+        elif register:
+            return self.login(username, password)
+        return reply
+
+    def logout(self) -> None:
+        """End this log-in's token at the cluster, and forget it."""
+        self.transport.request("POST", "/api/v1/auth/logout", message={}, repeatable=True)
+        self.transport.credential = ""
+
+    def me(self) -> AccountInfo:
+        return self._ask(AccountInfo, "GET", "/api/v1/auth/me")
+
+    def api_keys(self) -> list[ApiKeyInfo]:
+        return self._ask(ApiKeysReply, "GET", "/api/v1/auth/keys").keys
+
+    def create_key(self, name: str) -> ApiKeyInfo:
+        return self._ask(ApiKeyInfo, "POST", "/api/v1/auth/keys", message={"name": name})
+
+    def revoke_key(self, key_id: str) -> None:
+        self.transport.request("DELETE", f"/api/v1/auth/keys/{segment(key_id)}", repeatable=True)
+
+    def s3_keys(self) -> list[S3KeyInfo]:
+        return self._ask(S3KeysReply, "GET", "/api/v1/auth/s3-keys").keys
+
+    def create_s3_key(self, name: str, valid_seconds: float | None = None) -> S3KeyInfo:
+        """A new S3 access key with its secret; with `valid_seconds` a temporary one with a session token."""
+        message = {"name": name} if valid_seconds is None else {"name": name, "valid_seconds": valid_seconds}
+        return self._ask(S3KeyInfo, "POST", "/api/v1/auth/s3-keys", message=message)
+
+    def rotate_s3_key(self, access_key_id: str) -> S3KeyInfo:
+        """A new key in the place of that one, which ends."""
+        return self._ask(S3KeyInfo, "POST", f"/api/v1/auth/s3-keys/{segment(access_key_id)}/rotate", message={})
+
+    def revoke_s3_key(self, access_key_id: str) -> None:
+        self.transport.request("DELETE", f"/api/v1/auth/s3-keys/{segment(access_key_id)}", repeatable=True)
+
+
+class BucketCalls(ApiCaller):
+    """Buckets that the person may use."""
+
+    def buckets(self) -> list[BucketInfo]:
+        return self._ask(BucketsReply, "GET", "/api/v1/buckets").buckets
+
+    def bucket(self, name: str) -> BucketInfo:
+        return self._ask(BucketInfo, "GET", f"/api/v1/buckets/{check_bucket(name)}")
+
+    def create_bucket(self, name: str, versioning: Versioning = "enabled", *, shared: bool = False) -> BucketInfo:
+        message = {"name": check_bucket(name), "versioning": versioning, "shared": shared}
+        return self._ask(BucketInfo, "POST", "/api/v1/buckets", message=message)
+
+    def change_bucket(self, name: str, versioning: Versioning | None = None, shared: bool | None = None) -> BucketInfo:
+        wanted = {"versioning": versioning, "shared": shared}
+        message = {key: value for key, value in wanted.items() if value is not None}
+        return self._ask(BucketInfo, "PATCH", f"/api/v1/buckets/{check_bucket(name)}", message=message, repeatable=True)
+
+    def delete_bucket(self, name: str) -> None:
+        self.transport.request("DELETE", f"/api/v1/buckets/{check_bucket(name)}")

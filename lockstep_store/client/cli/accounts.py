@@ -1,0 +1,182 @@
+"""People: login, logout, whoami, buckets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from lockstep_store.client.cli.command import App, Command, Group, pass_app
+from lockstep_store.client.credentials import authority_of
+from lockstep_store.client.local_storage import LocalFileError, local_problem
+from lockstep_store.client.text import formatting
+from lockstep_store.wire.errors import BadRequest, NotLoggedIn, Unavailable
+from lockstep_store.wire.messages.files import Versioning
+
+
+class _PasswordFile(msgspec.Struct):
+    username: str
+    password: str
+
+
+@click.command(cls=Command)
+@click.argument("username", required=False)
+@click.option("--register", is_flag=True, help="Insist on a new account: refuse a name that exists.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input without asking.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take both from a JSON file, such as .cluster/admin-credentials.json.",
+)
+@pass_app
+def login(app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None) -> None:
+    """Log in, and remember it for the next commands. A new name creates the account.
+
+    The log-in is kept in ~/.config/lockstep/credentials.json, readable by you only; scripts may set LOCKSTEP_API_KEY
+    instead. Several log-ins live side by side with --profile.
+    """
+    if credentials is not None:
+        username, password = _from_file(credentials)
+    else:
+        if password_stdin and not username:
+            raise BadRequest("with --password-stdin give the USERNAME too")
+        username = username or _ask("User name: ")
+        password = _read_line() if password_stdin else _ask_password()
+    api = app.anonymous(cluster_first=True)
+    reply = api.login(username, password, register=register)
+    account = reply.account or username
+    with app.store.change(app.profile_name) as profile:
+        profile.url = api.url
+        profile.ca_file = str(api.transport.ca_file.resolve()) if api.transport.ca_file else ""
+        profile.authority = authority_of(api.transport.ca_file)
+        profile.account, profile.token, profile.expires_at = account, reply.token, reply.expires_at
+        profile.locks = []
+    created = "new account created; " if reply.created or register else ""
+    admin = ", administrator" if reply.admin else ""
+    text = f"{created}logged in as {formatting.safe(account)}{admin} at {api.url}"
+    if reply.expires_at:
+        text += f" until {formatting.when(reply.expires_at)}"
+    data = {
+        "account": account,
+        "url": api.url,
+        "admin": reply.admin,
+        "created": reply.created or register,
+        "expires_at": reply.expires_at,
+    }
+    app.show(text, data)
+
+
+def _from_file(file: Path) -> tuple[str, str]:
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_PasswordFile)
+    except OSError as error:
+        raise local_problem("read", file, error) from error
+    except msgspec.DecodeError as error:
+        raise LocalFileError(f"{file} holds no username and password ({error}): check which file it is") from error
+    return found.username, found.password
+
+
+def _ask(question: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(question.rstrip(": "), err=True))
+    return _read_line()
+
+
+def _ask_password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, err=True))
+    return _read_line()
+
+
+def _read_line() -> str:
+    """A line of standard input. `getpass` would go past a pipe to the terminal, or warn and echo."""
+    line = sys.stdin.readline()
+    if not line:
+        raise BadRequest("standard input ended before the user name and the password")
+    return line.rstrip("\r\n")
+
+
+@click.command(cls=Command)
+@pass_app
+def logout(app: App) -> None:
+    """End this log-in at the cluster and forget it here."""
+    profile = app.profile
+    if not profile.token:
+        app.show("not logged in", {"logged_out": False})
+        return
+    note = ""
+    api = app.anonymous()
+    api.transport.credential = profile.token_for(api.url, authority_of(api.transport.ca_file))
+    try:
+        api.logout()
+    except NotLoggedIn:
+        note = " (it had ended already)"
+    except Unavailable as error:
+        note = f" here; the cluster was not told ({error}), there it ends by itself"
+    app.store.forget(app.profile_name)
+    app.show(f"logged out {formatting.safe(profile.account)}{note}", {"logged_out": True, "account": profile.account})
+
+
+@click.command(cls=Command)
+@pass_app
+def whoami(app: App) -> None:
+    """Say who you are logged in as, and where."""
+    info = app.api().me()
+    admin = ", administrator" if info.admin else ""
+    app.show(f"{formatting.safe(info.name)}{admin} at {app.api().url}", info)
+
+
+@click.group(cls=Group)
+def buckets() -> None:
+    """Buckets: each has an owner and says whether old versions are kept."""
+
+
+@buckets.command("list")
+@pass_app
+def list_buckets(app: App) -> None:
+    """List the buckets that you can see."""
+    found = app.api().buckets()
+    rows = [
+        (bucket.name, bucket.owner, bucket.versioning, "everyone" if bucket.shared else "owner") for bucket in found
+    ]
+    app.show(formatting.table(("name", "owner", "versions", "open to"), rows), {"buckets": found})
+
+
+_VERSIONING = click.Choice(["off", "enabled", "suspended"])
+
+
+@buckets.command("create")
+@click.argument("name")
+@click.option("--versioning", type=_VERSIONING, default="enabled", show_default=True, help="Whether versions are kept.")
+@click.option("--shared", is_flag=True, help="Open to every account; otherwise only to you.")
+@pass_app
+def create_bucket(app: App, name: str, versioning: Versioning, shared: bool) -> None:
+    """Make a bucket."""
+    bucket = app.api().create_bucket(name, versioning, shared=shared)
+    who = "for everyone" if bucket.shared else "for you"
+    app.show(f"made bucket {bucket.name} {who}, versioning {bucket.versioning}", bucket)
+
+
+@buckets.command("change")
+@click.argument("name")
+@click.option("--versioning", type=_VERSIONING, help="Whether versions are kept.")
+@click.option("--shared/--private", default=None, help="Open to every account, or only to its owner.")
+@pass_app
+def change_bucket(app: App, name: str, versioning: Versioning | None, shared: bool | None) -> None:
+    """Change a bucket's settings."""
+    if versioning is None and shared is None:
+        raise BadRequest("say what to change: --versioning, --shared or --private")
+    bucket = app.api().change_bucket(name, versioning, shared)
+    who = "for everyone" if bucket.shared else "for its owner"
+    app.show(f"bucket {bucket.name} is {who}, versioning {bucket.versioning}", bucket)
+
+
+@buckets.command("delete")
+@click.argument("name")
+@pass_app
+def delete_bucket(app: App, name: str) -> None:
+    """Delete an empty bucket."""
+    app.api().delete_bucket(name)
+    app.show(f"deleted bucket {name}", {"deleted": name})

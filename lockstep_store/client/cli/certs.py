@@ -1,0 +1,229 @@
+"""Certificates: certs show, check, renew."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from lockstep_store.client.cli.command import App, Group, end, pass_app
+from lockstep_store.client.cli.connection import ProgramEntry
+from lockstep_store.client.text import formatting
+from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.tls.certificate_authority import ROLES, Role
+from lockstep_store.runtime.tls.contexts import CertificateFacts, HandshakeFacts, certificate_facts, handshake_facts
+from lockstep_store.runtime.tls.identity import Identity
+from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.wire.errors import LockstepError, NotLoggedIn, SetupError, Unavailable
+from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
+
+_certs_option = click.option(
+    "--certs",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LOCKSTEP_CERTS",
+    help="The certs folder; by default that of the cluster here, or ./certs.",
+)
+
+
+@click.group(cls=Group)
+def certs() -> None:
+    """The cluster's certificates: see them, check them by real handshakes, renew them."""
+
+
+@certs.command("show")
+@_certs_option
+@pass_app
+def show(app: App, folder: Path | None) -> None:
+    """Show the certificates on this machine: for whom, until when, and their fingerprints."""
+    folder = _folder(app, folder)
+    found = [("authority", _facts(folder / "ca.pem"))]
+    found += [(f"{identity.role} {identity.id}", _facts(identity.cert_file)) for identity in _identities(folder)]
+    lines = []
+    for name, facts in found:
+        lines.append(
+            f"{name}: {_days(facts.days_left)} left, until {facts.not_after:%Y-%m-%d}\n"
+            f"  {facts.subject}, by {facts.issuer}\n"
+            f"  SHA-256 {facts.fingerprint}"
+        )
+        if facts.hosts:
+            lines.append(f"  for {', '.join(facts.hosts)}")
+    app.show("\n".join(lines), {"folder": str(folder), "certificates": [_as_data(*one) for one in found]})
+
+
+@dataclass(frozen=True)
+class _Checked:
+    program: str
+    where: str
+    facts: HandshakeFacts | None
+    problem: str
+
+
+@certs.command("check")
+@_certs_option
+@click.option("--directory", metavar="URL", help="The directory server's address, where no cluster.json says it.")
+@pass_app
+def check(app: App, folder: Path | None, directory: str | None) -> None:
+    """Make a real, fully verified handshake with every program, and print what was agreed.
+
+    The programs are those of the cluster started here; otherwise the proxy in use and --directory. With a log-in the
+    file servers that the cluster knows belong to them too. Ends with code 7 when any of them fails.
+    """
+    folder = _folder(app, folder)
+    own = next(iter(_identities(folder)), None)
+    checked = [_check(entry, folder / "ca.pem", own) for entry in _programs(app, directory)]
+    lines = []
+    for one in checked:
+        if one.facts is None:
+            lines.append(f"{one.program} {one.where}: FAILED\n  {one.problem}")
+            continue
+        facts = one.facts
+        lines.append(
+            f"{one.program} {one.where}: {facts.protocol}, {facts.cipher}, {_days(facts.days_left)} left, "
+            f"{facts.milliseconds:.0f} ms\n  {' <- '.join(facts.chain)}"
+        )
+    app.show("\n".join(lines), {"programs": [_check_data(one) for one in checked]})
+    failed = sum(1 for one in checked if one.facts is None)
+    if failed:
+        sentence = f"{failed} of {formatting.counted(len(checked), 'program')} failed the check"
+        end(click.get_current_context(), sentence, 7)
+
+
+@certs.command("renew")
+@_certs_option
+@click.option("--directory", metavar="URL", help="The directory server, for a machine that joined the cluster.")
+@pass_app
+def renew(app: App, folder: Path | None, directory: str | None) -> None:
+    """Renew every program's certificate on this machine now; running programs pick them up by themselves."""
+    folder = _folder(app, folder)
+    found = _identities(folder)
+    if not found:
+        raise SetupError(f"{folder} holds no program's certificate: start a cluster here, or join one")
+    url = directory or next((one.url for one in app.cluster.programs if one.program == "directory_server"), "")
+    renewed = []
+    for identity in found:
+        _renew(identity, url)
+        renewed.append((f"{identity.role} {identity.id}", _facts(identity.cert_file)))
+    text = "\n".join(f"renewed {name}: {_days(facts.days_left)} left" for name, facts in renewed)
+    app.show(text, {"renewed": [_as_data(*one) for one in renewed]})
+
+
+def _renew(identity: Identity, directory_url: str) -> None:
+    client = PeerClient(identity)
+
+    def ask(request: RenewCertificateRequest) -> EnrolReply:
+        if not directory_url:
+            raise SetupError("the authority is on another machine: name its directory server with --directory URL")
+        return client.call(directory_url, RENEW_CERTIFICATE, request)
+
+    try:
+        CertificateRenewal(identity, ask).renew_now()
+    finally:
+        client.close()
+
+
+def _folder(app: App, given: Path | None) -> Path:
+    folder = given or (Path(app.cluster.ca_file).parent if app.cluster.ca_file else Path("certs"))
+    if not (folder / "ca.pem").is_file():
+        raise SetupError(f"{folder} has no ca.pem: name the certs folder with --certs, or start a cluster here")
+    return folder
+
+
+def _identities(folder: Path) -> list[Identity]:
+    """Every program whose certificate is in the folder."""
+    found: list[Identity] = []
+    for role in ROLES:
+        found += [_identity(folder, role, file.parent) for file in sorted(folder.glob(f"{role}-*/cert.pem"))]
+    return found
+
+
+def _identity(folder: Path, role: Role, own: Path) -> Identity:
+    token = own / "peer.token"
+    try:
+        peer_token = token.read_text("ascii").strip() if token.exists() else ""
+    except OSError as error:
+        raise SetupError(f"{token} cannot be read ({error.strerror}): run this as the programs' user") from error
+    return Identity(
+        role=role,
+        id=own.name.removeprefix(f"{role}-"),
+        ca_file=folder / "ca.pem",
+        cert_file=own / "cert.pem",
+        key_file=own / "key.pem",
+        peer_token=peer_token,
+        storage_keys_file=folder / "storage-keys.json",
+    )
+
+
+def _programs(app: App, directory: str | None) -> list[ProgramEntry]:
+    here = app.cluster.programs
+    if here:
+        with suppress(NotLoggedIn, Unavailable):  # a cluster that is down is checked all the same
+            known = {entry.url for entry in here}
+            return here + [entry for entry in _file_servers(app) if entry.url not in known]
+        return here
+    found = [ProgramEntry("directory_server", "1", directory)] if directory else []
+    found.append(ProgramEntry("client_proxy", app.api().health().id, app.api().url))
+    return found + _file_servers(app)
+
+
+def _file_servers(app: App) -> list[ProgramEntry]:
+    """Those that the cluster knows, also on other machines; none without a log-in."""
+    if not app.api().transport.credential:
+        return []
+    return [ProgramEntry("file_server", server.id, server.url) for server in app.api().servers()]
+
+
+def _check(entry: ProgramEntry, ca_file: Path, own: Identity | None) -> _Checked:
+    parts = urlsplit(entry.url)
+    name = f"{entry.program} {entry.id}"
+    where = f"{parts.hostname}:{parts.port or 443}"
+    cert_file, key_file = (own.cert_file, own.key_file) if own else (None, None)
+    if entry.program == "client_proxy":
+        cert_file = key_file = None  # as a person's client would: a proxy asks them for none
+    try:
+        facts = handshake_facts(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
+    except (LockstepError, Unavailable) as error:
+        return _Checked(name, where, None, str(error))
+    return _Checked(name, where, facts, "")
+
+
+def _check_data(one: _Checked) -> dict[str, Any]:
+    facts = one.facts
+    return {
+        "program": one.program,
+        "address": one.where,
+        "ok": facts is not None,
+        "problem": one.problem,
+        "protocol": facts.protocol if facts else "",
+        "cipher": facts.cipher if facts else "",
+        "chain": list(facts.chain) if facts else [],
+        "days_left": facts.days_left if facts else None,
+    }
+
+
+def _as_data(name: str, facts: CertificateFacts) -> dict[str, Any]:
+    return {
+        "name": name,
+        "subject": facts.subject,
+        "issuer": facts.issuer,
+        "hosts": list(facts.hosts),
+        "not_before": facts.not_before.isoformat(),
+        "not_after": facts.not_after.isoformat(),
+        "days_left": facts.days_left,
+        "fingerprint": facts.fingerprint,
+    }
+
+
+def _facts(file: Path) -> CertificateFacts:
+    try:
+        return certificate_facts(file.read_bytes())
+    except OSError as error:
+        raise SetupError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
+
+
+def _days(days: float) -> str:
+    return formatting.counted(int(days), "day") if days >= 0 else "EXPIRED, no days"

@@ -1,0 +1,200 @@
+"""Changing what is there: rm, cp, mv, versions, restore, edit."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lockstep_store.client.api.client import Saved, WriteOptions
+from lockstep_store.client.cli.command import App, Command, pass_app
+from lockstep_store.client.cli.json_output import saved_data
+from lockstep_store.client.cli.locks import client_name, wait_line
+from lockstep_store.client.cli.maintenance import RestoreCommand
+from lockstep_store.client.cli.names import Name, NameType
+from lockstep_store.client.editing import Change, Edit, editor_command, run_editor, shown_lines
+from lockstep_store.client.local_storage import LocalFileError, LocalStorage
+from lockstep_store.client.lock_holder import LockHolder
+from lockstep_store.client.text import formatting
+from lockstep_store.client.text.progress_bars import file_bar
+from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
+from lockstep_store.wire.messages.locks import LockPath
+
+_lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number.")
+
+
+@contextmanager
+def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]:
+    """The lock number to use on `name`, and a clear end when it is over."""
+    try:
+        yield app.lock_number(*name, given)
+    except LockStale as error:
+        raise app.stale(error, *name) from error
+
+
+@click.command(cls=Command)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NameType(empty=True))
+@click.option("-r", "--recursive", is_flag=True, help="Remove every file below NAME/.")
+@click.option("--version", metavar="VERSION", help="Remove exactly this version, for good.")
+@_lock_option
+@pass_app
+def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None) -> None:
+    """Remove files. Where versions are kept, an older one can be restored."""
+    if version and (recursive or len(names) > 1):
+        raise BadRequest("--version removes one version of one file: give one NAME and no -r")
+    done: list[dict[str, Any]] = []
+    for name in names:
+        if not name.path and not recursive:
+            raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them")
+        for target in list(_below(app, name)) if recursive else [name]:
+            with _under_lock(app, target, lock_number) as number:
+                reply = app.api().delete(*target, version, WriteOptions(lock_number=number))
+            if not reply.existed:
+                raise NotFound(f"{target} does not exist")
+            done.append({"bucket": target.bucket, "path": target.path, "version": reply.version})
+            if not app.json:
+                what = f"version {version} of {target}" if version else str(target)
+                click.echo(f"removed {formatting.safe(what)}")
+    app.show("" if done else "nothing to remove", done)
+
+
+def _below(app: App, name: Name) -> Iterator[Name]:
+    prefix = f"{name.path.rstrip('/')}/" if name.path else ""
+    for file in app.api().list_files(name.bucket, prefix):
+        yield Name(name.bucket, file.path)
+
+
+@click.command(cls=Command)
+@click.argument("source", type=NameType())
+@click.argument("target", type=NameType(empty=True))
+@click.option("--version", metavar="VERSION", help="Copy this version instead of the current one.")
+@_lock_option
+@pass_app
+def cp(app: App, source: Name, target: Name, version: str | None, lock_number: int | None) -> None:
+    """Copy a file inside the cluster; no bytes travel."""
+    target = _inside(source, target)
+    with _under_lock(app, target, lock_number) as number:
+        saved = app.api().copy(source, target, version=version, lock_number=number)
+    app.show(formatting.saved_line(saved, f"copied {formatting.safe(str(source))} to"), saved_data(saved))
+
+
+@click.command(cls=Command)
+@click.argument("source", type=NameType())
+@click.argument("target", type=NameType(empty=True))
+@_lock_option
+@pass_app
+def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
+    """Rename a file, or move it to another bucket, in one step. --lock is the lock on both names."""
+    target = _inside(source, target)
+    with (
+        _under_lock(app, target, lock_number) as number,
+        _under_lock(app, source, lock_number) as source_number,
+    ):
+        saved = app.api().copy(source, target, move=True, lock_number=number, source_lock_number=source_number)
+    app.show(formatting.saved_line(saved, f"moved {formatting.safe(str(source))} to"), saved_data(saved))
+
+
+def _inside(source: Name, target: Name) -> Name:
+    """A target that is a bucket or ends with a slash is a folder to put the source in."""
+    return target.child(source.last) if not target.path or target.path.endswith("/") else target
+
+
+@click.command(cls=Command)
+@click.argument("name", type=NameType())
+@pass_app
+def versions(app: App, name: Name) -> None:
+    """List every kept version of a file, newest first."""
+    found = app.api().versions(*name)
+    if not found:
+        raise NotFound(f"{name} has no versions")
+    app.show(formatting.versions_table(found, width=_width()), {"versions": found})
+
+
+@click.command(cls=RestoreCommand)
+@click.argument("name", type=NameType())
+@click.argument("version")
+@_lock_option
+@pass_app
+def restore(app: App, name: Name, version: str, lock_number: int | None) -> None:
+    """Make an old version the current one again, as a new version.
+
+    VERSION is as `lockstep versions` shows it, without its leading zeros if you like, or its beginning where that is
+    enough.
+
+    On the directory's machine `lockstep restore FILE --data FOLDER` restores the directory itself, from a backup:
+    `lockstep restore --data FOLDER --help` tells more.
+    """
+    known = app.api().versions(*name)
+    matches = [one for one in known if one.version.startswith(version)]
+    exact = [one for one in known if one.version.lstrip("0") == version.lstrip("0")]
+    if len(exact or matches) != 1:
+        problem = f"{len(matches)} versions begin with" if matches else "there is no version"
+        raise NotFound(f"{name}: {problem} {version!r}; `lockstep versions {name}` lists them")
+    with _under_lock(app, name, lock_number) as number:
+        saved = app.api().restore(*name, (exact or matches)[0].version, number)
+    app.show(formatting.saved_line(saved, "restored"), saved_data(saved))
+
+
+@click.command(cls=Command)
+@click.argument("name", type=NameType())
+@click.option("--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock.")
+@pass_app
+def edit(app: App, name: Name, patience: float | None) -> None:
+    """Edit a file in $EDITOR under its lock, then save what changed and release.
+
+    Should saving fail, the edit is kept in the local storage folder and the message says where.
+    """
+    command = editor_command(app.environment)
+    if not command:
+        raise LocalFileError("no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`")
+    holder = LockHolder(
+        app.api(),
+        [LockPath(*name)],
+        client=client_name(),
+        on_wait=lambda waiting: app.note(wait_line(waiting)),
+        on_lost=lambda reason: app.note(f"warning: {reason}; saving will be refused, your edit will be kept"),
+    )
+    with tempfile.TemporaryDirectory(prefix="lockstep-edit-") as folder, holder:
+        holder.acquire(patience_seconds=patience)
+        session = Edit(app.api(), holder, name, LocalStorage(Path(folder)), LocalStorage.default())
+        _edit(app, name, session, command)
+
+
+def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
+    before = session.fetch()
+    try:
+        run_editor(command, session.local)
+    except LocalFileError as error:
+        if session.changes().changed:
+            raise LocalFileError(f"{error}; your edit is kept in {session.keep()}") from error
+        raise
+    change = session.changes()
+    if not change.changed:
+        app.show(f"{change.summary}: {formatting.safe(str(name))} is as it was, released", _edit_data(change, None))
+        return
+    if not app.json:
+        for line in shown_lines(change):
+            click.echo(line)
+    size = session.local.stat().st_size
+    with file_bar(sys.stderr, "sending", name.last, size, show=app.shows_progress) as progress:
+        sent = session.save(progress)
+    verb = "saved" if before is not None else "created"
+    app.show(f"{formatting.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved))
+
+
+def _edit_data(change: Change, saved: Saved | None) -> dict[str, Any]:
+    data: dict[str, Any] = {"changed": change.changed, "summary": change.summary}
+    return {**data, **saved_data(saved)} if saved else data
+
+
+def _width() -> int:
+    try:
+        return max(formatting.WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return 160  # a pipe or a file: nothing is gained by shortening

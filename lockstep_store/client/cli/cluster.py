@@ -1,0 +1,168 @@
+"""The cluster: status, invite, join."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import click
+
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.cli.command import App, Command, pass_app
+from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.text import cluster as cluster_text
+from lockstep_store.client.text import formatting
+from lockstep_store.runtime.tls.identity import JoinToken, accept_bundle, new_key_and_request
+from lockstep_store.wire.errors import NotLoggedIn
+from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
+
+ROLES: dict[str, Literal["file_server", "client_proxy"]] = {
+    "file-server": "file_server",
+    "proxy": "client_proxy",
+}
+FIRST_PORTS = {"file_server": 5060, "client_proxy": 5000}
+
+
+@click.command(cls=Command)
+@pass_app
+def status(app: App) -> None:
+    """Show the cluster: its servers, copies and health. Without a log-in, only the proxy's own health."""
+    api = app.api()
+    health = api.health()
+    state = "healthy" if health.healthy else "NOT healthy: " + "; ".join(health.problems)
+    first = f"proxy {health.id} at {api.url}, version {health.version}, {state}"
+    try:
+        cluster = api.cluster() if api.transport.credential else None
+    except NotLoggedIn:
+        cluster = None
+    if cluster is None:
+        app.show(f"{first}\nlog in to see the rest (lockstep login)", {"proxy": health, "cluster": None})
+        return
+    app.show(f"{first}\n{cluster_text.cluster_text(cluster)}", {"proxy": health, "cluster": cluster})
+
+
+@click.command(cls=Command)
+@click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
+@pass_app
+def invite(app: App, valid: float, advertise: str | None) -> None:
+    """Print a one-time token with which another machine joins (administrators).
+
+    On that machine run `lockstep join TOKEN`.
+    """
+    url = advertise or app.place().url
+    reply = app.api().join_secret(valid)
+    token = JoinToken(url, reply.secret, reply.ca_pem).encode()
+    if only_here(url):
+        app.note(f"note: {url} is reached from this machine only; --advertise names the address for others")
+    app.note(f"good once, until {formatting.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
+    app.show(token, {"token": token, "url": url, "expires_at": reply.expires_at})
+
+
+def only_here(url: str) -> bool:
+    """Whether an address is this machine's own, whoever reads it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@click.command(cls=Command)
+@click.argument("token")
+@click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
+@click.option("--id", "program_id", metavar="ID", help="The program's id in the cluster; by default the host's name.")
+@click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address others reach it by.")
+@click.option(
+    "--certs",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LOCKSTEP_CERTS",
+    default=Path("certs"),
+    show_default=True,
+    help="Where its certificate and key are kept.",
+)
+@pass_app
+def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path) -> None:
+    """Make this machine a part of the cluster: TOKEN (from `lockstep invite`) carries the address and the trust.
+
+    The key is made here and never leaves; the cluster signs its certificate. Afterwards start the program with the
+    command that is printed.
+    """
+    invitation = JoinToken.decode(token)
+    program = ROLES[role]
+    name = program_id or socket.gethostname().partition(".")[0]
+    own_hosts = list(hosts) or [socket.gethostname(), *_outward_address(invitation.url)]
+    key_pem, request_pem = new_key_and_request(program, name, own_hosts)
+    reply = _enrol(invitation, EnrolRequest(invitation.secret, program, name, own_hosts, request_pem))
+    identity = accept_bundle(
+        certs,
+        program,
+        name,
+        reply.ca_pem or invitation.ca_pem,
+        reply.cert_pem,
+        key_pem,
+        reply.peer_token,
+        reply.storage_keys_json,
+    )
+    if only_here(reply.directory_url):
+        app.note(
+            f"warning: the cluster gives its directory server's address as {reply.directory_url}, which is good on "
+            "that machine only; on another one give --directory the address that it has on the network"
+        )
+    command = _start_command(program, name, certs, reply.directory_url, own_hosts[0])
+    text = (
+        f"joined as {program} {name}; its certificate is in {identity.cert_file.parent}\n"
+        f"start it with:\n  {shlex.join(command)}"
+    )
+    data = {
+        "role": program,
+        "id": name,
+        "hosts": own_hosts,
+        "certificate": str(identity.cert_file),
+        "directory_url": reply.directory_url,
+        "command": command,
+    }
+    app.show(text, data)
+
+
+def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
+    # The CA inside the token is the only trust there is on this machine yet; requests wants it as a file.
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
+            file.write(invitation.ca_pem)
+            file.flush()
+            client = ApiClient(ApiTransport(invitation.url, Path(file.name)))
+            try:
+                return client.enrol(request)
+            finally:
+                client.close()
+    except OSError as error:
+        raise local_problem("write a temporary file in", tempfile.gettempdir(), error) from error
+
+
+def _outward_address(url: str) -> list[str]:
+    """This machine's address on the way to the cluster; nothing is sent to find it."""
+    parts = urlsplit(url)
+    try:
+        kind = socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET
+        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+            probe.connect((parts.hostname, parts.port or 443))
+            return [str(probe.getsockname()[0])]
+    except OSError:
+        return []
+
+
+def _start_command(program: str, name: str, certs: Path, directory_url: str, host: str) -> list[str]:
+    port = FIRST_PORTS[program]
+    command = [sys.executable, "-m", program, "--id", name, "--port", str(port), "--host", "0.0.0.0"]  # noqa: S104
+    command += ["--certs", str(certs), "--directory", directory_url or "https://DIRECTORY:5050"]
+    if program == "file_server":
+        command += ["--advertise", f"https://{host}:{port}"]
+    return command

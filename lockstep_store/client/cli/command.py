@@ -1,0 +1,234 @@
+"""What every command has in common: connection options, --json, one-sentence errors and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.cli.connection import API_KEY_VARIABLE, ClusterFile, Place, find_place, read_cluster_file
+from lockstep_store.client.cli.exit_codes import FAILED, INTERRUPTED, exit_code
+from lockstep_store.client.credentials import (
+    DEFAULT_PROFILE,
+    CredentialStore,
+    HeldLock,
+    Profile,
+    authority_of,
+    config_folder,
+)
+from lockstep_store.client.transfers import InterruptedUploads
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockStale, LockstepError, NotLoggedIn
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEBUG_VARIABLE = "LOCKSTEP_DEBUG"
+HELD_LOCKS_VARIABLE = "LOCKSTEP_HELD_LOCKS"
+
+
+class App:
+    """One run of the command: its options, what it remembers, and where it prints."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, str | None] = {"url": None, "ca": None, "profile": None}
+        self.json = False
+        self.environment: Mapping[str, str] = os.environ
+        self._api: ApiClient | None = None
+
+    @property
+    def profile_name(self) -> str:
+        return self.options["profile"] or DEFAULT_PROFILE
+
+    @property
+    def store(self) -> CredentialStore:
+        return CredentialStore(config_folder(self.environment))
+
+    @property
+    def profile(self) -> Profile:
+        return self.store.profile(self.profile_name)
+
+    @property
+    def cluster(self) -> ClusterFile:
+        return read_cluster_file(self.environment)
+
+    @property
+    def uploads(self) -> InterruptedUploads:
+        return InterruptedUploads(config_folder(self.environment) / "interrupted-uploads")
+
+    def place(self, *, cluster_first: bool = False) -> Place:
+        """Where to go; `cluster_first` for commands that begin something new."""
+        url, ca = self.options["url"], self.options["ca"]
+        return find_place(url, ca, self.profile, self.cluster, cluster_first=cluster_first)
+
+    def api(self) -> ApiClient:
+        """The client of that proxy with this profile's credential; it may be none."""
+        if self._api is None:
+            place = self.place()
+            credential = self.environment.get(API_KEY_VARIABLE) or self.profile.token_for(
+                place.url, authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
+            )
+            self._api = ApiClient(ApiTransport(place.url, place.ca_file, credential))
+        return self._api
+
+    def anonymous(self, *, cluster_first: bool = False) -> ApiClient:
+        """A client without any credential."""
+        place = self.place(cluster_first=cluster_first)
+        self._api = ApiClient(ApiTransport(place.url, place.ca_file))
+        return self._api
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether what was asked was asked in somebody's name."""
+        return self._api is not None and bool(self._api.transport.credential)
+
+    def close(self) -> None:
+        if self._api is not None:
+            self._api.close()
+
+    def show(self, text: str, data: Any) -> None:
+        """Print the command's result: `data` as JSON when --json was given, otherwise `text` when there is any."""
+        if self.json:
+            click.echo(msgspec.json.format(msgspec.json.encode(plain(data)), indent=2).decode())
+        elif text:
+            click.echo(text)
+
+    def note(self, text: str) -> None:
+        """Something said on the way, to standard error; not in JSON mode."""
+        if not self.json:
+            click.echo(text, err=True)
+
+    @property
+    def shows_progress(self) -> bool:
+        return not self.json
+
+    def lock_number(self, bucket: str, path: str, given: int | None) -> int | None:
+        """The number a write to this path carries: the one given, or that of a lock this profile took."""
+        if given is not None:
+            return given
+        held = self.held_lock(bucket, path)
+        return held.number if held else None
+
+    def held_lock(self, bucket: str, path: str) -> HeldLock | None:
+        """The lock on this path that `lockstep lock` took, if any."""
+        held = [*_inherited(self.environment), *self.profile.locks]
+        return next((lock for lock in held if (lock.bucket, lock.path) == (bucket, path)), None)
+
+    def forget_lock(self, bucket: str, path: str) -> None:
+        """Do not use a remembered lock on this path again."""
+        if any((lock.bucket, lock.path) == (bucket, path) for lock in self.profile.locks):
+            with self.store.change(self.profile_name) as profile:
+                profile.locks = [lock for lock in profile.locks if (lock.bucket, lock.path) != (bucket, path)]
+
+    def stale(self, error: LockStale, bucket: str, path: str) -> LockstepError:
+        """What to say when a remembered lock turns out to be over: once, so that nothing is overwritten unseen."""
+        if self.held_lock(bucket, path) is None:
+            return error
+        self.forget_lock(bucket, path)
+        return LockStale(f"{error}. That lock is forgotten now: look at the file, then run this again", **error.facts)
+
+
+def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(environment.get(HELD_LOCKS_VARIABLE) or "[]", type=list[HeldLock])
+    return []
+
+
+def plain(value: Any) -> Any:
+    """Any message as JSON types, every field written out, so that scripts need not know the defaults."""
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Digest):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    app = ctx.ensure_object(App)
+    if param.name == "json":
+        app.json = app.json or bool(value)
+    elif value is not None and param.name is not None:
+        app.options[param.name] = value
+
+
+def connection_options(*, from_environment: bool) -> list[click.Option]:
+    """Fresh option objects: on the group they may come from variables, on a command they override."""
+
+    def variable(name: str) -> str | None:
+        return name if from_environment else None
+
+    common: dict[str, Any] = {"expose_value": False, "callback": _remember}
+    return [
+        click.Option(["--url"], envvar=variable("LOCKSTEP_URL"), help="The proxy, https://HOST:PORT.", **common),
+        click.Option(["--ca"], envvar=variable("LOCKSTEP_CA"), help="CA file to trust (ca.pem).", **common),
+        click.Option(["--profile"], envvar=variable("LOCKSTEP_PROFILE"), help="Which log-in to use.", **common),
+        click.Option(["--json"], is_flag=True, help="Print the result as JSON.", **common),
+    ]
+
+
+class Command(click.Command):
+    """A command with the connection options and --json."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(connection_options(from_environment=False))
+
+
+class Group(click.Group):
+    """A family of commands; what a command raises becomes one sentence and an exit code."""
+
+    command_class = Command
+    group_class = type
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if ctx.parent is not None:
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except NotLoggedIn as error:
+            end(ctx, _log_in_first(ctx, error), exit_code(error))
+        except LockstepError as error:
+            end(ctx, str(error), exit_code(error))
+        except (KeyboardInterrupt, click.Abort):
+            end(ctx, "interrupted", INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last door: people get a sentence, not a traceback
+            if os.environ.get(DEBUG_VARIABLE):
+                traceback.print_exc()
+            kind = type(error).__name__
+            end(ctx, f"a defect in lockstep: {kind}: {error} ({DEBUG_VARIABLE}=1 shows where)", FAILED)
+        finally:
+            app = ctx.find_object(App)
+            if app is not None:
+                app.close()
+
+
+def _log_in_first(ctx: click.Context, error: NotLoggedIn) -> str:
+    if ctx.invoked_subcommand == "login":
+        return str(error)
+    app = ctx.find_object(App)
+    if app is not None and not app.has_credential:
+        return "not logged in here: run `lockstep login` first, or set LOCKSTEP_API_KEY"
+    return f"{error} (run `lockstep login` again)"
+
+
+def end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    """Say why, and end with that code."""
+    with suppress(BrokenPipeError):
+        click.echo(f"lockstep: {' '.join(sentence.split())}", err=True)
+    sys.stdout.flush()
+    ctx.exit(code)
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)

@@ -1,0 +1,89 @@
+"""Which proxy a command speaks to, whom it trusts there, and as whom it speaks.
+
+In this order: options, `LOCKSTEP_…` variables, the profile that `lockstep login` wrote, and the cluster that
+`./run_cluster.sh` describes in `.cluster/cluster.json`. `login` itself looks at the running cluster first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from lockstep_store.client.credentials import Profile
+from lockstep_store.wire.errors import SetupError
+
+CLUSTER_FILE = Path(".cluster/cluster.json")
+CLUSTER_VARIABLE = "LOCKSTEP_CLUSTER_FILE"
+API_KEY_VARIABLE = "LOCKSTEP_API_KEY"
+
+
+class ProgramEntry(msgspec.Struct):
+    """One program of a cluster that was started on this machine."""
+
+    program: str
+    id: str
+    url: str
+    pid: int = 0
+    data_dir: str = ""
+    log_file: str = ""
+
+
+class ClusterFile(msgspec.Struct):
+    """What `cluster.json` says of a cluster on this machine."""
+
+    ca_file: str = ""
+    programs: list[ProgramEntry] = []
+
+    @property
+    def proxy_urls(self) -> list[str]:
+        return [entry.url for entry in self.programs if entry.program == "client_proxy"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A proxy's address and the authority to trust there (None: the system's)."""
+
+    url: str
+    ca_file: Path | None
+
+
+def read_cluster_file(environment: Mapping[str, str]) -> ClusterFile:
+    """The cluster of this folder, empty when there is none."""
+    file = Path(environment.get(CLUSTER_VARIABLE) or CLUSTER_FILE)
+    try:
+        cluster = msgspec.json.decode(file.read_bytes(), type=ClusterFile)
+    except FileNotFoundError:
+        return ClusterFile()
+    except (OSError, msgspec.DecodeError) as error:
+        raise SetupError(f"{file} cannot be read ({error}): start the cluster again") from error
+    if cluster.ca_file:
+        # Paths in it that are not absolute are relative to it.
+        cluster.ca_file = str(file.parent / cluster.ca_file)
+    return cluster
+
+
+def find_place(
+    url: str | None, ca: str | None, profile: Profile, cluster: ClusterFile, *, cluster_first: bool = False
+) -> Place:
+    """Where to go, from what was given and what is known; SetupError when nothing is."""
+    local = cluster.proxy_urls[0] if cluster.proxy_urls else ""
+    known = (local or profile.url) if cluster_first else (profile.url or local)
+    chosen = (url or known).rstrip("/")
+    if not chosen:
+        raise SetupError("no proxy is known: give --url https://HOST:PORT (and --ca FILE), or start a cluster here")
+    return Place(chosen, Path(ca) if ca else _authority(chosen, profile, cluster))
+
+
+def _authority(url: str, profile: Profile, cluster: ClusterFile) -> Path | None:
+    if cluster.ca_file and url in cluster.proxy_urls:
+        return Path(cluster.ca_file)
+    if url == profile.url:
+        return Path(profile.ca_file) if profile.ca_file else None
+    # An address we have not seen: most likely another proxy of a cluster that we know.
+    for file in (profile.ca_file, cluster.ca_file):
+        if file:
+            return Path(file)
+    return None

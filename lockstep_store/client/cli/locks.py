@@ -1,0 +1,174 @@
+"""Locks: lock, unlock, locks."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from lockstep_store.client.api.client import label
+from lockstep_store.client.cli.command import HELD_LOCKS_VARIABLE, App, Command, pass_app
+from lockstep_store.client.cli.names import Name, NameType
+from lockstep_store.client.credentials import HeldLock
+from lockstep_store.client.local_storage import LocalFileError
+from lockstep_store.client.lock_holder import LockHolder, Waiting
+from lockstep_store.client.text import formatting
+from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
+from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS, LockInfo, LockPath
+
+LEFT_BEHIND_LEASE_SECONDS = 600.0
+WHILE_RUNNING_LEASE_SECONDS = 60.0
+
+
+def client_name() -> str:
+    """How others see who waits and who holds: person, machine and process."""
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):
+        person = str(os.getuid())
+    return f"{person}@{socket.gethostname()}:{os.getpid()}"[:256]
+
+
+def wait_line(waiting: Waiting) -> str:
+    """One line of news while standing in line."""
+    place = f"you are number {waiting.place} in line" if waiting.place else "you wait in line"
+    return (
+        f"waiting: {formatting.holders_line(waiting.holders)}; {place}, "
+        f"{formatting.duration(waiting.waited_seconds)} so far (Ctrl-C gives up)"
+    )
+
+
+class LockCommand(Command):
+    """A command whose arguments after `--` are another command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta["lockstep.command"] = args[cut + 1 :]
+            args = args[:cut]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=LockCommand, options_metavar="[OPTIONS]")
+@click.argument("names", metavar="NAME... [-- COMMAND...]", nargs=-1, required=True, type=NameType())
+@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Stand in line for this long.")
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, MAX_LEASE_SECONDS),
+    metavar="SECONDS",
+    help="Lease: 600, 60 if renewed.",
+)
+@pass_app
+def lock(app: App, names: tuple[Name, ...], patience: float, lease: float | None) -> None:
+    """Take the lock on files, all of them or none.
+
+    Without COMMAND the lock is left behind when this command ends: it is used by put, rm, mv and the others on that
+    file, until `lockstep unlock`, a put with --release, or the end of the lease. With COMMAND the lock is held, and its
+    lease renewed, for as long as COMMAND runs, and its exit code is ours; it finds the lock number in LOCKSTEP_LOCK.
+    """
+    command: list[str] = click.get_current_context().meta.get("lockstep.command", [])
+    holder = LockHolder(
+        app.api(),
+        [LockPath(*name) for name in names],
+        lease_seconds=lease or (WHILE_RUNNING_LEASE_SECONDS if command else LEFT_BEHIND_LEASE_SECONDS),
+        client=client_name(),
+        on_wait=lambda waiting: app.note(wait_line(waiting)) if patience else None,
+        on_lost=lambda reason: app.note(f"warning: {reason}; writes under it will be refused"),
+        renewing=bool(command),
+    )
+    taken = holder.acquire(patience_seconds=patience)
+    if command:
+        with holder:
+            code = _run(command, taken)
+        click.get_current_context().exit(code)
+    with app.store.change(app.profile_name) as profile:
+        profile.locks = [one for one in profile.locks if (one.bucket, one.path) not in names] + _held(taken)
+    until = f"until {time.strftime('%H:%M:%S', time.localtime(taken.until_at))}"
+    text = f"locked {formatting.safe(formatting.paths_of(taken.paths))} under number {taken.number}, {until}"
+    app.show(text, taken)
+
+
+def _run(command: list[str], taken: LockInfo) -> int:
+    held = msgspec.json.encode(_held(taken)).decode()
+    environment = {**os.environ, "LOCKSTEP_LOCK": str(taken.number), HELD_LOCKS_VARIABLE: held}
+    try:
+        code = subprocess.call(command, env=environment)
+    except OSError as error:
+        raise LocalFileError(f"{command[0]!r} cannot start ({error.strerror}): check the command") from error
+    return code if code >= 0 else 128 - code
+
+
+def _held(taken: LockInfo) -> list[HeldLock]:
+    return [HeldLock(taken.id, taken.number, path.bucket, path.path, taken.until_at) for path in taken.paths]
+
+
+@click.command(cls=Command)
+@click.argument("names", metavar="[NAME...]", nargs=-1, type=NameType())
+@click.option("--all", "everything", is_flag=True, help="Release every lock of this account.")
+@pass_app
+def unlock(app: App, names: tuple[Name, ...], everything: bool) -> None:
+    """Release locks that you hold. A lock on several files is released as a whole."""
+    if not names and not everything:
+        raise BadRequest("say which: NAME..., or --all")
+    account = app.api().me().name
+    mine = [lock for lock in app.api().locks().locks if lock.account == account]
+    chosen = mine if everything else [_of_mine(app, mine, name) for name in names]
+    released = []
+    for one in {lock.id: lock for lock in chosen}.values():
+        app.api().release(one.id)
+        released.append(one)
+        for path in one.paths:
+            app.forget_lock(path.bucket, path.path)
+    text = "\n".join(f"released {formatting.safe(formatting.paths_of(one.paths))}" for one in released)
+    app.show(text or "you hold no locks", {"released": released})
+
+
+def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
+    found = next((lock for lock in mine if LockPath(*name) in lock.paths), None)
+    if found is None:
+        was_held = app.held_lock(*name) is not None
+        app.forget_lock(*name)
+        if was_held:
+            raise LockStale(f"your lock on {name} is over already: it ended or was broken")
+        raise NotFound(f"you hold no lock on {name}")
+    return found
+
+
+@click.command(cls=Command)
+@click.option("--mine", is_flag=True, help="Only your own.")
+@click.option("--break", "broken", metavar="NAME|NUMBER", help="Take a lock from its holder (administrators).")
+@pass_app
+def locks(app: App, mine: bool, broken: str | None) -> None:
+    """List the locks, who holds them, until when, and who waits in line.
+
+    Breaking a lock is safe: whatever its holder still writes under it is refused.
+    """
+    reply = app.api().locks()
+    account = app.api().me().name
+    if broken is not None:
+        victim = _named(reply.locks, broken)
+        app.api().release(victim.id, break_lock=True)
+        paths = formatting.safe(formatting.paths_of(victim.paths))
+        text = f"broke the lock of {formatting.safe(victim.account)} on {paths}"
+        app.show(f"{text}; writes under number {victim.number} are refused from now on", {"broken": victim})
+        return
+    if mine:
+        reply.locks = [lock for lock in reply.locks if lock.account == account]
+        reply.waiters = [waiter for waiter in reply.waiters if waiter.account == account]
+    text, _ = formatting.locks_text(reply, account, time.time())
+    data: dict[str, Any] = {"account": account, "locks": reply.locks, "waiters": reply.waiters}
+    app.show(text, data)
+
+
+def _named(locks: list[LockInfo], text: str) -> LockInfo:
+    for lock in locks:
+        names = {name for path in lock.paths for name in (label(path.bucket, path.path), f"{path.bucket}:{path.path}")}
+        if text in (lock.id, str(lock.number)) or text in names:
+            return lock
+    raise NotFound(f"there is no lock {text!r}; `lockstep locks` lists them")

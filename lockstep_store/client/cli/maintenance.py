@@ -1,0 +1,94 @@
+"""Taking care of the directory: fsck, backup, recover; and handing `restore --data` to the directory's own program."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from lockstep_store.client.cli.command import App, Command, end, pass_app
+from lockstep_store.client.cli.exit_codes import FAILED
+from lockstep_store.client.text import formatting, maintenance
+from lockstep_store.wire.errors import BadRequest, SetupError
+
+LOOK_AGAIN_SECONDS = 0.5
+
+
+@click.command(cls=Command)
+@click.option("--deep", is_flag=True, help="Have every file server read and check every byte, too.")
+@click.pass_context
+def fsck(ctx: click.Context, deep: bool) -> None:
+    """Check that the directory's books and the file servers' disks agree (administrators).
+
+    It runs beside people's work. Copies that are missing or not counted are put right by repair; the report says what
+    disagreed when it was looked at. Ends with 0 when nothing did, else with 1.
+    """
+    app = ctx.ensure_object(App)
+    api = app.api()
+    report = api.start_fsck(deep=deep)
+    told = ""
+    while report.state == "running":
+        progress = maintenance.fsck_progress(report)
+        if progress != told:
+            app.note(progress)
+            told = progress
+        time.sleep(LOOK_AGAIN_SECONDS)
+        report = api.fsck_report()
+    app.show(maintenance.fsck_text(report), report)
+    problems = len(report.problems) + report.more_problems
+    if problems:
+        end(ctx, f"{formatting.counted(problems, 'disagreement')} found", FAILED)
+
+
+@click.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@pass_app
+def backup(app: App, file: Path) -> None:
+    """Write a checked backup of the directory to FILE (administrators).
+
+    It is made beside people's work, of one moment. It holds secrets (the ticket key, password hashes, S3 secrets), so
+    it is readable by you alone; keep it so. It has no file bytes, and not the folder certs/ with the authority and the
+    storage keys, without which nothing can be read: keep a copy of that folder too, once.
+
+    `lockstep restore FILE --data FOLDER`, on the directory's machine, puts it in place.
+    """
+    info = app.api().backup(file)
+    app.show(maintenance.backup_text(file, info), {"file": str(file), "backup": info})
+
+
+@click.command(cls=Command)
+@click.option("--finish", is_flag=True, help="Do not wait for file servers that will not come back.")
+@click.option("--unnamed", is_flag=True, help="Make blobs without a name files in bucket `recovered`.")
+@click.option("--drop-unnamed", is_flag=True, help="Give up blobs without a name; collection removes them.")
+@pass_app
+def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:
+    """Show how far recovery after a restored backup is, or decide what it left open (administrators)."""
+    if unnamed and drop_unnamed:
+        raise BadRequest("blobs without a name are either named or given up: leave out one of the two options")
+    if finish or unnamed or drop_unnamed:
+        choice = "name" if unnamed else "drop" if drop_unnamed else "keep"
+        found = app.api().recover(finish=finish, unnamed=choice)
+    else:
+        found = app.api().recovery()
+    app.show(maintenance.recovery_text(found), {"recovery": found})
+
+
+class RestoreCommand(Command):
+    """`lockstep restore` of a file's version; with --data it is the directory that is restored, which runs here."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any(argument == "--data" or argument.startswith("--data=") for argument in args):
+            run_directory_program(["restore", *args])
+        return super().parse_args(ctx, args)
+
+
+def run_directory_program(arguments: list[str]) -> None:
+    """Go on as the directory's program, which this one cannot import; does not return."""
+    sys.stdout.flush()
+    try:
+        os.execv(sys.executable, [sys.executable, "-m", "directory_server", *arguments])  # noqa: S606
+    except OSError as error:
+        raise SetupError(f"{sys.executable} cannot be started ({error.strerror}): install Lockstep again") from error

@@ -1,0 +1,94 @@
+"""Named keys that contents can be under (SSE-KMS): kms create, list, enable, disable, rotate."""
+
+from __future__ import annotations
+
+import click
+
+from lockstep_store.client.cli.command import App, Group, pass_app
+from lockstep_store.client.text import formatting
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.kms import KmsKeyInfo, key_name
+
+_key_argument = click.argument("key", metavar="KEY")
+
+
+@click.group(cls=Group)
+def kms() -> None:
+    """Named keys for encryption (SSE-KMS), for administrators.
+
+    S3 clients ask for one with `aws:kms`, or a bucket has one as its default, for every door. KEY is a key's name, id,
+    alias or ARN. None is ever deleted, because files may need it.
+    """
+
+
+@kms.command("list")
+@pass_app
+def list_keys(app: App) -> None:
+    """List the keys; what is in them is never shown."""
+    found = app.api().kms_keys()
+    rows = [
+        (
+            key.id,
+            "enabled" if key.enabled else "disabled",
+            str(key.versions),
+            formatting.when(key.created_at),
+            formatting.when(key.rotated_at) if key.versions > 1 else "",
+            key.name,
+        )
+        for key in found
+    ]
+    text = formatting.table(("id", "state", "versions", "made", "rotated", "name"), rows) if rows else "no keys"
+    app.show(text, {"keys": found})
+
+
+@kms.command("create")
+@click.argument("name", metavar="NAME")
+@pass_app
+def create_key(app: App, name: str) -> None:
+    """Make a key called NAME."""
+    key = app.api().create_kms_key(name)
+    app.note(
+        "make a backup of the directory now (`lockstep backup FILE`): without the key nothing under it can be read"
+    )
+    app.show(_named(key, "made"), key)
+
+
+@kms.command("enable")
+@_key_argument
+@pass_app
+def enable_key(app: App, key: str) -> None:
+    """Let KEY be used again."""
+    info = app.api().enable_kms_key(_id(app, key), enabled=True)
+    app.show(_named(info, "enabled"), info)
+
+
+@kms.command("disable")
+@_key_argument
+@pass_app
+def disable_key(app: App, key: str) -> None:
+    """Stop KEY from being used: nothing is written or read under it until it is enabled."""
+    info = app.api().enable_kms_key(_id(app, key), enabled=False)
+    app.show(_named(info, "disabled"), info)
+
+
+@kms.command("rotate")
+@_key_argument
+@pass_app
+def rotate_key(app: App, key: str) -> None:
+    """Make a new version of KEY, for files written from now on; older files stay under theirs."""
+    info = app.api().rotate_kms_key(_id(app, key))
+    app.note("make a backup of the directory now (`lockstep backup FILE`): it must have the new version")
+    app.show(_named(info, f"version {info.versions} of"), info)
+
+
+def _id(app: App, key: str) -> str:
+    """The id of the key that is named: names may have slashes, which addresses take for something else."""
+    name = key_name(key)
+    for found in app.api().kms_keys():
+        if name in (found.id, found.name):
+            return found.id
+    raise NotFound(f"there is no key {key!r}; `lockstep kms list` shows them")
+
+
+def _named(key: KmsKeyInfo, what: str) -> str:
+    return f"{what} key {formatting.safe(key.name)} ({key.id})"

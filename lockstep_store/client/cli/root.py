@@ -1,0 +1,88 @@
+"""The `lockstep` command itself, with every family of commands under it."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+import click
+
+from lockstep_store.client.cli import (
+    accounts,
+    certs,
+    changes,
+    cluster,
+    files,
+    keys,
+    locks,
+    maintenance,
+    named_keys,
+    programs,
+    servers,
+    targets,
+    watch,
+)
+from lockstep_store.client.cli.command import Group, connection_options
+from lockstep_store.client.cli.exit_codes import help_text
+from lockstep_store.client.cli.names import SYNTAX
+
+
+def _version() -> str:
+    try:
+        return installed_version("lockstep-store")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"""{SYNTAX}
+
+Every command that prints a result takes --json, and those that ask a proxy take --url, --ca and --profile, which may
+also be given by LOCKSTEP_URL, LOCKSTEP_CA and LOCKSTEP_PROFILE. Without them the last `lockstep login` is used, then
+the cluster that `./run_cluster.sh` started here. LOCKSTEP_API_KEY replaces a log-in, LOCKSTEP_CONFIG_DIR says where
+log-ins are kept, LOCKSTEP_LOCAL_STORAGE which folder edits are kept in.
+
+{help_text()}""",
+)
+@click.version_option(_version(), prog_name="lockstep")
+def main() -> None:
+    """Lockstep: a distributed file store for people who edit files together."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")  # a name that this terminal cannot show must not end a listing
+
+
+main.params.extend(connection_options(from_environment=True))
+
+for family in (
+    (accounts.login, accounts.logout, accounts.whoami, keys.keys, accounts.buckets),
+    (files.put, files.get, files.cat, files.ls, files.digest),
+    (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
+    (locks.lock, locks.unlock, locks.locks, watch.watch),
+    (
+        cluster.status,
+        servers.servers,
+        servers.repair,
+        targets.targets,
+        maintenance.fsck,
+        maintenance.backup,
+        maintenance.recover,
+        named_keys.kms,
+        cluster.invite,
+        cluster.join,
+        certs.certs,
+    ),
+    (programs.serve, programs.menu, programs.completion),
+):
+    for command in family:
+        main.add_command(command)
+
+# What older messages of this project call it; not shown in the list.
+_alias = copy.copy(cluster.invite)
+_alias.name, _alias.hidden = "join-token", True
+main.add_command(_alias)

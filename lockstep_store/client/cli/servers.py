@@ -1,0 +1,242 @@
+"""Operating the cluster's file servers: servers list, drain, remove, add, balance; and repair."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from lockstep_store.client.cli.cluster import FIRST_PORTS, only_here
+from lockstep_store.client.cli.command import App, Command, Group, connection_options, end, pass_app
+from lockstep_store.client.cli.exit_codes import DAMAGED, UNAVAILABLE
+from lockstep_store.client.text import cluster as cluster_text
+from lockstep_store.client.text import formatting
+from lockstep_store.runtime.tls.identity import JoinToken
+from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, Unavailable
+from lockstep_store.wire.messages.cluster import FileServerInfo, LostFile, RepairInfo, RepairReport
+
+T = TypeVar("T")
+LOOK_AGAIN_SECONDS = 1.0
+_PORT = FIRST_PORTS["file_server"]
+_wait_option = click.option("--wait", is_flag=True, help="Show the progress and end when it is done.")
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.pass_context
+def servers(ctx: click.Context) -> None:
+    """File servers: list, drain, remove and add them, and balance what they hold.
+
+    Without a subcommand they are listed. Everything but the list is for administrators.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_servers)
+
+
+servers.params.extend(connection_options(from_environment=False))
+
+
+@servers.command("list")
+@pass_app
+def list_servers(app: App) -> None:
+    """List the file servers, their state, space and what they hold."""
+    found = app.api().servers()
+    text = cluster_text.servers_table(found) if found else "no file servers yet; `lockstep servers add` invites one"
+    app.show(text, {"file_servers": found})
+
+
+@servers.command("drain")
+@click.argument("id", metavar="ID")
+@click.option("--stop", is_flag=True, help="Let it stay: end a drain where it is.")
+@_wait_option
+@pass_app
+def drain(app: App, id: str, stop: bool, wait: bool) -> None:
+    """Have everything moved off a file server, so that it can be removed.
+
+    It goes on serving reads meanwhile; no new copies go to it. Copies are made elsewhere before any is dropped.
+    """
+    if stop and wait:
+        raise BadRequest("--wait waits for a drain to be done: leave it out with --stop")
+    info = app.api().drain_server(id, stop=stop)
+    if wait:
+        info = _wait_for(app, lambda: _drain_progress(app, id))
+    app.show(_drained_text(info, stop), info)
+
+
+def _drained_text(info: FileServerInfo, stop: bool) -> str:
+    name = f"file server {formatting.safe(info.id)}"
+    if stop:
+        return f"{name} stays"
+    if info.drained:
+        return f"{name} is drained; it can go now: lockstep servers remove {shlex.quote(info.id)}"
+    held = formatting.counted(info.held_blobs, "blob")
+    return f"draining {name}, which holds {held}; `lockstep servers` shows when it is done"
+
+
+def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
+    cluster = app.api().cluster()
+    info = next((server for server in cluster.file_servers if server.id == id), None)
+    if info is None or info.state == "removed":
+        raise NotFound(f"file server {id} is not part of the cluster any more")
+    if info.drained:
+        return info, ""
+    if info.state != "draining":
+        raise Conflict(f"the drain of file server {id} was stopped; it is {info.state}")
+    left = cluster.repair.to_move
+    return None, f"{formatting.counted(left, 'copy', 'copies')} to move" if left else "almost done"
+
+
+@servers.command("remove")
+@click.argument("id", metavar="ID")
+@click.option("--force", is_flag=True, help="Give up copies that are nowhere else. DANGER: those files are lost.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to force.")
+@pass_app
+def remove(app: App, id: str, force: bool, yes: bool) -> None:
+    """Have the cluster forget a file server that is drained, or whose copies are elsewhere too.
+
+    Refused while it holds what has too few copies elsewhere. --force is for a server whose disk is gone for good.
+    """
+    if force and not yes:
+        _confirm(id)
+    app.api().remove_server(id, force=force)
+    text = f"file server {formatting.safe(id)} is removed; stop its program, and its folder may be deleted"
+    app.show(text, {"removed": id, "force": force})
+
+
+def _confirm(id: str) -> None:
+    if not _can_ask():
+        raise BadRequest("forcing can lose files and nobody can be asked here: add --yes if that is meant")
+    question = f"Remove file server {formatting.safe(id)} even if files are lost that nothing else holds?"
+    if not click.confirm(question, default=False, err=True):
+        raise click.Abort
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+@servers.command("add")
+@click.option("--id", "new_id", metavar="ID", help="Its id in the cluster; by default the next free number.")
+@click.option(
+    "--host", metavar="HOST", help="The new machine's name as others reach it; by default what it calls itself."
+)
+@click.option("--zone", default="", metavar="ZONE", help="What fails together with it: a rack, a room, a site.")
+@click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
+@pass_app
+def add(app: App, new_id: str | None, host: str | None, zone: str, valid: float, advertise: str | None) -> None:
+    """Invite a file server: print the two commands to run, in one folder, on the new machine.
+
+    The first makes its key and has it certified, once; the second starts it, and may be run again at any time.
+    """
+    url = advertise or app.place().url
+    id = new_id or _next_id(app.api().servers())
+    reply = app.api().join_secret(valid)
+    directory = reply.directory_url or "https://DIRECTORY:5050"
+    token = JoinToken(url, reply.secret, reply.ca_pem).encode()
+    commands = _commands(token, id, host, zone, directory)
+    for what, address in (("the proxy", url), ("the directory server", directory)):
+        if only_here(address):
+            app.note(f"note: {what} at {address} is reached from this machine only")
+    app.note(f"run these on the new machine; the first is good once, until {formatting.when(reply.expires_at)}:")
+    data = {"id": id, "token": token, "url": url, "directory_url": directory, "expires_at": reply.expires_at}
+    app.show("\n".join(commands), {**data, "commands": commands})
+
+
+def _next_id(known: list[FileServerInfo]) -> str:
+    return str(max((int(server.id) for server in known if server.id.isdecimal()), default=0) + 1)
+
+
+def _commands(token: str, id: str, host: str | None, zone: str, directory: str) -> list[str]:
+    # The new machine's own shell fills in its name when none is given.
+    name = shlex.quote(host) if host else '"$(hostname)"'
+    address = shlex.quote(f"https://{host}:{_PORT}") if host else f'"https://$(hostname):{_PORT}"'
+    quoted = shlex.quote(id)
+    start = f"lockstep serve file-server --id {quoted} --host 0.0.0.0 --port {_PORT}"
+    in_zone = f" --zone {shlex.quote(zone)}" if zone else ""
+    return [
+        f"lockstep join {token} --id {quoted} --host {name}",
+        f"{start} --directory {shlex.quote(directory)} --advertise {address}{in_zone}",
+    ]
+
+
+@servers.command("balance")
+@click.option("--stop", is_flag=True, help="End a running rebalance where it is.")
+@_wait_option
+@pass_app
+def balance(app: App, stop: bool, wait: bool) -> None:
+    """Move copies from full file servers to empty ones, gently, until they are about equally full."""
+    if stop and wait:
+        raise BadRequest("--wait waits for a rebalance to be done: leave it out with --stop")
+    repair = app.api().balance(stop=stop)
+    if wait:
+        repair = _wait_for(app, lambda: _balance_progress(app))
+    if repair.balancing:
+        left = formatting.counted(repair.to_balance, "copy", "copies")
+        text = f"balancing: {left} to move; `lockstep status` shows how it goes"
+    else:
+        text = "stopped" if stop else "the file servers are balanced"
+    app.show(text, repair)
+
+
+def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
+    repair = app.api().cluster().repair
+    if not repair.balancing:
+        return repair, ""
+    left = repair.to_balance
+    return None, f"{formatting.counted(left, 'copy', 'copies')} to move" if left else "looking for copies to move"
+
+
+@click.command(cls=Command)
+@_wait_option
+@pass_app
+def repair(app: App, wait: bool) -> None:
+    """Say what repair did, what it has to do, and which files are lost, by name (administrators).
+
+    Ends with code 9 when content is damaged on every file server that has it, with 7 when the file servers that have
+    it are away, and with 0 when nothing is lost.
+    """
+    if wait:
+        _wait_for(app, lambda: _repair_progress(app))
+    report, lost = _whole_report(app)
+    data = {"repair": report.repair, "finished": report.finished, "lost": lost}
+    app.show(cluster_text.report_text(report, lost), data)
+    if lost:
+        code = DAMAGED if any(one.damaged for one in lost) else UNAVAILABLE
+        end(click.get_current_context(), f"{formatting.counted(len(lost), 'version')} cannot be read now", code)
+
+
+def _repair_progress(app: App) -> tuple[RepairReport | None, str]:
+    report = app.api().repair_report(limit=1)
+    if report.finished:
+        return report, ""
+    waiting = formatting.counted(report.repair.under_copied, "content")
+    return None, f"{waiting} short of copies, {report.repair.ordered} being copied"
+
+
+def _whole_report(app: App) -> tuple[RepairReport, list[LostFile]]:
+    first = report = app.api().repair_report()
+    lost = list(report.lost)
+    while report.next_after is not None:
+        report = app.api().repair_report(report.next_after)
+        lost += report.lost
+    return first, lost
+
+
+def _wait_for(app: App, look: Callable[[], tuple[T | None, str]]) -> T:
+    """Look until there is a result; tell each change of the progress, and wait out what is only away."""
+    told = ""
+    while True:
+        try:
+            found, progress = look()
+        except Unavailable as error:
+            found, progress = None, f"waiting: {error}"
+        if found is not None:
+            return found
+        if progress != told:
+            app.note(progress)
+            told = progress
+        time.sleep(LOOK_AGAIN_SECONDS)

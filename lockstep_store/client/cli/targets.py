@@ -1,0 +1,84 @@
+"""Notification targets: targets list, add, remove, test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lockstep_store.client.cli.command import App, Group, pass_app
+from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.text import cluster, formatting
+from lockstep_store.wire.errors import BadRequest
+
+
+@click.group(cls=Group)
+def targets() -> None:
+    """Notification targets: where buckets' changes can be told to (administrators)."""
+
+
+@targets.command("list")
+@pass_app
+def list_targets(app: App) -> None:
+    """List the targets, what waits for each, and why the last attempt failed."""
+    found = app.api().targets()
+    app.show(cluster.targets_text(found) if found else "no notification targets", {"targets": found})
+
+
+@targets.command("add")
+@click.argument("name")
+@click.argument("target_url", metavar="URL")
+@click.option("--secret", metavar="TEXT|@FILE", default="", help="Signs what a webhook is sent (HMAC-SHA256).")
+@click.option("--token", metavar="TEXT|@FILE", default="", help="Sent to a webhook as Authorization: Bearer.")
+@click.option(
+    "--target-ca",
+    "ca_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Authorities to trust for this target beside those of the directory's machine (PEM).",
+)
+@pass_app
+def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: Path | None) -> None:
+    """Name a target, or give the one called NAME another address.
+
+    URL is https://HOST/PATH for a webhook or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY for an
+    AMQP 0-9-1 broker. http and amqp work too, unencrypted. Given as @FILE, a URL, secret or token is read from that
+    file, so that nobody sees it among this machine's processes.
+    """
+    ca_pem = "" if ca_file is None else _read(ca_file)
+    made = app.api().add_target(name, _given(target_url), secret=_given(secret), token=_given(token), ca_pem=ca_pem)
+    if made.url.startswith(("http:", "amqp:")):
+        app.note("note: this address is not encrypted: names of files, and passwords, can be read on the way")
+    arn = f"arn:lockstep:sqs:us-east-1::{made.name}"
+    app.show(f"target {made.name} is {formatting.safe(made.url)}\nin a bucket's configuration: {arn}", made)
+
+
+@targets.command("remove")
+@click.argument("name")
+@pass_app
+def remove(app: App, name: str) -> None:
+    """Forget a target and what waits for it. Refused while a bucket uses it."""
+    gone = app.api().remove_target(name)
+    waited = f"; {formatting.counted(gone.dropped, 'message')} waited for it" if gone.dropped else ""
+    app.show(f"removed target {formatting.safe(name)}{waited}", {"removed": name, "dropped": gone.dropped})
+
+
+@targets.command("test")
+@click.argument("name")
+@pass_app
+def test(app: App, name: str) -> None:
+    """Send a test message to a target now, and say whether it took it."""
+    app.api().test_target(name)
+    app.show(f"target {formatting.safe(name)} took the test message", {"tested": name})
+
+
+def _given(text: str) -> str:
+    return _read(Path(text[1:])).strip() if text.startswith("@") else text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise local_problem("read", path, error) from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{path} is not text") from error

@@ -1,0 +1,50 @@
+"""Following what changes: watch."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from lockstep_store.client.cli.command import App, Command, pass_app, plain
+from lockstep_store.client.text import formatting
+from lockstep_store.client.watcher import Watcher
+from lockstep_store.wire.names import check_bucket
+
+
+@click.command(cls=Command)
+@click.argument("where", metavar="[BUCKET[/PREFIX]]", required=False)
+@click.option("--cursor", type=click.IntRange(0), metavar="N", help="Changes after this one; 0 is the beginning.")
+@click.option("--once", "--no-follow", "once", is_flag=True, help="Print what is there, then end.")
+@pass_app
+def watch(app: App, where: str | None, cursor: int | None, once: bool) -> None:
+    """Print every change, one a line, as it is committed, until Ctrl-C.
+
+    Of all buckets that you may use, or of one, or of the files in it whose names begin with PREFIX. It begins now, with
+    --once at the beginning, with --cursor behind that change. Restarts of proxy and directory are waited for: no change
+    is left out or printed twice. With --json each line is one change as an object.
+    """
+    bucket, prefix = _parted(where)
+    watcher = Watcher(app.api(), bucket, prefix, cursor, on_trouble=lambda why: _tell(app, why))
+    try:
+        for change in watcher.until_now() if once else watcher.follow():
+            if app.json:
+                click.echo(msgspec.json.encode(plain(change)))
+            else:
+                click.echo(formatting.change_line(change))
+    except KeyboardInterrupt:
+        if watcher.cursor is not None:
+            app.note(f"go on from here with --cursor {watcher.cursor}")
+        raise
+
+
+def _parted(where: str | None) -> tuple[str | None, str]:
+    """`bucket/prefix`, or `bucket:prefix` as names are written elsewhere: a bucket has neither sign."""
+    if not where:
+        return None, ""
+    ends = [place for place in (where.find("/"), where.find(":")) if place >= 0]
+    end = min(ends, default=len(where))
+    return check_bucket(where[:end]), where[end + 1 :]
+
+
+def _tell(app: App, why: str) -> None:
+    app.note(f"waiting: {why}" if why else "watching again")

@@ -1,0 +1,138 @@
+"""What the command line remembers between two commands: log-ins by profile, and the locks it took.
+
+One JSON file, `credentials.json`, readable by its owner only, in `$LOCKSTEP_CONFIG_DIR`, else
+`$XDG_CONFIG_HOME/lockstep`, else `~/.config/lockstep`. A token is only ever sent to the proxy that gave it, or to
+another proxy that the same certificate authority vouches for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from lockstep_store.client.local_storage import LocalFileError, local_problem
+
+CONFIG_VARIABLE = "LOCKSTEP_CONFIG_DIR"
+DEFAULT_PROFILE = "default"
+
+
+class HeldLock(msgspec.Struct, omit_defaults=True):
+    """A lock that `lockstep lock` took and left to later commands. `until_at`: wall clock, for people."""
+
+    id: str
+    number: int
+    bucket: str
+    path: str
+    until_at: float = 0.0
+
+
+class Profile(msgspec.Struct, omit_defaults=True):
+    """One log-in. `authority` is the SHA-256 of the CA file it was made under, empty for the system's authorities."""
+
+    url: str = ""
+    ca_file: str = ""
+    authority: str = ""
+    account: str = ""
+    token: str = ""
+    expires_at: float = 0.0
+    locks: list[HeldLock] = []
+
+    def __repr__(self) -> str:
+        return f"Profile({self.account!r} at {self.url!r})"
+
+    def token_for(self, url: str, authority: str) -> str:
+        """The token, when it may be shown to `url`; otherwise an empty string."""
+        trusted = url == self.url if not authority else authority == self.authority
+        return self.token if trusted else ""
+
+
+class _File(msgspec.Struct):
+    profiles: dict[str, Profile] = {}
+
+
+def config_folder(environment: Mapping[str, str]) -> Path:
+    """Where the file lies; nothing is created."""
+    if environment.get(CONFIG_VARIABLE):
+        return Path(environment[CONFIG_VARIABLE])
+    base = environment.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".config") / "lockstep"
+
+
+def authority_of(ca_file: Path | None) -> str:
+    """What names the authority that is trusted; empty for the system's."""
+    if ca_file is None:
+        return ""
+    try:
+        return sha256(ca_file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise local_problem("read the CA file", ca_file, error) from error
+
+
+class CredentialStore:
+    """Profiles on disk. Every change is atomic, and two commands at once do not undo each other's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "credentials.json"
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name, empty when there is none."""
+        return self._read().profiles.get(name) or Profile()
+
+    @contextlib.contextmanager
+    def change(self, name: str) -> Iterator[Profile]:
+        """The profile to alter in place; kept when the block ends without an error."""
+        with self._alone():
+            content = self._read()
+            profile = content.profiles.setdefault(name, Profile())
+            yield profile
+            self._write(content)
+
+    def forget(self, name: str) -> None:
+        """Remove a profile; fine if there is none."""
+        with self._alone():
+            content = self._read()
+            if content.profiles.pop(name, None) is not None:
+                self._write(content)
+
+    def _read(self) -> _File:
+        try:
+            return msgspec.json.decode(self.file.read_bytes(), type=_File)
+        except FileNotFoundError:
+            return _File()
+        except OSError as error:
+            raise local_problem("read", self.file, error) from error
+        except msgspec.DecodeError as error:
+            raise LocalFileError(f"{self.file} is damaged ({error}): remove it and log in again") from error
+
+    def _write(self, content: _File) -> None:
+        temporary = self.file.with_name(f".credentials-{os.getpid()}")
+        try:
+            # Created 0600, never widened and then narrowed: the token must not be readable for a moment either.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.file)
+        except OSError as error:
+            raise local_problem("write", self.file, error) from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise local_problem("use the folder", self.folder, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,164 @@
+"""The person's folder: where files come from and go to, and the one place that decides which names are safe there.
+
+A name in the cluster may be anything that `wire.names` allows, and it may have been chosen by somebody else. In a
+folder it must also stay inside, through no link, and must not collide with Lockstep's own temporary files. Reading and
+writing contents is left to `lockstep_store.client.transfers`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from lockstep_store.wire.errors import LockstepError
+
+DEFAULT_FOLDER = "local_storage"
+FOLDER_VARIABLE = "LOCKSTEP_LOCAL_STORAGE"
+TEMPORARY_PREFIX = ".lockstep-"
+MAX_SEGMENT_BYTES = 255
+
+
+class LocalFileError(LockstepError):
+    """Something about a file on this machine: unreadable, no space, a name that its folder refuses."""
+
+    code, status, title = "local_file", 400, "Problem with a local file"
+
+
+class NameRefused(LocalFileError):
+    """A name that would lead outside the folder, or that the folder cannot hold."""
+
+    code, title = "local_name_refused", "Name refused"
+
+
+class FileChanged(LocalFileError):
+    """The file was being written by another program while it was sent."""
+
+    code, title = "file_changed", "File changed while it was sent"
+
+
+def local_problem(doing: str, path: Path | str, error: OSError) -> LocalFileError:
+    """One sentence for a failed system call on a local file."""
+    advice = {
+        errno.ENOENT: "check the name",
+        errno.EACCES: "check its permissions",
+        errno.EPERM: "check its permissions",
+        errno.EISDIR: "it is a folder; use -r for folders",
+        errno.ENOSPC: "make room on that disk and run it again, it resumes",
+        errno.EDQUOT: "your disk quota is used up",
+        errno.EROFS: "that disk is read-only",
+    }.get(error.errno or 0, "look at that disk")
+    return LocalFileError(f"cannot {doing} {path} ({error.strerror or error}): {advice}")
+
+
+class LocalStorage:
+    """A folder that names are resolved in. Nothing is created before it is needed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def default(cls) -> LocalStorage:
+        """`LOCKSTEP_LOCAL_STORAGE`, or `local_storage` in the current folder."""
+        return cls(Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER))
+
+    def resolve(self, name: str) -> Path:
+        """Where `name` lies in the folder; NameRefused for a name that leads outside or cannot be a file there.
+
+        Links are judged where they lead, so a link inside the folder may be followed to another place inside it.
+        """
+        parts = _segments(name)
+        home = Path(os.path.realpath(self.root))
+        target = self.root.joinpath(*parts)
+        real = Path(os.path.realpath(target))
+        if not real.is_relative_to(home) or real == home:
+            raise NameRefused(f"{shown(name)} leads outside {self.root} through a link: it is left alone")
+        return target
+
+    def for_writing(self, name: str) -> Path:
+        """Like `resolve`, with the folders above it made. A link at the name itself is refused, not written through."""
+        target = self.resolve(name)
+        if target.is_symlink():
+            raise NameRefused(f"{shown(name)} is a link in {self.root}: remove it there first")
+        if target.is_dir():
+            raise NameRefused(f"{shown(name)} is a folder in {self.root}: a file cannot take its place")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NameRefused(f"{shown(name)} needs a folder where {self.root} has a file: it is left alone") from None
+        except OSError as error:
+            raise local_problem("make the folder", target.parent, error) from error
+        return target
+
+    def names(self) -> list[str]:
+        """Every regular file in the folder by its relative name, sorted; links and temporary files are left out."""
+        return sorted(relative for _, relative, skipped in walk_files(self.root) if not skipped)
+
+    def keep_copy_name(self, name: str, stamp: str) -> str:
+        """A name beside `name` that is free, for a copy that must not be overwritten: `notes.txt.unsaved-<stamp>`."""
+        for turn in range(1000):
+            candidate = f"{name}.{stamp}" if turn == 0 else f"{name}.{stamp}-{turn}"
+            if not os.path.lexists(self.resolve(candidate)):
+                return candidate
+        raise LocalFileError(f"{self.root} already holds a thousand copies of {shown(name)}: remove some")
+
+
+def _segments(name: str) -> list[str]:
+    if not name:
+        raise NameRefused("the file name is empty")
+    if name.startswith("/"):
+        raise NameRefused(f"{shown(name)} starts with a slash: names are relative to the folder")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NameRefused(f"{shown(name)} is not valid Unicode") from None
+    parts = name.split("/")
+    for part in parts:
+        if part in (".", ".."):
+            raise NameRefused(f"{shown(name)} has a {part!r} part: it would lead outside the folder")
+        if not part:
+            raise NameRefused(f"{shown(name)} has an empty part, which a folder cannot hold")
+        if any(ord(character) < 32 or ord(character) == 127 for character in part):
+            raise NameRefused(f"{shown(name)} has a control character")
+        if part.startswith(TEMPORARY_PREFIX):
+            raise NameRefused(f"{shown(name)} begins like Lockstep's own temporary files ({TEMPORARY_PREFIX})")
+        if len(part.encode("utf-8")) > MAX_SEGMENT_BYTES:
+            raise NameRefused(f"{shown(name)} has a part of more than {MAX_SEGMENT_BYTES} bytes: no folder holds it")
+    return parts
+
+
+def walk_files(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """Every file below `root`, in name order: (path, name relative to root with slashes, reason to leave it out).
+
+    Links are never followed, so a tree cannot lead out of itself or around in circles.
+    """
+    pending = [(root, "")]
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield folder, prefix.rstrip("/") or ".", f"cannot be listed ({error.strerror})"
+            continue
+        below = []
+        for entry in entries:
+            relative = prefix + entry.name
+            if entry.is_symlink():
+                yield Path(entry.path), relative, "is a link, which is not followed"
+            elif entry.is_dir(follow_symlinks=False):
+                below.append((Path(entry.path), relative + "/"))
+            elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                yield Path(entry.path), relative, "is not a regular file"
+            elif not entry.name.startswith(TEMPORARY_PREFIX):
+                yield Path(entry.path), relative, ""
+        pending.extend(reversed(below))
+
+
+def shown(text: str, limit: int = 120) -> str:
+    """`text` in quotes for a message, with everything a terminal would obey spelled out."""
+    return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -1,0 +1,175 @@
+"""What the menu does with files: list, read, upload, download, delete, versions."""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.client import ApiClient, RemoteFile
+from lockstep_store.client.local_storage import LocalFileError, LocalStorage
+from lockstep_store.client.menu.terminal import Terminal
+from lockstep_store.client.text import formatting
+from lockstep_store.client.text.progress_bars import file_bar, tree_bar
+from lockstep_store.client.transfers import ReadCheck, TreeReport, download, put_tree, upload
+from lockstep_store.wire.errors import BadRequest, NotFound
+from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.names import FILES_BUCKET, check_path
+
+SHOWN_BYTES = 1024 * 1024
+SHOWN_NAMES = 20
+RENAME = " -> "
+
+
+class FileRequests:
+    """Requests about files in the bucket `files`."""
+
+    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+        self._api = api
+        self._storage = storage
+        self._terminal = terminal
+        self._versions_of = ""
+        self._versions: list[FileVersion] = []
+
+    def list(self, prefix: str) -> None:
+        """Every file, or those whose names begin with `prefix`."""
+        count = total = 0
+        for page in self._api.list_pages(FILES_BUCKET, prefix):
+            if page.files:
+                self._terminal.say(formatting.files_table(page.files, self._terminal.width))
+            count += len(page.files)
+            total += sum(file.size for file in page.files)
+        if count:
+            self._terminal.say(f"{formatting.counted(count, 'file')}, {formatting.size(total)}")
+        elif prefix:
+            self._terminal.say(f"No file's name begins with {formatting.safe(prefix)}.")
+        else:
+            self._terminal.say("No files yet. Upload one with 4, or write one with 3.")
+
+    def read(self, path: str) -> None:
+        """Show a file's text."""
+        self._show(self._api.stat(FILES_BUCKET, check_path(path)))
+
+    def _show(self, file: RemoteFile) -> None:
+        if file.size > SHOWN_BYTES:
+            name = formatting.safe(file.path)
+            self._terminal.tell(f"{name} has {formatting.size(file.size)}, too much to show: download it with 5 {name}")
+            return
+        reader = ReadCheck(self._api, file)
+        content = b"".join(reader.blocks())
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            name = formatting.safe(file.path)
+            self._terminal.tell(f"{name} is not text ({formatting.size(file.size)}): download it with 5 {name}")
+            return
+        if text:
+            self._terminal.say(formatting.safe_lines(text.replace("\r\n", "\n")).rstrip("\n"))
+        cache = f", cache {reader.receipt.cache}" if reader.receipt.cache else ""
+        self._terminal.tell(
+            f"-- {formatting.safe(file.path)} version {file.version}, {formatting.size(file.size)}, verified{cache}"
+        )
+
+    def show_folder(self) -> None:
+        """What is there to upload."""
+        names = self._storage.names()
+        where = f"{self._storage.root}"
+        if not names:
+            self._terminal.say(f"{where} is empty: put files there first.")
+            return
+        self._terminal.say(f"In {where}: {formatting.counted(len(names), 'file')}")
+        for name in names[:SHOWN_NAMES]:
+            self._terminal.say(f"  {formatting.safe(name)}")
+        if len(names) > SHOWN_NAMES:
+            self._terminal.say(f"  … and {len(names) - SHOWN_NAMES} more")
+
+    def upload(self, argument: str) -> None:
+        """Save a file or a folder of local storage under its own name, or after ` -> ` under another."""
+        local, _, other = argument.partition(RENAME)
+        local, path = local.strip(), other.strip() or local.strip().rstrip("/")
+        source = self._storage.resolve(local.rstrip("/"))
+        if source.is_dir():
+            self._upload_folder(local.rstrip("/"), path.rstrip("/"))
+            return
+        if not source.exists():
+            raise LocalFileError(f"{source} does not exist: put the file there first, or check its name")
+        check_path(path)
+        size = source.stat().st_size
+        with file_bar(self._terminal.output, "sending", local, size) as progress:
+            sent = upload(self._api, source, FILES_BUCKET, path, progress=progress)
+        note = f" ({formatting.size(sent.bytes_sent)} sent)" if sent.delta else ""
+        self._terminal.tell(formatting.saved_line(sent.saved) + note)
+
+    def _upload_folder(self, local: str, path: str) -> None:
+        with tree_bar(self._terminal.output, "sending") as bar:
+            report = put_tree(
+                self._api, self._storage.resolve(local), FILES_BUCKET, f"{check_path(path)}/", progress=bar
+            )
+        self._say_report(report)
+
+    def _say_report(self, report: TreeReport) -> None:
+        self._terminal.tell(
+            f"saved {formatting.counted(report.moved, 'file')} ({formatting.size(report.size)}), "
+            f"{report.skipped:,} were there already"
+        )
+        troubles = [*report.refused, *((name, str(error)) for name, error in report.failed)]
+        for name, reason in troubles[:SHOWN_NAMES]:
+            self._terminal.say(f"  not {formatting.safe(name)}: {reason}")
+        if len(troubles) > SHOWN_NAMES:
+            self._terminal.say(f"  … and {len(troubles) - SHOWN_NAMES} more that were not saved")
+
+    def download(self, argument: str) -> None:
+        """Fetch a file into local storage under its own name, or after ` -> ` under another."""
+        path, _, other = argument.partition(RENAME)
+        path, local = path.strip(), other.strip() or path.strip()
+        check_path(path)
+        target = self._storage.for_writing(local)
+        facts = self._api.stat(FILES_BUCKET, path)
+        with file_bar(self._terminal.output, "fetching", path, facts.size) as progress:
+            fetched = download(self._api, FILES_BUCKET, path, target, known=facts, progress=progress)
+        state = "was already" if fetched.unchanged else "is now"
+        self._terminal.tell(
+            f"{formatting.safe(path)} version {fetched.file.version} {state} in {target} "
+            f"({formatting.size(fetched.file.size)}, verified)"
+        )
+
+    def delete(self, path: str) -> None:
+        """Remove a file; its versions stay."""
+        reply = self._api.delete(FILES_BUCKET, check_path(path))
+        name = formatting.safe(path)
+        if not reply.existed:
+            raise NotFound(f"{name} does not exist")
+        self._terminal.tell(f"deleted {name}; its versions are kept, 7 {name} shows them")
+
+    def versions(self, path: str) -> None:
+        """Show a file's versions, and remember their numbers for `read N` and `restore N`."""
+        found = self._api.versions(FILES_BUCKET, check_path(path))
+        if not found:
+            raise NotFound(f"{formatting.safe(path)} has no versions")
+        self._versions_of, self._versions = path, found
+        self._terminal.say(f"{formatting.safe(path)}: {formatting.counted(len(found), 'version')}")
+        self._terminal.say(formatting.versions_table(found, self._terminal.width))
+        self._terminal.say('Type "read 2" or "restore 2" for one of them, or any other request.')
+
+    def read_version(self, number: str) -> bool:
+        """`read N` after the versions of a file were shown; False when it must mean something else."""
+        version = self._numbered(number)
+        if version is None:
+            return False
+        self._show(self._api.stat(FILES_BUCKET, self._versions_of, version.version))
+        return True
+
+    def restore_version(self, number: str) -> bool:
+        """`restore N` after the versions of a file were shown."""
+        version = self._numbered(number)
+        if version is None:
+            raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")
+        saved = self._api.restore(FILES_BUCKET, self._versions_of, version.version)
+        self._terminal.tell(formatting.saved_line(saved, "restored"))
+        return True
+
+    def _numbered(self, number: str) -> FileVersion | None:
+        if not number.isdecimal() or not 1 <= int(number) <= len(self._versions):
+            return None
+        version = self._versions[int(number) - 1]
+        if version.delete_marker:
+            raise BadRequest(f"number {number} is where the file was deleted: it has no content, choose another")
+        return version

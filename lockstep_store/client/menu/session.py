@@ -1,0 +1,193 @@
+"""One person's visit: log in, then requests by number until they leave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.local_storage import LocalStorage
+from lockstep_store.client.menu.file_requests import FileRequests
+from lockstep_store.client.menu.state_requests import StateRequests
+from lockstep_store.client.menu.terminal import EndOfInput, Terminal
+from lockstep_store.client.menu.writing import Writing
+from lockstep_store.client.text import formatting
+from lockstep_store.wire.errors import LockstepError, NotLoggedIn, Unavailable
+from lockstep_store.wire.messages.people import LoginReply
+
+LOGIN_ATTEMPTS = 5
+OK, NOT_LOGGED_IN, UNAVAILABLE = 0, 4, 7
+_LEAVE_WORDS = ("q", "quit", "exit", "bye", "logout", "log out")
+_NUMBERED = re.compile(r"(\d+)[.):]?(?:\s+(.*))?", re.DOTALL)
+
+
+class _Leave(Exception):
+    """The person is done."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One numbered request. `question` asks for the name it needs, empty when it needs none."""
+
+    title: str
+    words: tuple[str, ...]
+    action: Callable[[str], None]
+    question: str = ""
+
+
+class Session:
+    """A visit over `terminal` to the proxy of `api`."""
+
+    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+        self._api = api
+        self._terminal = terminal
+        self._account = ""
+        files = FileRequests(api, storage, terminal)
+        writing = Writing(api, storage, terminal)
+        self._state = StateRequests(api, terminal)
+        folder = f"{storage.root.name or storage.root}/"
+        self._entries = (
+            _Entry("list files", ("list", "ls", "files"), files.list),
+            _Entry("read a file", ("read", "cat"), files.read, "File to read: "),
+            _Entry("write to a file", ("write", "edit"), writing.write, "File to write to: "),
+            _Entry(f"upload from {folder}", ("upload", "put"), files.upload, "File to upload: "),
+            _Entry(f"download to {folder}", ("download", "get"), files.download, "File to download: "),
+            _Entry("delete a file", ("delete", "rm"), files.delete, "File to delete: "),
+            _Entry("versions of a file", ("versions",), files.versions, "File whose versions to show: "),
+            _Entry("locks: yours, all, the queue", ("locks",), self._state.locks),
+            _Entry("cluster state", ("cluster", "status"), self._state.cluster),
+            _Entry("log out and leave", _LEAVE_WORDS, self._leave),
+        )
+        # Requests about the list that was shown last, such as "restore 2" or "break 1".
+        self._following: dict[str, Callable[[str], bool]] = {
+            "read": files.read_version,
+            "restore": files.restore_version,
+            "release": self._state.release,
+            "break": self._state.break_lock,
+        }
+        self._before_upload = files.show_folder
+
+    def run(self) -> int:
+        """The whole visit; its exit code."""
+        self._terminal.say(f"Lockstep at {self._api.url}")
+        try:
+            code = self._log_in()
+            if code != OK:
+                return code
+            self._show_menu()
+            while True:
+                self._next_request()
+        except (_Leave, EndOfInput, KeyboardInterrupt):
+            self._log_out()
+            return OK
+
+    def _log_in(self) -> int:
+        refused = False
+        for _ in range(LOGIN_ATTEMPTS):
+            try:
+                name = self._terminal.ask("User name (a new one makes an account): ")
+                if not name:
+                    continue
+                password = self._terminal.ask_secret("Password: ")
+            except EndOfInput:
+                if refused:
+                    return NOT_LOGGED_IN
+                raise
+            try:
+                reply = self._api.login(name, password)
+            except Unavailable as error:
+                self._terminal.tell(f"Cannot log in now: {error}")
+                return UNAVAILABLE
+            except LockstepError as error:
+                self._terminal.tell(f"Not logged in: {error}")
+                refused = True
+                continue
+            self._welcome(reply, name)
+            return OK
+        self._terminal.say("That was too often; start again when you know the password.")
+        return NOT_LOGGED_IN
+
+    def _welcome(self, reply: LoginReply, name: str) -> None:
+        self._account = reply.account or name
+        self._state.account = self._account
+        role = ", administrator" if reply.admin else ""
+        shown = formatting.safe(self._account)
+        if reply.created:
+            self._terminal.say(f"\nWelcome, {shown}: this is a new account, made just now.")
+        else:
+            self._terminal.say(f"\nWelcome back, {shown}{role}.")
+
+    def _log_out(self) -> None:
+        if not self._account:
+            self._terminal.say()
+            return
+        try:
+            self._api.logout()
+        except LockstepError:
+            self._terminal.say("\nGoodbye. (The log-in ends by itself; the proxy could not be told.)")
+        else:
+            self._terminal.say(f"\nLogged out {formatting.safe(self._account)}. Goodbye.")
+
+    def _show_menu(self) -> None:
+        rows = (len(self._entries) + 1) // 2
+        self._terminal.say()
+        for row in range(rows):
+            left = f"{row + 1:>3}  {self._entries[row].title}"
+            other = row + rows
+            right = f"{other + 1:>3}  {self._entries[other].title}" if other < len(self._entries) else ""
+            self._terminal.say(f"{left:<38}{right}".rstrip())
+        self._terminal.say("Type a number, or a number and a file's name: 3 notes.txt. Enter: this menu.")
+
+    def _next_request(self) -> None:
+        line = self._terminal.ask(f"\n{formatting.safe(self._account)}> ")
+        if not line or line in ("?", "help", "menu"):
+            self._show_menu()
+            return
+        try:
+            self._answer(line)
+        except NotLoggedIn as error:
+            self._terminal.tell(f"Your log-in has ended ({error}). Log in again:")
+            if self._log_in() != OK:
+                raise _Leave from error
+            self._terminal.say("Please ask again for what you wanted.")
+        except LockstepError as error:
+            self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
+        except KeyboardInterrupt:
+            self._terminal.say("\nInterrupted; nothing more is done of that.")
+
+    def _answer(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        following = self._following.get(word.lower())
+        if following is not None and following(rest.strip()):
+            return
+        entry, argument = self._understand(line)
+        if entry is None:
+            last = len(self._entries)
+            self._terminal.say(f"{formatting.safe(line)!r} is not a request: type a number from 1 to {last}.")
+            return
+        if entry.question and not argument:
+            if entry.words[0] == "upload":
+                self._before_upload()
+            argument = self._terminal.ask(entry.question)
+            if not argument:
+                self._terminal.say("No name, nothing done.")
+                return
+        entry.action(argument)
+
+    def _understand(self, line: str) -> tuple[_Entry | None, str]:
+        numbered = _NUMBERED.fullmatch(line)
+        if numbered:
+            number, argument = int(numbered[1]), (numbered[2] or "").strip()
+            return (self._entries[number - 1] if 1 <= number <= len(self._entries) else None), argument
+        lowered = line.lower()
+        for entry in self._entries:
+            for word in entry.words:
+                if lowered == word:
+                    return entry, ""
+                if lowered.startswith(word + " ") and entry.action != self._leave:
+                    return entry, line[len(word) :].strip()
+        return None, ""
+
+    def _leave(self, argument: str) -> None:
+        raise _Leave

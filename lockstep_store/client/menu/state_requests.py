@@ -1,0 +1,54 @@
+"""What the menu shows of the cluster: locks and the queue, servers and copies."""
+
+from __future__ import annotations
+
+import time
+
+from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.menu.terminal import Terminal
+from lockstep_store.client.text import cluster, formatting
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.locks import LockInfo
+
+
+class StateRequests:
+    """Requests about locks and the cluster. `account` is who is logged in."""
+
+    def __init__(self, api: ApiClient, terminal: Terminal) -> None:
+        self._api = api
+        self._terminal = terminal
+        self._numbered: list[LockInfo] = []
+        self.account = ""
+
+    def locks(self, argument: str) -> None:
+        """Mine, everyone's and the queue; the numbers are remembered for `release N` and `break N`."""
+        text, self._numbered = formatting.locks_text(self._api.locks(), self.account, time.time(), self._terminal.width)
+        self._terminal.say(text)
+        if any(lock.account == self.account for lock in self._numbered):
+            self._terminal.say('Type "release 1" to give one of yours back.')
+
+    def release(self, number: str) -> bool:
+        """Give back one of my locks."""
+        lock = self._lock(number, "release")
+        self._api.release(lock.id)
+        self._terminal.say(f"released {formatting.safe(formatting.paths_of(lock.paths))}")
+        return True
+
+    def break_lock(self, number: str) -> bool:
+        """Take a lock from its holder; the cluster lets only administrators."""
+        lock = self._lock(number, "break")
+        self._api.release(lock.id, break_lock=True)
+        self._terminal.say(
+            f"broke the lock of {formatting.safe(lock.account)} on {formatting.safe(formatting.paths_of(lock.paths))}; "
+            f"writes under number {lock.number} are refused"
+        )
+        return True
+
+    def cluster(self, argument: str) -> None:
+        """Servers, counts and copies."""
+        self._terminal.say(cluster.cluster_text(self._api.cluster(), self._terminal.width))
+
+    def _lock(self, number: str, what: str) -> LockInfo:
+        if not number.isdecimal() or not 1 <= int(number) <= len(self._numbered):
+            raise BadRequest(f"show the locks first (8), then type {what} and a number from that list")
+        return self._numbered[int(number) - 1]

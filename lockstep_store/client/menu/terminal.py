@@ -1,0 +1,175 @@
+"""Reading lines from a person or a pipe, and printing to either.
+
+Lines are read from the descriptor itself, not through the stream's buffer: while someone waits for a lock we must see
+whether a line has come, and a buffer would hide it. What is typed ahead is kept for the questions it answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import termios
+import textwrap
+from collections.abc import Iterator
+from typing import TextIO
+
+from lockstep_store.client.text import formatting
+
+
+class EndOfInput(Exception):
+    """There is nothing more to read."""
+
+
+class Terminal:
+    """A person's input and output."""
+
+    def __init__(self, input: TextIO, output: TextIO) -> None:
+        self._input = input
+        self.output = output
+        self._descriptor = _descriptor(input)
+        self._buffer = bytearray()
+        self._typed_ahead = 0
+        self._status_shown = 0
+        self._last_status = ""
+        self.ended = False
+        self.interactive = input.isatty() and output.isatty()
+        reconfigure = getattr(output, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+    @property
+    def width(self) -> int:
+        """Columns to use: those of the terminal, and the usual 80 for a pipe."""
+        if not self.output.isatty():
+            return formatting.WIDTH
+        return max(40, shutil.get_terminal_size((formatting.WIDTH, 24)).columns - 1)
+
+    def say(self, text: str = "") -> None:
+        """Print a line or several."""
+        self._clear_status()
+        self.output.write(text + "\n")
+        self.output.flush()
+
+    def tell(self, sentence: str) -> None:
+        """Print a sentence, on a terminal broken between its words. Content and tables are printed by `say` as is."""
+        if self.output.isatty():
+            wrapper = textwrap.TextWrapper(self.width, break_long_words=False, break_on_hyphens=False)
+            sentence = "\n".join("\n".join(wrapper.wrap(line)) for line in sentence.split("\n"))
+        self.say(sentence)
+
+    def status(self, text: str) -> None:
+        """News that replace the news before: one line on a terminal, and only what is new in a pipe."""
+        if self.output.isatty():
+            line = formatting.shorten(text, self.width)
+            self.output.write("\r" + line.ljust(self._status_shown))
+            self._status_shown = len(line)
+        elif text != self._last_status:
+            self.output.write(text + "\n")
+        self._last_status = text
+        self.output.flush()
+
+    def ask(self, question: str) -> str:
+        """The next line, without spaces around it. Raises EndOfInput."""
+        self._clear_status()
+        self.output.write(question)
+        self.output.flush()
+        line = self._line()
+        if not self.interactive:
+            # Nobody's typing is echoed by a pipe; with it the output reads like a conversation.
+            self.output.write(line + "\n")
+            self.output.flush()
+        return line.strip()
+
+    def ask_secret(self, question: str) -> str:
+        """The next line as it is, not shown on a terminal. Raises EndOfInput."""
+        self._clear_status()
+        with self._without_echo():
+            self.output.write(question)
+            self.output.flush()
+            line = self._line()
+        self.output.write("\n")
+        self.output.flush()
+        return line
+
+    def begin_wait(self) -> None:
+        """From here on `gave_up` watches for new input; what was typed before is no answer to a wait."""
+        self._receive_waiting()
+        self._typed_ahead = len(self._buffer)
+        self._last_status = ""
+
+    def gave_up(self) -> bool:
+        """Whether Enter was pressed, or the input ended, since the wait began. Other lines are kept for later."""
+        was_ended = self.ended
+        self._receive_waiting()
+        while (end := self._buffer.find(b"\n", self._typed_ahead)) >= 0:
+            if not self._buffer[self._typed_ahead : end].strip():
+                del self._buffer[self._typed_ahead : end + 1]
+                return True
+            self._typed_ahead = end + 1
+        return self.ended and not was_ended
+
+    def _receive_waiting(self) -> None:
+        if self._descriptor is None:
+            self.ended = True
+            return
+        while not self.ended:
+            watch = select.poll()
+            watch.register(self._descriptor, select.POLLIN | select.POLLHUP)
+            if not watch.poll(0):
+                return
+            self._receive()
+
+    def _receive(self) -> None:
+        assert self._descriptor is not None
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:
+            data = b""  # the terminal is gone
+        self._buffer += data
+        self.ended = self.ended or not data
+
+    def _line(self) -> str:
+        if self._descriptor is None:
+            text = self._input.readline()
+            if not text:
+                self.ended = True
+                raise EndOfInput
+            return text.rstrip("\r\n")
+        if self._input.isatty():
+            self.ended = False  # Ctrl-D ended an earlier question or wait, not the terminal
+        while b"\n" not in self._buffer and not self.ended:
+            self._receive()
+        line, newline, rest = bytes(self._buffer).partition(b"\n")
+        if not newline and not line:
+            raise EndOfInput
+        self._buffer[:] = rest
+        return line.rstrip(b"\r").decode("utf-8", "surrogateescape")
+
+    def _clear_status(self) -> None:
+        if self._status_shown:
+            self.output.write("\r" + " " * self._status_shown + "\r")
+            self._status_shown = 0
+
+    @contextlib.contextmanager
+    def _without_echo(self) -> Iterator[None]:
+        if self._descriptor is None or not self._input.isatty():
+            yield
+            return
+        before = termios.tcgetattr(self._descriptor)
+        silent = termios.tcgetattr(self._descriptor)
+        silent[3] &= ~termios.ECHO
+        # Before the question is printed, and without flushing: what is typed early must be neither shown nor lost.
+        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None

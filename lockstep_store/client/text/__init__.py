@@ -1,0 +1,1 @@
+"""Text for people: sizes, times, tables, progress and status lines."""

@@ -1,0 +1,168 @@
+"""The cluster in words for people: its servers, and what repair, drains and a rebalance still have to do.
+
+Widths and units are `lockstep_store.client.text.formatting`'s; the menu and the command line print the same lines.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from lockstep_store.client.api.client import label
+from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table, when
+from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
+from lockstep_store.wire.messages.recovery import RecoveryInfo
+from lockstep_store.wire.messages.targets import TargetInfo
+
+
+def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
+    """The cluster in a few lines: counts, every file server, and whether every file has its copies."""
+    up = sum(1 for server in reply.file_servers if server.state in ("up", "draining"))
+    lines = [
+        f"directory server {reply.directory_version}, up for {duration(reply.uptime_seconds)}, "
+        f"journal cursor {reply.cursor}",
+        f"{counted(reply.files, 'file')} in {counted(reply.versions, 'version')}, {size(reply.logical_bytes)}; "
+        f"{counted(reply.locks, 'lock')}, {reply.waiters} waiting",
+        f"{up} of {counted(len(reply.file_servers), 'file server')} up, {counted(reply.copies, 'copy', 'copies')} "
+        "of every file",
+    ]
+    if reply.file_servers:
+        lines.append(servers_table(reply.file_servers, width))
+    lines += drain_lines(reply.file_servers, reply.repair)
+    lines += repair_lines(reply.repair)
+    lines += recovery_lines(reply.recovery)
+    lines += target_lines(reply.targets)
+    return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
+
+
+def recovery_lines(info: RecoveryInfo | None) -> list[str]:
+    """What a restored backup has left open; nothing when there was no restore, or it is all done."""
+    if info is None or (info.finished and not info.unnamed_blobs):
+        return []
+    waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
+    unnamed = f"; {counted(info.unnamed_blobs, 'blob')} without a name" if info.unnamed_blobs else ""
+    return [f"restored from a backup of {when(info.backup_made_at)}{waiting}{unnamed}: see lockstep recover"]
+
+
+def target_lines(targets: Sequence[TargetInfo]) -> list[str]:
+    """The notification targets that lag behind; nothing when all is delivered."""
+    return [
+        f"notification target {safe(one.name)}: {counted(one.waiting, 'message')} waiting, the oldest for "
+        f"{duration(one.oldest_seconds)}" + (f": {safe(one.problem)}" if one.problem else "")
+        for one in targets
+        if one.problem or one.waiting
+    ]
+
+
+def targets_text(targets: Sequence[TargetInfo], width: int = WIDTH) -> str:
+    """The notification targets, one a line, and what is wrong with any."""
+    head = ("target", "kind", "waiting", "oldest", "delivered", "dropped", "address")
+    rows = [
+        (
+            one.name,
+            one.kind,
+            str(one.waiting),
+            duration(one.oldest_seconds) if one.waiting else "",
+            str(one.delivered),
+            str(one.dropped),
+            one.url,
+        )
+        for one in targets
+    ]
+    lines = [table(head, rows, right="waiting oldest delivered dropped", width=width)]
+    lines += [_wrapped(f"{safe(one.name)}: {safe(one.problem)}", width) for one in targets if one.problem]
+    return "\n".join(lines)
+
+
+def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:
+    """The file servers, one a line."""
+    head = ("server", "state", "zone", "free", "of", "blobs", "heard", "problem")
+    return table(head, map(_server_row, servers), right="free of blobs", width=width)
+
+
+def state_of(server: FileServerInfo) -> str:
+    """Its state in one word; `drained` when it is empty and may go."""
+    return "drained" if server.drained else server.state
+
+
+def drain_lines(servers: Sequence[FileServerInfo], repair: RepairInfo) -> list[str]:
+    """Who is leaving, and whether they may go yet."""
+    drained = [server.id for server in servers if server.drained]
+    leaving = [server.id for server in servers if server.state == "draining" and not server.drained]
+    lines = []
+    if leaving:
+        left = f"{counted(repair.to_move, 'copy', 'copies')} still to move" if repair.to_move else "almost done"
+        lines.append(f"draining {_named(leaving)}: {left}")
+    if drained:
+        lines.append(f"drained: {_named(drained)} can be removed (lockstep servers remove ID)")
+    return lines
+
+
+def repair_lines(repair: RepairInfo) -> list[str]:
+    """What is lost, what is being done about copies, and what is still to come."""
+    lines = []
+    if repair.without_living_copy:
+        gone = counted(repair.without_living_copy, "file content")
+        lines.append(
+            f"ATTENTION: {gone} without a living copy; start the stopped file servers again "
+            "(lockstep repair names the files)"
+        )
+    if repair.under_copied:
+        lines.append(f"{counted(repair.under_copied, 'content')} short of copies, {repair.ordered} being copied now")
+    if repair.surplus:
+        lines.append(f"{counted(repair.surplus, 'surplus copy', 'surplus copies')} will be dropped")
+    if repair.balancing:
+        left = f"{counted(repair.to_balance, 'copy', 'copies')} still to move" if repair.to_balance else "nothing left"
+        lines.append(f"balancing: {left}")
+    if repair.repaired_since_start or repair.dropped_since_start:
+        done = f"since the directory started: {counted(repair.repaired_since_start, 'copy', 'copies')} made"
+        lines.append(f"{done}, {repair.dropped_since_start} dropped")
+    if repair.walking:
+        lines.append("the books are being looked through; these figures may still rise")
+    elif not repair.under_copied and not repair.without_living_copy:
+        lines.append("every file has its copies")
+        if repair.silent:
+            away = _named(repair.silent)
+            lines[-1] += f", counting those on file server {away}, which is silent: new ones follow if it stays so"
+    return lines
+
+
+def report_text(report: RepairReport, lost: Sequence[LostFile], width: int = WIDTH) -> str:
+    """The repair report: whether repair is done, and every lost file by name with what can still be read of it."""
+    state = "repair is finished" if report.finished else "repair is still at work"
+    lines = [state, *repair_lines(report.repair)]
+    if lost:
+        lines.append(f"{counted(len(lost), 'version')} cannot be read now:")
+    return "\n".join([*(_wrapped(line, width) for line in lines), *(_lost_text(one, width) for one in lost)])
+
+
+def _lost_text(one: LostFile, width: int) -> str:
+    name = safe(label(one.bucket, one.path))
+    which = "current version" if one.current else "old version"
+    why = "every known copy is damaged" if one.damaged else f"file server {_named(one.file_servers)} is away"
+    if not one.damaged and not one.file_servers:
+        why = "no file server has a copy"
+    rest = f"last good version {one.last_good_version}" if one.last_good_version else "no other version can be read"
+    detail = f"{which} {one.version}, {size(one.size)}: {why}; {rest}"
+    return f"  {name}\n{textwrap.fill(detail, width, initial_indent='    ', subsequent_indent='    ')}"
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(safe(id) for id in ids)
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _server_row(server: FileServerInfo) -> tuple[str, ...]:
+    return (
+        server.id,
+        state_of(server),
+        server.zone,
+        size(server.free_bytes),
+        size(server.capacity_bytes),
+        str(server.blobs),
+        f"{duration(server.seconds_since_heartbeat)} ago",
+        server.problem,
+    )

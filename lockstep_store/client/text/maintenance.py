@@ -1,0 +1,73 @@
+"""How checks, backups and recovery are told to people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep_store.client.text.formatting import counted, duration, safe, size, table, when
+from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, FsckServer, RecoveryInfo
+
+
+def fsck_progress(report: FsckReport) -> str:
+    """One line while it runs."""
+    waiting = [server.id for server in report.file_servers if server.state == "waiting"]
+    return f"waiting for file servers: {', '.join(waiting)}" if waiting else "looking through the directory's books"
+
+
+def fsck_text(report: FsckReport) -> str:
+    """The whole report."""
+    books = ", ".join(f"{name} {count}" for name, count in report.checks.items())
+    head = ("server", "state", "compared", "missing", "damaged", "uncounted", "unknown")
+    lines = [
+        f"checked in {duration(report.seconds)}; rows in the books: {books}",
+        table(head, [_server_row(server) for server in report.file_servers], right=" ".join(head[2:])),
+    ]
+    if report.recovery is not None and not report.recovery.finished:
+        lines.append(recovery_text(report.recovery))
+    away = [server.id for server in report.file_servers if server.state == "away"]
+    if away:
+        lines.append(f"NOT checked, because they were not up: {', '.join(away)}")
+    for problem in report.problems:
+        where = f" on file server {problem.file_server}" if problem.file_server else ""
+        detail = f": {safe(problem.detail)}" if problem.detail else ""
+        lines.append(f"{problem.kind}{where}: {safe(problem.name)}{detail}")
+    if report.more_problems:
+        lines.append(f"and {report.more_problems} more")
+    if not report.problems:
+        lines.append("books and disks agree" if not away else "what was checked agrees")
+    return "\n".join(lines)
+
+
+def _server_row(server: FsckServer) -> tuple[str, ...]:
+    figures = (server.compared, server.missing, server.damaged, server.counted, server.unknown)
+    return (server.id, server.state, *(str(figure) for figure in figures))
+
+
+def backup_text(file: Path, info: BackupInfo) -> str:
+    """What was backed up, and what must be kept besides."""
+    return (
+        f"{file}: {size(info.size)}, made {when(info.made_at)}, up to change {info.cursor}\n"
+        f"{counted(info.files, 'file')}, {counted(info.versions, 'version')}, {counted(info.blobs, 'blob')};"
+        f" digest {info.digest}\n"
+        "It holds secrets. Without the folder certs/ (authority, storage keys) nothing can be read: keep that too."
+    )
+
+
+def recovery_text(info: RecoveryInfo | None) -> str:
+    """How it stands."""
+    if info is None:
+        return "this directory was not restored from a backup: there is nothing to recover"
+    lines = [
+        f"restored {when(info.restored_at)} from a backup of {when(info.backup_made_at)} (change {info.backup_cursor})",
+        f"{counted(info.recovered_versions, 'version')} found again on file servers",
+    ]
+    if info.waiting_for:
+        lines.append(f"waiting for file servers: {', '.join(info.waiting_for)}; nothing of theirs is collected")
+    else:
+        lines.append("finished: every file server has said what it holds")
+    if info.unnamed_blobs:
+        lines.append(
+            f"{counted(info.unnamed_blobs, 'blob')} without a name, {size(info.unnamed_bytes)}, are kept: "
+            "`lockstep recover --unnamed` makes files of them, `--drop-unnamed` gives them up"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""Following the journal without end: each change once and in order, whatever is restarted meanwhile.
+
+Nothing is kept anywhere but the cursor. It moves only when a change has been handed on, so an answer that was lost is
+asked for again from the same place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from lockstep_store.wire.errors import TooManyRequests, Unavailable
+from lockstep_store.wire.messages.journal import Change, ChangesReply
+
+WAIT_SECONDS = 25
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Source(Protocol):
+    """What is needed of the API client."""
+
+    def changes(
+        self, cursor: int | None = None, bucket: str | None = None, *, wait_seconds: int = 0
+    ) -> ChangesReply: ...
+
+
+class Watcher:
+    """The changes below `prefix` of one bucket, or of all. `cursor` is where to go on from; None begins now.
+
+    The first question may fail: then nobody has answered yet, and the caller hears why. After that, what is only away
+    is waited for; `on_trouble` is told once each time it goes away, and with an empty text when it is back.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        bucket: str | None = None,
+        prefix: str = "",
+        cursor: int | None = None,
+        *,
+        on_trouble: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._source = source
+        self._bucket = bucket
+        self._prefix = prefix
+        self._on_trouble = on_trouble
+        self._sleep = sleep
+        self.cursor = cursor
+
+    def until_now(self) -> Iterator[Change]:
+        """Every change that is there now, then the end. Without a cursor it begins with the very first one."""
+        end = self._source.changes(None, self._bucket).cursor
+        self.cursor = self.cursor or 0
+        yield from self._handed_on(self._source.changes(self.cursor, self._bucket))
+        while self.cursor < end:
+            yield from self._handed_on(self._ask(0))
+
+    def follow(self) -> Iterator[Change]:
+        """Every change, for as long as it is iterated."""
+        if self.cursor is None:
+            # Asked for by itself: had the first wait no cursor and its answer been lost, its changes would be too.
+            self.cursor = self._source.changes(None, self._bucket).cursor
+        else:
+            yield from self._handed_on(self._source.changes(self.cursor, self._bucket))
+        while True:
+            yield from self._handed_on(self._ask(WAIT_SECONDS))
+
+    def _handed_on(self, reply: ChangesReply) -> Iterator[Change]:
+        for change in reply.changes:
+            if change.path.startswith(self._prefix):
+                yield change
+            self.cursor = change.cursor
+        self.cursor = reply.cursor
+
+    def _ask(self, wait_seconds: int) -> ChangesReply:
+        pause = FIRST_PAUSE_SECONDS
+        told = False
+        while True:
+            try:
+                reply = self._source.changes(self.cursor, self._bucket, wait_seconds=wait_seconds)
+            except (Unavailable, TooManyRequests) as error:
+                if not told:
+                    self._on_trouble(str(error))
+                    told = True
+                self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            if told:
+                self._on_trouble("")
+            return reply

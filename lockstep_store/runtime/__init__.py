@@ -1,0 +1,1 @@
+"""What every program runs on: HTTPS, calls to peers, TLS, storage, background jobs and logs."""

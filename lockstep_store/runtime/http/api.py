@@ -1,0 +1,235 @@
+"""How a program of the cluster answers its calls: a thin WSGI layer in front of Flask.
+
+Calls declared in `wire.messages.files` cost one dictionary look-up, decode, handler, encode. Everything else (health,
+metrics, a proxy's pages) is Flask's. Both share the handling of request ids, errors and figures, which stands here
+once. Listening, certificates and stopping are `lockstep_store.runtime.http.service`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from flask import Flask, Response
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+from lockstep_store.runtime.peers.caller import PEER_HEADER
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.runtime.tracing import log, request_id, start_request
+from lockstep_store.wire.codec import Call, encode
+from lockstep_store.wire.errors import (
+    IncompleteBody,
+    InternalError,
+    LockstepError,
+    MethodNotAllowed,
+    NotFound,
+    PeerRefused,
+    TooLarge,
+    Unavailable,
+    to_problem,
+)
+from lockstep_store.wire.messages.cluster import Health
+
+REQUEST_SECONDS = Histogram(
+    "lockstep_request_seconds",
+    "Seconds to answer a call between programs, until the answer's first byte",
+    ["route"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+REFUSALS = Counter("lockstep_refusals_total", "Calls between programs that were refused", ["route", "code"])
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+READ_BLOCK_BYTES = 256 * 1024
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+
+
+class RawReply(NamedTuple):
+    """An answer: its body is a list of bytes, or an iterator whose total length the headers declare."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: list[bytes] | Iterator[bytes]
+
+
+class RawRequest:
+    """A request as the runner gives it, for handlers that read or write streams."""
+
+    def __init__(self, environ: Environ, rest: str = "") -> None:
+        self.environ = environ
+        self.path: str = environ["PATH_INFO"]
+        self.rest = rest
+        self.query: str = environ.get("QUERY_STRING", "")
+        declared = environ.get("CONTENT_LENGTH")
+        self.content_length: int | None = int(declared) if declared and str(declared).isdigit() else None
+        self._input = environ["wsgi.input"]
+
+    def header(self, name: str, default: str = "") -> str:
+        """A request header's value, by its usual name."""
+        value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), default)
+        return value
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes of the body; none at its end, which a client that went away looks like too."""
+        data: bytes = self._input.read(count)
+        return data
+
+    def body(self, limit: int) -> bytes:
+        """The whole body. TooLarge over `limit`; IncompleteBody when it is shorter than declared."""
+        if self.content_length is not None and self.content_length > limit:
+            raise TooLarge(f"the body has {self.content_length} bytes; at most {limit} are accepted here")
+        parts: list[bytes] = []
+        have = 0
+        while have <= limit:
+            block = self.read(min(READ_BLOCK_BYTES, limit + 1 - have))
+            if not block:
+                break
+            parts.append(block)
+            have += len(block)
+        if have > limit:
+            raise TooLarge(f"the body is longer than the {limit} bytes accepted here")
+        if self.content_length is not None and have != self.content_length:
+            raise IncompleteBody(f"the body ended after {have} of {self.content_length} declared bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+RawHandler = Callable[[RawRequest], RawReply]
+_JSON = ("Content-Type", "application/json")
+_PROBLEM_JSON = ("Content-Type", "application/problem+json")
+
+
+class Api:
+    """A program's routes. The object itself is the WSGI application.
+
+    `verify_peer` turns the peer header into who is calling, or raises PeerRefused; only the directory can do that.
+    """
+
+    def __init__(self, program: str, id: str, verify_peer: Callable[[str], PeerIdentity] | None = None) -> None:
+        self.program = program
+        self.id = id
+        self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
+        self.flask = Flask(f"lockstep.{program}", static_folder=None)
+        self._verify_peer = verify_peer
+        self._routes: dict[tuple[str, str], RawHandler] = {}
+        self._prefixes: list[tuple[str, str, RawHandler]] = []
+        self.flask.add_url_rule("/health", view_func=self._health_view)
+        self.flask.add_url_rule("/metrics", view_func=_metrics_view)
+        self.flask.register_error_handler(404, _flask_not_found)
+        self.flask.register_error_handler(405, _flask_wrong_method)
+
+    def serve(
+        self,
+        call: Call[Req, Rep],
+        handler: Callable[[Req, Any], Rep],
+        roles: Collection[str] | None = None,
+    ) -> None:
+        """Answer `call` with `handler(request, peer)`. With `roles`, only peers of these roles are answered."""
+        seconds = REQUEST_SECONDS.labels(call.path)
+
+        def answer(request: RawRequest) -> RawReply:
+            started = time.perf_counter()
+            peer = self._peer(request, roles)
+            reply = handler(call.decode_request(request.body(MAX_MESSAGE_BYTES)), peer)
+            body = encode(reply)
+            seconds.observe(time.perf_counter() - started)
+            return RawReply(200, [_JSON, ("Content-Length", str(len(body)))], [body])
+
+        self._routes["POST", call.path] = answer
+
+    def serve_raw(
+        self,
+        method: str,
+        path: str,
+        handler: RawHandler,
+        prefix: bool = False,
+        roles: Collection[str] | None = None,
+    ) -> None:
+        """Answer a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`). With
+        `roles`, only peers of these roles are answered."""
+        if roles is not None:
+            handler = self._only_for(roles, handler)
+        if prefix:
+            self._prefixes.append((method, path, handler))
+        else:
+            self._routes[method, path] = handler
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """(method, path) of every route answered by the thin layer, for documents and tests."""
+        return sorted([*self._routes, *((method, path + "…") for method, path, _ in self._prefixes)])
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        handler = self._routes.get((environ["REQUEST_METHOD"], path))
+        rest = ""
+        if handler is None:
+            for method, prefix, candidate in self._prefixes:
+                if path.startswith(prefix) and method == environ["REQUEST_METHOD"]:
+                    handler, rest = candidate, path[len(prefix) :]
+                    break
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        if handler is None:
+            return self.flask.wsgi_app(environ, start_response)
+        try:
+            status, headers, body = handler(RawRequest(environ, rest))
+        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+            status, headers, body = error_reply(error, path.removesuffix(rest))
+        start_response(f"{status} -", [*headers, ("X-Request-Id", id)])
+        return body
+
+    def _only_for(self, roles: Collection[str], handler: RawHandler) -> RawHandler:
+        def answer(request: RawRequest) -> RawReply:
+            self._peer(request, roles)
+            return handler(request)
+
+        return answer
+
+    def _peer(self, request: RawRequest, roles: Collection[str] | None) -> PeerIdentity | None:
+        if self._verify_peer is None:
+            return None
+        peer = self._verify_peer(request.header(PEER_HEADER))
+        if roles is not None and peer.role not in roles:
+            raise PeerRefused(f"{peer.role}-{peer.id} may not use {request.path}")
+        return peer
+
+    def _health_view(self) -> Response:
+        health = self.health()
+        return Response(encode(health), 200 if health.healthy else 503, mimetype="application/json")
+
+
+def error_reply(error: Exception, route: str) -> RawReply:
+    """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward.
+
+    `route` is as it was declared: each one that is counted stays in memory for good.
+    """
+    if not isinstance(error, LockstepError):
+        log.exception("unexpected failure in %s", route)
+        error = InternalError(f"an unexpected error happened; the log of the server has it under {request_id()}")
+    REFUSALS.labels(route, error.code).inc()
+    body = encode(to_problem(error, request_id()))
+    headers = [_PROBLEM_JSON, ("Content-Length", str(len(body)))]
+    if isinstance(error, Unavailable):
+        headers.append(("Retry-After", "1"))
+    return RawReply(error.status, headers, [body])
+
+
+def _metrics_view() -> Response:
+    return Response(generate_latest(), mimetype=None, content_type=CONTENT_TYPE_LATEST)
+
+
+def _flask_problem(error: LockstepError) -> Response:
+    return Response(encode(to_problem(error, request_id())), error.status, mimetype="application/problem+json")
+
+
+def _flask_not_found(_: Exception) -> Response:
+    return _flask_problem(NotFound("there is nothing at this address"))
+
+
+def _flask_wrong_method(_: Exception) -> Response:
+    return _flask_problem(MethodNotAllowed("this address does not answer that method"))

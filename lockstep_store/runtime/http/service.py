@@ -1,0 +1,256 @@
+"""The one runner: how a program of the cluster serves its WSGI application over HTTPS.
+
+Granian runs it, in this very process: a program is one process, so stopping, pausing or killing that process id does
+what it says, and nothing of it is left behind. What is answered to a call is `runtime.http.api`'s business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.server.mt import MTServer
+
+from lockstep_store.runtime.http.api import Wsgi
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import SetupError
+
+DEFAULT_THREADS = 128
+MAX_CONNECTIONS = 8192
+STOP_SECONDS = 5.0
+UNSEEN_SECONDS = 5.0
+"""After so long a listener counts as one although the system does not show it: not every one does."""
+CERTIFICATE_CHECK_SECONDS = 10.0
+
+
+class _InProcessServer(MTServer):
+    """Granian with its worker as a thread of this process.
+
+    Upstream keeps that form for interpreters without a global lock and checks for one. A worker process instead would
+    double the memory, and a killed or paused parent would leave its worker serving.
+    """
+
+    listening: threading.Event
+
+    def _check_gil(self) -> None:
+        return
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        self._init_shared_socket()  # type: ignore[no-untyped-call]
+        self._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        self.listening.set()
+
+
+class Service:
+    """A WSGI application on one port, started and stopped by its owner.
+
+    `client_ca`: only callers with a certificate of that authority get an answer, over TLS 1.3; without it people's
+    clients are served, from TLS 1.2.
+    """
+
+    def __init__(
+        self,
+        wsgi: Wsgi,
+        *,
+        host: str,
+        port: int,
+        cert_file: Path,
+        key_file: Path,
+        client_ca: Path | None = None,
+        threads: int = DEFAULT_THREADS,
+    ) -> None:
+        self._wsgi = wsgi
+        self._host, self._port = host, port
+        self._cert_file = cert_file
+        self._certificate_of = 0
+        self._certificate_problem = ""
+        self._options: dict[str, Any] = {
+            "target": "lockstep",
+            "address": host,
+            "port": port,
+            "interface": Interfaces.WSGI,
+            "http": HTTPModes.http1,
+            "blocking_threads": threads,
+            "backlog": 1024,
+            "backpressure": _connections(),
+            "log_enabled": False,
+            "ssl_cert": cert_file,
+            "ssl_key": key_file,
+            "ssl_ca": client_ca,
+            "ssl_client_verify": client_ca is not None,
+            "ssl_protocol_min": SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
+        }
+        self._listener: _Listener | None = None
+
+    def start(self) -> Service:
+        """Listen. SetupError when the port cannot be had."""
+        _check_port(self._host, self._port)
+        self._certificate_of = self._cert_file.stat().st_mtime_ns
+        self._listener = _Listener(self._options, self._wsgi)
+        return self
+
+    def follow_certificate(self) -> None:
+        """Listen anew when the certificate on disk is not the one that is shown.
+
+        One that cannot be used is told of and left for the next time: whoever replaces it and its key by hand does one
+        after the other, and nobody is to be refused meanwhile.
+        """
+        try:
+            on_disk = self._cert_file.stat().st_mtime_ns
+            if on_disk == self._certificate_of:
+                return
+            self.reload()
+        except (OSError, SetupError) as error:
+            if str(error) != self._certificate_problem:
+                log.error("the new certificate %s cannot be used, the old one is kept: %s", self._cert_file, error)
+            self._certificate_problem = str(error)
+            return
+        log.info("the certificate was renewed; listening with it")
+        self._certificate_of, self._certificate_problem = on_disk, ""
+
+    def reload(self) -> None:
+        """Listen anew with the certificate that is on disk now; requests under way end on the old listener."""
+        old, self._listener = self._listener, _Listener(self._options, self._wsgi)
+        if old is not None:
+            old.stop(STOP_SECONDS)
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Stop listening and let requests under way end, for at most `timeout` seconds."""
+        if self._listener is not None:
+            self._listener.stop(timeout)
+
+
+class _Listener:
+    """One Granian server on a thread of its own."""
+
+    def __init__(self, options: dict[str, Any], wsgi: Wsgi) -> None:
+        self._wsgi = wsgi
+        self._failure: BaseException | None = None
+        self._server = _InProcessServer(**options)
+        self._server.listening = threading.Event()
+        self._port: int = options["port"]
+        self._others = _listening(self._port)
+        self._thread = threading.Thread(target=self._serve, name="service", daemon=True)
+        self._thread.start()
+        started = time.monotonic()
+        while not self._listens(time.monotonic() - started):
+            if not self._thread.is_alive():
+                raise SetupError(f"cannot listen on {options['address']}:{options['port']}: {self._failure}")
+            time.sleep(0.01)
+
+    def stop(self, timeout: float) -> None:
+        self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+        self._thread.join(timeout)
+
+    def _listens(self, waited: float) -> bool:
+        """Granian says so before its worker does: whoever then stops another listener leaves a gap."""
+        if not self._server.listening.is_set():
+            return False
+        if not _TABLES[0].exists():
+            return True
+        return not _listening(self._port) <= self._others or waited > UNSEEN_SECONDS
+
+    def _serve(self) -> None:
+        try:
+            self._server.serve(target_loader=lambda *_: self._wsgi)
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for `listening`
+            self._failure = error
+
+
+def run(
+    wsgi: Wsgi,
+    *,
+    host: str,
+    port: int,
+    cert_file: Path,
+    key_file: Path,
+    client_ca: Path | None = None,
+    threads: int = DEFAULT_THREADS,
+    on_start: Callable[[], None] | None = None,
+    on_stopping: Callable[[], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread.
+
+    `on_start` is called once the port is had: a program that cannot listen must not tell others that it is there.
+    `on_stopping` is called before requests under way are waited for: it answers those that would take long.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    service = Service(
+        wsgi,
+        host=host,
+        port=port,
+        cert_file=cert_file,
+        key_file=key_file,
+        client_ca=client_ca,
+        threads=threads,
+    ).start()
+    log.info("listening on https://%s:%d", host, port)
+    if on_start is not None:
+        on_start()
+    while not stopping.wait(CERTIFICATE_CHECK_SECONDS):
+        service.follow_certificate()
+    log.info("stopping")
+    if on_stopping is not None:
+        on_stopping()
+    service.stop()
+    if on_stop is not None:
+        on_stop()
+    log.info("stopped")
+    logging.shutdown()
+    # A thread that still waits for a slow client must not keep a stopped program alive: what had to be durable is.
+    os._exit(0)
+
+
+def _connections() -> int:
+    """How many connections are taken at a time: idle ones count, so a few hundred people must not shut out the rest.
+
+    Each needs a file descriptor, of which half are left for everything else.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(512, min(MAX_CONNECTIONS, wanted // 2))
+
+
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+def _listening(port: int) -> set[str]:
+    """The sockets that listen on a port, by inode; none where the system does not tell."""
+    found: set[str] = set()
+    for table in _TABLES:
+        try:
+            lines = table.read_text("ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for local, state, inode in ((line.split()[1], line.split()[3], line.split()[9]) for line in lines):
+            if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                found.add(inode)
+    return found
+
+
+def _check_port(host: str, port: int) -> None:
+    """Granian listens with SO_REUSEPORT, so a second program on a taken port would start and share its calls."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {host}:{port}: {error.strerror}. Stop the program that uses it, "
+                "or choose another port with --port"
+            ) from error

@@ -1,0 +1,49 @@
+"""A request whose unread body can be dropped: what every door does before it refuses one.
+
+A connection closed while its client still sends is reset, and the client never sees why it was refused; one that is
+kept would take the rest of the body for the next request.
+"""
+
+from __future__ import annotations
+
+import time
+
+from lockstep_store.runtime.http.api import Environ, RawRequest
+
+DRAIN_BLOCK_BYTES = 512 * 1024
+DRAIN_BYTES = 256 * 1024 * 1024
+DRAIN_SECONDS = 10.0
+
+
+class DrainableRequest(RawRequest):
+    """`received` counts the bytes of the body that were read."""
+
+    def __init__(self, environ: Environ) -> None:
+        super().__init__(environ)
+        self.received = 0
+        self._ended = False
+
+    def read(self, count: int) -> bytes:
+        data = super().read(count)
+        self.received += len(data)
+        if not data:
+            self._ended = True
+        return data
+
+    def drain(self) -> None:
+        """Read and drop the rest of a refused body, within bounds.
+
+        A client that waits for `100 Continue` before it sends has nothing under way.
+        """
+        if self._ended or (self.environ.get("HTTP_EXPECT") and not self.received):
+            return
+        length = self.content_length
+        if length is None and "HTTP_TRANSFER_ENCODING" not in self.environ:
+            return
+        until = time.monotonic() + DRAIN_SECONDS
+        left = DRAIN_BYTES if length is None else min(length - self.received, DRAIN_BYTES)
+        while left > 0 and time.monotonic() < until:
+            data = self.read(min(DRAIN_BLOCK_BYTES, left))
+            if not data:
+                return
+            left -= len(data)

@@ -1,0 +1,1 @@
+"""Calling other programs: connections, retries, failure detection and request coalescing."""

@@ -1,0 +1,316 @@
+"""The one caller: how a program of the cluster talks to another.
+
+HTTPS with certificates on both sides, over a pool of kept connections. It is built on `http.client` because these
+calls are on every read's and write's path, and `requests` costs several times as much a call; people's clients use
+`requests`. Third-party and socket errors become `PeerUnreachable` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from lockstep_store.runtime.peers.connection import TRANSPORT_ERRORS, PeerConnection, is_readable, unreachable
+from lockstep_store.runtime.peers.liveness import Address, Liveness, Probe, handshake_probe
+from lockstep_store.runtime.tls.contexts import client_context
+from lockstep_store.runtime.tls.identity import Identity
+from lockstep_store.runtime.tracing import REQUEST_ID_HEADER, request_id
+from lockstep_store.wire.codec import Call, decode_problem, encode
+from lockstep_store.wire.errors import PeerUnreachable, from_problem
+
+PEER_HEADER = "X-Lockstep-Peer"
+MAX_IDLE_PER_SERVER = 64
+# The runner closes a connection that stays idle for 30 s; one taken just then would lose its request.
+MAX_IDLE_SECONDS = 20.0
+SEND_BLOCK_BYTES = 256 * 1024
+MAX_REPLY_BYTES = 256 * 1024 * 1024
+MAX_PROBLEM_BYTES = 16 * 1024 * 1024
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+
+
+class PeerClient:
+    """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation.
+
+    `irreplaceable`: URLs of programs that nothing can stand in for. Calls to them are never cut before their time.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        timeout: float = 10.0,
+        *,
+        irreplaceable: Collection[str] = (),
+        probe: Probe | None = None,
+    ) -> None:
+        self._identity = identity
+        self._token = identity.peer_token
+        self._timeout = timeout
+        self._idle: dict[Address, deque[tuple[PeerConnection, float]]] = {}
+        self._guard = threading.Lock()
+        self._liveness = Liveness(probe or handshake_probe(identity), self._drop_idle)
+        self._unwatched = frozenset(map(_address, irreplaceable))
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
+        """Make one declared call. Raises the error class the server raised, or PeerUnreachable."""
+        with self.open(url, "POST", call.path, encode(request), timeout=timeout) as response:
+            body = response.read_all(MAX_REPLY_BYTES)
+        return call.decode_reply(body)
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        """POST `blocks` as they come (chunked transfer encoding); the 2xx answer's body, or the decoded refusal.
+
+        An exception raised by `blocks` itself closes the connection, so the server sees a cut stream, and passes on.
+        """
+        connection = self._take(url, timeout)
+        answered_early = False
+        try:
+            connection.putrequest("POST", path, skip_accept_encoding=True)
+            for name, value in self._headers(headers).items():
+                connection.putheader(name, value)
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        connection.waiting_since = 0.0  # it is the source that may take its time now
+        try:
+            for piece in _http_chunks(blocks):
+                connection.waiting_since = time.monotonic()
+                try:
+                    connection.send(piece)
+                except TRANSPORT_ERRORS:
+                    # A server that refuses before the end answers and closes; its answer is worth more than EPIPE.
+                    answered_early = True
+                    break
+                connection.waiting_since = 0.0
+        except BaseException:
+            self._drop(connection)
+            raise
+        with self._response(url, connection, reusable=not answered_early) as response:
+            return response.read_all(MAX_REPLY_BYTES)
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> PeerResponse:
+        """Send a request and return its 2xx answer, unread. A refusal is raised as the class the server raised."""
+        connection = self._take(url, timeout)
+        try:
+            connection.request(method, path, body=body or None, headers=self._headers(headers))
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        return self._response(url, connection)
+
+    def close(self) -> None:
+        """Close the idle connections, and stop watching."""
+        self._liveness.stop()
+        with self._guard:
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection, _ in connections:
+                connection.close()
+
+    def _headers(self, extra: dict[str, str] | None) -> dict[str, str]:
+        headers = {PEER_HEADER: self._token, "Content-Type": "application/json"}
+        current = request_id()
+        if current:
+            headers[REQUEST_ID_HEADER] = current
+        if extra:
+            headers.update(extra)
+        return headers
+
+    def _response(self, url: str, connection: PeerConnection, reusable: bool = True) -> PeerResponse:
+        connection.waiting_since = time.monotonic()
+        try:
+            answer = connection.getresponse()
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        connection.standing.heard_at = time.monotonic()
+        connection.waiting_since = 0.0
+        response = PeerResponse(self, url, connection, answer, reusable)
+        if answer.status >= 300:
+            with response:
+                body = response.read_all(MAX_PROBLEM_BYTES)
+            raise from_problem(decode_problem(body, answer.status))
+        return response
+
+    def _take(self, url: str, timeout: float | None) -> PeerConnection:
+        """A connection, kept or new, that is watched from now on; its wait has begun."""
+        key = _address(url)
+        seconds = self._timeout if timeout is None else timeout
+        standing = self._liveness.standing(key)
+        if standing.dead_since and (reason := self._liveness.why_dead(standing)):
+            raise PeerUnreachable(f"{url} {reason}", url=url)
+        now = time.monotonic()
+        while True:
+            with self._guard:
+                idle = self._idle.get(key)
+                if not idle:
+                    break
+                connection, since = idle.pop()
+            if now - since < MAX_IDLE_SECONDS and not is_readable(connection):
+                connection.sock.settimeout(seconds)
+                self._watch(connection, now)
+                return connection
+            connection.close()
+        connection = PeerConnection(standing, seconds, client_context(self._identity))
+        self._watch(connection, now)
+        try:
+            connection.connect()
+        except BaseException as error:
+            self._give_up(url, connection, error)
+            raise
+        return connection
+
+    def _watch(self, connection: PeerConnection, now: float) -> None:
+        connection.waiting_since = now
+        if connection.standing.address not in self._unwatched:
+            self._liveness.enter(connection.standing, connection)
+
+    def _drop(self, connection: PeerConnection) -> None:
+        self._liveness.leave(connection.standing, connection)
+        connection.close()
+
+    def _give_up(self, url: str, connection: PeerConnection, error: BaseException) -> None:
+        """Watch the connection no longer, whatever failed; what the transport raised becomes PeerUnreachable."""
+        self._drop(connection)
+        if isinstance(error, TRANSPORT_ERRORS):
+            raise unreachable(url, error, connection) from error
+
+    def _give_back(self, connection: PeerConnection) -> None:
+        self._liveness.leave(connection.standing, connection)
+        if not connection.cut_because:
+            with self._guard:
+                idle = self._idle.setdefault(connection.standing.address, deque())
+                if len(idle) < MAX_IDLE_PER_SERVER:
+                    idle.append((connection, time.monotonic()))
+                    return
+        connection.close()
+
+    def _drop_idle(self, address: Address) -> None:
+        with self._guard:
+            idle = self._idle.pop(address, None)
+        for connection, _ in idle or ():
+            connection.close()
+
+
+class PeerResponse:
+    """An answer whose body is read piece by piece. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        client: PeerClient,
+        url: str,
+        connection: PeerConnection,
+        answer: http.client.HTTPResponse,
+        reusable: bool,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._connection = connection
+        self._answer = answer
+        self._reusable = reusable
+        self.status = answer.status
+        self.headers = answer.headers
+        self.length = answer.length
+        """Bytes left to read, when declared."""
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the declared end."""
+        data = self._read(count)
+        if not data and count and self._answer.length:
+            self._reusable = False
+            why = self._connection.cut_because or f"cut its answer {self._answer.length} bytes short"
+            raise PeerUnreachable(f"{self._url} {why}", url=self._url)
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes."""
+        if self._answer.length is not None and self._answer.length > limit:
+            self._reusable = False
+            raise PeerUnreachable(
+                f"{self._url} answered with {self._answer.length} bytes; at most {limit} are accepted"
+            )
+        return self._read(None if self._answer.length is not None else limit)
+
+    def _read(self, count: int | None) -> bytes:
+        self._connection.waiting_since = time.monotonic()
+        try:
+            data = self._answer.read(count)
+        except TRANSPORT_ERRORS as error:
+            self._reusable = False
+            raise unreachable(self._url, error, self._connection) from error
+        self._connection.standing.heard_at = time.monotonic()
+        self._connection.waiting_since = 0.0
+        return data
+
+    def close(self) -> None:
+        """Give the connection back when the answer was read to its end, else close it."""
+        if self._reusable and self._answer.isclosed() and self._connection.sock is not None:
+            self._client._give_back(self._connection)
+        else:
+            self._client._drop(self._connection)
+        self._reusable = False
+
+    def __enter__(self) -> PeerResponse:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443
+
+
+def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Blocks framed as HTTP chunks, with the last one that ends the body.
+
+    Small ones are joined to pieces worth a system call; a large one goes as it is, since a copy of every chunk under
+    way is what many uploads at a time would need most memory for.
+    """
+    gathered: list[bytes | memoryview] = []
+    size = 0
+    ended = b""  # what ends the HTTP chunk before goes with the next piece
+    for block in blocks:
+        if len(block) >= SEND_BLOCK_BYTES:
+            yield b"".join((ended, b"%x\r\n" % (size + len(block)), *gathered))
+            yield block
+        else:
+            gathered.append(block)
+            size += len(block)
+            if size < SEND_BLOCK_BYTES:
+                continue
+            yield b"".join((ended, b"%x\r\n" % size, *gathered))
+        ended = b"\r\n"
+        gathered.clear()
+        size = 0
+    if size:
+        yield b"".join((ended, b"%x\r\n" % size, *gathered, b"\r\n0\r\n\r\n"))
+    else:
+        yield ended + b"0\r\n\r\n"

@@ -1,0 +1,117 @@
+"""One kept connection to another program: TLS, HTTP answers, and waits that another thread can see and cut.
+
+How connections are pooled and watched, and what is asked over them, is `lockstep_store.runtime.peers.caller`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import select
+import socket
+import ssl
+
+from lockstep_store.runtime.peers.liveness import Standing
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable
+
+CONNECT_SECONDS = 2.0
+"""A TCP connection is answered by the other machine's kernel, however busy its programs are."""
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 65_536
+TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
+"""What a connection raises; `unreachable` tells people what it means."""
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer of the runner, read without the email package, whose parser was a sixth of a small call's cost.
+
+    The runner declares the length of every answer, so one without it is refused: its end could not be told.
+    """
+
+    def begin(self) -> None:
+        if self.headers is not None:
+            return
+        status = http.client.CONTINUE
+        while status == http.client.CONTINUE:
+            _, status, reason = self._read_status()
+            headers = self._read_headers()
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.version = 11
+        self.headers = self.msg = headers
+        self.chunked = False
+        self.will_close = headers.get("connection", "").lower() == "close"
+        declared = headers.get("content-length", "0" if status in (204, 304) else "")
+        if not declared.isdigit():
+            raise http.client.HTTPException("the answer does not declare its length")
+        self.length = int(declared)
+
+    def _read_headers(self) -> http.client.HTTPMessage:
+        headers = http.client.HTTPMessage()
+        for _ in range(MAX_HEADERS):
+            line = self.fp.readline(MAX_HEADER_BYTES + 1)
+            if line in (b"\r\n", b"\n", b""):
+                return headers
+            if len(line) > MAX_HEADER_BYTES:
+                break
+            name, _, value = line.decode("latin-1").partition(":")
+            headers.set_raw(name, value.strip())
+        raise http.client.HTTPException("the answer's headers are too long")
+
+
+class PeerConnection(http.client.HTTPSConnection):
+    """Not thread-safe but for `cut`. `waiting_since` is the monotonic time at which the wait under way began, 0.0
+    without one, and belongs to whoever uses the connection."""
+
+    response_class = _Answer
+
+    def __init__(self, standing: Standing, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(*standing.address, timeout=timeout, context=context)
+        self._tls = context
+        self.standing = standing
+        self.waiting_since = 0.0
+        self.cut_because = ""
+
+    def connect(self) -> None:
+        # Each step's socket is seen by `cut` before the step can hang.
+        seconds = self.timeout or CONNECT_SECONDS
+        self.sock = socket.create_connection(self.standing.address, min(seconds, CONNECT_SECONDS))
+        self.sock.settimeout(seconds)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        if self.cut_because:
+            raise ConnectionAbortedError(self.cut_because)
+        self.sock.do_handshake()
+
+    def cut(self, reason: str) -> None:
+        """Make the operation under way fail. It does not close: the socket's number may be another's by then."""
+        self.cut_because = reason
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                # SSLSocket's own shutdown would let a write under way go on in the clear.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+def is_readable(connection: PeerConnection) -> bool:
+    """A kept connection with something to read has been closed by the server (it owes us nothing)."""
+    try:
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
+    except (OSError, ValueError, TypeError):
+        return True
+
+
+def unreachable(url: str, error: BaseException, connection: PeerConnection) -> LockstepError:
+    """What failed on the way to `url`, in words for people."""
+    if connection.cut_because:
+        what = connection.cut_because
+    elif isinstance(error, TimeoutError | socket.timeout):
+        what = "did not answer in time"
+    elif isinstance(error, ConnectionRefusedError):
+        what = "refused the connection; it is probably not running"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        what = f"shows a certificate that is not trusted ({error.verify_message})"
+    else:
+        what = f"cut the connection ({type(error).__name__})"
+    return PeerUnreachable(f"{url} {what}", url=url)

@@ -1,0 +1,286 @@
+"""Secrets on disk: how key files are written, which storage keys exist, and how a chunk is sealed with them.
+
+A sealed chunk is::
+
+    offset  bytes  meaning
+    0       1      format version, 1
+    1       4      key id: which storage key of the ring (it rotates, so old chunks name theirs)
+    5       12     nonce, random
+    17      n      AES-256-GCM ciphertext, as long as the plain chunk
+    17 + n  16     AES-256-GCM tag; the associated data is the 32-byte chunk digest
+
+    ring secret = BLAKE3 derive_key(context "lockstep 2026 chunk sealing v1", storage key)
+    data key    = BLAKE3 keyed_hash(key = ring secret, chunk digest)
+
+Each chunk has its own data key, so random nonces never come near AES-GCM's bound for one key. Whether the
+plain bytes are what the digest says is left to the reader of the chunk: the tag proves that they are what was
+sealed under that name. Where sealed bytes are kept is left to the storage engines.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import DamagedChunk, SetupError, StorageFormatError
+
+Bytes = bytes | bytearray | memoryview
+"""What can be sealed or opened without being copied first."""
+
+FORMAT_VERSION = 1
+KEY_ID_BYTES = 4
+NONCE_BYTES = 12
+TAG_BYTES = 16
+HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES
+OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+"""How much longer a sealed chunk is than the plain one."""
+
+_STORAGE_KEY_BYTES = 32
+_VERSION_BYTE = bytes([FORMAT_VERSION])
+_RING_CONTEXT = "lockstep 2026 chunk sealing v1"
+
+
+@contextlib.contextmanager
+def one_program_at_a_time(lock_file: Path) -> Iterator[None]:
+    """Hold `lock_file` against every other program and thread; the system drops it when a program dies.
+
+    The file itself stays: removing it would let two programs hold two different files of one name.
+    """
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace `path` in one step: after a crash it holds the old content or the new, never a part.
+
+    The file never exists with wider permissions than `mode`, and is on disk when this returns.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # the umask may have narrowed it
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class _RingFile(msgspec.Struct, forbid_unknown_fields=True):
+    current: str
+    keys: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"_RingFile(current={self.current!r}, {len(self.keys)} keys)"
+
+
+class KeyRing:
+    """The cluster's storage keys by id: one seals new chunks, all of them open old ones."""
+
+    def __init__(self, path: Path, current: bytes, secrets_by_id: dict[bytes, bytes]) -> None:
+        self._path = path
+        self._state = (current, secrets_by_id)
+
+    def __repr__(self) -> str:
+        current, keys = self._state
+        return f"KeyRing({self._path}, current={current.hex()}, {len(keys)} keys)"
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> KeyRing:
+        """The ring in `path`, made with one random key if there is none. Programs may call it at once.
+
+        Raises SetupError for a file that is not a key ring: making a new one would orphan every sealed chunk.
+        """
+        with one_program_at_a_time(_lock_file(path)):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                key_id = secrets.token_hex(KEY_ID_BYTES)
+                _save(path, _RingFile(current=key_id, keys={key_id: _new_key()}))
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> KeyRing:
+        """The ring in `path`; raises SetupError when it is absent or is not a key ring."""
+        return cls(path, *_parse(_read(path), str(path)))
+
+    @property
+    def current(self) -> bytes:
+        """The id (4 bytes) of the key that seals new chunks."""
+        return self._state[0]
+
+    @property
+    def key_ids(self) -> frozenset[bytes]:
+        """The ids of every key that can open chunks."""
+        return frozenset(self._state[1])
+
+    def rotate(self) -> bytes:
+        """Add a random key, make it the current one, and return its id; on disk before anything uses it."""
+        with one_program_at_a_time(_lock_file(self._path)):
+            text = _read(self._path)
+            _parse(text, str(self._path))
+            ring = msgspec.json.decode(text, type=_RingFile)
+            key_id = secrets.token_hex(KEY_ID_BYTES)
+            while key_id in ring.keys:
+                key_id = secrets.token_hex(KEY_ID_BYTES)
+            ring.keys[key_id] = _new_key()
+            ring.current = key_id
+            _save(self._path, ring)
+        self.reload()
+        return bytes.fromhex(key_id)
+
+    def reload(self) -> None:
+        """Take over the keys another program on this machine has written since."""
+        self._state = _parse(_read(self._path), str(self._path))
+
+    def secret(self, key_id: bytes) -> bytes | None:
+        """The ring secret (32 bytes) of `key_id`, or None if no such key exists."""
+        return self._state[1].get(key_id)
+
+    def current_secret(self) -> tuple[bytes, bytes]:
+        """The current key's id and ring secret, both of the same moment."""
+        current, keys = self._state
+        return current, keys[current]
+
+
+def check_ring(text: str) -> frozenset[bytes]:
+    """The key ids in the ring `text`; raises SetupError for a broken one, so it never replaces a good one."""
+    return frozenset(_parse(text.encode(), "what was sent as storage keys")[1])
+
+
+class Sealer:
+    """Seals chunks under the ring's current key and opens them under whichever key they name. Thread-safe.
+
+    Nothing is cached per chunk: deriving a data key and preparing the cipher take 1.3 µs together.
+    """
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._ring = keyring
+        self._reloading = threading.Lock()
+
+    def seal(self, digest: Digest, plain: Bytes) -> bytes:
+        """The sealed form of `plain`, `OVERHEAD_BYTES` longer, bound to the name `digest`."""
+        return b"".join(self.seal_parts(digest, plain))
+
+    def seal_parts(self, digest: Digest, plain: Bytes) -> tuple[bytes, bytes]:
+        """The sealed form as (header, ciphertext with tag), to be stored one after the other.
+
+        For large chunks: joining the two copies the whole chunk, which costs several times the encryption.
+        """
+        key_id, secret = self._ring.current_secret()
+        nonce = os.urandom(NONCE_BYTES)
+        cipher = AESGCM(blake3(digest, key=secret).digest())
+        return _VERSION_BYTE + key_id + nonce, cipher.encrypt(nonce, plain, digest)
+
+    def open(self, digest: Digest, sealed: Bytes) -> bytes:
+        """The plain bytes that were sealed under `digest`.
+
+        Raises DamagedChunk when they are not intact or belong to another digest, and StorageFormatError for a
+        format version or key id that this program does not know.
+        """
+        view = memoryview(sealed)
+        if len(view) < OVERHEAD_BYTES:
+            raise _damaged(digest, f"{len(view)} bytes are less than the {OVERHEAD_BYTES} of an empty chunk")
+        if view[0] != FORMAT_VERSION:
+            raise StorageFormatError(
+                f"chunk {digest} is stored in format {view[0]}, this program knows format {FORMAT_VERSION}: "
+                "update this program, or repair the chunk from another copy"
+            )
+        secret = self._secret(bytes(view[1 : 1 + KEY_ID_BYTES]), digest)
+        cipher = AESGCM(blake3(digest, key=secret).digest())
+        try:
+            return cipher.decrypt(view[1 + KEY_ID_BYTES : HEADER_BYTES], view[HEADER_BYTES:], digest)
+        except InvalidTag:
+            raise _damaged(digest, "its seal does not match") from None
+
+    def _secret(self, key_id: bytes, digest: Digest) -> bytes:
+        secret = self._ring.secret(key_id)
+        if secret is None:
+            with self._reloading:  # another program may have rotated the ring since it was read
+                self._ring.reload()
+                secret = self._ring.secret(key_id)
+        if secret is None:
+            raise StorageFormatError(
+                f"chunk {digest} is sealed with storage key {key_id.hex()}, which is not in the key ring: "
+                "restore the storage-keys.json that holds it, or repair the chunk from another copy"
+            )
+        return secret
+
+
+def _damaged(digest: Digest, why: str) -> DamagedChunk:
+    return DamagedChunk(f"chunk {digest} is damaged: {why}; it is read from another copy", digest=str(digest))
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(_STORAGE_KEY_BYTES)).decode()
+
+
+def _save(path: Path, ring: _RingFile) -> None:
+    write_durably(path, msgspec.json.format(msgspec.json.encode(ring)) + b"\n")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SetupError(
+            f"the storage keys {path} cannot be read ({error.strerror}): restore them from the directory's "
+            "machine or run `lockstep join TOKEN` again"
+        ) from error
+
+
+def _parse(text: bytes, origin: str) -> tuple[bytes, dict[bytes, bytes]]:
+    try:
+        ring = msgspec.json.decode(text, type=_RingFile)
+        keys = {_key_id(name): _ring_secret(key) for name, key in ring.keys.items()}
+        current = _key_id(ring.current)
+        if current not in keys:
+            raise ValueError("its current key is missing")
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise SetupError(
+            f"{origin} is not a key ring ({error}): restore it from a backup, "
+            "for without it the stored chunks cannot be read"
+        ) from None
+    return current, keys
+
+
+def _key_id(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != KEY_ID_BYTES:
+        raise ValueError(f"a key id has {KEY_ID_BYTES} bytes")
+    return raw
+
+
+def _ring_secret(text: str) -> bytes:
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) != _STORAGE_KEY_BYTES:
+        raise ValueError(f"a storage key has {_STORAGE_KEY_BYTES} bytes")
+    return blake3(raw, derive_key_context=_RING_CONTEXT).digest()

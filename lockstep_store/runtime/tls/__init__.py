@@ -1,0 +1,1 @@
+"""Certificates: the cluster authority, program identities, TLS contexts and renewal."""

@@ -1,0 +1,372 @@
+"""TLS between the programs, and between people and a proxy: contexts, certificate facts and a real handshake.
+
+Only the cluster's own authority is trusted; the system's certificates are not consulted and no check is ever
+switched off. Between programs both sides show a certificate and nothing older than TLS 1.3 is spoken. Serving
+TLS is left to the runner, making certificates to `lockstep_store.runtime.tls.certificate_authority`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+
+from lockstep_store.runtime.tls.certificate_authority import utc_now
+from lockstep_store.runtime.tls.identity import Identity
+from lockstep_store.wire.errors import PeerRefused, PeerUnreachable, SetupError
+
+HANDSHAKE_SECONDS = 5.0
+VERDICT_SECONDS = 1.0
+_CONTEXTS_KEPT = 16
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+class _Contexts:
+    """Contexts by the files they were made from: parsing certificates costs as much as a handshake.
+
+    The files' times are part of the key, so a renewed certificate is picked up by the next caller.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._made: dict[_Stamp, ssl.SSLContext] = {}
+
+    def get(self, ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+        stamp = _stamp([file for file in (ca_file, cert_file, key_file) if file is not None])
+        with self._guard:
+            context = self._made.get(stamp)
+            if context is None:
+                context = _make_context(ca_file, cert_file, key_file)
+                while len(self._made) >= _CONTEXTS_KEPT:
+                    del self._made[next(iter(self._made))]
+                self._made[stamp] = context
+            return context
+
+
+_contexts = _Contexts()
+
+
+def client_context(identity: Identity) -> ssl.SSLContext:
+    """For calls between programs: TLS 1.3, our certificate shown, the cluster's authority alone trusted.
+
+    The same context is returned until a file changes, so do not alter it. Raises SetupError for bad files.
+    """
+    return _contexts.get(identity.ca_file, identity.cert_file, identity.key_file)
+
+
+def people_context(ca_file: Path) -> ssl.SSLContext:
+    """For a person's client: TLS 1.2 or later, `ca_file` alone trusted, no certificate of one's own."""
+    return _contexts.get(ca_file, None, None)
+
+
+def _stamp(files: list[Path]) -> _Stamp:
+    stamps = []
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError as error:
+            raise SetupError(
+                f"{file} cannot be read ({error.strerror}): start the cluster, or run `lockstep join TOKEN`"
+            ) from error
+        stamps.append((str(file), facts.st_mtime_ns, facts.st_ino))
+    return tuple(stamps)
+
+
+def _make_context(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if cert_file else ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_verify_locations(ca_file)
+        if cert_file:
+            context.verify_flags |= ssl.VERIFY_X509_STRICT
+            context.load_cert_chain(cert_file, key_file)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(str(file) for file in (ca_file, cert_file, key_file) if file)
+        raise SetupError(f"TLS cannot use {files} ({error}): restore them or join again") from error
+    return context
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """What a certificate says: UTC times, `fingerprint` as SHA-256 hex, `days_left` negative once expired."""
+
+    subject: str
+    issuer: str
+    hosts: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    days_left: float
+    fingerprint: str
+
+
+def certificate_facts(pem: str | bytes, *, now: datetime | None = None) -> CertificateFacts:
+    """The facts of the first certificate in `pem`; raises SetupError when there is none."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode() if isinstance(pem, str) else pem)
+    except ValueError as error:
+        raise SetupError(f"this is not a certificate ({error}): expected PEM text") from error
+    return _facts(certificate, now or utc_now())
+
+
+def _facts(certificate: x509.Certificate, now: datetime) -> CertificateFacts:
+    return CertificateFacts(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        hosts=tuple(_hosts(certificate)),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        days_left=(certificate.not_valid_after_utc - now) / timedelta(days=1),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names if isinstance(name, (x509.DNSName, x509.IPAddress))]
+
+
+@dataclass(frozen=True)
+class HandshakeFacts:
+    """What one verified handshake agreed on. `chain` runs from the server's certificate to the authority."""
+
+    protocol: str
+    cipher: str
+    chain: tuple[str, ...]
+    days_left: float
+    certificate: CertificateFacts
+    milliseconds: float
+
+
+def names_match(host: str, certificate: x509.Certificate) -> bool:
+    """Whether `certificate` is for `host` (RFC 6125: exactly, or a name by one leading `*.`)."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        _, dot, domain = name.partition(".")
+        accepted = {name, f"*.{domain}"} if dot else {name}
+        return any(entry.lower() in accepted for entry in _hosts(certificate))
+    return str(address) in _hosts(certificate)
+
+
+def handshake_facts(
+    host: str,
+    port: int,
+    ca_file: Path,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
+    *,
+    timeout_seconds: float = HANDSHAKE_SECONDS,
+) -> HandshakeFacts:
+    """Connect to `host`:`port`, verify everything a program verifies, and say what was agreed.
+
+    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other,
+    with a sentence that names the reason, and SetupError for our own unusable files.
+    """
+    where = f"{host}:{port}"
+    started = time.monotonic()
+    context, refusals = _openssl_context(ca_file, cert_file, key_file)
+    try:
+        with socket.create_connection((host, port), timeout=timeout_seconds) as plain:
+            plain.setblocking(False)  # pyOpenSSL works on the bare descriptor; `_Probe` keeps the deadline
+            return _Probe(context, plain, host, where, started + timeout_seconds, refusals).run(started)
+    except TimeoutError as error:
+        raise PeerUnreachable(
+            f"{where} did not answer within {timeout_seconds:g} s: look at its log, it may hang"
+        ) from error
+    except ConnectionRefusedError as error:
+        raise PeerUnreachable(
+            f"{where} refused the connection: nothing listens there, so start the program or check the port"
+        ) from error
+    except OSError as error:
+        raise PeerUnreachable(
+            f"{where} cannot be reached ({error.strerror or error}): check the address and the network"
+        ) from error
+
+
+_Refusals = list[tuple[int, x509.Certificate]]
+
+
+def _openssl_context(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> tuple[SSL.Context, _Refusals]:
+    refusals: _Refusals = []
+
+    def verify(_: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
+        if not ok:
+            refusals.append((code, certificate.to_cryptography()))
+        return bool(ok)
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_verify(SSL.VERIFY_PEER, verify)
+    context.set_alpn_protos([b"http/1.1"])
+    try:
+        context.load_verify_locations(str(ca_file))
+        if cert_file is not None:
+            context.use_certificate_chain_file(str(cert_file))
+            context.use_privatekey_file(str(key_file or cert_file))
+            context.check_privatekey()
+    except SSL.Error as error:
+        files = ", ".join(str(file) for file in (ca_file, cert_file, key_file) if file)
+        raise SetupError(f"TLS cannot use {files} ({_reason(error)}): restore them or join again") from error
+    return context, refusals
+
+
+class _Probe:
+    """One handshake and the server's verdict on it, within a deadline."""
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        plain: socket.socket,
+        host: str,
+        where: str,
+        deadline: float,
+        refusals: _Refusals,
+    ) -> None:
+        self._tls = SSL.Connection(context, plain)
+        self._plain = plain
+        self._host = host
+        self._where = where
+        self._deadline = deadline
+        self._refusals = refusals
+
+    def run(self, started: float) -> HandshakeFacts:
+        if not _is_address(self._host):
+            self._tls.set_tlsext_host_name(self._host.encode("idna"))
+        self._tls.set_connect_state()
+        self._drive(self._tls.do_handshake, self._deadline)
+        milliseconds = (time.monotonic() - started) * 1000
+        chain = self._tls.get_verified_chain(as_cryptography=True) or []
+        certificate = _facts(chain[0], utc_now())
+        if not names_match(self._host, chain[0]):
+            raise PeerRefused(
+                f"{self._where} is not one of the names in its certificate ({', '.join(certificate.hosts)}): "
+                "use one of those, or renew that certificate with this host name"
+            )
+        self._hear_verdict()
+        with contextlib.suppress(SSL.Error):
+            self._tls.shutdown()  # so that the server's log has an orderly end
+        return HandshakeFacts(
+            protocol=self._tls.get_protocol_version_name(),
+            cipher=self._tls.get_cipher_name() or "",
+            chain=tuple(link.subject.rfc4514_string() for link in chain),
+            days_left=certificate.days_left,
+            certificate=certificate,
+            milliseconds=milliseconds,
+        )
+
+    def _hear_verdict(self) -> None:
+        """Wait until the server has judged our side of the handshake; raises PeerRefused if it refuses.
+
+        In TLS 1.3 the client is done before the server has looked at its certificate. What comes next is either an
+        alert or session tickets, which a server sends once it is content; silence is no objection. We send nothing
+        before that: writing to a server that has left would lose its alert.
+        """
+        if self._tls.get_protocol_version() < SSL.TLS1_3_VERSION:
+            return
+        try:
+            self._wait(select.POLLIN, min(self._deadline, time.monotonic() + VERDICT_SECONDS))
+            self._tls.recv(1)
+        except (SSL.WantReadError, SSL.ZeroReturnError, TimeoutError):
+            return
+        except SSL.SysCallError as error:
+            raise ConnectionResetError(error.args[0], "it cut the connection after the handshake") from error
+        except SSL.Error as error:
+            raise self._refusal(_reason(error)) from error
+
+    def _drive(self, action: Callable[[], object], deadline: float) -> None:
+        while True:
+            try:
+                action()
+                return
+            except SSL.WantReadError:
+                self._wait(select.POLLIN, deadline)
+            except SSL.WantWriteError:
+                self._wait(select.POLLOUT, deadline)
+            except SSL.SysCallError as error:
+                raise ConnectionResetError(error.args[0], "it cut the connection") from error
+            except SSL.Error as error:
+                raise self._refusal(_reason(error)) from error
+
+    def _wait(self, event: int, deadline: float) -> None:
+        poll = select.poll()  # select() cannot watch descriptors above 1023
+        poll.register(self._plain, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+
+    def _refusal(self, reason: str) -> PeerRefused | PeerUnreachable:
+        if self._refusals:
+            return PeerRefused(f"{self._where} {_distrust(*self._refusals[0])}")
+        for words, sentence in _ALERTS.items():
+            if words in reason:
+                return PeerRefused(f"{self._where} {sentence}")
+        if any(words in reason for words in _NOT_TLS):
+            return PeerUnreachable(f"{self._where} does not speak TLS: another program may use that port")
+        return PeerRefused(f"{self._where} ended the handshake ({reason}): look at that program's log")
+
+
+_ALERTS = {
+    "certificate required": "demands a client certificate: only programs of the cluster may connect to it",
+    "alert certificate expired": "refused our certificate, which has expired: run `lockstep certs renew`",
+    "alert unknown ca": "refused our certificate, which is not from its cluster: join that cluster",
+    "alert bad certificate": "refused our certificate: run `lockstep certs renew`, or join it again",
+    "alert certificate unknown": "refused our certificate: run `lockstep certs renew`, or join it again",
+    "protocol version": "speaks only TLS versions that are too old: update that program",
+}
+_NOT_TLS = ("wrong version number", "packet length too long", "http request", "record layer failure")
+
+_Codes = SSL.X509VerificationCodes
+_OTHER_AUTHORITY = {
+    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+    _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN,
+    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT,
+    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+    _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+    _Codes.ERR_CERT_SIGNATURE_FAILURE,
+}
+
+
+def _distrust(code: int, certificate: x509.Certificate) -> str:
+    """Why OpenSSL refused `certificate` with verification error `code`, as the rest of a sentence."""
+    name = certificate.subject.rfc4514_string()
+    if code == _Codes.ERR_CERT_HAS_EXPIRED:
+        day = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        return f"shows a certificate ({name}) that expired on {day}: run `lockstep certs renew` there"
+    if code == _Codes.ERR_CERT_NOT_YET_VALID:
+        day = f"{certificate.not_valid_before_utc:%Y-%m-%d}"
+        return f"shows a certificate ({name}) that is not valid before {day}: set the clocks of both machines"
+    if code in _OTHER_AUTHORITY:
+        issuer = certificate.issuer.rfc4514_string()
+        return f"shows a certificate from another authority ({issuer}): it is not a program of this cluster"
+    return f"shows a certificate ({name}) that fails verification (OpenSSL code {code}): renew it there"
+
+
+def _reason(error: SSL.Error) -> str:
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(entry[2] for entry in entries if len(entry) > 2 and entry[2]) or "no reason given"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,365 @@
+"""A program's identity on disk: its certificate, key, peer token, and how it comes to have them.
+
+On the directory's machine the authority is at hand and an identity is made and renewed where it is needed. On
+any other machine it comes with `lockstep join TOKEN`: this module makes the key and the request, and files
+what came back. Carrying them over the network is left to the caller, signing to `runtime.tls.certificate_authority`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+import msgspec
+from blake3 import blake3
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from lockstep_store.runtime.storage.sealing import KeyRing, check_ring, one_program_at_a_time, write_durably
+from lockstep_store.runtime.tls.certificate_authority import (
+    MAX_HOSTS,
+    CertificateAuthority,
+    Role,
+    check_program,
+    host_names,
+    local_hosts,
+    private_key_pem,
+    utc_now,
+)
+from lockstep_store.wire.errors import BadRequest, SetupError
+
+__all__ = [
+    "Identity",
+    "JoinToken",
+    "Role",
+    "accept_bundle",
+    "days_left",
+    "ensure_authority",
+    "ensure_identity",
+    "new_key_and_request",
+    "renew",
+    "renewal_request",
+]
+
+RENEW_BEFORE = timedelta(days=30)
+JOIN_PREFIX = "lockstep-join-1."
+_JOIN_CHECK_BYTES = 8
+_MAX_JOIN_TOKEN = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a program is, and the files that prove it."""
+
+    role: Role
+    id: str
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+    peer_token: str = field(repr=False)
+    storage_keys_file: Path
+
+
+def ensure_authority(certs_dir: Path, *, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
+    """The cluster's authority, made with the storage keys at the first start; safe from several programs."""
+    authority = CertificateAuthority.create(certs_dir, now)
+    KeyRing.load_or_create(_storage_keys(certs_dir))
+    return authority
+
+
+def ensure_identity(
+    certs_dir: Path, role: str, id: str, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now
+) -> Identity:
+    """The identity of program `role` number `id`, made or renewed if the authority is on this machine.
+
+    Renewed are certificates with less than 30 days left, without one of `hosts`, or of another authority.
+    Elsewhere a certificate that works is used to its last day, and SetupError says to join when it does not.
+    """
+    _check_program(role, id)
+    hosts = list(hosts)
+    wanted = set(_names(hosts))
+    with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):
+        identity = _at(certs_dir, role, id)
+        fault = _fault(identity, wanted, now())
+        if (certs_dir / "authority").is_dir():
+            authority = CertificateAuthority.create(certs_dir, now)
+            KeyRing.load_or_create(identity.storage_keys_file)
+            here = set(_names(local_hosts()))
+            fault = fault or _fault(identity, here, now())
+            if fault or _time_left(identity, now()) < RENEW_BEFORE:
+                _issue(authority, identity, hosts)
+            token = authority.peer_token(role, id)
+            if identity.peer_token != token:
+                write_durably(_token_file(identity), token.encode())
+        elif fault:
+            raise SetupError(
+                f"{role} {id} cannot prove who it is: {fault}. Get a token with `lockstep invite` on the "
+                "directory's machine, then run `lockstep join TOKEN` here"
+            )
+        else:
+            KeyRing.load(identity.storage_keys_file)
+        return _at(certs_dir, role, id)
+
+
+def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now) -> Identity:
+    """A fresh certificate for the same key and names (and `hosts`), where the authority is on this machine.
+
+    The key stays: key and certificate are two files, and replacing only one leaves no moment at which they
+    differ. Elsewhere it raises SetupError: send `renewal_request` to the directory and file the answer with
+    `accept_bundle`.
+    """
+    certs_dir = identity.ca_file.parent
+    with one_program_at_a_time(certs_dir / f".{identity.role}-{identity.id}.lock"):
+        _issue(CertificateAuthority.load(certs_dir, now), identity, hosts)
+    return identity
+
+
+def days_left(identity: Identity, *, now: Callable[[], datetime] = utc_now) -> float:
+    """How many days the identity's certificate is still good for; negative once it has expired."""
+    return _time_left(identity, now()) / timedelta(days=1)
+
+
+def new_key_and_request(role: str, id: str, hosts: Iterable[str] = ()) -> tuple[str, str]:
+    """A fresh private key and the request to have it certified, both PEM. The key stays on this machine."""
+    _check_program(role, id)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return private_key_pem(key).decode("ascii"), _request(key, role, id, _names([*local_hosts(), *hosts]))
+
+
+def renewal_request(identity: Identity) -> str:
+    """The request (PEM) for a new certificate of this identity's key and names; see `accept_bundle`."""
+    key = _load_key(identity.key_file.read_bytes())
+    return _request(key, identity.role, identity.id, _names(_hosts_of(identity)))
+
+
+def accept_bundle(
+    certs_dir: Path,
+    role: str,
+    id: str,
+    ca_pem: str,
+    cert_pem: str,
+    key_pem: str,
+    peer_token: str,
+    storage_keys_json: str,
+) -> Identity:
+    """Check and keep an identity that the directory sent; every part is on disk on return.
+
+    Raises SetupError, with nothing written, when the parts do not fit together, the folder belongs to another
+    cluster, or storage keys would be lost.
+    """
+    _check_program(role, id)
+    try:
+        authority = x509.load_pem_x509_certificate(ca_pem.encode("ascii"))
+        certificate = x509.load_pem_x509_certificate(cert_pem.encode("ascii"))
+        key = _load_key(key_pem.encode("ascii"))
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise SetupError(f"the identity that the directory sent is damaged ({error}): join again") from error
+    if certificate.public_key() != key.public_key() or _common_name(certificate) != f"{role}-{id}":
+        raise SetupError(f"the certificate that the directory sent is not for {role} {id}: join again")
+    sent_keys = check_ring(storage_keys_json)
+    certs_dir.mkdir(parents=True, exist_ok=True)
+    identity = _at(certs_dir, role, id)
+    with one_program_at_a_time(certs_dir / ".authority.lock"):
+        if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
+            raise SetupError(f"{certs_dir} belongs to another cluster: give this program its own data folder")
+        ring_file = identity.storage_keys_file
+        if ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
+            raise SetupError(f"{ring_file} has storage keys that the directory does not: move it away first")
+        write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
+        write_durably(identity.storage_keys_file, storage_keys_json.encode())
+    with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):
+        _make_folder(identity)
+        write_durably(_token_file(identity), peer_token.encode())
+        if not identity.key_file.exists() or identity.key_file.read_bytes() != key_pem.encode("ascii"):
+            write_durably(identity.key_file, key_pem.encode("ascii"))
+        write_durably(identity.cert_file, cert_pem.encode("ascii"), mode=0o644)
+    return _at(certs_dir, role, id)
+
+
+class _JoinContent(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    url: str
+    secret: str
+    ca: bytes
+
+
+@dataclass(frozen=True)
+class JoinToken:
+    """All that a machine needs to join: where to ask, a one-time secret, and whom to trust from byte one."""
+
+    url: str
+    secret: str = field(repr=False)
+    ca_pem: str = field(repr=False)
+
+    def encode(self) -> str:
+        """One word to copy and paste: prefix, then url-safe base64 of a check value and the content."""
+        certificate = x509.load_pem_x509_certificate(self.ca_pem.encode("ascii"))
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        content = msgspec.msgpack.encode(_JoinContent(self.url, self.secret, der))
+        check = blake3(content).digest(_JOIN_CHECK_BYTES)
+        return JOIN_PREFIX + base64.urlsafe_b64encode(check + content).rstrip(b"=").decode("ascii")
+
+    @classmethod
+    def decode(cls, text: str) -> JoinToken:
+        """The token in `text`, line breaks from copying ignored; raises SetupError for a damaged one."""
+        text = "".join(text[: 2 * _MAX_JOIN_TOKEN].split()).rstrip("=")
+        if not text.startswith(JOIN_PREFIX) or len(text) > _MAX_JOIN_TOKEN:
+            raise SetupError(f"this is not a join token: one starts with {JOIN_PREFIX!r}, copy it as a whole")
+        body = text.removeprefix(JOIN_PREFIX)
+        try:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", body):
+                raise ValueError("it has characters that no token has")
+            raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+            check, content = raw[:_JOIN_CHECK_BYTES], raw[_JOIN_CHECK_BYTES:]
+            if blake3(content).digest(_JOIN_CHECK_BYTES) != check:
+                raise ValueError("its check value is wrong")
+            fields = msgspec.msgpack.decode(content, type=_JoinContent)
+            certificate = x509.load_der_x509_certificate(fields.ca)
+            address = urlsplit(fields.url)
+            if address.scheme != "https" or not address.hostname or not fields.secret:
+                raise ValueError("it names no https address or no secret")
+        except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
+            raise SetupError(
+                f"the join token is damaged ({error}): copy it again as a whole, or ask for a new one"
+            ) from None
+        pem = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        return cls(fields.url, fields.secret, pem)
+
+
+def _check_program(role: str, id: str) -> None:
+    try:
+        check_program(role, id)
+    except BadRequest as error:
+        raise SetupError(str(error)) from error
+
+
+def _names(hosts: Iterable[str]) -> list[x509.GeneralName]:
+    try:
+        return host_names(hosts)
+    except BadRequest as error:
+        raise SetupError(str(error)) from error
+
+
+def _storage_keys(certs_dir: Path) -> Path:
+    return certs_dir / "storage-keys.json"
+
+
+def _at(certs_dir: Path, role: str, id: str) -> Identity:
+    folder = certs_dir / f"{role}-{id}"
+    token_file = folder / "peer.token"
+    return Identity(
+        role=cast(Role, role),
+        id=id,
+        ca_file=certs_dir / "ca.pem",
+        cert_file=folder / "cert.pem",
+        key_file=folder / "key.pem",
+        peer_token=token_file.read_text("ascii").strip() if token_file.exists() else "",
+        storage_keys_file=_storage_keys(certs_dir),
+    )
+
+
+def _token_file(identity: Identity) -> Path:
+    return identity.cert_file.with_name("peer.token")
+
+
+def _make_folder(identity: Identity) -> None:
+    folder = identity.cert_file.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is not an elliptic-curve key")
+    return key
+
+
+def _request(key: ec.EllipticCurvePrivateKey, role: str, id: str, names: list[x509.GeneralName]) -> str:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{role}-{id}")])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def _issue(authority: CertificateAuthority, identity: Identity, hosts: Iterable[str]) -> None:
+    """A certificate for `hosts`, and for those it had before as far as there is room: a container is called something
+    else each time it is made, and must start all the same."""
+    _make_folder(identity)
+    wanted = dict.fromkeys([*local_hosts(), *hosts])
+    before = [host for host in _hosts_of(identity) if host not in wanted]
+    names = [*wanted, *before[: max(0, MAX_HOSTS - len(wanted))]]
+    try:
+        key = _load_key(identity.key_file.read_bytes())
+    except (OSError, ValueError):
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_durably(identity.key_file, private_key_pem(key))
+    pem = authority.issue(identity.role, identity.id, names, key.public_key())
+    write_durably(identity.cert_file, pem.encode("ascii"), mode=0o644)
+
+
+def _fault(identity: Identity, wanted: set[x509.GeneralName], now: datetime) -> str:
+    """Why the files of `identity` do not prove it, as a clause for a message; empty when they do."""
+    try:
+        certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
+        authority = x509.load_pem_x509_certificate(identity.ca_file.read_bytes())
+        key = _load_key(identity.key_file.read_bytes())
+        certificate.verify_directly_issued_by(authority)
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except InvalidSignature:
+        return f"{identity.cert_file} is from another cluster's authority"
+    except (OSError, ValueError, TypeError) as error:
+        return f"its files in {identity.cert_file.parent} cannot be read ({error})"
+    if certificate.public_key() != key.public_key():
+        return f"{identity.cert_file} and {identity.key_file.name} do not belong together"
+    if certificate.not_valid_after_utc <= now:
+        return f"its certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    missing = wanted - set(_alternative_names(certificate))
+    if missing:
+        return f"its certificate lacks the host name {', '.join(sorted(str(name.value) for name in missing))}"
+    return "" if identity.peer_token else f"{_token_file(identity)} is missing"
+
+
+def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _hosts_of(identity: Identity) -> list[str]:
+    """The names its certificate has, so that a new one keeps those it was once asked for."""
+    try:
+        certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [str(name.value) for name in _alternative_names(certificate)]
+
+
+def _time_left(identity: Identity, now: datetime) -> timedelta:
+    certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
+    return certificate.not_valid_after_utc - now
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
+def _same_authority(ca_file: Path, authority: x509.Certificate) -> bool:
+    try:
+        return x509.load_pem_x509_certificate(ca_file.read_bytes()).public_key() == authority.public_key()
+    except ValueError:
+        return False

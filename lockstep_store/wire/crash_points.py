@@ -1,0 +1,128 @@
+"""Crash points: named places in the programs at which one of them can be made to die as a power failure would kill it.
+
+A tool of the tests. The variable LOCKSTEP_CRASH_POINT is looked at once, when this module is imported: without it
+`crash_point` is a function that does nothing. With `name` or `name:N` the program ends itself by SIGKILL when it
+passes that point for the first or the N-th time: nothing is flushed, no handler runs. Every name is declared here, and
+stands in the code exactly once; a test compares the two. What must be true afterwards is asked by
+tests/cluster/test_crash_points.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
+
+ENVIRONMENT = "LOCKSTEP_CRASH_POINT"
+
+CRASH_POINTS = {
+    # the directory server
+    "directory.begin.linking": "known content is about to be linked; its transaction has not begun",
+    "directory.begin.link-put": "inside the transaction that links known content, after its version row",
+    "directory.begin.linked": "the link is committed, its answer not sent",
+    "directory.commit.asked": "a commit has arrived; its transaction has not begun",
+    "directory.commit.put": "inside the commit's transaction, after the version row and before the holders",
+    "directory.commit.holders": "inside the commit's transaction, after the holders",
+    "directory.commit.done": "the commit is durable, its answer not sent",
+    "directory.delete.inside": "inside the transaction of a delete, after the change",
+    "directory.delete.done": "a delete is durable, its answer not sent",
+    "directory.copy.inside": "inside the transaction of a copy or move, after the target's version row",
+    "directory.copy.done": "a copy or move is durable, its answer not sent",
+    "directory.lock.inserted": "inside the transaction that grants a lock, after its number was used",
+    "directory.lock.granted": "a lock is granted durably, its answer not sent",
+    "directory.lock.renewed": "inside the transaction that renews a lease",
+    "directory.lock.deleted": "inside the transaction that ends a lock, before its paths are handed on",
+    "directory.lock.released": "a lock is released durably, its answer not sent",
+    "directory.lock.broken": "a lock is broken durably, its answer not sent",
+    "directory.heartbeat.saving": "a file server's changed state is about to be saved",
+    "directory.register.asked": "a file server's registration is about to be saved",
+    "directory.register.done": "a file server's registration is durable, its answer not sent",
+    "directory.held.forgetting": "some of what a server with an empty disk held is forgotten; it is not registered",
+    "directory.held.noted": "inside the transaction that counts copies which a file server has made",
+    "directory.held.done": "copies that a file server has made are counted durably, its answer not sent",
+    "directory.repair.ordered": "an order to copy a blob was made and is on nobody's way yet",
+    "directory.damage.noted": "damaged copies are marked durably, their repair not planned",
+    "directory.collect.dropped": "holder rows are gone durably, and the file server does not know that it may drop",
+    "directory.migration.begun": "inside the transaction that makes or changes the tables",
+    "directory.administrator.file-written": "the first administrator's credentials file exists, the account does not",
+    "directory.administrator.made": "the first administrator's account exists, bucket `files` does not",
+    "directory.clock.saved": "inside a transaction, after directory time was written",
+    "directory.store.committing": "everything in a transaction is done but its COMMIT",
+    "directory.store.committed": "a transaction is durable and nobody knows",
+    "directory.checkpoint.moved": "the log is moved into the main file, the checksums of its pages are the old ones",
+    # a file server
+    "file_server.chunk.staged": "a small chunk is in memory",
+    "file_server.file.written": "a chunk's temporary file is written, not flushed",
+    "file_server.file.synced": "a chunk's temporary file is flushed, not in place",
+    "file_server.file.renaming": "all of a blob's files are flushed, the next is about to be moved into place",
+    "file_server.file.renamed": "a chunk's file is in place, its folder not flushed",
+    "file_server.folder.synced": "a folder with a new chunk file is flushed, the index does not know the chunk",
+    "file_server.index.committing": "everything in an index transaction is done but its COMMIT",
+    "file_server.index.committed": "an index transaction is durable and nobody knows",
+    "file_server.replica.sending": "a small write is about to be given to a replica",
+    "file_server.replica.streaming": "a large write's stream to a replica is open",
+    "file_server.replica.offered": "a frame of a large write is on its way to the replicas, not staged here",
+    "file_server.replica.sealed": "a replica has small writes durably and has not answered",
+    "file_server.replica.stream-sealed": "a replica has a blob that came in a stream durably and has not answered",
+    "file_server.settle.begun": "the blob is sealed at the master, the replicas' answers are not in",
+    "file_server.settle.done": "all promised copies are durable, the directory has not been asked",
+    "file_server.commit.asking": "the call to commit is about to leave",
+    "file_server.commit.answered": "the directory's answer to a commit is here, the proxy has none",
+    "file_server.answer.ready": "a master's answer to small writes is made, not sent",
+    "file_server.answer.stream-ready": "a master's answer to a write that came in a stream is due, not sent",
+    "file_server.upload.kept": "chunks of an upload that was cut off are kept, without a blob",
+    "file_server.copy.fetched": "all chunks of an ordered copy are here, not sealed",
+    "file_server.copy.sealed": "an ordered copy is sealed, not reported",
+    "file_server.copy.reported": "ordered copies are reported",
+    "file_server.blob.dropped": "a blob nobody refers to is forgotten, its chunks are not collected",
+    "file_server.collect.forgotten": "collected chunks are out of the index, their files still there",
+    "file_server.store.local.quarantine.marked": "a damaged chunk is marked, its bytes not yet moved away",
+    "file_server.store.local.quarantine.moved": "a damaged chunk is in quarantine, nobody has been told",
+    "file_server.probe.written": "the probe of a failed disk has written its file, not yet tried the index",
+    "file_server.scrub.remembered": "the scrubber's place is saved",
+    "file_server.orphan.removed": "a file without a row is removed",
+    # a client proxy
+    "proxy.begin.answered": "the directory has given a ticket, nothing is sent",
+    "proxy.body.sending": "a whole body is about to be sent to the master",
+    "proxy.window.sent": "a window of a large body is handed over",
+    "proxy.write.answered": "the master has answered a write, the client has no answer",
+    "proxy.read.fetched": "chunks are fetched and checked, not served",
+    "proxy.cache.written": "a cache entry is written, not in place",
+    "proxy.cache.placed": "a cache entry is in place, not counted",
+    "proxy.cache.evicting": "an entry is out of the cache's index, its file still there",
+}
+"""Every crash point and what has been done, and what not, when it is passed."""
+
+
+def armed_by(setting: str) -> Callable[[str], None]:
+    """The function to call at each point for a `setting` of `name`, `name:N`, or nothing.
+
+    Raises ValueError for a name that is not declared or an N below 1: a test that waits for it would wait for ever.
+    """
+    if not setting:
+        return _pass
+    name, _, number = setting.partition(":")
+    if name not in CRASH_POINTS or (number and not (number.isdecimal() and int(number) > 0)):
+        raise ValueError(f"{ENVIRONMENT}={setting!r} is not `name` or `name:N` of a crash point that exists")
+    last = int(number or 1)
+    passings = count(1)
+
+    def passed(point: str) -> None:
+        if point == name and next(passings) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+            while True:  # the signal takes a moment to reach every thread, and this one must not go on
+                signal.pause()
+
+    return passed
+
+
+def _pass(point: str) -> None:
+    """The program is not under test."""
+
+
+try:
+    crash_point = armed_by(os.environ.get(ENVIRONMENT, ""))
+except ValueError as error:
+    sys.exit(str(error))

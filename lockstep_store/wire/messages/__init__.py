@@ -1,0 +1,1 @@
+"""The messages that programs exchange, one module for each subject."""

@@ -1,0 +1,66 @@
+"""People: log-ins, accounts and API keys, as client proxies ask the directory. See wire/messages/files.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.messages.files import Credential, CredentialRequest, Message, Nothing, Text
+
+
+class PasswordRequest(Message):
+    name: Text
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    register: Literal["if_new", "must", "never"] = "if_new"
+    client: Text = ""
+
+
+class LoginReply(Message):
+    token: str = ""
+    account: str = ""
+    admin: bool = False
+    expires_at: float = 0.0
+    created: bool = False
+
+    def __repr__(self) -> str:
+        return f"LoginReply(account={self.account!r})"
+
+
+class AccountInfo(Message):
+    name: str
+    admin: bool
+    created_at: float
+    session: str = ""
+    expires_at: float | None = None
+
+
+class ApiKeyInfo(Message):
+    id: str
+    name: str
+    created_at: float
+    key: str = ""
+    """The secret itself: only in the answer that creates it."""
+
+
+class ApiKeysReply(Message):
+    keys: list[ApiKeyInfo]
+
+
+class CreateApiKeyRequest(Message):
+    credential: Credential
+    name: Text
+
+
+class RevokeApiKeyRequest(Message):
+    credential: Credential
+    key_id: Text
+
+
+LOGIN = Call("/v1/login", PasswordRequest, LoginReply)
+LOGOUT = Call("/v1/logout", CredentialRequest, Nothing)
+WHO_AM_I = Call("/v1/who-am-i", CredentialRequest, AccountInfo)
+API_KEYS = Call("/v1/api-keys", CredentialRequest, ApiKeysReply)
+CREATE_API_KEY = Call("/v1/api-keys/create", CreateApiKeyRequest, ApiKeyInfo)
+REVOKE_API_KEY = Call("/v1/api-keys/revoke", RevokeApiKeyRequest, Nothing)

@@ -1,0 +1,172 @@
+"""The client of the API: whom it trusts, what it tries again, and how refusals come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lockstep_store.client.api.client import ApiClient, WriteOptions, label
+from lockstep_store.client.api.transport import ApiTransport, Body
+from lockstep_store.wire.errors import (
+    NotFound,
+    NotLoggedIn,
+    PeerUnreachable,
+    PreconditionFailed,
+    SetupError,
+    Unavailable,
+    Undecided,
+)
+from tests.fakes.rest import RestServer, make_identity
+from tests.unit.people import client, start_server
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
+    server = start_server(tmp_path_factory)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def api(server: RestServer) -> Iterator[ApiClient]:
+    api = client(server)
+    yield api
+    api.close()
+
+
+def test_every_version_of_a_file_is_listed(server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with more versions than one answer holds is told whole, newest first."""
+    monkeypatch.setattr("client_proxy.doors.rest.versions.MAX_LISTING", 3)
+    made = [server.core.save("notes", f"{number}".encode()).version for number in range(7)]
+    assert [one.version for one in api.versions("files", "notes")] == made[::-1]
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:5000", "127.0.0.1:5000", "ftp://x", "https://"])
+def test_only_an_https_address_is_accepted(url: str) -> None:
+    """A password is never sent in the clear, whatever address was given."""
+    with pytest.raises(SetupError, match="https://"):
+        ApiTransport(url)
+
+
+def test_the_environment_cannot_change_whom_we_trust(
+    server: RestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REQUESTS_CA_BUNDLE and proxies of the environment are not looked at."""
+    other = make_identity(tmp_path)
+    for name, value in (
+        ("REQUESTS_CA_BUNDLE", str(other.ca_file)),
+        ("CURL_CA_BUNDLE", str(other.ca_file)),
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert client(server).health().healthy
+
+
+def test_another_authority_is_refused_at_once_and_in_words(server: RestServer, tmp_path: Path) -> None:
+    """A certificate that the CA file does not vouch for ends the attempt before anything is sent."""
+    other = make_identity(tmp_path)
+    api = ApiClient(ApiTransport(server.url, other.ca_file, sleep=lambda seconds: pytest.fail("tried again")))
+    with pytest.raises(PeerUnreachable, match="does not vouch for"):
+        api.login("ann", "secret")
+    assert server.requests == []
+    api.close()
+
+
+def test_nobody_there_is_said_after_a_few_attempts(server: RestServer) -> None:
+    """A proxy that does not run is reported in one sentence, after bounded attempts."""
+    pauses: list[float] = []
+    url = server.url
+    api = ApiClient(ApiTransport("https://127.0.0.1:1", server.ca_file, sleep=pauses.append))
+    with pytest.raises(PeerUnreachable, match="does not answer"):
+        api.login("ann", "secret")
+    assert 1 <= len(pauses) <= 5
+    assert url
+    api.close()
+
+
+@pytest.mark.parametrize("kind", ["refuse", "lose_answer"])
+def test_reads_are_tried_again(server: RestServer, api: ApiClient, kind: str) -> None:
+    """A read that is cut or told "not now" is repeated, within bounds."""
+    server.core.save("f", b"content")
+    server.harm(kind, "HEAD", times=2)
+    assert api.stat("files", "f").size == 7
+    server.harm("refuse", "HEAD", times=99)
+    with pytest.raises(Unavailable):
+        api.stat("files", "f")
+
+
+def test_a_delete_whose_answer_is_lost_is_not_repeated(server: RestServer, api: ApiClient) -> None:
+    """What cannot be repeated safely is left to the person."""
+    server.core.save("f", b"content")
+    server.harm("lose_answer", "DELETE")
+    with pytest.raises(PeerUnreachable):
+        api.delete("files", "f")
+    assert server.core.calls.count("delete") == 1
+
+
+def test_a_proxy_that_waited_itself_is_not_waited_for_again_and_again(server: RestServer) -> None:
+    """Each of its answers takes as long as it waits for the directory: a person hears of it after the second."""
+    waited: list[float] = []
+    transport = ApiTransport(
+        server.url, server.ca_file, sleep=lambda _: None, monotonic=lambda: waited.append(8.0) or sum(waited)
+    )
+    server.harm("refuse", "GET", times=99)
+    with pytest.raises(Unavailable):
+        transport.request("GET", "/api/v1/health")
+    assert [method for method, _ in server.requests] == ["GET", "GET"]
+    transport.close()
+
+
+@pytest.mark.parametrize(("refusal", "asked"), [(Undecided, 1), (Unavailable, 4)])
+def test_what_may_have_been_done_is_not_asked_for_again(
+    server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch, refusal: type[Unavailable], asked: int
+) -> None:
+    """A second attempt would find what the first one did, and tell the person that the file is not there."""
+    calls: list[str] = []
+
+    def refuse(*_: object, **options: object) -> None:
+        calls.append("copy")
+        raise refusal("the answer was lost: look before you ask again")
+
+    monkeypatch.setattr(server.core, "copy", refuse)
+    with pytest.raises(refusal):
+        api.copy(("files", "a"), ("files", "b"), move=True)
+    assert len(calls) == asked
+
+
+def test_refusals_come_back_as_their_classes(server: RestServer, api: ApiClient) -> None:
+    """A caller catches the class that the cluster raised, with its sentence."""
+    with pytest.raises(NotFound, match=r"absent\.txt does not exist"):
+        api.stat("files", "absent.txt")
+    server.core.save("f", b"x")
+    with pytest.raises(PreconditionFailed, match="exists already"):
+        api.put("files", "f", Body([b"y"], 1), WriteOptions(if_none_match="*"))
+    api.logout()
+    with pytest.raises(NotLoggedIn):
+        api.me()
+
+
+def test_listings_come_page_by_page(server: RestServer, api: ApiClient) -> None:
+    """A listing longer than a page is complete and in order."""
+    names = [f"n{index:04}" for index in range(1203)]
+    for name in names:
+        server.core.save(name, b"")
+    assert [file.path for file in api.list_files("files")] == names
+    assert len(list(api.list_pages("files"))) == 2
+
+
+@pytest.mark.parametrize("path", ["a b", "ü/🦊", "a%2Fb", "q?x=1#y", "a//b", "folder/", "~x", "+&=;,", "'\"<>"])
+def test_every_name_is_kept_as_given(server: RestServer, api: ApiClient, path: str) -> None:
+    """What a URL would change is quoted, so that the name arrives as it is."""
+    api.put("files", path, Body([b"content"], 7))
+    assert server.core.content(path) == b"content"
+    assert api.stat("files", path).size == 7
+
+
+def test_names_are_shown_as_they_are_typed() -> None:
+    """A file of the bucket `files` is its path; others, and paths with a colon, carry their bucket."""
+    assert label("files", "a/b.txt") == "a/b.txt"
+    assert label("files", "a:b") == "files:a:b"
+    assert label("other", "x") == "other:x"

@@ -1,0 +1,60 @@
+"""Reading a file of which the directory knows that every copy is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lockstep_store.wire.errors import Damaged, Unavailable, to_problem
+from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[ProxyRig]:
+    with proxy_rig(tmp_path) as rig:
+        yield rig
+
+
+def call_damaged(rig: ProxyRig, path: str, last_good: str = "") -> None:
+    """The directory's books say so from now on."""
+    versions = rig.directory.versions["files", path]
+    versions[-1] = msgspec.structs.replace(versions[-1], damaged=True, last_good_version=last_good)
+
+
+@pytest.mark.parametrize("size", [5000, 9_000_000])
+@pytest.mark.parametrize("last_good", ["0000000000000007", ""])
+def test_the_error_names_the_file_and_its_last_good_version(rig: ProxyRig, size: int, last_good: str) -> None:
+    """When no server gives the bytes and the books say that all copies are damaged, reading ends in a refusal that
+    trying again cannot mend, never in bytes."""
+    rig.publish("report.txt", noise(1, size))
+    call_damaged(rig, "report.txt", last_good)
+    rig.one.down = rig.two.down = True
+    with pytest.raises(Damaged) as refused:
+        rig.read("report.txt")
+    problem = to_problem(refused.value)
+    assert (problem.code, problem.status, problem.retry) == ("damaged", 500, False)
+    assert problem.facts["path"] == "report.txt"
+    assert problem.facts["last_good_version"] == last_good
+    assert "report.txt" in problem.detail
+    assert (last_good or "no version can be read") in problem.detail
+
+
+@pytest.mark.parametrize("size", [5000, 9_000_000])
+def test_a_wrong_report_loses_nothing(rig: ProxyRig, size: int) -> None:
+    """As long as some server does give the right bytes, they are served, whatever was said about them."""
+    content = noise(2, size)
+    rig.publish("report.txt", content)
+    call_damaged(rig, "report.txt")
+    rig.one.down = True
+    assert rig.read("report.txt")[0] == content
+
+
+def test_servers_that_are_only_away_are_worth_another_try(rig: ProxyRig) -> None:
+    """Without the books' word that all is damaged, the refusal says: try again."""
+    rig.publish("report.txt", noise(3, 5000))
+    rig.one.down = rig.two.down = True
+    with pytest.raises(Unavailable):
+        rig.read("report.txt")

@@ -1,0 +1,133 @@
+"""The API's description: valid, complete in both directions, and shown by a page that needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from client_proxy.doors.rest.openapi import PAGE_FOLDER, PAGE_TYPES
+from tests.fakes.wsgi import ask
+from tests.unit.rest_door import Door, make_door
+
+METHODS = {"get", "head", "put", "post", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def door() -> Door:
+    return make_door()
+
+
+@pytest.fixture(scope="module")
+def document(door: Door) -> dict[str, Any]:
+    answer = ask(door.app, "GET", "/api/v1/openapi.json")
+    assert answer.status == 200
+    described: dict[str, Any] = answer.json
+    return described
+
+
+def _documented(document: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+
+
+def _routed(door: Door) -> set[tuple[str, str]]:
+    routed = set()
+    for rule in door.app.url_map.iter_rules():
+        path = re.sub(r"<[a-z_]+:(\w+)>", r"{\1}", rule.rule)
+        if path.startswith("/api/"):
+            methods = set(rule.methods or ())
+            # A route that answers GET answers HEAD by HTTP's own rules; that is not described again.
+            routed |= {(method, path) for method in methods - ({"HEAD"} if "GET" in methods else set())}
+    return routed
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    """openapi.json is a valid OpenAPI 3.1 document."""
+    assert document["openapi"].startswith("3.1")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_document_and_routes_agree_in_both_directions(door: Door, document: dict[str, Any]) -> None:
+    """Every route below /api is described with its methods, and everything described is routed."""
+    assert _routed(door) == _documented(document)
+
+
+def test_every_described_operation_is_answered(door: Door, document: dict[str, Any]) -> None:
+    """No described address answers 404 for want of a route, nor 405."""
+    for method, path in _documented(document):
+        target = path.replace("{bucket}", "some-bucket").replace("{path}", "a/b").replace("{id}", "x1")
+        target = target.replace("{file}", "page.css")
+        answer = ask(door.app, method, target, b"{}" if method in ("POST", "PATCH", "PUT") else b"")
+        assert answer.status not in (404, 405, 500), (method, path)
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    """Each operation has its own id, a summary, a known section, its refusals, and its path values."""
+    tags = {tag["name"] for tag in document["tags"]}
+    ids = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert method in METHODS
+            ids.append(operation["operationId"])
+            assert operation["summary"]
+            assert set(operation["tags"]) <= tags
+            named = {given["name"] for given in operation.get("parameters", []) if given["in"] == "path"}
+            assert named == set(re.findall(r"\{(\w+)\}", path))
+            assert "default" in operation["responses"]
+            needs_login = operation.get("security", document["security"]) != []
+            assert ("401" in operation["responses"]) is needs_login, operation["operationId"]
+    assert len(ids) == len(set(ids))
+
+
+def test_answers_without_a_log_in_are_the_documented_ones(door: Door, document: dict[str, Any]) -> None:
+    """What the document says is open is open, and everything else is 401 without a credential."""
+    for method, path in _documented(document):
+        target = path.replace("{bucket}", "some-bucket").replace("{path}", "a/b").replace("{id}", "x1")
+        target = target.replace("{file}", "page.css")
+        open_to_all = document["paths"][path][method.lower()].get("security") == []
+        body = b"{}" if method in ("POST", "PATCH", "PUT") else b""
+        assert (ask(door.app, method, target, body).status != 401) is open_to_all, (method, path)
+
+
+def test_described_shapes_are_the_real_ones(door: Door, document: dict[str, Any]) -> None:
+    """A real answer has exactly the fields that the document describes for it."""
+    answer = ask(door.app, "GET", "/api/v1/health")
+    schema = document["paths"]["/api/v1/health"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    described = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    assert set(msgspec.json.decode(answer.body)) <= set(described["properties"])
+    assert set(described["required"]) <= set(msgspec.json.decode(answer.body))
+
+
+def test_no_credential_is_described_in_a_body(document: dict[str, Any]) -> None:
+    """Credentials travel in headers only: no described shape has a field for one."""
+    for name, schema in document["components"]["schemas"].items():
+        assert "credential" not in schema.get("properties", {}), name
+
+
+def test_the_page_needs_nothing_from_elsewhere(door: Door) -> None:
+    """The page and its files are served with a strict policy, and name no other site and no inline code."""
+    for name, kind in PAGE_TYPES.items():
+        target = "/api/v1/docs" if name == "page.html" else f"/api/v1/docs/{name}"
+        answer = ask(door.app, "GET", target)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.body == (PAGE_FOLDER / name).read_bytes()
+        text = answer.body.decode()
+        assert "://" not in text
+        assert "innerHTML" not in text
+        assert "eval(" not in text
+    page = ask(door.app, "GET", "/api/v1/docs").body.decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", page)
+    assert ask(door.app, "GET", "/api/v1/docs/../request.py").status == 404
+    assert ask(door.app, "GET", "/api/v1/docs/request.py").status == 404
+
+
+def test_the_page_loads_its_own_files(door: Door) -> None:
+    """Every file that the page refers to is answered."""
+    page = ask(door.app, "GET", "/api/v1/docs").body.decode()
+    for reference in re.findall(r'(?:src|href)="([^"#]+)"', page):
+        assert ask(door.app, "GET", f"/api/v1/{reference}").status == 200, reference

@@ -1,0 +1,175 @@
+"""S3 access keys and settings at the directory: who stands behind a signature, when a key ends, what goes with what."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from directory_server.features.s3_settings import S3Settings
+from directory_server.people.access_keys import MAX_KEYS, S3Keys
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
+from lockstep_store.wire.messages.files import LookupItem
+from lockstep_store.wire.messages.s3 import (
+    BucketSettingRequest,
+    CreateS3KeyRequest,
+    ObjectSettingsRequest,
+    PutBucketSettingRequest,
+    PutObjectSettingRequest,
+    S3KeyInfo,
+    S3KeyRequest,
+    S3Proof,
+    SigningKeyRequest,
+    signing_key,
+)
+from tests.fakes.directory_rig import DirectoryRig, PeopleByName
+
+DAY, REGION = "20261121", "eu"
+ADMIN = Person("admin", True, "session")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
+    rig = DirectoryRig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def keys(rig: DirectoryRig) -> S3Keys:
+    return S3Keys(rig.store, rig.clock)
+
+
+def create(keys: S3Keys, valid: float | None = None) -> S3KeyInfo:
+    return keys.create(ADMIN, CreateS3KeyRequest("admin", "mine", valid))
+
+
+def proof(made: S3KeyInfo, secret: str = "") -> S3Proof:
+    """What a request that the key signed shows."""
+    unsigned = S3Proof(made.access_key_id, DAY, REGION, f"{DAY}T120000Z", "00" * 32, "")
+    text = f"AWS4-HMAC-SHA256\n{unsigned.amz_date}\n{unsigned.scope}\n{unsigned.canonical_sha256}"
+    key = signing_key(secret or made.secret, DAY, REGION)
+    return unsigned._replace(signature=hmac.digest(key, text.encode(), "sha256").hex())
+
+
+def test_a_signature_shows_whose_it_is(keys: S3Keys) -> None:
+    """The right secret is the account; any other is nobody's, and so is a key that never was."""
+    made = create(keys)
+    assert keys.person(proof(made)).account == "admin"
+    assert keys.person(proof(made)).admin
+    good = proof(made)
+    for wrong in (proof(made, "guess"), good._replace(access_key_id="LSNONE"), good._replace(date="20261122")):
+        with pytest.raises(NotLoggedIn):
+            keys.person(wrong)
+
+
+def test_a_proof_survives_its_way(keys: S3Keys) -> None:
+    """What stands in a message's credential is the same proof again; anything else is none."""
+    shown = proof(create(keys))
+    assert S3Proof.decode(shown.encode()) == shown
+    assert S3Proof.decode("lst_token") is None
+    assert S3Proof.decode("lss_a/b") is None
+
+
+def test_a_proxy_gets_a_days_key_and_never_the_secret(keys: S3Keys) -> None:
+    """The signing key is that day's and region's; the listing has no secrets."""
+    made = create(keys)
+    reply = keys.signing_key(SigningKeyRequest(made.access_key_id, DAY, REGION))
+    assert bytes.fromhex(reply.key) == signing_key(made.secret, DAY, REGION)
+    assert reply.account == "admin"
+    listed = keys.all(ADMIN).keys
+    assert [(key.access_key_id, key.name, key.secret) for key in listed] == [(made.access_key_id, "mine", "")]
+
+
+def test_a_revoked_key_ends_at_once(keys: S3Keys) -> None:
+    """Also where it was just used; it is its owner's alone to revoke."""
+    made = create(keys)
+    keys.person(proof(made))
+    request = S3KeyRequest("", made.access_key_id)
+    with pytest.raises(NotFound):
+        keys.revoke(Person("eve", False, "s"), request)
+    keys.revoke(ADMIN, request)
+    with pytest.raises(NotLoggedIn):
+        keys.person(proof(made))
+    with pytest.raises(NotFound):
+        keys.revoke(ADMIN, request)
+
+
+def test_rotating_puts_another_key_in_its_place(keys: S3Keys) -> None:
+    """The new one works under the old one's name, the old one no more."""
+    old = create(keys)
+    new = keys.rotate(ADMIN, S3KeyRequest("", old.access_key_id))
+    assert (new.name, new.access_key_id != old.access_key_id) == ("mine", True)
+    assert keys.person(proof(new)).account == "admin"
+    with pytest.raises(NotLoggedIn):
+        keys.person(proof(old))
+
+
+def test_a_temporary_key_needs_its_token_and_ends_in_directory_time(rig: DirectoryRig, keys: S3Keys) -> None:
+    """Without its session token there is no signing key; no wall clock ends it early or late."""
+    made = create(keys, 600.0)
+    asked = SigningKeyRequest(made.access_key_id, DAY, REGION)
+    for token in ("", "another"):
+        asked.session_token = token
+        with pytest.raises(NotLoggedIn):
+            keys.signing_key(asked)
+    asked.session_token = made.session_token
+    assert keys.signing_key(asked).account == "admin"
+    rig.time.step_wall(7200.0)
+    assert keys.person(proof(made)).account == "admin"
+    rig.time.advance(601.0)
+    with pytest.raises(NotLoggedIn) as ended:
+        keys.person(proof(made))
+    assert ended.value.facts["expired"]
+    rig.store.write(keys.remove_ended)
+    assert keys.all(ADMIN).keys == []
+
+
+def test_keys_are_bounded(keys: S3Keys) -> None:
+    """Nobody fills the directory with keys."""
+    for _ in range(MAX_KEYS):
+        create(keys)
+    with pytest.raises(Conflict):
+        create(keys)
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.fixture
+def s3_settings(rig: DirectoryRig) -> S3Settings:
+    return S3Settings(rig.store, rig.clock, PeopleByName())
+
+
+def test_a_buckets_settings_are_its_owners(rig: DirectoryRig, s3_settings: S3Settings) -> None:
+    """Others may not change them; they go with the bucket, and a later one of its name has none."""
+    rig.bucket("mine", who="ann")
+    s3_settings.put_of_bucket(PutBucketSettingRequest("ann", "mine", "cors", "[1]"))
+    assert s3_settings.of_bucket(BucketSettingRequest("ann", "mine", "cors")).value == "[1]"
+    with pytest.raises(Forbidden):
+        s3_settings.put_of_bucket(PutBucketSettingRequest("eve", "mine", "cors", None))
+    with pytest.raises(BadRequest):
+        s3_settings.put_of_bucket(PutBucketSettingRequest("ann", "mine", "no such name!", "x"))
+    rig.buckets.delete(Person("ann", False, "s"), "mine")
+    rig.bucket("mine", who="ann")
+    assert s3_settings.of_bucket(BucketSettingRequest("ann", "mine", "cors")).value is None
+
+
+def test_a_versions_settings_go_with_the_version(rig: DirectoryRig, s3_settings: S3Settings) -> None:
+    """Set with the write or later, they are that version's alone, and answered where they are asked for."""
+    rig.commit(rig.begin("a.txt", settings={"tags": "[]"}), b"one")
+    first = rig.lookup("a.txt").version
+    rig.commit(rig.begin("a.txt"), b"two")
+    assert s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt")).settings.keys() <= {"acl"}
+    s3_settings.put_of_version(PutObjectSettingRequest("ann", "files", "a.txt", first, "hold", "true"))
+    found = s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt", first))
+    found.settings.pop("acl", None)  # which every version has, said or not
+    assert found.settings == {"hold": "true", "tags": "[]"}
+    item = LookupItem("ann", "files", "a.txt", first, with_settings=True)
+    assert rig.namespace.lookup([item]).results[0].unwrap().settings == found.settings
+    rig.delete("a.txt", version=first)
+    with pytest.raises(NotFound):
+        s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt", first))

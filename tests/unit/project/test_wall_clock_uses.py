@@ -1,0 +1,73 @@
+"""Every place where a program looks at the wall clock is known, and decides nothing about locks, leases or order."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests import ROOT
+
+PROGRAMS = ("lockstep_store", "directory_server", "file_server", "client_proxy", "local_cluster")
+
+SHOWN = "a time that people are shown"
+CONDITIONS = "bucket policies may have conditions on the date, as S3's have"
+USES = {
+    "lockstep_store/client/cli/locks.py": SHOWN,
+    "lockstep_store/client/menu/state_requests.py": SHOWN,
+    "client_proxy/doors/s3/events/access_log.py": SHOWN,
+    "client_proxy/doors/s3/security/gate.py": "S3 signatures carry wall time by their protocol",
+    "client_proxy/doors/s3/objects/post_form.py": "a form's policy says itself until which date it is good",
+    "directory_server/people/accounts.py": SHOWN,
+    "directory_server/maintenance/backup.py": SHOWN,
+    "directory_server/bootstrap.py": SHOWN,
+    "directory_server/files/buckets.py": SHOWN,
+    "directory_server/files/journal.py": CONDITIONS,
+    "directory_server/api/cluster.py": SHOWN,
+    "directory_server/files/commits.py": SHOWN,
+    "directory_server/cluster/directory_clock.py": "passes it on; bounded by elapsed time for retention dates",
+    "directory_server/cluster/enrolment.py": SHOWN,
+    "directory_server/maintenance/fsck.py": SHOWN,
+    "directory_server/locks/lock_rules.py": SHOWN,
+    "directory_server/cluster/membership.py": SHOWN,
+    "directory_server/features/lifecycle/job.py": SHOWN,
+    "directory_server/files/namespace.py": SHOWN,
+    "directory_server/features/notifications/outbox.py": "shown in test messages; and conditions of policies",
+    "directory_server/features/notifications/targets.py": SHOWN,
+    "directory_server/features/notifications/webhook.py": "receivers refuse old signatures by their own wall clock",
+    "directory_server/maintenance/recovery.py": SHOWN,
+    "directory_server/maintenance/restore.py": "shown; and numbers jump further, the older the backup is",
+    "directory_server/features/named_keys.py": SHOWN,
+    "directory_server/people/access_keys.py": SHOWN,
+    "directory_server/features/s3_settings.py": CONDITIONS,
+    "directory_server/features/multipart_uploads.py": SHOWN,
+    "directory_server/files/writes.py": SHOWN,
+    "file_server/store/local/quarantine.py": "how long damaged bytes, which nobody reads, are kept for a look",
+    "runtime/tls/certificate_authority.py": "certificates are judged by wall time everywhere; they tolerate a day",
+    "lockstep_store/runtime/clock.py": "is the wall clock",
+}
+"""File: what for. Leases, tickets, log-ins, places in line and grace periods are judged by directory time, or by the
+monotonic clock of one program."""
+
+
+def _looks_at_the_wall_clock(file: Path) -> bool:
+    text = file.read_text("utf-8")
+    if not any(word in text for word in ("wall(", "time.time", "now(")):
+        return False
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called in ("time.time", "time.time_ns") or called.split(".")[-1] in ("wall", "_wall", "now", "utcnow"):
+            # `now()` of a clock is directory time; of a datetime, wall time.
+            if called.endswith("now") and "datetime" not in called:
+                continue
+            return True
+    return False
+
+
+def test_every_use_of_the_wall_clock_is_known() -> None:
+    """A new one is first judged: is the time shown, or does it decide something that a clock step would break?"""
+    files = [file for program in PROGRAMS for file in (ROOT / program).rglob("*.py")]
+    found = {str(file.relative_to(ROOT)) for file in files if _looks_at_the_wall_clock(file)}
+    assert found - set(USES) == set(), "judge these and add them with the reason, or use directory time"
+    assert set(USES) - found == set(), "these do not look at the wall clock any more"

@@ -1,0 +1,193 @@
+"""Admission: clients that stall take a bounded number of threads, and everyone else goes on."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockstep_store.runtime.http.admission import (
+    Admission,
+    AdmissionGate,
+    calling_program,
+    gate_for_people,
+    gate_for_programs,
+    has_body,
+    remote_address,
+)
+from lockstep_store.runtime.http.service import Service
+from lockstep_store.runtime.tls.contexts import people_context
+from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
+from lockstep_store.wire.errors import Overloaded
+from tests.unit.runtime.http.test_service import free_port
+
+
+def test_one_client_never_gets_every_place_and_all_never_every_thread() -> None:
+    """Each bound refuses with its own sentence, and a place given back is there for the next."""
+    admission = Admission(total=3, per_client=2)
+    first = admission.enter("a")
+    admission.enter("a")
+    with pytest.raises(Overloaded, match="from the same address or program"):
+        admission.enter("a")
+    admission.enter("b")
+    with pytest.raises(Overloaded, match="too many"):
+        admission.enter("c")
+    first.give_back()
+    first.give_back()
+    assert admission.held == 2
+    admission.enter("c")
+
+
+def _gate(inner: Callable[[dict[str, Any], Any], Iterable[bytes]], total: int = 1) -> AdmissionGate:
+    return AdmissionGate(inner, Admission(total, total), has_body, remote_address)
+
+
+def _answered(gate: AdmissionGate, **environ: str) -> tuple[int, Iterable[bytes]]:
+    said: list[str] = []
+    body = gate({"PATH_INFO": "/", "REMOTE_ADDR": "1.2.3.4", **environ}, lambda status, headers: said.append(status))
+    return int(said[-1].split()[0]), body
+
+
+def test_a_place_is_held_exactly_as_long_as_the_request() -> None:
+    """Whole answers, failures and streamed answers give their place back, the last when they are closed."""
+
+    def inner(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 -", [])
+        if environ["PATH_INFO"] == "/boom":
+            raise RuntimeError
+        return iter([b"a", b"b"]) if environ["PATH_INFO"] == "/stream" else [b"whole"]
+
+    gate = _gate(inner)
+    for _ in range(3):
+        assert _answered(gate, CONTENT_LENGTH="5")[0] == 200
+        with pytest.raises(RuntimeError):
+            _answered(gate, CONTENT_LENGTH="5", PATH_INFO="/boom")
+    status, stream = _answered(gate, PATH_INFO="/stream")
+    assert (status, next(iter(stream))) == (200, b"a")
+    assert _answered(gate, PATH_INFO="/stream")[0] == 503
+    assert _answered(gate, CONTENT_LENGTH="5")[0] == 503
+    assert _answered(gate)[0] == 200  # without a body it holds nothing
+    stream.close()  # type: ignore[attr-defined]
+    assert _answered(gate, CONTENT_LENGTH="5")[0] == 200
+    status, stream = _answered(gate, PATH_INFO="/stream")
+    assert list(stream) == [b"a", b"b"]
+    assert _answered(gate, CONTENT_LENGTH="5")[0] == 200
+
+
+def test_proxies_leave_a_file_server_room_for_the_other_halves_of_writes() -> None:
+    """Two servers whose places were all held by proxies would each refuse the other's copies, and every write fail."""
+
+    def inner(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 -", [])
+        return iter([b"streamed"])
+
+    gate = gate_for_programs(inner, 16, "/v1/write")
+    held = []
+
+    def admitted(program: str, hop: str) -> int:
+        taken = 0
+        while taken < 20:
+            status, body = _answered(gate, PATH_INFO="/v1/write", HTTP_X_LOCKSTEP_PEER=program, HTTP_X_LOCKSTEP_HOP=hop)
+            if status != 200:
+                break
+            held.append(body)
+            taken += 1
+        return taken
+
+    assert admitted("client_proxy.1.mac", "master") == 5, "something is left to other proxies"
+    assert admitted("client_proxy.2.mac", "master") == 2
+    assert admitted("client_proxy.3.mac", "master") == 0
+    assert admitted("file_server.2.mac", "replica") == 7
+    assert gate._admission.held == 14
+    for body in held:
+        body.close()  # type: ignore[attr-defined]
+    assert gate._admission.held == 0
+    assert admitted("file_server.2.mac", "replica") == 8, "what nobody else needs goes up to half of the threads"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("1.2.3.4", "1.2.3.4"), ("1.2.3.4:567", "1.2.3.4"), ("::1", "::1"), ("[::1]:567", "[::1]"), ("", "")],
+)
+def test_an_address_is_told_from_its_port(given: str, expected: str) -> None:
+    """Connections of one machine count together."""
+    assert remote_address({"REMOTE_ADDR": given}) == expected
+
+
+def test_programs_are_told_apart_by_their_ids() -> None:
+    """On one machine all programs have one address."""
+    assert calling_program({"HTTP_X_LOCKSTEP_PEER": "client_proxy.2.mac"}) == "client_proxy.2"
+
+
+@pytest.fixture
+def stalling(tmp_path: Path) -> Iterator[tuple[int, Path, AdmissionGate]]:
+    """A runner with 16 threads behind the gate for people; `/big` streams 64 MiB."""
+    ensure_authority(tmp_path)
+    identity = ensure_identity(tmp_path, "client_proxy", "1")
+
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/big":
+            start("200 -", [("Content-Length", str(64 << 20))])
+            return (b"x" * (1 << 20) for _ in range(64))
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start("200 -", [("Content-Length", str(len(body)))])
+        return [body]
+
+    gate = gate_for_people(app, 16)
+    port = free_port()
+    service = Service(
+        gate, host="127.0.0.1", port=port, cert_file=identity.cert_file, key_file=identity.key_file, threads=16
+    ).start()
+    yield port, identity.ca_file, gate
+    service.stop(0.5)
+
+
+def test_clients_that_stall_do_not_stop_the_others(stalling: tuple[int, Path, AdmissionGate]) -> None:
+    """With more stalled uploads and downloads than threads, small requests are answered, and places come back."""
+    port, ca, gate = stalling
+    context = people_context(ca)
+    sockets: list[socket.socket] = []
+    for number in range(40):
+        plain = socket.create_connection(("127.0.0.1", port), 60)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        secured = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        request = (
+            "PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
+            if number % 2
+            else ("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        )
+        secured.sendall(request.encode())
+        sockets.append(secured)
+    admission = gate._admission
+    deadline = time.monotonic() + 60
+    while admission.held < admission.per_client:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert admission.held == 12
+    for _ in range(5):
+        assert _ask(port, ca, "GET", b"") == 200
+    assert _ask(port, ca, "PUT", b"12345") == 503
+    for each in sockets:
+        each.close()
+    deadline = time.monotonic() + 60
+    while admission.held:
+        assert time.monotonic() < deadline, f"{admission.held} places were not given back"
+        time.sleep(0.01)
+    assert _ask(port, ca, "PUT", b"12345") == 200
+    assert threading.active_count() < 100
+
+
+def _ask(port: int, ca: Path, method: str, body: bytes) -> int:
+    """The answer's status, soon: whoever had to wait for the others to be cut off would wait for 30 s."""
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=people_context(ca))
+    connection.request(method, "/small", body or None)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status

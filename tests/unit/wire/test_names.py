@@ -1,0 +1,118 @@
+"""Names: what is kept as given, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from lockstep_store.wire.errors import BadName
+from lockstep_store.wire.names import RESERVED_BUCKETS, check_account, check_bucket, check_key, check_path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a",
+        "a/b/c.txt",
+        "with space.txt",
+        " leading",
+        "trailing/",
+        "a//b",
+        "..a",
+        "a..b",
+        "...",
+        ".hidden",
+        "emoji 🦊.png",
+        "a%2Fb",
+        unicodedata.normalize("NFC", "é"),
+        unicodedata.normalize("NFD", "é"),
+        "x" * 1024,
+        "é" * 512,
+        "line\u2028separator",
+    ],
+)
+def test_a_good_path_is_kept_exactly(path: str) -> None:
+    """A path is never changed: not its case, spaces, slashes or Unicode form."""
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/a",
+        "..",
+        ".",
+        "a/..",
+        "../a",
+        "a/../b",
+        "a/./b",
+        "a\0b",
+        "a\nb",
+        "a\x7fb",
+        "a\x85b",
+        "x" * 1025,
+        "é" * 513,
+        "\ud800",
+    ],
+)
+def test_a_bad_path_is_refused_with_a_sentence(path: str) -> None:
+    """Climbing, absolute, empty, control characters, too long and invalid Unicode are refused."""
+    with pytest.raises(BadName) as caught:
+        check_path(path)
+    assert len(caught.value.detail) > 15
+
+
+@pytest.mark.parametrize("key", ["/", "/a", "..", ".", "a/..", "../a", "a/./b", "//"])
+def test_a_key_need_not_be_a_path(key: str) -> None:
+    """What addresses and folders would take for something else is a name to the directory and to S3."""
+    assert check_key(key) == key
+    with pytest.raises(BadName, match="S3 clients only"):
+        check_path(key)
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "a\nb", "a\x7fb", "x" * 1025, "\ud800"])
+def test_what_cannot_be_written_anywhere_is_no_key(key: str) -> None:
+    """Control characters, too long, invalid Unicode and nothing at all are refused at every door."""
+    with pytest.raises(BadName):
+        check_key(key)
+
+
+@pytest.mark.parametrize("bucket", ["abc", "files", "a.b-c", "0-9", "a" * 63])
+def test_a_good_bucket(bucket: str) -> None:
+    """Names that S3 allows are allowed."""
+    assert check_bucket(bucket) == bucket
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "",
+        "ab",
+        "a" * 64,
+        "Abc",
+        "a_b",
+        "a..b",
+        "-ab",
+        "ab-",
+        ".ab",
+        "192.168.0.1",
+        "xn--abc",
+        "abc-s3alias",
+        "a/b",
+        "é12",
+        *sorted(RESERVED_BUCKETS),
+    ],
+)
+def test_a_bad_bucket_is_refused(bucket: str) -> None:
+    """S3's rules and the proxy's own addresses."""
+    with pytest.raises(BadName):
+        check_bucket(bucket)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, " a", "a ", "a/b", "a:b", "a\nb"])
+def test_a_bad_account_name_is_refused(name: str) -> None:
+    """Account names stay printable and unambiguous."""
+    with pytest.raises(BadName):
+        check_account(name)
