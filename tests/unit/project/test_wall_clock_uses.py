@@ -42,7 +42,7 @@ USES = {
     "directory_server/features/multipart_uploads.py": SHOWN,
     "directory_server/files/writes.py": SHOWN,
     "file_server/store/local/quarantine.py": "how long damaged bytes, which nobody reads, are kept for a look",
-    "runtime/tls/certificate_authority.py": "certificates are judged by wall time everywhere; they tolerate a day",
+    "lockstep_store/runtime/tls/certificate_authority.py": "certificates have wall-clock dates; a day is tolerated",
     "lockstep_store/runtime/clock.py": "is the wall clock",
 }
 """File: what for. Leases, tickets, log-ins, places in line and grace periods are judged by directory time, or by the
