@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster_harness import ROOT, ClusterHarness, wait_until
+from tests import ROOT
+from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person
 
 

@@ -21,7 +21,8 @@ import pytest
 
 from local_cluster.processes import end_processes, process_mark, send, spawn
 from local_cluster.records import save_record
-from tests.cluster.cluster_harness import ROOT, ClusterHarness, run_cluster, wait_until
+from tests import ROOT
+from tests.cluster.cluster_harness import ClusterHarness, run_cluster, wait_until
 from tests.cluster.conftest import MakeCluster
 
 
