@@ -18,7 +18,7 @@ import msgspec
 
 from client_proxy.core.composition import Composition
 from client_proxy.metrics import SENT_BYTES
-from lockstep_store.runtime.peers.coalescing import Merger
+from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.wire.chunk_stream import (
     CONTENT_TYPE,
     FRAME_BYTES,
@@ -52,7 +52,7 @@ from lockstep_store.wire.messages.servers import (
 
 SMALL_CHUNKS = 16
 SMALL_BYTES = MAX_SMALL_STREAM_BYTES - stream_length([0] * SMALL_CHUNKS)
-SMALL_LANES = 1
+MAX_SMALL_IN_FLIGHT = 1
 """Calls with small writes under way to one master: while one waits for the disk, the next one gathers."""
 HELD_SECONDS = 10.0
 STREAM_SECONDS = 60.0
@@ -82,7 +82,7 @@ class Upload:
         self, peer: Streamer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
     ) -> None:
         self._peer = peer
-        self._mergers: dict[str, Merger[SmallWrite, WriteReply]] = {}
+        self._coalescers: dict[str, Coalescer[SmallWrite, WriteReply]] = {}
         self._held_seconds = held_seconds
         self._stream_seconds = stream_seconds
 
@@ -132,13 +132,15 @@ class Upload:
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)
         return _decode(master, answer)
 
-    def _small(self, url: str) -> Merger[SmallWrite, WriteReply]:
+    def _small(self, url: str) -> Coalescer[SmallWrite, WriteReply]:
         """Where small writes to one master gather while a call to it is under way."""
-        merger = self._mergers.get(url)
-        if merger is None:
-            merger = Merger(partial(self._send_small, url), max_batch=MAX_SMALL_WRITES, lanes=SMALL_LANES)
-            merger = self._mergers.setdefault(url, merger)
-        return merger
+        coalescer = self._coalescers.get(url)
+        if coalescer is None:
+            coalescer = Coalescer(
+                partial(self._send_small, url), max_batch=MAX_SMALL_WRITES, max_in_flight=MAX_SMALL_IN_FLIGHT
+            )
+            coalescer = self._coalescers.setdefault(url, coalescer)
+        return coalescer
 
     def _send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
         request = SmallWritesRequest(items, hop="master")

@@ -15,7 +15,7 @@ import msgspec
 
 from client_proxy.metrics import DIRECTORY_REPEATS
 from lockstep_store.runtime.clock import Clock, SystemClock
-from lockstep_store.runtime.peers.coalescing import Merger
+from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call, Decoder, decoder, encode
 from lockstep_store.wire.digest import Digest
@@ -79,9 +79,9 @@ STREAM_SECONDS = 3600.0
 """A backup is copied and checked whole before its first byte."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-LOOKUP_LANES = 1
-"""Merged lookups under way at once. With 32 readers a second lane cost a quarter of their rate, a third one more."""
-BEGIN_LANES = 2
+MAX_LOOKUPS_IN_FLIGHT = 1
+"""Merged lookups under way at once. With 32 readers a second one cost a quarter of their rate, a third one more."""
+MAX_BEGINS_IN_FLIGHT = 2
 """A begin that links known content waits for the directory's disk; others need not wait with it."""
 
 SAFE_TO_REPEAT: frozenset[str] = frozenset(
@@ -172,9 +172,11 @@ class DirectoryClient:
         self._clock = clock or SystemClock()
         self._sleep = sleep
         self._jitter = jitter
-        self._lookups: Merger[LookupItem, Found] = Merger(self._send_lookups, max_batch=MAX_BATCH, lanes=LOOKUP_LANES)
-        self._begins: Merger[BeginItem, BeginReplyItem] = Merger(
-            self._send_begins, max_batch=MAX_BATCH, lanes=BEGIN_LANES
+        self._lookups: Coalescer[LookupItem, Found] = Coalescer(
+            self._send_lookups, max_batch=MAX_BATCH, max_in_flight=MAX_LOOKUPS_IN_FLIGHT
+        )
+        self._begins: Coalescer[BeginItem, BeginReplyItem] = Coalescer(
+            self._send_begins, max_batch=MAX_BATCH, max_in_flight=MAX_BEGINS_IN_FLIGHT
         )
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from lockstep_store.runtime.clock import Clock
-from lockstep_store.runtime.peers.coalescing import Merger
+from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.crash_points import crash_point
@@ -60,7 +60,7 @@ class CommitClient:
         self._pause = pause
         self._give_up_seconds = give_up_seconds
         self._on_committed = on_committed
-        self._merger: Merger[CommitItem, Committed] = Merger(self._send, lanes=2)
+        self._coalescer: Coalescer[CommitItem, Committed] = Coalescer(self._send, max_in_flight=2)
 
     def commit(self, item: CommitItem) -> Committed:
         """Make the write true, or raise the directory's refusal.
@@ -68,7 +68,7 @@ class CommitClient:
         PeerUnreachable when the directory gave no answer for 15 s: the write may then be committed or not, and
         beginning it again under the same write id tells.
         """
-        return self._merger.submit(item)
+        return self._coalescer.submit(item)
 
     def commit_all(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
         """The same for several writes in one call: each one's version, or its refusal."""

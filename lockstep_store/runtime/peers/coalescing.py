@@ -1,8 +1,8 @@
-"""Merged calls: concurrent requests to one server share a round trip.
+"""Request coalescing: concurrent requests to one server share a round trip.
 
-While a batch is under way, further requests gather; when it returns they leave together. An item only ever joins a
-batch that has not been sent, so an answer is never older than its question: merging keeps what a caller relies on
-("the lookup started after my read did") and only saves the cost of many small calls.
+While a batch is in flight, further requests gather; when it returns they leave together. A request never joins a
+batch that was already sent, so no reply is older than its request. Callers rely on that ("the lookup began after my
+read did"); coalescing only saves the cost of many small calls.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ R = TypeVar("R")
 MAX_WAITING = 10_000
 
 
-class _Ticket(Generic[T, R]):
-    __slots__ = ("error", "item", "leads", "result", "woken")
+class _Submission(Generic[T, R]):
+    __slots__ = ("done", "error", "item", "leads", "result")
 
     def __init__(self, item: T) -> None:
         self.item = item
@@ -29,49 +29,49 @@ class _Ticket(Generic[T, R]):
         self.error: BaseException | None = None
         self.leads = False
         # A plain lock is the cheapest one-shot event in CPython: half the cost of threading.Event.
-        self.woken = threading.Lock()
-        self.woken.acquire()
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
-class Merger(Generic[T, R]):
-    """Merges concurrent `submit`s into calls of `send`, at most `lanes` under way at once.
+class Coalescer(Generic[T, R]):
+    """Combines concurrent `submit`s into calls of `send`, at most `max_in_flight` at once.
 
-    `send` takes a list of at most `max_batch` items and gives a list of as many results, in order; a result that is
-    an exception is raised to its submitter, and an exception from `send` itself to everyone in the batch.
+    `send` takes a list of at most `max_batch` items and returns one result for each, in order. A result that is an
+    exception is raised to its submitter; an exception that `send` raises is raised to everyone in the batch.
 
-    The merger has no thread of its own: one submitter leads, sends its batch, and hands the lane to the first of
-    those who gathered meanwhile. No leader works for others after its own answer has come.
+    There is no thread behind it: one submitter leads, sends its batch, and then makes the first one waiting the next
+    leader. No leader works for others once it has its own reply.
     """
 
     def __init__(
-        self, send: Callable[[list[T]], Sequence[R | Exception]], max_batch: int = 256, lanes: int = 1
+        self, send: Callable[[list[T]], Sequence[R | Exception]], max_batch: int = 256, max_in_flight: int = 1
     ) -> None:
         self._send = send
         self._max_batch = max_batch
-        self._free_lanes = lanes
-        self._waiting: deque[_Ticket[T, R]] = deque()
+        self._free_slots = max_in_flight
+        self._waiting: deque[_Submission[T, R]] = deque()
         self._guard = threading.Lock()
 
     def submit(self, item: T) -> R:
-        """The result for `item`; blocks for at most two round trips of `send` while the lanes keep up."""
-        ticket: _Ticket[T, R] = _Ticket(item)
+        """The result for `item`; blocks for at most two round trips of `send` while the server keeps up."""
+        own: _Submission[T, R] = _Submission(item)
         with self._guard:
-            if self._free_lanes:
-                self._free_lanes -= 1
-                ticket.leads = True
+            if self._free_slots:
+                self._free_slots -= 1
+                own.leads = True
             elif len(self._waiting) < MAX_WAITING:
-                self._waiting.append(ticket)
+                self._waiting.append(own)
             else:
-                raise Overloaded("too many requests are waiting for the same server; try again shortly")
-        if not ticket.leads:
-            ticket.woken.acquire()
-        if ticket.leads:
-            self._lead(ticket)
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result  # type: ignore[return-value]
+                raise Overloaded("too many requests are waiting for the same server: try again shortly")
+        if not own.leads:
+            own.done.acquire()
+        if own.leads:
+            self._lead(own)
+        if own.error is not None:
+            raise own.error
+        return own.result  # type: ignore[return-value]
 
-    def _lead(self, own: _Ticket[T, R]) -> None:
+    def _lead(self, own: _Submission[T, R]) -> None:
         with self._guard:
             room = min(len(self._waiting), self._max_batch - 1)
             batch = [own, *(self._waiting.popleft() for _ in range(room))]
@@ -81,21 +81,21 @@ class Merger(Generic[T, R]):
             with self._guard:
                 successor = self._waiting.popleft() if self._waiting else None
                 if successor is None:
-                    self._free_lanes += 1
-            for ticket in batch[1:]:
-                ticket.woken.release()
+                    self._free_slots += 1
+            for submission in batch[1:]:
+                submission.done.release()
             if successor is not None:
                 successor.leads = True
-                successor.woken.release()
+                successor.done.release()
 
-    def _send_batch(self, batch: list[_Ticket[T, R]]) -> None:
+    def _send_batch(self, batch: list[_Submission[T, R]]) -> None:
         try:
-            results = self._send([ticket.item for ticket in batch])
-            for ticket, result in zip(batch, results, strict=True):
+            results = self._send([submission.item for submission in batch])
+            for submission, result in zip(batch, results, strict=True):
                 if isinstance(result, Exception):
-                    ticket.error = result
+                    submission.error = result
                 else:
-                    ticket.result = result
-        except BaseException as error:  # noqa: BLE001 - every submitter must hear of it, or would wait forever
-            for ticket in batch:
-                ticket.error = error
+                    submission.result = result
+        except BaseException as error:  # noqa: BLE001 - a submitter that does not get it would wait forever
+            for submission in batch:
+                submission.error = error

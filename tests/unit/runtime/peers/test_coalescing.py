@@ -1,4 +1,4 @@
-"""Merged calls and group commit: everyone gets their own answer, and no answer is older than its question."""
+"""Request coalescing and group commit: every caller gets its own reply, never one older than its request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lockstep_store.runtime.peers.coalescing import Merger
+from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.errors import NotFound, Unavailable
 
@@ -25,12 +25,12 @@ def test_concurrent_submits_share_a_round_trip() -> None:
             assert release.wait(60)
         return [item * 10 for item in items]
 
-    merger: Merger[int, int] = Merger(send)
+    coalescer: Coalescer[int, int] = Coalescer(send)
     with ThreadPoolExecutor(9) as pool:
-        first = pool.submit(merger.submit, 0)
+        first = pool.submit(coalescer.submit, 0)
         assert entered.wait(60)
-        rest = [pool.submit(merger.submit, n) for n in range(1, 9)]
-        while len(merger._waiting) < 8:
+        rest = [pool.submit(coalescer.submit, n) for n in range(1, 9)]
+        while len(coalescer._waiting) < 8:
             threading.Event().wait(0.001)
         release.set()
         assert first.result(60) == 0
@@ -38,8 +38,8 @@ def test_concurrent_submits_share_a_round_trip() -> None:
     assert [len(batch) for batch in batches] == [1, 8]
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_everyone_gets_their_own_answer_under_load(lanes: int) -> None:
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_everyone_gets_their_own_answer_under_load(max_in_flight: int) -> None:
     """Thousands of submits from many threads: no answer is lost, doubled or swapped, batches keep their bound."""
     sent: list[int] = []
     under_way, most = [0], [0]
@@ -55,35 +55,35 @@ def test_everyone_gets_their_own_answer_under_load(lanes: int) -> None:
             under_way[0] -= 1
         return [item + 1 for item in items]
 
-    merger: Merger[int, int] = Merger(send, max_batch=5, lanes=lanes)
+    coalescer: Coalescer[int, int] = Coalescer(send, max_batch=5, max_in_flight=max_in_flight)
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(merger.submit, range(4000))) == list(range(1, 4001))
+        assert list(pool.map(coalescer.submit, range(4000))) == list(range(1, 4001))
     assert sorted(sent) == list(range(4000))
-    assert most[0] <= lanes
-    assert merger._free_lanes == lanes
+    assert most[0] <= max_in_flight
+    assert coalescer._free_slots == max_in_flight
 
 
 def test_one_refusal_reaches_only_its_submitter_and_a_failed_call_reaches_all() -> None:
-    """A result that is an exception is one person's; an exception of the call is everyone's; neither jams the lane."""
+    """An exception as a result reaches one caller, one from the call reaches all; neither blocks the next call."""
 
     def send(items: list[str]) -> list[object]:
         if "cut" in items:
             raise Unavailable("cut")
         return [NotFound(item) if item == "bad" else item for item in items]
 
-    merger: Merger[str, object] = Merger(send)  # type: ignore[arg-type]
+    coalescer: Coalescer[str, object] = Coalescer(send)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
-        merger.submit("bad")
+        coalescer.submit("bad")
     with pytest.raises(Unavailable):
-        merger.submit("cut")
-    assert merger.submit("good") == "good"
+        coalescer.submit("cut")
+    assert coalescer.submit("good") == "good"
 
 
 def test_a_call_that_answers_too_little_is_an_error_and_not_a_hang() -> None:
     """A server that returns fewer results than items breaks its promise, and every submitter hears of it."""
-    merger: Merger[int, int] = Merger(lambda items: [])
+    coalescer: Coalescer[int, int] = Coalescer(lambda items: [])
     with pytest.raises(ValueError):
-        merger.submit(1)
+        coalescer.submit(1)
 
 
 class _Ledger:
