@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.cluster.draining import Departures
+from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership
-from directory_server.cluster.totals import Totals
+from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.multipart_uploads import Uploads
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
@@ -28,7 +28,7 @@ from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
-from directory_server.repair.planner import Repair
+from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 
 PROXY = ("client_proxy",)
@@ -54,12 +54,12 @@ class Parts:
     uploads: Uploads
     locks: LockManager
     membership: Membership
-    repair: Repair
+    repair: RepairPlanner
     repair_reports: RepairReports
-    departures: Departures
+    draining: Draining
     collector: Collector
     enrolment: Enrolment
-    totals: Totals
+    totals: ClusterTotals
     inventories: Inventories
     recovery: Recovery
     fsck: Fsck

@@ -40,7 +40,7 @@ def _figure(measure: Callable[[], float]) -> Callable[[], float]:
     return measured
 
 
-class Figures:
+class DirectoryMetrics:
     """Shows `parts` at `api`'s /health and /metrics."""
 
     def __init__(self, api: Api, parts: Parts) -> None:

@@ -60,12 +60,12 @@ class ClusterApi:
 
     def _drain(self, request: cm.DrainRequest, _: PeerIdentity) -> cm.FileServerInfo:
         self._parts.accounts.administrator(request.credential)
-        self._parts.departures.drain(request.id, stop=request.stop)
+        self._parts.draining.drain(request.id, stop=request.stop)
         return next(info for info in self._file_servers() if info.id == request.id)
 
     def _remove(self, request: cm.RemoveServerRequest, _: PeerIdentity) -> m.Nothing:
         self._parts.accounts.administrator(request.credential)
-        self._parts.departures.remove(request.id, force=request.force)
+        self._parts.draining.remove(request.id, force=request.force)
         return m.Nothing()
 
     def _balance(self, request: cm.BalanceRequest, _: PeerIdentity) -> cm.RepairInfo:

@@ -39,7 +39,7 @@ class FileServerApi:
         parts.inventories.note_done(peer.id, request.inventory_done)
         orders = parts.repair.orders_for(peer.id)
         inventory = parts.inventories.order_for(peer.id)
-        drops = parts.repair.trimmer.offers_for(peer.id)
+        drops = parts.repair.surplus.offers_for(peer.id)
         return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders(), drops, inventory)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:

@@ -14,7 +14,7 @@ from lockstep_store.wire.errors import Conflict
 PAGE = 1000
 
 
-class Departures:
+class Draining:
     """Thread-safe. `copies` are promised; `grace` as in repair: how long a silent server's copies still count."""
 
     def __init__(self, store: MetadataStore, membership: Membership, copies: int, grace: float) -> None:

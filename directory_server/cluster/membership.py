@@ -16,7 +16,7 @@ from directory_server.cluster.placement import Candidate
 from directory_server.metadata.statements import servers
 from directory_server.metadata.statements.servers import ServerRow
 from directory_server.metadata.store import MetadataStore
-from directory_server.repair.copy_rules import Standing
+from directory_server.repair.copy_rules import ServerStatus
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, Unavailable
@@ -271,18 +271,16 @@ class Membership:
         """Changes whenever repair should look at all blobs again: a server went or came back, or lost its disk."""
         return self._losses, frozenset(self.living(list(self._servers), grace))
 
-    def standings(self, grace: float) -> dict[str, Standing]:
+    def statuses(self, grace: float) -> dict[str, ServerStatus]:
         """What each server of the cluster is good for now; see `living` for `grace`."""
         with self._mutex:
             return {
-                id: self._standing(server, grace)
-                for id, server in self._servers.items()
-                if server.row.state != "removed"
+                id: self._status(server, grace) for id, server in self._servers.items() if server.row.state != "removed"
             }
 
-    def _standing(self, server: _Server, grace: float) -> Standing:
+    def _status(self, server: _Server, grace: float) -> ServerStatus:
         state, report, candidate = self._state(server), server.report, self._candidate(server)
-        return Standing(
+        return ServerStatus(
             id=server.row.id,
             url=server.row.url,
             zone=server.row.zone,

@@ -24,7 +24,7 @@ class Sums(NamedTuple):
     blobs: int = 0
 
 
-class Totals:
+class ClusterTotals:
     """Thread-safe."""
 
     def __init__(self, store: MetadataStore) -> None:

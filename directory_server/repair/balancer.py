@@ -15,7 +15,7 @@ from typing import NamedTuple
 from directory_server.metadata.statements import people
 from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore
-from directory_server.repair.copy_rules import Standing, Standings, spread
+from directory_server.repair.copy_rules import ServerStatus, ServerStatuses, spread
 from lockstep_store.runtime.tracing import log
 
 TOLERANCE = 0.05
@@ -56,12 +56,12 @@ class Balancer:
 
     # ------------------------------------------------------------ the books, as the planner's walk reads them
 
-    def begin_walk(self, standings: Standings) -> None:
+    def begin_walk(self, statuses: ServerStatuses) -> None:
         """A walk over all blobs begins. Moves are planned during it if one before has counted what each server holds,
         and nothing was moved since."""
         self._counting = Counter()
         self._planned = 0
-        self._fair = self._fair_shares(standings) if self._running and self._is_fresh else {}
+        self._fair = self._fair_shares(statuses) if self._running and self._is_fresh else {}
 
     def count(self, blob: HeldBlob) -> None:
         """The walk came by this blob."""
@@ -78,9 +78,9 @@ class Balancer:
         self._held, self._is_fresh, self._fair = self._counting, is_calm and not self._planned, {}
         return is_over
 
-    def fullness(self, standings: Standings) -> Mapping[str, float]:
+    def fullness(self, statuses: ServerStatuses) -> Mapping[str, float]:
         """The used part of what each server has for blobs."""
-        return {id: self._held[id] / max(1, server.room_bytes) for id, server in standings.items()}
+        return {id: self._held[id] / max(1, server.room_bytes) for id, server in statuses.items()}
 
     def let_go(self, id: str, size: int) -> None:
         """A copy of that many bytes is being given up there: the next one to go is chosen with that in mind."""
@@ -88,21 +88,21 @@ class Balancer:
 
     # ------------------------------------------------------------ the plan
 
-    def _fair_shares(self, standings: Standings) -> dict[str, float]:
-        room = {server.id: server.room_bytes for server in standings.values() if server.writable}
+    def _fair_shares(self, statuses: ServerStatuses) -> dict[str, float]:
+        room = {server.id: server.room_bytes for server in statuses.values() if server.writable}
         share = sum(self._held[id] for id in room) / max(1, sum(room.values()))
         return {id: bytes * share for id, bytes in room.items()}
 
-    def consider(self, blob: HeldBlob, standings: Standings) -> Move | None:
+    def consider(self, blob: HeldBlob, statuses: ServerStatuses) -> Move | None:
         """A move of this blob that is worth making, and is counted as made; None when there is none."""
-        holders = [standings[id] for id in blob.sound if id in self._fair and id in standings]
+        holders = [statuses[id] for id in blob.sound if id in self._fair and id in statuses]
         for source in sorted(holders, key=lambda server: self._over(server.id), reverse=True):
             if not blob.size or self._over(source.id) <= max(blob.size - 1, TOLERANCE * self._fair[source.id]):
                 continue
             for target in sorted(self._fair, key=self._over):
                 if -self._over(target) < blob.size:
                     break  # the emptiest that is left would be filled beyond its share
-                if target not in blob.holders and _keeps_spread(blob, source, standings[target], standings):
+                if target not in blob.holders and _keeps_spread(blob, source, statuses[target], statuses):
                     self._held[source.id] -= blob.size
                     self._held[target] += blob.size
                     self._planned += 1
@@ -118,7 +118,7 @@ class Balancer:
         self.switch(False)
 
 
-def _keeps_spread(blob: HeldBlob, source: Standing, target: Standing, standings: Standings) -> bool:
-    before = [standings[id] for id in blob.sound if id in standings]
+def _keeps_spread(blob: HeldBlob, source: ServerStatus, target: ServerStatus, statuses: ServerStatuses) -> bool:
+    before = [statuses[id] for id in blob.sound if id in statuses]
     after = [server for server in before if server is not source] + [target]
     return spread(after) >= spread(before)

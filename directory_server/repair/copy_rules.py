@@ -15,7 +15,7 @@ from lockstep_store.wire.messages.files import Holder
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServerStatus:
     """What one file server of the cluster is good for at this moment."""
 
     id: str
@@ -44,7 +44,7 @@ class Standing:
         return Holder(self.id, self.url, self.readable)
 
 
-Standings = Mapping[str, Standing]
+ServerStatuses = Mapping[str, ServerStatus]
 
 
 class Need(IntEnum):
@@ -60,7 +60,7 @@ class Need(IntEnum):
     """Enough copies, but two share a zone although another zone has room."""
     BALANCE = 4
     """Enough copies, and better one of them on an emptier server."""
-    TRIM = 5
+    DROP = 5
     """More good copies than promised, or a damaged one beside as many as promised."""
     WAIT = 6
     """No good copy on any server that is heard: only the return of a server can help."""
@@ -75,35 +75,35 @@ class Verdict:
     safe: int
 
 
-def judge(blob: HeldBlob, standings: Standings, copies: int) -> Verdict:
+def judge(blob: HeldBlob, statuses: ServerStatuses, copies: int) -> Verdict:
     """What `blob` needs so that `copies` good copies of it are on servers that stay, spread over zones."""
-    good = [standings[id] for id in blob.sound if id in standings and standings[id].heard]
+    good = [statuses[id] for id in blob.sound if id in statuses and statuses[id].heard]
     counted = [server for server in good if server.counts]
     verdict = len(counted), len(good)
     if not good:
-        can_salvage = any(id in standings and standings[id].writable for id in blob.damaged)
+        can_salvage = any(id in statuses and statuses[id].writable for id in blob.damaged)
         return Verdict(Need.SALVAGE if can_salvage and len(blob.damaged) == len(blob.holders) else Need.WAIT, *verdict)
     if len(good) < copies:
         return Verdict(Need.COPY, *verdict)
     if len(counted) < copies:
         return Verdict(Need.MOVE, *verdict)
-    if spread(counted) < min(copies, len(_zones_in_reach(counted, standings))):
+    if spread(counted) < min(copies, len(_zones_in_reach(counted, statuses))):
         return Verdict(Need.SPREAD, *verdict)
-    return Verdict(Need.TRIM if len(good) > copies or blob.damaged else None, *verdict)
+    return Verdict(Need.DROP if len(good) > copies or blob.damaged else None, *verdict)
 
 
-def spread(servers: Collection[Standing]) -> int:
+def spread(servers: Collection[ServerStatus]) -> int:
     """How many zones `servers` stand in."""
     return len({server.zone for server in servers})
 
 
-def _zones_in_reach(counted: Collection[Standing], standings: Standings) -> set[str]:
-    return {server.zone for server in counted} | {server.zone for server in standings.values() if server.writable}
+def _zones_in_reach(counted: Collection[ServerStatus], statuses: ServerStatuses) -> set[str]:
+    return {server.zone for server in counted} | {server.zone for server in statuses.values() if server.writable}
 
 
 def choose_victim(
     blob: HeldBlob,
-    standings: Standings,
+    statuses: ServerStatuses,
     copies: int,
     fullness: Mapping[str, float] | None = None,
     rather: str = "",
@@ -116,33 +116,33 @@ def choose_victim(
     """
     full = fullness or {}
 
-    def rank(server: Standing) -> tuple[bool, bool, bool, float, str]:
+    def rank(server: ServerStatus) -> tuple[bool, bool, bool, float, str]:
         place = -full.get(server.id, 0.0)
         return server.id not in blob.damaged, not server.leaving, server.id != rather, place, server.id
 
-    allowed = [standings[id] for id in blob.holders if may_go(blob, id, standings, copies)]
+    allowed = [statuses[id] for id in blob.holders if may_go(blob, id, statuses, copies)]
     return min(allowed, key=rank).id if allowed else None
 
 
-def may_go(blob: HeldBlob, id: str, standings: Standings, copies: int) -> bool:
+def may_go(blob: HeldBlob, id: str, statuses: ServerStatuses, copies: int) -> bool:
     """Whether the copy on server `id` may be dropped: `copies` good ones on solid servers are left, in as many zones
     as before."""
-    if id not in blob.holders or id not in standings or not standings[id].solid:
+    if id not in blob.holders or id not in statuses or not statuses[id].solid:
         return False
-    good = [standings[other] for other in blob.sound if other in standings]
+    good = [statuses[other] for other in blob.sound if other in statuses]
     staying = [server for server in good if server.solid and not server.leaving]
     left = [server for server in staying if server.id != id]
     return len(left) >= copies and spread(left) >= min(spread(staying), copies)
 
 
-def sources(blob: HeldBlob, standings: Standings) -> list[Holder]:
+def sources(blob: HeldBlob, statuses: ServerStatuses) -> list[Holder]:
     """Where to copy from: those that answer first, damaged copies last, for the parts of them that are good."""
-    known = [standings[id] for id in blob.holders if id in standings]
+    known = [statuses[id] for id in blob.holders if id in statuses]
     usable = [server for server in known if server.heard or server.readable]
     usable.sort(key=lambda server: (server.id in blob.damaged, not server.readable))
     return [server.holder for server in usable]
 
 
-def is_lost(sound: Sequence[str], standings: Standings) -> bool:
+def is_lost(sound: Sequence[str], statuses: ServerStatuses) -> bool:
     """Whether none of the `sound` holders has been heard within the grace."""
-    return not any(id in standings and standings[id].heard for id in sound)
+    return not any(id in statuses and statuses[id].heard for id in sound)

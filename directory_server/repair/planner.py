@@ -24,8 +24,8 @@ from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.repair.balancer import Balancer, Move
 from directory_server.repair.copy_orders import CopyOrders
-from directory_server.repair.copy_rules import Need, Standings, judge, sources, spread
-from directory_server.repair.surplus_copies import Trimmer
+from directory_server.repair.copy_rules import Need, ServerStatuses, judge, sources, spread
+from directory_server.repair.surplus_copies import SurplusCopies
 from directory_server.repair.walk import RepairWalk, Situation
 from directory_server.repair.work_queue import MAX_KNOWN, WorkQueue
 from lockstep_store.runtime.tracing import log
@@ -46,7 +46,7 @@ REPAIRED = Counter("lockstep_directory_repaired_blobs", "Copies made again by or
 MOVED = Counter("lockstep_directory_balanced_blobs", "Copies made to even out how full the file servers are")
 
 
-class Repair:
+class RepairPlanner:
     """Thread-safe. `copies` is how many are promised; `grace` the seconds a server may be down before it counts as
     gone."""
 
@@ -67,7 +67,7 @@ class Repair:
         self._copies = copies
         self._grace = grace
         self._mutex = threading.RLock()
-        self.trimmer = Trimmer(store, clock, collector, copies)
+        self.surplus = SurplusCopies(store, clock, collector, copies)
         self._balancer = Balancer(store)
         self._orders = CopyOrders(clock, order_seconds)
         self._queue = WorkQueue()
@@ -85,16 +85,16 @@ class Repair:
         started = time.monotonic()
         self._refill_empty_servers()
         balanced = False
-        standings = self.standings()
+        statuses = self.statuses()
         with self._mutex:
             self._take_back_late_orders()
-            self._start_walk_if_needed(standings)
+            self._start_walk_if_needed(statuses)
             if self._walk.is_under_way:
-                balanced = self._walk_on(standings)
-            self._give_orders(standings)
-            fullness = self._balancer.fullness(standings)
+                balanced = self._walk_on(statuses)
+            self._give_orders(statuses)
+            fullness = self._balancer.fullness(statuses)
             busy = self._walk.is_under_way
-        for id, size in self.trimmer.step(standings, fullness):
+        for id, size in self.surplus.step(statuses, fullness):
             self._balancer.let_go(id, size)
         if balanced:
             self._balancer.finish()
@@ -107,38 +107,38 @@ class Repair:
             self._refilled = self._membership.came_back_empty
             self.balance(True)
 
-    def _start_walk_if_needed(self, standings: Standings) -> None:
-        situation = self._situation(standings)
+    def _start_walk_if_needed(self, statuses: ServerStatuses) -> None:
+        situation = self._situation(statuses)
         if not self._walk.is_due(situation, is_wanted=self._is_walk_wanted()):
             return
         self._walk.begin(situation)
         self._salvaged.clear()
         self._queue.begin_count()
-        self.trimmer.overflowed = False
-        self._balancer.begin_walk(standings)
+        self.surplus.overflowed = False
+        self._balancer.begin_walk(statuses)
 
-    def _situation(self, standings: Standings) -> Situation:
-        places = frozenset((id, server.zone, server.leaving) for id, server in standings.items())
-        zones = frozenset(server.zone for server in standings.values() if server.writable)
+    def _situation(self, statuses: ServerStatuses) -> Situation:
+        places = frozenset((id, server.zone, server.leaving) for id, server in statuses.items())
+        zones = frozenset(server.zone for server in statuses.values() if server.writable)
         counting = (self._membership.whose_copies_count(self._grace), places, self._balancer.running)
         return Situation(counting, zones)
 
     def _is_walk_wanted(self) -> bool:
         has_room = self._queue.waiting < MAX_KNOWN // 2
         moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self._is_busy()
-        more_found = (self._queue.overflowed and has_room) or (self.trimmer.overflowed and not self.trimmer.pending)
+        more_found = (self._queue.overflowed and has_room) or (self.surplus.overflowed and not self.surplus.pending)
         return moved or more_found
 
     def _is_busy(self) -> bool:
         """Copies are being made or given up, or should be."""
-        return bool(self._queue.count(Need.COPY) or self.trimmer.pending or len(self._orders))
+        return bool(self._queue.count(Need.COPY) or self.surplus.pending or len(self._orders))
 
-    def _walk_on(self, standings: Standings) -> bool:
+    def _walk_on(self, statuses: ServerStatuses) -> bool:
         """One page; True when a rebalance ends with it."""
         page = self._walk.page()
         for blob in page:
             self._balancer.count(blob)
-            self._examine(blob, standings)
+            self._examine(blob, statuses)
         if not self._walk.done(page):
             return False
         found = (self._queue.count(Need.COPY), self._walk.lost)
@@ -147,9 +147,9 @@ class Repair:
         self._told = found
         return self._balancer.end_walk(is_calm=not self._is_busy())
 
-    def _examine(self, blob: HeldBlob, standings: Standings) -> None:
+    def _examine(self, blob: HeldBlob, statuses: ServerStatuses) -> None:
         """Note what a blob needs now, whatever was known before."""
-        digest, verdict = blob.digest, judge(blob, standings, self._copies)
+        digest, verdict = blob.digest, judge(blob, statuses, self._copies)
         need = verdict.need
         if need in (Need.WAIT, Need.SALVAGE):
             self._walk.note_lost(digest)
@@ -159,14 +159,14 @@ class Repair:
             return
         move = self._moves.pop(digest, None)
         if need is None and verdict.counted == self._copies:
-            move = self._balancer.consider(blob, standings)
+            move = self._balancer.consider(blob, statuses)
             if move is not None:
                 self._moves[digest] = move
                 self._queue.note(digest, Need.BALANCE)
                 return
-        if need is Need.TRIM:
-            self.trimmer.note(digest, move.source if move is not None else "")
-        if need in (None, Need.TRIM, Need.WAIT) or (need is Need.SALVAGE and digest in self._salvaged):
+        if need is Need.DROP:
+            self.surplus.note(digest, move.source if move is not None else "")
+        if need in (None, Need.DROP, Need.WAIT) or (need is Need.SALVAGE and digest in self._salvaged):
             self._queue.settle(digest)
         else:
             assert need is not None
@@ -174,7 +174,7 @@ class Repair:
 
     # ------------------------------------------------------------ orders
 
-    def _give_orders(self, standings: Standings) -> None:
+    def _give_orders(self, statuses: ServerStatuses) -> None:
         """Hand the most endangered to targets; what cannot be copied now waits for the next step."""
         postponed = []
         room = self._room()
@@ -184,7 +184,7 @@ class Repair:
             found = self._queue.pop()
             if found is None:
                 break
-            if not self._order(found[0], room, standings):
+            if not self._order(found[0], room, statuses):
                 # Behind all others, or a few that cannot be copied now would keep everyone else waiting.
                 postponed.append(found[0])
             elif not all(self._orders.has_room(candidate.id) for candidate in room):
@@ -200,7 +200,7 @@ class Repair:
         urgency = self._queue.most_urgent
         return urgency is not None and urgency > 1 and self._walk.is_under_way and self._queue.waiting < MAX_KNOWN
 
-    def _order(self, digest: Digest, room: Sequence[Candidate], standings: Standings) -> bool:
+    def _order(self, digest: Digest, room: Sequence[Candidate], statuses: ServerStatuses) -> bool:
         """Order one more copy; False when that cannot be done now."""
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
@@ -208,19 +208,19 @@ class Repair:
             self._queue.settle(digest)
             return True
         move = self._moves.get(digest)
-        need = judge(blob, standings, self._copies).need
+        need = judge(blob, statuses, self._copies).need
         if need is None and move is not None:
             need = Need.BALANCE
-        if need in (None, Need.TRIM, Need.WAIT):
-            self._examine(blob, standings)
+        if need in (None, Need.DROP, Need.WAIT):
+            self._examine(blob, statuses)
             return True
         assert need is not None
         if need is Need.BALANCE and not self._orders.may_move():
             return False
-        target = self._target(blob, need, room, standings)
+        target = self._target(blob, need, room, statuses)
         if target is None:
             return self._give_up_improving(digest, need)
-        given = [source for source in sources(blob, standings) if source.id != target.id]
+        given = [source for source in sources(blob, statuses) if source.id != target.id]
         if not any(source.up for source in given) and target.id not in blob.damaged:
             return False
         if need is Need.SALVAGE:
@@ -231,17 +231,19 @@ class Repair:
         crash_point("directory.repair.ordered")
         return True
 
-    def _target(self, blob: HeldBlob, need: Need, room: Sequence[Candidate], standings: Standings) -> Candidate | None:
+    def _target(
+        self, blob: HeldBlob, need: Need, room: Sequence[Candidate], statuses: ServerStatuses
+    ) -> Candidate | None:
         if need is Need.BALANCE:
             wanted = self._moves[blob.digest].target
             return next((c for c in room if c.id == wanted and c.writable and c.id not in blob.holders), None)
         if need is Need.SALVAGE:
             room = [candidate for candidate in room if candidate.id in blob.damaged]
-        counted = [standings[id] for id in blob.sound if id in standings and standings[id].counts]
+        counted = [statuses[id] for id in blob.sound if id in statuses and statuses[id].counts]
         zones = {server.zone for server in counted}
         # A server with a damaged copy has most of its chunks already, and is made whole by the same order.
         target = choose_target(str(blob.digest), room, blob.sound, zones, prefer=blob.damaged)
-        if need is Need.SPREAD and target is not None and spread([*counted, standings[target.id]]) == len(zones):
+        if need is Need.SPREAD and target is not None and spread([*counted, statuses[target.id]]) == len(zones):
             return None
         return target
 
@@ -255,10 +257,10 @@ class Repair:
 
     def orders_for(self, server_id: str) -> list[CopyOrder]:
         """For the heartbeat's answer: what this server has been ordered and not been told yet."""
-        standings = self.standings()
+        statuses = self.statuses()
         with self._mutex:
             if self._queue.waiting and self._orders.is_nearly_done(server_id):
-                self._give_orders(standings)
+                self._give_orders(statuses)
             return self._orders.tell(server_id)
 
     def _take_back_late_orders(self) -> None:
@@ -283,26 +285,26 @@ class Repair:
             for digest in digests:
                 facts = servers.blob_facts(tx, digest)
                 if facts is not None and facts[1] > 0:
-                    if digest not in ordered and self.trimmer.given_up(tx, digest, server_id, lately):
+                    if digest not in ordered and self.surplus.given_up(tx, digest, server_id, lately):
                         continue  # said before it was let go, heard after: it is not there any more
                     if servers.add_holder(tx, digest, server_id):
                         new.append(digest)
                     crash_point("directory.held.noted")
                 elif self._collector.drop_in(tx, server_id, digest):
-                    self.trimmer.remember(tx, server_id, digest)
+                    self.surplus.remember(tx, server_id, digest)
                     unwanted.append(digest)
             return unwanted, new
 
         unwanted, new = self._store.write(note)
         crash_point("directory.held.done")
-        standings = self.standings()
+        statuses = self.statuses()
         with self._mutex:
             for digest in digests:
                 need = self._orders.done(server_id, digest)
                 if need is not None:
                     self._count_done(need)
                 if need is not None or digest in new:
-                    self._look_again(digest, standings)
+                    self._look_again(digest, statuses)
         return unwanted
 
     def _count_done(self, need: Need) -> None:
@@ -312,19 +314,19 @@ class Repair:
             self._repaired += 1
             REPAIRED.inc()
 
-    def _look_again(self, digest: Digest, standings: Standings) -> None:
+    def _look_again(self, digest: Digest, statuses: ServerStatuses) -> None:
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
         if blob is None:
             self._queue.settle(digest)
         else:
-            self._examine(blob, standings)
+            self._examine(blob, statuses)
 
     def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
         """COLLECT: those of the caller's copies that are too many, and that it was offered to drop."""
         with self._mutex:
             asked = [digest for digest in digests if digest not in self._orders]
-        return self.trimmer.collect(server_id, asked, self.standings)
+        return self.surplus.collect(server_id, asked, self.statuses)
 
     def damaged(self, server_id: str, digests: Sequence[Digest]) -> None:
         """DAMAGED: these copies failed their check. They count no more and are made again.
@@ -336,16 +338,16 @@ class Repair:
 
         def note(tx: Tx) -> list[Digest]:
             for digest in digests:
-                self.trimmer.remember(tx, server_id, digest)
+                self.surplus.remember(tx, server_id, digest)
             return [digest for digest in digests if servers.mark_damaged(tx, digest, server_id)]
 
         noted = self._store.write(note)
         crash_point("directory.damage.noted")
-        standings = self.standings()
+        statuses = self.statuses()
         with self._mutex:
             for digest in noted:
                 log.error("the copy of %s on file_server-%s is damaged", digest, server_id)
-                self._look_again(digest, standings)
+                self._look_again(digest, statuses)
 
     # ------------------------------------------------------------ balancing
 
@@ -359,15 +361,15 @@ class Repair:
 
     # ------------------------------------------------------------ telling
 
-    def standings(self) -> Standings:
+    def statuses(self) -> ServerStatuses:
         """What each server is good for now, by this planner's grace."""
-        return self._membership.standings(self._grace)
+        return self._membership.statuses(self._grace)
 
     def is_settled(self) -> bool:
         """Every blob has been looked at since any server came or went."""
-        standings = self.standings()
+        statuses = self.statuses()
         with self._mutex:
-            return self._walk.is_over(self._situation(standings))
+            return self._walk.is_over(self._situation(statuses))
 
     def finished(self) -> bool:
         """Every blob has been looked at, and everything that can be repaired is."""
@@ -376,7 +378,7 @@ class Repair:
 
     def info(self) -> RepairInfo:
         """What is known now: while a walk is under way, the figures may still rise."""
-        silent = [id for id, standing in self.standings().items() if standing.counts and not standing.readable]
+        silent = [id for id, status in self.statuses().items() if status.counts and not status.readable]
         with self._mutex:
             return RepairInfo(
                 under_copied=self._queue.count(Need.COPY),
@@ -384,8 +386,8 @@ class Repair:
                 ordered=len(self._orders),
                 repaired_since_start=self._repaired,
                 to_move=self._queue.count(Need.MOVE),
-                surplus=self.trimmer.pending,
-                dropped_since_start=self.trimmer.dropped,
+                surplus=self.surplus.pending,
+                dropped_since_start=self.surplus.dropped,
                 balancing=self._balancer.running,
                 to_balance=self._queue.count(Need.BALANCE),
                 walking=self._walk.is_under_way,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import MetadataStore, Reader, Row
-from directory_server.repair.copy_rules import Standings, is_lost
+from directory_server.repair.copy_rules import ServerStatuses, is_lost
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.cluster import LostFile, RepairInfo, RepairReport, RepairReportRequest
 
@@ -29,7 +29,7 @@ class Planner(Protocol):
         """Everything was looked at, and nothing is left that can be done now."""
         ...
 
-    def standings(self) -> Standings: ...
+    def statuses(self) -> ServerStatuses: ...
 
 
 class RepairReports:
@@ -49,7 +49,7 @@ class RepairReports:
         return RepairReport(info, finished, lost, next_after)
 
     def _lost(self, after: Place | None, limit: int) -> tuple[list[LostFile], Place | None]:
-        standings = self._planner.standings()
+        statuses = self._planner.statuses()
         lost: list[LostFile] = []
         looked_at = 0
         while looked_at < MAX_LOOKED_AT:
@@ -58,8 +58,8 @@ class RepairReports:
                 for row in page:
                     after = (row[0], row[1], row[2])
                     sound, damaged = files.split_holders(row[13])
-                    if is_lost(sound, standings):
-                        lost.append(_describe(reader, row, sound, damaged, standings))
+                    if is_lost(sound, statuses):
+                        lost.append(_describe(reader, row, sound, damaged, statuses))
                         if len(lost) == limit:
                             return lost, after
             looked_at += len(page)
@@ -79,10 +79,10 @@ def _next_versions(reader: Reader, after: Place | None) -> list[Row]:
     return page
 
 
-def _describe(reader: Reader, row: Row, sound: list[str], damaged: list[str], standings: Standings) -> LostFile:
+def _describe(reader: Reader, row: Row, sound: list[str], damaged: list[str], statuses: ServerStatuses) -> LostFile:
     bucket, path, version = row[0], row[1], row[2]
     current = reader.one(files.CURRENT, bucket=bucket, path=path)
-    good = last_good_version(reader, bucket, path, standings)
+    good = last_good_version(reader, bucket, path, statuses)
     return LostFile(
         bucket=bucket,
         path=path,
@@ -96,10 +96,10 @@ def _describe(reader: Reader, row: Row, sound: list[str], damaged: list[str], st
     )
 
 
-def last_good_version(reader: Reader, bucket: str, path: str, standings: Standings) -> str:
+def last_good_version(reader: Reader, bucket: str, path: str, statuses: ServerStatuses) -> str:
     """The newest version of a path that some server can give; empty when there is none."""
     for row in files.newest_held(reader, bucket, path):
         sound, _ = files.split_holders(row[13])
-        if row[4] == 0 or not is_lost(sound, standings):
+        if row[4] == 0 or not is_lost(sound, statuses):
             return str(row[2])
     return ""

@@ -18,7 +18,7 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.statements import servers
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.repair.copy_rules import Need, Standings, choose_victim, judge, may_go
+from directory_server.repair.copy_rules import Need, ServerStatuses, choose_victim, judge, may_go
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.servers import MAX_DROPS
 
@@ -26,10 +26,10 @@ MAX_SURPLUS = 20_000
 OFFER_SECONDS = 30.0
 OFFERS_PER_STEP = 256
 
-TRIMMED = Counter("lockstep_directory_trimmed_copies", "Copies beyond the promised number that servers were let drop")
+DROPPED = Counter("lockstep_directory_trimmed_copies", "Copies beyond the promised number that servers were let drop")
 
 
-class Trimmer:
+class SurplusCopies:
     """Thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: DirectoryClock, collector: Collector, copies: int) -> None:
@@ -66,7 +66,7 @@ class Trimmer:
         with self._mutex:
             return len(self._surplus) + sum(len(offers) for offers in self._offers.values())
 
-    def step(self, standings: Standings, fullness: Mapping[str, float]) -> list[tuple[str, int]]:
+    def step(self, statuses: ServerStatuses, fullness: Mapping[str, float]) -> list[tuple[str, int]]:
         """Choose whose copy goes for some blobs, and offer it; the servers that lose one, each with its bytes."""
         full = dict(fullness)
         chosen: list[tuple[str, int]] = []
@@ -78,8 +78,8 @@ class Trimmer:
                 blob = servers.blob_and_holders(reader, digest)
             victim = None
             if blob is not None and not self._collector.is_open(digest):
-                victim = choose_victim(blob, standings, self._copies, full, rather)
-            still = blob is not None and judge(blob, standings, self._copies).need is Need.TRIM
+                victim = choose_victim(blob, statuses, self._copies, full, rather)
+            still = blob is not None and judge(blob, statuses, self._copies).need is Need.DROP
             with self._mutex:
                 self._surplus.pop(digest, None)
                 if victim is not None and len(self._offers.get(victim, ())) < MAX_DROPS:
@@ -87,7 +87,7 @@ class Trimmer:
                     assert blob is not None
                     chosen.append((victim, blob.size))
                     # Or the one that was fullest at first would give up everything.
-                    full[victim] = full.get(victim, 0.0) - blob.size / max(1, standings[victim].room_bytes)
+                    full[victim] = full.get(victim, 0.0) - blob.size / max(1, statuses[victim].room_bytes)
                 elif still:
                     self._surplus[digest] = rather  # behind the others: nothing may go just now
         return chosen
@@ -112,7 +112,7 @@ class Trimmer:
     # ------------------------------------------------------------ the decision
 
     def collect(
-        self, server_id: str, digests: Sequence[Digest], standings_now: Callable[[], Standings]
+        self, server_id: str, digests: Sequence[Digest], statuses_now: Callable[[], ServerStatuses]
     ) -> list[Digest]:
         """Those of `digests` that were offered to the server and may still go: it is their holder no more."""
         with self._mutex:
@@ -122,8 +122,8 @@ class Trimmer:
             return []
 
         def decide(tx: Tx) -> list[Digest]:
-            standings = standings_now()  # not earlier: the disk may have kept this waiting while a server went
-            return [digest for digest in offered if self._give_up(tx, server_id, digest, standings)]
+            statuses = statuses_now()  # not earlier: the disk may have kept this waiting while a server went
+            return [digest for digest in offered if self._give_up(tx, server_id, digest, statuses)]
 
         given_up = self._store.write(decide)
         with self._mutex:
@@ -131,24 +131,24 @@ class Trimmer:
                 offers.pop(digest, None)
                 self._told.get(server_id, set()).discard(digest)
             self.dropped += len(given_up)
-        TRIMMED.inc(len(given_up))
-        standings = standings_now()
+        DROPPED.inc(len(given_up))
+        statuses = statuses_now()
         for digest in offered:
-            self._note_rest(digest, standings)
+            self._note_rest(digest, statuses)
         return given_up
 
-    def _give_up(self, tx: Tx, server_id: str, digest: Digest, standings: Standings) -> bool:
+    def _give_up(self, tx: Tx, server_id: str, digest: Digest, statuses: ServerStatuses) -> bool:
         blob = servers.blob_and_holders(tx, digest)
-        if blob is None or self._collector.is_open(digest) or not may_go(blob, server_id, standings, self._copies):
+        if blob is None or self._collector.is_open(digest) or not may_go(blob, server_id, statuses, self._copies):
             return False
         servers.drop_holder(tx, digest, server_id)
         self.remember(tx, server_id, digest)
         return True
 
-    def _note_rest(self, digest: Digest, standings: Standings) -> None:
+    def _note_rest(self, digest: Digest, statuses: ServerStatuses) -> None:
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
-        if blob is not None and judge(blob, standings, self._copies).need is Need.TRIM:
+        if blob is not None and judge(blob, statuses, self._copies).need is Need.DROP:
             self.note(digest)
 
     # ------------------------------------------------------------ what commits must know

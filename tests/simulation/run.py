@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from client_proxy.core.chunk_upload import SMALL_CHUNKS
-from directory_server.metrics import Figures
+from directory_server.metrics import DirectoryMetrics
 from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import stream_length
@@ -205,14 +205,14 @@ class _StoryTeller(logging.Handler):
             self._scheduler.story.append(f"{' ' * 12}{record.exc_info[1]!r}")
 
 
-class _UnshownFigures(Figures):
+class _UnshownFigures(DirectoryMetrics):
     """The directory's gauges are this process's: they would ask a directory of a simulation that is over."""
 
     def _show_gauges(self) -> None:
         """Leave them as they are."""
 
 
-_UNSHOWN: dict[str, Any] = {"directory_server.api.router.Figures": _UnshownFigures}
+_UNSHOWN: dict[str, Any] = {"directory_server.api.router.DirectoryMetrics": _UnshownFigures}
 _STAND_INS: dict[str, Any] = {
     **_UNSHOWN,
     "file_server.writes.stream_writes.SMALL_BYTES": 8 * 1024,

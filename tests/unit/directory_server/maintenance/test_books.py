@@ -15,7 +15,7 @@ from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import servers
-from directory_server.repair.planner import Repair
+from directory_server.repair.planner import RepairPlanner
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.messages.servers import InventoryReply, InventoryRequest
 from tests.fakes.directory_rig import DirectoryRig
@@ -27,10 +27,10 @@ class Rig(DirectoryRig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.folder = folder
-        self.repair = Repair(self.store, self.clock, self.membership, self.collector, self.copies)
+        self.repair = RepairPlanner(self.store, self.clock, self.membership, self.collector, self.copies)
         self.recovery = Recovery(self.store, self.clock, self.locks, self.repair.held)
         self.collector.keeps = self.recovery.keeps
-        self.collector.remember = self.repair.trimmer.remember
+        self.collector.remember = self.repair.surplus.remember
         self.inventories = Inventories(self.store, self.recovery, self.repair.held)
         self.fsck = Fsck(self.store, self.clock, self.membership, self.inventories)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from directory_server.metadata.statements.servers import HeldBlob
-from directory_server.repair.copy_rules import Need, Standing, choose_victim, judge, may_go, sources
+from directory_server.repair.copy_rules import Need, ServerStatus, choose_victim, judge, may_go, sources
 from lockstep_store.wire.digest import chunk_digest
 
 DIGEST = chunk_digest(b"blob")
@@ -15,12 +15,12 @@ def held(*holders: str, damaged: str = "") -> HeldBlob:
     return HeldBlob(DIGEST, 1000, holders, tuple(damaged))
 
 
-def servers(*, zones: str = "abcd", away: str = "", leaving: str = "", weak: str = "") -> dict[str, Standing]:
+def servers(*, zones: str = "abcd", away: str = "", leaving: str = "", weak: str = "") -> dict[str, ServerStatus]:
     """Servers 1, 2, 3 … in the zones given by letter; `away` past the grace, `weak` up but not to be relied on."""
     found = {}
     for number, zone in enumerate(zones, 1):
         id, gone = str(number), str(number) in away
-        found[id] = Standing(
+        found[id] = ServerStatus(
             id=id,
             url=f"https://{id}",
             zone=zone,
@@ -34,7 +34,7 @@ def servers(*, zones: str = "abcd", away: str = "", leaving: str = "", weak: str
 
 
 @pytest.mark.parametrize(
-    ("blob", "standings", "need", "safe"),
+    ("blob", "statuses", "need", "safe"),
     [
         (held("1", "2"), servers(), None, 2),
         (held("1", "2"), servers(away="2"), Need.COPY, 1),
@@ -44,18 +44,18 @@ def servers(*, zones: str = "abcd", away: str = "", leaving: str = "", weak: str
         (held("1", "2"), servers(zones="aab"), Need.SPREAD, 2),
         (held("1", "2"), servers(zones="aa"), None, 2),
         (held("1", "2"), servers(zones="aab", weak="3"), None, 2),
-        (held("1", "2", "3"), servers(), Need.TRIM, 3),
-        (held("1", "2", "3"), servers(leaving="3"), Need.TRIM, 3),
-        (held("1", "2", "3", damaged="3"), servers(), Need.TRIM, 2),
+        (held("1", "2", "3"), servers(), Need.DROP, 3),
+        (held("1", "2", "3"), servers(leaving="3"), Need.DROP, 3),
+        (held("1", "2", "3", damaged="3"), servers(), Need.DROP, 2),
         (held("1", "2"), servers(away="12"), Need.WAIT, 0),
         (held(), servers(), Need.WAIT, 0),
         (held("1", "2", damaged="12"), servers(), Need.SALVAGE, 0),
         (held("1", "2", damaged="2"), servers(away="1"), Need.WAIT, 0),
     ],
 )
-def test_a_blob_needs(blob: HeldBlob, standings: dict[str, Standing], need: Need | None, safe: int) -> None:
+def test_a_blob_needs(blob: HeldBlob, statuses: dict[str, ServerStatus], need: Need | None, safe: int) -> None:
     """Two copies are promised: what is needed follows from who is heard, leaves, is damaged, and stands where."""
-    verdict = judge(blob, standings, 2)
+    verdict = judge(blob, statuses, 2)
     assert (verdict.need, verdict.safe) == (need, safe)
 
 
@@ -70,10 +70,10 @@ def test_the_fullest_goes_first_among_equals() -> None:
 
 def test_zones_stay_apart_when_a_copy_goes() -> None:
     """The copy that is alone in its zone stays, however full its server is."""
-    blob, standings = held("1", "2", "3"), servers(zones="aab")
-    assert choose_victim(blob, standings, 2, {"1": 0.1, "2": 0.2, "3": 0.99}) == "2"
-    assert choose_victim(blob, standings, 2, rather="3") == "1"
-    assert not may_go(blob, "3", standings, 2)
+    blob, statuses = held("1", "2", "3"), servers(zones="aab")
+    assert choose_victim(blob, statuses, 2, {"1": 0.1, "2": 0.2, "3": 0.99}) == "2"
+    assert choose_victim(blob, statuses, 2, rather="3") == "1"
+    assert not may_go(blob, "3", statuses, 2)
 
 
 @pytest.mark.parametrize("weak", ["1", "2", "3"])
@@ -98,6 +98,6 @@ def test_a_damaged_copy_goes_once_there_are_enough_good_ones() -> None:
 def test_sources_are_the_good_ones_first() -> None:
     """Whoever answers and is whole comes first; a damaged copy is last, for the parts that are good; the lost are
     not asked."""
-    standings = servers(away="3", weak="")
-    order = [source.id for source in sources(held("1", "2", "3", "4", damaged="1"), standings)]
+    statuses = servers(away="3", weak="")
+    order = [source.id for source in sources(held("1", "2", "3", "4", damaged="1"), statuses)]
     assert order == ["2", "4", "1"]

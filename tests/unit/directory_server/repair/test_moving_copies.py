@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from directory_server.cluster.draining import Departures
+from directory_server.cluster.draining import Draining
 from directory_server.repair.copy_orders import MAX_MOVES
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, NotFound
@@ -20,13 +20,13 @@ class Movers(Cluster):
 
     def __init__(self, folder: Path, servers: dict[str, str], copies: int = 2) -> None:
         super().__init__(folder, servers, copies)
-        self.departures = Departures(self.store, self.membership, copies, GRACE)
+        self.draining = Draining(self.store, self.membership, copies, GRACE)
 
     def drop(self) -> int:
         """Every server asks to drop what it is offered, and does; how many copies went."""
         gone = 0
         for id in self.zones:
-            offered = self.repair.trimmer.offers_for(id)
+            offered = self.repair.surplus.offers_for(id)
             gone += len(self.repair.collect(id, offered))
         return gone
 
@@ -72,7 +72,7 @@ def test_a_copy_is_dropped_only_when_it_was_offered_and_still_may_go(cluster: Mo
     """Between offer and question another server falters: the copy stays. Nobody drops what was not offered."""
     digest = cluster.add_blob("blob", "1", "2", "3")
     cluster.settle()
-    offered = {id: cluster.repair.trimmer.offers_for(id) for id in cluster.zones}
+    offered = {id: cluster.repair.surplus.offers_for(id) for id in cluster.zones}
     (victim,) = [id for id, digests in offered.items() if digests]
     others = [id for id in cluster.zones if id != victim]
     assert cluster.repair.collect(others[0], [digest]) == []
@@ -88,7 +88,7 @@ def test_who_falters_while_the_decision_waits_for_the_disk_is_not_relied_upon(cl
     """What counts is who is up in the transaction, not when it was asked for."""
     digest = cluster.add_blob("blob", "1", "2", "3")
     cluster.settle()
-    offered = {id: cluster.repair.trimmer.offers_for(id) for id in cluster.zones}
+    offered = {id: cluster.repair.surplus.offers_for(id) for id in cluster.zones}
     (victim,) = [id for id, digests in offered.items() if digests]
     other = min(id for id in cluster.zones if id != victim)
     cluster.store.first_in_each_transaction(lambda tx: cluster.membership.report_unreachable(other))
@@ -109,8 +109,8 @@ def test_a_lost_offer_is_made_again(cluster: Movers) -> None:
     """A heartbeat's answer that never arrived costs half a minute, not the copy's place on the disk for ever."""
     digest = cluster.add_blob("blob", "1", "2", "3")
     cluster.settle()
-    assert sum(len(cluster.repair.trimmer.offers_for(id)) for id in cluster.zones) == 1
-    assert sum(len(cluster.repair.trimmer.offers_for(id)) for id in cluster.zones) == 0
+    assert sum(len(cluster.repair.surplus.offers_for(id)) for id in cluster.zones) == 1
+    assert sum(len(cluster.repair.surplus.offers_for(id)) for id in cluster.zones) == 0
     cluster.pass_time(31, *cluster.zones)
     cluster.work()
     assert len(cluster.holders(digest)) == 2
@@ -137,16 +137,16 @@ def test_what_was_given_up_is_known_to_commits_over_a_restart(cluster: Movers) -
     (gone,) = {"1", "2", "3"} - set(cluster.holders(digest))
     after = cluster.clock.now() + 1
     for _ in range(2):
-        trimmer = cluster.repair.trimmer
+        trimmer = cluster.repair.surplus
         with cluster.store.read() as reader:
             assert trimmer.given_up(reader, digest, gone, before)
             assert not trimmer.given_up(reader, digest, gone, after)
             assert not trimmer.given_up(reader, digest, cluster.holders(digest)[0], before)
         cluster.restart()
         cluster.plan()
-    cluster.store.write(lambda tx: cluster.repair.trimmer.remove_ended(tx, after))
+    cluster.store.write(lambda tx: cluster.repair.surplus.remove_ended(tx, after))
     with cluster.store.read() as reader:
-        assert not cluster.repair.trimmer.given_up(reader, digest, gone, before)
+        assert not cluster.repair.surplus.given_up(reader, digest, gone, before)
 
 
 def test_a_write_under_way_does_not_make_a_damaged_copy_whole(cluster: Movers) -> None:
@@ -158,9 +158,9 @@ def test_a_write_under_way_does_not_make_a_damaged_copy_whole(cluster: Movers) -
     cluster.repair.damaged("1", [digest, new])
     with cluster.store.read() as reader:
         for one in (digest, new):
-            assert cluster.repair.trimmer.given_up(reader, one, "1", before)
-            assert not cluster.repair.trimmer.given_up(reader, one, "2", before)
-            assert not cluster.repair.trimmer.given_up(reader, one, "1", cluster.clock.now() + 1)
+            assert cluster.repair.surplus.given_up(reader, one, "1", before)
+            assert not cluster.repair.surplus.given_up(reader, one, "2", before)
+            assert not cluster.repair.surplus.given_up(reader, one, "1", cluster.clock.now() + 1)
 
 
 def test_a_late_word_does_not_bring_a_dropped_copy_back(cluster: Movers) -> None:
@@ -228,9 +228,9 @@ def test_a_drained_server_ends_empty_and_can_go(cluster: Movers) -> None:
     """Everything is copied elsewhere first, then dropped here; only then does removing need no force."""
     digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(25)]
     with pytest.raises(Conflict, match="25 blobs") as refused:
-        cluster.departures.remove("1")
+        cluster.draining.remove("1")
     assert refused.value.facts["blobs"] == 25
-    cluster.departures.drain("1")
+    cluster.draining.drain("1")
     cluster.settle()
     assert cluster.repair.info().to_move == 25
     assert cluster.repair.info().under_copied == 0
@@ -240,19 +240,19 @@ def test_a_drained_server_ends_empty_and_can_go(cluster: Movers) -> None:
     assert cluster.repair.info().to_move == 0
     assert cluster.repair.is_settled()
     assert cluster.repair.finished()
-    cluster.departures.remove("1")
+    cluster.draining.remove("1")
     with pytest.raises(Conflict, match="removed"):
-        cluster.departures.drain("1", stop=True)
+        cluster.draining.drain("1", stop=True)
     with pytest.raises(NotFound):
-        cluster.departures.drain("9")
+        cluster.draining.drain("9")
 
 
 def test_a_drain_can_be_taken_back(cluster: Movers) -> None:
     """What was not moved yet stays; what was moved is trimmed."""
     digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(20)]
-    cluster.departures.drain("1")
+    cluster.draining.drain("1")
     cluster.settle()
-    cluster.departures.drain("1", stop=True)
+    cluster.draining.drain("1", stop=True)
     cluster.obey()
     cluster.work()
     assert all(len(cluster.holders(digest)) == 2 for digest in digests)
@@ -263,14 +263,14 @@ def test_a_drain_that_leaves_too_few_servers_is_refused(tmp_path: Path) -> None:
     """With two servers and two copies none may leave: every write would fail from then on."""
     cluster = Movers(tmp_path, {"1": "a", "2": "b"})
     with pytest.raises(Conflict, match="add a file server first"):
-        cluster.departures.drain("1")
+        cluster.draining.drain("1")
     cluster.store.close()
 
 
 def test_force_gives_up_what_is_nowhere_else(cluster: Movers) -> None:
     """A server removed by force is forgotten at once: what others have is repaired, the rest is lost and counted."""
     shared, alone = cluster.add_blob("shared", "1", "2"), cluster.add_blob("alone", "1")
-    cluster.departures.remove("1", force=True)
+    cluster.draining.remove("1", force=True)
     cluster.zones.pop("1")
     cluster.work()
     assert cluster.sets(shared, alone) == ["23", ""]
@@ -283,7 +283,7 @@ def test_a_removal_that_was_cut_short_is_finished(cluster: Movers, monkeypatch: 
     them. What the removed server still reports is not counted."""
     digest = cluster.add_blob("blob", "1", "2", "3")
     monkeypatch.setattr(cluster.membership, "_forget_held", lambda id: None)
-    cluster.departures.remove("1", force=True)
+    cluster.draining.remove("1", force=True)
     assert cluster.sets(digest) == ["123"]
     cluster.zones.pop("1")
     cluster.restart()

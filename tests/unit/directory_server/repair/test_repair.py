@@ -11,7 +11,7 @@ import pytest
 
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.statements.servers import HeldBlob, blob_and_holders
-from directory_server.repair.planner import Repair
+from directory_server.repair.planner import RepairPlanner
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.messages.servers import MAX_ORDERS, CopyOrder
 from tests.fakes.directory import INSERT_BLOB, INSERT_HOLDER, FakeDirectory
@@ -28,7 +28,7 @@ class Cluster(FakeDirectory):
 
     def plan(self) -> None:
         self.collector = Collector(self.store, self.clock, TICKET_SECONDS)
-        self.repair = Repair(self.store, self.clock, self.membership, self.collector, self.copies, GRACE)
+        self.repair = RepairPlanner(self.store, self.clock, self.membership, self.collector, self.copies, GRACE)
 
     def settle(self) -> None:
         """Steps until the walk is over."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from directory_server.repair import report as reports
-from directory_server.repair.planner import RECENTLY_GIVEN_UP_SECONDS, Repair
+from directory_server.repair.planner import RECENTLY_GIVEN_UP_SECONDS, RepairPlanner
 from directory_server.repair.report import RepairReports
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.cluster import LostFile, RepairReportRequest
@@ -19,7 +19,7 @@ from tests.fakes.directory_rig import DirectoryRig
 class Rig(DirectoryRig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, servers=3)
-        self.repair = Repair(self.store, self.clock, self.membership, self.collector, self.copies, grace=60)
+        self.repair = RepairPlanner(self.store, self.clock, self.membership, self.collector, self.copies, grace=60)
         self.reports = RepairReports(self.store, self.repair)
 
     def settle(self) -> None:
@@ -164,8 +164,8 @@ def test_a_commit_cannot_count_on_a_copy_that_was_given_up_since(rig: Rig) -> No
     before = rig.begin("b.txt")
     version = rig.write("a.txt", content)
     victim = rig.lookup("a.txt").holders[0].id
-    rig.store.write(lambda tx: rig.repair.trimmer.remember(tx, victim, version.digest))
-    rig.commits._given_up = rig.repair.trimmer.given_up
+    rig.store.write(lambda tx: rig.repair.surplus.remember(tx, victim, version.digest))
+    rig.commits._given_up = rig.repair.surplus.given_up
     others = [id for id in ("1", "2", "3") if id != victim]
     with pytest.raises(LockstepError, match="1 of 2 promised copies"):
         rig.commit(before, content, holders=[victim, others[0]])
