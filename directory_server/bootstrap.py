@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from directory_server.access.decisions import standing_by_name
 from directory_server.api.router import DirectoryApi
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.cluster.draining import Departures
+from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
-from directory_server.cluster.totals import Totals
+from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Parts
 from directory_server.features.lifecycle.dates import LifecycleDates
 from directory_server.features.lifecycle.job import Lifecycle
@@ -37,11 +37,11 @@ from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import files, people
-from directory_server.metadata.store import MetadataStore, Tx
+from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
-from directory_server.repair.planner import Repair
+from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 from directory_server.settings import Settings
 from lockstep_store.runtime.clock import Clock, SystemClock
@@ -97,11 +97,11 @@ class DirectoryServer:
         )
         self._ticket_seconds = settings.ticket_seconds
         self.collector = Collector(store, self.clock, settings.ticket_seconds)
-        self.repair = Repair(
+        self.repair = RepairPlanner(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held)
-        self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.trimmer.remember
+        self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
@@ -139,7 +139,7 @@ class DirectoryServer:
             settings.copies,
             settings.ticket_seconds,
             dates,
-            self.repair.trimmer.given_up,
+            self.repair.surplus.given_up,
             self.collector.note_done,
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates, self.named_keys.open)
@@ -156,7 +156,7 @@ class DirectoryServer:
                 s3_keys=self.s3_keys,
                 s3_settings=S3Settings(store, self.clock, self.accounts),
                 named_keys=self.named_keys,
-                buckets=buckets.Buckets(store, self.clock),
+                buckets=buckets.Buckets(store, self.clock, self.locks.end_bucket),
                 namespace=self.namespace,
                 changes=self.changes,
                 writes=self.writes,
@@ -166,10 +166,10 @@ class DirectoryServer:
                 membership=self.membership,
                 repair=self.repair,
                 repair_reports=RepairReports(store, self.repair),
-                departures=Departures(store, self.membership, settings.copies, settings.repair_grace_seconds),
+                draining=Draining(store, self.membership, settings.copies, settings.repair_grace_seconds),
                 collector=self.collector,
                 enrolment=self.enrolment,
-                totals=Totals(store),
+                totals=ClusterTotals(store),
                 inventories=self.inventories,
                 recovery=self.recovery,
                 fsck=self.fsck,
@@ -221,8 +221,8 @@ class DirectoryServer:
             log.error("the directory's time could not be saved: %s", error)
         self.store.close()
 
-    def _may_lock(self, tx: Tx, bucket: str, path: str, account: str) -> None:
-        """Whoever may write a file may lock it."""
+    def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
+        """The right to write a file is the right to lock it."""
         standing_by_name(tx, bucket, account, self.clock.wall()).demand("s3:PutObject", path)
 
     def housekeep(self) -> float:
@@ -234,7 +234,7 @@ class DirectoryServer:
             self.accounts.remove_ended(tx)
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
-            self.repair.trimmer.remove_ended(tx, now - self._ticket_seconds)
+            self.repair.surplus.remove_ended(tx, now - self._ticket_seconds)
             _save_time(tx, now)
             return forgotten
 

@@ -11,7 +11,7 @@ from directory_server.api.file_servers import FileServerApi
 from directory_server.api.maintenance import CareApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.components import PROXY, Parts
-from directory_server.metrics import Figures
+from directory_server.metrics import DirectoryMetrics
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import files as m
@@ -37,7 +37,7 @@ class DirectoryApi:
         ClusterApi(api, parts)
         CareApi(api, parts)
         NotificationApi(api, parts)
-        Figures(api, parts)
+        DirectoryMetrics(api, parts)
 
     # ------------------------------------------------------------ files and buckets
 
@@ -87,21 +87,29 @@ class DirectoryApi:
         return self._parts.locks.renew(person.account, request.lock_id, request.lease_seconds)
 
     def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
+        person = self._parts.accounts.authenticate(request.credential)
         if request.break_lock:
-            administrator = self._parts.accounts.administrator(request.credential)
-            self._parts.locks.break_lock(request.lock_id, administrator.account)
+            self._parts.locks.break_lock(request.lock_id, person)
         else:
-            person = self._parts.accounts.authenticate(request.credential)
             self._parts.locks.release(person.account, request.lock_id)
         return m.Nothing()
 
     def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
-        """Only those on paths whose bucket the person may use: names in a private bucket are private too."""
+        """List locks and places with the paths that the person may see: names in a private bucket are private too.
+
+        Administrators see everything, also what is left from a bucket that is gone.
+        """
         person = self._parts.accounts.authenticate(request.credential)
-        usable = {bucket.name for bucket in self._parts.buckets.all(person).buckets}
         reply = self._parts.locks.list()
-        reply.locks = [lock for lock in reply.locks if all(path.bucket in usable for path in lock.paths)]
-        reply.waiters = [waiter for waiter in reply.waiters if all(path.bucket in usable for path in waiter.paths)]
+        if person.admin:
+            return reply
+        usable = {bucket.name for bucket in self._parts.buckets.all(person).buckets}
+        for lock in reply.locks:
+            lock.paths = [path for path in lock.paths if path.bucket in usable]
+        for waiter in reply.waiters:
+            waiter.paths = [path for path in waiter.paths if path.bucket in usable]
+        reply.locks = [lock for lock in reply.locks if lock.paths]
+        reply.waiters = [waiter for waiter in reply.waiters if waiter.paths]
         return reply
 
     # ------------------------------------------------------------ people

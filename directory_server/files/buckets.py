@@ -7,6 +7,7 @@ has said anything else of it by a policy or a list (see `access`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from directory_server.access import settings as access_settings
@@ -57,9 +58,13 @@ def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:
 class Buckets:
     """The calls about buckets."""
 
-    def __init__(self, store: MetadataStore, clock: WallClock) -> None:
+    def __init__(
+        self, store: MetadataStore, clock: WallClock, end_locks: Callable[[Tx, str], None] = lambda tx, bucket: None
+    ) -> None:
+        """`end_locks(tx, bucket)` ends a deleted bucket's locks and queues."""
         self._store = store
         self._clock = clock
+        self._end_locks = end_locks
 
     def all(self, person: Person) -> BucketsReply:
         """The buckets that `person` may use, by name."""
@@ -118,7 +123,7 @@ class Buckets:
     def delete(self, person: Person, name: str) -> None:
         """BucketNotEmpty as long as it has any version, delete markers included: deleting must not lose history.
 
-        Uploads under way go with it, as in S3."""
+        Its locks, the places in line and, as in S3, uploads under way end with it."""
 
         def work(tx: Tx) -> None:
             found = self._owned(tx, name, person, "s3:DeleteBucket").bucket
@@ -129,6 +134,7 @@ class Buckets:
             tx.run(journal.REMEMBER_BUCKET, name=name)
             s3_settings.drop_bucket_values(tx, name)
             uploads.drop_of_bucket(tx, name)
+            self._end_locks(tx, name)
             tx.run(files.DELETE_BUCKET, name=name)
 
         self._store.write(work)

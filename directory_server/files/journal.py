@@ -18,7 +18,7 @@ from typing import Protocol
 
 from directory_server.access.decisions import standing
 from directory_server.files import versions
-from directory_server.locks.waiting_callers import CallersOnHold
+from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import files, journal
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
@@ -64,7 +64,7 @@ class Changes:
         self._step_rows = step_rows
         self._monotonic = monotonic
         self._wall = wall
-        self._on_hold = CallersOnHold(max_blocked)
+        self._on_hold = WaitingCallers(max_blocked)
         self._newest = 0
         store.last_in_each_transaction(self._wake_after)
 

@@ -1,9 +1,8 @@
-"""Deadlocks: would this wait ever end?
+"""Deadlock detection: would this wait ever end?
 
-A graph of parties: an edge says that one cannot go on before the other does, because the other holds a path it wants
-or stands before it in a path's queue. Only a new wait adds edges, so searching from the new waiter at the moment it
-joins finds every cycle. What is held and wanted comes in as a function, so the search reads no more than the waits
-that the new one depends on.
+In the graph of parties, an edge leads from a waiter to each party that holds a path it wants, or that is ahead of it
+in a path's queue. Only a new wait adds edges, so a search from the new waiter when it joins finds every cycle. The
+waits come from a function, so the search reads only those that the new wait depends on.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ MAX_PARTIES = 10_000
 
 @dataclass(frozen=True)
 class Party:
-    """Who waits or holds: one agent of one account, or one log-in session when the agent has no name.
+    """A waiter or holder: one named client of an account, or one log-in session when the client has no name.
 
-    Threads of one agent are one party, so one of them waiting for another is not a deadlock.
+    The threads of one client are one party, so one of them may wait for another.
     """
 
     account: str
@@ -27,7 +26,7 @@ class Party:
 
     @property
     def key(self) -> str:
-        """Equal for what counts as one party."""
+        """Equal for everything that counts as the same party."""
         return f"{self.account}\0{self.client}" if self.client else f"{self.account}\0\0{self.session}"
 
     def __str__(self) -> str:
@@ -36,20 +35,20 @@ class Party:
 
 @dataclass(frozen=True)
 class Wait:
-    """`waiter` cannot go on before `blocker` lets go of `path` (bucket/path)."""
+    """`waiter` cannot proceed before `blocker` releases `path` (bucket/path)."""
 
     waiter: Party
     path: str
     blocker: Party
     held: bool = True
-    """False: the blocker only stands before the waiter in the path's queue."""
+    """False: the blocker is only ahead of the waiter in the path's queue."""
 
 
 def find_cycle(first: Sequence[Wait], waits_of: Callable[[Party], Iterable[Wait]]) -> list[Wait] | None:
     """The shortest chain of waits that begins with one of `first` and leads back to its waiter, or None.
 
-    `first` are the waits that a new waiter would add; `waits_of(party)` the waits a party is already in.
-    The search is breadth-first and gives up, answering None, beyond 10,000 parties: leases end such a tangle.
+    `first` are the waits that a new waiter would add, `waits_of(party)` those that a party is already in. The search is
+    breadth-first and returns None beyond 10,000 parties: leases resolve such a tangle.
     """
     came_by: dict[str, Wait] = {}
     goal = first[0].waiter.key if first else ""
@@ -77,10 +76,11 @@ def _chain(last: Wait, came_by: dict[str, Wait], goal: str) -> list[Wait]:
 
 
 def describe(cycle: Sequence[Wait]) -> str:
-    """The cycle in one sentence for the person whose wait is refused."""
+    """Describe the cycle to the person whose wait is refused."""
     parts = []
     for index, wait in enumerate(cycle):
         subject = str(wait.waiter) if index == 0 else "who"
-        how = "held by" if wait.held else "which is promised first to"
+        how = "held by" if wait.held else "which goes first to"
+
         parts.append(f"{subject} waits for {wait.path} {how} {wait.blocker}")
     return ", ".join(parts)

@@ -1,9 +1,8 @@
-"""The lock manager: acquire, renew, release, break, list; callers that wait, and waking them.
+"""The lock manager: acquire, renew, release, break and list locks, and wake callers that wait.
 
-All state is rows in the metadata store, and every change is one durable transaction that is shared with others
-(group commit). What may happen inside a transaction is decided by lock_rules; this module gives those transactions
-to the store, keeps waiting callers on hold, and turns rows into answers. Who someone is, and whether they may use a
-bucket at all, is settled by the caller or by the `may_lock` it hands in.
+All state is rows in the metadata store. Each change is one durable transaction, which group commit shares with others.
+`lock_rules` decides what happens inside a transaction; this module runs the transactions, blocks callers that wait and
+turns rows into replies. The caller authenticates people; `may_lock` decides who may lock a path.
 """
 
 from __future__ import annotations
@@ -11,18 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Party
-from directory_server.locks.lock_rules import Answer, LockRules, Wish
-from directory_server.locks.waiting_callers import CallersOnHold
-from directory_server.metadata.statements import locks
+from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
+from directory_server.locks.waiting_callers import WaitingCallers
+from directory_server.metadata.statements import files, locks
 from directory_server.metadata.statements.locks import LockRow, WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.person import Person
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
@@ -36,15 +35,15 @@ IDLE_SECONDS = 1.0
 
 GRANTED = Counter("lockstep_directory_locks_granted", "Locks granted")
 REFUSED = Counter("lockstep_directory_locks_refused", "Acquires that ended without a lock")
-WAITED = Histogram("lockstep_directory_lock_wait_seconds", "Time that callers were kept waiting for a lock")
+WAITED = Histogram("lockstep_directory_lock_wait_seconds", "Time that callers waited for a lock")
 
 
-def anyone(tx: Tx, bucket: str, path: str, account: str) -> None:
-    """The `may_lock` of a directory without buckets of one's own: everyone may lock everything."""
+def anyone(tx: Reader, bucket: str, path: str, account: str) -> None:
+    """A `may_lock` without restrictions: everyone may lock everything."""
 
 
 class LockManager:
-    """Thread-safe. Times in answers named `…_at` are for people; leases are judged by directory time alone."""
+    """Thread-safe. Times named `…_at` in replies are for people; only directory time decides when a lease ends."""
 
     def __init__(
         self,
@@ -53,114 +52,113 @@ class LockManager:
         *,
         waiter_grace: float = WAITER_GRACE_SECONDS,
         max_blocked: int = MAX_BLOCKED,
-        may_lock: Callable[[Tx, str, str, str], None] = anyone,
+        may_lock: MayLock = anyone,
     ) -> None:
         self._store = store
         self._clock = clock
         self._grace = waiter_grace
-        self._may_lock = may_lock
-        self._on_hold = CallersOnHold(max_blocked)
-        self._rules = LockRules(clock, lambda *request: self._on_hold.wake(request), self._note_ended)
+        self._waiting = WaitingCallers(max_blocked)
+        self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
         self._ended: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.fence_floor = 0
-        """After a restore: locks granted after the backup are forgotten here, and their numbers are remembered by
-        holders, who would refuse every write of a path that stands behind. So every path stands before them."""
+        """The lowest fence of any path, raised by a restore: holders remember the numbers of locks that the backup
+        does not know, and would refuse every write with a lower fence."""
 
     def start(self) -> None:
-        """After every start, before the first request: surviving locks get their full lease again.
+        """Give surviving locks their full lease again. Call it after every start, before the first request.
 
-        How long the directory was down is not known without a wall clock, so a holder is never given less than it
-        was promised; places in the queue get their grace again in the same way. Only then do leases begin to end:
-        directory time goes forward a little at a start, and that must not cost anyone a lock.
+        Without a wall clock nobody knows how long the directory was down, so no lock gets less time than it was
+        promised, and no place in the queue less grace. Leases begin to expire only after that: directory time jumps a
+        little at a start, and the jump must not cost anyone a lock.
         """
         now = self._clock.now()
         self._store.write(lambda tx: locks.restart(tx, now, now + self._grace))
         self._store.first_in_each_transaction(self._rules.expire)
 
     def close(self) -> None:
-        """Answer everyone who waits; their places stay."""
-        self._on_hold.close()
+        """Answer every caller that waits. Their places in the queue stay."""
+        self._waiting.close()
 
     # ------------------------------------------------------------ acquire
 
     def acquire(self, account: str, session: str, client: str, request: AcquireRequest) -> AcquireReply:
-        """The lock on all of `request.paths`, or the place in line for it; safe to repeat with the same request id.
+        """Lock all of `request.paths`, or take a place in line. Safe to repeat with the same request id.
 
-        Waits up to `request.wait_seconds`. When they are over, or when too many callers wait already: with `queue`
-        the place is kept and answered, without it the place is given up and Locked raised. A place that nobody asks
-        about for `waiter_grace` seconds is lost. Raises Deadlock when the wait would close a cycle, and LockStale
-        when this very request id took a lock before that has ended.
+        Waits up to `request.wait_seconds`. When the time is up, or too many callers wait already, `queue` keeps the
+        place and returns it; without `queue` the place is given up and Locked is raised. A place is lost when nobody
+        asks about it for `waiter_grace` seconds. Raises Forbidden or NotFound when the account may not lock a path,
+        also while it waits; Deadlock when the wait would close a cycle; LockStale when this request id already took a
+        lock that has ended.
         """
-        wish = _wish(account, session, client, request)
+        wanted = _wanted(account, session, client, request)
         key = (account, request.request_id)
         self._refuse_repeat(key)
-        with self._on_hold.place(key) as event:
+        with self._waiting.place(key) as event:
             wait = request.wait_seconds if event is not None else 0.0
-            answer = self._store.write(lambda tx: self._ask(tx, wish, request.queue or wait > 0, wait))
-            if answer.waiter is not None and event is not None and wait > 0:
+            outcome = self._store.write(lambda tx: self._ask(tx, wanted, request.queue or wait > 0, wait))
+            if outcome.waiter is not None and event is not None and wait > 0:
                 with WAITED.time():
-                    answer = self._wait(answer.waiter, event, time.monotonic() + wait)
-        if answer.waiter is not None:
-            answer = self._leave(wish) if not request.queue else self._look(wish)
-        if answer.refused is not None:
+                    outcome = self._wait(outcome.waiter, event, time.monotonic() + wait)
+        if outcome.waiter is not None:
+            outcome = self._leave(wanted) if not request.queue else self._look(wanted)
+        if outcome.refused is not None:
             REFUSED.inc()
-            raise answer.refused
-        return self._reply(answer)
+            raise outcome.refused
+        return self._reply(outcome)
 
-    def _ask(self, tx: Tx, wish: Wish, join: bool, wait: float) -> Answer:
-        for path in wish.paths:
-            self._may_lock(tx, path.bucket, path.path, wish.party.account)
-        return self._rules.ask(tx, wish, join=join, keep_until=self._clock.now() + wait + self._grace)
+    def _ask(self, tx: Tx, wanted: WantedLock, join: bool, wait: float) -> AcquireOutcome:
+        self._rules.demand(tx, wanted.paths, wanted.party.account)
+        return self._rules.ask(tx, wanted, join=join, keep_until=self._clock.now() + wait + self._grace)
 
-    def _wait(self, waiter: WaiterRow, event: threading.Event, deadline: float) -> Answer:
-        """Until the lock is granted, the place is taken away, or `deadline` passes (in this machine's seconds)."""
+    def _wait(self, waiter: WaiterRow, event: threading.Event, deadline: float) -> AcquireOutcome:
+        """Block until the lock is granted, the place is lost, or `deadline` (in monotonic seconds) passes."""
         while event.wait(max(0.0, deadline - time.monotonic())):
             event.clear()
             with self._store.read() as tx:
-                answer = self._outcome(tx, waiter.party.account, waiter.request_id)
-            if answer is None or answer.lock is not None:
-                return answer or Answer(waiter=waiter)
-            if self._on_hold.closed:
+                outcome = self._outcome(tx, waiter.party.account, waiter.request_id)
+            if outcome is None or outcome.lock is not None:
+                return outcome or AcquireOutcome(waiter=waiter)
+            if self._waiting.closed:
                 break
-        return Answer(waiter=waiter)
+        return AcquireOutcome(waiter=waiter)
 
-    def _outcome(self, tx: Reader, account: str, request_id: str) -> Answer | None:
+    def _outcome(self, tx: Reader, account: str, request_id: str) -> AcquireOutcome | None:
         lock = locks.lock_by_request(tx, account, request_id)
         if lock is not None:
-            return Answer(lock=lock)
+            return AcquireOutcome(lock=lock)
         waiter = locks.waiter_by_request(tx, account, request_id)
-        return None if waiter is None else Answer(waiter=waiter)
+        return None if waiter is None else AcquireOutcome(waiter=waiter)
 
-    def _look(self, wish: Wish) -> Answer:
+    def _look(self, wanted: WantedLock) -> AcquireOutcome:
         with self._store.read() as tx:
-            found = self._outcome(tx, wish.party.account, wish.request_id)
-            return found or Answer(refused=self._rules.refusal(tx, wish))
+            found = self._outcome(tx, wanted.party.account, wanted.request_id)
+            return found or AcquireOutcome(refused=self._rules.refusal(tx, wanted))
 
-    def _leave(self, wish: Wish) -> Answer:
-        """The wait is over and no place shall be left; unless the lock was granted in this very moment."""
+    def _leave(self, wanted: WantedLock) -> AcquireOutcome:
+        """Give up the place when the wait is over, unless the lock has just been granted."""
 
-        def leave(tx: Tx) -> Answer:
-            found = self._outcome(tx, wish.party.account, wish.request_id)
+        def leave(tx: Tx) -> AcquireOutcome:
+            found = self._outcome(tx, wanted.party.account, wanted.request_id)
             if found is not None and found.lock is not None:
                 return found
             if found is not None and found.waiter is not None:
                 self._rules.give_up(tx, found.waiter)
-            return Answer(refused=self._rules.refusal(tx, wish))
+            return AcquireOutcome(refused=self._rules.refusal(tx, wanted))
 
         return self._store.write(leave)
 
-    def _reply(self, answer: Answer) -> AcquireReply:
-        if answer.lock is not None:
+    def _reply(self, outcome: AcquireOutcome) -> AcquireReply:
+        if outcome.lock is not None:
             crash_point("directory.lock.granted")
             GRANTED.inc()
-            return AcquireReply(lock=self._rules.lock_info(answer.lock))
-        assert answer.waiter is not None
+            return AcquireReply(lock=self._rules.lock_info(outcome.lock))
+        assert outcome.waiter is not None
         REFUSED.inc()
         with self._store.read() as tx:
-            place = locks.count_wanting(tx, answer.waiter.paths, answer.waiter.seq) + 1
-            held = {lock.number: lock for path in answer.waiter.paths if (lock := locks.lock_on(tx, path))}
+            place = locks.count_wanting(tx, outcome.waiter.paths, outcome.waiter.seq) + 1
+            held = {lock.number: lock for path in outcome.waiter.paths if (lock := locks.lock_on(tx, path))}
             return AcquireReply(
-                waiter=self._rules.waiter_info(answer.waiter, place),
+                waiter=self._rules.waiter_info(outcome.waiter, place),
                 holders=[self._rules.lock_info(lock, locks.count_wanting(tx, lock.paths)) for lock in held.values()],
             )
 
@@ -168,14 +166,13 @@ class LockManager:
         number = self._ended.get(key)
         if number is not None:
             raise LockStale(
-                f"request id {key[1]!r} has already taken lock number {number}, which has ended; "
-                "ask with a new request id",
+                f"request id {key[1]!r} already took lock number {number}, which has ended; use a new request id",
                 given=number,
             )
 
     def _note_ended(self, lock: LockRow) -> None:
-        # A repeat of an acquire that was on its way while its lock ended must not take a second lock that nobody
-        # knows of. Memory is enough: such a lock would end with its lease, and a restart is no time for repeats.
+        # A delayed repeat of an acquire must not take a second lock that its caller does not know of. Memory is
+        # enough: such a lock would expire with its lease, and repeats rarely survive a restart.
         self._ended[(lock.party.account, lock.request_id)] = lock.number
         while len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
@@ -183,16 +180,21 @@ class LockManager:
     # ------------------------------------------------------------ renew, release, break
 
     def renew(self, account: str, lock_id: str, lease_seconds: float | None = None) -> LockInfo:
-        """The owner's lock with its lease counted anew from now; a lease that has ended is refused with LockStale."""
+        """Restart the lease of the account's own lock from now.
+
+        Raises LockStale when the lock has ended, Forbidden when the account may no longer lock one of the paths: then
+        the lock ends with its lease.
+        """
 
         def renew(tx: Tx) -> LockInfo:
             lock = _find_lock(tx, account, lock_id)
             if lock is None:
                 raise LockStale(
-                    f"lock {lock_id} has ended: it was released or broken, or its lease ran out before it was renewed. "
-                    "Take the lock again, and look at what changed meanwhile"
+                    f"lock {lock_id} has ended: it was released or broken, or its lease expired before it was renewed. "
+                    "Take the lock again, and check what has changed"
                 )
             _only_owner(lock, account, "renew")
+            self._rules.demand(tx, lock.paths, account)
             lease = lock.lease_seconds if lease_seconds is None else lease_seconds
             renewed = replace(lock, lease_seconds=lease, until=self._clock.now() + lease)
             locks.set_lease(tx, renewed)
@@ -202,10 +204,10 @@ class LockManager:
         return self._store.write(renew)
 
     def release(self, account: str, lock_id: str) -> None:
-        """Let go of a lock, or give up a place in the queue.
+        """Release a lock, or give up a place in the queue.
 
         `lock_id` is a lock's id or number, a waiter's id, or the request id of either. Safe to repeat while the
-        directory remembers the lock. Raises Forbidden for another's lock, NotFound when there is no such thing.
+        directory remembers the lock. Raises Forbidden for another account's lock, NotFound for an unknown id.
         """
 
         def release(tx: Tx) -> None:
@@ -218,28 +220,35 @@ class LockManager:
             if waiter is not None:
                 self._rules.give_up(tx, waiter)
             elif not self._has_ended(account, lock_id):
-                raise NotFound(f"there is no lock and no place in line called {lock_id!r} any more")
+                raise NotFound(f"there is no lock or place in line {lock_id!r}; it may have ended already")
 
         self._store.write(release)
         crash_point("directory.lock.released")
 
-    def break_lock(self, lock_id: str, by: str) -> None:
-        """An administrator (the caller has checked that) takes the lock away from whoever holds it.
+    def break_lock(self, lock_id: str, person: Person) -> None:
+        """Take a lock away from its holder, for an administrator or the owner of a bucket that it reaches into.
 
-        Safe for the data: the broken holder's next write is refused by number. NotFound when there is no such lock.
+        Safe for the data: the former holder's next write is refused by number. Raises NotFound when there is no such
+        lock, Forbidden for anyone else.
         """
 
         def break_it(tx: Tx) -> LockRow:
             number = _number(lock_id)
             lock = locks.lock_by_number(tx, number) if number else locks.lock_by_any_request(tx, lock_id)
             if lock is None:
-                raise NotFound(f"there is no lock called {lock_id!r}; it may have been released already")
+                raise NotFound(f"there is no lock {lock_id!r}; it may have ended already")
+            if not person.admin and not any(_owns(tx, path.bucket, person.account) for path in lock.paths):
+                raise Forbidden(
+                    f"lock {lock.number} is held by {lock.party}; only an administrator or the owner of its bucket can "
+                    "break it",
+                    holder=lock.party.account,
+                )
             self._rules.end(tx, lock)
             return lock
 
         lock = self._store.write(break_it)
         crash_point("directory.lock.broken")
-        log.warning("lock %d of %s was broken by %s", lock.number, lock.party, by)
+        log.warning("lock %d of %s was broken by %s", lock.number, lock.party, person.account)
 
     def _has_ended(self, account: str, lock_id: str) -> bool:
         number = _number(lock_id)
@@ -247,10 +256,10 @@ class LockManager:
             return (account, lock_id) in self._ended
         return any(owner == account and ended == number for (owner, _), ended in list(self._ended.items()))
 
-    # ------------------------------------------------------------ looking
+    # ------------------------------------------------------------ listing
 
     def list(self) -> LocksReply:
-        """Every lock and every place in the queue, oldest first."""
+        """List all locks and all places in the queue, oldest first."""
         self._expire_if_due()
         with self._store.read() as tx:
             held, waiting = locks.all_locks(tx), locks.all_waiters(tx)
@@ -265,21 +274,21 @@ class LockManager:
             waiters=places,
         )
 
-    # ------------------------------------------------------------ inside others' transactions
+    # ------------------------------------------------------------ inside the caller's transaction
 
     def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
-        """The lock that somebody has on the path; None without one, or when its lease is over."""
+        """The current lock on the path; None when there is none, or its lease has expired."""
         lock = locks.lock_on(tx, LockPath(bucket, path))
         if lock is None or lock.until <= self._clock.now():
             return None
         return PathLock(lock.number, lock.party.account, self._rules.lock_info(lock).until_at)
 
     def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
-        """The number of the lock that covers this write, or 0; raises Locked or LockStale. See LockRules."""
+        """The number of the lock that covers this write, or 0. Raises Locked or LockStale; see LockRules."""
         return self._rules.check_write(tx, LockPath(bucket, path), account, lock_number)
 
     def fence(self, tx: Reader, bucket: str, path: str) -> int:
-        """The highest lock number ever granted on the path, 0 when it was never locked; or more: see `fence_floor`."""
+        """The highest lock number ever granted on the path (0: never locked), at least `fence_floor`."""
         return max(locks.fence(tx, LockPath(bucket, path)), self.fence_floor)
 
     def lease_end(self, tx: Reader, lock_number: int) -> float:
@@ -288,24 +297,28 @@ class LockManager:
         return 0.0 if lock is None else lock.until
 
     def release_in(self, tx: Tx, account: str, lock_number: int) -> None:
-        """Release the whole lock within the caller's transaction. Nothing happens if it has ended meanwhile.
-
-        Waiters are woken by the transaction's own after-commit hook: the caller has nothing more to do.
-        """
+        """Release the whole lock, if it has not ended; waiters wake after the commit."""
         lock = locks.lock_by_number(tx, lock_number)
         if lock is not None and lock.party.account == account:
             self._rules.end(tx, lock)
 
+    def end_bucket(self, tx: Tx, bucket: str) -> None:
+        """End every lock and every place in line in a bucket that is being deleted.
+
+        A later bucket of the same name must not inherit them. Fences stay: file servers remember them by path.
+        """
+        self._rules.end_bucket(tx, bucket)
+
     def counts(self, tx: Reader) -> tuple[int, int]:
-        """How many locks and how many waiters there are."""
+        """The number of locks, and of waiters."""
         return locks.count_locks(tx), locks.count_waiters(tx)
 
     # ------------------------------------------------------------ expiry
 
     def step(self) -> float:
-        """For a BackgroundJob: end what is over; the seconds until the next look, at most one.
+        """Expire locks and places, as a BackgroundJob; returns the seconds until the next round, at most one.
 
-        When nothing else is written, this is also what lets directory time be saved.
+        It also saves directory time when nothing else is written.
         """
         self._expire_if_due()
         with self._store.read() as tx:
@@ -320,16 +333,16 @@ class LockManager:
 
 
 def _count_of_any(line: dict[LockPath, list[int]], paths: tuple[LockPath, ...]) -> int:
-    """How many places there are in the lines of `paths`."""
-    if len(paths) == 1:  # by far the most, and lines may be long
+    """The number of places in the queues of `paths`."""
+    if len(paths) == 1:  # the usual case, and queues may be long
         return len(line.get(paths[0], ()))
     return len({seq for path in paths for seq in line.get(path, ())})
 
 
-def _wish(account: str, session: str, client: str, request: AcquireRequest) -> Wish:
+def _wanted(account: str, session: str, client: str, request: AcquireRequest) -> WantedLock:
     paths = {(path.bucket, path.path): path for path in request.paths}
     ordered = tuple(paths[key] for key in sorted(paths))
-    return Wish(request.request_id, ordered, Party(account, client, session), request.lease_seconds)
+    return WantedLock(request.request_id, ordered, Party(account, client, session), request.lease_seconds)
 
 
 def _number(lock_id: str) -> int | None:
@@ -342,10 +355,15 @@ def _find_lock(tx: Reader, account: str, lock_id: str) -> LockRow | None:
     return locks.lock_by_number(tx, number) if number else locks.lock_by_request(tx, account, lock_id)
 
 
+def _owns(tx: Reader, bucket: str, account: str) -> bool:
+    row = tx.one(files.BUCKET, name=bucket)
+    return row is not None and row[1] == account
+
+
 def _only_owner(lock: LockRow, account: str, verb: str) -> None:
     if lock.party.account != account:
         raise Forbidden(
             f"lock {lock.number} is held by {lock.party}; only {lock.party.account} can {verb} it "
-            "(an administrator can break it)",
+            "(an administrator or the bucket's owner can break it)",
             holder=lock.party.account,
         )

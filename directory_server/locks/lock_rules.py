@@ -1,13 +1,15 @@
-"""The rules of locks, each inside one transaction: who gets a path, who waits in which place, whose write may pass.
+"""The rules of locks, each inside one transaction: who gets a path, who waits, and which writes pass.
 
-A lock exists exactly as long as its row: `expire` runs before anything else in a transaction and removes the rows
-whose lease is over, so nothing in the transaction, and nobody told of its outcome, can see a lock as both ended and
-current. Blocking callers and waking them are the lock manager's; the statements are in metadata/locks.py.
+A lock exists exactly as long as its row. `expire` runs first in every transaction and removes the rows whose lease has
+ended, so no transaction sees a lock as both ended and current. The right to lock is checked whenever a lock is
+granted, handed on or renewed. The lock manager blocks callers and wakes them; the statements are in
+metadata/statements/locks.py.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -19,15 +21,26 @@ from directory_server.metadata.statements.locks import LockRow, WaiterRow
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.errors import BadRequest, Deadlock, Locked, LockStale, LockstepError, Overloaded
+from lockstep_store.wire.errors import (
+    BadRequest,
+    Deadlock,
+    Forbidden,
+    Locked,
+    LockStale,
+    LockstepError,
+    NotFound,
+    Overloaded,
+)
 from lockstep_store.wire.messages.locks import LockInfo, LockPath, WaiterInfo
 
 MAX_WAITERS = 10_000
+MayLock = Callable[[Reader, str, str, str], None]
+"""`may_lock(reader, bucket, path, account)` raises Forbidden, or NotFound when there is no such bucket."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What an acquire asks for; `paths` sorted and without repeats."""
+class WantedLock:
+    """The lock that an acquire asks for; `paths` are sorted and unique."""
 
     request_id: str
     paths: tuple[LockPath, ...]
@@ -36,8 +49,8 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Exactly one of the lock, the place in the queue, and the refusal that leaves no place behind."""
+class AcquireOutcome:
+    """Exactly one of: the lock, the place in the queue, or the refusal that leaves no place."""
 
     lock: LockRow | None = None
     waiter: WaiterRow | None = None
@@ -58,40 +71,61 @@ class LockRules:
     def __init__(
         self,
         clock: DirectoryClock,
+        may_lock: MayLock,
         wake: Callable[[str, str], None],
         ended: Callable[[LockRow], None],
     ) -> None:
         self._clock = clock
+        self._may_lock = may_lock
         self._wake = wake
         self._ended = ended
 
-    # ------------------------------------------------------------ asking
+    # ------------------------------------------------------------ the right to lock
 
-    def ask(self, tx: Tx, wish: Wish, *, join: bool, keep_until: float) -> Answer:
-        """Grant `wish` now, or, when `join`, give or keep its place in the queue until `keep_until`.
+    def demand(self, tx: Reader, paths: Iterable[LockPath], account: str) -> None:
+        """Raise Forbidden or NotFound unless `account` may lock all of `paths`."""
+        for path in paths:
+            self._may_lock(tx, path.bucket, path.path, account)
+
+    def refused(self, tx: Reader, paths: Iterable[LockPath], account: str) -> LockstepError | None:
+        """Why `account` may not lock all of `paths`; None when it may."""
+        try:
+            self.demand(tx, paths, account)
+        except (Forbidden, NotFound) as error:
+            return error
+        return None
+
+    # ------------------------------------------------------------ acquiring
+
+    def ask(self, tx: Tx, wanted: WantedLock, *, join: bool, keep_until: float) -> AcquireOutcome:
+        """Grant `wanted` now, or, if `join`, take or keep its place in the queue until `keep_until`.
 
         Raises Deadlock when joining would close a cycle, BadRequest when the request id was used for other paths.
         """
-        account = wish.party.account
-        lock = locks.lock_by_request(tx, account, wish.request_id)
+        account = wanted.party.account
+        lock = locks.lock_by_request(tx, account, wanted.request_id)
         if lock is not None:
-            return Answer(lock=_same_paths(lock, wish))
-        waiter = locks.waiter_by_request(tx, account, wish.request_id)
+            return AcquireOutcome(lock=_same_paths(lock, wanted))
+        waiter = locks.waiter_by_request(tx, account, wanted.request_id)
         if waiter is not None:
             locks.keep_waiter(tx, waiter.seq, keep_until)
-            return Answer(waiter=_same_paths(waiter, wish))
-        # Whoever waits for a path came earlier: a newcomer never overtakes, even when the path itself is free.
-        if not any(locks.is_taken(tx, path) for path in wish.paths):
-            return Answer(lock=self._grant(tx, wish.request_id, wish.paths, wish.party, wish.lease_seconds))
+            return AcquireOutcome(waiter=_same_paths(waiter, wanted))
+        # A newcomer never overtakes a waiter, even when the path itself is free.
+        if not any(locks.is_taken(tx, path) for path in wanted.paths):
+            return AcquireOutcome(
+                lock=self._grant(tx, wanted.request_id, wanted.paths, wanted.party, wanted.lease_seconds)
+            )
         if not join:
-            return Answer(refused=self.refusal(tx, wish))
-        self._refuse_deadlock(tx, wish.party, wish.paths)
-        return Answer(waiter=self._join(tx, wish, keep_until))
+            return AcquireOutcome(refused=self.refusal(tx, wanted))
+        self._refuse_deadlock(tx, wanted.party, wanted.paths)
+        return AcquireOutcome(waiter=self._join(tx, wanted, keep_until))
 
-    def _join(self, tx: Tx, wish: Wish, keep_until: float) -> WaiterRow:
+    def _join(self, tx: Tx, wanted: WantedLock, keep_until: float) -> WaiterRow:
         if locks.count_waiters(tx) >= MAX_WAITERS:
-            raise Overloaded(f"{MAX_WAITERS} requests wait for locks already; try again later")
-        row = WaiterRow(0, wish.request_id, wish.party, wish.paths, wish.lease_seconds, keep_until, self._clock.wall())
+            raise Overloaded(f"{MAX_WAITERS} requests are already waiting for locks; try again later")
+        row = WaiterRow(
+            0, wanted.request_id, wanted.party, wanted.paths, wanted.lease_seconds, keep_until, self._clock.wall()
+        )
         return replace(row, seq=locks.insert_waiter(tx, row))
 
     def _grant(self, tx: Tx, request_id: str, paths: tuple[LockPath, ...], party: Party, lease: float) -> LockRow:
@@ -113,8 +147,7 @@ class LockRules:
     def _waits(
         self, tx: Reader, party: Party, paths: Iterable[LockPath], before: int | None, since: int = 0
     ) -> Iterator[Wait]:
-        """What `party` waits for when it wants `paths` and stands before place number `before` (None: last); of those
-        in line the ones from place number `since` on."""
+        """What blocks `party` on `paths`: the locks, and the waiters from place `since` up to `before` (None: all)."""
         for path in paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:
@@ -125,51 +158,72 @@ class LockRules:
     def _refuse_deadlock(self, tx: Reader, party: Party, paths: tuple[LockPath, ...]) -> None:
         places = locks.waiters_of(tx, party)
         if not places and not locks.holds_any(tx, party):
-            return  # nobody waits for this party, so no way leads back to it
+            return  # nobody waits for this party, so no path leads back to it
         own = {path: place.seq for place in sorted(places, key=lambda place: -place.seq) for path in place.paths}
-        # Whoever stands in a line waits for all before them: told anew by each, a long line would hold up all writers.
-        told = dict.fromkeys(paths, locks.LAST)
+        # Each waiter waits for all before it. Reading a queue again for each of them would take quadratic time, inside
+        # the transaction that all writers share.
+        seen = dict.fromkeys(paths, locks.LAST)
 
         def waits_of(blocked: Party) -> Iterator[Wait]:
             for waiter in locks.waiters_of(tx, blocked):
                 for path in waiter.paths:
                     if own.get(path, locks.LAST) < waiter.seq:
                         yield Wait(blocked, path_name(path), party, held=False)
-                    yield from self._waits(tx, blocked, (path,), waiter.seq, told.get(path, 0))
-                    told[path] = max(told.get(path, 0), waiter.seq)
+                    yield from self._waits(tx, blocked, (path,), waiter.seq, seen.get(path, 0))
+                    seen[path] = max(seen.get(path, 0), waiter.seq)
 
         cycle = find_cycle(tuple(self._waits(tx, party, paths, before=None)), waits_of)
         if cycle:
             raise Deadlock(
-                f"this wait would never end: {describe(cycle)}. Release what you hold and ask for all paths at once",
+                f"deadlock: {describe(cycle)}. Release what you hold, and lock all paths in one request",
                 cycle=[{"waiter": str(w.waiter), "path": w.path, "holder": str(w.blocker)} for w in cycle],
             )
 
     # ------------------------------------------------------------ ending
 
     def end(self, tx: Tx, lock: LockRow) -> None:
-        """Remove the lock and hand its paths to whoever is next in line."""
+        """Remove the lock and grant its paths to the next in line."""
         self._delete(tx, lock)
         crash_point("directory.lock.deleted")
         self._hand_on(tx, lock.paths)
+
+    def end_bucket(self, tx: Tx, bucket: str) -> None:
+        """End every lock and every place with a path in the bucket; their paths in other buckets are handed on."""
+        freed: dict[LockPath, None] = {}
+        for waiter in locks.waiters_in_bucket(tx, bucket):
+            self._remove_waiter(tx, waiter)
+            freed.update(dict.fromkeys(waiter.paths))
+        for lock in locks.locks_in_bucket(tx, bucket):
+            log.info("lock %d of %s ended with bucket %s", lock.number, lock.party, bucket)
+            self._delete(tx, lock)
+            freed.update(dict.fromkeys(lock.paths))
+        self._hand_on(tx, freed)
 
     def _delete(self, tx: Tx, lock: LockRow) -> None:
         locks.delete_lock(tx, lock)
         tx.after_commit(lambda: self._ended(lock))
 
     def give_up(self, tx: Tx, waiter: WaiterRow) -> None:
-        """Take a place out of the queue; those behind it may be next."""
-        locks.delete_waiter(tx, waiter)
-        self._after_commit(tx, waiter.party.account, waiter.request_id)
+        """Remove a place from the queue; the one behind it may be next."""
+        self._remove_waiter(tx, waiter)
         self._hand_on(tx, waiter.paths)
 
+    def _remove_waiter(self, tx: Tx, waiter: WaiterRow) -> None:
+        locks.delete_waiter(tx, waiter)
+        self._after_commit(tx, waiter.party.account, waiter.request_id)
+
     def _hand_on(self, tx: Tx, paths: Iterable[LockPath]) -> None:
-        for path in paths:
-            waiter = locks.first_waiter(tx, path)
-            if waiter is not None and self._is_next(tx, waiter):
-                locks.delete_waiter(tx, waiter)
+        """Grant freed paths to the next in line, skipping waiters that have lost the right to lock."""
+        freed = deque(paths)
+        while freed:
+            waiter = locks.first_waiter(tx, freed.popleft())
+            if waiter is None or not self._is_next(tx, waiter):
+                continue
+            self._remove_waiter(tx, waiter)
+            if self.refused(tx, waiter.paths, waiter.party.account) is None:
                 self._grant(tx, waiter.request_id, waiter.paths, waiter.party, waiter.lease_seconds)
-                self._after_commit(tx, waiter.party.account, waiter.request_id)
+            else:
+                freed.extend(waiter.paths)
 
     def _is_next(self, tx: Reader, waiter: WaiterRow) -> bool:
         for path in waiter.paths:
@@ -182,18 +236,17 @@ class LockRules:
         tx.after_commit(lambda: self._wake(account, request_id))
 
     def expire(self, tx: Tx) -> None:
-        """End every lock whose lease is over, and every place that nobody has asked about for too long.
+        """End every lock whose lease has expired, and every place that nobody has asked about for too long.
 
-        All of them go before any path is handed on: a lock must not be granted to someone who is no longer there.
+        All of them end before any path is handed on: no lock may go to a caller that has left.
         """
         now = self._clock.now()
         paths: dict[LockPath, None] = {}
         for waiter in locks.waiters_due(tx, now):
-            locks.delete_waiter(tx, waiter)
-            self._after_commit(tx, waiter.party.account, waiter.request_id)
+            self._remove_waiter(tx, waiter)
             paths.update(dict.fromkeys(waiter.paths))
         for lock in locks.locks_due(tx, now):
-            log.info("lock %d of %s on %s ended with its lease", lock.number, lock.party, _names(lock.paths))
+            log.info("lock %d of %s on %s expired", lock.number, lock.party, _names(lock.paths))
             self._delete(tx, lock)
             paths.update(dict.fromkeys(lock.paths))
         self._hand_on(tx, paths)
@@ -201,10 +254,10 @@ class LockRules:
     # ------------------------------------------------------------ writing
 
     def check_write(self, tx: Reader, path: LockPath, account: str, lock_number: int | None) -> int:
-        """The number of the lock that covers this write, 0 when nobody has locked the path.
+        """The number of the lock that covers this write; 0 when the path is not locked.
 
-        Raises Locked when no number is given for a locked path, LockStale when the number given is not the path's
-        current lock, or is another account's.
+        Raises Locked when the path is locked and no number is given, LockStale when the number is not that of the
+        path's current lock, or the lock is another account's.
         """
         lock = locks.lock_on(tx, path)
         if lock_number is None:
@@ -215,34 +268,36 @@ class LockRules:
             return lock_number
         raise self._stale(path, lock_number, lock)
 
-    def refusal(self, tx: Reader, wish: Wish) -> LockstepError:
-        """Why `wish` cannot be granted now: Locked with who holds it, until when, and the place it would have."""
-        place = locks.count_wanting(tx, wish.paths) + 1
-        for path in wish.paths:
+    def refusal(self, tx: Reader, wanted: WantedLock) -> LockstepError:
+        """Why `wanted` cannot be granted: no right to lock, or Locked with the holder, the time and the place."""
+        no_right = self.refused(tx, wanted.paths, wanted.party.account)
+        if no_right is not None:
+            return no_right
+        place = locks.count_wanting(tx, wanted.paths) + 1
+        for path in wanted.paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:
-                return self.locked(lock, path, wish.party.account, place)
-        for wait in self._waits(tx, wish.party, wish.paths, before=None):
+                return self.locked(lock, path, wanted.party.account, place)
+        for wait in self._waits(tx, wanted.party, wanted.paths, before=None):
             return self.promised(wait, place)
-        return LockStale(f"the place in line for {_names(wish.paths)} was given up; ask again with a new request id")
+        return LockStale(f"the place in line for {_names(wanted.paths)} was lost; ask again with a new request id")
 
     def locked(self, lock: LockRow, path: LockPath, account: str, place: int = 0) -> Locked:
-        """The refusal that says who holds `path`, and for how long."""
+        """The refusal that names the holder of `path`, and how long it holds it."""
         left = max(0.0, lock.until - self._clock.now())
         who = f"{lock.party} (you)" if lock.party.account == account else str(lock.party)
         in_line = f"; you would be number {place} in line" if place else ""
         return Locked(
             f"{path_name(path)} is locked by {who} for another {left:.0f} s, until "
             f"{_clock_time(self._clock.wall() + left)}, lock number {lock.number}{in_line}",
-            **self._facts(lock),
+            **self._details(lock),
             place=place,
         )
 
     def promised(self, wait: Wait, place: int) -> Locked:
-        """The refusal when a path is free but someone else is next in its queue."""
+        """The refusal when a path is free but another waiter is next in its queue."""
         return Locked(
-            f"{wait.path} is promised next to {wait.blocker}, who is waiting for it; "
-            f"you would be number {place} in line",
+            f"{wait.path} goes next to {wait.blocker}, who is waiting for it; you would be number {place} in line",
             holder=wait.blocker.account,
             client=wait.blocker.client,
             lock_number=0,
@@ -254,14 +309,14 @@ class LockRules:
     def _stale(self, path: LockPath, number: int, lock: LockRow | None) -> LockStale:
         now_held = f"It is now locked by {lock.party}, lock number {lock.number}" if lock else "Nobody holds it now"
         return LockStale(
-            f"lock number {number} is not the lock of {path_name(path)}: it was released or broken, its lease ended, "
-            f"or it is another person's or path's. {now_held}. Nothing was written: take the lock again, and look at "
-            "what changed meanwhile",
+            f"lock number {number} does not hold {path_name(path)}: it was released or broken, its lease expired, "
+            f"or it belongs to another person or path. {now_held}. Nothing was written: take the lock again, and check "
+            "what has changed",
             given=number,
-            **(self._facts(lock) if lock else {}),
+            **(self._details(lock) if lock else {}),
         )
 
-    def _facts(self, lock: LockRow) -> dict[str, object]:
+    def _details(self, lock: LockRow) -> dict[str, object]:
         left = max(0.0, lock.until - self._clock.now())
         return {
             "holder": lock.party.account,
@@ -271,7 +326,7 @@ class LockRules:
             "seconds_left": left,
         }
 
-    # ------------------------------------------------------------ telling
+    # ------------------------------------------------------------ replies
 
     def lock_info(self, lock: LockRow, waiters: int = 0) -> LockInfo:
         left = max(0.0, lock.until - self._clock.now())
@@ -302,10 +357,10 @@ class LockRules:
 Row = TypeVar("Row", LockRow, WaiterRow)
 
 
-def _same_paths(row: Row, wish: Wish) -> Row:
-    if row.paths != wish.paths:
+def _same_paths(row: Row, wanted: WantedLock) -> Row:
+    if row.paths != wanted.paths:
         raise BadRequest(
-            f"request id {wish.request_id!r} has already asked for {_names(row.paths)}; use a new id for other paths"
+            f"request id {wanted.request_id!r} was already used for {_names(row.paths)}; use a new id for other paths"
         )
     return row
 

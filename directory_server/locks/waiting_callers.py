@@ -1,6 +1,6 @@
-"""Callers on hold: threads that wait for a lock, and waking the right ones.
+"""Blocks threads that wait for a lock or a change, and wakes the right ones.
 
-Nothing is decided here and nothing is kept: a woken caller looks at the store for what has become of its request.
+It decides and stores nothing: a woken caller reads the outcome of its request from the metadata.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class CallersOnHold:
-    """At most `limit` threads, so that waiting never takes every thread of the program."""
+class WaitingCallers:
+    """Blocks at most `limit` threads, so that waiting never takes every thread of the program."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -22,7 +22,7 @@ class CallersOnHold:
 
     @contextmanager
     def place(self, key: tuple[str, str]) -> Iterator[threading.Event | None]:
-        """An event that `wake(key)` sets; None when too many wait already or the directory is stopping."""
+        """An event that `wake(key)` sets; None when too many callers wait, or the directory is stopping."""
         event = threading.Event()
         with self._mutex:
             if self._count >= self._limit or self._closed:
@@ -41,12 +41,14 @@ class CallersOnHold:
                         del self._events[key]
 
     def wake(self, key: tuple[str, str]) -> None:
+        """Wake every caller that waits for `key`."""
         with self._mutex:
             for event in self._events.get(key, ()):
                 event.set()
 
     def close(self) -> None:
-        """Nobody waits from now on; those who do are woken to look a last time."""
+        """Refuse new callers, and wake all others for a last look at their outcome."""
+
         with self._mutex:
             self._closed = True
             for events in self._events.values():

@@ -79,7 +79,7 @@ class DirectoryRig:
             self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, dates
         )
         self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, dates)
-        self.buckets = buckets.Buckets(self.store, self.clock)
+        self.buckets = buckets.Buckets(self.store, self.clock, self.locks.end_bucket)
         self.changes = Changes(self.store, people)
         self._write_numbers = itertools.count(1)
         self.copies = copies

@@ -353,7 +353,8 @@ class PeopleCore(OperatingCore):
             self.queue = [waiter for waiter in self.queue if waiter.id != request.lock_id]
             lock = self.locks.get(request.lock_id) or self.locks.get(f"lock-{request.lock_id}")
             if lock is not None and lock.account != account and not (request.break_lock and account == ADMIN):
-                raise Forbidden(f"the lock belongs to {lock.account}: only an administrator can break it")
+                raise Forbidden(f"the lock belongs to {lock.account}: only an administrator or the owner can break it")
+
             if lock is not None:
                 del self.locks[lock.id]
             self._guard.notify_all()

@@ -124,6 +124,8 @@ class LockRules(ApiMachine):
             return self.refused(answer, Refused(409, "lock_stale"))
         if claim.who != who:
             return self.refused(answer, Refused(403, "forbidden"))
+        if not self.model.may_lock(claim):
+            return self.refused(answer, Refused(403, "forbidden"))
         assert answer.status == 200
         assert _lock.decode(answer.body).number == claim.number
         claim.lease = lease or claim.lease
@@ -132,17 +134,16 @@ class LockRules(ApiMachine):
 
     @rule(who=people, pick=st.integers(0, 50), force=st.booleans())
     def release_lock(self, who: str, pick: int, force: bool) -> None:
-        """Release one's own, try another's, break as an administrator, give up a place, repeat."""
+        """Release one's own, try another's, break as administrator or bucket owner, give up a place, repeat."""
         claims = [*self.model.held, *self.model.queue, *self.model.ended[-2:]]
         if not claims:
             return None
         claim = claims[pick % len(claims)]
         id = f"lock-{claim.number}" if claim.number else claim.request_id
         answer = self.ask(who, "DELETE", f"/locks/{id}" + query(**{"break": "true"} if force else {}))
-        if force and who != ADMIN:
-            return self.refused(answer, Refused(403, "forbidden"))
         if claim in self.model.held:
-            if not force and claim.who != who:
+            owners = {self.model.buckets[bucket].owner for bucket, _ in claim.paths}
+            if who not in ((ADMIN, *owners) if force else (claim.who,)):
                 return self.refused(answer, Refused(403, "forbidden"))
             self.model.end(claim)
         elif claim in self.model.queue:
@@ -163,13 +164,13 @@ class LockRules(ApiMachine):
 
     @rule(who=people)
     def list_locks(self, who: str) -> None:
-        """Every lock and every place on paths that the person may see."""
+        """Every lock and every place, with those of its paths that the person may see."""
         reply = _locks.decode(self.ask(who, "GET", "/locks").body)
         held = {lock.number: lock for lock in reply.locks if self.is_mine(lock.paths)}
         by_paths = {self.given_paths(lock.paths): lock for lock in held.values()}
-        seen = [claim for claim in self.model.held if self.may_see(claim, who)]
+        seen = [claim for claim in self.model.held if self.visible(claim, who)]
         for claim in sorted(seen, key=lambda claim: self.model.held.index(claim)):
-            lock = by_paths.get(claim.paths)
+            lock = by_paths.get(self.visible(claim, who))
             assert lock is not None, (claim, reply)
             assert lock.account == claim.who
             if claim.number == -1:
@@ -181,10 +182,11 @@ class LockRules(ApiMachine):
                 assert abs(lock.seconds_left - (claim.ends - self.model.now)) < 0.01
         assert len(held) == len(seen)
         line = [waiter for waiter in reply.waiters if self.is_mine(waiter.paths)]
-        expected = [claim for claim in self.model.queue if self.may_see(claim, who)]
+        expected = [claim for claim in self.model.queue if self.visible(claim, who)]
         assert [waiter.id for waiter in line] == [claim.request_id for claim in expected]
         for waiter, claim in zip(line, expected, strict=True):
             assert waiter.place == self.model.place(claim)
+            assert self.given_paths(waiter.paths) == self.visible(claim, who)
 
     def is_mine(self, given: Any) -> bool:
         return all(path.path.startswith(self.path_name("")) for path in given)
@@ -193,9 +195,10 @@ class LockRules(ApiMachine):
         plain = {self.bucket_name(bucket): bucket for bucket in BUCKETS}
         return frozenset((plain[path.bucket], path.path.removeprefix(self.path_name(""))) for path in given)
 
-    def may_see(self, claim: Claim, who: str) -> bool:
-        found = [self.model.buckets.get(bucket) for bucket, _ in claim.paths]
-        return all(b is not None and (b.shared or who in (b.owner, ADMIN)) for b in found)
+    def visible(self, claim: Claim, who: str) -> frozenset[tuple[str, str]]:
+        """The claim's paths in buckets that the person may use."""
+        usable = {name for name, bucket in self.model.buckets.items() if bucket.shared or who in (bucket.owner, ADMIN)}
+        return frozenset((bucket, path) for bucket, path in claim.paths if bucket in usable)
 
     @precondition(lambda self: self.door.advance is not None)
     @rule(seconds=st.sampled_from((7.0, 14.0)))

@@ -194,7 +194,8 @@ class ApiModel:
         return not any(paths & claim.paths for claim in (*self.held, *earlier))
 
     def settle(self) -> None:
-        """End what is over, then grant in the order of arrival; numbers of new grants are learnt when they show."""
+        """End what is over, then grant in the order of arrival, to those that still may use the buckets; numbers of
+        new grants are learnt when they show."""
         self.ended += [claim for claim in self.held if claim.ends <= self.now]
         self.held = [claim for claim in self.held if claim.ends > self.now]
         self.queue = [claim for claim in self.queue if claim.ends > self.now]
@@ -206,6 +207,8 @@ class ApiModel:
             if ready is None:
                 return
             self.queue.remove(ready)
+            if not self.may_lock(ready):
+                continue
             ready.ends, ready.number = self.now + ready.lease, -1
             self.held.append(ready)
 
@@ -228,10 +231,26 @@ class ApiModel:
             border = {other for person in border for other in waits.get(person, ())} - seen
         return who in seen
 
+    def may_lock(self, claim: Claim) -> bool:
+        """Whether its person may use all of the claim's buckets now."""
+        try:
+            return all(self.usable(bucket, claim.who) for bucket, _ in claim.paths)
+        except Refused:
+            return False
+
     def end(self, claim: Claim) -> None:
         """A lock is released or broken."""
         self.held.remove(claim)
         self.ended.append(claim)
+        self.settle()
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Its locks, and the places in line for it, end with it."""
+        del self.buckets[bucket]
+        over = [claim for claim in (*self.held, *self.queue) if any(name == bucket for name, _ in claim.paths)]
+        self.ended += [claim for claim in self.held if claim in over]
+        self.held = [claim for claim in self.held if claim not in over]
+        self.queue = [claim for claim in self.queue if claim not in over]
         self.settle()
 
 

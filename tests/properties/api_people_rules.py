@@ -76,7 +76,8 @@ class PeopleRules(ApiMachine):
         except Refused as refusal:
             return self.refused(answer, refusal)
         assert answer.status == 204
-        del self.model.buckets[bucket]
+        self.model.delete_bucket(bucket)
+
         return None
 
     @rule(who=people)

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_manager import LockManager
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.people.person import Person
 from lockstep_store.wire.errors import Deadlock, Locked, LockStale
 from lockstep_store.wire.messages.locks import AcquireRequest, LockPath
 from tests.fakes.clock import ManualClock
@@ -144,7 +145,7 @@ class Locks(RuleBasedStateMachine):
     def release_or_break(self, data: st.DataObject, by_admin: bool) -> None:
         claim = data.draw(st.sampled_from(self.held))
         if by_admin:
-            self.locks.break_lock(f"lock-{claim.number}", "admin")
+            self.locks.break_lock(f"lock-{claim.number}", Person("admin", True, ""))
         else:
             self.locks.release(claim.who, claim.request_id)
         self.held.remove(claim)

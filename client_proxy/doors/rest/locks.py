@@ -151,7 +151,7 @@ class LockRoutes:
                 tag="Locks",
                 summary="Release a lock, or give up a place in line",
                 parameters=(
-                    Parameter("break", "query", "`true`: take someone else's lock away (administrators).", FLAG),
+                    Parameter("break", "query", "`true`: break a lock (administrators and the bucket's owner).", FLAG),
                 ),
                 answers={204: Answer("Released.")},
                 refusals=usual,

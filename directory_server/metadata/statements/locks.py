@@ -92,6 +92,11 @@ _LOCKS_OF_ACCOUNT = Statement(
     select(lock.c.account, lock.c.client, lock.c.session).where(lock.c.account == bindparam("account")).distinct()
 )
 _ALL_LOCKS = Statement(select(*_LOCK).order_by(lock.c.number))
+_LOCKS_IN_BUCKET = Statement(
+    select(*_LOCK)
+    .where(lock.c.number.in_(select(lock_path.c.lock_number).where(lock_path.c.bucket == bindparam("bucket"))))
+    .order_by(lock.c.number)
+)
 _COUNT_LOCKS = Statement(select(func.count()).select_from(lock))
 _TAKEN = Statement(
     select(literal(1)).where(
@@ -158,6 +163,11 @@ _WAITERS_OF_SESSION = Statement(
 )
 _WAITERS_DUE = Statement(select(*_WAITER).where(waiter.c.keep_until <= bindparam("now")))
 _ALL_WAITERS = Statement(select(*_WAITER).order_by(waiter.c.seq))
+_WAITERS_IN_BUCKET = Statement(
+    select(*_WAITER)
+    .where(waiter.c.seq.in_(select(waiter_path.c.seq).where(waiter_path.c.bucket == bindparam("bucket"))))
+    .order_by(waiter.c.seq)
+)
 _COUNT_WAITERS = Statement(select(func.count()).select_from(waiter))
 _INSERT_WAITER = Statement(
     insert(waiter).values({c.name: bindparam(c.name) for c in _WAITER[1:]}).returning(waiter.c.seq)
@@ -227,6 +237,11 @@ def holds_any(reader: Reader, party: Party) -> bool:
 
 def all_locks(reader: Reader) -> list[LockRow]:
     return [_lock_row(row) for row in reader.all(_ALL_LOCKS)]
+
+
+def locks_in_bucket(reader: Reader, bucket: str) -> list[LockRow]:
+    """Every lock on at least one path in the bucket."""
+    return [_lock_row(row) for row in reader.all(_LOCKS_IN_BUCKET, bucket=bucket)]
 
 
 def count_locks(reader: Reader) -> int:
@@ -336,7 +351,13 @@ def all_waiters(reader: Reader) -> list[WaiterRow]:
     return [_waiter_row(row) for row in reader.all(_ALL_WAITERS)]
 
 
+def waiters_in_bucket(reader: Reader, bucket: str) -> list[WaiterRow]:
+    """Every place in line for at least one path in the bucket."""
+    return [_waiter_row(row) for row in reader.all(_WAITERS_IN_BUCKET, bucket=bucket)]
+
+
 def count_waiters(reader: Reader) -> int:
+
     row = reader.one(_COUNT_WAITERS)
     return int(row[0]) if row else 0
 

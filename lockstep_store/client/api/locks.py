@@ -37,7 +37,7 @@ class LockCalls(ApiCaller):
         return self._ask(LockInfo, "PUT", address, message=message, read_seconds=POLL_MARGIN_SECONDS)
 
     def release(self, lock_id: str, *, break_lock: bool = False) -> None:
-        """Release a lock or give up a place in line; `break_lock` takes it from someone else (administrators)."""
+        """Release a lock or give up a place in line; `break_lock` breaks it (administrators, bucket owners)."""
         params = {"break": "true"} if break_lock else {}
         self.transport.request("DELETE", f"/api/v1/locks/{segment(lock_id)}", params=params, repeatable=True)
 

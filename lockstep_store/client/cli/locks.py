@@ -142,7 +142,7 @@ def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
 
 @click.command(cls=Command)
 @click.option("--mine", is_flag=True, help="Only your own.")
-@click.option("--break", "broken", metavar="NAME|NUMBER", help="Take a lock from its holder (administrators).")
+@click.option("--break", "broken", metavar="NAME|NUMBER", help="Break a lock (administrators, bucket owners).")
 @pass_app
 def locks(app: App, mine: bool, broken: str | None) -> None:
     """List the locks, who holds them, until when, and who waits in line.

@@ -35,7 +35,7 @@ class StateRequests:
         return True
 
     def break_lock(self, number: str) -> bool:
-        """Take a lock from its holder; the cluster lets only administrators."""
+        """Break a lock; the cluster lets administrators and the owner of its bucket."""
         lock = self._lock(number, "break")
         self._api.release(lock.id, break_lock=True)
         self._terminal.say(

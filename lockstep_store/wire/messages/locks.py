@@ -95,7 +95,7 @@ class LocksReply(Message):
 class ReleaseRequest(Message):
     """Release a lock, or give up a place in the queue (`lock_id` may be a waiter's id or an acquire's request id).
 
-    `break_lock`: an administrator takes it from someone else."""
+    `break_lock`: an administrator or the owner of its bucket takes it from its holder."""
 
     credential: Credential
     lock_id: Text

@@ -212,7 +212,7 @@ def test_people_through_their_calls(directory: Directory) -> None:
 
 
 def test_locks_through_their_calls(directory: Directory) -> None:
-    """Acquire, be refused, renew, be broken by an administrator only; a lock on a private bucket is not shown."""
+    """Acquire, be refused, renew, be broken by an administrator; a lock in a private bucket is not shown."""
     ann, bob = directory.person("ann"), directory.person("bob")
     path = lm.LockPath("files", "a.txt")
     lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001", client="shell")).lock
@@ -231,6 +231,62 @@ def test_locks_through_their_calls(directory: Directory) -> None:
     directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [private], "request-0000000004"))
     assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
     assert len(directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks) == 1
+
+
+def test_a_lock_ends_with_the_right_to_it(directory: Directory) -> None:
+    """After a bucket is no longer shared, a renewal is refused, waiters are skipped, and the owner has the path."""
+    ann, bob, eve = (directory.person(name) for name in ("ann", "bob", "eve"))
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
+    path = lm.LockPath("team", "plan.txt")
+    lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000001")).lock
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(eve, [path], "request-0000000002", queue=True))
+    directory.call(m.CHANGE_BUCKET, m.ChangeBucketRequest(ann, "team", shared=False))
+    with pytest.raises(Forbidden):
+        directory.call(lm.RENEW, lm.RenewRequest(bob, lock.id))
+    directory.call(lm.RELEASE, lm.ReleaseRequest(bob, lock.id))
+    reply = directory.call(lm.LOCKS, m.CredentialRequest(ann))
+    assert (reply.locks, reply.waiters) == ([], [])
+    assert directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000003")).lock is not None
+
+
+def test_the_owner_of_a_bucket_sees_and_breaks_locks_in_it(directory: Directory) -> None:
+    """Also a lock that reaches into somebody else's private bucket, of which the names stay private."""
+    ann, bob = directory.person("ann"), directory.person("bob")
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(bob, "bobs"))
+    paths = [lm.LockPath("bobs", "diary.txt"), lm.LockPath("team", "plan.txt")]
+    lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, paths, "request-0000000001")).lock
+    (shown,) = directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks
+    assert (shown.id, shown.paths) == (lock.id, paths[1:])
+    directory.call(lm.RELEASE, lm.ReleaseRequest(ann, shown.id, break_lock=True))
+    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
+
+
+def test_a_new_bucket_does_not_inherit_locks(directory: Directory) -> None:
+    """Locks and places in line end with their bucket, so the next owner of the name starts without them."""
+    ann, bob = directory.person("ann"), directory.person("bob")
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
+    path = lm.LockPath("team", "plan.txt")
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001"))
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000002", queue=True))
+    directory.call(m.DELETE_BUCKET, m.BucketRequest(ann, "team"))
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(bob, "team"))
+    reply = directory.call(lm.LOCKS, m.CredentialRequest(bob))
+    assert (reply.locks, reply.waiters) == ([], [])
+    assert directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000003")).lock is not None
+
+
+def test_administrators_see_locks_without_a_bucket(directory: Directory) -> None:
+    """A lock that an older directory left behind is listed, cannot be renewed, and can be broken."""
+    ann = directory.person("ann")
+    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team"))
+    path = lm.LockPath("team", "plan.txt")
+    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001"))
+    directory.store.write(lambda tx: tx.run(files.DELETE_BUCKET, name="team"))
+    (orphan,) = directory.call(lm.LOCKS, m.CredentialRequest(directory.admin)).locks
+    assert directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks == []
+    directory.call(lm.RELEASE, lm.ReleaseRequest(directory.admin, orphan.id, break_lock=True))
+    assert directory.call(lm.LOCKS, m.CredentialRequest(directory.admin)).locks == []
 
 
 def test_a_deadlock_is_refused_by_name(directory: Directory) -> None:

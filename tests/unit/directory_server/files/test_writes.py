@@ -15,6 +15,7 @@ from directory_server.metadata import schema
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import servers
 from directory_server.metadata.store import Tx
+from directory_server.people.person import Person
 from lockstep_store.wire.digest import EMPTY_DIGEST, chunk_digest
 from lockstep_store.wire.errors import (
     BadDigest,
@@ -380,7 +381,7 @@ def test_a_broken_holder_is_refused_by_number(rig: DirectoryRig) -> None:
     """After an administrator broke the lock, the old holder's write in flight is refused."""
     lock = rig.lock("notes.txt")
     begun = rig.begin("notes.txt", lock_number=lock.number)
-    rig.locks.break_lock(lock.id, ADMIN)
+    rig.locks.break_lock(lock.id, Person(ADMIN, True, ""))
     with pytest.raises(LockStale):
         rig.commit(begun, b"late")
 

@@ -54,7 +54,7 @@ def test_standing_behind_someone_counts_as_waiting() -> None:
     """A cycle through a place in the queue is found, and said differently from a lock that is held."""
     cycle = find_cycle([Wait(ALICE, "files/a", BOB, held=False)], graph(Wait(BOB, "files/b", ALICE)))
     assert cycle is not None
-    assert "files/a which is promised first to bob (desk)" in describe(cycle)
+    assert "files/a which goes first to bob (desk)" in describe(cycle)
 
 
 def test_a_cycle_among_others_does_not_stop_the_search() -> None:

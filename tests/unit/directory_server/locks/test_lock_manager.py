@@ -17,9 +17,12 @@ from directory_server.locks import lock_rules
 from directory_server.locks.deadlock import Wait
 from directory_server.locks.lock_manager import LockManager
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.people.person import Person
 from lockstep_store.wire.errors import BadRequest, Deadlock, Forbidden, Locked, LockStale, NotFound
 from lockstep_store.wire.messages.locks import AcquireReply, AcquireRequest, LockInfo, LockPath
 from tests.fakes.clock import ManualClock
+
+ADMIN = Person("admin", True, "")
 
 
 class Desk:
@@ -202,7 +205,7 @@ def test_a_newcomer_does_not_overtake(desk: Desk) -> None:
     desk.queue("bob", "a", "b")
     with pytest.raises(Locked) as refusal:
         desk.ask("carol", "b")
-    assert "promised next to bob" in str(refusal.value)
+    assert "goes next to bob" in str(refusal.value)
     assert refusal.value.facts["place"] == 2
 
 
@@ -333,7 +336,7 @@ def test_a_cycle_through_the_own_place_in_a_line_is_refused(desk: Desk) -> None:
     desk.take("ann", "a")
     desk.queue("eva", "a")
     desk.queue("bob", "a")
-    with pytest.raises(Deadlock, match="eva waits for files/a which is promised first to bob, who waits for files/a"):
+    with pytest.raises(Deadlock, match="eva waits for files/a which goes first to bob, who waits for files/a"):
         desk.queue("eva", "a")
     desk.take("bob", "b")
     with pytest.raises(Deadlock, match="eva waits for files/b held by bob, who waits for files/a"):
@@ -478,13 +481,13 @@ def test_breaking_hands_on_and_refuses_the_broken_holder(desk: Desk) -> None:
     """After a break the next in line has the path, and the broken holder's write is refused by number."""
     lock = desk.take("alice", "a")
     desk.queue("bob", "a")
-    desk.locks.break_lock(lock.id, by="admin")
+    desk.locks.break_lock(lock.id, ADMIN)
     assert desk.holders() == {"a": "bob"}
     with pytest.raises(LockStale) as refusal:
         desk.check("alice", "a", lock.number)
     assert refusal.value.facts["holder"] == "bob"
     with pytest.raises(NotFound):
-        desk.locks.break_lock(lock.id, by="admin")
+        desk.locks.break_lock(lock.id, ADMIN)
 
 
 # ---------------------------------------------------------------- writes
