@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from client_proxy.doors.s3.protocol.description import Member, Operation, Type
+from client_proxy.doors.s3.protocol.description import Member, S3Operation, Type
 
 _XML_TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"),
@@ -51,7 +51,7 @@ def structure_of(type_: Type, depth: int = 0) -> st.SearchStrategy[dict[str, Any
     return st.fixed_dictionaries(needed, optional=others)
 
 
-def input_of(operation: Operation, without: frozenset[str] = frozenset()) -> st.SearchStrategy[dict[str, Any]]:
+def input_of(operation: S3Operation, without: frozenset[str] = frozenset()) -> st.SearchStrategy[dict[str, Any]]:
     """A request's parameters."""
     needed, others = {}, {}
     for member in operation.input:
@@ -68,8 +68,8 @@ def _input_member(member: Member) -> st.SearchStrategy[Any]:
     return values_of(member.type, member.place)
 
 
-def output_of(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
+def output_of(operation: S3Operation) -> st.SearchStrategy[dict[str, Any]]:
     """An answer's values."""
-    payload = operation.answer_payload
+    payload = operation.reply_payload
     members = [m for m in operation.output if not (payload and m.place == "xml") and m.type.kind != "blob"]
     return st.fixed_dictionaries({}, optional={m.name: values_of(m.type, m.place) for m in members})

@@ -5,14 +5,15 @@ from __future__ import annotations
 from client_proxy.core.ports import Directory
 from client_proxy.doors.s3.buckets.buckets import BucketHandlers
 from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
+from client_proxy.doors.s3.buckets.cors import Cors
 from client_proxy.doors.s3.buckets.lifecycle import LifecycleHandlers
+from client_proxy.doors.s3.call import BrowserHandlers
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.bucket_logging import BucketLoggingHandlers
 from client_proxy.doors.s3.events.notifications import NotificationHandlers
-from client_proxy.doors.s3.handling import BrowserHandlers
 from client_proxy.doors.s3.multipart.multipart import MultipartHandlers
-from client_proxy.doors.s3.multipart.multipart_listings import MultipartListingHandlers
+from client_proxy.doors.s3.multipart.upload_listings import MultipartListingHandlers
 from client_proxy.doors.s3.multipart.upload_parts import PartHandlers
 from client_proxy.doors.s3.objects.attributes import AttributeHandlers
 from client_proxy.doors.s3.objects.copies import CopyHandlers
@@ -24,10 +25,9 @@ from client_proxy.doors.s3.objects.tagging import TaggingHandlers
 from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
 from client_proxy.doors.s3.security.acls import AclHandlers
-from client_proxy.doors.s3.security.cors import Cors
 from client_proxy.doors.s3.security.gate import Gate
 from client_proxy.doors.s3.security.policies import PolicyHandlers
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.messages.s3 import S3_SIGNING_KEY
 
@@ -38,7 +38,7 @@ def create_door(
     """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses; whoever
     made the access log has its steps taken."""
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
-    settings = KeptSettings(directory)
+    settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)
     objects = ObjectHandlers(files)
     copies = CopyHandlers(files, objects.preconditions)

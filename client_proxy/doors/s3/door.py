@@ -12,20 +12,22 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter, Histogram
 
+from client_proxy.doors.s3.call import BrowserHandlers, Handlers, new_call
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.access_log_line import Visit
-from client_proxy.doors.s3.handling import BrowserHandlers, Handlers, S3Call
 from client_proxy.doors.s3.objects.upload_body import UploadBody
-from client_proxy.doors.s3.protocol.answers import XML_TYPE, Headers, write_answer, write_refusal
-from client_proxy.doors.s3.protocol.description import Operation, operations
-from client_proxy.doors.s3.protocol.error_mapping import as_refusal
-from client_proxy.doors.s3.protocol.parameters import Values, check_version_id, read_body, read_parameters
+from client_proxy.doors.s3.protocol.description import S3Operation
+from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
+from client_proxy.doors.s3.protocol.operations import operations
+from client_proxy.doors.s3.protocol.parameters import Values, read_body, read_parameters
+from client_proxy.doors.s3.protocol.replies import XML_TYPE, Headers, write_error, write_reply
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.routing import PREFLIGHT, level_of, name_operation
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
 from client_proxy.doors.s3.security import encryption
-from client_proxy.doors.s3.security.gate import Caller, Gate
+from client_proxy.doors.s3.security.gate import Gate, Principal
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import log, start_request
@@ -119,30 +121,30 @@ class S3Door:
         level = level_of(request.bucket, request.key)
         name = name_operation(request.method, level, request.arguments, request.get)
         if name is None or (name not in operations() and name not in self._browsers):
-            raise S3Refusal("MethodNotAllowed", f"{request.method} does nothing at this address")
+            raise S3Error("MethodNotAllowed", f"{request.method} does nothing at this address")
         return name
 
-    def _answer(self, request: S3Request, operation: Operation) -> RawReply:
-        caller = self._gate.identify(request)
+    def _answer(self, request: S3Request, operation: S3Operation) -> RawReply:
+        principal = self._gate.identify(request)
         handler = self.handlers.get(operation.name)
         if handler is None:
-            raise S3Refusal("NotImplemented", f"{operation.name} is not something this server does")
-        call = S3Call(operation, request, caller, self._parameters(request, operation, caller))
+            raise S3Error("NotImplemented", f"{operation.name} is not something this server does")
+        call = new_call(operation, request, principal, self._parameters(request, operation, principal))
         encryption.check_wishes(operation, call.values, request.get)
         try:
             output = handler(call)
         except LockstepError as error:
-            raise as_refusal(error, version_asked="VersionId" in call.values) from error
+            raise as_s3_error(error, version_asked="VersionId" in call.values) from error
         if isinstance(output, RawReply):
             return output
-        headers, body = write_answer(operation, encryption.say(operation, output))
+        headers, body = write_reply(operation, encryption.say(operation, output))
         status = call.status or operation.status
         if body or status not in (204, 304):
             headers.append(("Content-Length", str(len(body))))
         return RawReply(status, headers + call.headers, [body] if body else [])
 
-    def _parameters(self, request: S3Request, operation: Operation, caller: Caller) -> Values:
-        signed = caller.claim.signed_headers if caller.claim else ()
+    def _parameters(self, request: S3Request, operation: S3Operation, principal: Principal) -> Values:
+        signed = principal.claim.signed_headers if principal.claim else ()
         values = read_parameters(
             operation,
             request.bucket,
@@ -154,7 +156,7 @@ class S3Door:
         if "VersionId" in values:
             check_version_id(values["VersionId"])
         if operation.payload is not None and not operation.streams:
-            values |= read_body(operation, _small_body(request, operation, caller))
+            values |= read_body(operation, _small_body(request, operation, principal))
         return values
 
     def _visit(self, request: S3Request, id: str, name: str, reply: RawReply, code: str, took: float) -> Visit:
@@ -172,26 +174,26 @@ class S3Door:
             turn_around=took,
         )
 
-    def _refuse(self, error: S3Refusal, environ: Environ, id: str) -> RawReply:
+    def _refuse(self, error: S3Error, environ: Environ, id: str) -> RawReply:
         resource = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
-        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_refusal(error, resource, id, self._host_id)
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else write_error(error, resource, id, self._host_id)
         headers = [*error.headers.items(), XML_TYPE, ("Content-Length", str(len(body)))]
         return RawReply(error.status, headers, [body] if body else [])
 
 
-def _as_s3(error: Exception, id: str) -> S3Refusal:
+def _as_s3(error: Exception, id: str) -> S3Error:
     """Any failure as a refusal; a defect is logged under the request's id."""
     if isinstance(error, LockstepError):
-        error = as_refusal(error)
-    if isinstance(error, S3Refusal):
+        error = as_s3_error(error)
+    if isinstance(error, S3Error):
         return error
     log.error("unexpected failure in the S3 door", exc_info=error)
-    return S3Refusal("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
+    return S3Error("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
 
 
-def _small_body(request: S3Request, operation: Operation, caller: Caller) -> bytes:
-    body = UploadBody(request, caller, foreign_checksums=operation.name == "CompleteMultipartUpload")
+def _small_body(request: S3Request, operation: S3Operation, principal: Principal) -> bytes:
+    body = UploadBody(request, principal, foreign_checksums=operation.name == "CompleteMultipartUpload")
     content = body.read_all(MAX_BYTES)
     if operation.name in _NEED_CHECKSUM and not body.is_vouched_for:
-        raise S3Refusal("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
+        raise S3Error("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
     return content

@@ -6,8 +6,8 @@ What a setting means, and which values are good, is for the module that has its 
 from __future__ import annotations
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import S3Call
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.call import S3Call
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import (
     BUCKET_SETTING,
@@ -22,7 +22,7 @@ from lockstep_store.wire.messages.s3 import (
 )
 
 
-class KeptSettings:
+class StoredSettings:
     """Reads and changes the settings of a call's own bucket or version, as its caller. Thread-safe.
 
     Every method raises what the directory refuses: NotFound, Forbidden, or BadRequest for a value that it checks.
@@ -38,10 +38,10 @@ class KeptSettings:
         return value
 
     def needed_of_bucket(self, call: S3Call, name: str, code: str, message: str) -> str:
-        """The setting's text; S3Refusal `code` when the bucket does not have it."""
+        """The setting's text; S3Error `code` when the bucket does not have it."""
         value = self.of_bucket(call, name)
         if value is None:
-            raise S3Refusal(code, message, BucketName=call.bucket)
+            raise S3Error(code, message, BucketName=call.bucket)
         return value
 
     def put_of_bucket(self, call: S3Call, name: str, value: str | None) -> None:

@@ -16,7 +16,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from client_proxy.doors.s3.multipart import chosen_parts
-from client_proxy.doors.s3.objects import checksums
+from client_proxy.doors.s3.protocol import checksums
 from directory_server.maintenance.fsck import check_books
 from file_server.metrics import RECEIVED_BYTES
 from lockstep_store.wire.errors import Unavailable

@@ -15,8 +15,8 @@ import pytest
 
 from client_proxy.doors.s3.objects.copies import CopyHandlers, CopySource, read_source
 from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES
-from client_proxy.doors.s3.protocol.error_mapping import as_refusal
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadName
 from lockstep_store.wire.messages.files import FileVersion, Preconditions
@@ -174,8 +174,8 @@ def test_a_source_is_written_in_many_ways(text: str, expected: CopySource | str)
         return
     try:
         code = f"no refusal: {read_source(text)}"
-    except (S3Refusal, BadName) as error:
-        code = as_refusal(error).code if isinstance(error, BadName) else error.code
+    except (S3Error, BadName) as error:
+        code = as_s3_error(error).code if isinstance(error, BadName) else error.code
     assert code == expected
 
 
@@ -332,7 +332,7 @@ def test_a_large_source_is_refused() -> None:
     files: Any = SimpleNamespace(stat=lambda *_, **__: version)
     call: Any = SimpleNamespace(credential="", bucket="b", key="to", values={"CopySource": "b/k"})
     call.get = call.values.get
-    with pytest.raises(S3Refusal) as refusal:
+    with pytest.raises(S3Error) as refusal:
         CopyHandlers(files, lambda call: Preconditions()).copy(call)
     assert refusal.value.code == "InvalidRequest"
 

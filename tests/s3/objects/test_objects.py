@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from client_proxy.doors.s3.objects.checksums import ALGORITHMS
+from client_proxy.doors.s3.protocol.checksums import ALGORITHMS
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
 

@@ -19,7 +19,7 @@ import pytest
 from client_proxy.doors.s3.objects import form_body
 from client_proxy.doors.s3.objects.form_body import FormBody
 from client_proxy.doors.s3.objects.post_policy import read_policy
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.s3 import signing_key
 from tests.s3.people import token_of
 from tests.s3.rig import ENDPOINT, S3Rig
@@ -354,7 +354,7 @@ def test_any_bytes_make_a_form_or_a_refusal(seed: int) -> None:
             at = random.randrange(len(body))
             body[at : at + random.randrange(3)] = random.randbytes(random.randrange(4))
         source = BytesIO(bytes(body[: random.randrange(len(body) + 1)]))
-        with suppress(S3Refusal):
+        with suppress(S3Error):
             read = FormBody(f"multipart/form-data; boundary={BOUNDARY}", source.read)
             while read.read(1000):
                 pass
@@ -380,7 +380,7 @@ def test_headers_of_a_part_without_end_are_not_gathered() -> None:
         sent += count
         return (b"--b\r\nContent-Disposition: " if sent == count else b"") + b"x" * (count - 30)
 
-    with pytest.raises(S3Refusal, match="before the file"):
+    with pytest.raises(S3Error, match="before the file"):
         FormBody("multipart/form-data; boundary=b", read)
     assert sent <= 5 * form_body.BLOCK_BYTES
 
@@ -404,12 +404,12 @@ def test_headers_of_a_part_without_end_are_not_gathered() -> None:
 )
 def test_what_is_no_policy_is_refused(policy: Any) -> None:
     """Whatever JSON comes, the refusal is InvalidPolicyDocument and never a failure of the program."""
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Error) as refused:
         read_policy(base64.b64encode(json.dumps(policy).encode()).decode())
     assert refused.value.code == "InvalidPolicyDocument"
 
 
 def test_a_deep_policy_is_refused() -> None:
     """Nesting without end is no policy."""
-    with pytest.raises(S3Refusal):
+    with pytest.raises(S3Error):
         read_policy(base64.b64encode(b"[" * 100_000).decode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from client_proxy.doors.s3.protocol.description import operations
+from client_proxy.doors.s3.protocol.operations import operations
 from tests import ROOT
 from tests.s3.rig import S3Rig
 

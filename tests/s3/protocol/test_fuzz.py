@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client_proxy.doors.s3.protocol.description import Operation, Type, operations
+from client_proxy.doors.s3.protocol.description import S3Operation, Type
+from client_proxy.doors.s3.protocol.operations import operations
 from tests.s3.prober import Prober
 from tests.s3.rig import S3Rig
 
@@ -88,11 +89,11 @@ def rng(seed: int) -> random.Random:
     return random.Random(seed)
 
 
-def place_of(operation: Operation) -> bytes:
+def place_of(operation: S3Operation) -> bytes:
     return {"service": b"/", "bucket": BUCKET, "key": KEY}[operation.level]
 
 
-def query_of(operation: Operation) -> dict[str, str]:
+def query_of(operation: S3Operation) -> dict[str, str]:
     """The arguments that mean the operation."""
     return dict(operation.query) | {name: "1" for place, name in operation.needs if place == "querystring"}
 
@@ -159,7 +160,7 @@ def made_up(name: str, type_: Type, rng: random.Random, depth: int = 0) -> str:
     return f"<{name}>{escaped}</{name}>"
 
 
-def xml_operations() -> list[Operation]:
+def xml_operations() -> list[S3Operation]:
     return [one for one in operations().values() if one.payload is not None and one.payload.type.kind == "structure"]
 
 

@@ -20,11 +20,12 @@ from botocore.serialize import RestXMLSerializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client_proxy.doors.s3.protocol.answers import write_answer, write_refusal
-from client_proxy.doors.s3.protocol.description import Type, operations
+from client_proxy.doors.s3.protocol.description import Type
+from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
+from client_proxy.doors.s3.protocol.replies import write_error, write_reply
 from client_proxy.doors.s3.protocol.routing import level_of, name_operation
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.xml_reader import read_xml
 from tests.s3.shapes import input_of, output_of
 
@@ -75,7 +76,7 @@ class Received:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_request_that_botocore_writes_is_read_as_it_was_meant(name: str) -> None:
-    """Operation, address, arguments, headers, metadata and XML body all come out as the client gave them."""
+    """S3Operation, address, arguments, headers, metadata and XML body all come out as the client gave them."""
     operation = OPERATIONS[name]
     types = {member.name: member.type for member in operation.input}
 
@@ -108,7 +109,7 @@ def test_an_answer_that_we_write_is_read_by_botocore_as_we_meant_it(name: str) -
     @RELAXED
     @given(output_of(operation))
     def check(output: dict[str, Any]) -> None:
-        headers, body = write_answer(operation, output)
+        headers, body = write_reply(operation, output)
         answer = {"status_code": operation.status, "headers": _as_headers(headers), "body": body}
         shape = MODEL.operation_model(name).output_shape
         if shape is None:
@@ -136,15 +137,15 @@ def _without_empty(value: Any) -> Any:
 
 def test_a_buckets_location_is_the_root_itself() -> None:
     """The one answer whose root element is the value, which every client reads by hand."""
-    _, body = write_answer(OPERATIONS["GetBucketLocation"], {"LocationConstraint": "eu-<1>"})
+    _, body = write_reply(OPERATIONS["GetBucketLocation"], {"LocationConstraint": "eu-<1>"})
     root = read_xml(body)
     assert (root.name, root.text) == ("LocationConstraint", "eu-<1>")
 
 
 def test_a_refusal_reaches_botocore_with_its_code_and_message() -> None:
     """Code, message and further elements of a refusal are what a client's exception shows."""
-    refusal = S3Refusal("NoSuchKey", "there is no <such> key & never was", Key="ä b")
-    body = write_refusal(refusal, "/b/ä b", "request-1", "proxy-1")
+    refusal = S3Error("NoSuchKey", "there is no <such> key & never was", Key="ä b")
+    body = write_error(refusal, "/b/ä b", "request-1", "proxy-1")
     answer = {"status_code": refusal.status, "headers": {}, "body": body}
     parsed = RestXMLParser().parse(answer, MODEL.operation_model("GetObject").output_shape)
     assert parsed["Error"] == {
@@ -206,7 +207,7 @@ def test_an_operation_is_told_by_method_place_and_arguments(
 )
 def test_xml_that_is_wrong_or_a_weapon_is_refused(body: bytes) -> None:
     """Entities, external documents, depth, number and size are bounded; each is a client's error with a reason."""
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Error) as refused:
         read_body(OPERATIONS["DeleteObjects"], body)
     assert 400 <= refused.value.status < 500
     assert refused.value.message
@@ -230,5 +231,5 @@ def test_the_largest_upload_can_be_completed(algorithm: str) -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_xml_reader_fail_otherwise(body: bytes) -> None:
     """Whatever is sent as XML is read or refused."""
-    with suppress(S3Refusal):
+    with suppress(S3Error):
         read_body(OPERATIONS["PutBucketAcl"], body)

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.objects.object_encryption import unseal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
-from client_proxy.doors.s3.security.sealed_objects import unseal
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.sealed_content import Seal
 from lockstep_store.wire.chunking import chunk_blocks
@@ -160,7 +160,7 @@ def test_a_key_must_be_whole(change: dict[str, Any], code: str) -> None:
         "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(KEY).digest()).decode(),
     }
     assert customer_key(good) is not None
-    with pytest.raises(S3Refusal) as error:
+    with pytest.raises(S3Error) as error:
         customer_key({name: value for name, value in (good | change).items() if value is not None})
     assert error.value.code == code
     assert repr(customer_key(good)) == "CustomerKey(…)"

@@ -14,9 +14,10 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.door import S3Door
-from client_proxy.doors.s3.handling import S3Call
-from client_proxy.doors.s3.protocol.description import Operation, operations
+from client_proxy.doors.s3.protocol.description import S3Operation
+from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.security.gate import Gate
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import S3Proof, SigningKeyReply, SigningKeyRequest, signing_key
@@ -69,7 +70,7 @@ def door() -> Door:
     return Door()
 
 
-def unsigned(operation: Operation) -> AWSRequest:
+def unsigned(operation: S3Operation) -> AWSRequest:
     """The smallest request that means `operation`."""
     path = {"service": "/", "bucket": "/bucket", "key": "/bucket/key"}[operation.level]
     arguments = [f"{name}={value}" if value else name for name, value in operation.query]
@@ -79,14 +80,14 @@ def unsigned(operation: Operation) -> AWSRequest:
     return AWSRequest(method=operation.method, url=f"https://host:5000{path}{query}", headers=headers)
 
 
-def by_header(operation: Operation, access: str = "AKID", secret: str = "secret", region: str = "eu") -> AWSRequest:
+def by_header(operation: S3Operation, access: str = "AKID", secret: str = "secret", region: str = "eu") -> AWSRequest:
     request = unsigned(operation)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=NOW):
         botocore.auth.S3SigV4Auth(Credentials(access, secret), "s3", region).add_auth(request)
     return request
 
 
-def by_query(operation: Operation, access: str = "AKID", secret: str = "secret", region: str = "eu") -> AWSRequest:
+def by_query(operation: S3Operation, access: str = "AKID", secret: str = "secret", region: str = "eu") -> AWSRequest:
     request = unsigned(operation)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=NOW):
         botocore.auth.S3SigV4QueryAuth(Credentials(access, secret), "s3", region, 60).add_auth(request)
@@ -98,13 +99,13 @@ FORMS: dict[str, Callable[..., AWSRequest]] = {"header": by_header, "query": by_
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-def test_a_good_signature_gets_to_the_gate_and_through(door: Door, operation: Operation, form: str) -> None:
+def test_a_good_signature_gets_to_the_gate_and_through(door: Door, operation: S3Operation, form: str) -> None:
     """Whoever proves a key passes; a request that then lacks a parameter is told so, never let in as somebody else."""
     status, body = door.ask(FORMS[form](operation))
     if door.reached:
         assert door.reached[0].operation.name == operation.name
-        assert door.reached[0].caller.account == "akid"
-        proof = S3Proof.decode(door.reached[0].caller.credential)
+        assert door.reached[0].principal.account == "akid"
+        proof = S3Proof.decode(door.reached[0].principal.credential)
         assert proof is not None
         assert proof.is_made_with(signing_key("secret", "20261121", "eu"))
     else:
@@ -112,32 +113,32 @@ def test_a_good_signature_gets_to_the_gate_and_through(door: Door, operation: Op
         assert operation.payload or any(member.required for member in operation.input), body
 
 
-def forged(door: Door, operation: Operation, form: str) -> AWSRequest:
+def forged(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     return FORMS[form](operation, secret="guessed")
 
 
-def foreign(door: Door, operation: Operation, form: str) -> AWSRequest:
+def foreign(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     return FORMS[form](operation, access="STRANGER")
 
 
-def swapped(door: Door, operation: Operation, form: str) -> AWSRequest:
+def swapped(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     """Signed with one's own secret in another's name."""
     return FORMS[form](operation, access="AKID", secret=KEYS["OTHER"])
 
 
-def expired(door: Door, operation: Operation, form: str) -> AWSRequest:
+def expired(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     door.now += 901.0
     return FORMS[form](operation)
 
 
-def altered(door: Door, operation: Operation, form: str) -> AWSRequest:
+def altered(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     request = FORMS[form](operation)
     parts = urlsplit(request.url)
     request.url = parts._replace(path=parts.path + "x").geturl()
     return request
 
 
-def redirected(door: Door, operation: Operation, form: str) -> AWSRequest:
+def redirected(door: Door, operation: S3Operation, form: str) -> AWSRequest:
     """Taken to another host."""
     request = FORMS[form](operation)
     request.url = request.url.replace("host:5000", "elsewhere:5000")
@@ -167,8 +168,8 @@ def test_who_shows_nothing_is_nobody(door: Door) -> None:
     """An anonymous request comes through as nobody's; what nobody may do is the directory's to say."""
     by_name = operations()
     door.ask(unsigned(by_name["GetObject"]))
-    assert door.reached[0].caller.anonymous
-    assert door.reached[0].caller.credential == ""
+    assert door.reached[0].principal.anonymous
+    assert door.reached[0].principal.credential == ""
 
 
 def test_version_2_is_refused_with_advice(door: Door) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client_proxy.doors.s3.protocol.description import operations
+from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.security.access import action_of
 from directory_server.access.own_keys import days_until
 from directory_server.access.vocabulary import ACTIONS, is_key

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
-from client_proxy.doors.s3.objects.checksums import ALGORITHMS, by_name, check_form, combined, composed
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.checksums import ALGORITHMS, by_name, check_form, combined, composed
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import signature
 from client_proxy.doors.s3.security.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
 from lockstep_store.wire.messages.s3 import signing_key
@@ -100,7 +100,7 @@ def test_what_botocore_presigns_is_accepted(key: str) -> None:
 
 
 def _refused(request: Request, now: float = NOW_SECONDS, secret: str = SECRET) -> str:
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Error) as refused:
         request.judge(now, secret)
     return refused.value.code
 
@@ -264,7 +264,7 @@ def test_no_changed_byte_of_a_signed_body_gets_through(position: int, flip: int)
     body = ChunkedBody(reading(bytes(changed)), EXAMPLE, EXAMPLE_KEY, 66560)
     try:
         content = b"".join(body.blocks())
-    except S3Refusal as refusal:
+    except S3Error as refusal:
         content = b""
         assert refusal.status < 500  # noqa: PT017 - both outcomes are judged
     else:
@@ -310,7 +310,7 @@ def test_unsigned_chunks_are_framed_exactly(body: bytes, length: int, code: str)
     if not code:
         assert b"".join(chunked.blocks()) == b"abc"
         return
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Error) as refused:
         list(chunked.blocks())
     assert refused.value.code == code
 
@@ -355,5 +355,5 @@ def test_a_composite_checksum_is_one_of_the_parts_checksums_and_says_how_many() 
 @pytest.mark.parametrize("value", ["", "abc", "y/Q5Jg==y/Q5Jg==", "ü", "y/Q5\nJg=="])
 def test_a_checksum_that_cannot_be_one_is_refused(value: str) -> None:
     """Length and alphabet are checked before anything is compared."""
-    with pytest.raises(S3Refusal):
+    with pytest.raises(S3Error):
         check_form(ALGORITHMS["CRC32"], value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.listings import owner_of
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.acls import written_acl
 from client_proxy.doors.s3.security.policies import ownership_setting
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotFound
 from lockstep_store.wire.messages.files import (
     BUCKETS,
@@ -38,7 +38,7 @@ class BucketHandlers:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._settings = KeptSettings(directory)
+        self._settings = StoredSettings(directory)
 
     def handlers(self) -> Handlers:
         return {
@@ -53,8 +53,8 @@ class BucketHandlers:
 
     def list(self, call: S3Call) -> Values:
         """The buckets that the caller may use, by name, in pages."""
-        if call.caller.anonymous:
-            raise S3Refusal("AccessDenied", "sign the request: buckets are listed for whom they belong to")
+        if call.principal.anonymous:
+            raise S3Error("AccessDenied", "sign the request: buckets are listed for whom they belong to")
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
         wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
@@ -62,10 +62,10 @@ class BucketHandlers:
             wanted = [b for b in wanted if self._region_of(call, b.name) == call.values["BucketRegion"]]
         limit = min(call.get("MaxBuckets", MAX_BUCKETS_PAGE), MAX_BUCKETS_PAGE)
         if limit < 1:
-            raise S3Refusal("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
+            raise S3Error("InvalidArgument", "max-buckets must be 1 to 10000", ArgumentName="max-buckets")
         page = wanted[:limit]
         values: Values = {
-            "Owner": owner_of(call.caller.account),
+            "Owner": owner_of(call.principal.account),
             "Buckets": [{"Name": b.name, "CreationDate": b.created_at} for b in page],
         }
         if prefix:
@@ -79,7 +79,7 @@ class BucketHandlers:
         name = check_bucket(call.bucket)
         configuration = call.get("CreateBucketConfiguration") or {}
         if configuration.get("Location") or configuration.get("Bucket"):
-            raise S3Refusal("NotImplemented", "directory buckets are not something this server has")
+            raise S3Error("NotImplemented", "directory buckets are not something this server has")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | written_acl(call.values)
@@ -87,7 +87,7 @@ class BucketHandlers:
             request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
             self._directory.call(CREATE_BUCKET, request)
         except AlreadyExists as error:
-            if error.facts.get("owner") != call.caller.account:
+            if error.facts.get("owner") != call.principal.account:
                 raise
         return {"Location": f"/{name}"}
 
@@ -108,10 +108,10 @@ class BucketHandlers:
     def set_versioning(self, call: S3Call) -> Values:
         wanted = call.values["VersioningConfiguration"]
         if wanted.get("MFADelete") == "Enabled":
-            raise S3Refusal("NotImplemented", "MFA delete is not something this server has")
+            raise S3Error("NotImplemented", "MFA delete is not something this server has")
         status = wanted.get("Status")
         if status is None:
-            raise S3Refusal("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
+            raise S3Error("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
         state: Versioning = "enabled" if status == "Enabled" else "suspended"
         self._directory.call(CHANGE_BUCKET, ChangeBucketRequest(call.credential, call.bucket, versioning=state))
         return {}
@@ -132,7 +132,7 @@ class BucketHandlers:
 def _location_setting(text: str | None) -> dict[str, str]:
     """A region's name is taken whichever it is, and nothing or REGION is as good."""
     if text and not _LOCATION.fullmatch(text):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]
         )
     return {LOCATION: text} if text and text != REGION else {}

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handler, Handlers, S3Call
+from client_proxy.doors.s3.call import Handler, Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from client_proxy.encryption.named_keys import KMS_ALGORITHM
 from lockstep_store.wire.messages.files import GET_BUCKET, BucketRequest
 from lockstep_store.wire.messages.s3 import ENCRYPTION
@@ -28,7 +28,7 @@ class ConfigurationHandlers:
     """Thread-safe. `default_changed` hears of buckets whose default encryption was changed here."""
 
     def __init__(
-        self, settings: KeptSettings, directory: Directory, default_changed: Callable[[str], None] = lambda _: None
+        self, settings: StoredSettings, directory: Directory, default_changed: Callable[[str], None] = lambda _: None
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -83,7 +83,7 @@ class ConfigurationHandlers:
 
     def put_request_payment(self, call: S3Call) -> Values:
         if call.values["RequestPaymentConfiguration"]["Payer"] != "BucketOwner":
-            raise S3Refusal("NotImplemented", "nobody pays for requests here, so no requester can")
+            raise S3Error("NotImplemented", "nobody pays for requests here, so no requester can")
         return self._removed(call)
 
     def _removed(self, call: S3Call) -> Values:
@@ -104,23 +104,23 @@ class ConfigurationHandlers:
     def _never(self, code: str, what: str) -> Handler:
         def answer(call: S3Call) -> Values:
             self._ask(call)
-            raise S3Refusal(code, f"the bucket has no {what}", BucketName=call.bucket)
+            raise S3Error(code, f"the bucket has no {what}", BucketName=call.bucket)
 
         return answer
 
 
 def check_encryption(configuration: dict[str, Any]) -> None:
-    """S3Refusal for a default encryption that would not be carried out."""
+    """S3Error for a default encryption that would not be carried out."""
     rules = configuration["Rules"]
     if len(rules) != 1:
-        raise S3Refusal("MalformedXML", "a default encryption has exactly one rule")
+        raise S3Error("MalformedXML", "a default encryption has exactly one rule")
     if "SSE-C" in ((rules[0].get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []):
-        raise S3Refusal("NotImplemented", "customers' keys cannot be forbidden here")
+        raise S3Error("NotImplemented", "customers' keys cannot be forbidden here")
     default = rules[0].get("ApplyServerSideEncryptionByDefault")
     if default is None:
         return
     algorithm = default["SSEAlgorithm"]
     if algorithm not in ("AES256", KMS_ALGORITHM):
-        raise S3Refusal("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
+        raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
     if default.get("KMSMasterKeyID") and algorithm != KMS_ALGORITHM:
-        raise S3Refusal("InvalidArgument", "a KMSMasterKeyID belongs to aws:kms, not to AES256")
+        raise S3Error("InvalidArgument", "a KMSMasterKeyID belongs to aws:kms, not to AES256")

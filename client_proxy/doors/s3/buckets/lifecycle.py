@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.tagging import MAX_OBJECT_TAGS, check_tags
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 
 SETTING = "lifecycle"
 MAX_RULES = 1000
@@ -32,7 +32,7 @@ _CONDITIONS = ("Prefix", "Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLess
 class LifecycleHandlers:
     """Thread-safe. `new_id` names rules that came without a name."""
 
-    def __init__(self, settings: KeptSettings, new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
+    def __init__(self, settings: StoredSettings, new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
         self._settings = settings
         self._new_id = new_id
 
@@ -68,26 +68,26 @@ class LifecycleHandlers:
 
 
 def check_rules(rules: list[Values]) -> None:
-    """S3Refusal when these are no rules that S3 would keep, or that would not be carried out here."""
+    """S3Error when these are no rules that S3 would keep, or that would not be carried out here."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise _malformed(f"a lifecycle has 1 to {MAX_RULES} rules, not {len(rules)}")
     ids = [rule["ID"] for rule in rules if rule.get("ID")]
     if any(len(id) > MAX_ID for id in ids):
-        raise S3Refusal("InvalidArgument", f"a rule's ID has at most {MAX_ID} characters", ArgumentName="ID")
+        raise S3Error("InvalidArgument", f"a rule's ID has at most {MAX_ID} characters", ArgumentName="ID")
     if len(set(ids)) < len(ids):
-        raise S3Refusal("InvalidArgument", "two rules have the same ID", ArgumentName="ID")
+        raise S3Error("InvalidArgument", "two rules have the same ID", ArgumentName="ID")
     for rule in rules:
         _check_rule(rule)
 
 
 def _check_rule(rule: Values) -> None:
     if rule.get("Transitions") or rule.get("NoncurrentVersionTransitions"):
-        raise S3Refusal("NotImplemented", "there is one storage class, so nothing can be moved to another")
+        raise S3Error("NotImplemented", "there is one storage class, so nothing can be moved to another")
     if ("Prefix" in rule) == ("Filter" in rule):
         raise _malformed("a rule has either a Filter or, as in old times, a Prefix")
     condition = _condition(rule)
     if not any(name in rule for name in _ACTIONS):
-        raise S3Refusal("InvalidRequest", "a rule needs at least one action")
+        raise S3Error("InvalidRequest", "a rule needs at least one action")
     if "Expiration" in rule:
         _check_expiration(rule["Expiration"], condition)
     if "NoncurrentVersionExpiration" in rule:
@@ -113,7 +113,7 @@ def _condition(rule: Values) -> Values:
         asked["Tags"] = [asked.pop("Tag")]
     tags = asked.get("Tags") or []
     if len({tag["Key"] for tag in tags}) < len(tags):
-        raise S3Refusal("InvalidRequest", "a tag's key stands twice in one And")
+        raise S3Error("InvalidRequest", "a tag's key stands twice in one And")
     check_tags(tags, MAX_OBJECT_TAGS)
     _check_sizes(asked.get("ObjectSizeGreaterThan"), asked.get("ObjectSizeLessThan"))
     return asked
@@ -125,11 +125,11 @@ def _asked(values: Values) -> Values:
 
 def _check_sizes(larger: int | None, smaller: int | None) -> None:
     if larger is not None and not 0 <= larger < 2**63:
-        raise S3Refusal("InvalidArgument", "ObjectSizeGreaterThan is a number of bytes, 0 or more")
+        raise S3Error("InvalidArgument", "ObjectSizeGreaterThan is a number of bytes, 0 or more")
     if smaller is not None and not 1 <= smaller < 2**63:
-        raise S3Refusal("InvalidArgument", "ObjectSizeLessThan is a number of bytes, 1 or more")
+        raise S3Error("InvalidArgument", "ObjectSizeLessThan is a number of bytes, 1 or more")
     if larger is not None and smaller is not None and smaller <= larger:
-        raise S3Refusal("InvalidRequest", "ObjectSizeLessThan must be more than ObjectSizeGreaterThan")
+        raise S3Error("InvalidRequest", "ObjectSizeLessThan must be more than ObjectSizeGreaterThan")
 
 
 def _check_expiration(values: Values, condition: Values) -> None:
@@ -139,7 +139,7 @@ def _check_expiration(values: Values, condition: Values) -> None:
         _check_days(values, "Days")
     elif "Date" in values:
         if values["Date"] % DAY_SECONDS:
-            raise S3Refusal("InvalidArgument", "'Date' must be at midnight GMT", ArgumentName="Date")
+            raise S3Error("InvalidArgument", "'Date' must be at midnight GMT", ArgumentName="Date")
     else:
         _only_by_prefix(condition, "ExpiredObjectDeleteMarker")
 
@@ -148,7 +148,7 @@ def _check_noncurrent(values: Values) -> None:
     _check_days(values, "NoncurrentDays")
     kept = values.get("NewerNoncurrentVersions")
     if kept is not None and not 1 <= kept <= MAX_NEWER_VERSIONS:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidArgument",
             f"NewerNoncurrentVersions is 1 to {MAX_NEWER_VERSIONS}",
             ArgumentName="NewerNoncurrentVersions",
@@ -159,13 +159,13 @@ def _check_days(values: Values, name: str) -> None:
     if name not in values:
         raise _malformed(f"{name} is missing")
     if not 1 <= values[name] <= MAX_DAYS:
-        raise S3Refusal("InvalidArgument", f"'{name}' must be a positive integer", ArgumentName=name)
+        raise S3Error("InvalidArgument", f"'{name}' must be a positive integer", ArgumentName=name)
 
 
 def _only_by_prefix(condition: dict[str, Any], action: str) -> None:
     if condition.keys() - {"Prefix"}:
-        raise S3Refusal("InvalidRequest", f"{action} cannot be in a rule with tags or sizes: it is by prefix only")
+        raise S3Error("InvalidRequest", f"{action} cannot be in a rule with tags or sizes: it is by prefix only")
 
 
-def _malformed(why: str) -> S3Refusal:
-    return S3Refusal("MalformedXML", why)
+def _malformed(why: str) -> S3Error:
+    return S3Error("MalformedXML", why)

@@ -47,7 +47,7 @@ _NEW = Preconditions(if_none_match=["*"])
 
 
 @dataclass
-class _File:
+class _LogFile:
     """A file on its way; its name stays, so that a lost answer makes no second one."""
 
     lines: list[str]
@@ -74,7 +74,7 @@ class _Gathered:
     lines: list[tuple[str, str]] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
-    under_way: _File | None = None
+    under_way: _LogFile | None = None
     wanted: bool = False
     """That the bucket has a log was known when the job looked last."""
 
@@ -215,7 +215,7 @@ class AccessLog:
                 self._off.pop(next(iter(self._off)))
             self._off[bucket] = self._monotonic()
 
-    def _next_file(self, gathered: _Gathered) -> _File | None:
+    def _next_file(self, gathered: _Gathered) -> _LogFile | None:
         """Lines of one day only, as folders by the day of the request need them."""
         with self._guard:
             if gathered.under_way is None and gathered.lines:
@@ -223,12 +223,12 @@ class AccessLog:
                 lines = [text for _, text in takewhile(lambda one: one[0] == day, gathered.lines)]
                 size = sum(len(text) + 1 for text in lines)
                 moment = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime(self._wall()))
-                gathered.under_way = _File(lines, size, day, moment, secrets.token_hex(8).upper())
+                gathered.under_way = _LogFile(lines, size, day, moment, secrets.token_hex(8).upper())
                 del gathered.lines[: len(lines)]
                 gathered.bytes -= size
             return gathered.under_way
 
-    def _write(self, bucket: str, where: AccessLogReply, file: _File) -> None:
+    def _write(self, bucket: str, where: AccessLogReply, file: _LogFile) -> None:
         """LockstepError when it may work later. What is refused for good is dropped and counted."""
         content = "".join(f"{where.owner} {text}\n" for text in file.lines).encode()
         try:

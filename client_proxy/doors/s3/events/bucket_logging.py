@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.messages.s3 import LOGGING
 
 
 class BucketLoggingHandlers:
     """Thread-safe. `changed` is told the name of a bucket whose logging was changed here."""
 
-    def __init__(self, settings: KeptSettings, changed: Callable[[str], None]) -> None:
+    def __init__(self, settings: StoredSettings, changed: Callable[[str], None]) -> None:
         self._settings = settings
         self._changed = changed
 
@@ -31,9 +31,9 @@ class BucketLoggingHandlers:
         value = None
         if enabled is not None:
             if enabled.get("TargetGrants"):
-                raise S3Refusal("NotImplemented", "logs belong to the bucket's owner; grants on them are not made here")
+                raise S3Error("NotImplemented", "logs belong to the bucket's owner; grants on them are not made here")
             if len(enabled.get("TargetObjectKeyFormat") or {"SimplePrefix": {}}) != 1:
-                raise S3Refusal("MalformedXML", "a TargetObjectKeyFormat has a SimplePrefix or a PartitionedPrefix")
+                raise S3Error("MalformedXML", "a TargetObjectKeyFormat has a SimplePrefix or a PartitionedPrefix")
             value = json.dumps({"LoggingEnabled": enabled})
         self._settings.put_of_bucket(call, LOGGING, value)
         self._changed(call.bucket)

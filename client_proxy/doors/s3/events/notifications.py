@@ -13,10 +13,10 @@ from itertools import combinations
 from typing import NamedTuple
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.messages.s3 import NOTIFICATION
 from lockstep_store.wire.messages.targets import PUT_NOTIFICATION, PutNotificationRequest, target_of_arn
 
@@ -65,7 +65,7 @@ class NotificationHandlers:
     """Thread-safe. `new_id` names configurations that came without a name."""
 
     def __init__(
-        self, settings: KeptSettings, directory: Directory, new_id: Callable[[], str] = secrets.token_urlsafe
+        self, settings: StoredSettings, directory: Directory, new_id: Callable[[], str] = secrets.token_urlsafe
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -105,9 +105,9 @@ class NotificationHandlers:
 
 
 def check_configuration(configuration: Values) -> None:
-    """S3Refusal when this is no configuration that S3 would keep, or that would not be acted upon here."""
+    """S3Error when this is no configuration that S3 would keep, or that would not be acted upon here."""
     if "EventBridgeConfiguration" in configuration:
-        raise S3Refusal("NotImplemented", "there is no EventBridge here: name a webhook or an AMQP target")
+        raise S3Error("NotImplemented", "there is no EventBridge here: name a webhook or an AMQP target")
     found = [(one, arn, service) for kind, arn, service in _KINDS for one in configuration.get(kind) or []]
     if len(found) > MAX_CONFIGURATIONS:
         raise _bad(f"a bucket has at most {MAX_CONFIGURATIONS} notification configurations")
@@ -168,5 +168,5 @@ def _same_event(one: str, other: str) -> bool:
     return family == other_family and "*" in (kind, other_kind)
 
 
-def _bad(why: str) -> S3Refusal:
-    return S3Refusal("InvalidArgument", why)
+def _bad(why: str) -> S3Error:
+    return S3Error("InvalidArgument", why)

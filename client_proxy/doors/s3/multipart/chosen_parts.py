@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from client_proxy.doors.s3.handling import S3Call
-from client_proxy.doors.s3.multipart.part_reads import PARTS_FACT
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.checksums import Algorithm
-from client_proxy.doors.s3.objects.object_facts import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, OWN, checksum_fact, sums_in
+from client_proxy.doors.s3.call import S3Call
+from client_proxy.doors.s3.objects.object_encryption import is_sealed
+from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, OWN, checksum_fact, sums_in
+from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.security.sealed_objects import is_sealed
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.files import MAX_PART_NUMBER
 from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS
 from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, encode_numbers, parts_mark
@@ -41,12 +41,12 @@ def named_parts(call: S3Call) -> list[Values]:
     """The parts that the request's body names; MalformedXML or InvalidPartOrder when they can be none."""
     named: list[Values] = (call.get("MultipartUpload") or {}).get("Parts") or []
     if not named or len(named) > MAX_PART_NUMBER:
-        raise S3Refusal("MalformedXML", f"a completion names between 1 and {MAX_PART_NUMBER} parts")
+        raise S3Error("MalformedXML", f"a completion names between 1 and {MAX_PART_NUMBER} parts")
     if any("PartNumber" not in part or "ETag" not in part for part in named):
-        raise S3Refusal("MalformedXML", "each Part needs a PartNumber and an ETag")
+        raise S3Error("MalformedXML", "each Part needs a PartNumber and an ETag")
     numbers = [part["PartNumber"] for part in named]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
-        raise S3Refusal("InvalidPartOrder", "the parts must be named in the order of their numbers, each once")
+        raise S3Error("InvalidPartOrder", "the parts must be named in the order of their numbers, each once")
     return named
 
 
@@ -54,7 +54,7 @@ def choose(call: S3Call, upload: UploadInfo, parts: dict[int, PartInfo], named: 
     chosen = [_checked_part(parts.get(one["PartNumber"]), one) for one in named]
     for part in chosen[:-1]:
         if part.size < MIN_PART_BYTES:
-            raise S3Refusal(
+            raise S3Error(
                 "EntityTooSmall",
                 f"part {part.number} has {part.size} bytes; every part but the last needs {MIN_PART_BYTES}",
                 ProposedSize=str(part.size),
@@ -64,9 +64,9 @@ def choose(call: S3Call, upload: UploadInfo, parts: dict[int, PartInfo], named: 
             )
     size = sum(part.size for part in chosen)
     if size > MAX_OBJECT_BYTES:
-        raise S3Refusal("EntityTooLarge", f"the parts have {size} bytes together; at most {MAX_OBJECT_BYTES} are kept")
+        raise S3Error("EntityTooLarge", f"the parts have {size} bytes together; at most {MAX_OBJECT_BYTES} are kept")
     if call.get("MpuObjectSize", size) != size:
-        raise S3Refusal("InvalidRequest", f"x-amz-mp-object-size is not the {size} bytes that the parts have")
+        raise S3Error("InvalidRequest", f"x-amz-mp-object-size is not the {size} bytes that the parts have")
     facts = {f"{OWN}etag": whole_etag([_part_etag(part) for part in chosen]), PARTS_FACT: str(len(chosen))}
     return Choice(chosen, facts | _whole_checksum(call, upload, chosen))
 
@@ -82,9 +82,9 @@ def _checked_part(part: PartInfo | None, named: Values) -> PartInfo:
     return part
 
 
-def _invalid_part(named: Values, why: str) -> S3Refusal:
+def _invalid_part(named: Values, why: str) -> S3Error:
     number = named["PartNumber"]
-    return S3Refusal("InvalidPart", f"part {number} {why}", PartNumber=str(number), ETag=named["ETag"])
+    return S3Error("InvalidPart", f"part {number} {why}", PartNumber=str(number), ETag=named["ETag"])
 
 
 def kept_facts(facts: dict[str, str]) -> dict[str, str]:
@@ -101,15 +101,15 @@ def _whole_checksum(call: S3Call, upload: UploadInfo, chosen: Sequence[PartInfo]
         return {}
     kind = upload.metadata[CHECKSUM_TYPE]
     if call.get("ChecksumType", kind) != kind:
-        raise S3Refusal("InvalidRequest", f"the upload was begun with checksums of the type {kind}")
+        raise S3Error("InvalidRequest", f"the upload was begun with checksums of the type {kind}")
     if told.keys() - {algorithm.name}:
-        raise S3Refusal("InvalidRequest", f"the upload was begun with checksums by {algorithm.name}")
+        raise S3Error("InvalidRequest", f"the upload was begun with checksums by {algorithm.name}")
     if is_sealed(upload) and any(algorithm.member not in part_checksums(part) for part in chosen):
         return {}  # not known without the key, and made when it comes: see encryption.plain_version
     pairs = [(part_checksums(part)[algorithm.member], part.size) for part in chosen]
     whole = checksums.of_parts(algorithm, kind, pairs)
     if told.get(algorithm.name, whole) not in (whole, whole.partition("-")[0]):
-        raise S3Refusal("BadDigest", f"the parts do not have the {algorithm.name} that came with the request")
+        raise S3Error("BadDigest", f"the parts do not have the {algorithm.name} that came with the request")
     return {checksum_fact(algorithm.name): whole}
 
 
@@ -120,7 +120,7 @@ def _check_whole(told: dict[str, str], chosen: Sequence[PartInfo]) -> None:
         pairs = [(part_checksums(part).get(algorithm.member, ""), part.size) for part in chosen]
         known = algorithm.combine is not None and all(text for text, _ in pairs)
         if known and checksums.combined(algorithm, pairs) != value:
-            raise S3Refusal("BadDigest", f"the parts do not have the {name} that came with the request")
+            raise S3Error("BadDigest", f"the parts do not have the {name} that came with the request")
 
 
 def _part_etag(part: PartInfo) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from client_proxy.core.composition import Stored
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import (
     bare_etag,
     checksum_members,
@@ -26,25 +26,7 @@ from client_proxy.doors.s3.multipart.chosen_parts import (
     named_parts,
     whole_etag,
 )
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.checksums import Algorithm
-from client_proxy.doors.s3.objects.object_facts import (
-    CHECKSUM_ALGORITHM,
-    CHECKSUM_TYPE,
-    OWN,
-    checksums_of,
-    etag_of,
-    expiration_of,
-    version_id_of,
-    written_metadata,
-)
-from client_proxy.doors.s3.objects.objects import lock_number
-from client_proxy.doors.s3.objects.version_settings import written_settings
-from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.security.encryption import chosen_key, customer_key, said
-from client_proxy.doors.s3.security.sealed_objects import (
+from client_proxy.doors.s3.objects.object_encryption import (
     is_sealed,
     key_of,
     needs_customer_key,
@@ -53,6 +35,24 @@ from client_proxy.doors.s3.security.sealed_objects import (
     plain_version,
     upload_key,
 )
+from client_proxy.doors.s3.objects.object_metadata import (
+    CHECKSUM_ALGORITHM,
+    CHECKSUM_TYPE,
+    OWN,
+    checksums_of,
+    etag_of,
+    expiration_of,
+    written_metadata,
+)
+from client_proxy.doors.s3.objects.objects import lock_number
+from client_proxy.doors.s3.objects.version_settings import written_settings
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.security.encryption import chosen_key, customer_key, said
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages.files import FileVersion, Holder, Preconditions, UploadStep
@@ -234,8 +234,8 @@ def upload_id(call: S3Call) -> str:
     return text[:MAX_UPLOAD_ID] or "-"
 
 
-def _no_such_upload(id: str) -> S3Refusal:
-    return S3Refusal(
+def _no_such_upload(id: str) -> S3Error:
+    return S3Error(
         "NoSuchUpload", "there is no such upload: it was completed or aborted, or its id is wrong", UploadId=id[:256]
     )
 
@@ -248,14 +248,14 @@ def _wanted_checksum(call: S3Call) -> tuple[Algorithm | None, str]:
     name, kind = call.get("ChecksumAlgorithm"), call.get("ChecksumType")
     if name is None:
         if kind is not None:
-            raise S3Refusal("InvalidRequest", "x-amz-checksum-type needs an x-amz-checksum-algorithm")
+            raise S3Error("InvalidRequest", "x-amz-checksum-type needs an x-amz-checksum-algorithm")
         return None, ""
     algorithm = checksums.by_name(name)
     kind = kind or ("FULL_OBJECT" if algorithm.name == "CRC64NVME" else "COMPOSITE")
     if kind == "FULL_OBJECT" and algorithm.combine is None:
-        raise S3Refusal("InvalidRequest", f"{algorithm.name} has no FULL_OBJECT form for multipart uploads")
+        raise S3Error("InvalidRequest", f"{algorithm.name} has no FULL_OBJECT form for multipart uploads")
     if kind == "COMPOSITE" and algorithm.name == "CRC64NVME":
-        raise S3Refusal("InvalidRequest", "CRC64NVME has no COMPOSITE form")
+        raise S3Error("InvalidRequest", "CRC64NVME has no COMPOSITE form")
     return algorithm, kind
 
 
@@ -266,7 +266,7 @@ def _completing_key(call: S3Call, told: UploadPartsReply, named: Sequence[Values
         return upload_key(told, key)
     members = {algorithm.member for algorithm in checksums.ALGORITHMS.values()}
     if any(members & values.keys() for values in (call.values, *named)):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRequest",
             "the upload was begun with a customer's key (SSE-C): its checksums can only be compared when that key is "
             "sent along",

@@ -11,29 +11,29 @@ from collections.abc import Callable
 
 from client_proxy.core.composition import Stored
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import checksum_algorithm
 from client_proxy.doors.s3.multipart.multipart import upload_id
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.checksums import Algorithm
 from client_proxy.doors.s3.objects.copies import CopySource, read_source
-from client_proxy.doors.s3.objects.object_facts import (
+from client_proxy.doors.s3.objects.object_encryption import key_of, late_facts, part_seal, parts_of, unseal, upload_key
+from client_proxy.doors.s3.objects.object_metadata import (
     OWN,
     checksums_of,
     content_facts,
     etag_of,
     has_checksum,
     sums_in,
-    version_id_of,
 )
 from client_proxy.doors.s3.objects.rewrites import Rewrite, source_key
 from client_proxy.doors.s3.objects.upload_body import UploadBody
 from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import customer_key, said
-from client_proxy.doors.s3.security.sealed_objects import key_of, late_facts, part_seal, parts_of, unseal, upload_key
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.sealed_content import Seal
 from lockstep_store.wire.messages.files import MAX_PART_NUMBER, CommittedReply, FileVersion, Holder, UploadStep
@@ -65,9 +65,9 @@ class PartHandlers:
         upload, key = told.upload, upload_key(told, customer_key(call.values))
         seal = part_seal(upload, step.part, key)
         algorithm = _algorithm(call.request, upload, call.get("ChecksumAlgorithm"))
-        body = UploadBody(call.request, call.caller, algorithm, is_content=True)
+        body = UploadBody(call.request, call.principal, algorithm, is_content=True)
         if body.length > MAX_PART_BYTES:
-            raise S3Refusal("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
+            raise S3Error("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
         committed = self._files.write(
             call.credential,
             call.bucket,
@@ -99,7 +99,7 @@ class PartHandlers:
         from_key = key_of(version, source_key(call.values))
         start, stop = _copied_range(call.get("CopySourceRange"), version.size)
         if stop - start > MAX_PART_BYTES:
-            raise S3Refusal("InvalidRequest", f"a part has at most {MAX_PART_BYTES} bytes; copy a smaller range")
+            raise S3Error("InvalidRequest", f"a part has at most {MAX_PART_BYTES} bytes; copy a smaller range")
         algorithm = checksum_algorithm(upload)
         whole = (start, stop) == (0, version.size)
         if whole and from_key is None and to_key is None and _is_known(version, algorithm):
@@ -165,7 +165,7 @@ class PartHandlers:
 def _step(call: S3Call) -> UploadStep:
     number = call.values["PartNumber"]
     if not 1 <= number <= MAX_PART_NUMBER:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidArgument",
             f"a part's number is 1 to {MAX_PART_NUMBER}",
             ArgumentName="partNumber",
@@ -175,13 +175,13 @@ def _step(call: S3Call) -> UploadStep:
 
 
 def _algorithm(request: S3Request, upload: UploadInfo, asked: str | None) -> Algorithm | None:
-    """The algorithm of a part's checksum: the upload's own; S3Refusal when the part comes with another."""
+    """The algorithm of a part's checksum: the upload's own; S3Error when the part comes with another."""
     wanted = checksum_algorithm(upload)
     announced = [name.strip().lower() for name in (request.get("x-amz-trailer") or "").split(",")]
     for sent in checksums.ALGORITHMS.values():
         comes = request.get(sent.header) is not None or sent.header in announced
         if comes and wanted is not None and sent is not wanted:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidRequest",
                 f"the upload was begun with checksums by {wanted.name}, and this part comes with one by {sent.name}",
             )
@@ -194,7 +194,7 @@ def _copied_range(text: str | None, size: int) -> tuple[int, int]:
         return 0, size
     found = _RANGE.fullmatch(text)
     if not found or int(found[1]) > int(found[2]):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidArgument",
             "x-amz-copy-source-range must be bytes=first-last, both counted from 0",
             ArgumentName="x-amz-copy-source-range",
@@ -202,7 +202,7 @@ def _copied_range(text: str | None, size: int) -> tuple[int, int]:
         )
     start, last = int(found[1]), int(found[2])
     if last >= size:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRange",
             f"the bytes {start} to {last} are not within the source's {size}",
             ActualObjectSize=str(size),

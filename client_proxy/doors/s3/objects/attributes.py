@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.multipart.part_reads import PARTS_FACT
-from client_proxy.doors.s3.objects.object_facts import checksums_of, etag_of, storage_class_of, sums_in, version_id_of
+from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.object_encryption import key_of, parts_of, plain_version
+from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
+from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
 from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import customer_key
-from client_proxy.doors.s3.security.sealed_objects import key_of, parts_of, plain_version
 from client_proxy.encryption.sealed_content import Parts
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import FileVersion
@@ -34,7 +35,7 @@ class AttributeHandlers:
         """Only what x-amz-object-attributes asks for; what an object does not have is left out."""
         wanted = call.values["ObjectAttributes"]
         if not wanted:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidArgument",
                 "x-amz-object-attributes names nothing to tell",
                 ArgumentName="x-amz-object-attributes",
@@ -62,7 +63,7 @@ def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
     """None for an object that was put in one piece."""
     asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
     if asked < 0 or marker < 0:
-        raise S3Refusal("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
+        raise S3Error("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
     if PARTS_FACT not in version.metadata:
         return None
     return parts_page(parts(), min(asked, MAX_PARTS), marker)

@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, sign
 
 BLOCK_BYTES = 512 * 1024
@@ -43,13 +43,13 @@ class ChunkedBody:
         self.trailers: dict[str, str] = {}
 
     def blocks(self) -> Iterator[bytes]:
-        """The content. S3Refusal when framing, length or a signature is wrong."""
+        """The content. S3Error when framing, length or a signature is wrong."""
         have = 0
         while True:
             size, signature = self._chunk_header()
             have += size
             if have > self._length:
-                raise S3Refusal("IncompleteBody", f"the body is longer than the {self._length} bytes declared")
+                raise S3Error("IncompleteBody", f"the body is longer than the {self._length} bytes declared")
             running = hashlib.sha256()
             yield from self._chunk(size, running)
             if self._signed:
@@ -58,14 +58,14 @@ class ChunkedBody:
                 break
             self._expect_line_end()
         if have != self._length:
-            raise S3Refusal("IncompleteBody", f"the body ended after {have} of {self._length} declared bytes")
+            raise S3Error("IncompleteBody", f"the body ended after {have} of {self._length} declared bytes")
         self._read_trailers()
 
     def _chunk_header(self) -> tuple[int, str]:
         line = self._line()
         found = _CHUNK.fullmatch(line)
         if not found or (self._signed and found[2] is None):
-            raise S3Refusal("InvalidRequest", f"{line[:64]!r} is not the head of an aws-chunked chunk")
+            raise S3Error("InvalidRequest", f"{line[:64]!r} is not the head of an aws-chunked chunk")
         return int(found[1], 16), (found[2] or b"").decode()
 
     def _chunk(self, size: int, running: hashlib._Hash) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ class ChunkedBody:
     def _check(self, signature: str, text: str) -> None:
         expected = sign(self._key, text)
         if not hmac.compare_digest(expected, signature):
-            raise S3Refusal("SignatureDoesNotMatch", "a chunk's signature does not fit its bytes: nothing was saved")
+            raise S3Error("SignatureDoesNotMatch", "a chunk's signature does not fit its bytes: nothing was saved")
         self._previous = expected
 
     def _read_trailers(self) -> None:
@@ -97,7 +97,7 @@ class ChunkedBody:
         while line := self._line(at_end=True):
             name, colon, value = line.decode("latin-1").partition(":")
             if not colon or len(lines) >= MAX_TRAILERS:
-                raise S3Refusal("InvalidRequest", f"{line[:64]!r} is not a trailer")
+                raise S3Error("InvalidRequest", f"{line[:64]!r} is not a trailer")
             name, value = name.strip().lower(), value.strip()
             if name == "x-amz-trailer-signature":
                 signature = value
@@ -105,7 +105,7 @@ class ChunkedBody:
                 lines.append((name, value))
         if not self._has_trailer:
             if lines or signature:
-                raise S3Refusal("InvalidRequest", "there are trailers that the request did not announce")
+                raise S3Error("InvalidRequest", "there are trailers that the request did not announce")
             return
         self.trailers = dict(lines)
         if self._signed:
@@ -122,28 +122,28 @@ class ChunkedBody:
 
     def _expect_line_end(self) -> None:
         if self._line():
-            raise S3Refusal("InvalidRequest", "an aws-chunked chunk is longer than its head says")
+            raise S3Error("InvalidRequest", "an aws-chunked chunk is longer than its head says")
 
     def _line(self, at_end: bool = False) -> bytes:
         """The next line without its end; with `at_end`, the end of the body counts as an empty one."""
         while (end := self._rest.find(b"\r\n", self._at)) < 0:
             self._rest, self._at = self._rest[self._at :], 0
             if len(self._rest) > MAX_LINE_BYTES:
-                raise S3Refusal("InvalidRequest", "a line of the aws-chunked body is too long")
+                raise S3Error("InvalidRequest", "a line of the aws-chunked body is too long")
             data = self._read(BLOCK_BYTES)
             if not data:
                 if at_end and not self._rest:
                     return b""
-                raise S3Refusal("IncompleteBody", "the body ends in the middle of a chunk")
+                raise S3Error("IncompleteBody", "the body ends in the middle of a chunk")
             self._rest += data
         line = self._rest[self._at : end]
         if len(line) > MAX_LINE_BYTES:
-            raise S3Refusal("InvalidRequest", "a line of the aws-chunked body is too long")
+            raise S3Error("InvalidRequest", "a line of the aws-chunked body is too long")
         self._at = end + 2
         return line
 
     def _more(self, count: int) -> bytes:
         data = self._read(count)
         if not data:
-            raise S3Refusal("IncompleteBody", "the body ends in the middle of a chunk")
+            raise S3Error("IncompleteBody", "the body ends in the middle of a chunk")
         return data

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from client_proxy.doors.s3.objects.object_facts import etag_of
+from client_proxy.doors.s3.objects.object_metadata import etag_of
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.runtime.http.conditions import parse_tags
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, FileVersion, Preconditions
@@ -36,7 +36,7 @@ class Conditions(NamedTuple):
 
 
 def check_read(version: FileVersion, conditions: Conditions) -> None:
-    """NotModified, or S3Refusal PreconditionFailed, when the version is not what the reader asked for.
+    """NotModified, or S3Error PreconditionFailed, when the version is not what the reader asked for.
 
     An ETag beats a time, as RFC 9110 (13.2.2) and the API reference say.
     """
@@ -71,27 +71,27 @@ def for_commit(if_match: str | None, if_none_match: str | None, current: FileVer
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
     if if_none_match is not None and if_none_match.strip() != "*":
-        raise S3Refusal("NotImplemented", "a write's If-None-Match can only be *")
+        raise S3Error("NotImplemented", "a write's If-None-Match can only be *")
     if if_match is None:
         return Preconditions(if_none_match=ANY)
     if current is None:
-        raise S3Refusal("NoSuchKey", "there is no such key, so its ETag cannot be what If-Match says")
+        raise S3Error("NoSuchKey", "there is no such key, so its ETag cannot be what If-Match says")
     if not _matches(if_match, etag_of(current)):
         raise failed("If-Match")
     return Preconditions(if_version=current.version, if_none_match=ANY if if_none_match else None)
 
 
 def check_size_and_time(version: FileVersion, size: int | None, modified_at: float | None) -> None:
-    """S3Refusal PreconditionFailed when `version` is not of that size (bytes) or time (to the second)."""
+    """S3Error PreconditionFailed when `version` is not of that size (bytes) or time (to the second)."""
     if size is not None and version.size != size:
         raise failed("x-amz-if-match-size")
     if modified_at is not None and int(version.created_at) != int(modified_at):
         raise failed("x-amz-if-match-last-modified-time")
 
 
-def failed(condition: str) -> S3Refusal:
+def failed(condition: str) -> S3Error:
     """412, naming the condition."""
-    return S3Refusal("PreconditionFailed", "a condition of the request does not hold", Condition=condition)
+    return S3Error("PreconditionFailed", "a condition of the request does not hold", Condition=condition)
 
 
 def _matches(header: str, etag: str) -> bool:

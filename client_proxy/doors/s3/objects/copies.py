@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.objects import checksums, conditional
-from client_proxy.doors.s3.objects.checksums import Algorithm
-from client_proxy.doors.s3.objects.object_facts import (
+from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects import conditional
+from client_proxy.doors.s3.objects.object_encryption import (
+    first_facts,
+    key_of,
+    new_seal,
+    parts_of,
+    plain_version,
+    same_bytes,
+    unseal,
+)
+from client_proxy.doors.s3.objects.object_metadata import (
     UNKNOWN_TYPE,
     checksums_of,
     content_facts,
@@ -26,7 +34,6 @@ from client_proxy.doors.s3.objects.object_facts import (
     has_checksum,
     replaced_metadata,
     said_metadata,
-    version_id_of,
     written_metadata,
 )
 from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES, lock_number
@@ -34,19 +41,13 @@ from client_proxy.doors.s3.objects.rewrites import Rewrite, source_key
 from client_proxy.doors.s3.objects.tagging import tags_in, tags_setting
 from client_proxy.doors.s3.objects.version_settings import written_settings
 from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.error_mapping import as_refusal
-from client_proxy.doors.s3.protocol.parameters import Values, check_version_id
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
+from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import check_version_id, version_id_of
 from client_proxy.doors.s3.security.encryption import chosen_key, customer_key, said
-from client_proxy.doors.s3.security.sealed_objects import (
-    first_facts,
-    key_of,
-    new_seal,
-    parts_of,
-    plain_version,
-    same_bytes,
-    unseal,
-)
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.named_keys import NewKey
 from client_proxy.encryption.sealed_content import Parts
@@ -71,7 +72,7 @@ class CopySource:
 
 def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
     """The source that a header names: `bucket/key`, percent-encoded, with or without a slash before and
-    `?versionId=` after it. S3Refusal when it names none."""
+    `?versionId=` after it. S3Error when it names none."""
     found = _VERSION.search(text)
     address = text[: found.start()] if found else text
     try:
@@ -80,7 +81,7 @@ def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
     except UnicodeError as error:
         raise _bad_source(header, "it is not UTF-8, percent-encoded") from error
     if name.startswith("arn:"):
-        raise S3Refusal("NotImplemented", f"{header} names an access point, which this server does not have")
+        raise S3Error("NotImplemented", f"{header} names an access point, which this server does not have")
     bucket, _, key = name.removeprefix("/").partition("/")
     if not bucket or not key:
         raise _bad_source(header, "it must be bucket/key")
@@ -113,7 +114,7 @@ class CopyHandlers:
         parts = parts_of(self._files, call.credential, version, from_key)
         _check_changes_something(call, source)
         if version.size > MAX_PUT_BYTES:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
             )
         new = chosen_key(self._files, call)
@@ -194,14 +195,14 @@ class CopyHandlers:
             opened.close()
 
     def source_version(self, call: S3Call, source: CopySource, *, with_tags: bool = False) -> FileVersion:
-        """The version to copy; S3Refusal unless it is there, and as the request's conditions say."""
+        """The version to copy; S3Error unless it is there, and as the request's conditions say."""
         bucket, key = source.bucket, source.key
         try:
             version = self._files.stat(call.credential, bucket, key, source.version, with_settings=with_tags)
         except LockstepError as error:
-            raise as_refusal(error, version_asked=source.version is not None) from error
+            raise as_s3_error(error, version_asked=source.version is not None) from error
         if version.delete_marker:
-            raise S3Refusal("InvalidRequest", "the version to copy is a delete marker, which has no content")
+            raise S3Error("InvalidRequest", "the version to copy is a delete marker, which has no content")
         conditional.check_copy_source(version, conditional.Conditions.of(call.values, "CopySource"))
         return version
 
@@ -240,17 +241,17 @@ class CopyHandlers:
         """RenameObject: the other name and the deletion of the first in one transaction."""
         source = read_source(_in_bucket(call), "x-amz-rename-source")
         if source.version is not None:
-            raise S3Refusal("InvalidArgument", "the current version is renamed; no other can be named")
+            raise S3Error("InvalidArgument", "the current version is renamed; no other can be named")
         path = check_key(call.key)
         if source.key == path:
-            raise S3Refusal("InvalidRequest", "the object has this name already")
+            raise S3Error("InvalidRequest", "the object has this name already")
         return _while_overwritten(source, lambda: self._rename(call, source, path))
 
     def _rename(self, call: S3Call, source: CopySource, path: str) -> Values:
         try:
             version = self._files.stat(call.credential, source.bucket, source.key, with_settings=True)
         except LockstepError as error:
-            raise as_refusal(error) from error
+            raise as_s3_error(error) from error
         conditional.check_copy_source(version, conditional.Conditions.of(call.values, "Source"))
         self._files.copy(
             call.credential,
@@ -305,7 +306,7 @@ def _check_changes_something(call: S3Call, source: CopySource) -> None:
         "CopySourceSSECustomerAlgorithm",
     )
     if onto_itself and call.get("MetadataDirective") != "REPLACE" and not any(call.get(name) for name in changes):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRequest",
             "a copy onto itself must change something: the metadata, storage class, website redirect or encryption",
         )
@@ -318,11 +319,11 @@ def _while_overwritten(source: CopySource, attempt: Callable[[], R]) -> R:
             return attempt()
         except NotFound as error:
             if source.version is not None or error.facts.get("bucket") != source.bucket:
-                raise as_refusal(error, version_asked=source.version is not None) from error
+                raise as_s3_error(error, version_asked=source.version is not None) from error
         except PreconditionFailed as error:
             if not error.facts.get("source"):
                 raise
-    raise S3Refusal("SlowDown", f"{source.key!r} is being overwritten all the time: try again", {"Retry-After": "1"})
+    raise S3Error("SlowDown", f"{source.key!r} is being overwritten all the time: try again", {"Retry-After": "1"})
 
 
 def _current(files: S3Files, credential: str, bucket: str, path: str) -> FileVersion | None:
@@ -341,5 +342,5 @@ def _in_bucket(call: S3Call) -> str:
     return rest if rest.startswith(f"{call.bucket}/") else f"{call.bucket}/{rest}"
 
 
-def _bad_source(header: str, why: str) -> S3Refusal:
-    return S3Refusal("InvalidArgument", f"{header} cannot be read: {why}", ArgumentName=header)
+def _bad_source(header: str, why: str) -> S3Error:
+    return S3Error("InvalidArgument", f"{header} cannot be read: {why}", ArgumentName=header)

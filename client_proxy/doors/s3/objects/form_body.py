@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from werkzeug.http import parse_options_header
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 
 BLOCK_BYTES = 256 * 1024
 MAX_FIELDS = 200
@@ -56,7 +56,7 @@ class FormBody:
         for _ in range(MAX_FIELDS):
             line = self._until(b"\r\n")
             if line.startswith(b"--"):
-                raise S3Refusal("InvalidArgument", "POST requires exactly one file upload per request.")
+                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
             if line.strip(b" \t"):
                 raise _malformed("a boundary has something behind it")
             name, filename = _disposition(self._until(b"\r\n\r\n"))
@@ -67,7 +67,7 @@ class FormBody:
                 self.fields.setdefault(name, self._until(self._delimiter).decode("utf-8"))
             except UnicodeDecodeError as error:
                 raise _malformed("a field is not UTF-8") from error
-        raise S3Refusal("MaxPostPreDataLengthExceededError", f"the form has more than {MAX_FIELDS} fields")
+        raise S3Error("MaxPostPreDataLengthExceededError", f"the form has more than {MAX_FIELDS} fields")
 
     def _until(self, mark: bytes) -> bytes:
         """What stands before the next `mark`, which is dropped; it counts against the bound on all fields."""
@@ -84,7 +84,7 @@ class FormBody:
 
     def _check_room(self, size: int) -> None:
         if size > self._left + len(self._delimiter):
-            raise S3Refusal(
+            raise S3Error(
                 "MaxPostPreDataLengthExceededError", f"what is before the file has over {MAX_FIELD_BYTES} bytes"
             )
 
@@ -110,5 +110,5 @@ def _disposition(head: bytes) -> tuple[str, str]:
     raise _malformed("a part has no name")
 
 
-def _malformed(why: str) -> S3Refusal:
-    return S3Refusal("MalformedPOSTRequest", f"the body is no well-formed multipart/form-data: {why}")
+def _malformed(why: str) -> S3Error:
+    return S3Error("MalformedPOSTRequest", f"the body is no well-formed multipart/form-data: {why}")

@@ -7,12 +7,13 @@ import binascii
 from typing import Any
 from urllib.parse import quote
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.objects.object_facts import checksums_of, etag_of, storage_class_of
+from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of
 from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.answers import Interleaved
-from client_proxy.doors.s3.protocol.parameters import NULL_VERSION, Values, check_version_id
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.replies import Interleaved
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
 from lockstep_store.wire.messages.files import MAX_LISTING, FileVersion
 
 # What `encoding-type=url` leaves as it is.
@@ -93,7 +94,7 @@ class ListingHandlers:
         """ListObjectVersions, pages by key and version."""
         encode = encoder_of(call)
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
-            raise S3Refusal("InvalidArgument", "a version-id-marker needs a key-marker")
+            raise S3Error("InvalidArgument", "a version-id-marker needs a key-marker")
         page = self._versions_page(call)
         lines = [("DeleteMarkers" if v.delete_marker else "Versions", _version_line(v, encode)) for v in page.versions]
         values: Values = {
@@ -177,7 +178,7 @@ def _version_line(version: FileVersion, encode: Any) -> Values:
 def _max_keys(call: S3Call) -> int:
     wanted: int = call.get("MaxKeys", MAX_LISTING)
     if not 0 <= wanted < 2**31:
-        raise S3Refusal("InvalidArgument", "max-keys must be a whole number from 0", ArgumentName="max-keys")
+        raise S3Error("InvalidArgument", "max-keys must be a whole number from 0", ArgumentName="max-keys")
     return min(wanted, MAX_LISTING)
 
 
@@ -187,7 +188,7 @@ def encoder_of(call: S3Call) -> Any:
     if kind is None:
         return lambda text: text
     if kind.lower() != "url":
-        raise S3Refusal("InvalidArgument", "encoding-type can only be url", ArgumentName="encoding-type")
+        raise S3Error("InvalidArgument", "encoding-type can only be url", ArgumentName="encoding-type")
     return lambda text: quote(text, safe=_SAFE)
 
 
@@ -201,7 +202,5 @@ def _from_token(token: str) -> str:
     except (binascii.Error, ValueError):
         after = ""
     if not after:
-        raise S3Refusal(
-            "InvalidArgument", "the continuation token is not one of ours", ArgumentName="continuation-token"
-        )
+        raise S3Error("InvalidArgument", "the continuation token is not one of ours", ArgumentName="continuation-token")
     return after

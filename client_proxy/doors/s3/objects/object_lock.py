@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.s3 import LEGAL_HOLD, OBJECT_LOCK, RETENTION
 
@@ -26,7 +26,7 @@ def written_lock(values: Values) -> dict[str, str]:
     _refuse_event_holds(values, _EVENT_HOLDS)
     mode, until = values.get("ObjectLockMode"), values.get("ObjectLockRetainUntilDate")
     if (mode is None) != (until is None):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidArgument",
             "x-amz-object-lock-mode and x-amz-object-lock-retain-until-date are only good together",
             ArgumentName="x-amz-object-lock-mode" if mode is None else "x-amz-object-lock-retain-until-date",
@@ -54,7 +54,7 @@ def lock_values(settings: dict[str, str]) -> Values:
 class ObjectLockHandlers:
     """A bucket's lock configuration, a version's retention and legal hold."""
 
-    def __init__(self, settings: KeptSettings) -> None:
+    def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
 
     def handlers(self) -> Handlers:
@@ -73,7 +73,7 @@ class ObjectLockHandlers:
         """Also turns object lock on in a bucket that keeps versions; nothing turns it off again."""
         wanted = _sent(call, "ObjectLockConfiguration")
         if wanted.get("ObjectLockEnabled") != "Enabled":
-            raise S3Refusal("MalformedXML", "ObjectLockEnabled must be Enabled")
+            raise S3Error("MalformedXML", "ObjectLockEnabled must be Enabled")
         if "Rule" in wanted:
             _check_rule(wanted["Rule"])
         self._settings.put_of_bucket(call, OBJECT_LOCK, json.dumps(wanted))
@@ -92,7 +92,7 @@ class ObjectLockHandlers:
         wanted = _sent(call, "Retention")
         _refuse_event_holds(wanted, ("EventHold", "EventHoldDuration"))
         if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
-            raise S3Refusal("MalformedXML", "Mode and RetainUntilDate are only good together")
+            raise S3Error("MalformedXML", "Mode and RetainUntilDate are only good together")
         self._put(call, RETENTION, json.dumps(wanted) if wanted else None)
         return {}
 
@@ -102,7 +102,7 @@ class ObjectLockHandlers:
     def put_legal_hold(self, call: S3Call) -> Values:
         wanted = _sent(call, "LegalHold")
         if "Status" not in wanted:
-            raise S3Refusal("MalformedXML", "a Status of ON or OFF is needed")
+            raise S3Error("MalformedXML", "a Status of ON or OFF is needed")
         self._put(call, LEGAL_HOLD, json.dumps(wanted))
         return {}
 
@@ -121,8 +121,8 @@ class ObjectLockHandlers:
             )
         if name not in reply.settings:
             if self._settings.of_bucket(call, OBJECT_LOCK) is None:
-                raise S3Refusal("InvalidRequest", "the bucket has no object lock configuration")
-            raise S3Refusal("NoSuchObjectLockConfiguration", f"the version has no {name}", Key=call.key)
+                raise S3Error("InvalidRequest", "the bucket has no object lock configuration")
+            raise S3Error("NoSuchObjectLockConfiguration", f"the version has no {name}", Key=call.key)
         found: Values = json.loads(reply.settings[name])
         return found
 
@@ -131,13 +131,13 @@ def _sent(call: S3Call, member: str) -> Values:
     """The body, which the description calls optional although nothing can be done without one."""
     wanted: Values | None = call.get(member)
     if wanted is None:
-        raise S3Refusal("MissingRequestBodyError", f"{call.operation.name} needs an XML body")
+        raise S3Error("MissingRequestBodyError", f"{call.operation.name} needs an XML body")
     return wanted
 
 
 def _refuse_event_holds(values: Values, names: tuple[str, ...]) -> None:
     if any(name in values for name in names):
-        raise S3Refusal("NotImplemented", "event holds are not something this server has; use a legal hold")
+        raise S3Error("NotImplemented", "event holds are not something this server has; use a legal hold")
 
 
 def _check_rule(rule: Values) -> None:
@@ -145,8 +145,8 @@ def _check_rule(rule: Values) -> None:
     _refuse_event_holds(default, ("DefaultEventHold",))
     periods = [name for name in _PERIODS if name in default]
     if "Mode" not in default or len(periods) != 1:
-        raise S3Refusal("MalformedXML", "DefaultRetention needs a Mode, and either Days or Years")
+        raise S3Error("MalformedXML", "DefaultRetention needs a Mode, and either Days or Years")
     period = periods[0]
     if not 1 <= default[period] <= _PERIODS[period]:
         what = f"{period} is {default[period]}: it must be 1 to {_PERIODS[period]}"
-        raise S3Refusal("InvalidRetentionPeriod" if default[period] < 1 else "InvalidArgument", what)
+        raise S3Error("InvalidRetentionPeriod" if default[period] < 1 else "InvalidArgument", what)

@@ -1,6 +1,6 @@
 """Objects: get, head, put, delete, and delete of many.
 
-What S3 says of an object beyond its bytes is `object_facts`' business, conditions are `conditional`'s.
+What S3 says of an object beyond its bytes is in `object_metadata`, conditions are in `conditional`.
 """
 
 from __future__ import annotations
@@ -8,29 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.multipart.part_reads import wanted_part
-from client_proxy.doors.s3.objects import checksums, conditional
-from client_proxy.doors.s3.objects.object_facts import (
-    checksums_of,
-    content_facts,
-    etag_of,
-    expiration_of,
-    expires_of,
-    read_values,
-    version_id_of,
-    written_metadata,
-)
-from client_proxy.doors.s3.objects.upload_body import UploadBody
-from client_proxy.doors.s3.objects.version_settings import setting_values, written_settings
-from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.answers import write_answer
-from client_proxy.doors.s3.protocol.error_mapping import as_refusal
-from client_proxy.doors.s3.protocol.parameters import NULL_VERSION, Values, check_version_id
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.protocol.timestamps import write_time
-from client_proxy.doors.s3.security import encryption
-from client_proxy.doors.s3.security.sealed_objects import (
+from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects import conditional
+from client_proxy.doors.s3.objects.object_encryption import (
     first_facts,
     key_of,
     late_facts,
@@ -39,6 +19,27 @@ from client_proxy.doors.s3.security.sealed_objects import (
     plain_version,
     unseal,
 )
+from client_proxy.doors.s3.objects.object_metadata import (
+    checksums_of,
+    content_facts,
+    etag_of,
+    expiration_of,
+    expires_of,
+    read_values,
+    written_metadata,
+)
+from client_proxy.doors.s3.objects.part_reads import wanted_part
+from client_proxy.doors.s3.objects.upload_body import UploadBody
+from client_proxy.doors.s3.objects.version_settings import setting_values, written_settings
+from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.replies import write_reply
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.timestamps import write_time
+from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id, version_id_of
+from client_proxy.doors.s3.security import encryption
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.sealed_content import Parts
 from lockstep_store.runtime.http.api import RawReply
@@ -91,7 +92,7 @@ class ObjectHandlers:
             check_key(call.key),
             call.get("VersionId"),
             with_settings=True,
-            with_lock=call.operation.method == "HEAD" and not call.caller.anonymous,
+            with_lock=call.operation.method == "HEAD" and not call.principal.anonymous,
             as_stored=True,
         )
         streaming = False
@@ -130,12 +131,12 @@ class ObjectHandlers:
         if call.get("ChecksumMode", "").upper() == "ENABLED" and "Range" not in call.values:
             values |= checksums_of(plain_version(version, key, parts))
         overrides = {name: call.get(asked) for asked, name in _OVERRIDES.items() if asked in call.values}
-        if (overrides or "ResponseExpires" in call.values) and call.caller.anonymous:
-            raise S3Refusal("InvalidRequest", "response- arguments are for signed requests only")
+        if (overrides or "ResponseExpires" in call.values) and call.principal.anonymous:
+            raise S3Error("InvalidRequest", "response- arguments are for signed requests only")
         return values | overrides
 
     def _headers(self, call: S3Call, values: Values) -> list[tuple[str, str]]:
-        headers, _ = write_answer(call.operation, values)
+        headers, _ = write_reply(call.operation, values)
         return headers + call.headers
 
     def _wanted(self, call: S3Call, version: FileVersion, values: Values, parts: Parts) -> tuple[int, int]:
@@ -160,10 +161,10 @@ class ObjectHandlers:
         path = check_key(call.key)
         algorithm = call.get("ChecksumAlgorithm")
         body = UploadBody(
-            call.request, call.caller, checksums.by_name(algorithm) if algorithm else None, is_content=True
+            call.request, call.principal, checksums.by_name(algorithm) if algorithm else None, is_content=True
         )
         if body.length > MAX_PUT_BYTES:
-            raise S3Refusal(
+            raise S3Error(
                 "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
             )
         return self.save(call, path, body, size=body.length)
@@ -197,7 +198,7 @@ class ObjectHandlers:
     def _settings(self, call: S3Call, body: UploadBody) -> dict[str, str]:
         settings = written_settings(call.values)
         if settings.keys() & {RETENTION, LEGAL_HOLD} and not body.is_vouched_for:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidRequest", "what is to be locked needs a Content-MD5 or an x-amz-checksum- header over it"
             )
         return settings
@@ -254,15 +255,15 @@ class ObjectHandlers:
         """DeleteObjects: each key by itself; a refusal of one is its own line in the answer."""
         wanted = call.values["Delete"]
         if not 1 <= len(wanted["Objects"]) <= MAX_DELETES:
-            raise S3Refusal("MalformedXML", f"between 1 and {MAX_DELETES} keys can be deleted at once")
+            raise S3Error("MalformedXML", f"between 1 and {MAX_DELETES} keys can be deleted at once")
         deleted, errors = [], []
         for item in wanted["Objects"]:
             try:
                 deleted.append(self._delete_one(call, item))
-            except S3Refusal as refusal:
+            except S3Error as refusal:
                 errors.append(_error_line(item, refusal))
             except LockstepError as error:
-                refused = as_refusal(error, version_asked="VersionId" in item)
+                refused = as_s3_error(error, version_asked="VersionId" in item)
                 if refused.code == "NoSuchBucket" or "expected" in error.facts:  # of the request, not of one key
                     raise
                 errors.append(_error_line(item, refused))
@@ -289,7 +290,7 @@ def lock_number(call: S3Call) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise S3Refusal("InvalidArgument", f"{LOCK_HEADER} must be a lock number", ArgumentName=LOCK_HEADER)
+        raise S3Error("InvalidArgument", f"{LOCK_HEADER} must be a lock number", ArgumentName=LOCK_HEADER)
     return int(text)
 
 
@@ -305,7 +306,7 @@ def _lock_headers(version: FileVersion) -> list[tuple[str, str]]:
     ]
 
 
-def _error_line(item: Values, refusal: S3Refusal) -> Values:
+def _error_line(item: Values, refusal: S3Error) -> Values:
     line = {"Key": item["Key"], "Code": refusal.code, "Message": refusal.message}
     if "VersionId" in item:
         line["VersionId"] = item["VersionId"]

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from client_proxy.doors.s3.handling import S3Call
-from client_proxy.doors.s3.objects import checksums
+from client_proxy.doors.s3.call import S3Call, new_call
 from client_proxy.doors.s3.objects.form_body import BLOCK_BYTES, FormBody
 from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES, ObjectHandlers
 from client_proxy.doors.s3.objects.post_policy import PostPolicy, read_policy
 from client_proxy.doors.s3.objects.upload_body import UploadBody
-from client_proxy.doors.s3.protocol.answers import XML_TYPE, write_answer, write_plain
-from client_proxy.doors.s3.protocol.description import operations
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
+from client_proxy.doors.s3.protocol.replies import XML_TYPE, write_plain, write_reply
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import encryption
-from client_proxy.doors.s3.security.gate import ANONYMOUS, Caller, Gate
+from client_proxy.doors.s3.security.gate import ANONYMOUS, Gate, Principal
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import HEADER_NAME
 from lockstep_store.wire.names import check_key
@@ -59,7 +59,7 @@ class PostForm:
     def answer(self, request: S3Request) -> RawReply:
         """One form's answer. Nothing of the file is read before the policy and the signature were found good."""
         if request.get("Authorization") is not None:
-            raise S3Refusal("InvalidRequest", "a form is signed by its fields: leave out the Authorization header")
+            raise S3Error("InvalidRequest", "a form is signed by its fields: leave out the Authorization header")
         form = FormBody(request.get("Content-Type") or "", request.read)
         fields = form.fields
         if not fields.get("key"):
@@ -67,20 +67,20 @@ class PostForm:
         filename = re.split(r"[/\\]", form.filename)[-1]
         fields["key"] = fields["key"].replace("${filename}", filename)
         if fields.setdefault("bucket", request.bucket) != request.bucket:
-            raise S3Refusal("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
+            raise S3Error("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
         key = check_key(fields["key"])
         policy = self._policy(fields)
-        caller = self._gate.identify_form(fields) if policy else ANONYMOUS
-        request.requester = caller.account
+        principal = self._gate.identify_form(fields) if policy else ANONYMOUS
+        request.requester = principal.account
         if policy is not None:
             policy.check(fields, self._wall())
-        call = self._call(request, caller, fields)
+        call = self._call(request, principal, fields)
         values = self._objects.save(call, key, _FileOfForm(call, form, policy), size=None)
         return self._reply(request, call, fields, values)
 
     def _policy(self, fields: dict[str, str]) -> PostPolicy | None:
         if "awsaccesskeyid" in fields or "signature" in fields:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidRequest", "signature version 2 is not supported; please sign the form with AWS4-HMAC-SHA256"
             )
         if "policy" in fields and "x-amz-signature" not in fields:
@@ -89,16 +89,16 @@ class PostForm:
             raise _missing("policy")
         return read_policy(fields["policy"]) if "policy" in fields else None
 
-    def _call(self, request: S3Request, caller: Caller, fields: dict[str, str]) -> S3Call:
+    def _call(self, request: S3Request, principal: Principal, fields: dict[str, str]) -> S3Call:
         """The PUT that the form stands for."""
         environ = {name: value for name, value in request.environ.items() if not name.startswith("HTTP_X_AMZ_")}
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_MD5"):
             environ.pop(name, None)
         for name, value in _as_headers(fields).items():
             if not HEADER_NAME.fullmatch(name):
-                raise S3Refusal("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
+                raise S3Error("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
             if _CONTROL.search(value):
-                raise S3Refusal("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
+                raise S3Error("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
             environ[_environ_name(name)] = value
         put = S3Request(environ, "")
         put.bucket, put.key = request.bucket, fields["key"]
@@ -108,10 +108,10 @@ class PostForm:
             operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
         )
         encryption.check_wishes(operation, values, put.get)
-        return S3Call(operation, put, caller, values, is_form=True)
+        return new_call(operation, put, principal, values, is_form=True)
 
     def _reply(self, request: S3Request, call: S3Call, fields: dict[str, str], values: dict[str, Any]) -> RawReply:
-        headers, _ = write_answer(call.operation, values)
+        headers, _ = write_reply(call.operation, values)
         headers += call.headers
         said = {"bucket": call.bucket, "key": call.key, "etag": values["ETag"]}
         redirect = fields.get("success_action_redirect") or fields.get("redirect") or ""
@@ -136,7 +136,7 @@ class _FileOfForm(UploadBody):
 
     def __init__(self, call: S3Call, form: FormBody, policy: PostPolicy | None) -> None:
         algorithm = call.get("ChecksumAlgorithm")
-        super().__init__(call.request, call.caller, checksums.by_name(algorithm) if algorithm else None)
+        super().__init__(call.request, call.principal, checksums.by_name(algorithm) if algorithm else None)
         self._form = form
         self._smallest = policy.smallest if policy else 0
         largest = policy.largest if policy else None
@@ -147,7 +147,7 @@ class _FileOfForm(UploadBody):
         while data := self._form.read(BLOCK_BYTES):
             have += len(data)
             if have > self._largest:
-                raise S3Refusal(
+                raise S3Error(
                     "EntityTooLarge",
                     "Your proposed upload exceeds the maximum allowed size",
                     ProposedSize=str(have),
@@ -155,7 +155,7 @@ class _FileOfForm(UploadBody):
                 )
             yield data
         if have < self._smallest:
-            raise S3Refusal(
+            raise S3Error(
                 "EntityTooSmall",
                 "Your proposed upload is smaller than the minimum allowed size",
                 ProposedSize=str(have),
@@ -188,8 +188,8 @@ def _is_address(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc) and text.isascii() and text.isprintable()
 
 
-def _missing(field: str) -> S3Refusal:
-    return S3Refusal(
+def _missing(field: str) -> S3Error:
+    return S3Error(
         "InvalidArgument",
         f"Bucket POST must contain a field named '{field}'.  If it is specified, please check the order of the fields.",
         ArgumentName=field,

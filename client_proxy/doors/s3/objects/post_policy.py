@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import read_time
 
 MAX_CONDITIONS = 1000
@@ -22,7 +22,7 @@ _IGNORED_PREFIX = "x-ignore-"
 
 
 @dataclass(frozen=True)
-class Condition:
+class FormCondition:
     """`field` in lower case must be `value`, or begin with it."""
 
     field: str
@@ -45,12 +45,12 @@ class PostPolicy:
     """`expires` in seconds since 1970; the content has `smallest` to `largest` bytes, None where nothing is said."""
 
     expires: float
-    conditions: tuple[Condition, ...]
+    conditions: tuple[FormCondition, ...]
     smallest: int = 0
     largest: int | None = None
 
     def check(self, fields: Mapping[str, str], now: float) -> None:
-        """S3Refusal AccessDenied when the policy is over, a condition fails, or a field has no condition.
+        """S3Error AccessDenied when the policy is over, a condition fails, or a field has no condition.
 
         `fields` by lower-case name, among them `bucket` as addressed and `key` as it will be.
         """
@@ -68,7 +68,7 @@ class PostPolicy:
 
 
 def read_policy(text: str) -> PostPolicy:
-    """The policy in a form's field. S3Refusal InvalidPolicyDocument for one that cannot be read."""
+    """The policy in a form's field. S3Error InvalidPolicyDocument for one that cannot be read."""
     try:
         document = json.loads(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, RecursionError) as error:
@@ -86,7 +86,7 @@ def read_policy(text: str) -> PostPolicy:
         expires = read_time(expiration)
     except ValueError as error:
         raise _invalid("its expiration is no time such as 2026-12-01T12:00:00.000Z") from error
-    found: list[Condition] = []
+    found: list[FormCondition] = []
     smallest, largest = 0, None
     for condition in conditions:
         if isinstance(condition, list) and condition and str(condition[0]).lower() == "content-length-range":
@@ -96,15 +96,15 @@ def read_policy(text: str) -> PostPolicy:
     return PostPolicy(expires, tuple(found), smallest, largest)
 
 
-def _conditions(condition: Any) -> list[Condition]:
+def _conditions(condition: Any) -> list[FormCondition]:
     if isinstance(condition, dict) and condition:
         if not all(isinstance(value, str) for value in condition.values()):
             raise _invalid("the value of a condition must be text")
-        return [Condition(name.lower(), value, False) for name, value in condition.items()]
+        return [FormCondition(name.lower(), value, False) for name, value in condition.items()]
     if isinstance(condition, list) and len(condition) == 3 and all(isinstance(part, str) for part in condition):
         how, field, value = condition
         if how.lower() in ("eq", "starts-with") and field.startswith("$"):
-            return [Condition(field[1:].lower(), value, how.lower() == "starts-with")]
+            return [FormCondition(field[1:].lower(), value, how.lower() == "starts-with")]
     raise _invalid(f"{json.dumps(condition)[:200]} is no condition")
 
 
@@ -118,9 +118,9 @@ def _range(condition: list[Any]) -> tuple[int, int]:
     return smallest, largest
 
 
-def _denied(why: str) -> S3Refusal:
-    return S3Refusal("AccessDenied", f"Invalid according to Policy: {why}")
+def _denied(why: str) -> S3Error:
+    return S3Error("AccessDenied", f"Invalid according to Policy: {why}")
 
 
-def _invalid(why: str) -> S3Refusal:
-    return S3Refusal("InvalidPolicyDocument", f"Invalid Policy: {why}")
+def _invalid(why: str) -> S3Error:
+    return S3Error("InvalidPolicyDocument", f"Invalid Policy: {why}")

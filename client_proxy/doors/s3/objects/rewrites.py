@@ -7,19 +7,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.checksums import Algorithm
-from client_proxy.doors.s3.objects.object_facts import content_facts
+from client_proxy.doors.s3.objects.object_encryption import late_facts
+from client_proxy.doors.s3.objects.object_metadata import content_facts
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.security.encryption import CustomerKey, customer_key
-from client_proxy.doors.s3.security.sealed_objects import late_facts
 from client_proxy.encryption.sealed_content import Seal
 
 _SOURCE = "CopySource"
 
 
 def source_key(values: Values) -> CustomerKey | None:
-    """The key under which a copy's source is; None without one. S3Refusal when it is no good key."""
+    """The key under which a copy's source is; None without one. S3Error when it is no good key."""
     prefix = f"{_SOURCE}SSECustomer"
     return customer_key({name[len(_SOURCE) :]: text for name, text in values.items() if name.startswith(prefix)})
 

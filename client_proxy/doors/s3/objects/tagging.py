@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.objects.object_facts import version_id_of
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.s3 import TAGS
 
@@ -30,7 +30,7 @@ Tags = Sequence[dict[str, str]]
 
 
 def written_tags(values: Values) -> dict[str, str]:
-    """The setting that a write's x-amz-tagging header makes, {} without one. S3Refusal for tags that cannot be."""
+    """The setting that a write's x-amz-tagging header makes, {} without one. S3Error for tags that cannot be."""
     text = values.get("Tagging")
     return tags_setting(read_header(text)) if text else {}
 
@@ -53,19 +53,19 @@ def read_header(text: str) -> list[dict[str, str]]:
 
 
 def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
-    """`tags` as a list, when they may be kept; S3Refusal InvalidTag says which may not."""
+    """`tags` as a list, when they may be kept; S3Error InvalidTag says which may not."""
     if len(tags) > limit:
-        raise S3Refusal("InvalidTag", f"there are {len(tags)} tags; at most {limit} are kept")
+        raise S3Error("InvalidTag", f"there are {len(tags)} tags; at most {limit} are kept")
     for tag in tags:
         key, value = tag["Key"], tag["Value"]
         if not 1 <= _length(key) <= MAX_KEY or not _is_plain(key):
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidTag", f"a tag's key has 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
             )
         if key.lower().startswith(_RESERVED):
-            raise S3Refusal("InvalidTag", f"keys that begin with {_RESERVED} are not for users to give", TagKey=key)
+            raise S3Error("InvalidTag", f"keys that begin with {_RESERVED} are not for users to give", TagKey=key)
         if _length(value) > MAX_VALUE or not _is_plain(value):
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidTag",
                 f"a tag's value has at most {MAX_VALUE} letters, digits, spaces or _.:/=+-@",
                 TagKey=key,
@@ -74,7 +74,7 @@ def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
     keys = [tag["Key"] for tag in tags]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
-        raise S3Refusal("InvalidTag", "two tags have the same key", TagKey=twice)
+        raise S3Error("InvalidTag", "two tags have the same key", TagKey=twice)
     return list(tags)
 
 
@@ -88,7 +88,7 @@ def tags_in(settings: dict[str, str]) -> list[dict[str, str]]:
 class TaggingHandlers:
     """Tags of objects and buckets as a whole; what a write says of its tags goes with the write."""
 
-    def __init__(self, settings: KeptSettings) -> None:
+    def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
 
     def handlers(self) -> Handlers:
@@ -142,9 +142,9 @@ def _decoded(text: str) -> str:
         raise _bad_header("it is not UTF-8") from error
 
 
-def _bad_header(why: str) -> S3Refusal:
+def _bad_header(why: str) -> S3Error:
     message = f"x-amz-tagging is key=value&key=value, percent-encoded UTF-8: {why}"
-    return S3Refusal("InvalidArgument", message, ArgumentName="x-amz-tagging")
+    return S3Error("InvalidArgument", message, ArgumentName="x-amz-tagging")
 
 
 def _length(text: str) -> int:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
-from client_proxy.doors.s3.objects import checksums
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
-from client_proxy.doors.s3.objects.checksums import Algorithm
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.security.gate import Caller
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.security.gate import Principal
 from client_proxy.doors.s3.security.signature import STREAMING, STREAMING_UNSIGNED_TRAILER, UNSIGNED, Claim, Scope
 
 BLOCK_BYTES = 256 * 1024
@@ -37,15 +37,15 @@ class UploadBody:
     def __init__(
         self,
         request: S3Request,
-        caller: Caller,
+        principal: Principal,
         algorithm: Algorithm | None = None,
         *,
         foreign_checksums: bool = False,
         is_content: bool = False,
     ) -> None:
         self._request = request
-        self._claim = caller.claim or _framed_by_nobody(request)
-        self._key = caller.key
+        self._claim = principal.claim or _framed_by_nobody(request)
+        self._key = principal.key
         payload = self._claim.payload if self._claim else UNSIGNED
         self._chunked: ChunkedBody | None = None
         self._sha256 = None
@@ -71,7 +71,7 @@ class UploadBody:
         """Base64, by algorithm: those that the client sent or asked for."""
 
     def blocks(self) -> Iterator[bytes]:
-        """The content. S3Refusal (before the last block) when it is not what the client said."""
+        """The content. S3Error (before the last block) when it is not what the client said."""
         held = b""
         pending: Future[None] | None = None
         for block in self._chunked.blocks() if self._chunked else self._plain():
@@ -99,7 +99,7 @@ class UploadBody:
     def read_all(self, limit: int) -> bytes:
         """The whole content of a small body."""
         if self.length > limit:
-            raise S3Refusal("MaxMessageLengthExceeded", f"the body has {self.length} bytes; at most {limit} are read")
+            raise S3Error("MaxMessageLengthExceeded", f"the body has {self.length} bytes; at most {limit} are read")
         return b"".join(self.blocks())
 
     def _plain(self) -> Iterator[bytes]:
@@ -107,7 +107,7 @@ class UploadBody:
         while missing:
             data = self._request.read(min(BLOCK_BYTES, missing))
             if not data:
-                raise S3Refusal(
+                raise S3Error(
                     "IncompleteBody", f"the body ended after {self.length - missing} of {self.length} declared bytes"
                 )
             missing -= len(data)
@@ -123,9 +123,9 @@ class UploadBody:
     def _check(self) -> None:
         self.md5 = self._md5.hexdigest()
         if self._promised_md5 and self._promised_md5 != self.md5:
-            raise S3Refusal("BadDigest", "the body does not have the Content-MD5 that came with it; nothing was saved")
+            raise S3Error("BadDigest", "the body does not have the Content-MD5 that came with it; nothing was saved")
         if self._sha256 is not None and self._claim is not None and self._sha256.hexdigest() != self._claim.payload:
-            raise S3Refusal(
+            raise S3Error(
                 "XAmzContentSHA256Mismatch",
                 "the body does not have the SHA-256 that was signed; nothing was saved",
                 ClientComputedContentSHA256=self._claim.payload,
@@ -137,12 +137,12 @@ class UploadBody:
         for algorithm in self._trailing:
             sent = self._chunked.trailers.get(algorithm.header) if self._chunked else None
             if sent is None:
-                raise S3Refusal("MalformedTrailerError", f"the trailer {algorithm.header} was announced and never came")
+                raise S3Error("MalformedTrailerError", f"the trailer {algorithm.header} was announced and never came")
             self._compare(algorithm, checksums.check_form(algorithm, sent))
 
     def _compare(self, algorithm: Algorithm, value: str) -> None:
         if self.checksums[algorithm.name] != value:
-            raise S3Refusal(
+            raise S3Error(
                 "BadDigest", f"the body does not have the {algorithm.name} that came with it; nothing was saved"
             )
 
@@ -158,7 +158,7 @@ def _framed_by_nobody(request: S3Request) -> Claim | None:
 def _declared(request: S3Request, *, required: bool) -> int:
     if request.content_length is None:
         if required or "HTTP_TRANSFER_ENCODING" in request.environ:
-            raise S3Refusal("MissingContentLength", "a body needs a Content-Length: without it its end cannot be told")
+            raise S3Error("MissingContentLength", "a body needs a Content-Length: without it its end cannot be told")
         return 0
     return request.content_length
 
@@ -166,7 +166,7 @@ def _declared(request: S3Request, *, required: bool) -> int:
 def _decoded_length(request: S3Request) -> int:
     text = request.get("x-amz-decoded-content-length") or ""
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
-        raise S3Refusal("MissingContentLength", "an aws-chunked body needs x-amz-decoded-content-length")
+        raise S3Error("MissingContentLength", "an aws-chunked body needs x-amz-decoded-content-length")
     return int(text)
 
 
@@ -177,7 +177,7 @@ def _promised_checksums(request: S3Request) -> dict[Algorithm, str]:
         if algorithm is not None:
             found[algorithm] = checksums.check_form(algorithm, request.get(name) or "")
     if len(found) > 1:
-        raise S3Refusal("InvalidRequest", "expecting one x-amz-checksum- header; several were sent")
+        raise S3Error("InvalidRequest", "expecting one x-amz-checksum- header; several were sent")
     return found
 
 
@@ -189,7 +189,7 @@ def _promised_md5(request: S3Request) -> str:
     with suppress(binascii.Error, ValueError):
         raw = base64.b64decode(text, validate=True)
     if len(raw) != 16:
-        raise S3Refusal("InvalidDigest", "the Content-MD5 that came with the request is not 16 bytes in base64")
+        raise S3Error("InvalidDigest", "the Content-MD5 that came with the request is not 16 bytes in base64")
     return raw.hex()
 
 
@@ -199,9 +199,9 @@ def _check_announced(request: S3Request, sent: list[Algorithm]) -> None:
     if name is None:
         return
     if not sent:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRequest",
             "x-amz-sdk-checksum-algorithm announces a checksum, but no x-amz-checksum- header or trailer came",
         )
     if checksums.by_name(name) not in sent:
-        raise S3Refusal("BadDigest", f"x-amz-sdk-checksum-algorithm announces {name[:32]}, and {sent[0].name} came")
+        raise S3Error("BadDigest", f"x-amz-sdk-checksum-algorithm announces {name[:32]}, and {sent[0].name} came")

@@ -1,14 +1,12 @@
-"""The S3 protocol as its own service description states it: every operation's names, places and shapes.
+"""Types that describe an S3 operation: the names, places and shapes of its input and output.
 
-The description ships inside botocore, so what a client of the same library sends is what is understood here.
-`service_model.py` turns it into the plain, frozen values of this module once; who reads requests by them is
-`parameters.py`, who writes answers `answers.py`, and who tells operations apart `routing.py`.
+`service_model.py` reads them from the service description inside botocore, `operations.py` caches the result.
+`routing.py` tells operations apart by them, `parameters.py` reads requests and `replies.py` writes replies.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -47,7 +45,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Operation:
+class S3Operation:
     """One operation. Members of `input` and `output` are told apart by their place."""
 
     name: str
@@ -61,17 +59,8 @@ class Operation:
     root: str
     payload: Member | None = None
     """The input member that is the body, or None."""
-    answer_payload: Member | None = None
+    reply_payload: Member | None = None
     streams: bool = False
     """Its body is the file's bytes, not XML."""
     needs: frozenset[tuple[Place, str]] = field(default_factory=frozenset)
     """Arguments and headers by which it is told from others of its address."""
-
-
-@cache
-def operations() -> dict[str, Operation]:
-    """Every operation of the description by name, without those that later ones took the place of."""
-    # Here, so that a proxy starts without the library and its description: the first S3 request needs them.
-    from client_proxy.doors.s3.protocol.service_model import read_operations
-
-    return read_operations()

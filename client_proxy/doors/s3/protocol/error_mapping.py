@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from client_proxy.doors.s3.protocol.parameters import NULL_VERSION
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
+from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION
 from lockstep_store.wire import errors as e
 
 _PLAIN: tuple[tuple[type[e.LockstepError], str], ...] = (
@@ -24,7 +24,7 @@ _PLAIN: tuple[tuple[type[e.LockstepError], str], ...] = (
 )
 
 
-def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refusal:
+def as_s3_error(error: e.LockstepError, *, version_asked: bool = False) -> S3Error:
     """What S3 calls it. A defect or damage becomes InternalError, and says what the error says."""
     if isinstance(error, e.NotFound) and not isinstance(error, e.MethodNotAllowed):
         return _not_found(error, version_asked)
@@ -34,64 +34,64 @@ def as_refusal(error: e.LockstepError, *, version_asked: bool = False) -> S3Refu
         return _not_logged_in(error)
     if isinstance(error, e.AlreadyExists):
         code = "BucketAlreadyOwnedByYou" if error.facts.get("yours") else "BucketAlreadyExists"
-        return S3Refusal(code, str(error))
+        return S3Error(code, str(error))
     if isinstance(error, e.Locked):
         return _locked(error)
     if isinstance(error, e.LockStale):
-        return S3Refusal("LockHeld", f"{error}; x-lockstep-lock must carry the number of a lock you hold now")
+        return S3Error("LockHeld", f"{error}; x-lockstep-lock must carry the number of a lock you hold now")
     if isinstance(error, e.Conflict) and error.facts.get("state"):
-        return S3Refusal("InvalidBucketState", str(error))
+        return S3Error("InvalidBucketState", str(error))
     if isinstance(error, e.BadRequest) and "argument" in error.facts:
-        return S3Refusal("InvalidArgument", str(error), ArgumentName=str(error.facts["argument"]))
+        return S3Error("InvalidArgument", str(error), ArgumentName=str(error.facts["argument"]))
     if "s3_code" in error.facts:
-        return S3Refusal(str(error.facts["s3_code"]), str(error))
+        return S3Error(str(error.facts["s3_code"]), str(error))
     if isinstance(error, e.RangeNotSatisfiable):
         return _no_such_range(error)
     for kind, code in _PLAIN:
         if isinstance(error, kind):
             headers = {"Retry-After": "1"} if isinstance(error, e.Unavailable) and error.can_retry else {}
-            return S3Refusal(code, str(error), headers)
-    return S3Refusal("InternalError", str(error))
+            return S3Error(code, str(error), headers)
+    return S3Error("InternalError", str(error))
 
 
-def _not_found(error: e.NotFound, version_asked: bool) -> S3Refusal:
+def _not_found(error: e.NotFound, version_asked: bool) -> S3Error:
     facts = error.facts
     bucket, path = str(facts.get("bucket", "")), str(facts.get("path", ""))
     if "upload" in facts:
-        return S3Refusal("NoSuchUpload", str(error), UploadId=str(facts["upload"]))
+        return S3Error("NoSuchUpload", str(error), UploadId=str(facts["upload"]))
     if "path" not in facts and "version" not in facts:
-        return S3Refusal("NoSuchBucket", str(error), BucketName=bucket)
+        return S3Error("NoSuchBucket", str(error), BucketName=bucket)
     if facts.get("delete_marker"):
         version = NULL_VERSION if facts.get("null_version") else str(facts.get("version", ""))
         headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version}
         if not version_asked:
-            return S3Refusal("NoSuchKey", str(error), headers, Key=path)
+            return S3Error("NoSuchKey", str(error), headers, Key=path)
         headers["Allow"] = "DELETE"
-        return S3Refusal("MethodNotAllowed", str(error), headers, Method="GET", ResourceType="DeleteMarker")
-    return S3Refusal("NoSuchVersion" if version_asked else "NoSuchKey", str(error), Key=path)
+        return S3Error("MethodNotAllowed", str(error), headers, Method="GET", ResourceType="DeleteMarker")
+    return S3Error("NoSuchVersion" if version_asked else "NoSuchKey", str(error), Key=path)
 
 
-def _no_such_range(error: e.RangeNotSatisfiable) -> S3Refusal:
+def _no_such_range(error: e.RangeNotSatisfiable) -> S3Error:
     size = str(error.facts.get("size", 0))
-    return S3Refusal("InvalidRange", str(error), {"Content-Range": f"bytes */{size}"}, ActualObjectSize=size)
+    return S3Error("InvalidRange", str(error), {"Content-Range": f"bytes */{size}"}, ActualObjectSize=size)
 
 
-def _bad_name(error: e.BadName) -> S3Refusal:
+def _bad_name(error: e.BadName) -> S3Error:
     text = str(error)
     if "cannot be a bucket" in text:
-        return S3Refusal("InvalidBucketName", text)
-    return S3Refusal("KeyTooLongError" if "the limit is" in text else "InvalidURI", text)
+        return S3Error("InvalidBucketName", text)
+    return S3Error("KeyTooLongError" if "the limit is" in text else "InvalidURI", text)
 
 
-def _not_logged_in(error: e.NotLoggedIn) -> S3Refusal:
+def _not_logged_in(error: e.NotLoggedIn) -> S3Error:
     if error.facts.get("expired"):
-        return S3Refusal("ExpiredToken", str(error))
+        return S3Error("ExpiredToken", str(error))
     if error.facts.get("anonymous"):
-        return S3Refusal("AccessDenied", "this is not open to everybody: sign the request")
-    return S3Refusal("InvalidAccessKeyId", str(error))
+        return S3Error("AccessDenied", "this is not open to everybody: sign the request")
+    return S3Error("InvalidAccessKeyId", str(error))
 
 
-def _locked(error: e.Locked) -> S3Refusal:
+def _locked(error: e.Locked) -> S3Error:
     """409, because the protocol has no 423; with everything a client needs to show who and until when."""
     details = {
         name: str(error.facts[fact])
@@ -101,4 +101,4 @@ def _locked(error: e.Locked) -> S3Refusal:
     until = error.facts.get("until_at")
     if isinstance(until, float) and until > 0:
         details["Until"] = write_time(until, "iso8601")
-    return S3Refusal("LockHeld", str(error), {}, **details)
+    return S3Error("LockHeld", str(error), {}, **details)

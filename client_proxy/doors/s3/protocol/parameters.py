@@ -7,12 +7,11 @@ service description. Whether they make sense together is the handlers' business.
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from client_proxy.doors.s3.protocol.description import Member, Operation, Type
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.description import Member, S3Operation, Type
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import read_time
 from client_proxy.doors.s3.protocol.xml_reader import Element, read_xml
 
@@ -25,27 +24,9 @@ _IGNORED_TIMES = frozenset(
     {"IfModifiedSince", "IfUnmodifiedSince", "CopySourceIfModifiedSince", "CopySourceIfUnmodifiedSince", "Expires"}
 )
 
-# Any server's ids look like this: opaque, and never a word. One that was never given is another matter than one that
-# nobody could have been given.
-_VERSION_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9._-]{16,1024}")
-NULL_VERSION = "null"
-"""The id of a version that was written while its bucket kept none."""
-
-
-def check_version_id(text: str, argument: str = "versionId") -> str:
-    """`text` itself when it could be a version's id; S3Refusal when it could not."""
-    if text != NULL_VERSION and not _VERSION_ID.fullmatch(text):
-        raise S3Refusal(
-            "InvalidArgument",
-            f"{argument} is {text[:64]!r}, which cannot be a version's id",
-            ArgumentName=argument,
-            ArgumentValue=text[:256],
-        )
-    return text
-
 
 def read_parameters(
-    operation: Operation,
+    operation: S3Operation,
     bucket: str,
     key: str,
     arguments: Mapping[str, str],
@@ -54,7 +35,7 @@ def read_parameters(
 ) -> Values:
     """Everything but the body. `header` gives a header's value or None, `metadata` all that begin with a prefix.
 
-    S3Refusal names the argument or header that cannot be read, or that is missing.
+    S3Error names the argument or header that cannot be read, or that is missing.
     """
     values: Values = {}
     for member in operation.input:
@@ -76,11 +57,11 @@ def read_parameters(
             if value is not None:
                 values[member.name] = value
         elif member.required:
-            raise S3Refusal("InvalidArgument", f"{member.wire_name} is missing", ArgumentName=member.wire_name)
+            raise S3Error("InvalidArgument", f"{member.wire_name} is missing", ArgumentName=member.wire_name)
     return values
 
 
-def read_body(operation: Operation, body: bytes) -> Values:
+def read_body(operation: S3Operation, body: bytes) -> Values:
     """The body of an operation whose payload is XML or text, by its member's name; empty for an empty optional one."""
     payload = operation.payload
     if payload is None:
@@ -89,23 +70,23 @@ def read_body(operation: Operation, body: bytes) -> Values:
         try:
             return {payload.name: body.decode("utf-8") if payload.type.kind == "string" else body}
         except UnicodeDecodeError as error:
-            raise S3Refusal("MalformedXML", f"the body is not UTF-8: {error}") from error
+            raise S3Error("MalformedXML", f"the body is not UTF-8: {error}") from error
     if not body.strip():
         if payload.required:
-            raise S3Refusal("MissingRequestBodyError", f"{operation.name} needs an XML body")
+            raise S3Error("MissingRequestBodyError", f"{operation.name} needs an XML body")
         return {}
     try:
         return {payload.name: _document(payload, body)}
-    except S3Refusal as error:
+    except S3Error as error:
         if error.code == "MalformedXML" and payload.name == "AccessControlPolicy":  # lists have a code of their own
-            raise S3Refusal("MalformedACLError", error.message) from error
+            raise S3Error("MalformedACLError", error.message) from error
         raise
 
 
 def _document(payload: Member, body: bytes) -> Values:
     root = read_xml(body)
     if root.name != payload.wire_name:
-        raise S3Refusal("MalformedXML", f"the XML's root is <{root.name[:64]}>; {payload.wire_name} is expected here")
+        raise S3Error("MalformedXML", f"the XML's root is <{root.name[:64]}>; {payload.wire_name} is expected here")
     return _structure(payload.type, root)
 
 
@@ -122,7 +103,7 @@ def _from_text(member: Member, text: str) -> Any:
     except ValueError as error:
         if member.name in _IGNORED_TIMES:
             return None  # HTTP: a date that cannot be read counts as not given
-        raise S3Refusal(
+        raise S3Error(
             "InvalidArgument",
             f"{member.wire_name} is {text[:64]!r}: {error}",
             ArgumentName=member.wire_name,
@@ -150,7 +131,7 @@ def _structure(type_: Type, element: Element) -> Values:
             if child is not None:
                 values[member.name] = _value(member.type, child)
         if member.required and member.name not in values:
-            raise S3Refusal("MalformedXML", f"<{element.name}> lacks <{member.wire_name}>")
+            raise S3Error("MalformedXML", f"<{element.name}> lacks <{member.wire_name}>")
     return values
 
 
@@ -163,7 +144,7 @@ def _value(type_: Type, element: Element) -> Any:
     try:
         return element.text if element.name in _CHECKED_LATER else _scalar(type_, element.text)
     except ValueError as error:
-        raise S3Refusal("MalformedXML", f"<{element.name}> is {element.text[:64]!r}: {error}") from error
+        raise S3Error("MalformedXML", f"<{element.name}> is {element.text[:64]!r}: {error}") from error
 
 
 def _scalar(type_: Type, text: str) -> Any:

@@ -5,11 +5,11 @@ What it asks for is `routing`'s and `parameters`' to say, who asks the gate's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from urllib.parse import unquote_plus
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.security import signature
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 
@@ -24,12 +24,12 @@ class S3Request(DrainableRequest):
         super().__init__(environ)
         self.method: str = environ["REQUEST_METHOD"]
         if len(self.query) > MAX_QUERY_BYTES:
-            raise S3Refusal("InvalidURI", f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
+            raise S3Error("InvalidURI", f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
         self.raw_path = self.path.encode("latin-1", "replace")
         try:
             text = self.raw_path.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise S3Refusal("InvalidURI", "the address has bytes that are not UTF-8") from error
+            raise S3Error("InvalidURI", "the address has bytes that are not UTF-8") from error
         host = (environ.get("HTTP_HOST") or "").partition(":")[0].lower()
         rest = text.removeprefix("/")
         if domain and host.endswith(f".{domain}"):
@@ -48,12 +48,12 @@ class S3Request(DrainableRequest):
     @cached_property
     def argument_list(self) -> list[tuple[str, str]]:
         """The decoded arguments in order."""
-        return signature.query_arguments(self.query)
+        return query_arguments(self.query)
 
     @cached_property
     def arguments(self) -> Mapping[str, str]:
         """The arguments by name."""
-        return signature.first_arguments(self.argument_list)
+        return first_arguments(self.argument_list)
 
     @cached_property
     def amz_headers(self) -> list[str]:
@@ -79,3 +79,17 @@ class S3Request(DrainableRequest):
 def _environ_name(header: str) -> str:
     """Bounded, because clients choose names too: those that they sign."""
     return _UNPREFIXED.get(header.lower()) or "HTTP_" + header.upper().replace("-", "_")
+
+
+def query_arguments(query: str) -> list[tuple[str, str]]:
+    """The decoded arguments of a query as it came, in order."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+
+
+def first_arguments(arguments: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    """By name; of one that is given twice the first counts, as in S3."""
+    found: dict[str, str] = {}
+    for name, value in arguments:
+        found.setdefault(name, value)
+    return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from client_proxy.doors.s3.protocol.description import Operation, operations
+from client_proxy.doors.s3.protocol.description import S3Operation
+from client_proxy.doors.s3.protocol.operations import operations
 
 POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
@@ -44,7 +45,7 @@ def name_operation(
 
 
 @cache
-def _candidates(method: str, level: Level) -> tuple[Operation, ...]:
+def _candidates(method: str, level: Level) -> tuple[S3Operation, ...]:
     """Those of an address, the most particular first."""
     found = [one for one in operations().values() if (one.method, one.level) == (method, level)]
     # A fixed argument such as ?acl outweighs any number of others; names settle the order of equals.

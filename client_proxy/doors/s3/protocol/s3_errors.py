@@ -92,7 +92,7 @@ _STATUS = {
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-class S3Refusal(Exception):
+class S3Error(Exception):
     """A request that S3 refuses with `code`. `details` are further elements of the answer's XML, by name."""
 
     def __init__(self, code: str, message: str, headers: Mapping[str, str] = _NO_HEADERS, **details: str) -> None:

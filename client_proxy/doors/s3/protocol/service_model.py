@@ -7,7 +7,7 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 
-from client_proxy.doors.s3.protocol.description import Member, Operation, Place, Type
+from client_proxy.doors.s3.protocol.description import Member, Place, S3Operation, Type
 
 # The roots of answers whose shape's name is not what is on the wire. Source: the API reference of each operation.
 _ROOTS = {
@@ -54,22 +54,22 @@ _SUPERSEDED = frozenset(
 )
 
 
-def read_operations() -> dict[str, Operation]:
+def read_operations() -> dict[str, S3Operation]:
     """Every operation of the description by name, without those that later ones took the place of."""
     model = ServiceModel(Loader().load_service_model("s3", "service-2"))
     names = [name for name in model.operation_names if name not in _SUPERSEDED]
     return {name: _operation(model.operation_model(name)) for name in names}
 
 
-def _operation(model: OperationModel) -> Operation:
+def _operation(model: OperationModel) -> S3Operation:
     address, _, arguments = model.http["requestUri"].partition("?")
     query = tuple((name, value) for name, _, value in (part.partition("=") for part in arguments.split("&") if part))
     input_members = _members(model.input_shape) if model.input_shape else ()
     output_members = _members(model.output_shape) if model.output_shape else ()
     payload = next((member for member in input_members if member.place == "payload"), None)
-    answer_payload = next((member for member in output_members if member.place == "payload"), None)
+    reply_payload = next((member for member in output_members if member.place == "payload"), None)
     required = {(member.place, member.wire_name) for member in input_members if member.required}
-    return Operation(
+    return S3Operation(
         name=model.name,
         method=model.http["method"],
         level="key" if "{Key" in address else "bucket" if "{Bucket}" in address else "service",
@@ -79,7 +79,7 @@ def _operation(model: OperationModel) -> Operation:
         output=output_members,
         root=_ROOTS.get(model.name) or (model.output_shape.name if model.output_shape else ""),
         payload=payload,
-        answer_payload=answer_payload,
+        reply_payload=reply_payload,
         streams=payload is not None and payload.type.kind == "blob",
         needs=frozenset(need for need in required if need[0] == "querystring" or need[1] == "x-amz-copy-source"),
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 
 MAX_BYTES = 4 * 1024 * 1024
 """10,000 parts with the longest checksums, or 1,000 keys of 1,024 bytes with version ids; and room for escapes."""
@@ -35,14 +35,14 @@ class Element:
 
 
 def read_xml(body: bytes) -> Element:
-    """The root element of `body`. S3Refusal MalformedXML for anything that is not one well-formed document."""
+    """The root element of `body`. S3Error MalformedXML for anything that is not one well-formed document."""
     if len(body) > MAX_BYTES:
-        raise S3Refusal("MaxMessageLengthExceeded", f"the XML has {len(body)} bytes; at most {MAX_BYTES} are read")
+        raise S3Error("MaxMessageLengthExceeded", f"the XML has {len(body)} bytes; at most {MAX_BYTES} are read")
     reader = _Reader()
     try:
         reader.parser.Parse(body, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise S3Refusal("MalformedXML", f"the body is not well-formed XML: {error}") from error
+        raise S3Error("MalformedXML", f"the body is not well-formed XML: {error}") from error
     assert reader.root is not None  # expat refuses a document without one
     return reader.root
 
@@ -60,12 +60,12 @@ class _Reader:
         self.parser.CharacterDataHandler = self._text
 
     def _doctype(self, *_: object) -> None:
-        raise S3Refusal("MalformedXML", "a document type declaration is not accepted; leave it out")
+        raise S3Error("MalformedXML", "a document type declaration is not accepted; leave it out")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
         if self._count > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
-            raise S3Refusal("MalformedXML", f"the XML has more than {MAX_ELEMENTS} elements or {MAX_DEPTH} levels")
+            raise S3Error("MalformedXML", f"the XML has more than {MAX_ELEMENTS} elements or {MAX_DEPTH} levels")
         element = Element(name.rpartition(":")[2], attributes)
         if self._open:
             self._open[-1].children.append(element)

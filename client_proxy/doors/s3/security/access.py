@@ -6,16 +6,15 @@ Who the caller is, what time it is, and what tags an object has are the director
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date, write_time
+from client_proxy.doors.s3.security.gate import Principal
+from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.messages.s3_access import FORM_OPERATION, S3Access
-
-if TYPE_CHECKING:
-    from client_proxy.doors.s3.handling import S3Call
 
 # Operations whose action has another name. Source: the service authorization reference, "Actions for Amazon S3".
 _ACTIONS = {
@@ -106,20 +105,21 @@ def action_of(operation: str, values: Values) -> str:
     return f"s3:{name}"
 
 
-def access_of(call: S3Call) -> S3Access:
-    """Everything that the directory decides about a call by."""
-    request, values = call.request, call.values
+def access_of(
+    operation: str, request: S3Request, principal: Principal, values: Values, *, is_form: bool = False
+) -> S3Access:
+    """What the directory needs to authorize an operation, with the principal's proof."""
     source = next((values[name] for name in _SOURCES if values.get(name) is not None), None)
     return S3Access(
-        credential=call.caller.credential,
-        action=action_of(call.operation.name, values),
+        credential=principal.credential,
+        action=action_of(operation, values),
         bucket=request.bucket,
         path=request.key,
         owner=values.get("ExpectedBucketOwner") or "",
         source_action=_source_action(source),
         source_owner=values.get("ExpectedSourceBucketOwner") or "",
-        keys=_keys(call),
-        operation=FORM_OPERATION if call.is_form else call.operation.name,
+        keys=_condition_keys(request.environ, principal, values),
+        operation=FORM_OPERATION if is_form else operation,
         request_id=request_id(),
     )
 
@@ -130,8 +130,8 @@ def _source_action(source: str | None) -> str:
     return "s3:GetObjectVersion" if "?versionId=" in source else "s3:GetObject"
 
 
-def _keys(call: S3Call) -> dict[str, list[str]]:
-    environ, claim = call.request.environ, call.caller.claim
+def _condition_keys(environ: Environ, principal: Principal, values: Values) -> dict[str, list[str]]:
+    claim = principal.claim
     keys: dict[str, list[str]] = {key: [environ[name]] for key, name in _ENVIRON.items() if name in environ}
     keys["aws:sourceip"] = [environ.get("REMOTE_ADDR") or ""]
     keys["aws:securetransport"] = ["true" if environ.get("wsgi.url_scheme") == "https" else "false"]
@@ -139,15 +139,15 @@ def _keys(call: S3Call) -> dict[str, list[str]]:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["REST-HEADER" if claim.form == "header" else "REST-QUERY-STRING"]
         keys["s3:x-amz-content-sha256"] = [claim.payload]
-        keys["s3:signatureage"] = [str(max(0, int(1000 * (call.caller.seen_at - read_amz_date(claim.amz_date)))))]
-    elif not call.caller.anonymous:
+        keys["s3:signatureage"] = [str(max(0, int(1000 * (principal.seen_at - read_amz_date(claim.amz_date)))))]
+    elif not principal.anonymous:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
     source = keys.get("s3:x-amz-copy-source")
     if source is not None:  # written with and without the slash before the bucket, escaped or not, and meant alike
         keys["s3:x-amz-copy-source"] = [unquote(source[0]).removeprefix("/")]
-    keys |= _lock_keys(call.values)
-    tags = _tags(call.values)
+    keys |= _lock_keys(values)
+    tags = _tags(values)
     if tags:
         keys |= {f"{_TAG}{name.lower()}": [value] for name, value in tags}
         keys["s3:requestobjecttagkeys"] = [name for name, _ in tags]

@@ -10,11 +10,11 @@ import json
 import re
 from typing import Any
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
-from client_proxy.doors.s3.objects.object_facts import version_id_of
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.stored_settings import StoredSettings
 
 ACL = "acl"
 _GRANT_HEADERS = {
@@ -37,7 +37,7 @@ def written_acl(values: Values) -> dict[str, str]:
 class AclHandlers:
     """The lists of buckets and objects."""
 
-    def __init__(self, settings: KeptSettings) -> None:
+    def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
 
     def handlers(self) -> Handlers:
@@ -74,12 +74,12 @@ def _asked(call: S3Call) -> str:
     by_header, body = _from_headers(call.values), call.get("AccessControlPolicy")
     if by_header is not None:
         if body is not None:
-            raise S3Refusal("UnexpectedContent", "This request does not support content")
+            raise S3Error("UnexpectedContent", "This request does not support content")
         return json.dumps(by_header)
     if body is None:
-        raise S3Refusal("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
+        raise S3Error("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
     if not (body.get("Owner") or {}).get("ID") or "Grants" not in body:
-        raise S3Refusal("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")
+        raise S3Error("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")
     return json.dumps({"Owner": body["Owner"], "Grants": body["Grants"]})
 
 
@@ -92,7 +92,7 @@ def _from_headers(values: Values) -> dict[str, Any] | None:
         for grantee in _grantees(values[member])
     ]
     if canned is not None and grants:
-        raise S3Refusal("InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+        raise S3Error("InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
     if canned is not None:
         return {"canned": canned}
     return {"Grants": grants} if grants else None
@@ -105,7 +105,7 @@ def _grantees(header: str) -> list[dict[str, str]]:
     while place < len(header):
         match = _GRANTEE.match(header, place)
         if match is None or (match.end() < len(header) and header[match.end()] != ","):
-            raise S3Refusal("InvalidArgument", 'a grant header is a list of id="account" or uri="group"')
+            raise S3Error("InvalidArgument", 'a grant header is a list of id="account" or uri="group"')
         place = match.end() + 1
         kind = _KINDS[match[1].lower()]
         types = {"ID": "CanonicalUser", "URI": "Group", "EmailAddress": "AmazonCustomerByEmail"}

@@ -3,7 +3,7 @@ with a customer's key (SSE-C) or a named key of the cluster (SSE-KMS) the conten
 is cut into chunks.
 
 The customer's key is never stored; `client_proxy.encryption.content_keys` derives content keys from either. This module
-reads and writes the headers; `sealed_objects` applies them to versions and uploads.
+reads and writes the headers; `object_encryption` applies them to versions and uploads.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from client_proxy.doors.s3.handling import S3Call
+from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.description import Operation
+from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.content_keys import ContentKey, Facts
 from client_proxy.encryption.named_keys import KMS_ALGORITHM, NewKey, Wish
 from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
@@ -48,14 +48,14 @@ class CustomerKey:
 
 
 def customer_key(values: Values) -> CustomerKey | None:
-    """The key of a request's SSECustomer parameters; None without any. S3Refusal when they make no good key."""
+    """The key of a request's SSECustomer parameters; None without any. S3Error when they make no good key."""
     algorithm, text, md5 = (values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5"))
     if algorithm is None and text is None and md5 is None:
         return None
     if algorithm is None:
         raise _bad_key("Algorithm", "a customer's key needs its algorithm, AES256")
     if algorithm != "AES256":
-        raise S3Refusal("InvalidEncryptionAlgorithmError", "the algorithm for a customer's key can only be AES256")
+        raise S3Error("InvalidEncryptionAlgorithmError", "the algorithm for a customer's key can only be AES256")
     if text is None:
         raise _bad_key("Key", "the customer's key is missing")
     if md5 is None:
@@ -68,17 +68,17 @@ def customer_key(values: Values) -> CustomerKey | None:
     return CustomerKey(key, md5)
 
 
-def check_wishes(operation: Operation, values: Values, header: Any) -> None:
-    """S3Refusal for an encryption that would not be carried out. `header` gives a header's value or None."""
+def check_wishes(operation: S3Operation, values: Values, header: Any) -> None:
+    """S3Error for an encryption that would not be carried out. `header` gives a header's value or None."""
     wish = values.get("ServerSideEncryption")
     if operation.name in _READS and header("x-amz-server-side-encryption") is not None:
-        raise S3Refusal("InvalidArgument", "x-amz-server-side-encryption is for writing; a read says only its key")
+        raise S3Error("InvalidArgument", "x-amz-server-side-encryption is for writing; a read says only its key")
     if wish is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
-        raise S3Refusal("InvalidArgument", "a customer's key and x-amz-server-side-encryption cannot both be asked for")
+        raise S3Error("InvalidArgument", "a customer's key and x-amz-server-side-encryption cannot both be asked for")
     if wish not in (None, "AES256", KMS_ALGORITHM):
-        raise S3Refusal("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
+        raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
     if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and wish != KMS_ALGORITHM:
-        raise S3Refusal("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
+        raise S3Error("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
 
 
 def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
@@ -89,8 +89,8 @@ def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
         return NewKey(customer.content_key, {})
     asked = call.get("ServerSideEncryption")
     if asked == KMS_ALGORITHM:
-        if call.caller.anonymous:  # or anybody could find out which keys there are
-            raise S3Refusal("InvalidArgument", f"who asks for {KMS_ALGORITHM} must sign the request")
+        if call.principal.anonymous:  # or anybody could find out which keys there are
+            raise S3Error("InvalidArgument", f"who asks for {KMS_ALGORITHM} must sign the request")
         context = _context(call.get("SSEKMSEncryptionContext"))
         wish: Wish | None = Wish(call.get("SSEKMSKeyId") or "", context, bool(call.get("BucketKeyEnabled")))
     else:
@@ -99,7 +99,7 @@ def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
 
 
 def _context(text: str | None) -> str:
-    """The encryption context of a header, as JSON with sorted names; S3Refusal when it is none."""
+    """The encryption context of a header, as JSON with sorted names; S3Error when it is none."""
     if not text:
         return ""
     try:
@@ -114,7 +114,7 @@ def _context(text: str | None) -> str:
     return told
 
 
-def say(operation: Operation, output: Values) -> Values:
+def say(operation: S3Operation, output: Values) -> Values:
     """`output` with the encryption, where the operation's answer has a place for it."""
     has_place = any(member.name == "ServerSideEncryption" for member in operation.output)
     return said({}) | output if has_place and "SSECustomerAlgorithm" not in output else output
@@ -141,11 +141,11 @@ def _from_base64(text: str) -> bytes:
         return b""
 
 
-def _bad_key(part: str, why: str) -> S3Refusal:
+def _bad_key(part: str, why: str) -> S3Error:
     name = f"x-amz-server-side-encryption-customer-{part.lower()}"
-    return S3Refusal("InvalidArgument", why, ArgumentName=name)
+    return S3Error("InvalidArgument", why, ArgumentName=name)
 
 
-def _bad_context(why: str) -> S3Refusal:
+def _bad_context(why: str) -> S3Error:
     name = "x-amz-server-side-encryption-context"
-    return S3Refusal("InvalidArgument", f"the encryption context cannot be taken: {why}", ArgumentName=name)
+    return S3Error("InvalidArgument", f"the encryption context cannot be taken: {why}", ArgumentName=name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import signature
 from client_proxy.doors.s3.security.signature import Claim, Scope
 from lockstep_store.wire.errors import NotLoggedIn
@@ -27,7 +27,7 @@ AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """Whose request it is. `credential` goes to the directory; empty for an anonymous request."""
 
     credential: str = ""
@@ -43,7 +43,7 @@ class Caller:
         return not self.credential
 
 
-ANONYMOUS = Caller()
+ANONYMOUS = Principal()
 
 
 class Gate:
@@ -56,8 +56,8 @@ class Gate:
         self._keys: dict[tuple[Scope, str], tuple[bytes, str, float]] = {}
         self._guard = threading.Lock()
 
-    def identify(self, request: S3Request) -> Caller:
-        """The caller of `request`. S3Refusal when a claim is made that is malformed, too old, or not proven."""
+    def identify(self, request: S3Request) -> Principal:
+        """The caller of `request`. S3Error when a claim is made that is malformed, too old, or not proven."""
         claim = signature.read_claim(request.argument_list, request.get)
         if claim is None:
             return ANONYMOUS
@@ -67,18 +67,18 @@ class Gate:
         proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
         request.requester = account
-        return Caller(proof.encode(), account, claim.scope.access_key, claim, key, now)
+        return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
-    def identify_form(self, fields: Mapping[str, str]) -> Caller:
-        """The caller who signed a form's policy. S3Refusal when the fields do not prove it."""
+    def identify_form(self, fields: Mapping[str, str]) -> Principal:
+        """The caller who signed a form's policy. S3Error when the fields do not prove it."""
         claim = signature.read_form_claim(fields)
         signature.check_form_day(claim, self._wall())
         key, account = self.signing_key(claim.scope, claim.session_token)
         proof = signature.check_form_signature(claim, key, fields["policy"])
-        return Caller(proof.encode(), account, claim.scope.access_key)
+        return Principal(proof.encode(), account, claim.scope.access_key)
 
     def signing_key(self, scope: Scope, session_token: str = "") -> tuple[bytes, str]:
-        """The signing key of a day and whose it is. S3Refusal InvalidAccessKeyId when there is no such access key."""
+        """The signing key of a day and whose it is. S3Error InvalidAccessKeyId when there is no such access key."""
         now = self._monotonic()
         kept = self._keys.get((scope, session_token))
         if kept is not None and now - kept[2] < KEEP_SECONDS:
@@ -87,7 +87,7 @@ class Gate:
             reply = self._ask_key(SigningKeyRequest(scope.access_key, scope.date, scope.region, session_token))
         except NotLoggedIn as error:
             code = next((code for fact, code in _KEY_REFUSALS if error.facts.get(fact)), "InvalidAccessKeyId")
-            raise S3Refusal(code, str(error), AWSAccessKeyId=scope.access_key) from error
+            raise S3Error(code, str(error), AWSAccessKeyId=scope.access_key) from error
         key = bytes.fromhex(reply.key)
         with self._guard:
             while len(self._keys) >= MAX_KEPT:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 
 POLICY = "policy"
 POLICY_STATUS = "policy-status"
@@ -27,7 +27,7 @@ def ownership_setting(wanted: str | None) -> dict[str, str]:
 class PolicyHandlers:
     """Everything of a bucket's owner's about who may do what, apart from lists."""
 
-    def __init__(self, settings: KeptSettings) -> None:
+    def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
 
     def handlers(self) -> Handlers:
@@ -94,7 +94,7 @@ class PolicyHandlers:
     def put_ownership(self, call: S3Call) -> Values:
         rules: list[Any] = (call.get("OwnershipControls") or {}).get("Rules") or []
         if len(rules) != 1:
-            raise S3Refusal("MalformedXML", "ownership controls have exactly one rule")
+            raise S3Error("MalformedXML", "ownership controls have exactly one rule")
         self._settings.put_of_bucket(call, OWNERSHIP, json.dumps(rules[0].get("ObjectOwnership")))
         return {}
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.request import query_arguments
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date
 from lockstep_store.wire.messages.s3 import SIGNING_ALGORITHM as ALGORITHM
 from lockstep_store.wire.messages.s3 import S3Proof, canonical_digest
@@ -74,14 +75,14 @@ class Claim:
 def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | None:
     """The claim in the headers or the query; None for an anonymous request.
 
-    `arguments` are the decoded query arguments in order. S3Refusal when there is a claim that cannot be read, is made
+    `arguments` are the decoded query arguments in order. S3Error when there is a claim that cannot be read, is made
     in more than one way, or is of the retired version 2.
     """
     authorization = header("Authorization")
     names = {name for name, _ in arguments}
     by_query = "X-Amz-Algorithm" in names or "X-Amz-Signature" in names or "X-Amz-Credential" in names
     if authorization is not None and by_query:
-        raise S3Refusal("InvalidArgument", "sign either in the Authorization header or in the query, not in both")
+        raise S3Error("InvalidArgument", "sign either in the Authorization header or in the query, not in both")
     if authorization is not None:
         return _from_header(authorization, header)
     if by_query:
@@ -91,8 +92,8 @@ def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | 
     return None
 
 
-def _version_2() -> S3Refusal:
-    return S3Refusal(
+def _version_2() -> S3Error:
+    return S3Error(
         "InvalidRequest",
         f"signature version 2 is not supported; please sign with {ALGORITHM}: most clients have a setting such as "
         "signature_version = s3v4",
@@ -104,16 +105,16 @@ def _from_header(text: str, header: Header) -> Claim:
     if scheme == "AWS":
         raise _version_2()
     if scheme != ALGORITHM:
-        raise S3Refusal("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}")
+        raise S3Error("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     try:
         credential, signed, signature = parts["Credential"], parts["SignedHeaders"], parts["Signature"]
     except KeyError as error:
-        raise S3Refusal("AuthorizationHeaderMalformed", f"the Authorization header lacks {error.args[0]}") from error
+        raise S3Error("AuthorizationHeaderMalformed", f"the Authorization header lacks {error.args[0]}") from error
     scope = _scope(credential, "AuthorizationHeaderMalformed")
     payload = header("x-amz-content-sha256")
     if not payload:
-        raise S3Refusal("InvalidRequest", "the header x-amz-content-sha256 is missing; it belongs to the signature")
+        raise S3Error("InvalidRequest", "the header x-amz-content-sha256 is missing; it belongs to the signature")
     return Claim(
         "header",
         scope,
@@ -131,14 +132,14 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
     missing = [name for name in (*_QUERY_NAMES, "X-Amz-Signature") if name not in given]
     if missing or given["X-Amz-Algorithm"] != ALGORITHM:
         what = f"lacks {', '.join(missing)}" if missing else f"must be signed with {ALGORITHM}"
-        raise S3Refusal(code, f"the presigned address {what}")
+        raise S3Error(code, f"the presigned address {what}")
     expires = given["X-Amz-Expires"]
     if not (_EXPIRES.fullmatch(expires) and 1 <= int(expires) <= MAX_EXPIRES_SECONDS):
-        raise S3Refusal(code, f"X-Amz-Expires must be 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires[:20]!r}")
+        raise S3Error(code, f"X-Amz-Expires must be 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires[:20]!r}")
     scope = _scope(given["X-Amz-Credential"], code)
     date = given["X-Amz-Date"]
     if not _AMZ_DATE.fullmatch(date) or not date.startswith(scope.date):
-        raise S3Refusal(code, "X-Amz-Date must look like 20260131T120000Z, and be of the credential's day")
+        raise S3Error(code, "X-Amz-Date must look like 20260131T120000Z, and be of the credential's day")
     return Claim(
         "query",
         scope,
@@ -157,28 +158,28 @@ def read_scope(credential: str) -> Scope:
 
 
 def read_form_claim(fields: Mapping[str, str]) -> Claim:
-    """The claim in a form's fields, by lower-case name. S3Refusal names the field that is missing or wrong."""
+    """The claim in a form's fields, by lower-case name. S3Error names the field that is missing or wrong."""
     for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"):
         if not fields.get(name):
-            raise S3Refusal("InvalidArgument", f"the form lacks the field {name}", ArgumentName=name)
+            raise S3Error("InvalidArgument", f"the form lacks the field {name}", ArgumentName=name)
     if fields["x-amz-algorithm"] != ALGORITHM:
-        raise S3Refusal("InvalidArgument", f"x-amz-algorithm must be {ALGORITHM}", ArgumentName="x-amz-algorithm")
+        raise S3Error("InvalidArgument", f"x-amz-algorithm must be {ALGORITHM}", ArgumentName="x-amz-algorithm")
     scope, date = read_scope(fields["x-amz-credential"]), fields["x-amz-date"]
     if not _AMZ_DATE.fullmatch(date) or not date.startswith(scope.date):
-        raise S3Refusal("InvalidArgument", "x-amz-date must look like 20260131T120000Z, and be of the credential's day")
+        raise S3Error("InvalidArgument", "x-amz-date must look like 20260131T120000Z, and be of the credential's day")
     # Any other text is just not the right signature: 403, as clients expect of a form.
     signed = fields["x-amz-signature"]
     return Claim("form", scope, date, (), signed, UNSIGNED, session_token=fields.get("x-amz-security-token", ""))
 
 
 def check_form_day(claim: Claim, now: float) -> None:
-    """S3Refusal when the day of the signing key is over: it is good for a week, whatever the policy says."""
+    """S3Error when the day of the signing key is over: it is good for a week, whatever the policy says."""
     try:
         made = read_amz_date(claim.amz_date)
     except ValueError as error:
-        raise S3Refusal("AccessDenied", f"{claim.amz_date} is not a time") from error
+        raise S3Error("AccessDenied", f"{claim.amz_date} is not a time") from error
     if not -MAX_SKEW_SECONDS <= now - made <= MAX_EXPIRES_SECONDS:
-        raise S3Refusal("AccessDenied", "the form's x-amz-date is in the future or more than seven days ago")
+        raise S3Error("AccessDenied", "the form's x-amz-date is in the future or more than seven days ago")
 
 
 def check_form_signature(claim: Claim, key: bytes, policy: str) -> S3Proof:
@@ -187,7 +188,7 @@ def check_form_signature(claim: Claim, key: bytes, policy: str) -> S3Proof:
     The directory knows one form of proof, so the key that made the policy's signature makes one of that form too.
     """
     if not hmac.compare_digest(sign(key, policy).encode(), claim.signature.encode("utf-8", "replace")):
-        raise S3Refusal(
+        raise S3Error(
             "SignatureDoesNotMatch",
             "the signature is not the one this policy would have with your secret key",
             AWSAccessKeyId=claim.scope.access_key,
@@ -201,29 +202,29 @@ def check_form_signature(claim: Claim, key: bytes, policy: str) -> S3Proof:
 def _scope(text: str, code: str) -> Scope:
     found = _CREDENTIAL.fullmatch(text)
     if not found:
-        raise S3Refusal(code, "the credential must look like KEY/20260131/REGION/s3/aws4_request")
+        raise S3Error(code, "the credential must look like KEY/20260131/REGION/s3/aws4_request")
     if found[4] != "s3":
-        raise S3Refusal(code, f"the credential is for the service {found[4]!r}; this is s3")
+        raise S3Error(code, f"the credential is for the service {found[4]!r}; this is s3")
     return Scope(found[1], found[2], found[3])
 
 
 def _signed_headers(text: str, code: str) -> tuple[str, ...]:
     names = tuple(text.split(";"))
     if "host" not in names or len(names) > MAX_SIGNED_HEADERS or any(name != name.lower() for name in names):
-        raise S3Refusal(code, "the signed headers must be lower-case names with ';' between, and include host")
+        raise S3Error(code, "the signed headers must be lower-case names with ';' between, and include host")
     return names
 
 
 def _checked_signature(text: str, code: str) -> str:
     if not _SIGNATURE.fullmatch(text):
-        raise S3Refusal(code, "the signature must be 64 hexadecimal digits")
+        raise S3Error(code, "the signature must be 64 hexadecimal digits")
     return text
 
 
 def _payload(text: str) -> str:
     if text == UNSIGNED or text in STREAMING or _SIGNATURE.fullmatch(text):
         return text
-    raise S3Refusal(
+    raise S3Error(
         "InvalidArgument", f"x-amz-content-sha256 must be {UNSIGNED}, a SHA-256 in hex, or one of the STREAMING forms"
     )
 
@@ -233,9 +234,9 @@ def _date_of(header: Header, scope: Scope) -> str:
     if given is None:
         given = _from_http_date(header("Date"))
     if given is None or not _AMZ_DATE.fullmatch(given):
-        raise S3Refusal("AccessDenied", "a signed request needs the header x-amz-date, such as 20260131T120000Z")
+        raise S3Error("AccessDenied", "a signed request needs the header x-amz-date, such as 20260131T120000Z")
     if not given.startswith(scope.date):
-        raise S3Refusal("AuthorizationHeaderMalformed", "the credential's day is not that of x-amz-date")
+        raise S3Error("AuthorizationHeaderMalformed", "the credential's day is not that of x-amz-date")
     return given
 
 
@@ -251,14 +252,14 @@ def _from_http_date(text: str | None) -> str | None:
 
 
 def check_time(claim: Claim, now: float) -> None:
-    """S3Refusal when the request is too old or too new by the wall clock `now`, in seconds since 1970."""
+    """S3Error when the request is too old or too new by the wall clock `now`, in seconds since 1970."""
     try:
         made = read_amz_date(claim.amz_date)
     except ValueError as error:
-        raise S3Refusal("AccessDenied", f"{claim.amz_date} is not a time") from error
+        raise S3Error("AccessDenied", f"{claim.amz_date} is not a time") from error
     if claim.expires is None:
         if abs(now - made) > MAX_SKEW_SECONDS:
-            raise S3Refusal(
+            raise S3Error(
                 "RequestTimeTooSkewed",
                 f"the request's time differs from the server's by more than {MAX_SKEW_SECONDS // 60} minutes: set the "
                 "clock of one of them",
@@ -267,9 +268,9 @@ def check_time(claim: Claim, now: float) -> None:
                 MaxAllowedSkewMilliseconds=str(MAX_SKEW_SECONDS * 1000),
             )
     elif made - now > MAX_SKEW_SECONDS:
-        raise S3Refusal("AccessDenied", "this presigned address is not valid yet")
+        raise S3Error("AccessDenied", "this presigned address is not valid yet")
     elif now - made > claim.expires:
-        raise S3Refusal(
+        raise S3Error(
             "AccessDenied",
             "Request has expired: this presigned address was good for a time",
             Expires=str(made + claim.expires),
@@ -279,13 +280,13 @@ def check_time(claim: Claim, now: float) -> None:
 def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: str, header: Header) -> S3Proof:
     """The proof for the directory that `key` made the claim's signature over exactly this request.
 
-    `path` is percent-decoded, `query` as it came. S3Refusal SignatureDoesNotMatch when it did not.
+    `path` is percent-decoded, `query` as it came. S3Error SignatureDoesNotMatch when it did not.
     """
     canonical = canonical_request(claim, method, path, query, header)
     proof = proof_of(claim, canonical)
     if not proof.is_made_with(key):
         to_sign = string_to_sign(claim, canonical)
-        raise S3Refusal(
+        raise S3Error(
             "SignatureDoesNotMatch",
             "the signature is not the one this request would have with your secret key: check the key, and that "
             "nothing on the way changes the request",
@@ -306,12 +307,12 @@ def proof_of(claim: Claim, canonical: str) -> S3Proof:
 
 
 def check_all_signed(claim: Claim, header_names: Sequence[str]) -> None:
-    """S3Refusal when an x-amz- header came along that the signature does not cover: anyone could have added it."""
+    """S3Error when an x-amz- header came along that the signature does not cover: anyone could have added it."""
     unsigned = [n for n in header_names if n.startswith("x-amz-") and n not in claim.signed_headers]
     if claim.form == "query":
         unsigned = [name for name in unsigned if name != "x-amz-content-sha256"]
     if unsigned:
-        raise S3Refusal(
+        raise S3Error(
             "AccessDenied", "there are headers that were not signed", HeadersNotSigned=", ".join(sorted(unsigned))
         )
 
@@ -322,7 +323,7 @@ def canonical_request(claim: Claim, method: str, path: bytes, query: str, header
     for name in claim.signed_headers:
         value = header(name)
         if value is None:
-            raise S3Refusal("AccessDenied", f"the signed header {name[:64]!r} is not in the request")
+            raise S3Error("AccessDenied", f"the signed header {name[:64]!r} is not in the request")
         lines.append(f"{name}:{_SPACES.sub(' ', value.strip())}")
     lines += ["", ";".join(claim.signed_headers), claim.payload]
     return "\n".join(lines)
@@ -336,20 +337,6 @@ def string_to_sign(claim: Claim, canonical: str) -> str:
 def sign(key: bytes, text: str) -> str:
     """The signature of `text`, in hex."""
     return _hmac(key, text).hex()
-
-
-def query_arguments(query: str) -> list[tuple[str, str]]:
-    """The decoded arguments of a query as it came, in order."""
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
-
-
-def first_arguments(arguments: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    """By name; of one that is given twice the first counts, as in S3."""
-    found: dict[str, str] = {}
-    for name, value in arguments:
-        found.setdefault(name, value)
-    return found
 
 
 def _canonical_query(query: str, without_signature: bool) -> str:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.replies import Headers
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import BadRequest, NotFound
 from lockstep_store.wire.messages.s3 import BUCKET_CORS, BucketCorsRequest
@@ -32,14 +33,13 @@ MAX_ASKED_HEADERS = 100
 METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
 _VARY = ("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 
-Headers = list[tuple[str, str]]
 Rule = dict[str, Any]
 
 
 class Cors:
     """Thread-safe. `monotonic` ages the rules that are kept here."""
 
-    def __init__(self, settings: KeptSettings, directory: Directory, monotonic: Callable[[], float]) -> None:
+    def __init__(self, settings: StoredSettings, directory: Directory, monotonic: Callable[[], float]) -> None:
         self._settings = settings
         self._directory = directory
         self._monotonic = monotonic
@@ -81,20 +81,20 @@ class Cors:
     # ------------------------------------------------------------ what browsers ask and are told
 
     def preflight(self, request: S3Request) -> RawReply:
-        """The answer to OPTIONS. S3Refusal AccessForbidden unless a rule allows what the page is about to do."""
+        """The answer to OPTIONS. S3Error AccessForbidden unless a rule allows what the page is about to do."""
         origin, method = request.get("Origin"), request.get("Access-Control-Request-Method")
         if not origin:
-            raise S3Refusal("BadRequest", "insufficient information: the Origin request header is needed")
+            raise S3Error("BadRequest", "insufficient information: the Origin request header is needed")
         if not method or method not in METHODS:
-            raise S3Refusal("BadRequest", "Access-Control-Request-Method must be one of GET, PUT, POST, DELETE, HEAD")
+            raise S3Error("BadRequest", "Access-Control-Request-Method must be one of GET, PUT, POST, DELETE, HEAD")
         asked = _names(request.get("Access-Control-Request-Headers"))
         if len(asked) > MAX_ASKED_HEADERS:
-            raise S3Refusal("BadRequest", f"Access-Control-Request-Headers names more than {MAX_ASKED_HEADERS} headers")
+            raise S3Error("BadRequest", f"Access-Control-Request-Headers names more than {MAX_ASKED_HEADERS} headers")
         rules = self._rules(request.bucket)
         rule = matching(rules, origin, method, asked)
         if rule is None:
             why = "no rule allows this origin, method and headers" if rules else "the bucket has no CORS configuration"
-            raise S3Refusal(
+            raise S3Error(
                 "AccessForbidden",
                 f"CORSResponse: {why}",
                 Method=method,
@@ -147,33 +147,33 @@ class Cors:
 
 
 def check_rules(rules: list[Rule]) -> None:
-    """S3Refusal when these are no rules that S3 would keep."""
+    """S3Error when these are no rules that S3 would keep."""
     if not 1 <= len(rules) <= MAX_RULES:
-        raise S3Refusal("MalformedXML", f"a CORS configuration has 1 to {MAX_RULES} rules, not {len(rules)}")
+        raise S3Error("MalformedXML", f"a CORS configuration has 1 to {MAX_RULES} rules, not {len(rules)}")
     if len(json.dumps(rules)) > MAX_RULE_BYTES:
-        raise S3Refusal("MalformedXML", f"a CORS configuration has at most {MAX_RULE_BYTES} bytes")
+        raise S3Error("MalformedXML", f"a CORS configuration has at most {MAX_RULE_BYTES} bytes")
     for rule in rules:
         for name in ("AllowedMethods", "AllowedOrigins"):
             if not rule.get(name):
-                raise S3Refusal("MalformedXML", f"a CORS rule needs at least one of {name}")
+                raise S3Error("MalformedXML", f"a CORS rule needs at least one of {name}")
         for method in rule["AllowedMethods"]:
             if method not in METHODS:
-                raise S3Refusal(
+                raise S3Error(
                     "InvalidRequest",
                     f"Found unsupported HTTP method in CORS config. Unsupported method is {method[:32]}",
                 )
         for name, text in (("AllowedOrigin", "AllowedOrigins"), ("AllowedHeader", "AllowedHeaders")):
             for pattern in rule.get(text) or []:
                 if pattern.count("*") > 1:
-                    raise S3Refusal("InvalidRequest", f'{name} "{pattern[:128]}" can not have more than one wildcard.')
+                    raise S3Error("InvalidRequest", f'{name} "{pattern[:128]}" can not have more than one wildcard.')
         for exposed in rule.get("ExposeHeaders") or []:
             if "*" in exposed:
-                raise S3Refusal(
+                raise S3Error(
                     "InvalidRequest",
                     f'ExposeHeader "{exposed[:128]}" contains wildcard. We currently do not support it.',
                 )
         if len(rule.get("ID") or "") > 255:
-            raise S3Refusal("InvalidArgument", "a CORS rule's ID has at most 255 characters")
+            raise S3Error("InvalidArgument", "a CORS rule's ID has at most 255 characters")
 
 
 def matching(rules: list[Rule], origin: str, method: str, headers: list[str]) -> Rule | None:

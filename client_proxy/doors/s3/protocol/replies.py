@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from client_proxy.doors.s3.protocol.description import NAMESPACE, Member, Operation, Type
+from client_proxy.doors.s3.protocol.description import NAMESPACE, Member, S3Operation, Type
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
 
 Headers = list[tuple[str, str]]
@@ -28,7 +28,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
 
 
-def write_answer(operation: Operation, output: Values) -> tuple[Headers, bytes]:
+def write_reply(operation: S3Operation, output: Values) -> tuple[Headers, bytes]:
     """The headers and the XML body (or an empty one) that say `output`. Streams are the handler's own to send."""
     headers: Headers = []
     for member in operation.output:
@@ -45,7 +45,7 @@ def write_answer(operation: Operation, output: Values) -> tuple[Headers, bytes]:
     return headers, body
 
 
-def write_refusal(refusal: S3Refusal, resource: str, request_id: str, host_id: str) -> bytes:
+def write_error(refusal: S3Error, resource: str, request_id: str, host_id: str) -> bytes:
     """The XML of a refusal, well-formed whatever was asked: a client that cannot read it knows nothing."""
     said = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
     said |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
@@ -59,8 +59,8 @@ def write_plain(root: str, values: dict[str, str]) -> bytes:
     return f"{_DECLARATION}<{root}>{inner}</{root}>".encode()
 
 
-def _body(operation: Operation, output: Values) -> bytes:
-    payload = operation.answer_payload
+def _body(operation: S3Operation, output: Values) -> bytes:
+    payload = operation.reply_payload
     if payload is not None:
         value = output.get(payload.name)
         if value is None:
@@ -79,7 +79,7 @@ def _body(operation: Operation, output: Values) -> bytes:
     return _document(operation.root, Type("structure", members=tuple(members)), output)
 
 
-def _is_renamed(operation: Operation) -> bool:
+def _is_renamed(operation: S3Operation) -> bool:
     return operation.root.endswith("Result")
 
 

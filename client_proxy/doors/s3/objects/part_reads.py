@@ -5,11 +5,11 @@ Parts count from 1 without gaps in the order in which they were put together, wh
 
 from __future__ import annotations
 
-from client_proxy.doors.s3.handling import S3Call
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.object_facts import OWN, checksum_fact
+from client_proxy.doors.s3.call import S3Call
+from client_proxy.doors.s3.objects.object_metadata import OWN, checksum_fact
+from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.sealed_content import Parts
 from lockstep_store.wire.messages.files import MAX_PART_NUMBER, FileVersion
 
@@ -21,13 +21,13 @@ def wanted_part(parts_now: Parts, call: S3Call, version: FileVersion, values: Va
     """[start, stop) of the part that the call asks for. `values` learn where it is, of how many, and its checksum."""
     number = call.values["PartNumber"]
     if "Range" in call.values:
-        raise S3Refusal("InvalidRequest", "a range and a part number cannot both be asked for")
+        raise S3Error("InvalidRequest", "a range and a part number cannot both be asked for")
     if not 1 <= number <= MAX_PART_NUMBER:
-        raise S3Refusal("InvalidArgument", f"a part's number is 1 to {MAX_PART_NUMBER}", ArgumentName="partNumber")
+        raise S3Error("InvalidArgument", f"a part's number is 1 to {MAX_PART_NUMBER}", ArgumentName="partNumber")
     parts = parts_now() if PARTS_FACT in version.metadata else []
     count = max(len(parts), 1)
     if number > count:
-        raise S3Refusal("InvalidPart", f"the object has {count} parts; there is no part {number}")
+        raise S3Error("InvalidPart", f"the object has {count} parts; there is no part {number}")
     if not parts:  # put in one piece, which counts as its only part
         start, stop = 0, version.size
     else:

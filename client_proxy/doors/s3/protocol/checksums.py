@@ -16,7 +16,7 @@ from typing import Protocol
 
 from awscrt import checksums as crt
 
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 
 HEADER_PREFIX = "x-amz-checksum-"
 
@@ -100,21 +100,21 @@ _BY_HEADER = {one.header: one for one in ALGORITHMS.values()}
 def by_header(name: str) -> Algorithm | None:
     """The algorithm whose checksum a header (or trailer) of that name carries; None for one that carries none.
 
-    S3Refusal for a checksum that nobody here could compare: it must not be passed over in silence.
+    S3Error for a checksum that nobody here could compare: it must not be passed over in silence.
     """
     name = name.lower()
     if name.startswith(HEADER_PREFIX) and name not in _BY_HEADER and name not in _NO_SUMS:
-        raise S3Refusal("InvalidRequest", f"{name[:64]} is a checksum of none of {', '.join(ALGORITHMS)}")
+        raise S3Error("InvalidRequest", f"{name[:64]} is a checksum of none of {', '.join(ALGORITHMS)}")
     return _BY_HEADER.get(name)
 
 
 def by_name(name: str) -> Algorithm:
-    """The algorithm; S3Refusal when there is none of that name here."""
+    """The algorithm; S3Error when there is none of that name here."""
     try:
         return ALGORITHMS[name.upper()]
     except KeyError:
         known = ", ".join(ALGORITHMS)
-        raise S3Refusal("InvalidRequest", f"the checksum algorithm {name[:32]!r} is none of {known}") from None
+        raise S3Error("InvalidRequest", f"the checksum algorithm {name[:32]!r} is none of {known}") from None
 
 
 def encode(running: Running) -> str:
@@ -123,13 +123,13 @@ def encode(running: Running) -> str:
 
 
 def check_form(algorithm: Algorithm, value: str) -> str:
-    """`value` itself when it can be a checksum of that algorithm; S3Refusal otherwise."""
+    """`value` itself when it can be a checksum of that algorithm; S3Error otherwise."""
     try:
         raw = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != algorithm.size:
-        raise S3Refusal("InvalidRequest", f"the value of {algorithm.header} is not {algorithm.size} bytes in base64")
+        raise S3Error("InvalidRequest", f"the value of {algorithm.header} is not {algorithm.size} bytes in base64")
     return value
 
 
@@ -144,7 +144,7 @@ def composed(algorithm: Algorithm, parts: Sequence[str]) -> str:
 def combined(algorithm: Algorithm, parts: Sequence[tuple[str, int]]) -> str:
     """The whole content's checksum from its parts' (base64, length in bytes), which only CRCs allow."""
     if algorithm.combine is None:
-        raise S3Refusal("InvalidRequest", f"{algorithm.name} has no full-object form for multipart uploads")
+        raise S3Error("InvalidRequest", f"{algorithm.name} has no full-object form for multipart uploads")
     value = 0
     for text, length in parts:
         value = algorithm.combine(value, int.from_bytes(base64.b64decode(text), "big"), length)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from client_proxy.core.content_types import guessed_type
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.protocol.parameters import NULL_VERSION, Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
+from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, ETAG_FACT, etag_of_content
 
@@ -44,14 +45,14 @@ _REDIRECTS = ("/", "http://", "https://")
 
 
 def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
-    """What a write's parameters add to the version's metadata. S3Refusal when the person's own is too long.
+    """What a write's parameters add to the version's metadata. S3Error when the person's own is too long.
 
     `expires` is that header as it was sent: it comes back so, whether it is a date or not.
     """
     own = {name.lower(): text for name, text in (values.get("Metadata") or {}).items()}
     size = sum(len(name) + len(text.encode()) for name, text in own.items())
     if size > MAX_USER_METADATA_BYTES:
-        raise S3Refusal(
+        raise S3Error(
             "MetadataTooLarge",
             f"the x-amz-meta- headers have {size} bytes; at most {MAX_USER_METADATA_BYTES} are kept",
             Size=str(size),
@@ -59,7 +60,7 @@ def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
         )
     redirect = values.get("WebsiteRedirectLocation")
     if redirect is not None and not redirect.startswith(_REDIRECTS):
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRedirectLocation", "x-amz-website-redirect-location must begin with /, http:// or https://"
         )
     facts = {OWN + fact: str(values[name]) for name, fact in _KEPT.items() if values.get(name) is not None}
@@ -71,7 +72,7 @@ def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
     storage_class = values.get("StorageClass")
     if storage_class is not None and storage_class != "STANDARD":
         if storage_class not in STORAGE_CLASSES:
-            raise S3Refusal("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
+            raise S3Error("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
         facts[_STORAGE_CLASS] = storage_class
     return own | facts
 
@@ -175,13 +176,6 @@ def read_values(version: FileVersion) -> Values:
     if storage_class != "STANDARD":
         values["StorageClass"] = storage_class
     return values | version_id_of(version) | expiration_of(version)
-
-
-def version_id_of(version: FileVersion) -> Values:
-    """`VersionId`, where the bucket has ever kept versions."""
-    if version.null_version:
-        return {"VersionId": NULL_VERSION} if version.bucket_versioning != "off" else {}
-    return {"VersionId": version.version}
 
 
 def expiration_of(version: FileVersion) -> Values:

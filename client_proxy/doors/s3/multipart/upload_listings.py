@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.core.ports import Directory
-from client_proxy.doors.s3.handling import Handlers, S3Call
+from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import checksum_members, part_checksums
 from client_proxy.doors.s3.multipart.multipart import abort_members, upload_id
 from client_proxy.doors.s3.objects.listings import encoder_of, owner_of
-from client_proxy.doors.s3.objects.object_facts import OWN
+from client_proxy.doors.s3.objects.object_encryption import needs_customer_key, plain_part, upload_key
+from client_proxy.doors.s3.objects.object_metadata import OWN
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
-from client_proxy.doors.s3.security.sealed_objects import needs_customer_key, plain_part, upload_key
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.wire.messages.files import MAX_LISTING, MAX_PART_NUMBER
 from lockstep_store.wire.messages.uploads import (
@@ -78,7 +78,7 @@ class MultipartListingHandlers:
         limit = _count(call, "MaxParts", "max-parts")
         after = call.get("PartNumberMarker", 0)
         if not 0 <= after < 2**31:
-            raise S3Refusal(
+            raise S3Error(
                 "InvalidArgument", "part-number-marker must be a whole number", ArgumentName="part-number-marker"
             )
         request = UploadPartsRequest(
@@ -139,5 +139,5 @@ def _part_line(part: PartInfo) -> Values:
 def _count(call: S3Call, name: str, argument: str) -> int:
     wanted: int = call.get(name, MAX_LISTING)
     if not 0 <= wanted < 2**31:
-        raise S3Refusal("InvalidArgument", f"{argument} must be a whole number from 0", ArgumentName=argument)
+        raise S3Error("InvalidArgument", f"{argument} must be a whole number from 0", ArgumentName=argument)
     return min(wanted, MAX_LISTING)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from client_proxy.doors.s3.buckets.cors import KEEP_SECONDS, Cors, check_rules
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
-from client_proxy.doors.s3.security.cors import KEEP_SECONDS, Cors, check_rules
-from client_proxy.doors.s3.stored_settings import KeptSettings
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import Unavailable
 from lockstep_store.wire.messages.s3 import SettingReply
 from tests.s3.people import token_of
@@ -72,7 +72,7 @@ def test_rules_come_back_as_they_were_put_and_go(s3: Any, bucket: str) -> None:
 )
 def test_what_is_no_rule_is_refused(rule: dict[str, Any], code: str) -> None:
     """Methods, wildcards and lengths are judged as S3 judges them."""
-    with pytest.raises(S3Refusal) as refused:
+    with pytest.raises(S3Error) as refused:
         check_rules([{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]} | rule])
     assert refused.value.code == code
 
@@ -82,7 +82,7 @@ def test_a_configuration_has_one_to_a_hundred_rules() -> None:
     rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
     check_rules([rule] * 100)
     for count in (0, 101):
-        with pytest.raises(S3Refusal):
+        with pytest.raises(S3Error):
             check_rules([rule] * count)
 
 
@@ -230,7 +230,7 @@ def test_rules_are_kept_for_seconds_and_asked_for_only_when_an_origin_came() -> 
     """Requests without an Origin cost the directory nothing, those with one a call in a few seconds."""
     now = [0.0]
     directory = _Directory()
-    cors = Cors(KeptSettings(directory), directory, lambda: now[0])
+    cors = Cors(StoredSettings(directory), directory, lambda: now[0])
     assert cors.headers_for(request()) == []
     assert directory.calls == 0
     assert cors.headers_for(request(origin="o")) == []
@@ -246,4 +246,4 @@ def test_an_answer_is_not_lost_because_the_rules_cannot_be_had() -> None:
     """With the directory away the answer goes out without CORS headers."""
     directory = _Directory()
     directory.value = "broken"
-    assert Cors(KeptSettings(directory), directory, lambda: 0.0).headers_for(request(origin="o")) == []
+    assert Cors(StoredSettings(directory), directory, lambda: 0.0).headers_for(request(origin="o")) == []

@@ -8,11 +8,11 @@ from functools import cache
 import msgspec
 
 from client_proxy.core.ports import OpenFile
-from client_proxy.doors.s3.objects import checksums
-from client_proxy.doors.s3.objects.object_facts import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
+from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
 from client_proxy.doors.s3.ports import S3Files
-from client_proxy.doors.s3.protocol.error_mapping import as_refusal
-from client_proxy.doors.s3.protocol.s3_errors import S3Refusal
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import CustomerKey
 from client_proxy.encryption.content_keys import ContentKey, Facts
 from client_proxy.encryption.named_keys import NewKey, opened_key
@@ -27,18 +27,18 @@ from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, UploadPar
 
 
 def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
-    """What a version's content is under; None: the cluster's storage keys alone. S3Refusal unless `key` is the
+    """What a version's content is under; None: the cluster's storage keys alone. S3Error unless `key` is the
     customer's key that it was written with, or neither is there, or when the named key is not to be had."""
     if CUSTOMER_KEY_FACT not in version.metadata:
         if key is not None:
-            raise S3Refusal("InvalidRequest", "the object was not written with a customer's key: leave it out")
+            raise S3Error("InvalidRequest", "the object was not written with a customer's key: leave it out")
         return _named(version.data_key) if KMS_FACT in version.metadata else None
     if key is None:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRequest", "the object is encrypted with a customer's key (SSE-C): send that key along to read it"
         )
     if not key.content_key.made(version.metadata):
-        raise S3Refusal("AccessDenied", "the customer's key is not the one that the object was written with")
+        raise S3Error("AccessDenied", "the customer's key is not the one that the object was written with")
     return key.content_key
 
 
@@ -101,19 +101,19 @@ def same_bytes(facts: Facts, new: NewKey | None) -> bool:
 
 
 def upload_key(told: UploadPartsReply, key: CustomerKey | None) -> ContentKey | None:
-    """What an upload's parts are under. S3Refusal unless `key` is the customer's key that it was begun with, or
+    """What an upload's parts are under. S3Error unless `key` is the customer's key that it was begun with, or
     neither is there, or when the named key is not to be had."""
     facts = told.upload.metadata
     if CUSTOMER_KEY_FACT not in facts:
         if key is not None:
-            raise S3Refusal("InvalidRequest", "the upload was begun without a customer's key: leave it out")
+            raise S3Error("InvalidRequest", "the upload was begun without a customer's key: leave it out")
         return _named(told.data_key) if KMS_FACT in facts else None
     if key is None:
-        raise S3Refusal(
+        raise S3Error(
             "InvalidRequest", "the upload was begun with a customer's key (SSE-C): send that key along with each part"
         )
     if not key.content_key.made(facts):
-        raise S3Refusal("InvalidRequest", "the customer's key is not the one that the upload was begun with")
+        raise S3Error("InvalidRequest", "the customer's key is not the one that the upload was begun with")
     return key.content_key
 
 
@@ -140,4 +140,4 @@ def _named(data_key: DataKey | None) -> ContentKey:
     try:
         return opened_key(data_key)
     except LockstepError as error:
-        raise as_refusal(error) from error
+        raise as_s3_error(error) from error

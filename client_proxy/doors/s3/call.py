@@ -1,0 +1,59 @@
+"""S3Call: one request as its handler gets it, and the types of handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_proxy.doors.s3.protocol.description import S3Operation
+from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.replies import Headers
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.security.access import access_of
+from client_proxy.doors.s3.security.gate import Principal
+from lockstep_store.runtime.http.api import RawReply
+
+
+@dataclass
+class S3Call:
+    """An operation requested by a principal. `values` are its parameters, by their names in the service description."""
+
+    operation: S3Operation
+    request: S3Request
+    principal: Principal
+    values: Values
+    credential: str
+    """Sent to the directory with every call made for this one: the principal's proof and what it is used for."""
+    headers: Headers = field(default_factory=list)
+    """Further headers of the reply, beyond those of the description."""
+    status: int | None = None
+    """Replaces the description's status."""
+
+    @property
+    def bucket(self) -> str:
+        return self.request.bucket
+
+    @property
+    def key(self) -> str:
+        return self.request.key
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A parameter."""
+        return self.values.get(name, default)
+
+
+def new_call(
+    operation: S3Operation, request: S3Request, principal: Principal, values: Values, *, is_form: bool = False
+) -> S3Call:
+    """A call with its credential. A browser's form stands for the operation when `is_form`."""
+    credential = access_of(operation.name, request, principal, values, is_form=is_form).encode()
+    return S3Call(operation, request, principal, values, credential)
+
+
+Handler = Callable[[S3Call], Values | RawReply]
+"""Returns the reply's values, or the whole reply where it streams."""
+Handlers = dict[str, Handler]
+"""By the operation's name."""
+BrowserHandlers = dict[str, Callable[[S3Request], RawReply]]
+"""Requests that only browsers send, by their name in `routing`. They are no operations and call the gate themselves."""
