@@ -87,6 +87,7 @@ class Inventories(Protocol):
     """What the link needs of the inventory."""
 
     done: int
+    is_whole: bool
 
     def begin(self) -> None:
         """The server has registered."""
@@ -217,6 +218,7 @@ class DirectoryLink:
             problem=problem,
             ticket_key_id=self._tickets.key_id,
             inventory_done=self._inventory.done if self._inventory is not None else 0,
+            inventoried=self._inventory.is_whole if self._inventory is not None else False,
         )
 
     def _probe_storage(self) -> None:

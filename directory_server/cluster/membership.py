@@ -290,6 +290,7 @@ class Membership:
             readable=state in ("up", "draining"),
             writable=candidate.writable,
             solid=state in ("up", "draining") and report is not None and report.healthy,
+            inventoried=report is not None and report.inventoried,
         )
 
     def infos(self) -> list[FileServerInfo]:

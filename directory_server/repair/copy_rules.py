@@ -32,12 +32,19 @@ class ServerStatus:
     writable: bool = True
     """It takes new bytes now: up, healthy, staying, with room."""
     solid: bool = True
-    """Up and healthy, so that another copy may be dropped in reliance on the one that it has."""
+    """Up and healthy."""
+    inventoried: bool = True
+    """It has named everything it holds since it registered: with an older disk it has less than is counted here."""
 
     @property
     def counts(self) -> bool:
         """Whether its copies are among those that were promised."""
         return self.heard and not self.leaving
+
+    @property
+    def reliable(self) -> bool:
+        """Whether another copy may be dropped because this server has one."""
+        return self.solid and self.inventoried and not self.leaving
 
     @property
     def holder(self) -> Holder:
@@ -110,8 +117,8 @@ def choose_victim(
 ) -> str | None:
     """Whose copy may go; None when none may.
 
-    Only as long as `copies` good others are solid, in as many zones as before. A damaged copy goes first, then that of
-    a server that leaves, then the one asked for with `rather`, then the fullest server's. Copies on servers that are
+    Only as long as `copies` good others are reliable, in as many zones as before. A damaged copy goes first, then that
+    of a server that leaves, then the one asked for with `rather`, then the fullest server's. Copies on servers that are
     not solid now are neither relied on nor dropped.
     """
     full = fullness or {}
@@ -125,12 +132,12 @@ def choose_victim(
 
 
 def may_go(blob: HeldBlob, id: str, statuses: ServerStatuses, copies: int) -> bool:
-    """Whether the copy on server `id` may be dropped: `copies` good ones on solid servers are left, in as many zones
-    as before."""
+    """Whether the copy on server `id` may be dropped: `copies` good ones on reliable servers are left, in as many
+    zones as before."""
     if id not in blob.holders or id not in statuses or not statuses[id].solid:
         return False
     good = [statuses[other] for other in blob.sound if other in statuses]
-    staying = [server for server in good if server.solid and not server.leaving]
+    staying = [server for server in good if server.reliable]
     left = [server for server in staying if server.id != id]
     return len(left) >= copies and spread(left) >= min(spread(staying), copies)
 

@@ -2,8 +2,9 @@
 
 After each registration, once a day, and whenever the directory orders it, everything held is named. Why everything,
 and not only what changed since some cursor: a walk costs one small call for a thousand blobs and finds whatever went
-wrong in whatever way, also behind this program's back. What the books miss is counted by the directory; what they
-count and is not here is looked for once more and then reported, so that repair makes it again. Nothing is dropped
+wrong in whatever way, also behind this program's back. For the same reason a walk that was cut off begins again: the
+disk may be an older one, and so may a place that it remembers. What the books miss is counted by the directory; what
+they count and is not here is looked for once more and then reported, so that repair makes it again. Nothing is dropped
 here: surplus is repair's to trim, blobs without a version are the collector's.
 
 A page is a little older than the answer to it. A blob sealed in between is not on the page and may be in the books,
@@ -45,8 +46,6 @@ PAUSE_FACTOR = 4.0
 RETRY_SECONDS = 2.0
 IDLE_SECONDS = 60.0
 CHECK_BYTES = 16 * 1024 * 1024
-_PLACE = "inventory"
-_PLACE_BYTES = 7  # of the digest, as a number that the index can keep
 
 COMPARED = Counter("lockstep_file_server_inventoried_blobs", "Blobs compared with the directory's books")
 MISSED = Counter("lockstep_file_server_missing_blobs", "Blobs that the books counted here and that were not here")
@@ -81,11 +80,17 @@ class Inventory:
         self._phase: Phase | None = None
         self._after: Digest | None = None
         self._place = 0
+        self._registrations = 0
+        self._walked_since = 0  # the registration that the walk under way began after
         self.done = 0
         """The id of the last order that was carried out."""
+        self.is_whole = False
+        """Whether everything held was compared since the latest registration."""
 
     def begin(self) -> None:
-        """The server has registered: compare as soon as may be. A walk that was cut off goes on where it was."""
+        """The server has registered: compare everything, from the first blob on."""
+        self.is_whole = False
+        self._registrations += 1
         self._due = self._clock.monotonic()
         self.wake()
 
@@ -97,15 +102,13 @@ class Inventory:
 
     def step(self) -> float:
         """Compare one page; seconds until the next."""
-        if self._order is not self._walking_for:
-            self._walking_for = self._order
-            self._after, self._place = None, 0
-            self._phase = "bytes" if self._order is not None and self._order.deep else "blobs"
+        if self._order is not self._walking_for or self._registrations != self._walked_since:
+            self._begin_walk(self._order)
         if self._phase is None:
             now = self._clock.monotonic()
             if self._due is None or now < self._due:
                 return IDLE_SECONDS if self._due is None else min(IDLE_SECONDS, self._due - now)
-            self._phase, self._after = "blobs", _digest_at(self._store.remembered(_PLACE))
+            self._begin_walk(None)
         order, started = self._walking_for, self._clock.monotonic()
         next_phase: Phase | None
         try:
@@ -123,14 +126,20 @@ class Inventory:
             self._finish()
         return PAUSE_FACTOR * (self._clock.monotonic() - started)
 
+    def _begin_walk(self, order: InventoryOrder | None) -> None:
+        self._walking_for, self._walked_since = order, self._registrations
+        self._after, self._place = None, 0
+        self._phase = "bytes" if order is not None and order.deep else "blobs"
+
     def _finish(self) -> None:
-        self._store.remember(_PLACE, 0)
+        was_whole, self.is_whole = self.is_whole, self._walked_since == self._registrations
         self._due = self._clock.monotonic() + self._round_seconds
         finished, self._walking_for = self._walking_for, None
         if finished is not None:
             self.done = finished.id
             if self._order is finished:  # else another was given meanwhile, and is taken up with the next step
                 self._order = None
+        if finished is not None or self.is_whole != was_whole:
             self.tell()
 
     # ------------------------------------------------------------ blobs
@@ -147,7 +156,6 @@ class Inventory:
             self._directory.ask(FOUND, FoundRequest(blobs=[FoundBlob(*known) for known in sizes.items()]))
         self._after = reply.through
         if reply.through is not None:
-            self._store.remember(_PLACE, _place_of(reply.through))
             return "blobs"
         return "notes" if recovering else None
 
@@ -193,12 +201,3 @@ class Inventory:
             self._place, length = checked
             size += max(length, 4096)
         return "bytes"
-
-
-def _place_of(digest: Digest) -> int:
-    return int.from_bytes(digest[:_PLACE_BYTES])
-
-
-def _digest_at(place: int) -> Digest | None:
-    """The lowest digest of that place: what was compared is compared again rather than left out."""
-    return Digest(place.to_bytes(_PLACE_BYTES).ljust(32, b"\0")) if place else None

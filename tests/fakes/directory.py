@@ -59,7 +59,7 @@ class FakeDirectory:
         store_id = self.stores.get(id) or f"store of {id}"
         facts: dict[str, object] = {
             "url": self.url(id), "store_id": store_id, "capacity_bytes": 100 * GIB, "free_bytes": 64 * GIB,
-            "blobs": 0, "stored_bytes": 0, "healthy": True,
+            "blobs": 0, "stored_bytes": 0, "healthy": True, "inventoried": True,
         }  # fmt: skip
         return HeartbeatRequest(**{**facts, **changes})  # type: ignore[arg-type]
 

@@ -185,6 +185,7 @@ def heartbeat(url: str, store_id: str, free_bytes: int = 1 << 40) -> HeartbeatRe
         blobs=0,
         stored_bytes=0,
         healthy=True,
+        inventoried=True,
     )
 
 

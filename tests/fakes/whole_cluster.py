@@ -202,13 +202,14 @@ class WholeCluster:
         self.directory.locks.step()
 
     def settle(self, rounds: int = 200) -> bool:
-        """Take the steps of heartbeats, repair and copiers, a second apart, until there is nothing left to copy or to
-        give up; whether that was reached."""
+        """Take the steps of heartbeats, inventories, repair and copiers, a second apart, until there is nothing left
+        to copy or to give up; whether that was reached."""
         quiet = 0
         for _ in range(rounds):
             self.pass_time(1.0)
             self.directory.repair.step()
             for server in list(self.servers.values()):
+                server.inventory.step()
                 server.copier.step()
                 server.surplus.step()
             info = self.directory.repair.info()

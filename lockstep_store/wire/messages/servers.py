@@ -139,6 +139,8 @@ class HeartbeatRequest(Message):
     """Which ticket key it trusts (see TicketSigner.key_id). Another one than the directory's: it must register."""
     inventory_done: int = 0
     """The id of the last inventory order that it has carried out."""
+    inventoried: bool = False
+    """It has compared everything it holds since it registered: others may drop a copy in reliance on its own."""
 
 
 class InventoryOrder(Message):

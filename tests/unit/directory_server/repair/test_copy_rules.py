@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from directory_server.metadata.statements.servers import HeldBlob
@@ -82,6 +84,14 @@ def test_nothing_goes_unless_enough_others_are_solid(weak: str) -> None:
     assert choose_victim(held("1", "2", "3"), servers(weak=weak), 2) is None
     assert choose_victim(held("1", "2"), servers(), 2) is None
     assert choose_victim(held("1", "2", damaged=weak), servers(), 2) is None
+
+
+def test_nothing_goes_because_of_a_server_that_has_not_named_everything() -> None:
+    """It may have come back with an older disk: its own copy may go, another's only beside enough that were named."""
+    unsure = {id: replace(status, inventoried=id != "1") for id, status in servers().items()}
+    assert choose_victim(held("1", "2", "3"), unsure, 2, {"2": 0.9}) == "1"
+    assert not may_go(held("1", "2", "3"), "2", unsure, 2)
+    assert may_go(held("1", "2", "3", "4"), "2", unsure, 2)
 
 
 def test_a_damaged_copy_goes_once_there_are_enough_good_ones() -> None:
