@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import Counter
 
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.writes.small_write_handler import SmallWriteDesk
-from file_server.writes.stream_writes import WriteDesk
+from file_server.store.chunk_store import ChunkStore
+from file_server.writes.small_write_handler import SmallWriteHandler
+from file_server.writes.stream_write_handler import StreamWriteHandler
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
@@ -59,10 +59,15 @@ class FileServerApi:
     """The WSGI application of file server `id`."""
 
     def __init__(
-        self, id: str, store: ChunkStore, desk: WriteDesk, small: SmallWriteDesk, health: Callable[[], Health]
+        self,
+        id: str,
+        store: ChunkStore,
+        streams: StreamWriteHandler,
+        small: SmallWriteHandler,
+        health: Callable[[], Health],
     ) -> None:
         self._store = store
-        self._desk = desk
+        self._streams = streams
         self._whole_answers = threading.BoundedSemaphore(WHOLE_ANSWERS)
         self.wsgi = Api("file_server", id)
         self.wsgi.health = health
@@ -76,7 +81,7 @@ class FileServerApi:
         ticket = request.header(TICKET_HEADER)
         if not ticket or len(ticket) > MAX_TICKET_CHARACTERS:
             raise BadRequest(f"a write needs its ticket in the header {TICKET_HEADER}")
-        body = encode(self._desk.write(ticket, _hop(request.header(HOP_HEADER)), request.read))
+        body = encode(self._streams.write(ticket, _hop(request.header(HOP_HEADER)), request.read))
         return RawReply(200, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], [body])
 
     def _read(self, request: RawRequest) -> RawReply:
@@ -132,7 +137,7 @@ def health_of(id: str, version: str, store: ChunkStore, uptime_seconds: float, p
     A directory server that cannot be reached is such a problem: it is not this server's, and restarting this one
     would not help.
     """
-    storage = store.health.problem
+    storage = store.problem
     totals = store.totals
     return Health(
         program="file_server",

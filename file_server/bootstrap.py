@@ -14,14 +14,15 @@ from file_server.maintenance.inventory import Inventory
 from file_server.maintenance.scrubber import Scrubber
 from file_server.maintenance.surplus_copies import SurplusDropper
 from file_server.settings import Settings
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.store.local.commit_notes import CommitNotes
+from file_server.store.chunk_store import ChunkStore
+from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.quarantine import Quarantine
 from file_server.writes.blob_sender import BlobSender, Peers
+from file_server.writes.commit_notes import CommitNotes
 from file_server.writes.commits import CommitClient
-from file_server.writes.small_write_handler import SmallWriteDesk
-from file_server.writes.stream_writes import WriteDesk
+from file_server.writes.small_write_handler import SmallWriteHandler
+from file_server.writes.stream_write_handler import StreamWriteHandler
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.http.admission import gate_for_programs
@@ -48,80 +49,80 @@ class Network(Peers, Opener, Protocol):
 
 
 class FileServer:
-    """A whole file server without its port: `wsgi` answers requests until `stop`, the jobs run from `start` on."""
+    """A whole file server except its port: `wsgi` answers requests until `stop`, the jobs run from `start` on."""
 
     def __init__(self, settings: Settings, sealer: Sealer, peers: Network, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._started_at = clock.monotonic()
         self._peers = peers
-        damage = DamageReports()
-        self.store = ChunkStore(
-            DiskLayout.open(settings.data_folder),
+        self._damage = DamageReports()
+        self._directory = Directory(peers, settings.directory)
+        layout = DiskLayout.open(settings.data_folder)
+        self.store: ChunkStore = LocalChunkStore(
+            layout,
             sealer,
             clock=clock,
             reserve_bytes=settings.reserve_bytes,
             on_damage=lambda _, blobs: self._report_damage(blobs),
         )
-        self._damage = damage
+        self.quarantine = Quarantine(layout.quarantine, clock, settings.quarantine_bytes, settings.quarantine_seconds)
         directory_time = DirectoryTime(clock)
         tickets = TicketCheck(settings.id, directory_time)
-        directory = Directory(self._peers, settings.directory)
-        sender = BlobSender(self.store, self._peers, clock)
-        notes = CommitNotes(self.store)
-        commits = CommitClient(self._peers, settings.directory, clock, on_committed=notes.add)
-        self._desk = WriteDesk(
-            settings.id,
-            self.store,
-            tickets,
-            sender,
-            commits,
-            clock,
-        )
-        self.copier = copier = Copier(settings.id, self.store, self._peers, directory, damage, clock)
-        self.surplus = surplus = SurplusDropper(self.store, directory, clock)
-        self.inventory = inventory = Inventory(settings.id, self.store, directory, clock, settings.inventory_seconds)
+        self._build_writes(tickets)
+        self._build_maintenance()
         self.link = DirectoryLink(
-            directory,
+            self._directory,
             self.store,
             tickets,
             directory_time,
             clock,
-            damage,
+            self._damage,
             own_id=settings.id,
             own_url=settings.url,
             zone=settings.zone,
             version=program_version(),
-            take_orders=copier.take,
-            inventory=inventory,
-            take_drops=surplus.take,
+            take_orders=self.copier.take,
+            inventory=self.inventory,
+            take_drops=self.surplus.take,
         )
-        self.collector = collector = Collector(self.store, directory, clock, settings.grace_seconds)
-        self.scrubber = scrubber = Scrubber(
-            self.store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds
-        )
-        self.quarantine = Quarantine(
-            self.store.quarantine_folder, clock, settings.quarantine_bytes, settings.quarantine_seconds
-        )
+        self._build_jobs()
+        self.wsgi: Api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health).wsgi
+
+    def _build_writes(self, tickets: TicketCheck) -> None:
+        id, clock = self._settings.id, self._clock
+        self._notes = CommitNotes(self.store)
+        sender = BlobSender(self.store, self._peers, clock)
+        commits = CommitClient(self._peers, self._settings.directory, clock, on_committed=self._notes.add)
+        self._streams = StreamWriteHandler(id, self.store, tickets, sender, commits, clock)
+        self._small = SmallWriteHandler(id, self.store, tickets, sender, commits)
+
+    def _build_maintenance(self) -> None:
+        settings, store, directory, clock = self._settings, self.store, self._directory, self._clock
+        self.copier = Copier(settings.id, store, self._peers, directory, self._damage, clock)
+        self.surplus = SurplusDropper(store, directory, clock)
+        self.inventory = Inventory(settings.id, store, directory, clock, settings.inventory_seconds)
+        self.collector = Collector(store, directory, clock, settings.grace_seconds)
+        self.scrubber = Scrubber(store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds)
+
+    def _build_jobs(self) -> None:
         self._heartbeat = BackgroundJob("heartbeat", self.link.step)
-        copying = BackgroundJob("copier", copier.step)
-        copier.wake, copier.ask_for_more = copying.wake, self._heartbeat.wake
-        dropping = BackgroundJob("surplus", surplus.step)
-        surplus.wake = dropping.wake
-        comparing = BackgroundJob("inventory", inventory.step)
-        inventory.wake, inventory.tell = comparing.wake, self._heartbeat.wake
+        copying = BackgroundJob("copier", self.copier.step)
+        self.copier.wake, self.copier.ask_for_more = copying.wake, self._heartbeat.wake
+        dropping = BackgroundJob("surplus", self.surplus.step)
+        self.surplus.wake = dropping.wake
+        comparing = BackgroundJob("inventory", self.inventory.step)
+        self.inventory.wake, self.inventory.tell = comparing.wake, self._heartbeat.wake
         self._jobs = [
             self._heartbeat,
             copying,
             dropping,
             comparing,
-            BackgroundJob("commit-notes", notes.step),
-            BackgroundJob("collector", collector.step),
-            BackgroundJob("scrubber", scrubber.step),
+            BackgroundJob("commit-notes", self._notes.step),
+            BackgroundJob("collector", self.collector.step),
+            BackgroundJob("scrubber", self.scrubber.step),
             BackgroundJob("quarantine", self.quarantine.step),
         ]
-        small = SmallWriteDesk(settings.id, self.store, tickets, sender, commits)
-        self.wsgi: Api = FileServerApi(settings.id, self.store, self._desk, small, self._health).wsgi
 
     def start(self) -> None:
         """Start the heartbeat and the other background jobs."""
@@ -136,7 +137,7 @@ class FileServer:
         """End the jobs and close the storage."""
         for job in self._jobs:
             job.stop()
-        self._desk.close()
+        self._streams.close()
         self._peers.close()
         self.store.close()
 
@@ -161,7 +162,7 @@ def serve(settings: Settings) -> None:
     server = FileServer(settings, sealer, peers, SystemClock())
     renewal = CertificateRenewal(identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request))
     server.add_job(BackgroundJob("certificate", renewal.step))
-    log.info("storage %s in %s", server.store.store_id, settings.data_folder)
+    log.info("opened storage %s in %s", server.store.store_id, settings.data_folder)
     run(
         gate_for_programs(server.wsgi, settings.threads, WRITE_PATH),
         host=settings.host,

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
@@ -206,7 +206,7 @@ class DirectoryLink:
         except Unavailable:
             capacity, free = 0, 0
         totals = self._store.totals
-        problem = self._store.health.problem
+        problem = self._store.problem
         return HeartbeatRequest(
             url=self._own_url,
             store_id=self._store.store_id,

@@ -8,13 +8,15 @@ from pathlib import Path
 from file_server.maintenance.garbage_collector import DEFAULT_GRACE_SECONDS
 from file_server.maintenance.inventory import DEFAULT_ROUND_SECONDS as DEFAULT_INVENTORY_SECONDS
 from file_server.maintenance.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND_SECONDS
-from file_server.store.local.chunk_store import DEFAULT_RESERVE_BYTES
-from file_server.store.local.quarantine import DEFAULT_QUARANTINE_BYTES, DEFAULT_QUARANTINE_SECONDS
 
 DEFAULT_PORT = 5060
 DEFAULT_DIRECTORY = "https://127.0.0.1:5050"
 DEFAULT_THREADS = 192
 """For 64 parts of an upload through one proxy, for other proxies, and for as many copies (`runtime.http.admission`)."""
+
+DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
+DEFAULT_QUARANTINE_BYTES = 1 << 30
+DEFAULT_QUARANTINE_SECONDS = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True)

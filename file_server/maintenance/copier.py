@@ -14,8 +14,7 @@ from typing import Any, Protocol
 from prometheus_client import Counter
 
 from file_server.directory_link import DamageReports, Directory
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.store.local.staging import Staging
+from file_server.store.chunk_store import ChunkStore, Staging
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import StreamReader
@@ -162,7 +161,7 @@ class Copier:
                     raise
             crash_point("file_server.copy.fetched")
             try:
-                staging.seal(manifest)
+                staging.complete(manifest)
             except MissingChunks:
                 self._check_own(manifest)  # it was lost just now, or is here under another length, and so damaged
                 raise

@@ -13,7 +13,7 @@ from collections import deque
 from prometheus_client import Counter
 
 from file_server.directory_link import Directory
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point

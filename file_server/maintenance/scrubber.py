@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.writes.small_writes import SmallWriteSender
+from file_server.store.chunk_store import ChunkStore
+from file_server.writes.small_write_sender import SmallWriteSender
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import Chunk

@@ -6,22 +6,18 @@ call instead of calls of its own. Each ends as POST /v1/write would have ended i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
 from typing import NamedTuple
 
 from file_server.metrics import count_received, count_write
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.store.local.seal import Seal
-from file_server.store.local.staging import missing_chunks
+from file_server.store.chunk_store import ChunkStore, WholeBlob
 from file_server.writes.blob_sender import BlobSender
 from file_server.writes.commits import CommitClient
 from file_server.writes.replication import Replication
 from file_server.writes.ticket_check import TicketCheck, check_content, fence_of
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, to_problem
-from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import Outcome
 from lockstep_store.wire.messages.servers import (
     CommitItem,
@@ -38,14 +34,13 @@ class _Received(NamedTuple):
 
     position: int
     ticket_text: str
-    seal: Seal
-    manifest: Manifest
-    facts: dict[str, str]
+    blob: WholeBlob
+    metadata: dict[str, str]
     replication: Replication | None
 
 
-class SmallWriteDesk:
-    """Takes small writes for file server `own_id`. Thread-safe."""
+class SmallWriteHandler:
+    """Handles small writes for file server `own_id`. Thread-safe."""
 
     def __init__(
         self, own_id: str, store: ChunkStore, tickets: TicketCheck, sender: BlobSender, commits: CommitClient
@@ -57,7 +52,7 @@ class SmallWriteDesk:
         self._commits = commits
 
     def write(self, request: SmallWritesRequest) -> SmallWritesReply:
-        """Take the writes; each is durable (and as a master committed), or refused."""
+        """Store the writes; each is durable (and as a master committed), or refused."""
         results: list[Outcome[WriteReply]] = [Outcome() for _ in request.items]
         received: list[_Received] = []
         for index, item in enumerate(request.items):
@@ -65,59 +60,59 @@ class SmallWriteDesk:
                 received.append(self._receive(index, item, request.hop))
             except LockstepError as error:
                 results[index].problem = to_problem(error)
-        sealed = self._seal(received, results, request.hop)
+        stored = self._put(received, results, request.hop)
         if request.hop == "master":
-            self._commit(sealed, results)
+            self._commit(stored, results)
             crash_point("file_server.answer.ready")
         else:
             crash_point("file_server.replica.sealed")
-            for write in sealed:
-                results[write.position].value = WriteReply(write.manifest.digest, write.manifest.size, self._own_id)
+            for write in stored:
+                manifest = write.blob.manifest
+                results[write.position].value = WriteReply(manifest.digest, manifest.size, self._own_id)
         return SmallWritesReply(results)
 
     def _receive(self, index: int, item: SmallWrite, hop: Hop) -> _Received:
         ticket = self._tickets.check(item.ticket, hop)
-        reader = StreamReader(_reading(item.stream))
-        with self._store.stage() as staging:
-            for chunk in reader:
-                count_received(hop, chunk)
-                staging.put(chunk)
-            manifest = reader.manifest
-            check_content(ticket, manifest.digest, manifest.size)
-            seal = Seal(staging.take_inline(), manifest, fence_of(ticket))
+        self._store.check_room()
+        reader = StreamReader(io.BytesIO(item.stream).read)
+        chunks = []
+        for chunk in reader:
+            count_received(hop, chunk)
+            chunks.append(chunk)
+        manifest = reader.manifest
+        check_content(ticket, manifest.digest, manifest.size)
         replication = None
         if hop == "master":
             replication = Replication(self._sender, ticket, item.ticket)
             replication.send_encoded(item.stream)
-        return _Received(index, item.ticket, seal, manifest, reader.facts, replication)
+        blob = WholeBlob(chunks, manifest, fence_of(ticket))
+        return _Received(index, item.ticket, blob, reader.facts, replication)
 
-    def _seal(self, received: list[_Received], results: list[Outcome[WriteReply]], hop: Hop) -> list[_Received]:
-        """Those whose blob is durable here."""
-        outcomes: list[list[Digest] | LockstepError] = []
-        if received:
-            outcomes = self._store.record_small([write.seal for write in received])
-        sealed = []
-        for write, outcome in zip(received, outcomes, strict=True):
-            if isinstance(outcome, LockstepError):
-                results[write.position].problem = to_problem(outcome)
-            elif outcome:
-                results[write.position].problem = to_problem(missing_chunks(outcome))
+    def _put(self, received: list[_Received], results: list[Outcome[WriteReply]], hop: Hop) -> list[_Received]:
+        """Store the blobs; return the writes whose blob is durable here."""
+        if not received:
+            return []
+        outcomes = self._store.put_blobs([write.blob for write in received])
+        stored = []
+        for write, refusal in zip(received, outcomes, strict=True):
+            if refusal is not None:
+                results[write.position].problem = to_problem(refusal)
             else:
-                count_write(hop, write.manifest.size)
-                sealed.append(write)
-        return sealed
+                count_write(hop, write.blob.manifest.size)
+                stored.append(write)
+        return stored
 
-    def _commit(self, sealed: list[_Received], results: list[Outcome[WriteReply]]) -> None:
+    def _commit(self, stored: list[_Received], results: list[Outcome[WriteReply]]) -> None:
         ready: list[tuple[_Received, CommitItem]] = []
-        for write in sealed:
+        for write in stored:
             assert write.replication is not None
             try:
-                holders = write.replication.settle(write.manifest, self._own_id)
+                holders = write.replication.settle(write.blob.manifest, self._own_id)
             except LockstepError as error:
                 results[write.position].problem = to_problem(error)
                 continue
-            manifest = write.manifest
-            ready.append((write, CommitItem(write.ticket_text, manifest.digest, manifest.size, holders, write.facts)))
+            digest, size = write.blob.manifest.digest, write.blob.manifest.size
+            ready.append((write, CommitItem(write.ticket_text, digest, size, holders, write.metadata)))
         if not ready:
             return
         committed = self._commits.commit_all([item for _, item in ready])
@@ -128,15 +123,3 @@ class SmallWriteDesk:
                 results[write.position].value = WriteReply(
                     item.digest, item.size, self._own_id, outcome.version, outcome.copies, outcome.cursor
                 )
-
-
-def _reading(stream: bytes) -> Callable[[int], bytes]:
-    done = 0
-
-    def read(count: int) -> bytes:
-        nonlocal done
-        data = stream[done : done + count]
-        done += len(data)
-        return data
-
-    return read

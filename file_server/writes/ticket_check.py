@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from file_server.store.local.index_transaction import Fence
+from file_server.store.chunk_store import Fence
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import TicketRefused, Unavailable

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.digest import Digest
@@ -37,7 +37,7 @@ def stop_and_check_disks(cluster: ClusterHarness, copies: int = 2) -> Checked:
     found: dict[Digest, int] = dict.fromkeys(wanted, 0)
     for server, digests in holders.items():
         sealer = Sealer(KeyRing.load(cluster.folder.certs_dir / "storage-keys.json"))
-        store = ChunkStore(DiskLayout.open(folders[f"file_server-{server}"]), sealer)
+        store = LocalChunkStore(DiskLayout.open(folders[f"file_server-{server}"]), sealer)
         try:
             for digest in digests & wanted:
                 for chunk, length in store.manifest(digest).chunks:

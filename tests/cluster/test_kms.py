@@ -14,7 +14,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
@@ -119,7 +119,7 @@ def test_no_disk_has_what_is_under_a_named_key(make_cluster: MakeCluster, tmp_pa
     opened = 0
     for name, folder in folders.items():
         if name.startswith("file_server"):
-            store = ChunkStore(
+            store = LocalChunkStore(
                 DiskLayout.open(folder), Sealer(KeyRing.load(cluster.folder.certs_dir / "storage-keys.json"))
             )
             try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.digest import Digest
@@ -94,7 +94,7 @@ def compare_books_with_disks(cluster: ClusterHarness, folders: dict[str, Path], 
 
 def blobs_on_disk(cluster: ClusterHarness, folder: Path) -> set[Digest]:
     sealer = Sealer(KeyRing.load(cluster.folder.certs_dir / "storage-keys.json"))
-    store = ChunkStore(DiskLayout.open(folder), sealer)
+    store = LocalChunkStore(DiskLayout.open(folder), sealer)
     try:
         return {blob.digest for blob in store.blobs(0, store.latest_generation, 1_000_000)}
     finally:

@@ -26,7 +26,7 @@ from file_server.directory_link import DamageReports
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import ChunkIndex
 from file_server.writes.replication import Replication
-from file_server.writes.small_writes import SmallWriteQueue
+from file_server.writes.small_write_sender import SmallWriteQueue
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.messages.files import DeleteReply
 from tests.simulation.network import Conditions

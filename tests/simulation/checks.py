@@ -15,7 +15,7 @@ from tests.simulation.clients import BUCKET, COUNTER, Crowd, WrongBytes, digest_
 from tests.simulation.nodes import DIRECTORY, PEOPLE, World
 
 if TYPE_CHECKING:
-    from file_server.store.local.chunk_store import ChunkStore
+    from file_server.store.local.chunk_store import LocalChunkStore
 
 JOURNAL = "SELECT cursor, kind, path FROM journal ORDER BY cursor"
 SETTLE_SECONDS = 240.0
@@ -78,7 +78,7 @@ def _kept(folder: Path) -> list[tuple[str, Digest]]:
     return [(path, Digest(digest)) for path, digest in rows]
 
 
-def _holds(store: ChunkStore, digest: Digest) -> bool:
+def _holds(store: LocalChunkStore, digest: Digest) -> bool:
     try:
         if store.generation(digest) is None:
             return False

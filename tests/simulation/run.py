@@ -215,7 +215,7 @@ class _UnshownFigures(DirectoryMetrics):
 _UNSHOWN: dict[str, Any] = {"directory_server.api.router.DirectoryMetrics": _UnshownFigures}
 _STAND_INS: dict[str, Any] = {
     **_UNSHOWN,
-    "file_server.writes.stream_writes.SMALL_BYTES": 8 * 1024,
+    "file_server.writes.stream_write_handler.SMALL_BYTES": 8 * 1024,
     "client_proxy.core.chunk_upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
     "file_server.store.local.chunk_store.Disk": disk_now,
     "directory_server.metadata.engines.sqlite.store.bring_up_to_date": lambda _path: None,

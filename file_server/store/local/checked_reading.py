@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from file_server.store.chunk_store import chunk_not_found
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import ChunkIndex, ChunkRow
 from file_server.store.local.index_transaction import DAMAGED, FILE, HEAD_BYTES
@@ -52,7 +53,7 @@ class CheckedReading:
                 if plain is not None:
                     return plain
         if row is None:
-            raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+            raise chunk_not_found(digest)
         self._condemn(row)
         raise DamagedChunk(
             f"chunk {digest} is damaged on this file server; it is read from another copy", digest=str(digest)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from file_server.store.chunk_store import BlobRow, Totals
 from file_server.store.local import index_values as value
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_schema import GENERATION, SCHEMA, TOTALS
@@ -51,29 +52,12 @@ class ChunkRow(NamedTuple):
     sealed: bytes | None
 
 
-class BlobRow(NamedTuple):
-    """What the index knows of a blob."""
-
-    id: int
-    digest: Digest
-    generation: int
-    size: int
-
-
 class PendingNote(NamedTuple):
     """A commit note on its way into the index: encoded only there, off the writer's way."""
 
     cursor: int
     digest: Digest
     encoded: Callable[[], bytes]
-
-
-class Totals(NamedTuple):
-    """Running figures of the whole store."""
-
-    chunks: int
-    blobs: int
-    stored_bytes: int
 
 
 class ChunkIndex:

@@ -8,23 +8,31 @@ it must be as durable as the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from file_server.store.chunk_store import (
+    BlobRow,
+    Collected,
+    Fence,
+    Totals,
+    WholeBlob,
+    chunk_not_found,
+    missing_chunks,
+    superseded,
+)
 from file_server.store.local.checked_reading import CheckedReading, OnDamage
 from file_server.store.local.chunk_files import ChunkFiles
-from file_server.store.local.chunk_index import BlobRow, PendingNote, Totals
+from file_server.store.local.chunk_index import PendingNote
 from file_server.store.local.disk import Disk
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_rescue import ask_for_rescue, open_index
-from file_server.store.local.index_transaction import FILE, Fence, IndexTransaction, StagedChunk, superseded
+from file_server.store.local.index_transaction import FILE, IndexTransaction, StagedChunk
 from file_server.store.local.index_values import malformed
-from file_server.store.local.seal import Seal
-from file_server.store.local.staging import Staging
+from file_server.store.local.index_write import IndexWrite
+from file_server.store.local.staging import LocalStaging, fits_index, sealed_inline
 from file_server.store.local.storage_health import StorageHealth
 from file_server.store.local.unused_chunks import UnusedChunks
 from lockstep_store.runtime.clock import Clock, SystemClock
@@ -32,23 +40,15 @@ from lockstep_store.runtime.storage.sealing import Sealer
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import LockstepError, NotFound
+from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.servers import CommitNote
 
-DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
 MAX_COLLECT_BATCH = 500
 _decoder = decoder(CommitNote)
 
 
-class Collected(NamedTuple):
-    """What one collection removed, and how many chunks are still in their grace period."""
-
-    removed: int
-    waiting: int
-
-
-class ChunkStore:
+class LocalChunkStore:
     """One file server's storage. Thread-safe. Failures of the disk are raised as StorageFull or Unavailable."""
 
     def __init__(
@@ -58,19 +58,19 @@ class ChunkStore:
         *,
         clock: Clock | None = None,
         disk: Disk | None = None,
-        reserve_bytes: int = DEFAULT_RESERVE_BYTES,
+        reserve_bytes: int = 0,
         on_damage: OnDamage | None = None,
     ) -> None:
         self._layout = layout
         self._sealer = sealer
         self._reserve_bytes = reserve_bytes
-        self.health = StorageHealth(lambda: ask_for_rescue(layout))
+        self._health = StorageHealth(lambda: ask_for_rescue(layout))
         self._flushes = FlushWatch()
         self._files = ChunkFiles(layout, disk or Disk(), self._flushes, reserve_bytes)
-        with self.health.guard():
+        with self._health.guard():
             self._index = open_index(layout, sealer, self._flushes)
         report = on_damage or (lambda chunk, blobs: None)
-        self._reading = CheckedReading(self._index, self._files, sealer, self.health, report)
+        self._reading = CheckedReading(self._index, self._files, sealer, self._health, report)
         self._monotonic = (clock or SystemClock()).monotonic
         self._unused = UnusedChunks(self._monotonic)
 
@@ -80,9 +80,9 @@ class ChunkStore:
         return self._layout.store_id
 
     @property
-    def quarantine_folder(self) -> Path:
-        """Where damaged chunks are kept to be looked at."""
-        return self._layout.quarantine
+    def problem(self) -> str:
+        """Why the storage takes no writes, as a clause for people; empty when it does."""
+        return self._health.problem
 
     def close(self) -> None:
         """Finish what is under way and let another process open the folder."""
@@ -92,48 +92,79 @@ class ChunkStore:
 
     # ------------------------------------------------------------ writing
 
-    def stage(self) -> Staging:
-        """Begin to receive a blob; StorageFull when the disk is full down to the reserve, Unavailable when it hangs."""
-        self.health.refuse_if_hanging()
-        with self.health.guard():
+    def check_room(self) -> None:
+        """Raise StorageFull when the disk is full down to the reserve, Unavailable when it hangs."""
+        self._health.refuse_if_hanging()
+        with self._health.guard():
             self._files.check_room()
-        return Staging(self, self._files, self._sealer, self.health)
+
+    def stage(self) -> LocalStaging:
+        """Begin to receive a blob. Raises as `check_room` does."""
+        self.check_room()
+        return LocalStaging(self, self._files, self._sealer, self._health)
 
     def record(self, chunks: list[StagedChunk], manifest: Manifest | None, fence: Fence | None) -> list[Digest]:
-        """Make synced chunks durable, with their blob unless some of its chunks are missing; the missing ones.
+        """Make synced chunks durable, with their blob unless some of its chunks are missing; return the missing ones.
 
-        Chunks that came without their blob are kept for the grace period.
+        Chunks without their blob stay for the grace period.
         """
-        seal = Seal(chunks, manifest, fence)
-        with self.health.guard():
+        write = IndexWrite(chunks, manifest, fence)
+        with self._health.guard():
             try:
                 with self._files.placing(chunks):
-                    return self._index.submit(seal.apply)
+                    return self._index.submit(write.apply)
             except BaseException:
                 for chunk in chunks:
                     if chunk.temporary is not None:
                         self._files.remove_orphan(chunk.digest, self._index.may_hold_chunk)
                 raise
 
-    def record_small(self, seals: list[Seal]) -> list[list[Digest] | LockstepError]:
-        """`record` for several blobs without files, in one turn at the index: the outcome of each."""
+    def put_blobs(self, blobs: Sequence[WholeBlob]) -> list[LockstepError | None]:
+        """Store several blobs: those that fit the index in one transaction, each other by itself."""
+        outcomes: list[LockstepError | None] = [None] * len(blobs)
+        small: dict[int, IndexWrite] = {}
+        for position, blob in enumerate(blobs):
+            if fits_index(blob.chunks):
+                small[position] = IndexWrite(self._sealed(blob), blob.manifest, blob.fence)
+            else:
+                outcomes[position] = self._put_large(blob)
+        if small:
+            for position, outcome in zip(small, self._record_small(list(small.values())), strict=True):
+                outcomes[position] = outcome
+        return outcomes
 
-        def work(tx: IndexTransaction) -> list[list[Digest] | LockstepError]:
-            outcomes: list[list[Digest] | LockstepError] = []
-            for seal in seals:
+    def _sealed(self, blob: WholeBlob) -> list[StagedChunk]:
+        plain = {chunk.digest: chunk.data for chunk in blob.chunks if chunk.data is not None}
+        return [sealed_inline(self._sealer, digest, data) for digest, data in plain.items()]
+
+    def _put_large(self, blob: WholeBlob) -> LockstepError | None:
+        try:
+            with self.stage() as staging:
+                for chunk in blob.chunks:
+                    staging.put(chunk)
+                staging.complete(blob.manifest, blob.fence)
+        except LockstepError as error:
+            return error
+        return None
+
+    def _record_small(self, writes: list[IndexWrite]) -> list[LockstepError | None]:
+        def work(tx: IndexTransaction) -> list[LockstepError | None]:
+            outcomes: list[LockstepError | None] = []
+            for write in writes:
                 try:
                     with tx.savepoint():
-                        outcomes.append(seal.apply(tx))
+                        missing = write.apply(tx)
+                    outcomes.append(missing_chunks(missing) if missing else None)
                 except LockstepError as error:
                     outcomes.append(error)
             return outcomes
 
-        with self.health.guard():
+        with self._health.guard():
             return self._index.submit(work)
 
     def check_fence(self, fence: Fence) -> None:
         """TicketRefused when a newer lock than the write's has been seen on its path. The seal checks again."""
-        with self.health.guard():
+        with self._health.guard():
             known = self._index.fence(fence.path)
         if fence.number < known:
             raise superseded(fence, known)
@@ -143,7 +174,7 @@ class ChunkStore:
     def holds(self, digest: Digest, length: int) -> bool:
         """Whether a chunk of that length is held intact; the answer puts off its collection by a grace period."""
         self._unused.put_off([digest])
-        with self.health.guard():
+        with self._health.guard():
             return self._index.lengths([digest]) == [length]
 
     def pin(self, digest: Digest) -> None:
@@ -158,16 +189,16 @@ class ChunkStore:
         """Those of `digests` that are not held intact, each once; collection of the others is put off."""
         wanted = list(digests)
         self._unused.put_off(wanted)
-        with self.health.guard():
+        with self._health.guard():
             return self._index.missing(wanted)
 
     def lengths(self, digests: list[Digest]) -> list[int]:
         """Plain lengths of chunks in bytes; NotFound names one that is not held."""
-        with self.health.guard():
+        with self._health.guard():
             lengths = self._index.lengths(digests)
         for digest, length in zip(digests, lengths, strict=True):
             if length is None:
-                raise NotFound(f"chunk {digest} is not on this file server", digest=str(digest))
+                raise chunk_not_found(digest)
         return [length for length in lengths if length is not None]
 
     def read_chunk(self, digest: Digest) -> bytes:
@@ -180,12 +211,12 @@ class ChunkStore:
 
     def generation(self, digest: Digest) -> int | None:
         """The blob's generation, which rises at every seal; None when it is not here."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.generation(digest)
 
     def damaged_blobs(self) -> list[Digest]:
         """Blobs with a chunk that is known to be damaged."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.damaged_blobs()
 
     # ------------------------------------------------------------ removing
@@ -197,17 +228,17 @@ class ChunkStore:
 
     def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
         """A page of blobs by rising id, without those sealed after `up_to_generation`, if one is given."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.blobs(after, up_to_generation, limit)
 
     def drop_blob(self, digest: Digest, generation: int) -> bool:
         """Forget a blob, unless it was sealed again since it had `generation`; whether it was dropped."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.submit(lambda tx: tx.drop_blob(digest, generation))
 
     def collect_chunks(self, grace_seconds: float) -> Collected:
         """Remove chunks that no blob has referred to for `grace_seconds` of this process's time."""
-        with self.health.guard():
+        with self._health.guard():
             candidates = self._index.candidates()
             due = self._unused.due(candidates, grace_seconds)
             removed = 0
@@ -224,10 +255,10 @@ class ChunkStore:
     def _forget(self, candidates: list[int]) -> list[tuple[Digest, int]]:
         return self._index.submit(lambda tx: tx.forget_unused(candidates))
 
-    def sweep_orphans(self, folder_number: int) -> int:
+    def sweep_orphans(self, part: int) -> int:
         """Remove files of one of the 256 chunk folders that a crash left without a row; how many there were."""
-        folder = self._layout.chunk_folder(folder_number)
-        with self.health.guard():
+        folder = self._layout.chunk_folder(part)
+        with self._health.guard():
             digests = list(self._files.digests_in(folder))
             orphans = self._index.missing(digests)
             return sum(self._files.remove_orphan(digest, self._index.may_hold_chunk) for digest in orphans)
@@ -244,34 +275,33 @@ class ChunkStore:
 
     def remember(self, name: str, value: int) -> None:
         """Keep a number under a name durably."""
-        with self.health.guard():
+        with self._health.guard():
             self._index.submit(lambda tx: tx.remember(name, value))
 
     def remembered(self, name: str) -> int:
         """A number kept with `remember`; 0 when there is none."""
         return self._index.remembered(name)
 
-    def probe(self) -> bool:
+    def probe(self) -> None:
         """Whether the disk takes writes now, tried out when it is known not to have; health follows.
 
         A disk that others have filled, or that hangs, is told before a write finds it so; one that hangs is not tried.
         To be called once a second. Raises StorageFull or Unavailable.
         """
-        self.health.note_hanging(self._flushes.hangs(self._monotonic()))
-        self.health.refuse_if_hanging()
-        if not self.health.problem:
-            with self.health.guard():
+        self._health.note_hanging(self._flushes.hangs(self._monotonic()))
+        self._health.refuse_if_hanging()
+        if not self._health.problem:
+            with self._health.guard():
                 self._files.check_room()
-            return True
-        with self.health.guard():
+            return
+        with self._health.guard():
             self._files.probe()
             self._index.submit(lambda tx: tx.remember("probes", self._index.remembered("probes") + 1))
-        self.health.recovered()
-        return True
+        self._health.recovered()
 
     def space(self) -> tuple[int, int]:
         """(capacity, free for new blobs) in bytes."""
-        with self.health.guard():
+        with self._health.guard():
             capacity, free = self._files.space()
         return capacity, max(0, free - self._reserve_bytes)
 
@@ -285,7 +315,7 @@ class ChunkStore:
     def blobs_by_digest(self, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
         """The whole blobs among the next `limit` behind `after` in digest order, and how far that went: None when
         there are no more."""
-        with self.health.guard():
+        with self._health.guard():
             page = self._index.blobs_by_digest(after, limit)
             damaged = set(self._index.damaged_blobs())
         return [digest for digest in page if digest not in damaged], page[-1] if len(page) == limit else None
@@ -293,19 +323,19 @@ class ChunkStore:
     def not_whole(self, digests: Iterable[Digest]) -> list[Digest]:
         """Those of `digests` that are no blobs here, or have a damaged chunk, in order."""
         wanted = list(digests)
-        with self.health.guard():
+        with self._health.guard():
             known = self._index.sizes(wanted)
             damaged = set(self._index.damaged_blobs())
         return [digest for digest in wanted if digest not in known or digest in damaged]
 
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Plain bytes of those blobs that are here."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.sizes(digests)
 
     def highest_fence(self) -> int:
         """The highest lock number seen on any path."""
-        with self.health.guard():
+        with self._health.guard():
             return self._index.highest_fence()
 
     def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
@@ -314,12 +344,12 @@ class ChunkStore:
 
     def keep_notes(self) -> None:
         """Make the notes durable now."""
-        with self.health.guard():
+        with self._health.guard():
             self._index.keep_notes()
 
     def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
         """Notes of the cursors above `after` up to `through`, by rising cursor."""
-        with self.health.guard():
+        with self._health.guard():
             return [_note(encoded) for encoded in self._index.notes(after, through, limit)]
 
 

@@ -17,10 +17,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from file_server.store.chunk_store import Fence
 from file_server.store.local.chunk_index import ChunkIndex
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
-from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, Fence, IndexTransaction, StagedChunk
+from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, IndexTransaction, StagedChunk
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder

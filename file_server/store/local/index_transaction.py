@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from file_server.store.chunk_store import Fence, superseded
 from file_server.store.local import index_values as value
 from file_server.store.local.index_schema import GENERATION
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import TicketRefused
 from lockstep_store.wire.manifest import Manifest
 
 INLINE, FILE, DAMAGED = 0, 1, 2
@@ -35,13 +35,6 @@ class StagedChunk(NamedTuple):
     stored_bytes: int
     sealed: bytes | None
     temporary: Path | None
-
-
-class Fence(NamedTuple):
-    """The lock number that a write was begun under, and the path it counts for."""
-
-    path: str
-    number: int
 
 
 class IndexTransaction:
@@ -225,15 +218,6 @@ class IndexTransaction:
     def remember(self, name: str, value: int) -> None:
         """Keep a number under a name, such as how far the scrubber has come."""
         self._totals[name] = value
-
-
-def superseded(fence: Fence, known: int) -> TicketRefused:
-    """The refusal of a write begun before a lock that was granted since."""
-    return TicketRefused(
-        f"a newer lock (number {known}) was granted on {fence.path!r} after this write was begun "
-        f"under number {fence.number}; begin the write again",
-        fence=known,
-    )
 
 
 def lengths_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[int | None]:

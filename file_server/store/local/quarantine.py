@@ -13,8 +13,6 @@ from prometheus_client import Gauge
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
 
-DEFAULT_QUARANTINE_BYTES = 1 << 30
-DEFAULT_QUARANTINE_SECONDS = 30 * 24 * 3600.0
 STEP_SECONDS = 60.0
 
 QUARANTINED = Gauge("lockstep_file_server_quarantine_bytes", "Bytes of damaged chunks that are kept to be looked at")

@@ -27,7 +27,7 @@ from lockstep_store.wire.messages.servers import (
     MissingChunksRequest,
     ReadChunksRequest,
 )
-from tests.contract.test_chunk_store_contract import put
+from tests.fakes.blobs import put
 from tests.fakes.disk import BrokenDisk
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
 

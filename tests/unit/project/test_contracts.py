@@ -56,6 +56,12 @@ PLANTED = {
         ("client_proxy.core.cache", "client_proxy.settings"),
         ("client_proxy.encryption.named_keys", "client_proxy.doors.s3.door"),
     ],
+    "engines": [
+        ("file_server.writes.stream_write_handler", "file_server.store.local.staging"),
+        ("file_server.maintenance.scrubber", "file_server.store.local.chunk_store"),
+        ("file_server.api", "file_server.store.local.chunk_store"),
+        ("file_server.store.chunk_store", "file_server.store.local.chunk_index"),
+    ],
 }
 """Contract: imports (from, to) that break it."""
 

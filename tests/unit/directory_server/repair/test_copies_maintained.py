@@ -15,7 +15,7 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, Damaged, DamagedChunk, NotFound, TicketRefused
 from lockstep_store.wire.messages.servers import CopyOrder
-from tests.contract.test_chunk_store_contract import get, put
+from tests.fakes.blobs import get, put
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import Cluster
 
@@ -256,7 +256,7 @@ def test_damage_fills_the_quarantine_no_further_than_allowed(cluster: Cluster) -
     for path in server.store._layout.chunks.glob("*/*"):
         os.truncate(path, path.stat().st_size // 2)
     scrub(server)
-    folder = server.store.quarantine_folder
+    folder = server.store._layout.quarantine
     assert sum(path.stat().st_size for path in folder.iterdir()) > 2_000_000
     Quarantine(folder, ManualClock(), 2_000_000, 1e12).step()
     assert 0 < sum(path.stat().st_size for path in folder.iterdir()) <= 2_000_000

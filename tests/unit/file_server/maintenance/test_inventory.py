@@ -12,7 +12,7 @@ import pytest
 from file_server.store.local import chunk_index
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.servers import InventoryOrder
-from tests.contract.test_chunk_store_contract import put
+from tests.fakes.blobs import put
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
 

@@ -13,7 +13,7 @@ from file_server.maintenance.garbage_collector import Ages
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.servers import MANIFEST_PATH, READ_CHUNKS_PATH, CopyOrder
-from tests.contract.test_chunk_store_contract import get, put
+from tests.fakes.blobs import get, put
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
 

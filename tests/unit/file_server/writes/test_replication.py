@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from file_server.store.local.index_transaction import Fence
+from file_server.store.chunk_store import Fence
 from file_server.writes.blob_sender import BlobSender
 from file_server.writes.forwarding import FrameQueue, StreamCut
-from file_server.writes.small_writes import LANES, SmallWriteSender
-from file_server.writes.stream_writes import SMALL_BYTES
+from file_server.writes.small_write_sender import LANES, SmallWriteSender
+from file_server.writes.stream_write_handler import SMALL_BYTES
 from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
 from file_server.writes.upload_slots import UploadSlots
 from lockstep_store.runtime.clock import SystemClock
@@ -134,7 +134,7 @@ def test_a_full_replica_is_replaced(cluster: Cluster, seed: int, size: int) -> N
     reply = cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="3"))
     assert cluster.directory.commits[0].items[0].holders == ["1", "3"]
     assert cluster.holds("3", reply.digest)
-    assert full.health.problem
+    assert full.problem
 
 
 def test_why_copies_could_not_be_made_is_said(cluster: Cluster) -> None:
@@ -248,7 +248,7 @@ def test_a_damaged_chunk_is_refused(cluster: Cluster, seed: int) -> None:
 
 def test_a_replica_that_stalls_does_not_hold_the_upload_for_ever(cluster: Cluster, seed: int) -> None:
     """A replica that stops reading in mid-stream is left out and replaced from the master's disk."""
-    cluster.server("1")._desk._sender.stall_seconds = 0.2
+    cluster.server("1")._streams._sender.stall_seconds = 0.2
     release = threading.Event()
     original = cluster.network.send_stream
 
@@ -271,7 +271,7 @@ def test_a_replica_that_stalls_does_not_hold_the_upload_for_ever(cluster: Cluste
 def test_a_lost_answer_to_a_commit_is_asked_for_again(cluster: Cluster) -> None:
     """The same ticket is committed again until the directory's answer arrives, and gives one version."""
     cluster.network.lost_answers = 2
-    cluster.server("1")._desk._commits._pause = lambda _: None
+    cluster.server("1")._streams._commits._pause = lambda _: None
     reply = cluster.write(b"content", cluster.ticket())
     assert reply.version is not None
     assert len(cluster.directory.commits) == 3
@@ -280,7 +280,7 @@ def test_a_lost_answer_to_a_commit_is_asked_for_again(cluster: Cluster) -> None:
 
 def test_a_directory_that_stays_away_is_said_after_a_bounded_time(cluster: Cluster) -> None:
     """The writer gets PeerUnreachable instead of waiting for ever."""
-    commits = cluster.server("1")._desk._commits
+    commits = cluster.server("1")._streams._commits
     commits._pause = lambda seconds: cluster.clock.advance(seconds)  # type: ignore[attr-defined]
     cluster.network.dead.add(DIRECTORY_URL)
     with pytest.raises(PeerUnreachable):
@@ -316,7 +316,7 @@ def test_a_newer_lock_known_to_a_replica_alone_stops_the_write(cluster: Cluster,
     chunk = next(iter(chunk_bytes(b"newer")))
     with store.stage() as staging:
         staging.put(chunk)
-        staging.seal(Manifest([(chunk.digest, chunk.length)]), Fence("files/a.txt", 9))
+        staging.complete(Manifest([(chunk.digest, chunk.length)]), Fence("files/a.txt", 9))
     with pytest.raises(TicketRefused) as refusal:
         cluster.write(random.Random(seed).randbytes(size), cluster.ticket("12", spares="34", fence=8))
     assert refusal.value.facts["fence"] == 9
@@ -450,7 +450,7 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
     """Many small writes at once reach the replica in far fewer calls, each with its own outcome."""
     calls: list[int] = []
     original = cluster.network.call
-    sender = cluster.server("1")._desk._sender.small
+    sender = cluster.server("1")._streams._sender.small
     writers, guard = 33, threading.Lock()
     left, on_the_way = 101, 0
 
@@ -492,7 +492,7 @@ def test_small_writes_share_calls_to_a_replica(cluster: Cluster) -> None:
 
 def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a stalled replica is bounded; writes to another one go on beside it."""
-    monkeypatch.setattr("file_server.writes.small_writes.MAX_WAITING", 5)
+    monkeypatch.setattr("file_server.writes.small_write_sender.MAX_WAITING", 5)
     release = threading.Event()
     sent: list[str] = []
 

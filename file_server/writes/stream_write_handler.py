@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 from file_server.metrics import count_received, count_write
-from file_server.store.local.chunk_store import ChunkStore
-from file_server.store.local.staging import Staging
+from file_server.store.chunk_store import ChunkStore, Staging
 from file_server.writes.blob_sender import BlobSender
 from file_server.writes.commits import CommitClient
 from file_server.writes.replication import Replication
@@ -32,7 +31,7 @@ SMALL_FRAMES = 64
 SMALL_THREADS = 64
 
 
-class WriteDesk:
+class StreamWriteHandler:
     """Takes writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
 
     def __init__(
@@ -112,7 +111,7 @@ class WriteDesk:
             replication.send_small(chunks, self._pool)
         for chunk in chunks:
             staging.put(chunk)
-        staging.seal(reader.manifest, fence_of(ticket))
+        staging.complete(reader.manifest, fence_of(ticket))
         return replication
 
     def _receive_large(
@@ -138,7 +137,7 @@ class WriteDesk:
             check_content(ticket, reader.manifest.digest, reader.manifest.size)
             if replication is not None:
                 replication.finish()
-            staging.seal(reader.manifest, fence_of(ticket))
+            staging.complete(reader.manifest, fence_of(ticket))
         except BaseException:
             if replication is not None:
                 replication.cut()

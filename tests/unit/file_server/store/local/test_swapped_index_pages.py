@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.chunk_store import Fence
+from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
-from file_server.store.local.index_transaction import Fence
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import CommitNote
-from tests.contract.test_chunk_store_contract import get, put
+from tests.fakes.blobs import get, put
 
 TABLES = ("chunk", "inline", "blob", "note", "candidate", "reference", "fence", "total")
 PAGE = 4096
 
 
-def open_store(root: Path, on_damage: Callable[[Digest, list[Digest]], None] = lambda *_: None) -> ChunkStore:
+def open_store(root: Path, on_damage: Callable[[Digest, list[Digest]], None] = lambda *_: None) -> LocalChunkStore:
     sealer = Sealer(KeyRing.load_or_create(root / "keys.json"))
-    return ChunkStore(DiskLayout.open(root / "data"), sealer, reserve_bytes=0, on_damage=on_damage)
+    return LocalChunkStore(DiskLayout.open(root / "data"), sealer, reserve_bytes=0, on_damage=on_damage)
 
 
 def swap_first_pages(index: Path, one: str, two: str) -> None:
@@ -41,7 +41,7 @@ def swap_first_pages(index: Path, one: str, two: str) -> None:
     index.write_bytes(data)
 
 
-def walk(store: ChunkStore) -> None:
+def walk(store: LocalChunkStore) -> None:
     """Every chunk, as the scrubber looks at them."""
     after = 0
     for _ in range(100):
@@ -51,7 +51,7 @@ def walk(store: ChunkStore) -> None:
         after, _ = found
 
 
-def every_look(store: ChunkStore, digests: list[Digest]) -> list[Callable[[], object]]:
+def every_look(store: LocalChunkStore, digests: list[Digest]) -> list[Callable[[], object]]:
     """What reads the index, in every way there is."""
 
     looks: list[Callable[[], object]] = [
@@ -90,7 +90,7 @@ def test_nothing_is_said_to_be_held_that_is_not(tmp_path: Path, seed: int, one: 
         for blob in store.blobs(0, None, 100):
             store.verify_blob(blob.digest)
     except Unavailable:
-        assert "restart this file server" in store.health.problem
+        assert "restart this file server" in store.problem
     else:
         for digest in set(named) - set(reported):
             get(store, digest)
@@ -124,7 +124,7 @@ def test_swapped_pages_are_no_surprise(tmp_path: Path, seed: int, one: str, two:
                 assert get(store, digest) == data
             except LockstepError:
                 continue
-        damaged = "restart this file server" in store.health.problem
+        damaged = "restart this file server" in store.problem
     finally:
         store.close()
     if damaged:
@@ -202,7 +202,7 @@ def test_a_row_of_another_table_is_a_damaged_index(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="restart this file server"):
             store.verify_next(0)
         store.probe()
-        assert "restart this file server" in store.health.problem, "a good probe does not make the index good"
+        assert "restart this file server" in store.problem, "a good probe does not make the index good"
     finally:
         store.close()
     store = open_store(tmp_path)

@@ -1,25 +1,26 @@
-"""A seal: what one write changes in the index, all or nothing."""
+"""What one write changes in the index, all or nothing."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from file_server.store.local.index_transaction import Fence, IndexTransaction, StagedChunk
+from file_server.store.chunk_store import Fence
+from file_server.store.local.index_transaction import IndexTransaction, StagedChunk
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
 
 
-class Seal(NamedTuple):
-    """Chunks that have arrived, the blob that they complete (if they do), and the fence it was written under."""
+class IndexWrite(NamedTuple):
+    """Chunks that have arrived, the blob they complete (None without one), and the fence it was written under."""
 
     chunks: list[StagedChunk]
     manifest: Manifest | None
     fence: Fence | None
 
     def apply(self, tx: IndexTransaction) -> list[Digest]:
-        """Record the chunks, and the blob unless some of its chunks are missing; the missing ones.
+        """Record the chunks, and the blob unless some of its chunks are missing; return the missing ones.
 
-        Chunks that came without their blob are kept for the grace period. TicketRefused when the fence has been passed.
+        Chunks without their blob stay for the grace period. TicketRefused when the path's fence is higher.
         """
         if self.fence is not None:
             tx.check_fence(self.fence)

@@ -7,7 +7,7 @@ them: a note lost in a crash costs a name in that one case, waiting would cost e
 
 from __future__ import annotations
 
-from file_server.store.local.chunk_store import ChunkStore
+from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import BadRequest, LockstepError, TicketRefused

@@ -22,10 +22,10 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.manifest import Manifest
 from tests import ROOT
-from tests.contract.test_chunk_store_contract import get, put
 from tests.contract.test_metadata_store import GET, PUT
+from tests.fakes.blobs import get, put
 from tests.fakes.failing_flush import SUPPORTED, break_flushes_of_this_thread
-from tests.unit.file_server.store.test_chunk_store import LARGE, Lab
+from tests.unit.file_server.store.local.test_chunk_store import LARGE, Lab
 
 KEPT, REFUSED = b"kept" * 50_000, b"refused" * 30_000
 
@@ -43,7 +43,7 @@ def _manifest(data: bytes) -> Manifest:
 
 def _in_another_process(name: str, folder: Path) -> str:
     """Run one of the functions `first_…` below on `folder` to its sudden end; what it printed."""
-    code = f"import sys; from tests.unit.file_server.store.test_failed_flush import {name}; {name}(sys.argv[1])"
+    code = f"import sys; from tests.unit.file_server.store.local.test_failed_flush import {name}; {name}(sys.argv[1])"
     command = [sys.executable, "-c", code, str(folder)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -59,7 +59,7 @@ def first_file_server(folder: str) -> None:
     except Unavailable as error:
         print("refused:", error)
     held = [digest for digest, length in _manifest(REFUSED).chunks if lab.store.holds(digest, length)]
-    print("held:", len(held), "problem:", bool(lab.store.health.problem))
+    print("held:", len(held), "problem:", bool(lab.store.problem))
     for folder_number in range(256):
         lab.store.sweep_orphans(folder_number)
     _die()

@@ -1,0 +1,40 @@
+"""Blobs put into a chunk store and read back, as a write and a read do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from file_server.store.chunk_store import ChunkStore, Fence
+from lockstep_store.wire.chunking import Chunk, chunk_bytes
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.manifest import Manifest
+
+
+def put(store: ChunkStore, data: bytes, fence: Fence | None = None) -> Digest:
+    """Store a file's content; its digest."""
+    return put_chunks(store, list(chunk_bytes(data)), fence).digest
+
+
+def put_chunks(store: ChunkStore, chunks: Sequence[Chunk], fence: Fence | None = None) -> Manifest:
+    """Store the blob that `chunks` make up; its manifest."""
+    manifest = manifest_of(chunks)
+    with store.stage() as staging:
+        for chunk in chunks:
+            staging.put(chunk)
+        staging.complete(manifest, fence)
+    return manifest
+
+
+def get(store: ChunkStore, digest: Digest) -> bytes:
+    """A blob's content, every chunk verified."""
+    return b"".join(store.read_chunk(chunk) for chunk, _ in store.manifest(digest).chunks)
+
+
+def one_chunk(data: bytes) -> Chunk:
+    """All of `data` as one chunk."""
+    return Chunk(chunk_digest(data), len(data), data)
+
+
+def manifest_of(chunks: Sequence[Chunk]) -> Manifest:
+    """The manifest of a blob with these chunks."""
+    return Manifest((chunk.digest, chunk.length) for chunk in chunks)
