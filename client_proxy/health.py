@@ -9,7 +9,7 @@ from importlib.metadata import version
 from threading import Lock
 
 from client_proxy.core.cache import Cache
-from client_proxy.core.chunk_fetcher import Opener
+from lockstep_store.runtime.peers.protocols import Opener
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
 

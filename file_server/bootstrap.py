@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from file_server.api import FileServerApi, health_of
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
-from file_server.maintenance.copier import Copier, Opener
+from file_server.maintenance.copier import Copier
 from file_server.maintenance.garbage_collector import Collector
 from file_server.maintenance.inventory import Inventory
 from file_server.maintenance.scrubber import Scrubber
@@ -18,7 +18,7 @@ from file_server.store.chunk_store import ChunkStore
 from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.quarantine import Quarantine
-from file_server.writes.blob_sender import BlobSender, Peers
+from file_server.writes.blob_sender import BlobSender
 from file_server.writes.commit_notes import CommitNotes
 from file_server.writes.commits import CommitClient
 from file_server.writes.small_write_handler import SmallWriteHandler
@@ -31,6 +31,7 @@ from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.peers.protocols import Caller, Opener, Streamer
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
@@ -40,8 +41,8 @@ from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, Health
 from lockstep_store.wire.messages.servers import WRITE_PATH
 
 
-class Network(Peers, Opener, Protocol):
-    """All that a file server does with other programs; lockstep_store.runtime.peers.caller.PeerClient does it."""
+class Network(Caller, Streamer, Opener, Protocol):
+    """Every way in which a file server reaches other programs."""
 
     def close(self) -> None:
         """Close idle connections."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
@@ -35,13 +36,8 @@ REMOVED_SECONDS = 10.0
 MAX_REPORT = 1000
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
-
-class Caller(Protocol):
-    """What is needed of lockstep_store.runtime.peers.caller.PeerClient."""
-
-    def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
-        """Make one declared call; raises the refusal, or PeerUnreachable."""
-        ...
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
 
 
 class Directory:
@@ -51,7 +47,7 @@ class Directory:
         self._peers = peers
         self.url = url
 
-    def ask(self, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
+    def ask(self, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
         """Make one call. Raises what the directory raised, or PeerUnreachable."""
         return self._peers.call(self.url, call, request, timeout)
 

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
-from client_proxy.core.chunk_fetcher import ChunkFetcher, Opener, Source, Wanted
+from client_proxy.core.chunk_fetcher import ChunkFetcher, Source, Wanted
 from client_proxy.core.composition import Piece, Stored
 from client_proxy.core.receipt import CacheUse, Receipt
 from client_proxy.metrics import READS, SERVED_BYTES
 from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.peers.protocols import Opener
 from lockstep_store.wire.digest import EMPTY_DIGEST, Digest
 from lockstep_store.wire.errors import Damaged, PeerUnreachable, RangeNotSatisfiable, Unavailable
 from lockstep_store.wire.manifest import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Manifest

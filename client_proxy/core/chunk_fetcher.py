@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from client_proxy.core.cache import Cache
 from client_proxy.metrics import FETCHED_BYTES, READ_FAILOVERS
 from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.peers.protocols import Opener, UnreadReply
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import encode
@@ -40,31 +40,6 @@ LONGEST_AVOID_SECONDS = 60.0
 T = TypeVar("T")
 Wanted = tuple[Digest, int]
 """A chunk's digest and its length in bytes."""
-
-
-class Answer(Protocol):
-    """What is needed of `lockstep_store.runtime.peers.caller.PeerResponse`."""
-
-    def read(self, count: int) -> bytes: ...
-    def read_all(self, limit: int) -> bytes: ...
-    def __enter__(self) -> Answer: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class Opener(Protocol):
-    """What is needed of `lockstep_store.runtime.peers.caller.PeerClient`."""
-
-    def open(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Answer: ...
 
 
 class Source(NamedTuple):
@@ -221,7 +196,7 @@ class ChunkFetcher:
         if awaited is not None:
             raise IncompleteBody(f"file server {holder.id} left out chunk {awaited[0]}")
 
-    def _paced(self, holder: Holder, answer: Answer, deadline: float) -> Callable[[int], bytes]:
+    def _paced(self, holder: Holder, answer: UnreadReply, deadline: float) -> Callable[[int], bytes]:
         def read(count: int) -> bytes:
             data = answer.read(min(count, READ_BYTES))
             if self._clock.monotonic() > deadline:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
@@ -19,6 +19,7 @@ import msgspec
 from client_proxy.core.composition import Composition
 from client_proxy.metrics import SENT_BYTES
 from lockstep_store.runtime.peers.coalescing import Coalescer
+from lockstep_store.runtime.peers.protocols import Caller, Streamer
 from lockstep_store.wire.chunk_stream import (
     CONTENT_TYPE,
     FRAME_BYTES,
@@ -30,7 +31,7 @@ from lockstep_store.wire.chunk_stream import (
     stream_length,
 )
 from lockstep_store.wire.chunking import Chunk
-from lockstep_store.wire.codec import Call, decoder
+from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Problem, from_problem
@@ -65,21 +66,15 @@ _decoder = decoder(WriteReply)
 _NO_ANSWER = Problem("internal", 500, "the master answered nothing about the write")
 
 
-class Streamer(Protocol):
-    """What is needed of `lockstep_store.runtime.peers.caller.PeerClient`."""
-
-    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
-
-    def send_stream(
-        self, url: str, path: str, headers: dict[str, str], blocks: Iterable[Piece], timeout: float | None = None
-    ) -> bytes: ...
+class MasterPeer(Caller, Streamer, Protocol):
+    """Calls, and bodies that are sent as they are produced."""
 
 
 class Upload:
     """Thread-safe. Raises what the master raised, or PeerUnreachable when it cannot be reached or understood."""
 
     def __init__(
-        self, peer: Streamer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
+        self, peer: MasterPeer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
     ) -> None:
         self._peer = peer
         self._coalescers: dict[str, Coalescer[SmallWrite, WriteReply]] = {}

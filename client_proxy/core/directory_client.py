@@ -16,6 +16,7 @@ import msgspec
 from client_proxy.metrics import DIRECTORY_REPEATS
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.peers.coalescing import Coalescer
+from lockstep_store.runtime.peers.protocols import Caller, Opener
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call, Decoder, decoder, encode
 from lockstep_store.wire.digest import Digest
@@ -134,11 +135,8 @@ _lookup_items = decoder(LookupItem)
 _begin_items = decoder(BeginItem)
 
 
-class Caller(Protocol):
-    """What is needed of `lockstep_store.runtime.peers.caller.PeerClient`."""
-
-    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep: ...
-    def open(self, url: str, method: str, path: str, body: bytes = b"", *, timeout: float | None = None) -> Any: ...
+class DirectoryPeer(Caller, Opener, Protocol):
+    """Calls, and answers that are read as they come."""
 
 
 class Found(NamedTuple):
@@ -158,7 +156,7 @@ class DirectoryClient:
 
     def __init__(
         self,
-        peer: Caller,
+        peer: DirectoryPeer,
         url: str,
         *,
         patience: float = PATIENCE_SECONDS,

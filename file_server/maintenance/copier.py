@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from file_server.directory_link import DamageReports, Directory
 from file_server.store.chunk_store import ChunkStore, Staging
 from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.peers.protocols import Opener
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import encode
@@ -54,31 +54,6 @@ MAX_MANIFEST_BYTES = 36 * MAX_CHUNKS
 
 COPIED = Counter("lockstep_file_server_copied_blobs", "Blobs fetched from other file servers on order")
 COPIED_BYTES = Counter("lockstep_file_server_copied_bytes", "Plain bytes fetched from other file servers on order")
-
-
-class Response(Protocol):
-    """What is read from lockstep_store.runtime.peers.caller.PeerResponse."""
-
-    def read(self, count: int) -> bytes: ...
-    def read_all(self, limit: int) -> bytes: ...
-    def __enter__(self) -> Response: ...
-    def __exit__(self, *args: Any) -> None: ...
-
-
-class Opener(Protocol):
-    """What is needed of lockstep_store.runtime.peers.caller.PeerClient."""
-
-    def open(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Send a request; its unread answer as a `Response`."""
-        ...
 
 
 class Copier:

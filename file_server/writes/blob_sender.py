@@ -6,11 +6,12 @@ Which servers a write goes to is decided in replication.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.small_write_sender import SmallWriteSender
 from lockstep_store.runtime.clock import Clock
+from lockstep_store.runtime.peers.protocols import Caller, Streamer
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.digest import Digest
@@ -37,29 +38,16 @@ STALL_SECONDS = 10.0
 MAX_RESENDS = 3
 
 
-class Peers(Protocol):
-    """What sending needs of runtime.peers.caller.PeerClient. Timeouts are seconds per socket operation."""
-
-    def send_stream(
-        self,
-        url: str,
-        path: str,
-        headers: dict[str, str],
-        blocks: Iterable[bytes | memoryview],
-        timeout: float | None = None,
-    ) -> bytes:
-        """POST a stream; raises the refusal that came back, or PeerUnreachable."""
-        ...
-
-    def call(self, url: str, call: Any, request: Any, timeout: float | None = None) -> Any:
-        """Make one declared call."""
-        ...
+class ReplicaPeer(Caller, Streamer, Protocol):
+    """Calls, and bodies that are sent as they are produced."""
 
 
 class BlobSender:
     """Sends under a ticket in the name of its master. Thread-safe."""
 
-    def __init__(self, store: ChunkStore, peers: Peers, clock: Clock, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(
+        self, store: ChunkStore, peers: ReplicaPeer, clock: Clock, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         self.stall_seconds = stall_seconds
         self.small = SmallWriteSender(peers, SMALL_TIMEOUT_SECONDS)
         self._store = store

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.peers.coalescing import Coalescer
+from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.codec import Call
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable
 from lockstep_store.wire.messages.files import FileVersion
@@ -32,22 +32,12 @@ class Committed(NamedTuple):
     cursor: int
 
 
-class DirectoryCaller(Protocol):
-    """What committing needs of lockstep_store.runtime.peers.caller.PeerClient."""
-
-    def call(
-        self, url: str, call: Call[CommitRequest, CommitReply], request: CommitRequest, timeout: float | None = None
-    ) -> CommitReply:
-        """Make one declared call."""
-        ...
-
-
 class CommitClient:
     """Commits writes at the directory. Thread-safe."""
 
     def __init__(
         self,
-        peers: DirectoryCaller,
+        peers: Caller,
         directory_url: str,
         clock: Clock,
         pause: Callable[[float], None] = time.sleep,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
 
+from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import LockstepError, Overloaded, PeerUnreachable
 from lockstep_store.wire.messages.files import Outcome
@@ -30,14 +30,6 @@ MAX_WAITING = 2_000
 """Writes that wait for one replica; with 64 KiB each this is also what they may take of memory."""
 IDLE_SECONDS = 30.0
 """How long a lane's thread waits for more before it ends."""
-
-
-class Caller(Protocol):
-    """What is needed of lockstep_store.runtime.peers.caller.PeerClient."""
-
-    def call(self, url: str, call: Any, request: Any, timeout: float | None = None) -> Any:
-        """Make one declared call."""
-        ...
 
 
 class PendingWrite:
@@ -136,8 +128,7 @@ class SmallWriteSender:
         return queue.submit(item)
 
     def _call(self, url: str, request: SmallWritesRequest) -> SmallWritesReply:
-        reply: SmallWritesReply = self._peers.call(url, SMALL_WRITES, request, self._timeout)
-        return reply
+        return self._peers.call(url, SMALL_WRITES, request, self._timeout)
 
 
 def _failure_of(result: Outcome[WriteReply]) -> LockstepError | None:

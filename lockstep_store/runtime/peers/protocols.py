@@ -1,0 +1,75 @@
+"""Ways to reach another program, as narrow protocols: a consumer names only the one it uses.
+
+`PeerClient` (caller.py) implements all of them. Timeouts are seconds for each socket operation, not for a whole call.
+Every method raises the error class that the other program raised, or PeerUnreachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from lockstep_store.wire.codec import Call
+
+Req = TypeVar("Req")
+Rep = TypeVar("Rep")
+
+
+class Caller(Protocol):
+    """Makes declared calls."""
+
+    def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
+        """Make one call and return its reply."""
+        ...
+
+
+class Streamer(Protocol):
+    """Sends bodies as they are produced."""
+
+    def send_stream(
+        self,
+        url: str,
+        path: str,
+        headers: dict[str, str],
+        blocks: Iterable[bytes | memoryview],
+        timeout: float | None = None,
+    ) -> bytes:
+        """POST `blocks` and return the body of the 2xx answer.
+
+        An exception raised by `blocks` cuts the connection, so that the receiver sees an unfinished body.
+        """
+        ...
+
+
+class UnreadReply(Protocol):
+    """A 2xx answer whose body is read piece by piece; use it in a `with` block."""
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` bytes, none at the end. PeerUnreachable when the answer is cut short."""
+        ...
+
+    def read_all(self, limit: int) -> bytes:
+        """Return the whole body. PeerUnreachable when it has more than `limit` bytes."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Opener(Protocol):
+    """Opens answers that are too large to hold."""
+
+    def open(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> UnreadReply:
+        """Send a request and return its answer, unread."""
+        ...
