@@ -7,11 +7,11 @@ was made through another proxy may take to show.
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any, NamedTuple
 
 from client_proxy.core.ports import Directory
 from client_proxy.encryption.content_keys import ContentKey
+from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.errors import BadRequest, LockstepError, from_problem
 from lockstep_store.wire.messages.files import DataKey
@@ -25,7 +25,7 @@ from lockstep_store.wire.messages.kms import (
 )
 
 KEEP_SECONDS = 3.0
-MAX_KEPT = 1000
+MAX_KNOWN = 1000
 KMS_ALGORITHM = "aws:kms"
 
 
@@ -50,16 +50,14 @@ class NamedKeys:
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
         self._clock = clock
-        self._kept: dict[str, tuple[Wish | None, float]] = {}
-        self._guard = threading.Lock()
+        self._defaults: ExpiringMap[str, tuple[Wish | None]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, clock.monotonic)
 
     def default_of(self, bucket: str) -> Wish | None:
         """What a bucket's contents are under when nobody says otherwise; None: the cluster's storage keys alone."""
-        now = self._clock.monotonic()
-        with self._guard:
-            kept = self._kept.get(bucket)
-        if kept is not None and kept[1] > now:
-            return kept[0]
+        asked = self._clock.monotonic()
+        known = self._defaults.get(bucket)
+        if known is not None:
+            return known[0]
         try:
             told = self._directory.call(BUCKET_ENCRYPTION, BucketEncryptionRequest(bucket)).value
         except LockstepError as error:
@@ -67,16 +65,12 @@ class NamedKeys:
                 raise
             return None  # whoever writes will hear of it
         wish = _wish_in(told)
-        with self._guard:
-            while len(self._kept) >= MAX_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[bucket] = (wish, now + KEEP_SECONDS)
+        self._defaults.set(bucket, (wish,), since=asked)
         return wish
 
     def forget(self, bucket: str) -> None:
         """Ask again at the next write: the default was changed here."""
-        with self._guard:
-            self._kept.pop(bucket, None)
+        self._defaults.forget(bucket)
 
     def new_key(self, wish: Wish) -> NewKey:
         """A key for one content. BadRequest for a named key that is not there, or disabled."""

@@ -19,6 +19,7 @@ from client_proxy.core.receipt import Receipt
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.named_keys import NewKey, opened_key
 from client_proxy.encryption.sealed_content import Parts, Seal, Unsealed, plain_digest_fact
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_blocks
 from lockstep_store.wire.digest import Digest
@@ -36,7 +37,7 @@ _OF_CONTENT = (KMS_FACT, CHECKSUM_FACTS, ETAG_FACT, "s3:parts-count")
 class PlainFile(Unsealed):
     """An open file under a named key. `known` has the plain digests of versions that were read for them before."""
 
-    def __init__(self, opened: OpenFile, key: ContentKey, parts: Parts, known: dict[str, Digest]) -> None:
+    def __init__(self, opened: OpenFile, key: ContentKey, parts: Parts, known: BoundedMap[str, Digest]) -> None:
         super().__init__(opened, key, parts)
         facts = dict(self.version.metadata)
         told = facts.pop(plain_digest_fact(key), None)
@@ -45,8 +46,6 @@ class PlainFile(Unsealed):
         digest = Digest.parse(told) if told else known.get(id)
         if digest is None:
             digest = self.manifest().digest
-            while len(known) >= MAX_KNOWN:
-                known.pop(next(iter(known)), None)
             known[id] = digest
         self.version = msgspec.structs.replace(self.version, digest=digest, metadata=facts, data_key=None)
 
@@ -73,7 +72,7 @@ class PlainFiles:
 
     def __init__(self, writer: BlobWriter) -> None:
         self._writer = writer
-        self._known: dict[str, Digest] = {}
+        self._known: BoundedMap[str, Digest] = BoundedMap(MAX_KNOWN)
 
     def open(self, opened: OpenFile, parts: Parts) -> PlainFile:
         """What refused the data key, when the directory refused it."""

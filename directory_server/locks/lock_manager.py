@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
@@ -22,6 +21,7 @@ from directory_server.metadata.statements import files, locks
 from directory_server.metadata.statements.locks import LockRow, WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.person import Person
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
@@ -59,7 +59,7 @@ class LockManager:
         self._grace = waiter_grace
         self._waiting = WaitingCallers(max_blocked)
         self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
-        self._ended: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._ended: BoundedMap[tuple[str, str], int] = BoundedMap(MAX_ENDED)
         self.fence_floor = 0
         """The lowest fence of any path, raised by a restore: holders remember the numbers of locks that the backup
         does not know, and would refuse every write with a lower fence."""
@@ -174,8 +174,6 @@ class LockManager:
         # A delayed repeat of an acquire must not take a second lock that its caller does not know of. Memory is
         # enough: such a lock would expire with its lease, and repeats rarely survive a restart.
         self._ended[(lock.party.account, lock.request_id)] = lock.number
-        while len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
 
     # ------------------------------------------------------------ renew, release, break
 
@@ -254,7 +252,7 @@ class LockManager:
         number = _number(lock_id)
         if number is None:
             return (account, lock_id) in self._ended
-        return any(owner == account and ended == number for (owner, _), ended in list(self._ended.items()))
+        return any(owner == account and ended == number for (owner, _), ended in self._ended.items())
 
     # ------------------------------------------------------------ listing
 

@@ -7,7 +7,6 @@ directory after the answer that makes it: a proxy gets the signing key of one da
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
@@ -18,6 +17,7 @@ from directory_server.metadata.statements import s3_keys as rows
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
 from directory_server.ports import Clock
+from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.files import Nothing
 from lockstep_store.wire.messages.s3 import (
@@ -52,9 +52,7 @@ class S3Keys:
     def __init__(self, store: MetadataStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, _Key] = {}
-        self._guard = threading.Lock()
-        self._generation = 0
+        self._known: LookupCache[str, _Key] = LookupCache(MAX_KNOWN)
 
     # ------------------------------------------------------------ the keys of a person
 
@@ -88,14 +86,14 @@ class S3Keys:
             return made
 
         made = self._store.write(work)
-        self._forget(request.access_key_id)
+        self._known.forget(request.access_key_id)
         return made
 
     def revoke(self, person: Person, request: S3KeyRequest) -> Nothing:
         """End a key. NotFound unless it is the person's own."""
         if self._store.write(lambda tx: rows.drop_key(tx, request.access_key_id, person.account)) is None:
             raise _no_such(request.access_key_id)
-        self._forget(request.access_key_id)
+        self._known.forget(request.access_key_id)
         return Nothing()
 
     def remove_ended(self, tx: Tx) -> None:
@@ -140,26 +138,17 @@ class S3Keys:
     def _key(self, access_key_id: str) -> _Key:
         key = self._known.get(access_key_id)
         if key is None:
-            generation = self._generation
+            generation = self._known.generation
             with self._store.read() as reader:
                 found = rows.find_key(reader, access_key_id)
             if found is None:
                 raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
             person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires)
             key = _Key(person, found.secret, found.session_hash, found.expires)
-            with self._guard:
-                if generation == self._generation:
-                    while len(self._known) >= MAX_KNOWN:
-                        self._known.pop(next(iter(self._known)))
-                    self._known[access_key_id] = key
+            self._known.keep(access_key_id, key, generation)
         if key.expires is not None and key.expires <= self._clock.now():
             raise NotLoggedIn("this temporary S3 key has ended: make a new one", expired=True)
         return key
-
-    def _forget(self, access_key_id: str) -> None:
-        with self._guard:
-            self._generation += 1
-            self._known.pop(access_key_id, None)
 
 
 def _no_such(access_key_id: str) -> NotFound:

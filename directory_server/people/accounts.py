@@ -7,7 +7,6 @@ are kept; they are random, so one fast hash is enough, unlike for passwords (see
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import replace
 
 from blake3 import blake3
@@ -18,6 +17,7 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people.person import Person
 from directory_server.ports import Clock
+from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from lockstep_store.wire.messages.s3 import S3Proof
@@ -34,35 +34,6 @@ _MAX_CACHED = 10_000
 def credential_hash(credential: str) -> bytes:
     """What is kept of a credential: BLAKE3 of it, 32 bytes."""
     return blake3(credential.encode("utf-8", "surrogatepass")).digest()
-
-
-class _KnownCredentials:
-    """Who credentials belong to, so that a request need not ask the store.
-
-    Safe because this process is the only one that ends log-ins and keys: it forgets them here when it does. A look-up
-    that began before such a moment must not be kept after it, which is what the generation is for.
-    """
-
-    def __init__(self) -> None:
-        self._people: dict[bytes, Person] = {}
-        self._guard = threading.Lock()
-        self.generation = 0
-
-    def get(self, hash: bytes) -> Person | None:
-        return self._people.get(hash)
-
-    def keep(self, hash: bytes, person: Person, generation: int) -> None:
-        with self._guard:
-            if generation != self.generation:
-                return
-            while len(self._people) >= _MAX_CACHED:
-                self._people.pop(next(iter(self._people)))
-            self._people[hash] = person
-
-    def forget(self, hash: bytes) -> None:
-        with self._guard:
-            self.generation += 1
-            self._people.pop(hash, None)
 
 
 class Accounts:
@@ -82,7 +53,8 @@ class Accounts:
         self._registration_open = registration_open
         self._token_seconds = token_seconds
         self._throttle = Throttle(clock.now)
-        self._known = _KnownCredentials()
+        self._known: LookupCache[bytes, Person] = LookupCache(_MAX_CACHED)
+        """Of credentials, by their hash. Safe: only this process ends log-ins and keys, and it forgets them here."""
         self._s3_keys = s3_keys
 
     # ------------------------------------------------------------ credentials

@@ -10,11 +10,11 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.wire.errors import Overloaded, TooManyRequests
 
 SCRYPT_LOG_N = 15
@@ -77,7 +77,7 @@ class Throttle:
         self._now = now
         self._slots = threading.BoundedSemaphore(_HASHES_AT_ONCE)
         self._guard = threading.Lock()
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._failures: BoundedMap[str, _Failures] = BoundedMap(_MAX_NAMES)
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
@@ -94,18 +94,15 @@ class Throttle:
     def failed(self, name: str) -> None:
         """Count a wrong password."""
         with self._guard:
-            entry = self._failures.setdefault(name, _Failures())
-            self._failures.move_to_end(name)
+            entry = self._failures.get(name) or _Failures()
             entry.count += 1
             if entry.count >= FREE_FAILURES:
                 entry.until = self._now() + min(2.0 ** (entry.count - FREE_FAILURES), MAX_PAUSE_SECONDS)
-            while len(self._failures) > _MAX_NAMES:
-                self._failures.popitem(last=False)
+            self._failures[name] = entry
 
     def succeeded(self, name: str) -> None:
         """Forget the failures."""
-        with self._guard:
-            self._failures.pop(name, None)
+        self._failures.forget(name)
 
     def _refuse_early(self, name: str) -> None:
         with self._guard:

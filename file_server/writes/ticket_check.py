@@ -7,9 +7,9 @@ registration and heartbeats (directory_link.py). Fences are checked by the chunk
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 from file_server.store.chunk_store import Fence
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import TicketRefused, Unavailable
@@ -50,7 +50,7 @@ class TicketCheck:
         self._time = time
         self._signer: TicketSigner | None = None
         self._refusal = ""
-        self._begun_again: OrderedDict[str, int] = OrderedDict()
+        self._begun_again: BoundedMap[str, int] = BoundedMap(MAX_BEGUN_AGAIN)
         self._guard = threading.Lock()
 
     def trust(self, key: bytes) -> None:
@@ -100,9 +100,6 @@ class TicketCheck:
                 raise TicketRefused("this write was begun again since, with another master; nothing of this is taken")
             if ticket.attempt:
                 self._begun_again[ticket.write_id] = ticket.attempt
-                self._begun_again.move_to_end(ticket.write_id)
-                if len(self._begun_again) > MAX_BEGUN_AGAIN:
-                    self._begun_again.popitem(last=False)
 
 
 def check_content(ticket: WriteTicket, digest: Digest, size: int) -> None:

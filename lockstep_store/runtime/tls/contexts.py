@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.tls.certificate_authority import utc_now
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.wire.errors import PeerRefused, PeerUnreachable, SetupError
@@ -43,7 +44,7 @@ class _Contexts:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._made: dict[_Stamp, ssl.SSLContext] = {}
+        self._made: BoundedMap[_Stamp, ssl.SSLContext] = BoundedMap(_CONTEXTS_KEPT)
 
     def get(self, ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
         stamp = _stamp([file for file in (ca_file, cert_file, key_file) if file is not None])
@@ -51,8 +52,6 @@ class _Contexts:
             context = self._made.get(stamp)
             if context is None:
                 context = _make_context(ca_file, cert_file, key_file)
-                while len(self._made) >= _CONTEXTS_KEPT:
-                    del self._made[next(iter(self._made))]
                 self._made[stamp] = context
             return context
 

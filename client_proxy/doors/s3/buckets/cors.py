@@ -8,7 +8,6 @@ They are kept here for a few seconds, which another proxy's change may take to s
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +18,14 @@ from client_proxy.doors.s3.protocol.replies import Headers
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.stored_settings import StoredSettings
+from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import BadRequest, NotFound
 from lockstep_store.wire.messages.s3 import BUCKET_CORS, BucketCorsRequest
 
 SETTING = "cors"
 KEEP_SECONDS = 3.0
-MAX_KEPT = 1000
+MAX_KNOWN = 1000
 MAX_RULES = 100
 MAX_RULE_BYTES = 64 * 1024
 MAX_ASKED_HEADERS = 100
@@ -43,8 +43,7 @@ class Cors:
         self._settings = settings
         self._directory = directory
         self._monotonic = monotonic
-        self._kept: dict[str, tuple[list[Rule], float]] = {}
-        self._guard = threading.Lock()
+        self._known: ExpiringMap[str, list[Rule]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
 
     # ------------------------------------------------------------ the configuration
 
@@ -75,8 +74,7 @@ class Cors:
 
     def _change(self, call: S3Call, value: str | None) -> None:
         self._settings.put_of_bucket(call, SETTING, value)
-        with self._guard:
-            self._kept.pop(call.bucket, None)
+        self._known.forget(call.bucket)
 
     # ------------------------------------------------------------ what browsers ask and are told
 
@@ -126,20 +124,17 @@ class Cors:
 
     def _rules(self, bucket: str) -> list[Rule]:
         """None of a bucket that is not there: what exists is nobody's business who shows no key."""
-        now = self._monotonic()
-        kept = self._kept.get(bucket)
-        if kept is not None and now - kept[1] < KEEP_SECONDS:
-            return kept[0]
+        asked = self._monotonic()
+        known = self._known.get(bucket)
+        if known is not None:
+            return known
         rules: list[Rule] = []
         try:
             value = self._directory.call(BUCKET_CORS, BucketCorsRequest(bucket)).value
             rules = json.loads(value)["CORSRules"] if value is not None else []
         except (NotFound, BadRequest):
             pass
-        with self._guard:
-            while len(self._kept) >= MAX_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[bucket] = (rules, now)
+        self._known.set(bucket, rules, since=asked)
         return rules
 
 

@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from client_proxy.core.ports import Directory
 from client_proxy.doors.s3.events.access_log_line import Visit, line
 from client_proxy.doors.s3.ports import S3Files
+from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import Preconditions
@@ -106,7 +107,7 @@ class AccessLog:
         self._keep_seconds = keep_seconds
         self._gathered: dict[str, _Gathered] = {}
         self._held = 0
-        self._off: dict[str, float] = {}
+        self._off: ExpiringMap[str, bool] = ExpiringMap(MAX_BUCKETS, keep_seconds, monotonic)
         self._guard = threading.Lock()
         self._delivering = threading.Lock()
 
@@ -114,13 +115,11 @@ class AccessLog:
 
     def wants(self, bucket: str) -> bool:
         """Whether a line for the bucket may be wanted."""
-        off = self._off.get(bucket)
-        return off is None or self._monotonic() - off >= self._keep_seconds
+        return not self._off.get(bucket)
 
     def forget(self, bucket: str) -> None:
         """What was known of the bucket is not so any more."""
-        with self._guard:
-            self._off.pop(bucket, None)
+        self._off.forget(bucket)
 
     def follow(self, visit: Visit, body: list[bytes] | Iterator[bytes]) -> list[bytes] | Iterator[bytes]:
         """The same body; the line is made when it was sent or given up."""
@@ -211,9 +210,7 @@ class AccessLog:
         with self._guard:
             self._held -= gathered.held
             self._gathered.pop(bucket, None)
-            while len(self._off) >= MAX_BUCKETS:
-                self._off.pop(next(iter(self._off)))
-            self._off[bucket] = self._monotonic()
+        self._off.set(bucket, True)
 
     def _next_file(self, gathered: _Gathered) -> _LogFile | None:
         """Lines of one day only, as folders by the day of the request need them."""

@@ -7,7 +7,6 @@ revoked key ends at once there, and a handler that asks the directory nothing is
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,12 +14,13 @@ from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import signature
 from client_proxy.doors.s3.security.signature import Claim, Scope
+from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import SigningKeyReply, SigningKeyRequest
 
 KEEP_SECONDS = 60.0
 """For how long a signing key is kept here: what a revoked key can still do without the directory is nothing."""
-MAX_KEPT = 10_000
+MAX_KNOWN = 10_000
 _KEY_REFUSALS = (("expired", "ExpiredToken"), ("token", "InvalidToken"))
 
 AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
@@ -53,8 +53,7 @@ class Gate:
         self._ask_key = ask_key
         self._wall = wall
         self._monotonic = monotonic
-        self._keys: dict[tuple[Scope, str], tuple[bytes, str, float]] = {}
-        self._guard = threading.Lock()
+        self._keys: ExpiringMap[tuple[Scope, str], tuple[bytes, str]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
 
     def identify(self, request: S3Request) -> Principal:
         """The caller of `request`. S3Error when a claim is made that is malformed, too old, or not proven."""
@@ -79,20 +78,17 @@ class Gate:
 
     def signing_key(self, scope: Scope, session_token: str = "") -> tuple[bytes, str]:
         """The signing key of a day and whose it is. S3Error InvalidAccessKeyId when there is no such access key."""
-        now = self._monotonic()
-        kept = self._keys.get((scope, session_token))
-        if kept is not None and now - kept[2] < KEEP_SECONDS:
-            return kept[0], kept[1]
+        asked = self._monotonic()
+        known = self._keys.get((scope, session_token))
+        if known is not None:
+            return known
         try:
             reply = self._ask_key(SigningKeyRequest(scope.access_key, scope.date, scope.region, session_token))
         except NotLoggedIn as error:
             code = next((code for fact, code in _KEY_REFUSALS if error.facts.get(fact)), "InvalidAccessKeyId")
             raise S3Error(code, str(error), AWSAccessKeyId=scope.access_key) from error
         key = bytes.fromhex(reply.key)
-        with self._guard:
-            while len(self._keys) >= MAX_KEPT:
-                self._keys.pop(next(iter(self._keys)))
-            self._keys[scope, session_token] = (key, reply.account, now)
+        self._keys.set((scope, session_token), (key, reply.account), since=asked)
         return key, reply.account
 
 
