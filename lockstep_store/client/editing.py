@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockstep_store.client.api.client import ApiClient, RemoteFile, WriteOptions, label
+from lockstep_store.client.api.answers import RemoteFile, WriteOptions, label
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage, local_problem
 from lockstep_store.client.lock_holder import LockHolder
 from lockstep_store.client.text import formatting
@@ -40,7 +41,7 @@ class NotSaved(LocalFileError):
 
 
 @dataclass(frozen=True)
-class Change:
+class EditSummary:
     """What an edit did: `lines` of a unified diff for text, none for anything else; `summary` in one line."""
 
     changed: bool
@@ -53,7 +54,7 @@ class Edit:
 
     def __init__(
         self,
-        api: ApiClient,
+        api: ApiCalls,
         holder: LockHolder,
         where: tuple[str, str],
         folder: LocalStorage,
@@ -77,7 +78,7 @@ class Edit:
         A different local file of that name is set aside first (`set_aside` says where): it may be somebody's work. For
         a new file it is the beginning instead.
         """
-        self._before = self._api.stat_or_none(*self._where)
+        self._before = self._api.stat_or_none(self._where[1], bucket=self._where[0])
         if self._before is None:
             if not self.local.exists():
                 self._create_empty()
@@ -89,16 +90,16 @@ class Edit:
         self._text_before = _text(self.local)
         return self._before
 
-    def changes(self) -> Change:
+    def changes(self) -> EditSummary:
         """What the person did so far."""
         now = digest_file(self.local)
         if self._before is not None and now.digest == self._before.digest:
-            return Change(False, "nothing changed")
+            return EditSummary(False, "nothing changed")
         if self._before is None and now.size == 0:
-            return Change(False, "the new file is empty")
+            return EditSummary(False, "the new file is empty")
         text = _text(self.local)
         if text is None or self._text_before is None:
-            return Change(True, _chunks_summary(self._manifest_before, now))
+            return EditSummary(True, _chunks_summary(self._manifest_before, now))
         name = formatting.safe(label(*self._where))
         lines = tuple(
             line.rstrip("\n")
@@ -112,7 +113,7 @@ class Edit:
         added = sum(1 for line in lines[2:] if line.startswith("+"))
         removed = sum(1 for line in lines[2:] if line.startswith("-"))
         parts = [formatting.counted(added, "line") + " added", formatting.counted(removed, "line") + " removed"]
-        return Change(True, ", ".join(parts), lines)
+        return EditSummary(True, ", ".join(parts), lines)
 
     def save(self, progress: Callable[[int], None] = lambda count: None) -> Sent:
         """Save `local` under the lock and release it in the same commit; NotSaved when that fails."""
@@ -170,7 +171,7 @@ def run_editor(command: list[str], file: Path) -> None:
         raise LocalFileError(f"the editor {command[0]!r} ended with code {code}: nothing was saved")
 
 
-def shown_lines(change: Change, limit: int = SHOWN_DIFF_LINES) -> list[str]:
+def shown_lines(change: EditSummary, limit: int = SHOWN_DIFF_LINES) -> list[str]:
     """The diff for a terminal, cut at `limit` lines."""
     lines = [formatting.safe_lines(line) for line in change.lines[:limit]]
     if len(change.lines) > limit:

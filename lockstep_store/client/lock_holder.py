@@ -8,8 +8,11 @@ wrong here is not dangerous, only late: the lock number decides at the directory
 from __future__ import annotations
 
 import contextlib
+import getpass
 import math
+import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +22,7 @@ from typing import Protocol
 
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.jobs import BackgroundJob
-from lockstep_store.wire.errors import LockStale, LockstepError, Unavailable
+from lockstep_store.wire.errors import Locked, LockStale, LockstepError, Unavailable
 from lockstep_store.wire.messages.locks import DEFAULT_LEASE_SECONDS, MAX_WAIT_SECONDS, AcquireReply, LockInfo, LockPath
 
 DRIFT = 0.02  # of the lease: two monotonic clocks never differ by as much
@@ -28,8 +31,8 @@ QUICK_ANSWER_PAUSE_SECONDS = 1.0
 UNAVAILABLE_SECONDS = 30.0
 
 
-class LockCalls(Protocol):
-    """What of `ApiClient` is used here."""
+class LockRequests(Protocol):
+    """What of `ApiCalls` is used here."""
 
     def acquire(
         self,
@@ -56,10 +59,20 @@ class Waiting:
     waited_seconds: float
 
 
-class GivenUp(LockstepError):
-    """The waiting was ended by the one who waited."""
+class GivenUp(Locked):
+    """The lock was not granted in the time that the caller would wait."""
 
-    code, status, title = "given_up", 423, "Waiting given up"
+    code, title = "given_up", "Waiting given up"
+
+
+def agent_name(program: str = "") -> str:
+    """Return how others see who waits and who holds: person, machine and process."""
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):
+        person = str(os.getuid())
+    shown = f"{program} of {person}" if program else person
+    return f"{shown}@{socket.gethostname()}:{os.getpid()}"[:256]
 
 
 class LockHolder:
@@ -67,7 +80,7 @@ class LockHolder:
 
     def __init__(
         self,
-        calls: LockCalls,
+        calls: LockRequests,
         paths: list[LockPath],
         *,
         lease_seconds: float = DEFAULT_LEASE_SECONDS,

@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 
 
-class Source(Protocol):
+class ChangeSource(Protocol):
     """What is needed of the API client."""
 
     def changes(
@@ -35,7 +35,7 @@ class Watcher:
 
     def __init__(
         self,
-        source: Source,
+        source: ChangeSource,
         bucket: str | None = None,
         prefix: str = "",
         cursor: int | None = None,
@@ -49,6 +49,9 @@ class Watcher:
         self._on_trouble = on_trouble
         self._sleep = sleep
         self.cursor = cursor
+
+    def __iter__(self) -> Iterator[Change]:
+        return self.follow()
 
     def until_now(self) -> Iterator[Change]:
         """Every change that is there now, then the end. Without a cursor it begins with the very first one."""

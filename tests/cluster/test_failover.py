@@ -18,7 +18,7 @@ from typing import Literal
 import pytest
 import requests
 
-from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.api.transport import ApiTransport, Body
 from lockstep_store.client.transfers import upload
 from lockstep_store.runtime.peers.caller import PeerClient
@@ -333,8 +333,8 @@ def test_an_upload_whose_master_freezes_goes_on_by_itself(scene: Scene, seed: in
 
 
 @contextmanager
-def _api(scene: Scene) -> Iterator[ApiClient]:
-    api = ApiClient(ApiTransport(scene.people[0].url, scene.cluster.ca_file, scene.cluster.admin_key))
+def _api(scene: Scene) -> Iterator[ApiCalls]:
+    api = ApiCalls(ApiTransport(scene.people[0].url, scene.cluster.ca_file, scene.cluster.admin_key))
     try:
         yield api
     finally:

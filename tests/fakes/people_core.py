@@ -472,6 +472,7 @@ class PeopleCore(OperatingCore):
             created_at=time.time(),
             cursor=self.cursor,
             content_type=options.get("content_type") or "",
+            metadata=dict(options.get("metadata") or {}),
             lock_number=options.get("lock_number") or 0,
             delete_marker=delete_marker,
             created=not versions or versions[-1].delete_marker,

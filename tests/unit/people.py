@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.client.api.client import ApiClient
 from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.client import Client
 from lockstep_store.runtime.tls.identity import Identity
 from tests.fakes.rest import RestServer, make_identity
 
@@ -23,9 +23,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> RestServer:
     return RestServer(_made[base])
 
 
-def client(server: RestServer, name: str = "ann", password: str = "secret") -> ApiClient:
+def client(server: RestServer, name: str = "ann", password: str = "secret") -> Client:
     """A logged-in client that does not wait between its attempts."""
-    api = ApiClient(ApiTransport(server.url, server.ca_file, sleep=lambda seconds: None))
+    api = Client(ApiTransport(server.url, server.ca_file, sleep=lambda seconds: None))
     api.login(name, password)
     return api
 

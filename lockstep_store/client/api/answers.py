@@ -1,6 +1,6 @@
 """What a proxy's answers become: receipts, files that are known or being read, and committed writes.
 
-How they are asked for is `lockstep_store.client.api.client`'s business.
+How they are asked for is `lockstep_store.client.api.calls`'s business.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
 import requests
 
@@ -71,6 +72,22 @@ class WriteOptions:
 UNCONDITIONAL = WriteOptions()
 
 
+class HasLockNumber(Protocol):
+    """Anything with a lock number: a held lock, or the cluster's description of one."""
+
+    @property
+    def number(self) -> int: ...
+
+
+Lockable = HasLockNumber | int | None
+"""The lock that a write is made under: what `client.lock` returned, a lock number, or None."""
+
+
+def number_of(lock: Lockable) -> int | None:
+    """Return the lock number that a request carries."""
+    return lock if lock is None or isinstance(lock, int) else lock.number
+
+
 @dataclass(frozen=True)
 class Saved:
     """A committed write: the version made, and its receipt. `created`: the path had no current version before."""
@@ -97,7 +114,11 @@ class Download:
         """The bytes, at most 1 MiB at a time; PeerUnreachable when they end before the declared length."""
         return body_blocks(self._response, self._url)
 
+    def __iter__(self) -> Iterator[bytes]:
+        return self.blocks()
+
     def close(self) -> None:
+        """Give the connection back. Safe to repeat."""
         self._response.close()
 
     def __enter__(self) -> Download:

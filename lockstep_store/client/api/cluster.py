@@ -1,10 +1,10 @@
-"""The calls about the cluster itself. See `lockstep_store.client.api.client`."""
+"""The calls about the cluster itself. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
 import msgspec
 
-from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.cluster import (
     ClusterReply,
     EnrolReply,
@@ -32,7 +32,8 @@ class ClusterCalls(ApiCaller):
         """The proxy's own health; needs no log-in. Unavailable when it is not well."""
         return self._ask(Health, "GET", "/api/v1/health")
 
-    def cluster(self) -> ClusterReply:
+    def status(self) -> ClusterReply:
+        """Return the cluster's state: sizes in bytes, file servers, repair, recovery."""
         return self._ask(ClusterReply, "GET", "/api/v1/cluster")
 
     def servers(self) -> list[FileServerInfo]:

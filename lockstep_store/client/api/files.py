@@ -1,4 +1,4 @@
-"""The calls about files and their versions. See `lockstep_store.client.api.client`."""
+"""The calls about files and their versions. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import requests
 from lockstep_store.client.api.answers import (
     UNCONDITIONAL,
     Download,
+    Lockable,
     RemoteFile,
     Saved,
     WriteOptions,
     label,
+    number_of,
     receipt_of,
 )
-from lockstep_store.client.api.call import ApiCaller, decoded, file_address, quoted, version_argument
+from lockstep_store.client.api.caller import ApiCaller, decoded, file_address, quoted, version_argument
 from lockstep_store.client.api.transport import Body
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
 from lockstep_store.wire.digest import Digest
@@ -30,45 +32,57 @@ from lockstep_store.wire.messages.files import (
     ListReply,
     VersionsReply,
 )
-from lockstep_store.wire.names import check_bucket, check_path
+from lockstep_store.wire.names import FILES_BUCKET, check_bucket, check_path
 
 UPLOAD_SECONDS = 600.0
 _NO_FILE_TYPE = "application/octet-stream"
 
+Versions = list[FileVersion]
+"""Its own name, because `list` is a method below."""
+
 
 class FileCalls(ApiCaller):
-    """Reading, writing, listing, and what became of a file over time."""
+    """Read, write, list, copy and restore. `bucket` is by default `files`, the bucket that everybody shares."""
 
     def list_page(
-        self, bucket: str, prefix: str = "", delimiter: str = "", limit: int = MAX_LISTING, cursor: str = ""
+        self,
+        prefix: str = "",
+        *,
+        bucket: str = FILES_BUCKET,
+        delimiter: str = "",
+        limit: int = MAX_LISTING,
+        cursor: str = "",
     ) -> ListReply:
-        """One page in path order; its `next_after` is the next page's `cursor`."""
+        """Return one page in path order; its `next_after` is the next page's `cursor`.
+
+        With `delimiter="/"` folders below `prefix` count as one entry each, in `prefixes`.
+        """
         params = {"prefix": prefix, "delimiter": delimiter, "limit": str(limit), "cursor": cursor}
         given = {key: value for key, value in params.items() if value}
         return self._ask(ListReply, "GET", f"/api/v1/files/{check_bucket(bucket)}", params=given)
 
-    def list_pages(self, bucket: str, prefix: str = "", delimiter: str = "") -> Iterator[ListReply]:
-        """Every page, asked for one at a time."""
+    def list_pages(self, prefix: str = "", *, bucket: str = FILES_BUCKET, delimiter: str = "") -> Iterator[ListReply]:
+        """Yield every page; each is fetched when it is needed."""
         cursor: str | None = ""
         while cursor is not None:
-            page = self.list_page(bucket, prefix, delimiter, cursor=cursor)
+            page = self.list_page(prefix, bucket=bucket, delimiter=delimiter, cursor=cursor)
             yield page
             cursor = page.next_after
 
-    def list_files(self, bucket: str, prefix: str = "") -> Iterator[FileVersion]:
-        """Every current file whose path begins with `prefix`, in path order."""
-        for page in self.list_pages(bucket, prefix):
+    def list(self, prefix: str = "", *, bucket: str = FILES_BUCKET) -> Iterator[FileVersion]:
+        """Yield every current file whose path begins with `prefix`, in path order."""
+        for page in self.list_pages(prefix, bucket=bucket):
             yield from page.files
 
-    def stat(self, bucket: str, path: str, version: str | None = None) -> RemoteFile:
-        """The current (or the named) version's facts; NotFound when there is none."""
+    def stat(self, path: str, *, bucket: str = FILES_BUCKET, version: str | None = None) -> RemoteFile:
+        """Return size, digest and version of the current (or the named) version; NotFound if there is none."""
         try:
             response = self.transport.request("HEAD", file_address(bucket, path), params=version_argument(version))
         except NotFound as error:
             named = f" in version {version}" if version else ""
             raise NotFound(f"{label(bucket, path)} does not exist{named}", **error.facts) from error
         except BadRequest:
-            self.open(bucket, path, version).close()  # refused too, and an answer to GET can say why
+            self.open(path, bucket=bucket, version=version).close()  # refused too, and a GET has a body to say why
             raise
         receipt = receipt_of(response)
         if receipt.digest is None:
@@ -83,24 +97,27 @@ class FileCalls(ApiCaller):
             receipt,
         )
 
-    def stat_or_none(self, bucket: str, path: str) -> RemoteFile | None:
-        """`stat`, or None when the path has no current version."""
+    def stat_or_none(self, path: str, *, bucket: str = FILES_BUCKET) -> RemoteFile | None:
+        """Return what `stat` does, or None when the path has no current version."""
         try:
-            return self.stat(bucket, path)
+            return self.stat(path, bucket=bucket)
         except NotFound:
             return None
 
     def open(
         self,
-        bucket: str,
         path: str,
-        version: str | None = None,
         *,
+        bucket: str = FILES_BUCKET,
+        version: str | None = None,
         start: int = 0,
         stop: int | None = None,
         if_match: Digest | None = None,
     ) -> Download:
-        """Bytes [start, stop) of a version, in bytes; PreconditionFailed when it is no longer `if_match`."""
+        """Open bytes [start, stop) of a version as a stream; close it, or use it as a context.
+
+        Raises NotFound, and PreconditionFailed when the content is no longer `if_match`.
+        """
         headers = {}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -114,24 +131,26 @@ class FileCalls(ApiCaller):
             raise BadRequest(f"{self.url} ignored the range that was asked for: it is not a Lockstep proxy")
         return Download(response, self.url)
 
-    def manifest(self, bucket: str, path: str, version: str | None = None) -> Manifest:
-        """The chunks of a version; checked against the digest that the answer's receipt states."""
+    def manifest(self, path: str, *, bucket: str = FILES_BUCKET, version: str | None = None) -> Manifest:
+        """Return the chunks of a version, checked against the digest in the reply's receipt."""
         address = f"/api/v1/manifests/{check_bucket(bucket)}/{quoted(check_path(path))}"
         response = self.transport.request("GET", address, params=version_argument(version))
         return Manifest.decode(response.content, receipt_of(response).digest)
 
-    def put(self, bucket: str, path: str, body: Body, options: WriteOptions = UNCONDITIONAL) -> Saved:
+    def put_body(
+        self, path: str, body: Body, options: WriteOptions = UNCONDITIONAL, *, bucket: str = FILES_BUCKET
+    ) -> Saved:
         """Write plain bytes. The body is sent once; a cut connection raises PeerUnreachable."""
         headers = {**options.headers(), "Content-Type": options.content_type or _NO_FILE_TYPE}
         return self._write(bucket, path, body, headers)
 
     def put_chunks(
         self,
-        bucket: str,
         path: str,
         body: Body,
         options: WriteOptions = UNCONDITIONAL,
         *,
+        bucket: str = FILES_BUCKET,
         digest: Digest | None = None,
         size: int | None = None,
     ) -> Saved:
@@ -146,9 +165,19 @@ class FileCalls(ApiCaller):
         return self._write(bucket, path, body, headers)
 
     def delete(
-        self, bucket: str, path: str, version: str | None = None, options: WriteOptions = UNCONDITIONAL
+        self,
+        path: str,
+        *,
+        bucket: str = FILES_BUCKET,
+        version: str | None = None,
+        lock: Lockable = None,
+        if_match: Digest | str = "",
     ) -> DeleteReply:
-        """Remove the current version (a delete marker where versions are kept), or exactly the named one."""
+        """Delete the file; where the bucket keeps versions, older ones remain. With `version`, remove exactly that one.
+
+        Raises NotFound, Locked, LockStale, and PreconditionFailed when the content is no longer `if_match`.
+        """
+        options = WriteOptions(lock_number=number_of(lock), if_match=str(if_match))
         response = self.transport.request(
             "DELETE", file_address(bucket, path), params=version_argument(version), headers=options.headers()
         )
@@ -159,31 +188,45 @@ class FileCalls(ApiCaller):
 
     def copy(
         self,
-        source: tuple[str, str],
-        target: tuple[str, str],
+        source: str,
+        target: str,
         *,
+        bucket: str = FILES_BUCKET,
+        to_bucket: str | None = None,
         version: str | None = None,
-        move: bool = False,
-        lock_number: int | None = None,
-        source_lock_number: int | None = None,
+        lock: Lockable = None,
     ) -> Saved:
-        """Copy or move (bucket, path) to (bucket, path) in the cluster; no bytes travel."""
-        origin: dict[str, Any] = {"bucket": check_bucket(source[0]), "path": check_path(source[1])}
+        """Copy `source` (or its `version`) to `target` inside the cluster; no bytes travel.
+
+        `to_bucket` is the target's bucket, by default the source's. `lock` is the target's lock.
+        """
+        origin: dict[str, Any] = {"bucket": check_bucket(bucket), "path": check_path(source)}
         if version:
             origin["version"] = version
-        message: dict[str, Any] = {
-            "source": origin,
-            "bucket": check_bucket(target[0]),
-            "path": check_path(target[1]),
-        }
-        message["move"] = move
-        numbers = {"lock_number": lock_number, "source_lock_number": source_lock_number}
-        message.update({key: value for key, value in numbers.items() if value is not None})
-        response = self.transport.request("POST", "/api/v1/copy", message=message)
-        return self._saved(response)
+        return self._copy(origin, (to_bucket or bucket, target), move=False, lock_number=number_of(lock))
 
-    def versions(self, bucket: str, path: str) -> list[FileVersion]:
-        """Every kept version of a path, newest first; delete markers too."""
+    def move(
+        self,
+        source: str,
+        target: str,
+        *,
+        bucket: str = FILES_BUCKET,
+        to_bucket: str | None = None,
+        lock: Lockable = None,
+        source_lock: Lockable = None,
+    ) -> Saved:
+        """Move `source` to `target` in one commit; no bytes travel. `lock` is the target's lock."""
+        origin = {"bucket": check_bucket(bucket), "path": check_path(source)}
+        numbers = {"lock_number": number_of(lock), "source_lock_number": number_of(source_lock)}
+        return self._copy(origin, (to_bucket or bucket, target), move=True, **numbers)
+
+    def _copy(self, origin: dict[str, Any], target: tuple[str, str], *, move: bool, **numbers: int | None) -> Saved:
+        message = {"source": origin, "bucket": check_bucket(target[0]), "path": check_path(target[1]), "move": move}
+        message.update({key: value for key, value in numbers.items() if value is not None})
+        return self._saved(self.transport.request("POST", "/api/v1/copy", message=message))
+
+    def versions(self, path: str, *, bucket: str = FILES_BUCKET) -> Versions:
+        """Return every kept version of a path, newest first, delete markers included."""
         address = f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}"
         reply = self._ask(VersionsReply, "GET", address)
         found = reply.versions
@@ -192,8 +235,9 @@ class FileCalls(ApiCaller):
             found += reply.versions
         return found
 
-    def restore(self, bucket: str, path: str, version: str, lock_number: int | None = None) -> Saved:
-        """Make an old version's content the current one again, as a new version."""
+    def restore(self, path: str, version: str, *, bucket: str = FILES_BUCKET, lock: Lockable = None) -> Saved:
+        """Make an old version's content current again, as a new version."""
+        lock_number = number_of(lock)
         address = f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}/restore"
         message: dict[str, Any] = {"version": version}
         if lock_number is not None:

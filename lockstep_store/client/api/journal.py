@@ -1,14 +1,14 @@
-"""The call about the journal. See `client.api.client`; following it without end is `client.watcher`'s."""
+"""The call about the journal. See `lockstep_store.client.api.calls`; following it without end is `client.watcher`'s."""
 
 from __future__ import annotations
 
-from lockstep_store.client.api.call import POLL_MARGIN_SECONDS, ApiCaller
+from lockstep_store.client.api.caller import POLL_MARGIN_SECONDS, ApiCaller
 from lockstep_store.wire.messages.files import MAX_LISTING
 from lockstep_store.wire.messages.journal import ChangesReply
 from lockstep_store.wire.names import check_bucket
 
 
-class ChangeCalls(ApiCaller):
+class JournalCalls(ApiCaller):
     """What happened, in order."""
 
     def changes(

@@ -1,8 +1,8 @@
-"""The calls about locks. See `lockstep_store.client.api.client`."""
+"""The calls about locks. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
-from lockstep_store.client.api.call import POLL_MARGIN_SECONDS, ApiCaller, segment
+from lockstep_store.client.api.caller import POLL_MARGIN_SECONDS, ApiCaller, segment
 from lockstep_store.wire.messages.locks import AcquireReply, LockInfo, LockPath, LocksReply
 
 

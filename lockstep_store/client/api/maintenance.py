@@ -1,4 +1,4 @@
-"""The calls that take care of the directory: fsck, backup, recovery. See `lockstep_store.client.api.client`."""
+"""The calls that take care of the directory: fsck, backup, recovery. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from lockstep_store.client.api.call import ApiCaller
+from lockstep_store.client.api.caller import ApiCaller
 from lockstep_store.client.api.transport import body_blocks
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.wire.backup_file import check
@@ -16,7 +16,7 @@ BACKUP_SECONDS = 3600.0
 """The directory copies and checks all of its metadata before the first byte."""
 
 
-class CareCalls(ApiCaller):
+class MaintenanceCalls(ApiCaller):
     """For administrators."""
 
     def start_fsck(self, *, deep: bool = False) -> FsckReport:

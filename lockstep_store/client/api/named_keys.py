@@ -1,12 +1,12 @@
-"""The calls about named keys (SSE-KMS). See `lockstep_store.client.api.client`."""
+"""The calls about named keys (SSE-KMS). See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
-from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.kms import KmsKeyInfo, KmsKeysReply
 
 
-class KmsCalls(ApiCaller):
+class NamedKeyCalls(ApiCaller):
     """For administrators. A key is named by its id or its name."""
 
     def kms_keys(self) -> list[KmsKeyInfo]:

@@ -1,8 +1,8 @@
-"""The calls about people and their buckets. See `lockstep_store.client.api.client`."""
+"""The calls about people and their buckets. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
-from lockstep_store.client.api.call import ApiCaller, segment
+from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.files import BucketInfo, BucketsReply, Versioning
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
 from lockstep_store.wire.messages.s3 import S3KeyInfo, S3KeysReply

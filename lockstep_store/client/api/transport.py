@@ -1,6 +1,6 @@
 """HTTPS to one proxy: sessions, trust, bounded retries, and refusals turned back into their classes.
 
-Which addresses exist and what they answer is `lockstep_store.client.api.client`'s business.
+Which addresses exist and what they answer is `lockstep_store.client.api.calls`'s business.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from typing import Any
 
 import click
 
-from lockstep_store.client.api.client import Saved, WriteOptions
+from lockstep_store.client.api.answers import Saved
 from lockstep_store.client.cli.command import App, Command, pass_app
 from lockstep_store.client.cli.json_output import saved_data
-from lockstep_store.client.cli.locks import client_name, wait_line
+from lockstep_store.client.cli.locks import wait_line
 from lockstep_store.client.cli.maintenance import RestoreCommand
 from lockstep_store.client.cli.names import Name, NameType
-from lockstep_store.client.editing import Change, Edit, editor_command, run_editor, shown_lines
+from lockstep_store.client.editing import Edit, EditSummary, editor_command, run_editor, shown_lines
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage
-from lockstep_store.client.lock_holder import LockHolder
+from lockstep_store.client.lock_holder import LockHolder, agent_name
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.progress_bars import file_bar
 from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
@@ -54,7 +54,7 @@ def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, 
             raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them")
         for target in list(_below(app, name)) if recursive else [name]:
             with _under_lock(app, target, lock_number) as number:
-                reply = app.api().delete(*target, version, WriteOptions(lock_number=number))
+                reply = app.api().delete(target.path, bucket=target.bucket, version=version, lock=number)
             if not reply.existed:
                 raise NotFound(f"{target} does not exist")
             done.append({"bucket": target.bucket, "path": target.path, "version": reply.version})
@@ -66,7 +66,7 @@ def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, 
 
 def _below(app: App, name: Name) -> Iterator[Name]:
     prefix = f"{name.path.rstrip('/')}/" if name.path else ""
-    for file in app.api().list_files(name.bucket, prefix):
+    for file in app.api().list(prefix, bucket=name.bucket):
         yield Name(name.bucket, file.path)
 
 
@@ -80,7 +80,9 @@ def cp(app: App, source: Name, target: Name, version: str | None, lock_number: i
     """Copy a file inside the cluster; no bytes travel."""
     target = _inside(source, target)
     with _under_lock(app, target, lock_number) as number:
-        saved = app.api().copy(source, target, version=version, lock_number=number)
+        saved = app.api().copy(
+            source.path, target.path, bucket=source.bucket, to_bucket=target.bucket, version=version, lock=number
+        )
     app.show(formatting.saved_line(saved, f"copied {formatting.safe(str(source))} to"), saved_data(saved))
 
 
@@ -96,7 +98,14 @@ def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
         _under_lock(app, target, lock_number) as number,
         _under_lock(app, source, lock_number) as source_number,
     ):
-        saved = app.api().copy(source, target, move=True, lock_number=number, source_lock_number=source_number)
+        saved = app.api().move(
+            source.path,
+            target.path,
+            bucket=source.bucket,
+            to_bucket=target.bucket,
+            lock=number,
+            source_lock=source_number,
+        )
     app.show(formatting.saved_line(saved, f"moved {formatting.safe(str(source))} to"), saved_data(saved))
 
 
@@ -110,7 +119,7 @@ def _inside(source: Name, target: Name) -> Name:
 @pass_app
 def versions(app: App, name: Name) -> None:
     """List every kept version of a file, newest first."""
-    found = app.api().versions(*name)
+    found = app.api().versions(name.path, bucket=name.bucket)
     if not found:
         raise NotFound(f"{name} has no versions")
     app.show(formatting.versions_table(found, width=_width()), {"versions": found})
@@ -130,14 +139,14 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
     On the directory's machine `lockstep restore FILE --data FOLDER` restores the directory itself, from a backup:
     `lockstep restore --data FOLDER --help` tells more.
     """
-    known = app.api().versions(*name)
+    known = app.api().versions(name.path, bucket=name.bucket)
     matches = [one for one in known if one.version.startswith(version)]
     exact = [one for one in known if one.version.lstrip("0") == version.lstrip("0")]
     if len(exact or matches) != 1:
         problem = f"{len(matches)} versions begin with" if matches else "there is no version"
         raise NotFound(f"{name}: {problem} {version!r}; `lockstep versions {name}` lists them")
     with _under_lock(app, name, lock_number) as number:
-        saved = app.api().restore(*name, (exact or matches)[0].version, number)
+        saved = app.api().restore(name.path, (exact or matches)[0].version, bucket=name.bucket, lock=number)
     app.show(formatting.saved_line(saved, "restored"), saved_data(saved))
 
 
@@ -156,7 +165,7 @@ def edit(app: App, name: Name, patience: float | None) -> None:
     holder = LockHolder(
         app.api(),
         [LockPath(*name)],
-        client=client_name(),
+        client=agent_name(),
         on_wait=lambda waiting: app.note(wait_line(waiting)),
         on_lost=lambda reason: app.note(f"warning: {reason}; saving will be refused, your edit will be kept"),
     )
@@ -188,7 +197,7 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
     app.show(f"{formatting.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved))
 
 
-def _edit_data(change: Change, saved: Saved | None) -> dict[str, Any]:
+def _edit_data(change: EditSummary, saved: Saved | None) -> dict[str, Any]:
     data: dict[str, Any] = {"changed": change.changed, "summary": change.summary}
     return {**data, **saved_data(saved)} if saved else data
 

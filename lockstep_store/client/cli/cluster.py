@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from lockstep_store.client.api.client import ApiClient
 from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.cli.command import App, Command, pass_app
+from lockstep_store.client.client import Client
 from lockstep_store.client.local_storage import local_problem
 from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
@@ -39,7 +39,7 @@ def status(app: App) -> None:
     state = "healthy" if health.healthy else "NOT healthy: " + "; ".join(health.problems)
     first = f"proxy {health.id} at {api.url}, version {health.version}, {state}"
     try:
-        cluster = api.cluster() if api.transport.credential else None
+        cluster = api.status() if api.transport.credential else None
     except NotLoggedIn:
         cluster = None
     if cluster is None:
@@ -138,7 +138,7 @@ def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
         with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
             file.write(invitation.ca_pem)
             file.flush()
-            client = ApiClient(ApiTransport(invitation.url, Path(file.name)))
+            client = Client(ApiTransport(invitation.url, Path(file.name)))
             try:
                 return client.enrol(request)
             finally:

@@ -12,10 +12,10 @@ from typing import Any, NoReturn, TypeVar
 import click
 import msgspec
 
-from lockstep_store.client.api.client import ApiClient
 from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.cli.connection import API_KEY_VARIABLE, ClusterFile, Place, find_place, read_cluster_file
 from lockstep_store.client.cli.exit_codes import FAILED, INTERRUPTED, exit_code
+from lockstep_store.client.client import Client
 from lockstep_store.client.credentials import (
     DEFAULT_PROFILE,
     CredentialStore,
@@ -40,7 +40,7 @@ class App:
         self.options: dict[str, str | None] = {"url": None, "ca": None, "profile": None}
         self.json = False
         self.environment: Mapping[str, str] = os.environ
-        self._api: ApiClient | None = None
+        self._api: Client | None = None
 
     @property
     def profile_name(self) -> str:
@@ -67,20 +67,20 @@ class App:
         url, ca = self.options["url"], self.options["ca"]
         return find_place(url, ca, self.profile, self.cluster, cluster_first=cluster_first)
 
-    def api(self) -> ApiClient:
+    def api(self) -> Client:
         """The client of that proxy with this profile's credential; it may be none."""
         if self._api is None:
             place = self.place()
             credential = self.environment.get(API_KEY_VARIABLE) or self.profile.token_for(
                 place.url, authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
             )
-            self._api = ApiClient(ApiTransport(place.url, place.ca_file, credential))
+            self._api = Client(ApiTransport(place.url, place.ca_file, credential))
         return self._api
 
-    def anonymous(self, *, cluster_first: bool = False) -> ApiClient:
+    def anonymous(self, *, cluster_first: bool = False) -> Client:
         """A client without any credential."""
         place = self.place(cluster_first=cluster_first)
-        self._api = ApiClient(ApiTransport(place.url, place.ca_file))
+        self._api = Client(ApiTransport(place.url, place.ca_file))
         return self._api
 
     @property

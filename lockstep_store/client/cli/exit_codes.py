@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from lockstep_store.client.editing import NotSaved
 from lockstep_store.client.local_storage import LocalFileError
-from lockstep_store.client.lock_holder import GivenUp
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import LockstepError
 
@@ -31,7 +30,7 @@ ENDINGS = (
     Ending(2, "the command, a name or a value was not understood", (errors.BadRequest,)),
     Ending(3, "no such file, version, bucket or lock", (errors.NotFound,)),
     Ending(4, "not logged in, or not allowed", (errors.NotLoggedIn, errors.Forbidden, errors.PeerRefused)),
-    Ending(5, "locked by someone else", (errors.Locked, GivenUp)),
+    Ending(5, "locked by someone else", (errors.Locked,)),
     Ending(
         6,
         "the cluster's state says no: it changed meanwhile, exists already, or your lock is over",

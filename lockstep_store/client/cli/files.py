@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from lockstep_store.client.api.client import ApiClient, WriteOptions
+from lockstep_store.client.api.answers import WriteOptions
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.cli.command import App, Command, end, pass_app
 from lockstep_store.client.cli.exit_codes import combined
 from lockstep_store.client.cli.json_output import saved_data
@@ -163,7 +164,7 @@ def get(app: App, name: Name, target: str | None, recursive: bool, version: str 
         _to_output(app.api(), name, version)
         return
     local = _local_target(name, target)
-    facts = app.api().stat(*name, version)
+    facts = app.api().stat(name.path, bucket=name.bucket, version=version)
     with file_bar(sys.stderr, "fetching", name.last, facts.size, show=app.shows_progress) as progress:
         fetched = download(app.api(), *name, local, version, known=facts, progress=progress)
     words = "is already" if fetched.unchanged else f"version {fetched.file.version} is now"
@@ -260,8 +261,8 @@ def cat(app: App, names: tuple[Name, ...], version: str | None) -> None:
         _to_output(app.api(), name, version)
 
 
-def _to_output(api: ApiClient, name: Name, version: str | None) -> None:
-    facts = api.stat(*name, version)
+def _to_output(api: ApiCalls, name: Name, version: str | None) -> None:
+    facts = api.stat(name.path, bucket=name.bucket, version=version)
     output = sys.stdout.buffer
     for block in ReadCheck(api, facts).blocks():
         output.write(block)
@@ -280,7 +281,7 @@ def ls(app: App, name: Name | None, detailed: bool, prefix: str | None, folders:
     start = name.path if prefix is None else name.path + prefix
     files: list[FileVersion] = []
     prefixes: list[str] = []
-    for page in app.api().list_pages(name.bucket, start, "/" if folders else ""):
+    for page in app.api().list_pages(start, bucket=name.bucket, delimiter="/" if folders else ""):
         prefixes += page.prefixes
         files += page.files
         if not app.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockstep_store.client.api.client import Saved
+from lockstep_store.client.api.answers import Saved
 
 
 def saved_data(saved: Saved, bytes_sent: int | None = None) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import subprocess
 import time
 from typing import Any
@@ -12,27 +10,18 @@ from typing import Any
 import click
 import msgspec
 
-from lockstep_store.client.api.client import label
+from lockstep_store.client.api.answers import label
 from lockstep_store.client.cli.command import HELD_LOCKS_VARIABLE, App, Command, pass_app
 from lockstep_store.client.cli.names import Name, NameType
 from lockstep_store.client.credentials import HeldLock
 from lockstep_store.client.local_storage import LocalFileError
-from lockstep_store.client.lock_holder import LockHolder, Waiting
+from lockstep_store.client.lock_holder import LockHolder, Waiting, agent_name
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
 from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS, LockInfo, LockPath
 
 LEFT_BEHIND_LEASE_SECONDS = 600.0
 WHILE_RUNNING_LEASE_SECONDS = 60.0
-
-
-def client_name() -> str:
-    """How others see who waits and who holds: person, machine and process."""
-    try:
-        person = getpass.getuser()
-    except (KeyError, OSError):
-        person = str(os.getuid())
-    return f"{person}@{socket.gethostname()}:{os.getpid()}"[:256]
 
 
 def wait_line(waiting: Waiting) -> str:
@@ -77,7 +66,7 @@ def lock(app: App, names: tuple[Name, ...], patience: float, lease: float | None
         app.api(),
         [LockPath(*name) for name in names],
         lease_seconds=lease or (WHILE_RUNNING_LEASE_SECONDS if command else LEFT_BEHIND_LEASE_SECONDS),
-        client=client_name(),
+        client=agent_name(),
         on_wait=lambda waiting: app.note(wait_line(waiting)) if patience else None,
         on_lost=lambda reason: app.note(f"warning: {reason}; writes under it will be refused"),
         renewing=bool(command),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from lockstep_store.client.api.client import label
+from lockstep_store.client.api.answers import label
 from lockstep_store.client.cli.command import App
 from lockstep_store.wire.errors import BadName, LockstepError
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket, check_path
@@ -83,7 +83,7 @@ class NameType(_NameParameter):
         if not colon:
             bucket, prefix = FILES_BUCKET, incomplete
         try:
-            page = app.api().list_page(bucket, prefix, "/", limit=100)
+            page = app.api().list_page(prefix, bucket=bucket, delimiter="/", limit=100)
         except LockstepError:
             return []
         written = f"{bucket}:" if colon else ""

@@ -77,7 +77,7 @@ def _drained_text(info: FileServerInfo, stop: bool) -> str:
 
 
 def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
-    cluster = app.api().cluster()
+    cluster = app.api().status()
     info = next((server for server in cluster.file_servers if server.id == id), None)
     if info is None or info.state == "removed":
         raise NotFound(f"file server {id} is not part of the cluster any more")
@@ -183,7 +183,7 @@ def balance(app: App, stop: bool, wait: bool) -> None:
 
 
 def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
-    repair = app.api().cluster().repair
+    repair = app.api().status().repair
     if not repair.balancing:
         return repair, ""
     left = repair.to_balance

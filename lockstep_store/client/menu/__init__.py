@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from lockstep_store.client.api.client import ApiClient
 from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.client import Client
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.session import Session
 from lockstep_store.client.menu.terminal import Terminal
@@ -36,7 +36,7 @@ def run_menu(
     terminal = Terminal(input or sys.stdin, output or sys.stdout)
     storage = LocalStorage(local_storage) if local_storage else LocalStorage.default()
     try:
-        api = ApiClient(ApiTransport(url, ca_file))
+        api = Client(ApiTransport(url, ca_file))
     except LockstepError as error:
         terminal.say(f"The menu cannot start: {error}")
         return CANNOT_START

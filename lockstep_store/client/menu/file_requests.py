@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lockstep_store.client.api.client import ApiClient, RemoteFile
+from lockstep_store.client.api.answers import RemoteFile
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage
 from lockstep_store.client.menu.terminal import Terminal
 from lockstep_store.client.text import formatting
@@ -20,7 +21,7 @@ RENAME = " -> "
 class FileRequests:
     """Requests about files in the bucket `files`."""
 
-    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+    def __init__(self, api: ApiCalls, storage: LocalStorage, terminal: Terminal) -> None:
         self._api = api
         self._storage = storage
         self._terminal = terminal
@@ -30,7 +31,7 @@ class FileRequests:
     def list(self, prefix: str) -> None:
         """Every file, or those whose names begin with `prefix`."""
         count = total = 0
-        for page in self._api.list_pages(FILES_BUCKET, prefix):
+        for page in self._api.list_pages(prefix):
             if page.files:
                 self._terminal.say(formatting.files_table(page.files, self._terminal.width))
             count += len(page.files)
@@ -44,7 +45,7 @@ class FileRequests:
 
     def read(self, path: str) -> None:
         """Show a file's text."""
-        self._show(self._api.stat(FILES_BUCKET, check_path(path)))
+        self._show(self._api.stat(path))
 
     def _show(self, file: RemoteFile) -> None:
         if file.size > SHOWN_BYTES:
@@ -122,7 +123,7 @@ class FileRequests:
         path, local = path.strip(), other.strip() or path.strip()
         check_path(path)
         target = self._storage.for_writing(local)
-        facts = self._api.stat(FILES_BUCKET, path)
+        facts = self._api.stat(path)
         with file_bar(self._terminal.output, "fetching", path, facts.size) as progress:
             fetched = download(self._api, FILES_BUCKET, path, target, known=facts, progress=progress)
         state = "was already" if fetched.unchanged else "is now"
@@ -133,7 +134,7 @@ class FileRequests:
 
     def delete(self, path: str) -> None:
         """Remove a file; its versions stay."""
-        reply = self._api.delete(FILES_BUCKET, check_path(path))
+        reply = self._api.delete(path)
         name = formatting.safe(path)
         if not reply.existed:
             raise NotFound(f"{name} does not exist")
@@ -141,7 +142,7 @@ class FileRequests:
 
     def versions(self, path: str) -> None:
         """Show a file's versions, and remember their numbers for `read N` and `restore N`."""
-        found = self._api.versions(FILES_BUCKET, check_path(path))
+        found = self._api.versions(path)
         if not found:
             raise NotFound(f"{formatting.safe(path)} has no versions")
         self._versions_of, self._versions = path, found
@@ -154,7 +155,7 @@ class FileRequests:
         version = self._numbered(number)
         if version is None:
             return False
-        self._show(self._api.stat(FILES_BUCKET, self._versions_of, version.version))
+        self._show(self._api.stat(self._versions_of, version=version.version))
         return True
 
     def restore_version(self, number: str) -> bool:
@@ -162,7 +163,7 @@ class FileRequests:
         version = self._numbered(number)
         if version is None:
             raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")
-        saved = self._api.restore(FILES_BUCKET, self._versions_of, version.version)
+        saved = self._api.restore(self._versions_of, version.version)
         self._terminal.tell(formatting.saved_line(saved, "restored"))
         return True
 

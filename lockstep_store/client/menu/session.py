@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
 from lockstep_store.client.menu.state_requests import StateRequests
@@ -39,7 +39,7 @@ class _Entry:
 class Session:
     """A visit over `terminal` to the proxy of `api`."""
 
-    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+    def __init__(self, api: ApiCalls, storage: LocalStorage, terminal: Terminal) -> None:
         self._api = api
         self._terminal = terminal
         self._account = ""

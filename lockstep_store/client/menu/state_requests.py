@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.menu.terminal import Terminal
 from lockstep_store.client.text import cluster, formatting
 from lockstep_store.wire.errors import BadRequest
@@ -14,7 +14,7 @@ from lockstep_store.wire.messages.locks import LockInfo
 class StateRequests:
     """Requests about locks and the cluster. `account` is who is logged in."""
 
-    def __init__(self, api: ApiClient, terminal: Terminal) -> None:
+    def __init__(self, api: ApiCalls, terminal: Terminal) -> None:
         self._api = api
         self._terminal = terminal
         self._numbered: list[LockInfo] = []
@@ -46,7 +46,7 @@ class StateRequests:
 
     def cluster(self, argument: str) -> None:
         """Servers, counts and copies."""
-        self._terminal.say(cluster.cluster_text(self._api.cluster(), self._terminal.width))
+        self._terminal.say(cluster.cluster_text(self._api.status(), self._terminal.width))
 
     def _lock(self, number: str, what: str) -> LockInfo:
         if not number.isdecimal() or not 1 <= int(number) <= len(self._numbered):

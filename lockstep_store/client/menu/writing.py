@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 
-from lockstep_store.client.api.client import ApiClient
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.editing import Edit, editor_command, run_editor, shown_lines
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage
-from lockstep_store.client.lock_holder import LockHolder, Waiting
+from lockstep_store.client.lock_holder import LockHolder, Waiting, agent_name
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.progress_bars import file_bar
@@ -24,7 +22,7 @@ CANCEL_WORDS = ("cancel", "c", "no", "n")
 class Writing:
     """One request: write to a file in the bucket `files`."""
 
-    def __init__(self, api: ApiClient, storage: LocalStorage, terminal: Terminal) -> None:
+    def __init__(self, api: ApiCalls, storage: LocalStorage, terminal: Terminal) -> None:
         self._api = api
         self._storage = storage
         self._terminal = terminal
@@ -37,7 +35,7 @@ class Writing:
         holder = LockHolder(
             self._api,
             [LockPath(FILES_BUCKET, path)],
-            client=_client_name(),
+            client=agent_name("menu"),
             on_wait=self._show_wait,
             on_lost=lambda reason: self._terminal.tell(f"\nWarning: {reason}. Saving will be refused."),
         )
@@ -130,11 +128,3 @@ class Writing:
             if session.changes().changed:
                 self._terminal.tell(f"\nthe input ended: not saved, your edit is kept in {session.keep()}")
             raise
-
-
-def _client_name() -> str:
-    try:
-        person = getpass.getuser()
-    except (KeyError, OSError):
-        person = str(os.getuid())
-    return f"menu of {person}@{socket.gethostname()}:{os.getpid()}"[:256]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from lockstep_store.client.api.client import label
+from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table, when
 from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
 from lockstep_store.wire.messages.recovery import RecoveryInfo

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from lockstep_store.client.api.client import ClientReceipt, Saved, label
+from lockstep_store.client.api.answers import ClientReceipt, Saved, label
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.journal import Change
 from lockstep_store.wire.messages.locks import LockInfo, LockPath, LocksReply, WaiterInfo

@@ -1,7 +1,7 @@
 """Moving whole files and trees between a folder and the cluster: only what differs, resumable, verified.
 
 `upload` and `download` move one file, `put_tree` and `get_tree` many at once. Names are made safe by
-`client.local_storage`, requests are made by `client.api.client`, progress is shown by the callers.
+`client.local_storage`, requests are made by `lockstep_store.client.api.calls`, progress is shown by the callers.
 """
 
 from lockstep_store.client.transfers.download import Fetched, ReadCheck, download

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from lockstep_store.client.api.client import ApiClient, ClientReceipt, RemoteFile, label
+from lockstep_store.client.api.answers import ClientReceipt, RemoteFile, label
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import TEMPORARY_PREFIX, LocalFileError, local_problem
 from lockstep_store.client.transfers.local_chunks import LocalFile
 from lockstep_store.wire.digest import Digest, chunk_digest
@@ -38,7 +39,7 @@ class Fetched:
 
 
 def download(
-    api: ApiClient,
+    api: ApiCalls,
     bucket: str,
     path: str,
     target: Path,
@@ -51,7 +52,7 @@ def download(
     """Bring a version to `target`. `known` saves asking for its facts. Raises LocalFileError for the disk's troubles,
     BadDigest when the bytes are not what they should be; then `target` is as it was."""
     for last in (False, True):
-        file = known or api.stat(bucket, path, version)
+        file = known or api.stat(path, bucket=bucket, version=version)
         try:
             return _Download(api, file, target, progress, sleep).run()
         except (PreconditionFailed, NotFound):
@@ -65,7 +66,7 @@ def download(
 class ReadCheck:
     """Reads one version chunk by chunk and gives out nothing that does not match its digest."""
 
-    def __init__(self, api: ApiClient, file: RemoteFile) -> None:
+    def __init__(self, api: ApiCalls, file: RemoteFile) -> None:
         self._api = api
         self._file = file
         self.received = 0
@@ -75,7 +76,7 @@ class ReadCheck:
         """The version's chunks; a small file's are known without asking."""
         if self._file.size <= MIN_CHUNK_BYTES:
             return Manifest([(self._file.digest, self._file.size)])
-        manifest = self._api.manifest(self._file.bucket, self._file.path, self._file.version)
+        manifest = self._api.manifest(self._file.path, bucket=self._file.bucket, version=self._file.version)
         if manifest.digest != self._file.digest or manifest.size != self._file.size:
             raise PreconditionFailed(f"{self._name} changed while it was being fetched: try again")
         return manifest
@@ -104,9 +105,9 @@ class ReadCheck:
         end = manifest.size if stop == len(manifest) else manifest.offset_of(stop)
         whole = begin == 0 and end == manifest.size
         with self._api.open(
-            self._file.bucket,
             self._file.path,
-            self._file.version or None,
+            bucket=self._file.bucket,
+            version=self._file.version or None,
             start=begin,
             stop=None if whole else end,
             if_match=self._file.digest,
@@ -135,7 +136,7 @@ class ReadCheck:
 class _Download:
     def __init__(
         self,
-        api: ApiClient,
+        api: ApiCalls,
         file: RemoteFile,
         target: Path,
         progress: Callable[[int], None],

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from lockstep_store.client.api.client import ApiClient, ClientReceipt, RemoteFile, WriteOptions, label
+from lockstep_store.client.api.answers import ClientReceipt, RemoteFile, WriteOptions, label
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage, NameRefused, walk_files
 from lockstep_store.client.transfers.download import download
 from lockstep_store.client.transfers.interrupted_uploads import InterruptedUploads
@@ -135,7 +136,7 @@ class _Crew:
 
 
 def put_tree(
-    api: ApiClient,
+    api: ApiCalls,
     folder: Path,
     bucket: str,
     prefix: str,
@@ -149,7 +150,7 @@ def put_tree(
         raise LocalFileError(f"{folder} is not a folder: leave out -r for a single file")
     progress = progress or Silent()
     crew = _Crew(progress)
-    present = {file.path: file for file in api.list_files(bucket, prefix)}
+    present = {file.path: file for file in api.list(prefix, bucket=bucket)}
 
     def tasks() -> Iterable[tuple[str, int, Callable[[Callable[[int], None]], bool]]]:
         for source, relative, reason in walk_files(folder):
@@ -190,7 +191,7 @@ def put_tree(
 
 
 def get_tree(
-    api: ApiClient,
+    api: ApiCalls,
     bucket: str,
     prefix: str,
     folder: Path,
@@ -204,7 +205,7 @@ def get_tree(
     storage = LocalStorage(folder)
 
     def tasks() -> Iterable[tuple[str, int, Callable[[Callable[[int], None]], bool]]]:
-        for file in api.list_files(bucket, prefix):
+        for file in api.list(prefix, bucket=bucket):
             progress.found(1, file.size)
             yield label(bucket, file.path), file.size, _get(file)
 

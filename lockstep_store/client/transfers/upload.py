@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lockstep_store.client.api.client import UNCONDITIONAL, ApiClient, RemoteFile, Saved, WriteOptions, label
+from lockstep_store.client.api.answers import UNCONDITIONAL, RemoteFile, Saved, WriteOptions, label
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.api.transport import Body
 from lockstep_store.client.local_storage import FileChanged
 from lockstep_store.client.transfers.interrupted_uploads import InterruptedUploads
@@ -69,7 +70,7 @@ class Sent:
 
 
 def upload(
-    api: ApiClient,
+    api: ApiCalls,
     source: Path,
     bucket: str,
     path: str,
@@ -91,7 +92,7 @@ def upload(
 
 
 def _upload_as_it_is(
-    api: ApiClient,
+    api: ApiCalls,
     source: Path,
     where: tuple[str, str],
     options: WriteOptions,
@@ -115,7 +116,7 @@ def _upload_as_it_is(
 
 
 def upload_stream(
-    api: ApiClient, source: BinaryIO, bucket: str, path: str, *, options: WriteOptions = UNCONDITIONAL
+    api: ApiCalls, source: BinaryIO, bucket: str, path: str, *, options: WriteOptions = UNCONDITIONAL
 ) -> Sent:
     """Save what `source` gives until its end, of any length and without a temporary file. It cannot be tried again."""
     count = 0
@@ -127,7 +128,7 @@ def upload_stream(
             yield block
 
     # A chunk stream proves its own end, so it needs no length; plain bytes without one would be refused.
-    saved = api.put_chunks(bucket, path, Body(encode_stream(chunk_blocks(blocks())), None), options)
+    saved = api.put_chunks(path, Body(encode_stream(chunk_blocks(blocks())), None), options, bucket=bucket)
     return Sent(saved, count, delta=False)
 
 
@@ -136,7 +137,7 @@ class _Upload:
 
     def __init__(
         self,
-        api: ApiClient,
+        api: ApiCalls,
         file: LocalFile,
         where: tuple[str, str],
         options: WriteOptions,
@@ -145,12 +146,12 @@ class _Upload:
     ) -> None:
         self._api = api
         self._file = file
-        self._where = where
+        self._bucket, self._path = where
         self._options = options
         self._progress = progress
         self._sleep = sleep
         self._large = file.size > LARGE_BYTES
-        self._before = api.stat_or_none(*where) if self._large else None
+        self._before = api.stat_or_none(where[1], bucket=where[0]) if self._large else None
         self._manifest: Manifest | None = None
         self._reported = 0
         self._sent = 0
@@ -198,7 +199,7 @@ class _Upload:
         if self._before is None or self._before.size == 0:
             return None
         try:
-            return self._api.manifest(*self._where, self._before.version)
+            return self._api.manifest(self._path, bucket=self._bucket, version=self._before.version)
         except NotFound:
             return None  # removed since; plain bytes will do
 
@@ -206,7 +207,9 @@ class _Upload:
         self._sent = 0
         if not self._file.size:
             self._file.check_unchanged()
-        saved = self._api.put(*self._where, Body(self._plain_blocks(), self._file.size), self._options)
+        saved = self._api.put_body(
+            self._path, Body(self._plain_blocks(), self._file.size), self._options, bucket=self._bucket
+        )
         return Sent(saved, self._sent, delta=False)
 
     def _plain_blocks(self) -> Iterator[bytes]:
@@ -232,7 +235,9 @@ class _Upload:
         self._sent = 0
         length = stream_length(0 if digest in withheld else length for digest, length in manifest.chunks)
         body = Body(self._stream(manifest, withheld), length)
-        saved = self._api.put_chunks(*self._where, body, self._options, digest=manifest.digest, size=manifest.size)
+        saved = self._api.put_chunks(
+            self._path, body, self._options, bucket=self._bucket, digest=manifest.digest, size=manifest.size
+        )
         self._advance_to(manifest.size)
         return Sent(saved, self._sent, delta=bool(withheld))
 
@@ -269,7 +274,7 @@ class _Upload:
         if is_conditional and not sure:
             return None
         try:
-            current = self._api.stat(*self._where)
+            current = self._api.stat(self._path, bucket=self._bucket)
         except LockstepError:
             return None
         if current.size != self._file.size or (self._before and current.version == self._before.version):
@@ -284,15 +289,16 @@ class _Upload:
             return None
         if is_conditional:
             raise Undecided(
-                f"the answer to an earlier attempt was lost, and {label(*self._where)} has just this content now, by "
-                "that attempt or by somebody else: look who wrote it before you go on"
+                "the reply to an earlier attempt was lost, and "
+                f"{label(self._bucket, self._path)} has exactly this content now, by that attempt or by somebody "
+                "else: check who wrote it before you go on"
             )
         self._advance_to(self._file.size)
         return Sent(_as_saved(current), self._sent, delta=False)
 
     def _was_written_under(self, lock_number: int, version: str) -> bool:
         try:
-            found = self._api.versions(*self._where)
+            found = self._api.versions(self._path, bucket=self._bucket)
         except LockstepError:
             return False
         return any((one.version, one.lock_number) == (version, lock_number) for one in found)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.client.api.client import ApiClient, WriteOptions, label
+from lockstep_store.client.api.answers import WriteOptions, label
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.api.transport import ApiTransport, Body
 from lockstep_store.wire.errors import (
     NotFound,
@@ -30,17 +31,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
 
 
 @pytest.fixture
-def api(server: RestServer) -> Iterator[ApiClient]:
+def api(server: RestServer) -> Iterator[ApiCalls]:
     api = client(server)
     yield api
     api.close()
 
 
-def test_every_version_of_a_file_is_listed(server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_version_of_a_file_is_listed(server: RestServer, api: ApiCalls, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with more versions than one answer holds is told whole, newest first."""
     monkeypatch.setattr("client_proxy.doors.rest.versions.MAX_LISTING", 3)
     made = [server.core.save("notes", f"{number}".encode()).version for number in range(7)]
-    assert [one.version for one in api.versions("files", "notes")] == made[::-1]
+    assert [one.version for one in api.versions("notes")] == made[::-1]
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:5000", "127.0.0.1:5000", "ftp://x", "https://"])
@@ -67,7 +68,7 @@ def test_the_environment_cannot_change_whom_we_trust(
 def test_another_authority_is_refused_at_once_and_in_words(server: RestServer, tmp_path: Path) -> None:
     """A certificate that the CA file does not vouch for ends the attempt before anything is sent."""
     other = make_identity(tmp_path)
-    api = ApiClient(ApiTransport(server.url, other.ca_file, sleep=lambda seconds: pytest.fail("tried again")))
+    api = ApiCalls(ApiTransport(server.url, other.ca_file, sleep=lambda seconds: pytest.fail("tried again")))
     with pytest.raises(PeerUnreachable, match="does not vouch for"):
         api.login("ann", "secret")
     assert server.requests == []
@@ -78,7 +79,7 @@ def test_nobody_there_is_said_after_a_few_attempts(server: RestServer) -> None:
     """A proxy that does not run is reported in one sentence, after bounded attempts."""
     pauses: list[float] = []
     url = server.url
-    api = ApiClient(ApiTransport("https://127.0.0.1:1", server.ca_file, sleep=pauses.append))
+    api = ApiCalls(ApiTransport("https://127.0.0.1:1", server.ca_file, sleep=pauses.append))
     with pytest.raises(PeerUnreachable, match="does not answer"):
         api.login("ann", "secret")
     assert 1 <= len(pauses) <= 5
@@ -87,22 +88,22 @@ def test_nobody_there_is_said_after_a_few_attempts(server: RestServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refuse", "lose_answer"])
-def test_reads_are_tried_again(server: RestServer, api: ApiClient, kind: str) -> None:
+def test_reads_are_tried_again(server: RestServer, api: ApiCalls, kind: str) -> None:
     """A read that is cut or told "not now" is repeated, within bounds."""
     server.core.save("f", b"content")
     server.harm(kind, "HEAD", times=2)
-    assert api.stat("files", "f").size == 7
+    assert api.stat("f").size == 7
     server.harm("refuse", "HEAD", times=99)
     with pytest.raises(Unavailable):
-        api.stat("files", "f")
+        api.stat("f")
 
 
-def test_a_delete_whose_answer_is_lost_is_not_repeated(server: RestServer, api: ApiClient) -> None:
+def test_a_delete_whose_answer_is_lost_is_not_repeated(server: RestServer, api: ApiCalls) -> None:
     """What cannot be repeated safely is left to the person."""
     server.core.save("f", b"content")
     server.harm("lose_answer", "DELETE")
     with pytest.raises(PeerUnreachable):
-        api.delete("files", "f")
+        api.delete("f")
     assert server.core.calls.count("delete") == 1
 
 
@@ -121,7 +122,7 @@ def test_a_proxy_that_waited_itself_is_not_waited_for_again_and_again(server: Re
 
 @pytest.mark.parametrize(("refusal", "asked"), [(Undecided, 1), (Unavailable, 4)])
 def test_what_may_have_been_done_is_not_asked_for_again(
-    server: RestServer, api: ApiClient, monkeypatch: pytest.MonkeyPatch, refusal: type[Unavailable], asked: int
+    server: RestServer, api: ApiCalls, monkeypatch: pytest.MonkeyPatch, refusal: type[Unavailable], asked: int
 ) -> None:
     """A second attempt would find what the first one did, and tell the person that the file is not there."""
     calls: list[str] = []
@@ -132,37 +133,37 @@ def test_what_may_have_been_done_is_not_asked_for_again(
 
     monkeypatch.setattr(server.core, "copy", refuse)
     with pytest.raises(refusal):
-        api.copy(("files", "a"), ("files", "b"), move=True)
+        api.move("a", "b")
     assert len(calls) == asked
 
 
-def test_refusals_come_back_as_their_classes(server: RestServer, api: ApiClient) -> None:
+def test_refusals_come_back_as_their_classes(server: RestServer, api: ApiCalls) -> None:
     """A caller catches the class that the cluster raised, with its sentence."""
     with pytest.raises(NotFound, match=r"absent\.txt does not exist"):
-        api.stat("files", "absent.txt")
+        api.stat("absent.txt")
     server.core.save("f", b"x")
     with pytest.raises(PreconditionFailed, match="exists already"):
-        api.put("files", "f", Body([b"y"], 1), WriteOptions(if_none_match="*"))
+        api.put_body("f", Body([b"y"], 1), WriteOptions(if_none_match="*"))
     api.logout()
     with pytest.raises(NotLoggedIn):
         api.me()
 
 
-def test_listings_come_page_by_page(server: RestServer, api: ApiClient) -> None:
+def test_listings_come_page_by_page(server: RestServer, api: ApiCalls) -> None:
     """A listing longer than a page is complete and in order."""
     names = [f"n{index:04}" for index in range(1203)]
     for name in names:
         server.core.save(name, b"")
-    assert [file.path for file in api.list_files("files")] == names
-    assert len(list(api.list_pages("files"))) == 2
+    assert [file.path for file in api.list()] == names
+    assert len(list(api.list_pages())) == 2
 
 
 @pytest.mark.parametrize("path", ["a b", "ü/🦊", "a%2Fb", "q?x=1#y", "a//b", "folder/", "~x", "+&=;,", "'\"<>"])
-def test_every_name_is_kept_as_given(server: RestServer, api: ApiClient, path: str) -> None:
+def test_every_name_is_kept_as_given(server: RestServer, api: ApiCalls, path: str) -> None:
     """What a URL would change is quoted, so that the name arrives as it is."""
-    api.put("files", path, Body([b"content"], 7))
+    api.put_body(path, Body([b"content"], 7))
     assert server.core.content(path) == b"content"
-    assert api.stat("files", path).size == 7
+    assert api.stat(path).size == 7
 
 
 def test_names_are_shown_as_they_are_typed() -> None:

@@ -680,7 +680,7 @@ def test_an_interruption_has_its_own_code(shell: Shell, monkeypatch: pytest.Monk
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lockstep_store.client.api.client.ApiClient.list_pages", interrupted)
+    monkeypatch.setattr("lockstep_store.client.client.Client.list_pages", interrupted)
     assert "interrupted" in shell.run("ls", code=130).stderr
 
 
@@ -690,7 +690,7 @@ def test_a_defect_is_one_sentence_too(shell: Shell, monkeypatch: pytest.MonkeyPa
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("lockstep_store.client.api.client.ApiClient.list_pages", broken)
+    monkeypatch.setattr("lockstep_store.client.client.Client.list_pages", broken)
     result = shell.run("ls", code=1)
     assert "ZeroDivisionError" in result.stderr
     assert "LOCKSTEP_DEBUG" in result.stderr

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.client.api.client import ApiClient, WriteOptions
+from lockstep_store.client.api.answers import WriteOptions
+from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import FileChanged, LocalFileError
 from lockstep_store.client.transfers import (
     InterruptedUploads,
@@ -38,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
 
 
 @pytest.fixture
-def api(server: RestServer) -> Iterator[ApiClient]:
+def api(server: RestServer) -> Iterator[ApiCalls]:
     api = client(server)
     yield api
     api.close()
@@ -91,7 +92,7 @@ def test_a_folder_or_a_pipe_is_not_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * MIB, 6 * MIB])
-def test_uploaded_bytes_arrive(server: RestServer, api: ApiClient, tmp_path: Path, size: int) -> None:
+def test_uploaded_bytes_arrive(server: RestServer, api: ApiCalls, tmp_path: Path, size: int) -> None:
     """A file of any size is saved as it is, and the receipt states its digest."""
     (tmp_path / "f").write_bytes(noise(2, size))
     sent = upload(api, tmp_path / "f", "files", "dir/ü 🦊.bin", sleep=no_sleep)
@@ -101,7 +102,7 @@ def test_uploaded_bytes_arrive(server: RestServer, api: ApiClient, tmp_path: Pat
     assert sent.saved.created
 
 
-def test_a_small_edit_of_a_large_file_sends_few_bytes(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_small_edit_of_a_large_file_sends_few_bytes(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """Changing one byte in 24 MiB sends at most two chunks' worth, and the content is right."""
     data = bytearray(noise(3, 24 * MIB))
     server.core.save("big", bytes(data))
@@ -117,7 +118,7 @@ def test_a_small_edit_of_a_large_file_sends_few_bytes(server: RestServer, api: A
 
 
 def test_chunks_that_the_cluster_lost_are_sent_when_asked_for(
-    server: RestServer, api: ApiClient, tmp_path: Path
+    server: RestServer, api: ApiCalls, tmp_path: Path
 ) -> None:
     """A chunk believed present that is missing is named by the refusal, and sent."""
     data = noise(4, 10 * MIB)
@@ -129,7 +130,7 @@ def test_chunks_that_the_cluster_lost_are_sent_when_asked_for(
     assert server.core.content("big") == data + b"end"
 
 
-def test_a_cut_upload_is_resumed_with_what_has_arrived(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_cut_upload_is_resumed_with_what_has_arrived(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """After a cut, only chunks that have not arrived travel again."""
     data = noise(5, 12 * MIB)
     (tmp_path / "f").write_bytes(data)
@@ -144,7 +145,7 @@ def test_a_cut_upload_is_resumed_with_what_has_arrived(server: RestServer, api: 
 
 @pytest.mark.parametrize("size", [1000, 6 * MIB])
 def test_an_upload_that_the_cluster_could_not_take_now_is_sent_again(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int
 ) -> None:
     """503 is not the person's business as long as the file can be read again; a lasting one is told."""
     data = noise(8, size)
@@ -162,7 +163,7 @@ def test_an_upload_that_the_cluster_could_not_take_now_is_sent_again(
 
 
 def test_what_the_cluster_says_it_did_not_do_is_not_looked_for(
-    server: RestServer, api: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: RestServer, api: ApiCalls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A 503 says that nothing was done. With the directory away each look would take as long as the write did."""
     (tmp_path / "f").write_bytes(b"x")
@@ -177,7 +178,7 @@ def test_what_the_cluster_says_it_did_not_do_is_not_looked_for(
 
 
 def test_an_upload_interrupted_by_the_end_of_the_program_resumes(
-    server: RestServer, api: ApiClient, tmp_path: Path
+    server: RestServer, api: ApiCalls, tmp_path: Path
 ) -> None:
     """A later command asks first what has arrived; one that had finished leaves no note behind."""
     data = noise(6, 8 * MIB)
@@ -193,7 +194,7 @@ def test_an_upload_interrupted_by_the_end_of_the_program_resumes(
 
 
 @pytest.mark.parametrize("size", [2 * MIB, 6 * MIB])
-def test_a_lost_answer_makes_no_second_version(server: RestServer, api: ApiClient, tmp_path: Path, size: int) -> None:
+def test_a_lost_answer_makes_no_second_version(server: RestServer, api: ApiCalls, tmp_path: Path, size: int) -> None:
     """A write whose answer was lost is recognised as committed."""
     (tmp_path / "f").write_bytes(noise(7, size))
     server.harm("lose_answer", "PUT", "/f.bin")
@@ -202,7 +203,7 @@ def test_a_lost_answer_makes_no_second_version(server: RestServer, api: ApiClien
 
 
 def test_a_lost_answer_under_a_lock_is_not_taken_for_a_refusal(
-    server: RestServer, api: ApiClient, tmp_path: Path
+    server: RestServer, api: ApiCalls, tmp_path: Path
 ) -> None:
     """A write that released its lock, and whose answer was lost, succeeds although its number is stale by then."""
     (tmp_path / "f").write_bytes(b"under the lock")
@@ -223,7 +224,7 @@ def test_a_lost_answer_under_a_lock_is_not_taken_for_a_refusal(
 @pytest.mark.parametrize("size", [100, 6 * MIB])
 @pytest.mark.parametrize("new", [True, False])
 def test_a_race_under_a_condition_is_not_won_because_the_winner_wrote_the_same(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int, new: bool
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int, new: bool
 ) -> None:
     """Our attempt was cut before it arrived, and somebody else wrote just the same: that is not our success."""
     data = noise(8, size)
@@ -238,7 +239,7 @@ def test_a_race_under_a_condition_is_not_won_because_the_winner_wrote_the_same(
 
 @pytest.mark.parametrize("size", [100, 6 * MIB])
 def test_a_write_under_a_lock_that_ended_is_not_done_because_the_next_holder_wrote_the_same(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int
 ) -> None:
     """Two people who count under a lock write the same next number; the one whose lock had ended hears so."""
     data = noise(9, size)
@@ -255,7 +256,7 @@ def test_a_write_under_a_lock_that_ended_is_not_done_because_the_next_holder_wro
 
 
 def test_somebody_elses_lock_and_an_old_number_refuse_the_write(
-    server: RestServer, api: ApiClient, tmp_path: Path
+    server: RestServer, api: ApiCalls, tmp_path: Path
 ) -> None:
     """The cluster's refusals come through as their classes, and nothing is saved."""
     (tmp_path / "f").write_bytes(b"x")
@@ -278,7 +279,7 @@ def test_somebody_elses_lock_and_an_old_number_refuse_the_write(
 @pytest.mark.parametrize("how", ["grows", "shrinks", "is rewritten"])
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_file_that_changes_while_it_is_sent_is_never_half_saved(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int, how: str, existing: bool
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int, how: str, existing: bool
 ) -> None:
     """A file that keeps changing is refused in words after one more attempt, and no version is made of it."""
     source = tmp_path / "f"
@@ -306,7 +307,7 @@ def test_a_file_that_changes_while_it_is_sent_is_never_half_saved(
     assert len(server.core.history.get(("files", "f"), [])) == versions
 
 
-def test_a_file_that_changes_once_is_sent_again(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_file_that_changes_once_is_sent_again(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """A change during the first attempt only costs a second one."""
     source = tmp_path / "f"
     source.write_bytes(noise(8, 3 * MIB))
@@ -321,7 +322,7 @@ def test_a_file_that_changes_once_is_sent_again(server: RestServer, api: ApiClie
     assert server.core.content("f") == b"the final content"
 
 
-def test_a_stream_of_unknown_length_is_saved(server: RestServer, api: ApiClient) -> None:
+def test_a_stream_of_unknown_length_is_saved(server: RestServer, api: ApiCalls) -> None:
     """Standard input needs no length, no temporary file and no end known in advance."""
     data = noise(12, 3 * MIB + 1)
     upload_stream(api, io.BytesIO(data), "files", "stream")
@@ -333,7 +334,7 @@ def test_a_stream_of_unknown_length_is_saved(server: RestServer, api: ApiClient)
 
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 6 * MIB])
 def test_downloaded_bytes_are_verified_and_put_in_place(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int
 ) -> None:
     """The target has the content, and nothing else is left in its folder."""
     server.core.save("f", noise(20, size))
@@ -346,7 +347,7 @@ def test_downloaded_bytes_are_verified_and_put_in_place(
 
 
 @pytest.mark.parametrize("size", [200 * 1024, 10 * MIB])
-def test_a_cut_download_goes_on_where_it_stopped(server: RestServer, api: ApiClient, tmp_path: Path, size: int) -> None:
+def test_a_cut_download_goes_on_where_it_stopped(server: RestServer, api: ApiCalls, tmp_path: Path, size: int) -> None:
     """After a cut in the middle, only what is missing is asked for again."""
     server.core.save("f", noise(21, size))
     server.harm("cut_answer", "GET", "/files/files/f", after=size // 2)
@@ -355,9 +356,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server: RestServer, api: ApiCli
     assert fetched.bytes_received < size + 5 * MIB
 
 
-def test_a_download_that_was_given_up_is_resumed_by_the_next(
-    server: RestServer, api: ApiClient, tmp_path: Path
-) -> None:
+def test_a_download_that_was_given_up_is_resumed_by_the_next(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """What an earlier attempt left is verified and kept; a damaged part of it is fetched again."""
     data = noise(22, 12 * MIB)
     server.core.save("f", data)
@@ -378,7 +377,7 @@ def test_a_download_that_was_given_up_is_resumed_by_the_next(
 
 @pytest.mark.parametrize("size", [1000, 6 * MIB])
 def test_a_good_local_file_is_never_replaced_by_a_bad_one(
-    server: RestServer, api: ApiClient, tmp_path: Path, size: int
+    server: RestServer, api: ApiCalls, tmp_path: Path, size: int
 ) -> None:
     """Bytes that do not match their digest are refused, and what was there stays."""
     server.core.save("f", noise(23, size))
@@ -389,7 +388,7 @@ def test_a_good_local_file_is_never_replaced_by_a_bad_one(
     assert (tmp_path / "f").read_bytes() == b"my good old content"
 
 
-def test_one_flipped_bit_on_the_way_is_fetched_again(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_one_flipped_bit_on_the_way_is_fetched_again(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """A damage that does not repeat is invisible to the person."""
     server.core.save("f", noise(24, 6 * MIB))
     server.harm("corrupt", "GET", "/files/files/f", after=3 * MIB)
@@ -397,7 +396,7 @@ def test_one_flipped_bit_on_the_way_is_fetched_again(server: RestServer, api: Ap
     assert (tmp_path / "f").read_bytes() == noise(24, 6 * MIB)
 
 
-def test_chunks_of_the_older_local_copy_do_not_travel(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_chunks_of_the_older_local_copy_do_not_travel(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """Fetching a version that differs little from the local file fetches little."""
     data = noise(25, 24 * MIB)
     (tmp_path / "f").write_bytes(data)
@@ -413,7 +412,7 @@ def test_chunks_of_the_older_local_copy_do_not_travel(server: RestServer, api: A
     assert again.bytes_received == 0
 
 
-def test_an_old_version_can_be_fetched(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_an_old_version_can_be_fetched(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """A named version is what comes, whatever is current."""
     first = server.core.save("f", b"first")
     server.core.save("f", b"second")
@@ -424,7 +423,7 @@ def test_an_old_version_can_be_fetched(server: RestServer, api: ApiClient, tmp_p
 # ---------------------------------------------------------------- trees
 
 
-def test_a_tree_goes_there_and_back(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_tree_goes_there_and_back(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """Every regular file of a tree comes back equal; running it again moves nothing."""
     tree = tmp_path / "tree"
     for index in range(40):
@@ -444,7 +443,7 @@ def test_a_tree_goes_there_and_back(server: RestServer, api: ApiClient, tmp_path
     assert get_tree(api, "files", "t/", tmp_path / "back").skipped == 40
 
 
-def test_names_from_the_cluster_never_lead_outside(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_names_from_the_cluster_never_lead_outside(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """A link in the target and names no folder can hold are refused, counted and named; the others arrive."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -460,7 +459,7 @@ def test_names_from_the_cluster_never_lead_outside(server: RestServer, api: ApiC
     assert {"t/exit/stolen", "t//double", "t/.lockstep-x"} <= {name for name, _ in report.refused}
 
 
-def test_one_failing_file_does_not_stop_a_tree(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_one_failing_file_does_not_stop_a_tree(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """A locked file is reported by name, the others are saved, and the next run does only what is left."""
     for name in "abc":
         (tmp_path / name).write_text(name)
@@ -473,7 +472,7 @@ def test_one_failing_file_does_not_stop_a_tree(server: RestServer, api: ApiClien
     assert (report.moved, report.skipped, report.complete) == (1, 2, True)
 
 
-def test_a_tree_can_be_given_up(server: RestServer, api: ApiClient, tmp_path: Path) -> None:
+def test_a_tree_can_be_given_up(server: RestServer, api: ApiCalls, tmp_path: Path) -> None:
     """An interruption ends the workers, and what was saved before it stays saved."""
     for index in range(300):
         (tmp_path / f"{index:03}").write_bytes(noise(index, 10))

@@ -1,0 +1,26 @@
+"""Every call of a proxy's HTTPS API as one typed method; the families are the modules beside this one.
+
+Replies are decoded with the shapes in `lockstep_store.wire.messages`, refusals are raised as the classes of
+`lockstep_store.wire.errors`. What takes several calls (holding a lock, following the journal, moving a file
+well) is added by `lockstep_store.client.client`.
+"""
+
+from __future__ import annotations
+
+from lockstep_store.client.api.cluster import ClusterCalls
+from lockstep_store.client.api.files import FileCalls
+from lockstep_store.client.api.journal import JournalCalls
+from lockstep_store.client.api.locks import LockCalls
+from lockstep_store.client.api.maintenance import MaintenanceCalls
+from lockstep_store.client.api.named_keys import NamedKeyCalls
+from lockstep_store.client.api.people import BucketCalls, PeopleCalls
+
+
+class ApiCalls(
+    PeopleCalls, BucketCalls, FileCalls, JournalCalls, LockCalls, ClusterCalls, MaintenanceCalls, NamedKeyCalls
+):
+    """The whole API of the proxy at `transport.url`. Safe to use from several threads."""
+
+    def close(self) -> None:
+        """Close every connection. Calls under way in other threads fail."""
+        self.transport.close()
