@@ -80,6 +80,8 @@ class LockstepError(Exception):
 
 
 class BadRequest(LockstepError):
+    """The request itself is wrong; sending it again cannot help."""
+
     code, status, title = "bad_request", 400, "Bad request"
 
 
@@ -108,10 +110,14 @@ class ExpectationFailed(BadRequest):
 
 
 class NotLoggedIn(LockstepError):
+    """No credential, or one that is wrong, expired or revoked."""
+
     code, status, title = "not_logged_in", 401, "Log in first"
 
 
 class Forbidden(LockstepError):
+    """The account may not do this."""
+
     code, status, title = "forbidden", 403, "Not allowed"
 
 
@@ -120,6 +126,8 @@ class PeerRefused(LockstepError):
 
 
 class NotFound(LockstepError):
+    """No such path, version, bucket, lock or blob."""
+
     code, status, title = "not_found", 404, "Not found"
 
 
@@ -128,10 +136,14 @@ class MethodNotAllowed(NotFound):
 
 
 class Conflict(LockstepError):
+    """The state of the cluster does not allow it."""
+
     code, status, title = "conflict", 409, "Conflict"
 
 
 class AlreadyExists(Conflict):
+    """A bucket or account of that name exists."""
+
     code, title = "already_exists", "Already exists"
 
 
@@ -140,10 +152,14 @@ class BucketNotEmpty(Conflict):
 
 
 class LockStale(Conflict):
+    """The lock number is no longer (or never was) the path's lock."""
+
     code, title = "lock_stale", "Lock number is not current"
 
 
 class Deadlock(Conflict):
+    """Waiting would close a cycle, which the message names."""
+
     code, title = "deadlock", "Waiting would never end"
 
 
@@ -152,6 +168,8 @@ class TicketRefused(Conflict):
 
 
 class PreconditionFailed(LockstepError):
+    """If-Match or If-None-Match does not hold."""
+
     code, status, title = "precondition_failed", 412, "Precondition failed"
 
 
@@ -164,6 +182,8 @@ class RangeNotSatisfiable(LockstepError):
 
 
 class Locked(LockstepError):
+    """Somebody else holds the lock; the message says who and until when."""
+
     code, status, title = "locked", 423, "Locked by someone else"
     can_retry = True
 
@@ -181,6 +201,8 @@ class MissingChunks(LockstepError):
 
 
 class Unavailable(LockstepError):
+    """Not now; trying again can help."""
+
     code, status, title = "unavailable", 503, "Not available now"
     can_retry = True
 
@@ -194,10 +216,14 @@ class StorageFull(Unavailable):
 
 
 class PeerUnreachable(Unavailable):
+    """A connection was refused, cut, or timed out."""
+
     code, title = "peer_unreachable", "A program of the cluster cannot be reached"
 
 
 class Undecided(Unavailable):
+    """It may have been done or may still be: look before trying again."""
+
     code, title = "undecided", "It may have been done"
     can_retry = False
 
@@ -220,6 +246,8 @@ class StorageFormatError(LockstepError):
 
 
 class SetupError(LockstepError):
+    """A program or client cannot start; the message says what to do."""
+
     code, status, title = "setup", 500, "Cannot start"
 
 

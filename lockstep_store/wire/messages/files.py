@@ -388,6 +388,8 @@ class CommittedReply(Message):
 
 
 class BucketInfo(Message):
+    """A bucket, as its owner and others who may use it see it."""
+
     name: str
     owner: str
     versioning: Versioning

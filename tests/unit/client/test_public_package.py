@@ -34,7 +34,7 @@ def test_the_client_loads_no_server_and_no_command_line() -> None:
     """The library needs neither a program's code, nor Flask, nor what only a terminal needs."""
     code = (
         "import sys, lockstep_store; lockstep_store.connect; "
-        "print(sorted(set(sys.modules) & {'flask', 'click', 'rich', 'granian', 'sqlalchemy', 'botocore', 'OpenSSL', "
+        "print(sorted(set(sys.modules) & {'flask', 'rich', 'granian', 'sqlalchemy', 'botocore', 'OpenSSL', "
         "'client_proxy', 'directory_server', 'file_server', 'local_cluster', 'lockstep_store.client.cli', "
         "'lockstep_store.client.menu', 'lockstep_store.client.text'}))"
     )
