@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from lockstep_store.client.api.maintenance import CareCalls
+from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.local_storage import LocalFileError
 from lockstep_store.client.text import maintenance
 from lockstep_store.wire.backup_file import check, header_of
@@ -113,8 +113,8 @@ class Transport:
         return Response()
 
 
-def calls(content: bytes, cut: bool = False) -> CareCalls:
-    return CareCalls(Transport(content, cut))  # type: ignore[arg-type]
+def calls(content: bytes, cut: bool = False) -> MaintenanceCalls:
+    return MaintenanceCalls(Transport(content, cut))  # type: ignore[arg-type]
 
 
 def test_a_backup_arrives_whole_and_for_its_owner_only(tmp_path: Path) -> None:
