@@ -14,6 +14,7 @@ from blake3 import blake3
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import S3Keys
+from directory_server.people.names import AccountNames, prepared_name, prepared_password
 from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people.person import Person
 from directory_server.ports import Clock
@@ -56,6 +57,7 @@ class Accounts:
         self._known: LookupCache[bytes, Person] = LookupCache(_MAX_CACHED)
         """Of credentials, by their hash. Safe: only this process ends log-ins and keys, and it forgets them here."""
         self._s3_keys = s3_keys
+        self._names = AccountNames()
 
     # ------------------------------------------------------------ credentials
 
@@ -102,16 +104,17 @@ class Accounts:
 
     def log_in(self, request: PasswordRequest) -> LoginReply:
         """A new token; with `register`, a new account first. NotLoggedIn does not tell unknown names from known."""
-        name = check_account(request.name)
+        typed = check_account(request.name)
         with self._store.read() as reader:
+            name = self._names.find(reader, typed) or typed
             row = reader.one(people.PASSWORD, name=name)
         if row is None and request.register != "never" and (self._registration_open or request.register == "must"):
-            return self._register(name, request)
+            return self._register(prepared_name(typed), request)
         if row is not None and request.register == "must":
             raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
-        kept = PasswordHash(row[0], row[1], row[2]) if row is not None else NOBODY
+        stored = PasswordHash(row[0], row[1], row[2]) if row is not None else NOBODY
         with self._throttle.attempt(name):
-            matches = kept.matches(request.password)
+            matches = _matches(stored, request.password)
         if row is None or not matches:
             self._throttle.failed(name)
             hint = "" if self._registration_open else "; new accounts are made by an administrator only"
@@ -122,8 +125,14 @@ class Accounts:
     def _register(self, name: str, request: PasswordRequest) -> LoginReply:
         if not self._registration_open:
             raise Forbidden("registration is closed: ask an administrator for an account")
+        prepared = prepared_password(request.password)
+        if prepared is None:
+            raise BadRequest(
+                "the password is empty or has characters that passwords may not have (such as control characters): "
+                "choose another"
+            )
         with self._throttle.attempt(name):
-            password = PasswordHash.of(request.password)
+            password = PasswordHash.of(prepared)
 
         def work(tx: Tx) -> bool:
             if tx.one(people.ACCOUNT, name=name) is not None:
@@ -207,6 +216,14 @@ class Accounts:
     def remove_ended(self, tx: Tx) -> None:
         """Housekeeping: drop log-ins that are over."""
         tx.run(people.DELETE_ENDED_SESSIONS, now=self._clock.now())
+
+
+def _matches(stored: PasswordHash, password: str) -> bool:
+    """Whether it is the password. Older hashes are of the password as it was typed."""
+    prepared = prepared_password(password)
+    if prepared is None or prepared == password:
+        return stored.matches(password)
+    return stored.matches(prepared) or stored.matches(password)
 
 
 def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at: float) -> None:

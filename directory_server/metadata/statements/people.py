@@ -18,6 +18,7 @@ def _insert(table: Any) -> Statement:
 _SECRETS = (account.c.salt, account.c.password_hash, account.c.scrypt_log_n, account.c.admin)
 ACCOUNT = Statement(select(account.c.admin, account.c.created_at).where(account.c.name == bindparam("name")))
 PASSWORD = Statement(select(*_SECRETS).where(account.c.name == bindparam("name")))
+ACCOUNT_NAMES = Statement(select(account.c.name).order_by(account.c.created_at, account.c.name))
 INSERT_ACCOUNT = _insert(account)
 
 SESSION = Statement(
