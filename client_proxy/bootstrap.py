@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 from flask import Flask
 
@@ -22,12 +21,10 @@ from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.file_store import FileStore
-from client_proxy.core.ports import Files
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
-from client_proxy.doors.s3.ports import S3Files
 from client_proxy.health import HealthCheck
 from client_proxy.settings import Settings
 from lockstep_store.runtime.clock import SystemClock
@@ -93,7 +90,7 @@ def build(settings: Settings) -> Proxy:
     files = FileStore(directory, reader, writer)
     health = HealthCheck(settings.id, peer, settings.directory_url, cache)
     app = create_app(
-        cast(Files, files),  # its `**options` are the keywords of each method here, which a type checker cannot see
+        files,
         directory,
         program_id=settings.id,
         version=version("lockstep-store"),
@@ -102,9 +99,9 @@ def build(settings: Settings) -> Proxy:
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
 
-    clock, s3_files = SystemClock(), cast(S3Files, files)
-    access_log = AccessLog(s3_files, directory, clock.wall, clock.monotonic)
-    s3 = create_door(s3_files, directory, clock, access_log, proxy_id=settings.id, domain=settings.s3_domain)
+    clock = SystemClock()
+    access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
+    s3 = create_door(files, directory, clock, access_log, proxy_id=settings.id, domain=settings.s3_domain)
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:

@@ -71,11 +71,12 @@ AVOID_SECONDS = 5.0
 """For how long the directory is asked for another master than one that let a call time out; it will know by then."""
 
 R = TypeVar("R")
-Facts = Callable[[], dict[str, str]]
+TrailingMetadata = Callable[[], dict[str, str]]
+"""Metadata that is known only after the last block, such as checksums; called once, then."""
 
 
-def no_facts() -> dict[str, str]:
-    """Of a body that teaches nothing."""
+def no_trailing_metadata() -> dict[str, str]:
+    """For a body that adds none."""
     return {}
 
 
@@ -87,10 +88,10 @@ class Window(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A body: its chunks, and what is known of it once they were all read, which joins the version's metadata."""
+    """A body: its chunks, and the metadata to ask for after the last one."""
 
     chunks: Iterator[Chunk]
-    facts: Facts
+    trailing_metadata: TrailingMetadata
 
 
 class BlobWriter:
@@ -116,13 +117,12 @@ class BlobWriter:
         self._jitter = jitter
         self._unreachable_until: dict[str, float] = {}
 
-    def write(self, item: BeginItem, blocks: Iterable[bytes], facts: Facts = no_facts) -> CommittedReply:
-        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given.
-
-        `facts` is asked once, after the last block: what it gives joins the version's metadata.
-        """
+    def write(
+        self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
+    ) -> CommittedReply:
+        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
         try:
-            return self._write(item, Content(chunk_blocks(_of_size(blocks, item.size)), facts), None)
+            return self._write(item, Content(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
         except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
             raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
 
@@ -137,7 +137,7 @@ class BlobWriter:
             begun = self._directory.begin(item)
             if begun.version is not None:
                 return _linked(begun)
-        return self._write(item, Content(iter(stream), no_facts), begun)
+        return self._write(item, Content(iter(stream), no_trailing_metadata), begun)
 
     def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
         """Commit what is put together from contents that the cluster holds. Whatever fails, it is sent again."""
@@ -316,7 +316,7 @@ class BlobWriter:
             crash_point("proxy.window.sent")
         manifest = Manifest(entries)
         _known(item, manifest)
-        return sender.finish(manifest, content.facts())
+        return sender.finish(manifest, content.trailing_metadata())
 
     def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
@@ -352,8 +352,8 @@ def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
 
 def _learned(item: BeginItem, content: Content) -> BeginItem:
     """`item` with what the whole body taught."""
-    facts = content.facts()
-    return msgspec.structs.replace(item, metadata=item.metadata | facts) if facts else item
+    trailing = content.trailing_metadata()
+    return msgspec.structs.replace(item, metadata=item.metadata | trailing) if trailing else item
 
 
 def _known(item: BeginItem, manifest: Manifest) -> BeginItem:

@@ -6,11 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from client_proxy.core.receipt import Receipt
+from client_proxy.core.requests import Copy, Delete, Read, Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
+from lockstep_store.wire.messages.files import (
+    CommittedReply,
+    DeleteReply,
+    FileVersion,
+    ListReply,
+    ListRequest,
+    VersionsReply,
+    VersionsRequest,
+)
 
 
 class Directory(Protocol):
@@ -46,24 +55,10 @@ class OpenFile(Protocol):
 class Files(Protocol):
     """What the doors need of the file store; see `client_proxy.core.file_store.FileStore` for what each promises."""
 
-    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenFile: ...
-    def write(
-        self, credential: str, bucket: str, path: str, blocks: Iterable[bytes], *, size: int | None, **options: Any
-    ) -> CommittedReply: ...
-    def write_chunks(
-        self,
-        credential: str,
-        bucket: str,
-        path: str,
-        stream: StreamReader,
-        *,
-        digest: Digest | None,
-        size: int | None,
-        **options: Any,
-    ) -> CommittedReply: ...
-    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> DeleteReply: ...
-    def copy(
-        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
-    ) -> CommittedReply: ...
-    def list(self, credential: str, bucket: str, **options: Any) -> ListReply: ...
-    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> VersionsReply: ...
+    def open(self, request: Read) -> OpenFile: ...
+    def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply: ...
+    def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply: ...
+    def delete(self, request: Delete) -> DeleteReply: ...
+    def copy(self, request: Copy) -> CommittedReply: ...
+    def list(self, request: ListRequest) -> ListReply: ...
+    def versions(self, request: VersionsRequest) -> VersionsReply: ...

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import msgspec
 
-from client_proxy.core.blob_writer import BlobWriter, Facts, no_facts
+from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
 from client_proxy.core.ports import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.encryption.content_keys import ContentKey
@@ -78,11 +78,13 @@ class PlainFiles:
         """What refused the data key, when the directory refused it."""
         return PlainFile(opened, opened_key(opened.version.data_key), parts, self._known)
 
-    def write(self, item: BeginItem, blocks: Iterable[bytes], late_metadata: Facts, new: NewKey) -> CommittedReply:
+    def write(
+        self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata, new: NewKey
+    ) -> CommittedReply:
         """Commit `blocks` as `item` says, encrypted; the answer has the digest of the plain content."""
         seal = Seal(new.key, keep_plain_digest=True)
         item = msgspec.structs.replace(item, metadata=item.metadata | seal.metadata | new.facts)
-        committed = self._writer.write(item, seal.blocks(blocks), lambda: seal.late(late_metadata()))
+        committed = self._writer.write(item, seal.blocks(blocks), lambda: seal.late(trailing_metadata()))
         assert seal.plain_digest is not None
         version = msgspec.structs.replace(committed.version, digest=seal.plain_digest)
         return msgspec.structs.replace(committed, version=version)
@@ -93,7 +95,7 @@ class PlainFiles:
         """The same with a client's chunk stream. MissingChunks names all that came without bytes: the cluster has none
         of these bytes plain."""
         try:
-            return self.write(item, _plain_blocks(stream, announced), no_facts, new)
+            return self.write(item, _plain_blocks(stream, announced), no_trailing_metadata, new)
         except _WithoutBytes as lacking:
             raise MissingChunks(
                 "the bucket's files are under a named key: every chunk needs its bytes",

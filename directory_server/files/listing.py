@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from directory_server.files.versions import NULL_VERSION
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import Reader, Row
@@ -100,7 +102,7 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
     if after is not None and after[1] == NULL_VERSION:
         null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
         # Whoever deletes what a page shows asks for the next one behind a version that is gone.
-        request.after = (after[0], null[2] if null is not None else _NEWEST)
+        request = msgspec.structs.replace(request, after=(after[0], null[2] if null is not None else _NEWEST))
     path = after[0] if after is not None and request.after != (after[0], _NEWEST) else None
     for name, row in _version_entries(reader, request):
         if len(found) + len(prefixes) == request.limit:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from client_proxy.core.receipt import Receipt
+from client_proxy.core.requests import Copy, Delete, Read, Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_blocks, chunk_bytes
 from lockstep_store.wire.codec import Call
@@ -81,7 +82,7 @@ class PeopleCore(OperatingCore):
             chunks = list(chunk_bytes(data))
             self.chunks |= {chunk.digest: bytes(chunk.data or b"") for chunk in chunks}
             manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
-            return self._commit(author, bucket, path, manifest, {})
+            return self._commit(author, bucket, path, manifest)
 
     def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> lm.LockInfo:
         """Lock a path in somebody's name."""
@@ -96,46 +97,27 @@ class PeopleCore(OperatingCore):
 
     # ------------------------------------------------------------ Files
 
-    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> OpenContent:
+    def open(self, request: Read) -> OpenContent:
         with self._guard:
-            self._who(credential, "open")
-            versions = self.history.get((bucket, path), [])
-            found = [one for one in versions if version in (None, one.version)][-1:]
+            self._who(request.credential, "open")
+            versions = self.history.get((request.bucket, request.path), [])
+            found = [one for one in versions if request.version in (None, one.version)][-1:]
             if not found or found[0].delete_marker:
-                raise NotFound(f"{path!r} does not exist in bucket {bucket!r}")
+                raise NotFound(f"{request.path!r} does not exist in bucket {request.bucket!r}")
             return OpenContent(self, found[0])
 
-    def write(
-        self,
-        credential: str,
-        bucket: str,
-        path: str,
-        blocks: Iterable[bytes],
-        *,
-        size: int | None,
-        **options: Any,
-    ) -> m.CommittedReply:
-        account = self._who(credential, "write")
-        self._check_lock(account, bucket, path, options.get("lock_number"))
+    def write(self, request: Write, blocks: Iterable[bytes]) -> m.CommittedReply:
+        account = self._who(request.credential, "write")
+        self._check_lock(account, request.bucket, request.path, request.lock_number)
         sent: list[tuple[Digest, int]] = []
         for chunk in chunk_blocks(blocks):
             self._keep(chunk.digest, bytes(chunk.data or b""))
             sent.append((chunk.digest, chunk.length))
-        return self._committed(account, bucket, path, Manifest(sent), options)
+        return self._committed(account, request, Manifest(sent))
 
-    def write_chunks(
-        self,
-        credential: str,
-        bucket: str,
-        path: str,
-        stream: StreamReader,
-        *,
-        digest: Digest | None,
-        size: int | None,
-        **options: Any,
-    ) -> m.CommittedReply:
-        account = self._who(credential, "write_chunks")
-        self._check_lock(account, bucket, path, options.get("lock_number"))
+    def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> m.CommittedReply:
+        account = self._who(request.credential, "write_chunks")
+        self._check_lock(account, request.bucket, request.path, request.lock_number)
         missing = []
         for chunk in stream:
             if chunk.data is not None:
@@ -144,50 +126,54 @@ class PeopleCore(OperatingCore):
                 missing.append(str(chunk.digest))
         if missing:
             raise MissingChunks(f"{len(missing)} chunks are needed", digests=missing)
-        return self._committed(account, bucket, path, stream.manifest, options)
+        return self._committed(account, request, stream.manifest)
 
-    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> m.DeleteReply:
+    def delete(self, request: Delete) -> m.DeleteReply:
         with self._guard:
-            account = self._who(credential, "delete")
-            self._check_lock(account, bucket, path, options.get("lock_number"))
-            versions = self.history.get((bucket, path), [])
-            if options.get("version"):
-                kept = [one for one in versions if one.version != options["version"]]
-                self.history[bucket, path] = kept
-                return m.DeleteReply(self.cursor, len(kept) < len(versions), options["version"])
+            account = self._who(request.credential, "delete")
+            self._check_lock(account, request.bucket, request.path, request.lock_number)
+            versions = self.history.get((request.bucket, request.path), [])
+            if request.version:
+                kept = [one for one in versions if one.version != request.version]
+                self.history[request.bucket, request.path] = kept
+                return m.DeleteReply(self.cursor, len(kept) < len(versions), request.version)
             if not versions or versions[-1].delete_marker:
                 return m.DeleteReply(cursor=self.cursor, existed=False)
-            marker = self._commit(account, bucket, path, Manifest([]), {}, delete_marker=True)
+            marker = self._commit(account, request.bucket, request.path, Manifest([]), delete_marker=True)
             return m.DeleteReply(self.cursor, True, marker.version, True)
 
-    def copy(
-        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
-    ) -> m.CommittedReply:
+    def copy(self, request: Copy) -> m.CommittedReply:
         with self._guard:
-            account = self._who(credential, "copy")
-            source = self.open(credential, source_bucket, source_path, options.get("source_version"))
-            if options.get("move"):
-                self._check_lock(account, source_bucket, source_path, options.get("source_lock_number"))
-            self._check_lock(account, bucket, path, options.get("lock_number"))
-            reply = self._committed(account, bucket, path, source.manifest(), options)
-            if options.get("move"):
-                self._commit(account, source_bucket, source_path, Manifest([]), {}, delete_marker=True)
+            account = self._who(request.credential, "copy")
+            read = Read(request.credential, request.source_bucket, request.source_path, version=request.source_version)
+            source = self.open(read)
+            if request.move:
+                self._check_lock(account, request.source_bucket, request.source_path, request.source_lock_number)
+            self._check_lock(account, request.bucket, request.path, request.lock_number)
+            reply = self._committed(account, request, source.manifest())
+            if request.move:
+                self._commit(account, request.source_bucket, request.source_path, Manifest([]), delete_marker=True)
             return reply
 
-    def list(self, credential: str, bucket: str, **options: Any) -> m.ListReply:
+    def list(self, request: m.ListRequest) -> m.ListReply:
         with self._guard:
-            self._who(credential, "list")
-            prefix, delimiter, after = options["prefix"], options["delimiter"], options["after"]
+            self._who(request.credential, "list")
+            prefix, delimiter, after = request.prefix, request.delimiter, request.after
             files: list[m.FileVersion] = []
             prefixes: list[str] = []
             for (in_bucket, path), versions in sorted(self.history.items()):
-                if in_bucket != bucket or not path.startswith(prefix) or not versions or versions[-1].delete_marker:
+                if (
+                    in_bucket != request.bucket
+                    or not path.startswith(prefix)
+                    or not versions
+                    or versions[-1].delete_marker
+                ):
                     continue
                 head, cut, _ = path[len(prefix) :].partition(delimiter) if delimiter else (path, "", "")
                 entry = prefix + head + cut if cut else path
                 if entry <= after or entry in prefixes:
                     continue
-                if len(files) + len(prefixes) == options["limit"]:
+                if len(files) + len(prefixes) == request.limit:
                     last = max([*prefixes, *(file.path for file in files)])
                     return m.ListReply(files, prefixes, last, self.cursor)
                 if cut:
@@ -196,15 +182,15 @@ class PeopleCore(OperatingCore):
                     files.append(versions[-1])
             return m.ListReply(files, prefixes, None, self.cursor)
 
-    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> m.VersionsReply:
+    def versions(self, request: m.VersionsRequest) -> m.VersionsReply:
         with self._guard:
-            self._who(credential, "versions")
-            found = list(reversed(self.history.get((bucket, path or ""), [])))
+            self._who(request.credential, "versions")
+            found = list(reversed(self.history.get((request.bucket, request.path or ""), [])))
             for index, version in enumerate(found):
                 version.current = index == 0
-            if options["after"] is not None:
-                found = found[[one.version for one in found].index(options["after"][1]) + 1 :]
-            page = found[: options["limit"]]
+            if request.after is not None:
+                found = found[[one.version for one in found].index(request.after[1]) + 1 :]
+            page = found[: request.limit]
             last = page[-1] if len(page) < len(found) else None
             return m.VersionsReply(versions=page, next_after=(last.path, last.version) if last else None)
 
@@ -427,22 +413,28 @@ class PeopleCore(OperatingCore):
             self.content_bytes += len(data)
             self.chunks[digest] = data
 
-    def _committed(
-        self, account: str, bucket: str, path: str, manifest: Manifest, options: dict[str, Any]
-    ) -> m.CommittedReply:
+    def _committed(self, account: str, request: Write | Copy, manifest: Manifest) -> m.CommittedReply:
         self.before_commit()
         with self._guard:
-            number = options.get("lock_number")
+            bucket, path, number = request.bucket, request.path, request.lock_number
             self._check_lock(account, bucket, path, number)
             versions = self.history.get((bucket, path), [])
             current = versions[-1] if versions and not versions[-1].delete_marker else None
-            wanted: m.Preconditions = options.get("preconditions") or m.NO_PRECONDITIONS
+            wanted = request.preconditions
             if wanted.if_none_match == ["*"] and current is not None:
                 raise PreconditionFailed(f"{path} exists already")
             if wanted.if_match and (current is None or str(current.digest) not in wanted.if_match):
                 raise PreconditionFailed(f"{path} is not what you think")
-            version = self._commit(account, bucket, path, manifest, options)
-            if options.get("release_lock"):
+            version = self._commit(
+                account,
+                bucket,
+                path,
+                manifest,
+                content_type=request.content_type or "",
+                metadata=request.metadata,
+                lock_number=number,
+            )
+            if request.release_lock:
                 for lock in [one for one in self.locks.values() if one.number == number]:
                     del self.locks[lock.id]
                 self._guard.notify_all()
@@ -454,7 +446,10 @@ class PeopleCore(OperatingCore):
         bucket: str,
         path: str,
         manifest: Manifest,
-        options: dict[str, Any],
+        *,
+        content_type: str = "",
+        metadata: dict[str, str] | None = None,
+        lock_number: int | None = None,
         delete_marker: bool = False,
     ) -> m.FileVersion:
         if bucket not in self.buckets:
@@ -471,9 +466,9 @@ class PeopleCore(OperatingCore):
             author=account,
             created_at=time.time(),
             cursor=self.cursor,
-            content_type=options.get("content_type") or "",
-            metadata=dict(options.get("metadata") or {}),
-            lock_number=options.get("lock_number") or 0,
+            content_type=content_type,
+            metadata=dict(metadata or {}),
+            lock_number=lock_number or 0,
             delete_marker=delete_marker,
             created=not versions or versions[-1].delete_marker,
         )

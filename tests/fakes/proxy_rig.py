@@ -15,6 +15,7 @@ from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.file_store import FileStore
+from client_proxy.core.requests import Read
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.messages.files import BeginItem, FileVersion
 from tests.fakes.clock import ManualClock
@@ -65,7 +66,7 @@ class ProxyRig:
 
     def read(self, path: str) -> tuple[bytes, str]:
         """The content and the receipt's word about the cache."""
-        with self.files.open("ann", "files", path) as opened:
+        with self.files.open(Read("ann", "files", path)) as opened:
             return opened.read_all(), opened.receipt().cache
 
     def entries(self) -> list[Path]:

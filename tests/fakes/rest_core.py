@@ -8,13 +8,22 @@ from io import BytesIO
 from typing import Any
 
 from client_proxy.core.receipt import Receipt
+from client_proxy.core.requests import Copy, Delete, PathRequest, Read, Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import NotFound, NotLoggedIn, Unavailable
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
+from lockstep_store.wire.messages.files import (
+    CommittedReply,
+    DeleteReply,
+    FileVersion,
+    ListReply,
+    ListRequest,
+    VersionsReply,
+    VersionsRequest,
+)
 
 TOKEN = "lst_good"
 CREATED_AT = 1_700_000_000.0
@@ -53,7 +62,10 @@ class FakeOpenFile:
 
 
 class FakeFiles:
-    """`contents` maps (bucket, path) to (version, bytes). `error` is raised by every method when it is set."""
+    """`contents` maps (bucket, path) to (version, bytes). `error` is raised by every method when it is set.
+
+    `calls` has the requests in order, and `announced` the digests that came with chunk streams.
+    """
 
     def __init__(self) -> None:
         self.contents: dict[tuple[str, str], tuple[FileVersion, bytes]] = {}
@@ -63,54 +75,43 @@ class FakeFiles:
         self.read_error: Exception | None = None
         self.break_after = 0
         self.opened: list[FakeOpenFile] = []
-        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.calls: list[Any] = []
+        self.announced: list[Digest | None] = []
         self.listing = ListReply(files=[], prefixes=[], next_after=None)
 
-    def open(self, credential: str, bucket: str, path: str, version: str | None = None) -> FakeOpenFile:
-        self._begin(credential, "open", bucket=bucket, path=path, version=version)
-        found = self.contents.get((bucket, path))
-        if found is None or version not in (None, found[0].version):
-            raise NotFound(f"{path!r} does not exist in bucket {bucket!r}")
+    def open(self, request: Read) -> FakeOpenFile:
+        self._begin(request)
+        found = self.contents.get((request.bucket, request.path))
+        if found is None or request.version not in (None, found[0].version):
+            raise NotFound(f"{request.path!r} does not exist in bucket {request.bucket!r}")
         opened = FakeOpenFile(self, *found, self.cursor)
         self.opened.append(opened)
         return opened
 
-    def write(
-        self, credential: str, bucket: str, path: str, blocks: Iterable[bytes], *, size: int | None, **options: Any
-    ) -> CommittedReply:
-        self._begin(credential, "write", bucket=bucket, path=path, size=size, **options)
-        return self.put(bucket, path, b"".join(blocks), **options)
+    def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply:
+        self._begin(request)
+        return self._store(request, b"".join(blocks))
 
-    def write_chunks(
-        self,
-        credential: str,
-        bucket: str,
-        path: str,
-        stream: StreamReader,
-        *,
-        digest: Digest | None,
-        size: int | None,
-        **options: Any,
-    ) -> CommittedReply:
-        self._begin(credential, "write_chunks", bucket=bucket, path=path, size=size, digest=digest, **options)
-        return self.put(bucket, path, b"".join(bytes(chunk.data or b"") for chunk in stream), **options)
+    def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply:
+        self._begin(request)
+        self.announced.append(announced)
+        return self._store(request, b"".join(bytes(chunk.data or b"") for chunk in stream))
 
-    def delete(self, credential: str, bucket: str, path: str, **options: Any) -> DeleteReply:
-        self._begin(credential, "delete", bucket=bucket, path=path, **options)
-        return DeleteReply(cursor=self.cursor, existed=self.contents.pop((bucket, path), None) is not None)
+    def delete(self, request: Delete) -> DeleteReply:
+        self._begin(request)
+        existed = self.contents.pop((request.bucket, request.path), None) is not None
+        return DeleteReply(cursor=self.cursor, existed=existed)
 
-    def copy(
-        self, credential: str, source_bucket: str, source_path: str, bucket: str, path: str, **options: Any
-    ) -> CommittedReply:
-        self._begin(credential, "copy", source=(source_bucket, source_path), bucket=bucket, path=path, **options)
-        return self.put(bucket, path, self.contents[source_bucket, source_path][1])
+    def copy(self, request: Copy) -> CommittedReply:
+        self._begin(request)
+        return self.put(request.bucket, request.path, self.contents[request.source_bucket, request.source_path][1])
 
-    def list(self, credential: str, bucket: str, **options: Any) -> ListReply:
-        self._begin(credential, "list", bucket=bucket, **options)
+    def list(self, request: ListRequest) -> ListReply:
+        self._begin(request)
         return self.listing
 
-    def versions(self, credential: str, bucket: str, path: str | None = None, **options: Any) -> VersionsReply:
-        self._begin(credential, "versions", bucket=bucket, path=path, **options)
+    def versions(self, request: VersionsRequest) -> VersionsReply:
+        self._begin(request)
         return VersionsReply(versions=[], next_after=None)
 
     def put(
@@ -121,7 +122,6 @@ class FakeFiles:
         *,
         content_type: str = "",
         metadata: dict[str, str] | None = None,
-        **_: Any,
     ) -> CommittedReply:
         """Put a file there, as a write would."""
         self.cursor += 1
@@ -141,11 +141,16 @@ class FakeFiles:
         self.contents[bucket, path] = (version, data)
         return CommittedReply(cursor=self.cursor, version=version, copies=2, file_server="1")
 
-    def _begin(self, credential: str, what: str, **arguments: Any) -> None:
-        self.calls.append((what, arguments))
+    def _store(self, request: Write, data: bytes) -> CommittedReply:
+        return self.put(
+            request.bucket, request.path, data, content_type=request.content_type, metadata=request.metadata
+        )
+
+    def _begin(self, request: PathRequest | ListRequest | VersionsRequest) -> None:
+        self.calls.append(request)
         if self.error is not None:
             raise self.error
-        if credential != TOKEN:
+        if request.credential != TOKEN:
             raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
 
 

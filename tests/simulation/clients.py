@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.file_store import FileStore
+from client_proxy.core.requests import Delete, Read, Write
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (
@@ -26,7 +27,7 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import NO_PRECONDITIONS, Preconditions
+from lockstep_store.wire.messages.files import NO_PRECONDITIONS, ListRequest, Preconditions
 from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
@@ -119,7 +120,7 @@ class Crowd:
 
         def ask(files: FileStore, _: DirectoryClient) -> bytes | None:
             try:
-                with files.open(credential(who), BUCKET, path) as opened:
+                with files.open(Read(credential(who), BUCKET, path)) as opened:
                     return opened.read_all()
             except NotFound:
                 return None
@@ -237,7 +238,7 @@ class Person:
     def _delete(self) -> None:
         path, called = self._path(), self._now
         try:
-            reply = self._ask(lambda files, _: files.delete(credential(self.name), BUCKET, path))
+            reply = self._ask(lambda files, _: files.delete(Delete(credential(self.name), BUCKET, path)))
         except LockstepError as error:
             self._note("delete", path, called, _outcome(error), note=str(error))
             return
@@ -245,7 +246,7 @@ class Person:
 
     def _list(self) -> None:
         called = self._now
-        reply = self._ask(lambda files, _: files.list(credential(self.name), BUCKET))
+        reply = self._ask(lambda files, _: files.list(ListRequest(credential(self.name), BUCKET)))
         found = {version.path: version.digest for version in reply.files}
         for path in [*self._crowd.paths, COUNTER]:
             token = None
@@ -313,10 +314,11 @@ class Person:
         size = len(body) if self._random.random() < 0.8 else None
 
         def ask(files: FileStore, _: DirectoryClient) -> Any:
-            return files.write(
-                credential(self.name), BUCKET, path, [body[:7], body[7:]],
+            write = Write(
+                credential(self.name), BUCKET, path,
                 size=size, lock_number=lock_number or None, release_lock=releases, preconditions=wanted,
             )  # fmt: skip
+            return files.write(write, [body[:7], body[7:]])
 
         called = self._now
         self._crowd.written[path, token] += 1

@@ -5,13 +5,12 @@ Bytes are verified below, in the file store; how they go out is `client_proxy.co
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
 from client_proxy.core.ports import Files, OpenFile
 from client_proxy.core.receipt import Receipt
+from client_proxy.core.requests import Copy, Delete, Read, Write
 from client_proxy.doors.rest.file_headers import (
     CHUNK_STREAM_TYPE,
     MANIFEST_TYPE,
@@ -29,7 +28,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, InternalError
-from lockstep_store.wire.messages.files import MAX_LISTING, Bucket, PathText, Text
+from lockstep_store.wire.messages.files import MAX_LISTING, Bucket, ListRequest, PathText, Text
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 
@@ -68,18 +67,22 @@ class FileRoutes:
     def list_files(self, request: RestRequest) -> RawReply:
         """One page of a bucket."""
         page = self._files.list(
-            request.credential(),
-            request.bucket(),
-            prefix=request.argument("prefix", limit=MAX_PATH_BYTES),
-            delimiter=request.argument("delimiter", limit=256),
-            limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
-            after=request.argument("cursor", limit=2 * MAX_PATH_BYTES),
+            ListRequest(
+                request.credential(),
+                request.bucket(),
+                prefix=request.argument("prefix", limit=MAX_PATH_BYTES),
+                delimiter=request.argument("delimiter", limit=256),
+                limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
+                after=request.argument("cursor", limit=2 * MAX_PATH_BYTES),
+            )
         )
         return json_reply(page)
 
     def read(self, request: RestRequest) -> RawReply:
         """GET and HEAD of a file."""
-        opened = self._files.open(request.credential(), request.bucket(), request.file_path(), request.version())
+        opened = self._files.open(
+            Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
+        )
         streaming = False
         try:
             version, environ = opened.version, request.environ
@@ -112,47 +115,38 @@ class FileRoutes:
 
     def write(self, request: RestRequest) -> RawReply:
         """PUT of a file: plain bytes, or a chunk stream."""
-        credential, bucket, path = request.credential(), request.bucket(), request.file_path()
-        options: dict[str, Any] = {
-            **_lock_options(request),
-            "preconditions": conditions.write_preconditions(request.environ),
-            "metadata": given_metadata(request.environ),
-        }
-        if _media_type(request) == CHUNK_STREAM_TYPE:
-            digest = request.bounded("X-Lockstep-Digest")
-            committed = self._files.write_chunks(
-                credential,
-                bucket,
-                path,
-                StreamReader(request.read),
-                digest=Digest.parse(digest) if digest else None,
-                size=request.number_header("X-Lockstep-Size"),
-                content_type=given_content_type(request.bounded("X-Lockstep-Content-Type")),
-                **options,
-            )
-            return committed_reply(committed)
-        if "HTTP_X_LOCKSTEP_DIGEST" in request.environ:
+        streams_chunks = _media_type(request) == CHUNK_STREAM_TYPE
+        if not streams_chunks and "HTTP_X_LOCKSTEP_DIGEST" in request.environ:
             raise BadRequest("X-Lockstep-Digest announces a chunk stream; plain bytes are sent without it")
-        committed = self._files.write(
-            credential,
-            bucket,
-            path,
-            request.blocks(),
-            size=request.declared_length(),
-            content_type=given_content_type(request.environ.get("CONTENT_TYPE", "")),
-            **options,
+        write = Write(
+            request.credential(),
+            request.bucket(),
+            request.file_path(),
+            size=request.number_header("X-Lockstep-Size") if streams_chunks else request.declared_length(),
+            lock_number=_lock_number(request),
+            release_lock=_release_lock(request),
+            preconditions=conditions.write_preconditions(request.environ),
+            content_type=_content_type(request, streams_chunks),
+            metadata=given_metadata(request.environ) or {},
         )
-        return committed_reply(committed)
+        if not streams_chunks:
+            return committed_reply(self._files.write(write, request.blocks()))
+        announced = request.bounded("X-Lockstep-Digest")
+        digest = Digest.parse(announced) if announced else None
+        return committed_reply(self._files.write_chunks(write, StreamReader(request.read), digest))
 
     def delete(self, request: RestRequest) -> RawReply:
         """DELETE of a path, or of exactly one version."""
         deleted = self._files.delete(
-            request.credential(),
-            request.bucket(),
-            request.file_path(),
-            version=request.version(),
-            preconditions=conditions.write_preconditions(request.environ),
-            **_lock_options(request),
+            Delete(
+                request.credential(),
+                request.bucket(),
+                request.file_path(),
+                version=request.version(),
+                preconditions=conditions.write_preconditions(request.environ),
+                lock_number=_lock_number(request),
+                release_lock=_release_lock(request),
+            )
         )
         headers = [("X-Lockstep-Cursor", str(deleted.cursor))]
         if deleted.version:
@@ -164,25 +158,29 @@ class FileRoutes:
         credential = request.credential()
         body = request.message(CopyBody)
         committed = self._files.copy(
-            credential,
-            check_bucket(body.source.bucket),
-            check_path(body.source.path),
-            check_bucket(body.bucket),
-            check_path(body.path),
-            source_version=body.source.version,
-            move=body.move,
-            lock_number=body.lock_number,
-            source_lock_number=body.source_lock_number,
-            release_lock=body.release_lock,
-            preconditions=conditions.write_preconditions(request.environ),
-            content_type=None if body.content_type is None else given_content_type(body.content_type),
-            metadata=copied_metadata(body.metadata),
+            Copy(
+                credential,
+                check_bucket(body.bucket),
+                check_path(body.path),
+                source_bucket=check_bucket(body.source.bucket),
+                source_path=check_path(body.source.path),
+                source_version=body.source.version,
+                move=body.move,
+                lock_number=body.lock_number,
+                source_lock_number=body.source_lock_number,
+                release_lock=body.release_lock,
+                preconditions=conditions.write_preconditions(request.environ),
+                content_type=None if body.content_type is None else given_content_type(body.content_type),
+                metadata=copied_metadata(body.metadata),
+            )
         )
         return committed_reply(committed)
 
     def manifest(self, request: RestRequest) -> RawReply:
         """A file's chunks in their canonical form."""
-        opened = self._files.open(request.credential(), request.bucket(), request.file_path(), request.version())
+        opened = self._files.open(
+            Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
+        )
         try:
             body = opened.manifest().encode()
             headers = [("Content-Type", MANIFEST_TYPE), ("Content-Length", str(len(body)))]
@@ -197,11 +195,18 @@ def _unread(opened: OpenFile) -> list[tuple[str, str]]:
     return receipt_headers(Receipt(version.digest, version.version, opened.cursor, "", 0, ""))
 
 
-def _lock_options(request: RestRequest) -> dict[str, Any]:
-    return {
-        "lock_number": request.number_header("X-Lockstep-Lock"),
-        "release_lock": request.flag_header("X-Lockstep-Release-Lock"),
-    }
+def _lock_number(request: RestRequest) -> int | None:
+    return request.number_header("X-Lockstep-Lock")
+
+
+def _release_lock(request: RestRequest) -> bool:
+    return request.flag_header("X-Lockstep-Release-Lock")
+
+
+def _content_type(request: RestRequest, streams_chunks: bool) -> str:
+    """The file's own, which is not that of the stream which brings it."""
+    given = request.bounded("X-Lockstep-Content-Type") if streams_chunks else request.environ.get("CONTENT_TYPE")
+    return given_content_type(given or "")
 
 
 def _media_type(request: RestRequest) -> str:

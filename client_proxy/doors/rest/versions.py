@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from client_proxy.core.ports import Files
+from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import committed_reply, json_reply
@@ -12,7 +13,7 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.conditions import write_preconditions
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, Text, VersionsReply
+from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, Text, VersionsReply, VersionsRequest
 
 
 class RestoreBody(msgspec.Struct, omit_defaults=True):
@@ -67,11 +68,13 @@ class VersionRoutes:
         path = request.file_path()
         after = request.argument("cursor", limit=256)
         reply = self._files.versions(
-            request.credential(),
-            request.bucket(),
-            path,
-            limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
-            after=(path, after) if after else None,
+            VersionsRequest(
+                request.credential(),
+                request.bucket(),
+                path,
+                limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
+                after=(path, after) if after else None,
+            )
         )
         return json_reply(reply)
 
@@ -81,14 +84,16 @@ class VersionRoutes:
         body = request.message(RestoreBody)
         number = request.number_header("X-Lockstep-Lock")
         committed = self._files.copy(
-            credential,
-            bucket,
-            path,
-            bucket,
-            path,
-            source_version=body.version,
-            lock_number=body.lock_number if number is None else number,
-            release_lock=body.release_lock or request.flag_header("X-Lockstep-Release-Lock"),
-            preconditions=write_preconditions(request.environ),
+            Copy(
+                credential,
+                bucket,
+                path,
+                source_bucket=bucket,
+                source_path=path,
+                source_version=body.version,
+                lock_number=body.lock_number if number is None else number,
+                release_lock=body.release_lock or request.flag_header("X-Lockstep-Release-Lock"),
+                preconditions=write_preconditions(request.environ),
+            )
         )
         return committed_reply(committed)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+from client_proxy.core.blob_writer import TrailingMetadata, no_trailing_metadata
 from client_proxy.core.composition import Stored
-from client_proxy.core.ports import Files, OpenFile
+from client_proxy.core.ports import Files
+from client_proxy.core.requests import Compose, Stat, Write
 from client_proxy.encryption.named_keys import NamedKeys
-from lockstep_store.wire.messages.files import CommittedReply, FileVersion, UploadStep
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 from lockstep_store.wire.messages.uploads import VersionPart
 
 
@@ -18,24 +20,10 @@ class S3Files(Files, Protocol):
     @property
     def keys(self) -> NamedKeys: ...
 
-    def open(
-        self,
-        credential: str,
-        bucket: str,
-        path: str,
-        version: str | None = None,
-        *,
-        with_settings: bool = False,
-        with_lock: bool = False,
-        as_stored: bool = False,
-    ) -> OpenFile: ...
-    def compose(
-        self, credential: str, bucket: str, path: str, contents: Sequence[Stored], *, upload: UploadStep, **options: Any
+    def write(
+        self, request: Write, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
     ) -> CommittedReply: ...
-    def composed_before(
-        self, credential: str, bucket: str, path: str, upload: UploadStep, write_id: str
-    ) -> FileVersion | None: ...
+    def compose(self, request: Compose, contents: Sequence[Stored]) -> CommittedReply: ...
+    def composed_before(self, request: Compose) -> FileVersion | None: ...
     def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]: ...
-    def stat(
-        self, credential: str, bucket: str, path: str, version: str | None = None, *, with_settings: bool = False
-    ) -> FileVersion: ...
+    def stat(self, request: Stat) -> FileVersion: ...

@@ -283,7 +283,7 @@ class GiveUpReply(Message):
     copies: int = 0
 
 
-class ListRequest(Message):
+class ListRequest(FrozenMessage, frozen=True):
     credential: Credential
     bucket: Bucket
     prefix: PathText = ""
@@ -301,7 +301,7 @@ class ListReply(Message):
     cursor: int = 0
 
 
-class VersionsRequest(Message):
+class VersionsRequest(FrozenMessage, frozen=True):
     """All versions of one path, newest first; or, with `prefix`, of all paths under it in path order."""
 
     credential: Credential

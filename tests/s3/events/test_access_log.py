@@ -5,16 +5,17 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from client_proxy.core.requests import Read, Write
 from client_proxy.doors.s3.events import access_log as module
 from client_proxy.doors.s3.events.access_log import DROPPED, AccessLog
 from lockstep_store.wire.errors import Forbidden, LockstepError, PeerUnreachable
-from lockstep_store.wire.messages.files import Preconditions
+from lockstep_store.wire.messages.files import CommittedReply, Preconditions
 from lockstep_store.wire.messages.s3 import ACCESS_LOG_PREFIX
 from tests.s3.calls import read, refused
 from tests.s3.people import client_of
@@ -164,7 +165,7 @@ def test_writing_a_log_is_good_for_nothing_else(s3: Any, rig: S3Rig, make_bucket
     new = Preconditions(if_none_match=["*"])
 
     def write(credential: str, bucket: str, path: str, preconditions: Preconditions) -> None:
-        files.write(credential, bucket, path, iter([b"x"]), size=1, preconditions=preconditions)
+        files.write(Write(credential, bucket, path, size=1, preconditions=preconditions), iter([b"x"]))
 
     write(credential, target, "log/1", new)
     for asked in (
@@ -176,7 +177,7 @@ def test_writing_a_log_is_good_for_nothing_else(s3: Any, rig: S3Rig, make_bucket
         with pytest.raises(Forbidden):
             write(*asked)
     with pytest.raises(LockstepError):
-        files.open(credential, target, "log/1")
+        files.open(Read(credential, target, "log/1"))
     answer = rig.cluster.ask_with({"Authorization": f"Bearer {credential}"}, "PUT", f"/files/{target}/log/3", b"x")
     assert answer.status == 401
 
@@ -189,11 +190,11 @@ class _Broken:
         self._failures = failures
         self.asked: list[str] = []
 
-    def write(self, credential: str, bucket: str, path: str, *args: Any, **options: Any) -> Any:
-        self.asked.append(path)
+    def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply:
+        self.asked.append(request.path)
         if self._failures:
             raise self._failures.pop()
-        return self._files.write(credential, bucket, path, *args, **options)
+        return self._files.write(request, blocks)
 
 
 def small_log(rig: S3Rig, files: Any, **options: Any) -> AccessLog:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.objects.copies import CopyHandlers, CopySource, read_source
 from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
@@ -285,8 +286,8 @@ class Overwritten:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._files, name)
 
-    def stat(self, *arguments: Any, **options: Any) -> Any:
-        found = self._files.stat(*arguments, **options)
+    def stat(self, request: Stat) -> FileVersion:
+        found = self._files.stat(request)
         self.times += 1
         if self.times == 1:
             self._client.put_object(**self._source, Body=b"newer")

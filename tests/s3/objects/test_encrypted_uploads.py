@@ -16,6 +16,7 @@ from boto3.s3.transfer import TransferConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_proxy.core.requests import Copy, Read, Stat
 from client_proxy.doors.s3.multipart import chosen_parts
 from client_proxy.encryption.sealed_content import Seal, Unsealed, part_of
 from lockstep_store.wire.chunking import chunk_blocks
@@ -76,7 +77,7 @@ def test_an_object_put_in_parts_reads_with_its_key(rig: S3Rig, s3: Any, bucket: 
     assert done["ETag"].endswith('-5"')
     assert "ServerSideEncryption" not in done
     files, admin = rig.cluster.proxies["1"].files, rig.cluster.admin_key
-    files.copy(admin, bucket, "k", bucket, "copy", metadata={"colour": "red"})
+    files.copy(Copy(admin, bucket, "copy", source_bucket=bucket, source_path="k", metadata={"colour": "red"}))
     for key in ("k", "copy"):
         got = s3.get_object(Bucket=bucket, Key=key, **with_key())
         assert got["Body"].read() == whole
@@ -87,7 +88,7 @@ def test_an_object_put_in_parts_reads_with_its_key(rig: S3Rig, s3: Any, bucket: 
         assert refused(s3.get_object, Bucket=bucket, Key=key) == (400, "InvalidRequest")
         assert refused(s3.get_object, Bucket=bucket, Key=key, **with_key(OTHER)) == (403, "AccessDenied")
         with pytest.raises(BadRequest, match="SSE-C"):
-            files.open(admin, bucket, key)
+            files.open(Read(admin, bucket, key))
     for number, piece in enumerate(data, 1):
         got = s3.get_object(Bucket=bucket, Key="k", PartNumber=number, **with_key())
         assert (got["Body"].read(), got["PartsCount"]) == (piece, 5)
@@ -150,7 +151,7 @@ def test_checksums_are_known_to_who_has_the_key(rig: S3Rig, s3: Any, bucket: str
     assert known["Checksum"]["ChecksumCRC32"] == expected
     assert [line["ChecksumCRC32"] for line in known["ObjectParts"]["Parts"]] == texts
     assert refused(s3.get_object_attributes, **asked) == (400, "InvalidRequest")
-    version = rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, "k")
+    version = rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, "k"))
     kept = "".join(version.metadata.values()) + str(
         rig.cluster.proxies["1"].files.parts_of(rig.cluster.admin_key, version)
     )
@@ -214,7 +215,7 @@ def test_equal_parts_are_never_stored_as_equal_bytes(rig: S3Rig, s3: Any, bucket
     parts = [send(s3, upload, number, data) for number in (1, 2, 3)]
     assert len({part["ETag"] for part in [first, *parts]}) == 4
     complete(s3, upload, parts)
-    opened = rig.cluster.proxies["1"].files.open(rig.cluster.admin_key, bucket, "k", as_stored=True)
+    opened = rig.cluster.proxies["1"].files.open(Read(rig.cluster.admin_key, bucket, "k", raw=True))
     with opened:
         stored = opened.read_all()
         digests = [digest for digest, _ in opened.manifest().chunks]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from client_proxy.core.requests import Copy, Read, Stat
 from client_proxy.doors.s3.objects.object_encryption import unseal
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
@@ -88,14 +89,14 @@ def test_no_door_serves_the_encrypted_bytes_as_the_file(rig: S3Rig, s3: Any, buc
     s3.put_object(Bucket=bucket, Key="k", Body=data, ChecksumAlgorithm="CRC32", **with_key())
     files, admin = rig.cluster.proxies["1"].files, rig.cluster.admin_key
     with pytest.raises(BadRequest, match="SSE-C"):
-        files.open(admin, bucket, "k")
+        files.open(Read(admin, bucket, "k"))
     answer = rig.ask("GET", f"https://127.0.0.1:5000/api/v1/files/{bucket}/k", {"X-Api-Key": admin})
     assert answer[0] == 400
     assert b"SSE-C" in answer[2]
     assert data not in answer[2]
-    with files.open(admin, bucket, "k", as_stored=True) as opened:
+    with files.open(Read(admin, bucket, "k", raw=True)) as opened:
         assert data[:16] not in opened.read_all()
-    facts = files.stat(admin, bucket, "k").metadata
+    facts = files.stat(Stat(admin, bucket, "k")).metadata
     assert not any("checksum" in name for name in facts)
     assert base64.b64encode(KEY).decode() not in "".join(facts.values())
     assert hashlib.md5(data).hexdigest() not in "".join(facts.values())
@@ -105,9 +106,9 @@ def test_a_copy_stays_under_its_key_whatever_metadata_it_gets(rig: S3Rig, s3: An
     """A copy made by another door with other metadata is still read with the key, and only with it."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **with_key())
     files, admin = rig.cluster.proxies["1"].files, rig.cluster.admin_key
-    files.copy(admin, bucket, "k", bucket, "copy", metadata={"colour": "red"})
+    files.copy(Copy(admin, bucket, "copy", source_bucket=bucket, source_path="k", metadata={"colour": "red"}))
     with pytest.raises(BadRequest, match="SSE-C"):
-        files.open(admin, bucket, "copy")
+        files.open(Read(admin, bucket, "copy"))
     got = s3.get_object(Bucket=bucket, Key="copy", **with_key())
     assert (got["Body"].read(), got["Metadata"]) == (b"secret", {"colour": "red"})
 

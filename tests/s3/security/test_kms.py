@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from client_proxy.core.requests import Copy, Read, Stat, Write
 from client_proxy.doors.s3.multipart import chosen_parts
 from directory_server.features.named_keys import NamedKeys
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE, encode_stream
@@ -43,7 +44,7 @@ def put_default(s3: Any, bucket: str, key: str | None = None, **more: Any) -> No
 
 def stored(rig: S3Rig, bucket: str, key: str = "k") -> bytes:
     """What file servers and caches have of a file."""
-    with rig.cluster.proxies["1"].files.open(rig.cluster.admin_key, bucket, key, as_stored=True) as opened:
+    with rig.cluster.proxies["1"].files.open(Read(rig.cluster.admin_key, bucket, key, raw=True)) as opened:
         return opened.read_all()
 
 
@@ -74,7 +75,7 @@ def test_an_object_under_a_named_key_reads_as_written(rig: S3Rig, s3: Any, bucke
         assert part["Body"].read() == data[15 : size - 16]
     if size > 16:  # of a single byte, one in 256 is enciphered to itself
         assert stored(rig, bucket) != data
-    metadata = rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, "k").metadata
+    metadata = rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, "k")).metadata
     assert not any("checksum" in name for name in metadata)
     told = "".join(metadata.values())
     assert not any(one in told for one in (hashlib.md5(data).hexdigest(), got["ChecksumSHA256"]))
@@ -113,7 +114,7 @@ def test_a_disabled_key_neither_reads_nor_writes(rig: S3Rig, s3: Any, bucket: st
     assert refused(s3.upload_part, PartNumber=2, Body=b"x", **named) == DISABLED
     assert [line["PartNumber"] for line in s3.list_parts(**named)["Parts"]] == [1]
     with pytest.raises(BadRequest, match="disabled"):
-        files.open(admin, bucket, "k")
+        files.open(Read(admin, bucket, "k"))
     status, _, content = api(rig, "GET", f"files/{bucket}/k")
     assert (status, b"disabled" in content, b"secret" in content) == (400, True, False)
     keys.enable(key, enabled=True)
@@ -133,7 +134,9 @@ def test_a_rotated_key_reads_what_it_wrote_before(rig: S3Rig, s3: Any, bucket: s
     s3.put_object(Bucket=bucket, Key="old", Body=b"before", SSEKMSKeyId=key, **KMS)
     assert keys.rotate(key).versions == 2
     s3.put_object(Bucket=bucket, Key="new", Body=b"after", SSEKMSKeyId=key, **KMS)
-    facts = [rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, one).metadata for one in ("old", "new")]
+    facts = [
+        rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, one)).metadata for one in ("old", "new")
+    ]
     assert [base64.b64decode(one["s3:kms-data"])[:4] for one in facts] == [b"\0\0\0\1", b"\0\0\0\2"]
     assert (read(s3, bucket, "old"), read(s3, bucket, "new")) == (b"before", b"after")
     again = NamedKeys(rig.cluster.directory.store, keys._clock, keys._sealer)
@@ -159,7 +162,7 @@ def test_the_context_is_bound_to_the_content(rig: S3Rig, s3: Any, bucket: str, k
     assert s3.head_object(Bucket=bucket, Key="k")["BucketKeyEnabled"] is True
     assert read(s3, bucket) == b"x"
     keys = rig.cluster.directory.named_keys
-    facts = dict(rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, "k").metadata)
+    facts = dict(rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, "k")).metadata)
     assert keys.open(facts).problem is None
     for changed in ({"s3:kms-context": "{}"}, {"s3:kms-data": "AAAA"}, {"s3:kms-data": "?"}):
         problem = keys.open(facts | changed).problem
@@ -323,7 +326,7 @@ def test_who_may_only_write_has_conditions_judged_too(rig: S3Rig, s3: Any, bucke
     token = f"Bearer {token_of(rig, 'wanda')}"
     s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Allow", "wanda", "s3:PutObject", f"{bucket}/*")))
     files = rig.cluster.proxies["1"].files
-    digest = files.write(rig.cluster.admin_key, bucket, "k", [b"one"], size=3).version.digest.hex()
+    digest = files.write(Write(rig.cluster.admin_key, bucket, "k", size=3), [b"one"]).version.digest.hex()
 
     def put(condition: str) -> int:
         told = {"Authorization": token, "If-Match": f'"{condition}"', "Content-Length": "3"}
@@ -343,24 +346,30 @@ def test_copies_at_other_doors(
     data = os.urandom(300_000)
     s3.put_object(Bucket=plain, Key="k", Body=data, CacheControl="no-store", Metadata={"colour": "red"})
     files, admin = rig.cluster.proxies["1"].files, rig.cluster.admin_key
-    files.copy(admin, plain, "k", sealed_bucket, "a")
+    files.copy(Copy(admin, sealed_bucket, "a", source_bucket=plain, source_path="k"))
     got = s3.get_object(Bucket=sealed_bucket, Key="a")
     assert (got["Body"].read(), got["ServerSideEncryption"], got["CacheControl"]) == (data, "aws:kms", "no-store")
     assert got["Metadata"] == {"colour": "red"}
-    files.copy(admin, sealed_bucket, "a", sealed_bucket, "b", metadata={"colour": "blue"})
+    files.copy(
+        Copy(admin, sealed_bucket, "b", source_bucket=sealed_bucket, source_path="a", metadata={"colour": "blue"})
+    )
     assert stored(rig, sealed_bucket, "b") == stored(rig, sealed_bucket, "a")
-    files.copy(admin, sealed_bucket, "a", plain, "c")
+    files.copy(Copy(admin, plain, "c", source_bucket=sealed_bucket, source_path="a"))
     assert stored(rig, plain, "c") == stored(rig, sealed_bucket, "a")
-    files.copy(admin, sealed_bucket, "b", plain, "d", move=True)
+    files.copy(Copy(admin, plain, "d", source_bucket=sealed_bucket, source_path="b", move=True))
     for bucket, name in ((sealed_bucket, "a"), (plain, "c"), (plain, "d")):
         assert api(rig, "GET", f"files/{bucket}/{quote(name)}")[2] == data
         assert s3.head_object(Bucket=bucket, Key=name)["ServerSideEncryption"] == "aws:kms"
-    first = files.stat(admin, plain, "c").version
-    files.write(admin, plain, "c", [b"newer"], size=5)
-    files.copy(admin, plain, "c", plain, "c", source_version=first, preconditions=Preconditions())
+    first = files.stat(Stat(admin, plain, "c")).version
+    files.write(Write(admin, plain, "c", size=5), [b"newer"])
+    files.copy(
+        Copy(
+            admin, plain, "c", source_bucket=plain, source_path="c", source_version=first, preconditions=Preconditions()
+        )
+    )
     assert api(rig, "GET", f"files/{plain}/c")[2] == data
     s3.put_object(Bucket=plain, Key="customer", Body=b"theirs", **with_key())
-    files.copy(admin, plain, "customer", sealed_bucket, "customer")
+    files.copy(Copy(admin, sealed_bucket, "customer", source_bucket=plain, source_path="customer"))
     assert read(s3, sealed_bucket, "customer", **with_key()) == b"theirs"
 
 
@@ -416,7 +425,7 @@ def test_policies_demand_an_encryption(rig: S3Rig, s3: Any, bucket: str, key: st
 def test_the_directorys_disk_has_no_key(rig: S3Rig, s3: Any, bucket: str, key: str) -> None:
     """The keys' material stands sealed in the metadata: neither it nor a data key is there in the clear."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", SSEKMSKeyId=key, **KMS)
-    version = rig.cluster.proxies["1"].files.stat(rig.cluster.admin_key, bucket, "k")
+    version = rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, "k"))
     assert version.data_key is not None
     assert version.data_key.key not in repr(version)
     data_key = bytes.fromhex(version.data_key.key)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from client_proxy.core.requests import Write
 from lockstep_store.wire.errors import Forbidden, TicketRefused
 from lockstep_store.wire.messages.files import BeginItem
 from lockstep_store.wire.messages.s3_access import S3Access
@@ -378,7 +379,7 @@ def test_a_deny_put_between_begin_and_commit_holds(rig: S3Rig, owner: Any, eve: 
 
     access = S3Access(credential=token_of(rig, "eve"), action="s3:PutObject", bucket=bucket, path="late")
     with pytest.raises(Forbidden):
-        rig.cluster.proxies["1"].files.write(access.encode(), bucket, "late", body(), size=100)
+        rig.cluster.proxies["1"].files.write(Write(access.encode(), bucket, "late", size=100), body())
     assert refused(owner.head_object, Bucket=bucket, Key="late")[0] == 404
 
 

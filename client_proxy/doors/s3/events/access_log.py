@@ -17,6 +17,7 @@ from itertools import takewhile
 from prometheus_client import Counter
 
 from client_proxy.core.ports import Directory
+from client_proxy.core.requests import Write
 from client_proxy.doors.s3.events.access_log_line import Visit, line
 from client_proxy.doors.s3.ports import S3Files
 from lockstep_store.runtime.bounded import ExpiringMap
@@ -230,13 +231,15 @@ class AccessLog:
         content = "".join(f"{where.owner} {text}\n" for text in file.lines).encode()
         try:
             self._files.write(
-                ACCESS_LOG_PREFIX + bucket,
-                where.target,
-                file.name(bucket, where),
+                Write(
+                    ACCESS_LOG_PREFIX + bucket,
+                    where.target,
+                    file.name(bucket, where),
+                    size=len(content),
+                    preconditions=_NEW,
+                    content_type="text/plain",
+                ),
                 iter([content]),
-                size=len(content),
-                preconditions=_NEW,
-                content_type="text/plain",
             )
         except PreconditionFailed:
             pass  # it was written before, and only the answer was lost

@@ -17,6 +17,7 @@ import msgspec
 
 from client_proxy.core.composition import Stored
 from client_proxy.core.ports import Directory
+from client_proxy.core.requests import Compose, Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import (
     bare_etag,
@@ -156,15 +157,17 @@ class MultipartHandlers:
         choice = choose(call, upload, {number: plain_part(part, key) for number, part in parts.items()}, named)
         numbers, mark = choice.step_mark
         committed = self._files.compose(
-            call.credential,
-            call.bucket,
-            call.key,
+            Compose(
+                call.credential,
+                call.bucket,
+                call.key,
+                upload=UploadStep(id, chosen=numbers, mark=mark),
+                write_id=_write_id(id),
+                lock_number=lock_number(call),
+                preconditions=self._preconditions(call),
+                metadata=kept_facts(choice.facts) if is_sealed(upload) else choice.facts,
+            ),
             [self._stored(call, part) for part in choice.parts],
-            upload=UploadStep(id, chosen=numbers, mark=mark),
-            write_id=_write_id(id),
-            lock_number=lock_number(call),
-            preconditions=self._preconditions(call),
-            metadata=kept_facts(choice.facts) if is_sealed(upload) else choice.facts,
         )
         if etag_of(committed.version) != choice.facts[f"{OWN}etag"]:  # another completion, of other parts, was first
             raise _no_such_upload(id)
@@ -175,7 +178,9 @@ class MultipartHandlers:
     def _completed_before(self, call: S3Call, named: Sequence[Values]) -> Values:
         """The answer of a completion of just these parts that was done; NoSuchUpload when there was none."""
         id = upload_id(call)
-        version = self._files.composed_before(call.credential, call.bucket, call.key, UploadStep(id), _write_id(id))
+        version = self._files.composed_before(
+            Compose(call.credential, call.bucket, call.key, upload=UploadStep(id), write_id=_write_id(id))
+        )
         if version is None or etag_of(version) != whole_etag([bare_etag(part["ETag"]) for part in named]):
             raise _no_such_upload(id)
         return _answer(call, self._with_checksum(call, version))
@@ -187,7 +192,7 @@ class MultipartHandlers:
         if KMS_FACT not in version.metadata and customer is None:
             return version
         try:
-            found = self._files.stat(call.credential, call.bucket, call.key, version.version)
+            found = self._files.stat(Stat(call.credential, call.bucket, call.key, version=version.version))
             key = key_of(found, customer)
             return plain_version(found, key, parts_of(self._files, call.credential, found, key))
         except (NotFound, Forbidden):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from client_proxy.core.composition import Stored
 from client_proxy.core.ports import Directory
+from client_proxy.core.requests import Compose, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import checksum_algorithm
 from client_proxy.doors.s3.multipart.multipart import upload_id
@@ -69,15 +70,17 @@ class PartHandlers:
         if body.length > MAX_PART_BYTES:
             raise S3Error("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
         committed = self._files.write(
-            call.credential,
-            call.bucket,
-            path,
+            Write(
+                call.credential,
+                call.bucket,
+                path,
+                size=body.length,
+                upload=step,
+                metadata=seal.metadata if seal else {},
+                raw=True,
+            ),
             seal.blocks(body.blocks()) if seal else body.blocks(),
-            size=body.length,
-            upload=step,
-            metadata=seal.metadata if seal else {},
-            late_metadata=lambda: late_facts(content_facts(body.md5, body.checksums), seal),
-            as_stored=True,
+            lambda: late_facts(content_facts(body.md5, body.checksums), seal),
         )
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
         return _said(committed.version, key) | said(upload.metadata, customer_key(call.values))
@@ -119,16 +122,20 @@ class PartHandlers:
         sums = {algorithm.name: checksums_of(version)[algorithm.member]} if algorithm is not None else {}
 
         def holders_now() -> list[Holder]:
-            return self._files.stat(call.credential, version.bucket, version.path, version.version).holders
+            return self._files.stat(
+                Stat(call.credential, version.bucket, version.path, version=version.version)
+            ).holders
 
         stored = Stored(repr(version.path), version.digest, version.size, version.holders, holders_now)
         return self._files.compose(
-            call.credential,
-            call.bucket,
-            check_key(call.key),
+            Compose(
+                call.credential,
+                call.bucket,
+                check_key(call.key),
+                upload=step,
+                metadata=content_facts(etag_of(version), sums),
+            ),
             [stored],
-            upload=step,
-            metadata=content_facts(etag_of(version), sums),
         )
 
     def _copy_bytes(
@@ -143,20 +150,24 @@ class PartHandlers:
         algorithm: Algorithm | None,
     ) -> CommittedReply:
         """A range is cut anew, and its MD5 must be made: the bytes pass through here, nothing more."""
-        opened = self._files.open(call.credential, version.bucket, version.path, version.version, as_stored=True)
+        opened = self._files.open(
+            Read(call.credential, version.bucket, version.path, version=version.version, raw=True)
+        )
         try:
             plain = unseal(opened, from_key, parts_of(self._files, call.credential, version, from_key))
             content = Rewrite(plain.blocks(start, stop), seal, [algorithm] if algorithm else [])
             return self._files.write(
-                call.credential,
-                call.bucket,
-                check_key(call.key),
+                Write(
+                    call.credential,
+                    call.bucket,
+                    check_key(call.key),
+                    size=stop - start,
+                    upload=step,
+                    metadata=seal.metadata if seal else {},
+                    raw=True,
+                ),
                 content.blocks(),
-                size=stop - start,
-                upload=step,
-                metadata=seal.metadata if seal else {},
-                late_metadata=content.facts,
-                as_stored=True,
+                content.facts,
             )
         finally:
             opened.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.object_encryption import key_of, parts_of, plain_version
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
@@ -40,7 +41,9 @@ class AttributeHandlers:
                 "x-amz-object-attributes names nothing to tell",
                 ArgumentName="x-amz-object-attributes",
             )
-        version = self._files.stat(call.credential, call.bucket, check_key(call.key), call.get("VersionId"))
+        version = self._files.stat(
+            Stat(call.credential, call.bucket, check_key(call.key), version=call.get("VersionId"))
+        )
         if version.delete_marker:
             raise NotFound(
                 "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True

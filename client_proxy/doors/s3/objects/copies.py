@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
+from client_proxy.core.requests import Copy, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects import conditional
 from client_proxy.doors.s3.objects.object_encryption import (
@@ -143,19 +144,21 @@ class CopyHandlers:
         """A new version with the same content; no byte is moved."""
         replace = _replaces(call)
         return self._files.copy(
-            call.credential,
-            source.bucket,
-            source.key,
-            call.bucket,
-            path,
-            source_version=source.version,
-            source_if_version=version.version,
-            lock_number=lock_number(call),
-            preconditions=self._preconditions(call),
-            content_type=_content_type(call) if replace else None,
-            metadata=self._metadata(call, version, replace=replace),
-            settings=self._settings(call, version),
-            as_stored=True,
+            Copy(
+                call.credential,
+                call.bucket,
+                path,
+                source_bucket=source.bucket,
+                source_path=source.key,
+                source_version=source.version,
+                source_if_version=version.version,
+                lock_number=lock_number(call),
+                preconditions=self._preconditions(call),
+                content_type=_content_type(call) if replace else None,
+                metadata=self._metadata(call, version, replace=replace),
+                settings=self._settings(call, version),
+                raw=True,
+            )
         )
 
     def _rewrite(
@@ -169,7 +172,9 @@ class CopyHandlers:
     ) -> CommittedReply:
         """A new version whose bytes are written anew, because a key changes them."""
         replace = _replaces(call)
-        opened = self._files.open(call.credential, version.bucket, version.path, version.version, as_stored=True)
+        opened = self._files.open(
+            Read(call.credential, version.bucket, version.path, version=version.version, raw=True)
+        )
         try:
             plain = unseal(opened, from_key, parts)
             seal = new_seal(new)
@@ -178,18 +183,20 @@ class CopyHandlers:
             kept = {} if replace else said_metadata(version, call.values)
             asked = written_metadata(call.values, call.request.get("Expires")) if replace else kept
             return self._files.write(
-                call.credential,
-                call.bucket,
-                path,
+                Write(
+                    call.credential,
+                    call.bucket,
+                    path,
+                    size=version.size,
+                    lock_number=lock_number(call),
+                    preconditions=self._preconditions(call),
+                    content_type=_content_type(call) if replace else version.content_type,
+                    metadata=asked | first_facts(seal, new),
+                    settings=self._settings(call, version),
+                    raw=True,
+                ),
                 content.blocks(),
-                size=version.size,
-                lock_number=lock_number(call),
-                preconditions=self._preconditions(call),
-                content_type=_content_type(call) if replace else version.content_type,
-                metadata=asked | first_facts(seal, new),
-                late_metadata=content.facts,
-                settings=self._settings(call, version),
-                as_stored=True,
+                content.facts,
             )
         finally:
             opened.close()
@@ -198,7 +205,9 @@ class CopyHandlers:
         """The version to copy; S3Error unless it is there, and as the request's conditions say."""
         bucket, key = source.bucket, source.key
         try:
-            version = self._files.stat(call.credential, bucket, key, source.version, with_settings=with_tags)
+            version = self._files.stat(
+                Stat(call.credential, bucket, key, version=source.version, with_settings=with_tags)
+            )
         except LockstepError as error:
             raise as_s3_error(error, version_asked=source.version is not None) from error
         if version.delete_marker:
@@ -221,7 +230,7 @@ class CopyHandlers:
     def _checksum(self, call: S3Call, version: FileVersion, algorithm: str) -> str:
         """Of the whole content, which is read once for it."""
         running = checksums.by_name(algorithm).start()
-        opened = self._files.open(call.credential, version.bucket, version.path, version.version)
+        opened = self._files.open(Read(call.credential, version.bucket, version.path, version=version.version))
         try:
             for block in opened.blocks():
                 running.update(block)
@@ -249,21 +258,23 @@ class CopyHandlers:
 
     def _rename(self, call: S3Call, source: CopySource, path: str) -> Values:
         try:
-            version = self._files.stat(call.credential, source.bucket, source.key, with_settings=True)
+            version = self._files.stat(Stat(call.credential, source.bucket, source.key, with_settings=True))
         except LockstepError as error:
             raise as_s3_error(error) from error
         conditional.check_copy_source(version, conditional.Conditions.of(call.values, "Source"))
         self._files.copy(
-            call.credential,
-            source.bucket,
-            source.key,
-            call.bucket,
-            path,
-            move=True,
-            lock_number=lock_number(call),
-            preconditions=self._target_conditions(call, path),
-            settings=tags_setting(tags_in(version.settings)),
-            source_if_version=version.version,
+            Copy(
+                call.credential,
+                call.bucket,
+                path,
+                source_bucket=source.bucket,
+                source_path=source.key,
+                move=True,
+                lock_number=lock_number(call),
+                preconditions=self._target_conditions(call, path),
+                settings=tags_setting(tags_in(version.settings)),
+                source_if_version=version.version,
+            )
         )
         return {}
 
@@ -328,7 +339,7 @@ def _while_overwritten(source: CopySource, attempt: Callable[[], R]) -> R:
 
 def _current(files: S3Files, credential: str, bucket: str, path: str) -> FileVersion | None:
     try:
-        return files.stat(credential, bucket, path)
+        return files.stat(Stat(credential, bucket, path))
     except NotFound as error:
         if "path" not in error.facts:
             raise

@@ -14,7 +14,7 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import Interleaved
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
-from lockstep_store.wire.messages.files import MAX_LISTING, FileVersion
+from lockstep_store.wire.messages.files import MAX_LISTING, FileVersion, ListRequest, VersionsRequest
 
 # What `encoding-type=url` leaves as it is.
 _SAFE = "/-_.~"
@@ -63,16 +63,18 @@ class ListingHandlers:
     def _page(self, call: S3Call, after: str) -> Any:
         wanted = _max_keys(call)
         if wanted == 0:  # S3 answers an empty, complete page; the bucket must exist all the same
-            page = self._files.list(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1)
+            page = self._files.list(ListRequest(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1))
             page.files, page.prefixes, page.next_after = [], [], None
             return page
         return self._files.list(
-            call.credential,
-            call.bucket,
-            prefix=call.get("Prefix", ""),
-            delimiter=call.get("Delimiter", ""),
-            limit=min(wanted, MAX_LISTING),
-            after=after,
+            ListRequest(
+                call.credential,
+                call.bucket,
+                prefix=call.get("Prefix", ""),
+                delimiter=call.get("Delimiter", ""),
+                limit=min(wanted, MAX_LISTING),
+                after=after,
+            )
         )
 
     def _common(self, call: S3Call, page: Any, encode: Any, *, owner: bool) -> Values:
@@ -124,12 +126,14 @@ class ListingHandlers:
         if marker:
             check_version_id(marker, "version-id-marker")
         page = self._files.versions(
-            call.credential,
-            call.bucket,
-            prefix=call.get("Prefix", ""),
-            delimiter=call.get("Delimiter", ""),
-            limit=max(1, wanted),
-            after=(call.values["KeyMarker"], marker or "") if call.get("KeyMarker") else None,
+            VersionsRequest(
+                call.credential,
+                call.bucket,
+                prefix=call.get("Prefix", ""),
+                delimiter=call.get("Delimiter", ""),
+                limit=max(1, wanted),
+                after=(call.values["KeyMarker"], marker or "") if call.get("KeyMarker") else None,
+            )
         )
         if wanted == 0:
             page.versions, page.prefixes, page.next_after = [], [], None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
+from client_proxy.core.requests import Delete, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects import conditional
 from client_proxy.doors.s3.objects.object_encryption import (
@@ -87,13 +88,15 @@ class ObjectHandlers:
     def get(self, call: S3Call) -> Values | RawReply:
         """GetObject and HeadObject."""
         opened = self._files.open(
-            call.credential,
-            call.bucket,
-            check_key(call.key),
-            call.get("VersionId"),
-            with_settings=True,
-            with_lock=call.operation.method == "HEAD" and not call.principal.anonymous,
-            as_stored=True,
+            Read(
+                call.credential,
+                call.bucket,
+                check_key(call.key),
+                version=call.get("VersionId"),
+                with_settings=True,
+                with_lock=call.operation.method == "HEAD" and not call.principal.anonymous,
+                raw=True,
+            )
         )
         streaming = False
         try:
@@ -175,19 +178,21 @@ class ObjectHandlers:
         seal = new_seal(new)
         said = written_metadata(call.values, call.request.get("Expires"))
         committed = self._files.write(
-            call.credential,
-            call.bucket,
-            path,
+            Write(
+                call.credential,
+                call.bucket,
+                path,
+                size=size,
+                lock_number=lock_number(call),
+                preconditions=self.preconditions(call),
+                content_type=call.get("ContentType") or "binary/octet-stream",
+                metadata=said | first_facts(seal, new),
+                settings=self._settings(call, body),
+                ask_first=body.length > ASK_FIRST_BYTES and call.request.get("Expect") is not None,
+                raw=True,
+            ),
             seal.blocks(body.blocks()) if seal else body.blocks(),
-            size=size,
-            lock_number=lock_number(call),
-            preconditions=self.preconditions(call),
-            content_type=call.get("ContentType") or "binary/octet-stream",
-            metadata=said | first_facts(seal, new),
-            late_metadata=lambda: late_facts(content_facts(body.md5, body.checksums), seal),
-            settings=self._settings(call, body),
-            ask_first=body.length > ASK_FIRST_BYTES and call.request.get("Expect") is not None,
-            as_stored=True,
+            lambda: late_facts(content_facts(body.md5, body.checksums), seal),
         )
         version = plain_version(committed.version, new.key if new else None, list)
         call.headers.append(("x-lockstep-copies", f"{committed.copies}/{committed.copies} fsynced"))
@@ -210,7 +215,7 @@ class ObjectHandlers:
 
     def _current(self, call: S3Call, key: str) -> FileVersion | None:
         try:
-            return self._files.stat(call.credential, call.bucket, key)
+            return self._files.stat(Stat(call.credential, call.bucket, key))
         except NotFound as error:
             if "path" not in error.facts:
                 raise
@@ -236,14 +241,16 @@ class ObjectHandlers:
 
     def _delete(self, call: S3Call, key: str, version: str | None, preconditions: Preconditions) -> Values:
         reply = self._files.delete(
-            call.credential,
-            call.bucket,
-            check_key(key),
-            version=version,
-            lock_number=lock_number(call),
-            preconditions=preconditions,
-            mark_missing=True,
-            bypass_governance=bool(call.get("BypassGovernanceRetention")),
+            Delete(
+                call.credential,
+                call.bucket,
+                check_key(key),
+                version=version,
+                lock_number=lock_number(call),
+                preconditions=preconditions,
+                mark_missing=True,
+                bypass_governance=bool(call.get("BypassGovernanceRetention")),
+            )
         )
         values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
         if reply.version and (version is not None or reply.delete_marker):

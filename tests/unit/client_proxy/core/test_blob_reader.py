@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from client_proxy.core import blob_reader, chunk_fetcher
+from client_proxy.core.requests import Read, Stat
 from client_proxy.metrics import FETCHED_BYTES, READ_FAILOVERS
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, RangeNotSatisfiable, Unavailable
@@ -41,7 +42,7 @@ def test_a_file_of_any_size_is_read_and_read_again_from_the_cache(rig: ProxyRig,
     first, second = rig.read("file"), rig.read("file")
     assert first == (content, "miss" if size else "hit")
     assert second == (content, "hit")
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         assert opened.receipt().digest == version.digest
         assert opened.receipt().version == version.version
         assert opened.receipt().cursor == len(rig.directory.by_write_id)
@@ -84,7 +85,7 @@ def test_a_range_is_exactly_those_bytes(rig: ProxyRig, start: int, stop: int | N
     """Any range equals that slice of the file, in blocks of at most 4 MiB."""
     content = noise(3, 20 * MIB)
     rig.publish("file", content)
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         blocks = list(opened.blocks(start, stop))
     assert b"".join(blocks) == content[start:stop]
     assert all(0 < len(block) <= 4 * MIB for block in blocks)
@@ -94,12 +95,12 @@ def test_a_range_fetches_only_the_chunks_it_needs(rig: ProxyRig) -> None:
     """A few bytes of a large file cost at most the two chunks that they lie in."""
     rig.publish("file", noise(3, 20 * MIB))
     before = FETCHED_BYTES._value.get()
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         assert opened.receipt(10 * MIB, 10 * MIB + 5).cache == "miss"
         list(opened.blocks(10 * MIB, 10 * MIB + 5))
         assert opened.receipt().cache == "miss"
     assert FETCHED_BYTES._value.get() - before <= 8 * MIB
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         assert opened.receipt(10 * MIB, 10 * MIB + 5).cache == "hit"
         assert opened.receipt().cache == "delta"
 
@@ -108,7 +109,7 @@ def test_a_range_fetches_only_the_chunks_it_needs(rig: ProxyRig) -> None:
 def test_a_range_outside_the_file_is_refused_at_once(rig: ProxyRig, start: int, stop: int | None) -> None:
     """The refusal comes from the call itself, not in the middle of an answer."""
     rig.publish("file", b"0123456789")
-    with rig.files.open("ann", "files", "file") as opened, pytest.raises(RangeNotSatisfiable):
+    with rig.files.open(Read("ann", "files", "file")) as opened, pytest.raises(RangeNotSatisfiable):
         opened.blocks(start, stop)
 
 
@@ -123,7 +124,7 @@ def test_a_failing_holder_is_replaced_unnoticed(rig: ProxyRig, failure: str) -> 
         rig.one.breaks_after = 2 * MIB + 77
     else:
         setattr(rig.one, failure, True)
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         assert opened.read_all() == content
         assert opened.receipt().file_server == "2"
     assert READ_FAILOVERS._value.get() > before
@@ -146,7 +147,7 @@ def test_a_holder_that_dies_in_the_middle_of_a_stream_is_not_noticed(rig: ProxyR
     """The reader has half of the file when the holder dies, and gets the other half from the next."""
     content = noise(6, 24 * MIB)
     rig.publish("file", content)
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         blocks = opened.blocks()
         got = [next(blocks) for _ in range(3)]
         rig.one.down = True
@@ -235,7 +236,7 @@ def test_when_all_holders_fail_the_directory_is_asked_where_else_the_file_is(rig
     """A file that repair has moved in the middle of a long read is found where it is now."""
     content = noise(10, 24 * MIB)
     rig.publish("file", content, rig.one)
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         blocks = opened.blocks()
         got = [next(blocks)]
         rig.two.keep(content)
@@ -292,7 +293,7 @@ def test_readers_that_miss_the_same_chunk_at_once_fetch_it_once(rig: ProxyRig, s
     results: list[bytes] = []
 
     def read() -> None:
-        with rig.files.open("ann", "files", "file") as opened:
+        with rig.files.open(Read("ann", "files", "file")) as opened:
             barrier.wait(60)
             results.append(opened.read_all())
 
@@ -320,7 +321,7 @@ def test_a_reader_whose_leader_fails_fetches_for_itself(rig: ProxyRig) -> None:
 
     def lead() -> None:
         try:
-            version = rig.files.stat("ann", "files", "file")
+            version = rig.files.stat(Stat("ann", "files", "file"))
             rig.reader.open(version, 1).read_all()
         except Unavailable as error:
             failures.append(error)
@@ -345,7 +346,7 @@ def test_memory_stays_bounded_when_nobody_takes_the_blocks(rig: ProxyRig) -> Non
     """A reader that stops taking blocks has at most two windows fetched for it, however long the file is."""
     rig.publish("file", noise(16, 64 * MIB))
     before = FETCHED_BYTES._value.get()
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         blocks = opened.blocks()
         for _ in range(3):
             next(blocks)
@@ -359,7 +360,7 @@ def test_without_a_share_of_the_budget_a_read_goes_chunk_by_chunk(tmp_path: Path
     with proxy_rig(tmp_path, budget_bytes=0) as rig:
         content = noise(17, 12 * MIB)
         version = rig.publish("file", content)
-        with rig.files.open("ann", "files", "file") as opened:
+        with rig.files.open(Read("ann", "files", "file")) as opened:
             blocks = opened.blocks()
             first = next(blocks)
             assert rig.one.chunks_served == 1
@@ -389,7 +390,7 @@ def test_a_directory_that_contradicts_the_content_is_not_believed(rig: ProxyRig)
 
 
 def _source(rig: ProxyRig, path: str) -> chunk_fetcher.Source:
-    version = rig.files.stat("ann", "files", path)
+    version = rig.files.stat(Stat("ann", "files", path))
     return chunk_fetcher.Source(path, version.holders)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from client_proxy.core import blob_writer
 from client_proxy.core.buffer_budget import BufferBudget
+from client_proxy.core.requests import Write
 from client_proxy.metrics import SENT_BYTES
 from lockstep_store.wire.chunk_stream import StreamReader, encode_stream
 from lockstep_store.wire.chunking import Chunk, chunk_bytes
@@ -47,7 +48,7 @@ def rig(tmp_path: Path) -> Iterator[ProxyRig]:
 
 
 def put(rig: ProxyRig, content: bytes, *, size: int | None = None, path: str = "file") -> CommittedReply:
-    return rig.files.write("ann", "files", path, blocks_of(content), size=len(content) if size is None else size)
+    return rig.files.write(Write("ann", "files", path, size=len(content) if size is None else size), blocks_of(content))
 
 
 def blocks_of(content: bytes, length: int = 100_000) -> Iterator[bytes]:
@@ -91,7 +92,7 @@ def versions(rig: ProxyRig, path: str = "file") -> int:
 def test_a_file_of_any_size_is_stored_and_read_back(rig: ProxyRig, size: int, declared: bool) -> None:
     """What is written is what the holders have and what is read, whether its size was declared or not."""
     content = noise(size, size)
-    committed = rig.files.write("ann", "files", "file", blocks_of(content), size=size if declared else None)
+    committed = rig.files.write(Write("ann", "files", "file", size=size if declared else None), blocks_of(content))
     assert stored(rig) == content
     assert rig.read("file")[0] == content
     assert committed.version.size == size
@@ -147,7 +148,7 @@ def test_repeated_content_is_sent_once(rig: ProxyRig) -> None:
 def test_a_file_that_changes_while_it_is_uploaded_has_the_bytes_that_arrived(rig: ProxyRig) -> None:
     """Without a declared size a body is whatever came, consistently named by its digest."""
     first, second = noise(4, 5 * MIB), noise(5, 5 * MIB)
-    rig.files.write("ann", "files", "file", iter([first, second[: 3 * MIB]]), size=None)
+    rig.files.write(Write("ann", "files", "file", size=None), iter([first, second[: 3 * MIB]]))
     assert stored(rig) == first + second[: 3 * MIB]
 
 
@@ -170,7 +171,7 @@ def test_a_body_that_breaks_off_commits_nothing(rig: ProxyRig, after: int) -> No
         raise ConnectionResetError("the client is gone")
 
     with pytest.raises(ConnectionResetError):
-        rig.files.write("ann", "files", "file", body(), size=None)
+        rig.files.write(Write("ann", "files", "file", size=None), body())
     assert versions(rig) == 0
     assert not threads_named("upload")
 
@@ -430,7 +431,7 @@ def test_a_clients_stream_is_relayed_with_what_it_leaves_out(rig: ProxyRig) -> N
     known = {digest for digest, _ in rig.one.manifests[rig.directory.current("files", "file").digest].chunks}  # type: ignore[union-attr]
     chunks = [chunk._replace(data=None) if chunk.digest in known else chunk for chunk in chunk_bytes(new)]
     before = SENT_BYTES._value.get()
-    rig.files.write_chunks("ann", "files", "file", stream_of(chunks), digest=None, size=None)
+    rig.files.write_chunks(Write("ann", "files", "file", size=None), stream_of(chunks))
     assert stored(rig) == new
     assert SENT_BYTES._value.get() - before == sum(len(chunk.data) for chunk in chunks if chunk.data is not None)
 
@@ -440,7 +441,7 @@ def test_missing_chunks_are_named_to_the_client_all_at_once(rig: ProxyRig) -> No
     content = noise(16, 20 * MIB)
     chunks = [chunk._replace(data=None) for chunk in chunk_bytes(content)]
     with pytest.raises(MissingChunks) as caught:
-        rig.files.write_chunks("ann", "files", "file", stream_of(chunks), digest=None, size=None)
+        rig.files.write_chunks(Write("ann", "files", "file", size=None), stream_of(chunks))
     assert caught.value.facts["digests"] == [str(chunk.digest) for chunk in chunks]
     assert versions(rig) == 0
 
@@ -453,7 +454,7 @@ def test_an_announced_digest_that_is_known_needs_no_stream(rig: ProxyRig) -> Non
         raise AssertionError("the stream was read")
 
     linked = rig.files.write_chunks(
-        "ann", "files", "copy", StreamReader(unread), digest=committed.version.digest, size=6 * MIB
+        Write("ann", "files", "copy", size=6 * MIB), StreamReader(unread), committed.version.digest
     )
     assert linked.version.digest == committed.version.digest
 
@@ -463,7 +464,7 @@ def test_a_stream_that_is_not_what_it_announced_commits_nothing(rig: ProxyRig, s
     """The announced digest binds the client: other content under its name is refused."""
     with pytest.raises(BadDigest, match="was announced"):
         rig.files.write_chunks(
-            "ann", "files", "file", stream_of(chunk_bytes(noise(18, size))), digest=Digest(b"d" * 32), size=size
+            Write("ann", "files", "file", size=size), stream_of(chunk_bytes(noise(18, size))), Digest(b"d" * 32)
         )
     assert versions(rig) == 0
 
@@ -474,7 +475,7 @@ def test_a_stream_without_its_end_commits_nothing(rig: ProxyRig, size: int) -> N
     body = b"".join(encode_stream(chunk_bytes(noise(19, size))))
     for cut in (41, len(body) // 2):
         with pytest.raises(IncompleteBody):
-            rig.files.write_chunks("ann", "files", "file", reader_of(body[:-cut]), digest=None, size=None)
+            rig.files.write_chunks(Write("ann", "files", "file", size=None), reader_of(body[:-cut]))
     assert versions(rig) == 0
     assert not threads_named("upload")
 
@@ -485,7 +486,7 @@ def test_a_damaged_stream_commits_nothing(rig: ProxyRig, size: int) -> None:
     body = bytearray(b"".join(encode_stream(chunk_bytes(noise(20, size)))))
     body[-1000] ^= 1
     with pytest.raises(BadDigest):
-        rig.files.write_chunks("ann", "files", "file", reader_of(bytes(body)), digest=None, size=None)
+        rig.files.write_chunks(Write("ann", "files", "file", size=None), reader_of(bytes(body)))
     assert versions(rig) == 0
 
 
@@ -512,7 +513,7 @@ def test_a_slow_master_slows_the_client_instead_of_filling_memory(tmp_path: Path
             return take(headers, blocks)
 
         rig.one.take_stream = take_late  # type: ignore[method-assign]
-        writing = threading.Thread(target=lambda: rig.files.write("ann", "files", "file", body(), size=None))
+        writing = threading.Thread(target=lambda: rig.files.write(Write("ann", "files", "file", size=None), body()))
         writing.start()
         seen = -1
         while seen != read or not read:  # until the body is no longer being read
@@ -543,7 +544,7 @@ def test_a_streamed_body_leaves_memory_as_it_is_sent(tmp_path: Path) -> None:
         tracemalloc.start()
         try:
             with pytest.raises(Unavailable):
-                rig.files.write("ann", "files", "file", body(), size=None)
+                rig.files.write(Write("ann", "files", "file", size=None), body())
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -573,7 +574,7 @@ def test_a_body_of_known_length_is_granted_no_more_than_that(tmp_path: Path) -> 
                 left.append(share)
             yield noise(32, MIB)
 
-        rig.files.write("ann", "files", "file", body(), size=MIB)
+        rig.files.write(Write("ann", "files", "file", size=MIB), body())
     assert left == [(32 * MIB - MIB) // 4]
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from client_proxy.core.receipt import Receipt
+from client_proxy.core.requests import Copy, Delete, Read, Stat, Write
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import (
     COPY,
@@ -17,8 +18,10 @@ from lockstep_store.wire.messages.files import (
     CommittedReply,
     DeleteReply,
     ListReply,
+    ListRequest,
     Preconditions,
     VersionsReply,
+    VersionsRequest,
 )
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
 
@@ -48,10 +51,10 @@ def test_an_opened_file_stays_the_version_it_was(rig: ProxyRig) -> None:
     """A write in the middle of a read changes the path, not what is being read."""
     old = noise(2, 12_000_000)
     rig.publish("file", old)
-    with rig.files.open("ann", "files", "file") as opened:
+    with rig.files.open(Read("ann", "files", "file")) as opened:
         blocks = opened.blocks()
         got = [next(blocks)]
-        rig.files.write("bob", "files", "file", [b"new"], size=3)
+        rig.files.write(Write("bob", "files", "file", size=3), [b"new"])
         got += list(blocks)
     assert b"".join(got) == old
     assert rig.read("file")[0] == b"new"
@@ -61,36 +64,38 @@ def test_an_older_version_can_be_read(rig: ProxyRig) -> None:
     """A version is named by its id, and stays readable after newer ones."""
     first = rig.publish("file", b"first")
     rig.publish("file", b"second")
-    with rig.files.open("ann", "files", "file", first.version) as opened:
+    with rig.files.open(Read("ann", "files", "file", version=first.version)) as opened:
         assert opened.read_all() == b"first"
-    assert rig.files.stat("ann", "files", "file").size == len(b"second")
+    assert rig.files.stat(Stat("ann", "files", "file")).size == len(b"second")
 
 
 def test_a_missing_file_and_a_delete_marker_are_not_found(rig: ProxyRig) -> None:
     """There is nothing to read in either, and the refusal says which it is."""
     with pytest.raises(NotFound):
-        rig.files.open("ann", "files", "nothing")
+        rig.files.open(Read("ann", "files", "nothing"))
     rig.publish("file", b"").delete_marker = True
     with pytest.raises(NotFound, match="marks its deletion") as caught:
-        rig.files.open("ann", "files", "file")
+        rig.files.open(Read("ann", "files", "file"))
     assert caught.value.facts["delete_marker"] is True
-    assert rig.files.stat("ann", "files", "file").delete_marker
+    assert rig.files.stat(Stat("ann", "files", "file")).delete_marker
 
 
 def test_a_write_tells_the_directory_everything_it_was_given(rig: ProxyRig) -> None:
     """Lock, conditions, type and metadata reach the directory as the client gave them."""
     conditions = Preconditions(if_none_match=["*"])
     rig.files.write(
-        "ann",
-        "files",
-        "file",
+        Write(
+            "ann",
+            "files",
+            "file",
+            size=7,
+            lock_number=5,
+            release_lock=True,
+            preconditions=conditions,
+            content_type="text/plain",
+            metadata={"colour": "green"},
+        ),
         [b"content"],
-        size=7,
-        lock_number=5,
-        release_lock=True,
-        preconditions=conditions,
-        content_type="text/plain",
-        metadata={"colour": "green"},
     )
     item = rig.directory.begun[0]
     assert (item.credential, item.bucket, item.path, item.size) == ("ann", "files", "file", 7)
@@ -104,9 +109,11 @@ def test_changes_without_bytes_carry_a_write_id_of_their_own(rig: ProxyRig) -> N
     deleted = answer(rig, DELETE.path, DeleteReply(cursor=9, existed=True))
     copied = answer(rig, COPY.path, CommittedReply(cursor=9, version=version, copies=2))
     rig.directory.drop_replies = 1
-    assert rig.files.delete("ann", "files", "file", version="v1", lock_number=3).existed
+    assert rig.files.delete(Delete("ann", "files", "file", version="v1", lock_number=3)).existed
     rig.directory.drop_replies = 1
-    assert rig.files.copy("ann", "files", "file", "files", "copy", move=True).copies == 2
+    assert (
+        rig.files.copy(Copy("ann", "files", "copy", source_bucket="files", source_path="file", move=True)).copies == 2
+    )
     for requests in (deleted, copied):
         assert len(requests) == 2
         assert requests[0] == requests[1]
@@ -117,17 +124,17 @@ def test_changes_without_bytes_carry_a_write_id_of_their_own(rig: ProxyRig) -> N
 def test_listings_pass_their_place_on(rig: ProxyRig) -> None:
     """A page asks for what comes after the one before."""
     pages = answer(rig, LIST.path, ListReply(files=[], prefixes=["a/"], next_after="a/"))
-    assert rig.files.list("ann", "files", prefix="a", delimiter="/", limit=1).next_after == "a/"
-    rig.files.list("ann", "files", prefix="a", delimiter="/", limit=1, after="a/")
+    assert rig.files.list(ListRequest("ann", "files", prefix="a", delimiter="/", limit=1)).next_after == "a/"
+    rig.files.list(ListRequest("ann", "files", prefix="a", delimiter="/", limit=1, after="a/"))
     assert [page.after for page in pages] == ["", "a/"]
     history = answer(rig, VERSIONS.path, VersionsReply(versions=[], next_after=None))
-    rig.files.versions("ann", "files", "file", after=("file", "v1"))
+    rig.files.versions(VersionsRequest("ann", "files", "file", after=("file", "v1")))
     assert (history[0].path, history[0].after) == ("file", ("file", "v1"))
 
 
 def test_the_receipt_of_a_write_says_where_the_copies_are(rig: ProxyRig) -> None:
     """Copies, cursor and master are those that the commit named."""
-    committed = rig.files.write("ann", "files", "file", [b"content"], size=7)
+    committed = rig.files.write(Write("ann", "files", "file", size=7), [b"content"])
     receipt = Receipt.of_write(committed)
     version = committed.version
     assert receipt == Receipt(version.digest, version.version, committed.cursor, "", 1, "1")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from client_proxy.core.file_body import WHOLE_ANSWER_BYTES
+from client_proxy.core.requests import Copy, Write
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes
@@ -15,7 +16,7 @@ from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import MissingChunks, Unavailable
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import CommittedReply, Preconditions
+from lockstep_store.wire.messages.files import CommittedReply, ListRequest, Preconditions, VersionsRequest
 from tests.fakes.wsgi import UNDECLARED, request_environ
 from tests.unit.rest_door import TOKEN, Door, make_door
 
@@ -192,7 +193,7 @@ def test_a_version_can_be_named(door: Door) -> None:
     assert door.ask("GET", BASE + "a?version=v1").status == 200
     assert door.ask("GET", BASE + "a?version=v9").status == 404
     door.ask("DELETE", BASE + "a?version=v1")
-    assert door.files.calls[-1][1]["version"] == "v1"
+    assert door.files.calls[-1].version == "v1"
 
 
 def test_a_new_path_is_201_and_the_next_version_200(door: Door) -> None:
@@ -224,16 +225,17 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
             "X-Lockstep-Meta-Made-By": "ann 100%",
         },
     )
-    assert door.files.calls[-1][1] == {
-        "bucket": "files",
-        "path": "a",
-        "size": 3,
-        "lock_number": 17,
-        "release_lock": True,
-        "preconditions": Preconditions(if_match=["aa", "bb"], if_none_match=["*"]),
-        "content_type": "text/markdown; charset=utf-8",
-        "metadata": {"made-by": "ann 100%"},
-    }
+    assert door.files.calls[-1] == Write(
+        TOKEN,
+        "files",
+        "a",
+        size=3,
+        lock_number=17,
+        release_lock=True,
+        preconditions=Preconditions(if_match=["aa", "bb"], if_none_match=["*"]),
+        content_type="text/markdown; charset=utf-8",
+        metadata={"made-by": "ann 100%"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -313,8 +315,8 @@ def test_a_chunk_stream_proves_its_own_end(door: Door, chunked: bool) -> None:
     length = UNDECLARED if chunked else None
     answer = door.ask("PUT", BASE + "a", stream, headers=headers, chunked=chunked, length=length)
     assert answer.status == 201
-    called = door.files.calls[-1][1]
-    assert (called["digest"], called["size"], called["content_type"]) == (chunk_digest(data), 8, "text/x-log")
+    called = door.files.calls[-1]
+    assert (called.size, called.content_type, door.files.announced) == (8, "text/x-log", [chunk_digest(data)])
     assert door.files.contents["files", "a"][1] == data
 
 
@@ -355,8 +357,8 @@ def test_delete_says_whether_there_was_anything(door: Door) -> None:
     door.files.put("files", "a", b"1")
     first = door.ask("DELETE", BASE + "a", headers={"X-Lockstep-Lock": "3", "If-Match": '"aa"'})
     assert (first.status, first.json["existed"]) == (200, True)
-    assert door.files.calls[-1][1]["lock_number"] == 3
-    assert door.files.calls[-1][1]["preconditions"] == Preconditions(if_match=["aa"])
+    assert door.files.calls[-1].lock_number == 3
+    assert door.files.calls[-1].preconditions == Preconditions(if_match=["aa"])
     assert door.ask("DELETE", BASE + "a").json["existed"] is False
 
 
@@ -364,10 +366,7 @@ def test_listing_passes_its_arguments(door: Door) -> None:
     """A listing's prefix, delimiter, limit and cursor reach the store as text."""
     answer = door.ask("GET", "/api/v1/files/files?prefix=a%20%C3%A9/&delimiter=/&limit=7&cursor=a%20b")
     assert answer.status == 200
-    assert door.files.calls[-1] == (
-        "list",
-        {"bucket": "files", "prefix": "a é/", "delimiter": "/", "limit": 7, "after": "a b"},
-    )
+    assert door.files.calls[-1] == ListRequest(TOKEN, "files", prefix="a é/", delimiter="/", limit=7, after="a b")
 
 
 @pytest.mark.parametrize(
@@ -389,9 +388,17 @@ def test_copy_and_move(door: Door) -> None:
     answer = door.ask("POST", "/api/v1/copy", body)
     assert answer.status == 201
     assert answer.headers["X-Lockstep-Version"] == "v2"
-    called = door.files.calls[-1][1]
-    assert called["source"] == ("files", "a")
-    assert (called["source_version"], called["move"], called["lock_number"]) == ("v1", True, 4)
+    assert door.files.calls[-1] == Copy(
+        TOKEN,
+        "files",
+        "b",
+        source_bucket="files",
+        source_path="a",
+        source_version="v1",
+        source_lock_number=5,
+        move=True,
+        lock_number=4,
+    )
     bad = body.replace(b'"path": "b"', b'"path": "../b"')
     assert door.ask("POST", "/api/v1/copy", bad).json["code"] == "bad_name"
     calls = len(door.files.calls)
@@ -423,7 +430,7 @@ def test_a_copys_metadata_is_a_persons_own(door: Door, asked: dict[str, Any]) ->
     assert door.ask("GET", BASE + "b").status == 404
     kept = {"metadata": {"colour": "blau \u00fc", "some_name": ""}, "content_type": "text/html"}
     assert door.post("/api/v1/copy", body | kept).status == 201
-    assert door.files.calls[-1][1]["metadata"] == kept["metadata"]
+    assert door.files.calls[-1].metadata == kept["metadata"]
 
 
 def test_the_manifest_is_canonical(door: Door) -> None:
@@ -441,17 +448,17 @@ def test_versions_and_restore(door: Door) -> None:
     door.files.put("files", "a", b"1")
     door.files.put("files", "a/restore", b"2")
     assert door.ask("GET", "/api/v1/versions/files/a?limit=5&cursor=v1").status == 200
-    assert door.files.calls[-1][1] == {"bucket": "files", "path": "a", "limit": 5, "after": ("a", "v1")}
+    assert door.files.calls[-1] == VersionsRequest(TOKEN, "files", "a", limit=5, after=("a", "v1"))
     assert door.ask("GET", "/api/v1/versions/files/a/restore").status == 200
-    assert door.files.calls[-1][1]["path"] == "a/restore"
+    assert door.files.calls[-1].path == "a/restore"
     answer = door.ask(
         "POST", "/api/v1/versions/files/a/restore", b'{"version": "v1"}', headers={"X-Lockstep-Lock": "6"}
     )
     assert answer.status == 200
-    called = door.files.calls[-1][1]
-    assert (called["path"], called["source_version"], called["lock_number"]) == ("a", "v1", 6)
+    called = door.files.calls[-1]
+    assert (called.path, called.source_version, called.lock_number) == ("a", "v1", 6)
     door.ask("POST", "/api/v1/versions/files/a/restore/restore", b'{"version": "v2"}')
-    assert door.files.calls[-1][1]["path"] == "a/restore"
+    assert door.files.calls[-1].path == "a/restore"
 
 
 @pytest.mark.parametrize(

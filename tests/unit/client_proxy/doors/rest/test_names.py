@@ -48,7 +48,7 @@ def test_names_are_kept_as_they_are(door: Door, sent: str, stored: str) -> None:
     assert door.ask("GET", BASE + sent).body == b"data"
     assert door.ask("HEAD", BASE + sent).status == 200
     assert door.ask("GET", "/api/v1/versions/files/" + sent).status == 200
-    assert door.files.calls[-1][1]["path"] == stored
+    assert door.files.calls[-1].path == stored
     assert door.ask("DELETE", BASE + sent).json["existed"] is True
 
 

@@ -1,0 +1,193 @@
+"""What a door asks of the file store: one frozen object for each call, so a misspelt field fails the type check.
+
+Listings are asked for with the messages of `lockstep_store.wire.messages.files` themselves, which say all there is.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from lockstep_store.wire.messages.files import (
+    NO_PRECONDITIONS,
+    BeginItem,
+    CopyRequest,
+    DeleteRequest,
+    LookupItem,
+    Preconditions,
+    UploadStep,
+)
+
+
+class PathRequest(msgspec.Struct, frozen=True):
+    """What every call about one path names. Structs, because making one costs a tenth of what a dataclass does."""
+
+    credential: str
+    bucket: str
+    path: str
+
+
+class Stat(PathRequest, frozen=True, kw_only=True):
+    """Look up a path's current version, or the one named."""
+
+    version: str | None = None
+    with_settings: bool = False
+
+    def item(self) -> LookupItem:
+        """This look-up, as the directory reads it."""
+        return LookupItem(self.credential, self.bucket, self.path, self.version, self.with_settings)
+
+
+class Read(PathRequest, frozen=True, kw_only=True):
+    """Open a path's current version, or the one named.
+
+    `raw` gives the bytes as they are stored, whichever key encrypted them; decrypting them is then the caller's task.
+    """
+
+    version: str | None = None
+    with_settings: bool = False
+    with_lock: bool = False
+    raw: bool = False
+
+    def item(self) -> LookupItem:
+        """The look-up of the version to read, as the directory reads it."""
+        return LookupItem(self.credential, self.bucket, self.path, self.version, self.with_settings, self.with_lock)
+
+
+class PathChange(PathRequest, frozen=True, kw_only=True):
+    """What every change of a path may name: the lock held on it, and the conditions of the commit."""
+
+    lock_number: int | None = None
+    release_lock: bool = False
+    """Release that lock in the same commit."""
+    preconditions: Preconditions = NO_PRECONDITIONS
+
+
+class Write(PathChange, frozen=True, kw_only=True):
+    """Store a new version of a path. Without `size` the content ends where its blocks do.
+
+    `ask_first` reports a plain refusal before the first block is taken. `raw` stores the bytes as they come, also in a
+    bucket that encrypts by default. As a step of an `upload` the content becomes a part, and no version is made.
+    """
+
+    size: int | None
+    content_type: str = ""
+    metadata: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    """The version's S3 settings: tags, retention, legal hold."""
+    upload: UploadStep | None = None
+    ask_first: bool = False
+    raw: bool = False
+
+    def item(self) -> BeginItem:
+        """This write as the directory reads it, under a write id of its own."""
+        return BeginItem(
+            credential=self.credential,
+            write_id=new_write_id(),
+            bucket=self.bucket,
+            path=self.path,
+            size=self.size,
+            lock_number=self.lock_number,
+            release_lock=self.release_lock,
+            preconditions=self.preconditions,
+            content_type=self.content_type,
+            metadata=self.metadata,
+            settings=self.settings,
+            upload=self.upload,
+        )
+
+
+class Compose(PathChange, frozen=True, kw_only=True):
+    """Join stored contents into one, as a step of a multipart upload.
+
+    With a `write_id` of the caller's the step is done once, however often it is requested.
+    """
+
+    upload: UploadStep
+    write_id: str = ""
+    metadata: dict[str, str] = {}
+
+    def item(self) -> BeginItem:
+        """This step as the directory reads it."""
+        return BeginItem(
+            credential=self.credential,
+            write_id=self.write_id or new_write_id(),
+            bucket=self.bucket,
+            path=self.path,
+            lock_number=self.lock_number,
+            release_lock=self.release_lock,
+            preconditions=self.preconditions,
+            metadata=self.metadata,
+            upload=self.upload,
+        )
+
+
+class Delete(PathChange, frozen=True, kw_only=True):
+    """Delete a path: leave a delete marker where versions are kept. With `version`, remove that version for good."""
+
+    version: str | None = None
+    mark_missing: bool = False
+    """Leave a delete marker also where there is no file, as S3 does."""
+    bypass_governance: bool = False
+    """Remove the version even while it is retained in governance mode."""
+
+    def message(self) -> DeleteRequest:
+        """This deletion as the directory reads it, under a write id of its own."""
+        return DeleteRequest(
+            credential=self.credential,
+            write_id=new_write_id(),
+            bucket=self.bucket,
+            path=self.path,
+            version=self.version,
+            lock_number=self.lock_number,
+            release_lock=self.release_lock,
+            preconditions=self.preconditions,
+            mark_missing=self.mark_missing,
+            bypass_governance=self.bypass_governance,
+        )
+
+
+class Copy(PathChange, frozen=True, kw_only=True):
+    """Give a path the content of another one, or `move` it there. Without bytes on the way, where no key changes them.
+
+    Without `content_type` or `metadata` the source's are kept. `source_if_version` is the version that must still be
+    the source's at the commit. `raw` copies the stored bytes, also where the target's bucket encrypts by default.
+    """
+
+    source_bucket: str
+    source_path: str
+    source_version: str | None = None
+    source_if_version: str | None = None
+    source_lock_number: int | None = None
+    move: bool = False
+    content_type: str | None = None
+    metadata: dict[str, str] | None = None
+    settings: dict[str, str] = {}
+    raw: bool = False
+
+    def message(self) -> CopyRequest:
+        """This copy as the directory reads it, under a write id of its own."""
+        return CopyRequest(
+            credential=self.credential,
+            write_id=new_write_id(),
+            source_bucket=self.source_bucket,
+            source_path=self.source_path,
+            source_version=self.source_version,
+            bucket=self.bucket,
+            path=self.path,
+            move=self.move,
+            lock_number=self.lock_number,
+            source_lock_number=self.source_lock_number,
+            release_lock=self.release_lock,
+            preconditions=self.preconditions,
+            content_type=self.content_type,
+            metadata=self.metadata,
+            settings=self.settings,
+            source_if_version=self.source_if_version,
+        )
+
+
+def new_write_id() -> str:
+    """128 random bits in hex, which make one write safe to repeat."""
+    return secrets.token_hex(16)
