@@ -6,6 +6,7 @@ read that asked for it, and nothing older than the read can come back. What the 
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from client_proxy.metrics import DIRECTORY_REPEATS
+from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.peers.protocols import Caller, Opener
@@ -40,7 +42,9 @@ from lockstep_store.wire.messages.files import (
     BEGIN,
     BUCKETS,
     COPY,
+    CREATE_BUCKET,
     DELETE,
+    DELETE_BUCKET,
     GET_BUCKET,
     GIVE_UP,
     LIST,
@@ -50,6 +54,8 @@ from lockstep_store.wire.messages.files import (
     BeginItem,
     BeginReplyItem,
     BeginRequest,
+    BucketRequest,
+    CreateBucketRequest,
     FileVersion,
     GiveUpReply,
     GiveUpRequest,
@@ -78,6 +84,9 @@ PATIENCE_SECONDS = 8.0
 CALL_SECONDS = 5.0
 STREAM_SECONDS = 3600.0
 """A backup is copied and checked whole before its first byte."""
+BEGIN_OR_END_A_LIFE = (CREATE_BUCKET.path, DELETE_BUCKET.path)
+MAX_LIVES = 10_000
+"""Many more buckets than are created or deleted while an entry of a cache is valid."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 MAX_LOOKUPS_IN_FLIGHT = 1
@@ -170,6 +179,8 @@ class DirectoryClient:
         self._clock = clock or SystemClock()
         self._sleep = sleep
         self._jitter = jitter
+        self._lives: BoundedMap[str, int] = BoundedMap(MAX_LIVES)
+        self._life_numbers = itertools.count(1)
         self._lookups: Coalescer[LookupItem, Found] = Coalescer(
             self._send_lookups, max_batch=MAX_BATCH, max_in_flight=MAX_LOOKUPS_IN_FLIGHT
         )
@@ -184,7 +195,15 @@ class DirectoryClient:
         def attempt(seconds: float) -> Rep:
             return self._peer.call(self.url, call, request, timeout=seconds + waits)
 
-        return self._patiently(attempt, call.path, repeatable=call.path in SAFE_TO_REPEAT)
+        try:
+            return self._patiently(attempt, call.path, repeatable=call.path in SAFE_TO_REPEAT)
+        finally:
+            if call.path in BEGIN_OR_END_A_LIFE and isinstance(request, (CreateBucketRequest, BucketRequest)):
+                self._lives[request.bucket] = next(self._life_numbers)  # also after a failure: it may have happened
+
+    def bucket_life(self, bucket: str) -> int:
+        """Changes whenever the bucket may have been created or deleted through this proxy: a part of caches' keys."""
+        return self._lives.get(bucket, 0)
 
     def stream(self, path: str, request: Any) -> Any:
         """POST to a stream of the directory: its unread answer. PeerUnreachable when it does not answer."""

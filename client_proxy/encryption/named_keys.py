@@ -50,12 +50,15 @@ class NamedKeys:
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
         self._clock = clock
-        self._defaults: ExpiringMap[str, tuple[Wish | None]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, clock.monotonic)
+        self._defaults: ExpiringMap[tuple[str, int], tuple[Wish | None]] = ExpiringMap(
+            MAX_KNOWN, KEEP_SECONDS, clock.monotonic
+        )
 
     def default_of(self, bucket: str) -> Wish | None:
         """What a bucket's contents are under when nobody says otherwise; None: the cluster's storage keys alone."""
         asked = self._clock.monotonic()
-        known = self._defaults.get(bucket)
+        key = (bucket, self._directory.bucket_life(bucket))
+        known = self._defaults.get(key)
         if known is not None:
             return known[0]
         try:
@@ -65,12 +68,12 @@ class NamedKeys:
                 raise
             return None  # whoever writes will hear of it
         wish = _wish_in(told)
-        self._defaults.set(bucket, (wish,), since=asked)
+        self._defaults.set(key, (wish,), since=asked)
         return wish
 
     def forget(self, bucket: str) -> None:
         """Ask again at the next write: the default was changed here."""
-        self._defaults.forget(bucket)
+        self._defaults.forget((bucket, self._directory.bucket_life(bucket)))
 
     def new_key(self, wish: Wish) -> NewKey:
         """A key for one content. BadRequest for a named key that is not there, or disabled."""

@@ -196,6 +196,9 @@ class PeopleCore(OperatingCore):
 
     # ------------------------------------------------------------ Directory
 
+    def bucket_life(self, bucket: str) -> int:
+        return 0
+
     def call(self, call: Call[Any, Any], request: Any) -> Any:
         """Any declared call, by its last words: /v1/locks/acquire is `_locks_acquire`."""
         name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")

@@ -179,6 +179,9 @@ class FakeDirectory:
             raise answer
         return FakeStream(answer)
 
+    def bucket_life(self, bucket: str) -> int:
+        return 0
+
     def call(self, call: Call[Any, Any], request: Any) -> Any:
         self.calls.append((call.path, request))
         answer = self.answers[call.path]

@@ -211,6 +211,9 @@ class _Directory:
         self.value: str | None = None
         self.calls = 0
 
+    def bucket_life(self, bucket: str) -> int:
+        return 0
+
     def call(self, *_: Any) -> SettingReply:
         self.calls += 1
         if self.value == "broken":

@@ -43,7 +43,7 @@ class Cors:
         self._settings = settings
         self._directory = directory
         self._monotonic = monotonic
-        self._known: ExpiringMap[str, list[Rule]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
+        self._known: ExpiringMap[tuple[str, int], list[Rule]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
 
     # ------------------------------------------------------------ the configuration
 
@@ -74,7 +74,7 @@ class Cors:
 
     def _change(self, call: S3Call, value: str | None) -> None:
         self._settings.put_of_bucket(call, SETTING, value)
-        self._known.forget(call.bucket)
+        self._known.forget((call.bucket, self._directory.bucket_life(call.bucket)))
 
     # ------------------------------------------------------------ what browsers ask and are told
 
@@ -125,7 +125,8 @@ class Cors:
     def _rules(self, bucket: str) -> list[Rule]:
         """None of a bucket that is not there: what exists is nobody's business who shows no key."""
         asked = self._monotonic()
-        known = self._known.get(bucket)
+        key = (bucket, self._directory.bucket_life(bucket))
+        known = self._known.get(key)
         if known is not None:
             return known
         rules: list[Rule] = []
@@ -134,7 +135,7 @@ class Cors:
             rules = json.loads(value)["CORSRules"] if value is not None else []
         except (NotFound, BadRequest):
             pass
-        self._known.set(bucket, rules, since=asked)
+        self._known.set(key, rules, since=asked)
         return rules
 
 

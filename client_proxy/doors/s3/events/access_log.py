@@ -46,6 +46,8 @@ DROPPED = Counter(
 )
 _FINAL = (BadRequest, Forbidden, NotFound)
 _NEW = Preconditions(if_none_match=["*"])
+_Life = tuple[str, int]
+"""A bucket's name and which bucket of that name it is, as far as this proxy knows."""
 
 
 @dataclass
@@ -106,9 +108,9 @@ class AccessLog:
         self._max_bucket_bytes = max_bucket_bytes
         self._delivery_seconds = delivery_seconds
         self._keep_seconds = keep_seconds
-        self._gathered: dict[str, _Gathered] = {}
+        self._gathered: dict[_Life, _Gathered] = {}
         self._held = 0
-        self._off: ExpiringMap[str, bool] = ExpiringMap(MAX_BUCKETS, keep_seconds, monotonic)
+        self._off: ExpiringMap[_Life, bool] = ExpiringMap(MAX_BUCKETS, keep_seconds, monotonic)
         self._guard = threading.Lock()
         self._delivering = threading.Lock()
 
@@ -116,11 +118,11 @@ class AccessLog:
 
     def wants(self, bucket: str) -> bool:
         """Whether a line for the bucket may be wanted."""
-        return not self._off.get(bucket)
+        return not self._off.get(self._life(bucket))
 
     def forget(self, bucket: str) -> None:
         """What was known of the bucket is not so any more."""
-        self._off.forget(bucket)
+        self._off.forget(self._life(bucket))
 
     def follow(self, visit: Visit, body: list[bytes] | Iterator[bytes]) -> list[bytes] | Iterator[bytes]:
         """The same body; the line is made when it was sent or given up."""
@@ -140,13 +142,14 @@ class AccessLog:
 
     def _add(self, bucket: str, day: str, text: str) -> None:
         size = len(text) + 1
+        life = self._life(bucket)
         with self._guard:
-            gathered = self._gathered.get(bucket)
+            gathered = self._gathered.get(life)
             if gathered is None:
                 if len(self._gathered) >= MAX_BUCKETS:
                     DROPPED.inc()
                     return
-                gathered = self._gathered[bucket] = _Gathered()
+                gathered = self._gathered[life] = _Gathered()
             if gathered.held + size > self._max_bucket_bytes or self._held + size > MAX_BYTES:
                 DROPPED.inc()
                 return
@@ -171,22 +174,23 @@ class AccessLog:
 
     def _deliver_all(self, *, all: bool) -> None:
         with self._delivering:
-            for bucket, gathered in list(self._gathered.items()):
+            for life, gathered in list(self._gathered.items()):
                 if not gathered.wanted or all or self._is_due(gathered):
                     try:
-                        self._look_after(bucket, gathered, all=all)
+                        self._look_after(life, gathered, all=all)
                     except LockstepError as error:
-                        log.warning("the access log of bucket %s waits: %s", bucket, error)
+                        log.warning("the access log of bucket %s waits: %s", life[0], error)
 
     def _is_due(self, gathered: _Gathered) -> bool:
         if gathered.under_way is not None or gathered.bytes >= min(DELIVERY_BYTES, self._max_bucket_bytes // 2):
             return True
         return self._monotonic() - gathered.since >= self._delivery_seconds
 
-    def _look_after(self, bucket: str, gathered: _Gathered, *, all: bool) -> None:
+    def _look_after(self, life: _Life, gathered: _Gathered, *, all: bool) -> None:
+        bucket = life[0]
         where = self._where(bucket)
-        if not where.target:
-            self._forget_lines(bucket, gathered)
+        if not where.target or life != self._life(bucket):  # a later bucket's owner must not get these lines
+            self._forget_lines(life, gathered)
             return
         gathered.wanted = True
         if not all and not self._is_due(gathered):
@@ -198,7 +202,10 @@ class AccessLog:
                 self._held -= file.bytes
         with self._guard:
             if not gathered.held:
-                self._gathered.pop(bucket, None)
+                self._gathered.pop(life, None)
+
+    def _life(self, bucket: str) -> _Life:
+        return bucket, self._directory.bucket_life(bucket)
 
     def _where(self, bucket: str) -> AccessLogReply:
         try:
@@ -207,11 +214,11 @@ class AccessLog:
             return AccessLogReply()
         return reply
 
-    def _forget_lines(self, bucket: str, gathered: _Gathered) -> None:
+    def _forget_lines(self, life: _Life, gathered: _Gathered) -> None:
         with self._guard:
             self._held -= gathered.held
-            self._gathered.pop(bucket, None)
-        self._off.set(bucket, True)
+            self._gathered.pop(life, None)
+        self._off.set(life, True)
 
     def _next_file(self, gathered: _Gathered) -> _LogFile | None:
         """Lines of one day only, as folders by the day of the request need them."""
