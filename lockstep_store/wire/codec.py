@@ -57,6 +57,8 @@ class Call(Generic[Req, Rep]):
 
     def __init__(self, path: str, request: type[Req], reply: type[Rep]) -> None:
         self.path = path
+        self.request = request
+        self.reply = reply
         self._request_decoder = decoder(request)
         self._reply_decoder = decoder(reply)
 
