@@ -26,7 +26,7 @@ import msgspec
 
 from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
-from client_proxy.core.chunk_upload import Sender, Upload
+from client_proxy.core.chunk_upload import MasterStream, Upload
 from client_proxy.core.composition import Composition
 from client_proxy.core.directory_client import DirectoryClient, undecided
 from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
@@ -275,7 +275,7 @@ class BlobWriter:
     ) -> CommittedReply:
         room = min(WINDOW_BYTES, hold // WINDOWS_HELD)
 
-        def offer(begun: BeginReplyItem, master: Holder) -> tuple[Sender, list[Chunk], set[Digest]]:
+        def offer(begun: BeginReplyItem, master: Holder) -> tuple[MasterStream, list[Chunk], set[Digest]]:
             sent: set[Digest] = set()
             lacking = self._upload.thinned(master, first.chunks, sent)
             return self._upload.start(master, begun.ticket or "", hold - room), lacking, sent
@@ -296,7 +296,7 @@ class BlobWriter:
     def _send_windows(
         self,
         item: BeginItem,
-        sender: Sender,
+        sender: MasterStream,
         entries: list[tuple[Digest, int]],
         sent: set[Digest],
         content: Content,
@@ -318,7 +318,7 @@ class BlobWriter:
         _known(item, manifest)
         return sender.finish(manifest, content.trailing_metadata())
 
-    def _after_failure(self, item: BeginItem, sender: Sender, error: LockstepError) -> CommittedReply:
+    def _after_failure(self, item: BeginItem, sender: MasterStream, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
         self._avoiding(item, BeginReplyItem(master=sender.master), error)
         if isinstance(error, TicketRefused):

@@ -1,15 +1,12 @@
 """Sending chunks to a master as a chunk stream, leaving out the bytes that it has already.
 
-A body held in memory goes in one call; a long one through a `Sender`, a thread that sends chunks while its owner
-prepares the next window of them. What to do when a master fails is left to the blob writer.
+A body held in memory goes in one call; a long one through a `MasterStream`, which sends chunks while its owner prepares
+the next window of them. What to do when a master fails is left to the blob writer.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextvars import copy_context
+from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -18,16 +15,15 @@ import msgspec
 
 from client_proxy.core.composition import Composition
 from client_proxy.metrics import SENT_BYTES
+from lockstep_store.runtime.peers.chunk_sender import ChunkSender, Send
 from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.peers.protocols import Caller, Streamer
 from lockstep_store.wire.chunk_stream import (
     CONTENT_TYPE,
     FRAME_BYTES,
-    MAGIC,
     encode_stream,
     end_frame,
     facts_frame,
-    frame_header,
     stream_length,
 )
 from lockstep_store.wire.chunking import Chunk
@@ -142,7 +138,7 @@ class Upload:
         results = self._peer.call(url, SMALL_WRITES, request, timeout=self._held_seconds).results
         return [result.value or from_problem(result.problem or _NO_ANSWER) for result in results]
 
-    def start(self, master: Holder, ticket: str, room: int) -> Sender:
+    def start(self, master: Holder, ticket: str, room: int) -> MasterStream:
         """Begin a stream to `master`, with `room` bytes for chunks that wait; use it in a `with` block."""
 
         def send(blocks: Iterator[Piece]) -> bytes:
@@ -150,110 +146,49 @@ class Upload:
                 master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds
             )
 
-        return Sender(master, send, room)
+        return MasterStream(master, send, room)
 
 
-class _Abandoned(Exception):
-    """Raised inside the stream so that the connection is cut before its end frame: the master drops the write."""
+class MasterStream:
+    """One stream to a master, sent from a thread of its own; use it in a `with` block.
 
-
-class Sender:
-    """One stream on its way, in a thread of its own. It holds at most `room` bytes of chunks, or one window that is
-    larger.
-
-    Leaving the `with` block before `finish` cuts the stream, so nothing is committed from it.
+    Leaving the block before `finish` cuts the stream, so nothing is committed from it.
     """
 
-    def __init__(self, master: Holder, send: Callable[[Iterator[Piece]], bytes], room: int) -> None:
+    def __init__(self, master: Holder, send: Send, room: int) -> None:
         self.master = master
-        self._send = send
-        self._room = room
-        self._changed = threading.Condition()
-        self._waiting: deque[Chunk | bytes] = deque()
-        self._held_bytes = 0
-        """Of the chunks that wait, and of the one that is being sent."""
-        self._abandoned = False
-        self._ended = False
-        self._answer: bytes | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="upload", daemon=True)
+        self._sender = ChunkSender(send, name="upload", room=room, on_sent=SENT_BYTES.inc)
 
-    def __enter__(self) -> Sender:
-        self._thread.start()
+    def __enter__(self) -> MasterStream:
+        self._sender.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._abandoned = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._sender.cut()
+        self._sender.wait()
 
     def put(self, window: list[Chunk]) -> None:
-        """Take the next chunks out of `window`; blocks while there is no room. Raises what sending raised."""
-        size = sum(map(_bytes_of, window))
-        with self._changed:
-            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + size <= self._room or self._ended)
-            self._check()
-            self._waiting.extend(window)
-            self._held_bytes += size
-            self._changed.notify_all()
+        """Take the next chunks out of `window`, waiting for room. Raises what sending raised."""
+        if not self._sender.put(window):
+            raise self._failure()
         window.clear()
 
     def finish(self, manifest: Manifest, facts: dict[str, str]) -> WriteReply:
-        """Send `facts` and the end frame of `manifest`, which is of all chunks put; the master's answer."""
-        with self._changed:
-            self._check()
-            self._waiting.append(facts_frame(facts) + end_frame(manifest.digest, manifest.size))
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._ended)
-        if self._answer is None:
+        """Send `facts` and the end frame of `manifest`, which has all chunks put; return the master's answer."""
+        end = facts_frame(facts) + end_frame(manifest.digest, manifest.size)
+        if self._sender.wait(0):
             raise self._failure()
-        return _decode(self.master, self._answer)
-
-    def _check(self) -> None:
-        if self._ended:
+        self._sender.finish(end)
+        self._sender.wait()
+        if self._sender.answer is None:
             raise self._failure()
+        return _decode(self.master, self._sender.answer)
 
     def _failure(self) -> BaseException:
-        return self._error or PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
-
-    def _run(self) -> None:
-        try:
-            self._answer = self._send(self._pieces())
-        except BaseException as error:  # noqa: BLE001 - carried to the thread that puts
-            self._error = error
-        with self._changed:
-            self._ended = True
-            self._waiting.clear()
-            self._changed.notify_all()
-
-    def _pieces(self) -> Iterator[Piece]:
-        yield MAGIC
-        while True:
-            piece = self._take()
-            if isinstance(piece, bytes):
-                yield piece
-                return
-            yield frame_header(piece)
-            if piece.data is not None:
-                SENT_BYTES.inc(len(piece.data))
-                yield piece.data
-            self._sent(_bytes_of(piece))
-            del piece
-
-    def _sent(self, size: int) -> None:
-        with self._changed:
-            self._held_bytes -= size
-            self._changed.notify_all()
-
-    def _take(self) -> Chunk | bytes:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._abandoned)
-            if self._abandoned:
-                raise _Abandoned
-            return self._waiting.popleft()
+        early = PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
+        return self._sender.error or early
 
 
 def _bytes_of(chunk: Chunk) -> int:

@@ -72,10 +72,10 @@ class BlobSender:
 
     def send(
         self, holder: Holder, ticket: str, blocks: Iterable[bytes | memoryview], timeout: float = STREAM_TIMEOUT_SECONDS
-    ) -> None:
-        """Send a stream; returns when the blob is durable there, otherwise raises why it is not."""
+    ) -> bytes:
+        """Send a stream and return the answer once the blob is durable there; raise why it is not otherwise."""
         headers = {TICKET_HEADER: ticket, HOP_HEADER: "replica"}
-        self._peers.send_stream(holder.url, WRITE_PATH, headers, blocks, timeout)
+        return self._peers.send_stream(holder.url, WRITE_PATH, headers, blocks, timeout)
 
     def send_from_store(self, holder: Holder, ticket: str, manifest: Manifest) -> None:
         """Send a blob that is sealed here, with the bytes of those chunks that the other server lacks."""

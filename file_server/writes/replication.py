@@ -15,7 +15,7 @@ from functools import partial
 from file_server.writes.blob_sender import SMALL_TIMEOUT_SECONDS, STREAM_TIMEOUT_SECONDS, BlobSender, digests_of
 from file_server.writes.forwarding import Forward
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.chunk_stream import encode_stream
+from lockstep_store.wire.chunk_stream import encode_stream, end_frame
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError, MissingChunks, TicketRefused, TooFewHolders
@@ -72,10 +72,10 @@ class Replication:
         for forward in self._forwards:
             forward.offer(chunk)
 
-    def finish(self) -> None:
-        """Every frame was offered: replicas may make the blob durable."""
+    def finish(self, manifest: Manifest) -> None:
+        """End the streams: every frame of the blob was offered, and replicas may make it durable."""
         for forward in self._forwards:
-            forward.finish()
+            forward.finish(end_frame(manifest.digest, manifest.size))
 
     def cut(self) -> None:
         """The write failed here: replicas must see their streams end too soon. After `finish` it does nothing."""
@@ -128,7 +128,7 @@ class Replication:
         return replica
 
 
-def _outcome_of(send: Callable[[], None]) -> Outcome:
+def _outcome_of(send: Callable[[], object]) -> Outcome:
     try:
         send()
     except LockstepError as error:

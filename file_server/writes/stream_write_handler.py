@@ -136,7 +136,7 @@ class StreamWriteHandler:
                 staging.put(chunk)
             check_content(ticket, reader.manifest.digest, reader.manifest.size)
             if replication is not None:
-                replication.finish()
+                replication.finish(reader.manifest)
             staging.complete(reader.manifest, fence_of(ticket))
         except BaseException:
             if replication is not None:

@@ -13,7 +13,6 @@ import pytest
 
 from file_server.store.chunk_store import Fence
 from file_server.writes.blob_sender import BlobSender
-from file_server.writes.forwarding import FrameQueue, StreamCut
 from file_server.writes.small_write_sender import LANES, SmallWriteSender
 from file_server.writes.stream_write_handler import SMALL_BYTES
 from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
@@ -380,32 +379,6 @@ def test_before_the_first_heartbeat_no_write_is_judged(tmp_path: Path) -> None:
     cluster.server("1").link.step()
     assert cluster.write(b"content", cluster.ticket("1")).copies == 1
     cluster.stop()
-
-
-def test_a_queue_of_frames_is_bounded(seed: int) -> None:
-    """A replica that does not read holds at most 3 MiB of frames, or one larger chunk."""
-    queue = FrameQueue()
-    piece = random.Random(seed).randbytes(1_500_000)
-    chunk = Chunk(chunk_digest(piece), len(piece), piece)
-    taken = sum(queue.put(chunk, timeout=0.01) for _ in range(5))
-    assert taken == 2
-    assert next(iter(queue)) == chunk
-    assert queue.put(chunk, timeout=0.01)
-
-
-def test_a_cut_queue_fails_its_reader(seed: int) -> None:
-    """A sender must not end its stream properly when the upload was cut, nor fail when it was complete."""
-    chunk = next(iter(chunk_bytes(b"content")))
-    cut = FrameQueue()
-    cut.put(chunk, 1)
-    cut.cut()
-    with pytest.raises(StreamCut):
-        list(cut)
-    complete = FrameQueue()
-    complete.put(chunk, 1)
-    complete.complete()
-    complete.cut()
-    assert list(complete) == [chunk]
 
 
 def test_large_uploads_wait_for_a_slot_and_hear_when_none_comes() -> None:
