@@ -1,7 +1,6 @@
-"""Checked reading: no chunk and no manifest leaves the disk of a file server unless it is what its digest says.
+"""Checked reads: no chunk or manifest leaves the disk unless it matches its digest.
 
-What fails its check is no longer counted as held, its bytes are kept for people to look at, and it is told to whoever
-has it repaired.
+What fails its check no longer counts as held, goes into quarantine for people to inspect, and is reported for repair.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from lockstep_store.wire.errors import BadRequest, Damaged, DamagedChunk, NotFou
 from lockstep_store.wire.manifest import Manifest
 
 OnDamage = Callable[[Digest, list[Digest]], None]
-"""Called with a chunk that failed its check and the blobs it is part of."""
+"""Receives a chunk that failed its check, and the blobs it is part of."""
 
 
 class CheckedReading:
-    """Over one store's index and files. Thread-safe."""
+    """Reads and checks one store's chunks and manifests. Thread-safe."""
 
     def __init__(
         self, index: ChunkIndex, files: ChunkFiles, sealer: Sealer, health: StorageHealth, on_damage: OnDamage
@@ -38,16 +37,16 @@ class CheckedReading:
         self._on_damage = on_damage
 
     def chunk(self, digest: Digest) -> bytes:
-        """A chunk's plain bytes, checked against its digest.
+        """Return a chunk's plain bytes, checked against its digest.
 
-        NotFound when it is not held. DamagedChunk when it fails its check: it is then in quarantine, reported, and
-        no longer held.
+        NotFound if it is not held. DamagedChunk if the check fails: the chunk is then quarantined, reported, and no
+        longer held.
         """
         with self._health.guard():
             row = self._index.chunk(digest)
             if row is not None:
                 plain = self._plain(row)
-                if plain is None:  # once more: a seal or the collector may have moved it meanwhile
+                if plain is None:  # once more: a write or the collector may have moved it meanwhile
                     row = self._index.chunk(digest)
                     plain = self._plain(row) if row is not None else None
                 if plain is not None:
@@ -55,15 +54,12 @@ class CheckedReading:
         if row is None:
             raise chunk_not_found(digest)
         self._condemn(row)
-        raise DamagedChunk(
-            f"chunk {digest} is damaged on this file server; it is read from another copy", digest=str(digest)
-        )
+        raise DamagedChunk(f"chunk {digest} is damaged on this file server; read another copy", digest=str(digest))
 
     def manifest(self, digest: Digest) -> Manifest:
-        """A blob's manifest, checked against its digest.
+        """Return a blob's manifest, checked against its digest.
 
-        NotFound when the blob is not here. Damaged when its manifest fails the check: the blob is then no longer
-        held, and reported.
+        NotFound if the blob is not held. Damaged if the check fails: the blob is then reported and no longer held.
         """
         with self._health.guard():
             try:
@@ -78,9 +74,9 @@ class CheckedReading:
         return manifest
 
     def verify_next(self, after: int) -> tuple[int, int] | None:
-        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none.
+        """Check the first chunk with an id above `after`; return (its id, bytes read), or None after the last.
 
-        A chunk that fails is quarantined and reported, exactly as in `chunk`.
+        A chunk that fails is quarantined and reported as in `chunk`.
         """
         with self._health.guard():
             row = self._index.next_chunk(after)
@@ -96,21 +92,23 @@ class CheckedReading:
         return row.id, row.length
 
     def verify_blob(self, digest: Digest) -> None:
-        """Check that a blob has a manifest that is its own, and every chunk of it has a place here; a blob for which
-        that is not so is reported. Unavailable, when the index no longer knows that its chunks are part of it."""
+        """Check that a blob's manifest matches and that all its chunks are held; report the blob if not.
+
+        Unavailable if the index no longer knows that the chunks are part of the blob.
+        """
         try:
             manifest = self.manifest(digest)
         except (Damaged, NotFound):
-            return  # reported where it was found
+            return  # already reported
         with self._health.guard():
             self._index.check_references(manifest)
             missing = self._index.missing(chunk for chunk, _ in manifest.chunks)
         if missing:
-            log.error("blob %s lacks %d of its chunks", digest, len(missing))
+            log.error("chunks missing from blob %s: %d", digest, len(missing))
             self._on_damage(missing[0], [digest])
 
     def _plain(self, row: ChunkRow) -> bytes | None:
-        """The chunk's bytes if they are intact; None otherwise."""
+        """Return the chunk's bytes if they are intact, None otherwise."""
         if row.place == DAMAGED:
             return None
         try:
@@ -118,7 +116,7 @@ class CheckedReading:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EIO):
                 raise
-            return None  # lost, or on a sector that cannot be read: like damaged bytes, to be repaired
+            return None  # lost, or on an unreadable sector: repaired like damage
         if sealed is None:
             return None
         try:
@@ -127,26 +125,26 @@ class CheckedReading:
             return None
         except StorageFormatError:
             if sealed[:HEAD_BYTES] == row.head:
-                raise  # it was stored so: a key is missing from the ring, the bytes are not to blame
+                raise  # stored like this: the key ring lacks a key, the bytes are good
             return None
         return plain if len(plain) == row.length and chunk_digest(plain) == row.digest else None
 
     def _condemn_blob(self, digest: Digest) -> None:
-        """Stop counting a blob as held whose manifest is not its own, and tell about it."""
+        """Forget a blob whose manifest does not match, and report it."""
         if self._index.submit(lambda tx: tx.forget_blob(digest)):
-            log.error("the manifest of blob %s failed its check; the blob has to be copied again", digest)
+            log.error("the manifest of blob %s failed its check; the blob must be copied again", digest)
             self._on_damage(digest, [digest])
 
     def _condemn(self, row: ChunkRow) -> None:
-        """Stop counting a chunk as held, keep its bytes for people to look at, and tell about it."""
+        """Mark a chunk as damaged, quarantine its bytes, and report it."""
         if row.place == DAMAGED:
             return
         with self._health.guard():
             if not self._index.submit(lambda tx: tx.mark_damaged(row.id)):
                 return
             blobs = self._index.blobs_of_chunk(row.id, row.digest)
-        crash_point("file_server.store.local.quarantine.marked")
-        log.error("chunk %s failed its check and is quarantined; it is part of %d blobs", row.digest, len(blobs))
+        crash_point("file_server.quarantine.marked")
+        log.error("chunk %s failed its check and is quarantined; blobs that contain it: %d", row.digest, len(blobs))
         try:
             if row.place == FILE:
                 self._files.quarantine_file(row.digest, self._index.holds_chunk)
@@ -154,10 +152,10 @@ class CheckedReading:
                 self._files.quarantine_bytes(row.digest, row.sealed)
         except OSError as error:
             log.warning("cannot quarantine chunk %s: %s", row.digest, error)
-        crash_point("file_server.store.local.quarantine.moved")
+        crash_point("file_server.quarantine.moved")
         self._on_damage(row.digest, blobs)
         if row.place != FILE and row.sealed is None:
-            # Bytes that rot stay where they are. A row that is not found can be one that stands in a wrong place, and
-            # what is written there again may be found no better.
+            # Rotten bytes are still found. A row that is not found may be out of order in its table; then the next
+            # write of the chunk would not be found either.
             with self._health.guard():
                 self._index.check_order()

@@ -1,7 +1,7 @@
 """Chunk files: written to incoming/, synced in the background, moved into place, read, removed and quarantined.
 
-A large upload would pay a thousand syncs at its end; here each file's sync runs in a small pool while the next chunks
-arrive. Which chunks count as held is the index's to say (chunk_index.py): a file without a row there is an orphan.
+Each file is synced in a small pool while the next chunks arrive; a large upload would otherwise wait for a thousand
+syncs at its end. The index (chunk_index.py) decides which chunks are held: a file without a row there is an orphan.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from lockstep_store.wire.errors import BadRequest
 
 SYNC_THREADS = 4
 MAX_WAITING_SYNCS = 32
-"""Files written but not yet synced, over all uploads: bounds open descriptors and unwritten pages."""
+"""Files written but not yet synced, in all uploads: bounds open descriptors and dirty pages."""
 
 
 class ChunkFiles:
-    """The files under one layout. Thread-safe; methods raise OSError."""
+    """The chunk files of one data folder. Thread-safe; methods raise OSError."""
 
     def __init__(self, layout: DiskLayout, disk: Disk, flushes: FlushWatch, reserve_bytes: int = 0) -> None:
         self._layout = layout
@@ -44,11 +44,11 @@ class ChunkFiles:
         self._placing_guard = threading.Lock()
 
     def close(self) -> None:
-        """Finish the syncs under way."""
+        """Finish the pending syncs."""
         self._pool.shutdown(wait=True)
 
     def write_temporary(self, parts: list[Bytes]) -> tuple[Path, Future[None]]:
-        """Write a new file in incoming/; the future is done when it is durable, or holds the failure."""
+        """Write a new file in incoming/; the future completes when it is durable, or has the failure."""
         self.check_room(sum(len(part) for part in parts))
         path = self._layout.temporary_file()
         self._room.acquire()
@@ -63,14 +63,14 @@ class ChunkFiles:
             raise
 
     def discard(self, path: Path) -> None:
-        """Remove a temporary file, whatever state it is in."""
+        """Remove a temporary file, if it is still there."""
         self._remove_quietly(path)
 
     @contextmanager
     def placing(self, chunks: list[StagedChunk]) -> Iterator[None]:
-        """Move the chunks' synced files into place, durably; inside the block the caller records them.
+        """Move the chunks' synced files into place, durably; the caller records them inside the block.
 
-        Until the block ends nobody removes these files as orphans, though the index does not know them yet.
+        Until the block ends these files are not orphans, although the index does not have them yet.
         """
         filed = [chunk for chunk in chunks if chunk.temporary is not None]
         if not filed:
@@ -106,28 +106,28 @@ class ChunkFiles:
                         del self._placing[chunk.digest]
 
     def read(self, digest: Digest) -> bytes:
-        """The sealed bytes of a chunk that is a file."""
+        """Return the sealed bytes of a chunk that is a file."""
         return self._disk.read(self._layout.chunk_file(digest))
 
     def remove_orphan(self, digest: Digest, is_held: Callable[[Digest], bool]) -> bool:
-        """Remove a chunk's file unless the index holds it or a seal is just putting it in place."""
+        """Remove a chunk's file unless the index holds it or a write is just moving it into place."""
         with self._placing_guard:
-            # Both questions under one guard: a seal leaves `placing` only after its row is committed.
+            # Both checks under one lock: a write leaves `placing` only after its row is committed.
             if digest in self._placing or is_held(digest):
                 return False
             self._remove_quietly(self._layout.chunk_file(digest))
             return True
 
     def digests_in(self, folder: Path) -> Iterator[Digest]:
-        """The chunks whose files lie in one of the layout's chunk folders."""
+        """Yield the chunks whose files are in one of the chunk folders."""
         for path in folder.iterdir() if folder.exists() else ():
             try:
                 yield Digest.parse(path.name)
             except BadRequest:
-                log.warning("%s is not a chunk file; it is left alone", path)
+                log.warning("%s is not a chunk file; leaving it alone", path)
 
     def quarantine_file(self, digest: Digest, is_held: Callable[[Digest], bool]) -> None:
-        """Move a damaged chunk's file out of the way, unless a good one has just taken its place."""
+        """Move a damaged chunk's file to quarantine, unless a good one has just replaced it."""
         with self._placing_guard:
             if digest in self._placing or is_held(digest):
                 return
@@ -137,11 +137,11 @@ class ChunkFiles:
                 log.warning("the file of damaged chunk %s is gone; nothing is left to quarantine", digest)
 
     def quarantine_bytes(self, digest: Digest, sealed: bytes) -> None:
-        """Keep a damaged chunk that lay in the index as a file."""
+        """Write a damaged chunk from the index to a file in quarantine."""
         self._disk.sync_and_close(self._disk.write_new(self._layout.quarantine_file(digest), [sealed]))
 
     def probe(self, size: int = 64 * 1024) -> None:
-        """Write, sync and remove a file; raises OSError when the disk does not take it."""
+        """Write, sync and remove a file. Raises OSError if the disk refuses it."""
         self.check_room(size)
         path = self._layout.temporary_file()
         try:
@@ -152,21 +152,21 @@ class ChunkFiles:
             self._remove_quietly(path)
 
     def check_room(self, size: int = 0) -> None:
-        """OSError (no space) when `size` more bytes would reach into the reserve.
+        """Raise OSError (no space) if `size` more bytes would use the reserve.
 
-        The reserve is what the index needs to forget things, and so to make room again.
+        The index needs the reserve to delete rows, and so to free space again.
         """
         if self.space()[1] < self._reserve_bytes + size:
             raise OSError(errno.ENOSPC, "the disk is full down to the reserve")
 
     def space(self) -> tuple[int, int]:
-        """(capacity, free) in bytes."""
+        """Return (capacity, free) in bytes."""
         return self._disk.space(self._layout.root)
 
     def _settle(self, folders: set[Path]) -> None:
         """Make the folders' own names durable, once each.
 
-        That a folder is there says nothing: whoever made it may have failed, or died, before its name was flushed.
+        An existing folder proves nothing: its creator may have failed or died before it flushed the name.
         """
         if folders <= self._settled:
             return
@@ -183,7 +183,7 @@ class ChunkFiles:
             self._room.release()
 
     def _remove_quietly(self, path: Path) -> None:
-        """Clean-up must not hide the failure that made it necessary; what stays is swept later."""
+        """Remove a file without raising: that would hide the failure that made it necessary. The sweep tries again."""
         try:
             self._disk.remove(path)
         except OSError as error:

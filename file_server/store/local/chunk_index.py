@@ -1,7 +1,6 @@
-"""The index of what this file server holds: an SQLite file in WAL mode that is synced at every commit.
+"""The index of what this file server holds: an SQLite file in WAL mode, synced at every commit.
 
-What its tables are stands in index_schema.py, what may be changed in index_transaction.py; opening, reading and
-committing stand here.
+This module opens, reads and commits. index_schema.py has the tables, index_transaction.py the changes.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ _CHUNK_COLUMNS = (
     " FROM chunk WHERE "
 )
 _LATEST = (1 << 63) - 1
-"""No number that SQLite keeps is higher."""
+"""SQLite's highest integer."""
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 256
 _MAX_IDLE_READERS = 16
 MAX_PENDING_NOTES = 20_000
-"""More are only waiting when the disk takes nothing; then the oldest are given up."""
+"""More only wait if the disk takes no writes; then the oldest are dropped."""
 NOTES_BYTES = 4 * 1024 * 1024
-"""A page of notes ends with the one that reaches this."""
+"""A page of notes ends with the note that reaches this size."""
 
 
 class ChunkRow(NamedTuple):
-    """What the index knows of a chunk. `sealed` is set when the bytes lie in the index."""
+    """A chunk's row. `sealed` is set if the bytes are in the index."""
 
     id: int
     digest: Digest
@@ -53,7 +52,7 @@ class ChunkRow(NamedTuple):
 
 
 class PendingNote(NamedTuple):
-    """A commit note on its way into the index: encoded only there, off the writer's way."""
+    """A commit note that waits for a transaction, which encodes it: the commit must not wait for that."""
 
     cursor: int
     digest: Digest
@@ -61,7 +60,7 @@ class PendingNote(NamedTuple):
 
 
 class ChunkIndex:
-    """Reads for many threads, and one writer that shares its transactions among them. Raises sqlite3.Error."""
+    """The index: many threads read, one writer runs their changes in shared transactions. Raises sqlite3.Error."""
 
     def __init__(self, path: Path, flushes: FlushWatch) -> None:
         make_log_durable(path)
@@ -70,7 +69,7 @@ class ChunkIndex:
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
         self._writer.executescript(SCHEMA)
-        self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._kept_totals()
+        self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
@@ -78,7 +77,7 @@ class ChunkIndex:
         self.submit = self._commits.submit
 
     def close(self) -> None:
-        """Finish what was submitted and close the file."""
+        """Finish the submitted work and close the file."""
         self._commits.close()
         self._closed = True
         while self._readers:
@@ -87,65 +86,66 @@ class ChunkIndex:
 
     @property
     def totals(self) -> Totals:
-        """The figures as of the latest commit."""
+        """Return the totals as of the latest commit."""
         return Totals(self._totals["chunks"], self._totals["blobs"], self._totals["stored_bytes"])
 
     def remembered(self, name: str) -> int:
-        """A number kept with `IndexTransaction.remember`; 0 when there is none."""
+        """Return the number stored under a name; 0 without one."""
         return self._totals.get(name, 0)
 
-    def _kept_totals(self) -> dict[str, int]:
+    def _stored_totals(self) -> dict[str, int]:
         totals = self._writer.execute("SELECT name, value FROM total").fetchall()
-        kept = {value.name(name): value.number(total) for name, total in totals}
-        if GENERATION not in kept and self._writer.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
+        stored = {value.name(name): value.number(total) for name, total in totals}
+        if GENERATION not in stored and self._writer.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
             raise value.malformed("the generation of the latest blob", "another table's page")
-        return kept
+        return stored
 
     # ------------------------------------------------------------ reads
 
     def chunk(self, digest: Digest) -> ChunkRow | None:
-        """The chunk's row with its sealed bytes, if they lie in the index."""
+        """Return the chunk's row, with its sealed bytes if they are in the index."""
         return self._chunk_where("digest = ?", digest)
 
     def next_chunk(self, after: int) -> ChunkRow | None:
-        """The first chunk with an id above `after`, for walks over all of them."""
+        """Return the first chunk with an id above `after`, for walks over all chunks."""
         return self._chunk_where("id > ? ORDER BY id LIMIT 1", after)
 
     def holds_chunk(self, digest: Digest) -> bool:
-        """Whether the chunk is here and not known to be damaged."""
+        """Return whether the chunk is held and not known to be damaged."""
         return self.lengths([digest]) != [None]
 
     def check_order(self) -> None:
-        """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) when rows are out of order, or pages not what they should be:
-        SQLite notices neither where it does not look for them, and this looks at all."""
+        """Check every page. Raises sqlite3.DatabaseError (SQLITE_CORRUPT) if rows are out of order or a page is wrong.
+
+        SQLite notices neither in a look-up of a single row.
+        """
         with self._reading() as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise value.malformed("what its table has in order", found)
 
     def may_hold_chunk(self, digest: Digest) -> bool:
-        """Whether the chunk is here, or may be after a restart.
+        """Return whether the chunk is held, or may be after a restart. Ask before you remove a file.
 
-        A commit that failed while it was flushed was refused, but stands in SQLite's log until another is written over
-        it: a process that ends before then finds it committed when it starts again. Whoever removes files asks here,
-        or such a row would name a file that is gone.
+        A commit whose flush failed was refused, but it stays in SQLite's log until the next commit overwrites it. A
+        process that ends before that finds it committed at its next start, and the row must not name a missing file.
         """
         return self._in_doubt or self.holds_chunk(digest)
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those of `digests` that are not held intact, each once, in order."""
+        """Return the chunks not held intact, each once, in order."""
         asked = list(dict.fromkeys(digests))
         return [digest for digest, length in zip(asked, self.lengths(asked), strict=True) if length is None]
 
     def lengths(self, digests: Iterable[Digest]) -> list[int | None]:
-        """Plain lengths in bytes, None for a chunk that is not held intact."""
+        """Return plain lengths in bytes, None for a chunk not held intact."""
         with self._reading() as connection:
             return lengths_among(connection, digests)
 
     def manifest(self, digest: Digest) -> Manifest | None:
-        """A blob's manifest, checked against its digest; BadDigest when it is not the blob's.
+        """Return a blob's manifest, checked against its digest; BadDigest if it does not match.
 
-        The digest of a single chunk says nothing about the size in the blob's row, which is compared with the chunk's.
+        A one-chunk blob has no manifest to hash, so the size in its row is compared with the chunk's length.
         """
         query = (
             "SELECT size, manifest, (SELECT length FROM chunk WHERE digest = blob.digest) FROM blob WHERE digest = ?"
@@ -159,23 +159,22 @@ class ChunkIndex:
             return Manifest.decode(value.content(raw), digest)
         manifest = Manifest([(digest, value.number(size))])
         if length is not None and length != size:
-            raise BadDigest(f"blob {digest} has {size} bytes by its row, and {length} by its chunk's")
+            raise BadDigest(f"blob {digest} has {size} bytes in its row, but its chunk has {length}")
         return manifest
 
     def generation(self, digest: Digest) -> int | None:
-        """The blob's generation, None when it is not here."""
+        """Return the blob's generation, None if it is not held."""
         with self._reading() as connection:
             row = connection.execute("SELECT generation FROM blob WHERE digest = ?", (digest,)).fetchone()
         return value.number(row[0]) if row else None
 
     @property
     def latest_generation(self) -> int:
-        """The generation of the latest seal."""
+        """Return the highest generation given."""
         return self._totals[GENERATION]
 
     def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
-        """Blobs in the order of their ids, from above `after`, that were last sealed by `up_to_generation`; None for
-        all of them."""
+        """Return blobs by rising id above `after`; without those stored after `up_to_generation`, if given."""
         query = "SELECT id, digest, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
         bound = _LATEST if up_to_generation is None else up_to_generation
         with self._reading() as connection:
@@ -186,19 +185,19 @@ class ChunkIndex:
         ]
 
     def candidates(self) -> list[tuple[int, Digest]]:
-        """(id, digest) of every chunk that may be without a blob."""
+        """Return (id, digest) of every chunk that may be without a blob."""
         query = "SELECT chunk.id, digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
         with self._reading() as connection:
             return [(id, value.digest(digest)) for id, digest in connection.execute(query)]
 
     def fence(self, path: str) -> int:
-        """The highest lock number seen on a path."""
+        """Return the highest lock number seen on a path; 0 without one."""
         with self._reading() as connection:
             row = connection.execute("SELECT number FROM fence WHERE path = ?", (path,)).fetchone()
         return value.number(row[0]) if row else 0
 
     def blobs_of_chunk(self, id: int, digest: Digest) -> list[Digest]:
-        """The blobs that a chunk is part of."""
+        """Return the blobs that contain a chunk."""
         query = (
             "SELECT blob.digest FROM reference JOIN blob ON blob.id = reference.blob WHERE reference.chunk = ?"
             " UNION SELECT digest FROM blob WHERE digest = ?"
@@ -207,9 +206,11 @@ class ChunkIndex:
             return [value.digest(row[0]) for row in connection.execute(query, (id, digest))]
 
     def check_references(self, manifest: Manifest) -> None:
-        """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) when a chunk of a blob is not known to be part of it: damage to
-        the chunk would then be nobody's, and the collector could take it away."""
-        # One statement for each chunk, which sees one moment: the blob may be dropped while it is looked at.
+        """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) if the reference to one of a blob's chunks is missing.
+
+        Damage to that chunk would not be reported for the blob, and the collector could remove it.
+        """
+        # One statement for each chunk, so that it sees one snapshot: the blob may be dropped meanwhile.
         query = (
             "SELECT 1 FROM blob JOIN chunk ON chunk.digest = ? WHERE blob.digest = ? AND NOT EXISTS"
             " (SELECT 1 FROM reference WHERE reference.chunk = chunk.id AND reference.blob = blob.id)"
@@ -217,11 +218,11 @@ class ChunkIndex:
         with self._reading() as connection:
             for chunk, _ in manifest.chunks if len(manifest) > 1 else ():
                 if connection.execute(query, (chunk, manifest.digest)).fetchone():
-                    raise value.malformed(f"the place of chunk {chunk} in blob {manifest.digest}")
+                    raise value.malformed(f"the reference to chunk {chunk} from blob {manifest.digest}")
 
     def damaged_blobs(self) -> list[Digest]:
-        """Every blob that has a damaged chunk."""
-        # The number stands in the statement, or SQLite could not use the index of the few damaged ones.
+        """Return every blob that has a damaged chunk."""
+        # The number is part of the statement: with a parameter SQLite would not use the partial index.
         query = f"SELECT id, digest FROM chunk WHERE place = {DAMAGED:d}"  # noqa: S608 - a constant
         with self._reading() as connection:
             damaged = connection.execute(query).fetchall()
@@ -233,27 +234,29 @@ class ChunkIndex:
     # ------------------------------------------------------------ for the inventory
 
     def blobs_by_digest(self, after: Digest | None, limit: int) -> list[Digest]:
-        """The next blobs behind `after` in the order of their digests."""
-        # The size is asked for so that each row is looked at: what only SQLite's index of digests has is not held.
+        """Return the next blobs after `after` in digest order."""
+        # Selecting the size makes SQLite read each row: a digest in its index without a row is not held.
         query = "SELECT digest, size FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
         with self._reading() as connection:
             return [value.digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
 
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
-        """Plain bytes of those blobs that are here."""
+        """Return the plain bytes of each blob that is held."""
         query = "SELECT size FROM blob WHERE digest = ?"
         with self._reading() as connection:
             rows = {digest: connection.execute(query, (digest,)).fetchone() for digest in digests}
         return {digest: value.number(row[0]) for digest, row in rows.items() if row is not None}
 
     def highest_fence(self) -> int:
-        """The highest lock number seen on any path. Walks the fences."""
+        """Return the highest lock number seen on any path. Walks the fences."""
         with self._reading() as connection:
             return value.number(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
 
     def notes(self, after: int, through: int, limit: int) -> list[bytes]:
-        """Commit notes of the cursors above `after` up to `through`, by rising cursor; fewer than `limit` when they are
-        long, as those of encrypted multipart uploads may be."""
+        """Return notes with cursors above `after` up to `through`, by rising cursor.
+
+        Fewer than `limit` if they are long, as the notes of encrypted multipart uploads can be.
+        """
         query = "SELECT note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
         found: list[bytes] = []
         size = 0
@@ -266,16 +269,16 @@ class ChunkIndex:
         return found
 
     def note(self, note: PendingNote) -> None:
-        """Keep a commit note, with the next transaction."""
+        """Add a commit note to the next transaction."""
         self._notes.append(note)
 
     def keep_notes(self) -> None:
-        """Make the notes durable that no transaction has taken along yet."""
+        """Write the notes that wait for a transaction."""
         if self._notes:
             self.submit(lambda tx: None)
 
     def _put_notes(self, tx: IndexTransaction, notes: list[PendingNote]) -> None:
-        """Move the waiting notes to `notes`, and into the transaction."""
+        """Move the waiting notes to `notes` and into the transaction."""
         while self._notes:
             notes.append(self._notes.popleft())
         for note in notes:
@@ -331,7 +334,7 @@ class ChunkIndex:
         except sqlite3.Error:
             self._in_doubt = True
             raise
-        if changed:  # and only then was anything written over what was in doubt
+        if changed:  # only a commit that wrote something overwrote the doubtful one in the log
             self._in_doubt = False
 
     @contextmanager

@@ -1,9 +1,7 @@
-"""The chunk store: blobs of sealed chunks on local disk, durable when a seal returns.
+"""The local engine: stores sealed chunks on this machine's disk, as `ChunkStore` promises.
 
-It combines the index (chunk_index.py), the files (chunk_files.py), sealing (runtime/storage/sealing.py), checked reads
-(checked_reading.py) and the grace period before unused chunks are removed (unused_chunks.py). Whether a write is
-allowed, who else gets a copy and what may be dropped are decided elsewhere. Only a path's fence is stored here, because
-it must be as durable as the bytes.
+It combines the index (chunk_index.py), the chunk files (chunk_files.py), sealing (runtime/storage/sealing.py), checked
+reads (checked_reading.py) and the grace period of unused chunks (unused_chunks.py).
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ _decoder = decoder(CommitNote)
 
 
 class LocalChunkStore:
-    """One file server's storage. Thread-safe. Failures of the disk are raised as StorageFull or Unavailable."""
+    """Chunks in an index and in files of one data folder. Thread-safe; see `ChunkStore` for the promises."""
 
     def __init__(
         self,
@@ -76,16 +74,16 @@ class LocalChunkStore:
 
     @property
     def store_id(self) -> str:
-        """Made with the storage: another one means another, empty disk."""
+        """Return the id made with the storage: a different id means a different, empty disk."""
         return self._layout.store_id
 
     @property
     def problem(self) -> str:
-        """Why the storage takes no writes, as a clause for people; empty when it does."""
+        """Say why the storage takes no writes; empty when it does."""
         return self._health.problem
 
     def close(self) -> None:
-        """Finish what is under way and let another process open the folder."""
+        """Finish pending work and let another process open the folder."""
         self._files.close()
         self._index.close()
         self._layout.close()
@@ -163,7 +161,7 @@ class LocalChunkStore:
             return self._index.submit(work)
 
     def check_fence(self, fence: Fence) -> None:
-        """TicketRefused when a newer lock than the write's has been seen on its path. The seal checks again."""
+        """Raise TicketRefused if a higher lock number was seen on the path. The index checks again when it commits."""
         with self._health.guard():
             known = self._index.fence(fence.path)
         if fence.number < known:
@@ -172,28 +170,28 @@ class LocalChunkStore:
     # ------------------------------------------------------------ reading
 
     def holds(self, digest: Digest, length: int) -> bool:
-        """Whether a chunk of that length is held intact; the answer puts off its collection by a grace period."""
+        """Return whether a chunk of that length is held intact. Puts off its collection by a grace period."""
         self._unused.put_off([digest])
         with self._health.guard():
             return self._index.lengths([digest]) == [length]
 
     def pin(self, digest: Digest) -> None:
-        """An upload under way counts on this chunk: do not collect it before as many calls of `unpin`."""
+        """Protect a chunk that an upload counts on from collection, until as many calls of `unpin`."""
         self._unused.pin(digest)
 
     def unpin(self, digests: Iterable[Digest]) -> None:
-        """The upload is over; a chunk that still has no blob begins its grace period."""
+        """Undo one `pin` of each chunk; those without a blob begin their grace period."""
         self._unused.unpin(digests)
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those of `digests` that are not held intact, each once; collection of the others is put off."""
+        """Return the chunks not held intact, each once. Puts off the collection of the others."""
         wanted = list(digests)
         self._unused.put_off(wanted)
         with self._health.guard():
             return self._index.missing(wanted)
 
     def lengths(self, digests: list[Digest]) -> list[int]:
-        """Plain lengths of chunks in bytes; NotFound names one that is not held."""
+        """Return the chunks' plain lengths in bytes. NotFound names the first that is not held."""
         with self._health.guard():
             lengths = self._index.lengths(digests)
         for digest, length in zip(digests, lengths, strict=True):
@@ -202,20 +200,20 @@ class LocalChunkStore:
         return [length for length in lengths if length is not None]
 
     def read_chunk(self, digest: Digest) -> bytes:
-        """A chunk's plain bytes, checked against its digest: NotFound, or DamagedChunk (see CheckedReading.chunk)."""
+        """Return a chunk's plain bytes, checked. NotFound or DamagedChunk; see `CheckedReading.chunk`."""
         return self._reading.chunk(digest)
 
     def manifest(self, digest: Digest) -> Manifest:
-        """A blob's manifest, checked against its digest: NotFound, or Damaged (see CheckedReading.manifest)."""
+        """Return a blob's manifest, checked. NotFound or Damaged; see `CheckedReading.manifest`."""
         return self._reading.manifest(digest)
 
     def generation(self, digest: Digest) -> int | None:
-        """The blob's generation, which rises at every seal; None when it is not here."""
+        """Return the blob's generation; None if it is not held."""
         with self._health.guard():
             return self._index.generation(digest)
 
     def damaged_blobs(self) -> list[Digest]:
-        """Blobs with a chunk that is known to be damaged."""
+        """Return the blobs with a chunk known to be damaged."""
         with self._health.guard():
             return self._index.damaged_blobs()
 
@@ -223,16 +221,16 @@ class LocalChunkStore:
 
     @property
     def latest_generation(self) -> int:
-        """The generation of the latest seal: blobs up to it existed at this moment."""
+        """Return the highest generation given."""
         return self._index.latest_generation
 
     def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
-        """A page of blobs by rising id, without those sealed after `up_to_generation`, if one is given."""
+        """Return a page of blobs by rising id; without those stored after `up_to_generation`, if given."""
         with self._health.guard():
             return self._index.blobs(after, up_to_generation, limit)
 
     def drop_blob(self, digest: Digest, generation: int) -> bool:
-        """Forget a blob, unless it was sealed again since it had `generation`; whether it was dropped."""
+        """Forget a blob unless it was stored again since `generation`; return whether it was dropped."""
         with self._health.guard():
             return self._index.submit(lambda tx: tx.drop_blob(digest, generation))
 
@@ -256,37 +254,36 @@ class LocalChunkStore:
         return self._index.submit(lambda tx: tx.forget_unused(candidates))
 
     def sweep_orphans(self, part: int) -> int:
-        """Remove files of one of the 256 chunk folders that a crash left without a row; how many there were."""
+        """Remove the files of one chunk folder that a crash left without a row; return how many."""
         folder = self._layout.chunk_folder(part)
         with self._health.guard():
             digests = list(self._files.digests_in(folder))
             orphans = self._index.missing(digests)
             return sum(self._files.remove_orphan(digest, self._index.may_hold_chunk) for digest in orphans)
 
-    # ------------------------------------------------------------ care
+    # ------------------------------------------------------------ maintenance
 
     def verify_next(self, after: int) -> tuple[int, int] | None:
-        """Check the first chunk with an id above `after`: (its id, bytes read), None when there is none."""
+        """Check the first chunk with an id above `after`; return (its id, bytes read), or None after the last."""
         return self._reading.verify_next(after)
 
     def verify_blob(self, digest: Digest) -> None:
-        """Check that a blob's manifest is its own and names only chunks that are here; report it otherwise."""
+        """Check that a blob's manifest matches and that all its chunks are held; report the blob if not."""
         self._reading.verify_blob(digest)
 
     def remember(self, name: str, value: int) -> None:
-        """Keep a number under a name durably."""
+        """Store a number under a name, durably."""
         with self._health.guard():
             self._index.submit(lambda tx: tx.remember(name, value))
 
     def remembered(self, name: str) -> int:
-        """A number kept with `remember`; 0 when there is none."""
+        """Return the number stored under a name; 0 without one."""
         return self._index.remembered(name)
 
     def probe(self) -> None:
-        """Whether the disk takes writes now, tried out when it is known not to have; health follows.
+        """Check that the disk takes writes; see `ChunkStore.probe`.
 
-        A disk that others have filled, or that hangs, is told before a write finds it so; one that hangs is not tried.
-        To be called once a second. Raises StorageFull or Unavailable.
+        Notices a disk that others filled, or that hangs, before a write fails. A disk that hangs is not written to.
         """
         self._health.note_hanging(self._flushes.hangs(self._monotonic()))
         self._health.refuse_if_hanging()
@@ -300,28 +297,27 @@ class LocalChunkStore:
         self._health.recovered()
 
     def space(self) -> tuple[int, int]:
-        """(capacity, free for new blobs) in bytes."""
+        """Return (capacity, free for new blobs) in bytes."""
         with self._health.guard():
             capacity, free = self._files.space()
         return capacity, max(0, free - self._reserve_bytes)
 
     @property
     def totals(self) -> Totals:
-        """Chunks, blobs and sealed bytes held."""
+        """Return the figures as of the latest commit."""
         return self._index.totals
 
     # ------------------------------------------------------------ inventory
 
     def blobs_by_digest(self, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
-        """The whole blobs among the next `limit` behind `after` in digest order, and how far that went: None when
-        there are no more."""
+        """Return the whole blobs among the next `limit` in digest order, and where the page ended (None: the last)."""
         with self._health.guard():
             page = self._index.blobs_by_digest(after, limit)
             damaged = set(self._index.damaged_blobs())
         return [digest for digest in page if digest not in damaged], page[-1] if len(page) == limit else None
 
     def not_whole(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those of `digests` that are no blobs here, or have a damaged chunk, in order."""
+        """Return the digests, in order, of which no blob is held or the blob has a damaged chunk."""
         wanted = list(digests)
         with self._health.guard():
             known = self._index.sizes(wanted)
@@ -329,26 +325,26 @@ class LocalChunkStore:
         return [digest for digest in wanted if digest not in known or digest in damaged]
 
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
-        """Plain bytes of those blobs that are here."""
+        """Return the plain bytes of each blob that is held."""
         with self._health.guard():
             return self._index.sizes(digests)
 
     def highest_fence(self) -> int:
-        """The highest lock number seen on any path."""
+        """Return the highest lock number seen on any path."""
         with self._health.guard():
             return self._index.highest_fence()
 
     def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
-        """Keep a commit note for as long as the blob is here, durably within a second or so. Never waits."""
+        """Add a commit note, kept as long as its blob. Never waits; durable with the next transaction."""
         self._index.note(PendingNote(cursor, digest, encoded))
 
     def keep_notes(self) -> None:
-        """Make the notes durable now."""
+        """Write the waiting notes now."""
         with self._health.guard():
             self._index.keep_notes()
 
     def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
-        """Notes of the cursors above `after` up to `through`, by rising cursor."""
+        """Return notes with cursors above `after` up to `through`, by rising cursor."""
         with self._health.guard():
             return [_note(encoded) for encoded in self._index.notes(after, through, limit)]
 

@@ -1,7 +1,6 @@
-"""Every way this program writes chunk files, one method each.
+"""Every operation on chunk files, one method each, so that tests can use a disk that breaks.
 
-Tests put a disk that breaks in its place. Which file lies where is left to disk_layout.py; turning an `OSError` into
-a refusal is left to storage_health.py.
+disk_layout.py decides where files are; storage_health.py turns an `OSError` into a refusal.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ class Disk:
     """The machine's file system. Every method raises OSError when it fails."""
 
     def write_new(self, path: Path, parts: list[Bytes]) -> int:
-        """Write `parts` to a new file and return its open descriptor; not yet durable."""
+        """Write `parts` to a new file and return its open descriptor. Not durable yet."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             self._write_all(descriptor, parts)
@@ -49,7 +48,7 @@ class Disk:
         path.unlink(missing_ok=True)
 
     def read(self, path: Path) -> bytes:
-        """A whole file."""
+        """Return the content of a file."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size
@@ -64,7 +63,7 @@ class Disk:
             os.close(descriptor)
 
     def space(self, path: Path) -> tuple[int, int]:
-        """(capacity, free for this program) in bytes of the disk that `path` lies on."""
+        """Return (capacity, free for this program) in bytes of the disk that has `path`."""
         figures = os.statvfs(path)
         return figures.f_blocks * figures.f_frsize, figures.f_bavail * figures.f_frsize
 

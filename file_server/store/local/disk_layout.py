@@ -1,16 +1,16 @@
-"""Where everything lies in a file server's data folder, and which version of that order this program knows.
+"""The layout of a file server's data folder, and the versions of it that this program knows.
 
 ::
 
-    DATA/format            the version of everything below; another version is refused
-    DATA/store-id          random, made with the storage: a new one means that the disk was empty
-    DATA/lock              held while a file server runs, so that two never share one folder
+    DATA/format            the version of everything below; unknown versions are refused
+    DATA/store-id          random, made with the storage: a new id means an empty disk
+    DATA/lock              locked while a file server runs, so that two never share a folder
     DATA/index.db          chunks, blobs, references and fences (see chunk_index.py)
     DATA/chunks/ab/ab12…   sealed chunks of more than 64 KiB, named by their digest
-    DATA/incoming/         what is being received; emptied at start
+    DATA/incoming/         files being received; emptied at start
     DATA/quarantine/       sealed chunks that failed their check
 
-What the files contain is left to chunk_index.py, chunk_files.py and lockstep_store/runtime/storage/sealing.py.
+chunk_index.py, chunk_files.py and lockstep_store/runtime/storage/sealing.py define what the files contain.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lockstep_store.wire.errors import SetupError, StorageFormatError
 
 FORMAT = "lockstep file server storage 2"
 OLDER_FORMATS = ("lockstep file server storage 1",)
-"""Brought up to date at the start: in version 2 the index also has commit notes, which are made when it is opened."""
+"""Upgraded at the start: version 2 added commit notes to the index, a table that opening the index creates."""
 INLINE_BYTES = 64 * 1024
-"""Sealed chunks of at most this size lie in the index; larger ones are files."""
+"""Sealed chunks up to this size are in the index; larger ones are files."""
 
 
 class DiskLayout:
@@ -48,10 +48,10 @@ class DiskLayout:
 
     @classmethod
     def open(cls, root: Path) -> DiskLayout:
-        """Lock and check `root`, making the storage when there is none, and empty `incoming/`.
+        """Lock and check `root`, create the storage if there is none, and empty `incoming/`.
 
-        Raises SetupError when another process has it or it cannot be written, StorageFormatError when it is of a
-        version this program does not know.
+        Raises SetupError if another process has it open or it cannot be written, StorageFormatError if this program
+        does not know its version.
         """
         layout = cls(root)
         try:
@@ -64,32 +64,32 @@ class DiskLayout:
                 raise
         except OSError as error:
             raise SetupError(
-                f"the data folder {root} cannot be used ({error.strerror or error}): "
-                "check its owner and its disk, or choose another with --data"
+                f"cannot use the data folder {root} ({error.strerror or error}): "
+                "check its owner and its disk, or choose another folder with --data"
             ) from error
         return layout
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def chunk_file(self, digest: Digest) -> Path:
-        """Where a chunk lies when it is too large for the index."""
+        """Return the path of a chunk that is too large for the index."""
         name = digest.hex()
         return self.chunks / name[:2] / name
 
     def temporary_file(self) -> Path:
-        """A name in `incoming/` that nobody else has."""
+        """Return an unused name in `incoming/`."""
         return self.incoming / secrets.token_hex(12)
 
     def quarantine_file(self, digest: Digest) -> Path:
-        """A new name for a damaged chunk; the same chunk can be damaged more than once."""
+        """Return an unused name for a damaged chunk; a chunk can be damaged more than once."""
         return self.quarantine / f"{digest.hex()}.{secrets.token_hex(4)}"
 
     def chunk_folder(self, number: int) -> Path:
-        """One of the 256 folders that chunk files lie in; each is made when the first file comes to it."""
+        """Return one of the 256 folders of chunk files; the first file creates it."""
         return self.chunks / f"{number:02x}"
 
     def _prepare(self) -> None:
@@ -97,7 +97,7 @@ class DiskLayout:
             self._check_format()
         elif self.index_file.exists():
             raise StorageFormatError(
-                f"{self.root} holds data but no format file: it is not a file server's folder, or was damaged. "
+                f"{self.root} has an index.db but no file `format`: it is not a file server's folder, or was damaged. "
                 "Restore the file `format`, or choose another folder with --data"
             )
         else:
@@ -110,22 +110,22 @@ class DiskLayout:
             self.store_id = self.store_id_file.read_text("ascii").strip()
         except FileNotFoundError:
             raise StorageFormatError(
-                f"{self.store_id_file} is missing: restore it, or empty {self.root} to begin with an empty disk"
+                f"{self.store_id_file} is missing: restore it, or empty {self.root} to start with an empty disk"
             ) from None
 
     def _check_format(self) -> None:
         found = self.format_file.read_text("utf-8", "replace").strip()
         if found in OLDER_FORMATS:
-            # Before the index is touched: an older program must not open one whose notes it would not keep true.
+            # Before the index is opened: an older program must not open an index whose notes it would not maintain.
             write_durably(self.format_file, FORMAT.encode() + b"\n")
         elif found != FORMAT:
             raise StorageFormatError(
-                f"{self.root} is stored as {found[:80]!r}, this program knows {FORMAT!r}: "
+                f"{self.root} has the format {found[:80]!r}, but this program needs {FORMAT!r}: "
                 "use the version of Lockstep that wrote it, or choose another folder with --data"
             )
 
     def _create(self) -> None:
-        """The format file comes last: a creation that was interrupted is simply done again."""
+        """Create the storage. The format file comes last, so that an interrupted creation is repeated."""
         write_durably(self.store_id_file, secrets.token_hex(16).encode())
         for folder in (self.incoming, self.quarantine, self.chunks):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Notices a disk that hangs: one that neither ends a flush nor fails it, as dying disks do for minutes.
+"""Notices a disk that hangs: one that neither completes a flush nor fails it, as dying disks do for minutes.
 
-The network of such a server works on, so nobody else can tell it from one that is only busy.
+The server's network still works, so nobody else can tell it from a busy one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 HANGING_SECONDS = 5.0
-"""A flush that was under way for so long counts as hanging: others give up waiting for a small write by then."""
+"""A flush that takes longer counts as hanging: by then masters give up waiting for a small write."""
 HANGING_LOOKS = 5
-"""And for so many looks: a program that was stopped finds that time has passed, not that its disk hangs."""
+"""It must also be pending in more than so many looks: a program that was paused finds that time has passed."""
 
 
 class _UnderWay:
@@ -23,14 +23,14 @@ class _UnderWay:
 
 
 class FlushWatch:
-    """What has been asked of the disk and is not answered yet. Thread-safe; `hangs` is for one thread."""
+    """The disk operations that are pending. Thread-safe; `hangs` is for one thread."""
 
     def __init__(self) -> None:
         self._under_way: dict[_UnderWay, None] = {}
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The block waits for the disk."""
+        """Watch the block: it waits for the disk."""
         one = _UnderWay()
         self._under_way[one] = None
         try:
@@ -39,7 +39,7 @@ class FlushWatch:
             del self._under_way[one]
 
     def hangs(self, now: float) -> bool:
-        """Whether something has been under way for too long; to be asked about once a second, `now` in seconds."""
+        """Return whether an operation is pending for too long at `now`, in seconds. Call it once a second."""
         found = False
         for one in list(self._under_way):
             if not one.looks:

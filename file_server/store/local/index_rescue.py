@@ -1,12 +1,12 @@
-"""A damaged chunk index is not mended but made anew, from everything in it and beside it that proves to be whole.
+"""Rebuilds a damaged chunk index from everything in it and beside it that proves to be whole.
 
-The danger in simply beginning with an empty one: this disk may have the last good copy of something. So the old file
-is set aside in ``quarantine/``, every row that can still be read is looked at, and what passes its own check (a sealed
-chunk, a manifest that hashes to its blob) goes into the new index; chunk files that no row speaks of are opened and
-taken in too. What is missing then is found by the inventory that follows each registration, and copied from others.
+Starting with an empty index would be dangerous: this disk may have the last good copy of something. So the old file is
+moved to ``quarantine/`` and read row by row. What passes its own check (a sealed chunk, a manifest that hashes to its
+blob) goes into the new index, and so do chunk files without a row. The inventory that follows each registration finds
+what is missing then, and repair copies it from other servers.
 
-When to do it: SQLite says that the file is malformed, at the start or, by a mark that was left then, while running; or
-the file is gone or empty while there are chunk files.
+The index is rebuilt at a start when SQLite reports a malformed file, or reported one during the last run (which leaves
+a mark), or when the file is missing or empty although there are chunk files.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ _notes = decoder(CommitNote)
 
 
 def is_malformed(error: BaseException | None) -> bool:
-    """Whether SQLite has found that its file cannot be right."""
+    """Return whether SQLite reports a malformed file."""
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _MALFORMED
 
 
 def ask_for_rescue(layout: DiskLayout) -> None:
-    """Leave a mark, so that the next start makes the index anew."""
+    """Leave a mark, so that the next start rebuilds the index."""
     with suppress(OSError):
         _leave_mark(layout)
 
 
 def _leave_mark(layout: DiskLayout) -> None:
-    write_durably(layout.root / "index-damaged", b"the next start makes index.db anew\n")
+    write_durably(layout.root / "index-damaged", b"the next start rebuilds index.db\n")
 
 
 def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> ChunkIndex:
-    """The index of an opened data folder, made anew when it is damaged. Raises sqlite3.Error and OSError."""
+    """Open the index of an opened data folder; rebuild it if it is damaged. Raises sqlite3.Error and OSError."""
     mark = layout.root / "index-damaged"
     if _is_lost(layout):
-        log.error("the index %s is gone or empty, and there are chunk files", layout.index_file)
+        log.error("the index %s is missing or empty, but there are chunk files", layout.index_file)
     elif not mark.exists():
         try:
             return ChunkIndex(layout.index_file, flushes)
@@ -66,8 +66,8 @@ def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> Chunk
             if not is_malformed(error):
                 raise
             log.error("the index %s is damaged (%s)", layout.index_file, error)
-    # A rescue that is cut short begins again, and what is set aside stays readable. Without the mark nothing may be set
-    # aside: the next start would find a good index with little in it, and the rest would be swept away.
+    # An interrupted rescue begins again, from the same old file. The mark must come first: without it the next start
+    # would find a good index with little in it, and sweep the rest away.
     _leave_mark(layout)
     old = _set_aside(layout)
     index = ChunkIndex(layout.index_file, flushes)
@@ -77,7 +77,7 @@ def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> Chunk
 
 
 def _is_lost(layout: DiskLayout) -> bool:
-    """Whether SQLite would begin with an empty index beside chunk files, which would then be swept away as orphans."""
+    """Return whether SQLite would create an empty index beside chunk files, which would be swept away as orphans."""
     try:
         if layout.index_file.stat().st_size:
             return False
@@ -87,7 +87,7 @@ def _is_lost(layout: DiskLayout) -> bool:
 
 
 def _set_aside(layout: DiskLayout) -> Path:
-    """The damaged index under another name; an earlier one, whose rescue was cut short, is used again."""
+    """Move the damaged index to quarantine; an older one, whose rescue was interrupted, takes precedence."""
     old = layout.quarantine / "index-damaged.db"
     if old.exists():
         for suffix in _SIDE_FILES:
@@ -101,6 +101,8 @@ def _set_aside(layout: DiskLayout) -> Path:
 
 
 class _Rescue:
+    """Copies what is whole from an old index, and from the chunk files, into a new one."""
+
     def __init__(self, layout: DiskLayout, sealer: Sealer, index: ChunkIndex) -> None:
         self._layout = layout
         self._sealer = sealer
@@ -114,13 +116,13 @@ class _Rescue:
             self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
             self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
             self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
-            # Only these are collected. A chunk whose blob's row is lost waits for repair to seal the blob again.
+            # Only these are collected. A chunk whose blob's row is lost waits for repair to store the blob again.
             unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
             self._in_batches(_all(db, unused), _put_unused)
         with suppress(OSError):
             old.replace(old.with_name(f"index-{self._layout.store_id[:8]}-{old.stat().st_mtime_ns}.db"))
         totals = self._index.totals
-        log.warning("the index was made anew: %d chunks and %d blobs are whole", totals.chunks, totals.blobs)
+        log.warning("rebuilt the index: %d chunks and %d blobs are whole", totals.chunks, totals.blobs)
 
     def _in_batches(self, rows: Iterator[Any], put: Callable[[IndexTransaction, Any], None]) -> None:
         batch: list[Any] = []
@@ -149,13 +151,13 @@ class _Rescue:
                     row = db.execute("SELECT sealed FROM inline WHERE chunk = ?", (id,)).fetchone()
                     found = self._whole(digest, row[0], None)
                 elif place == FILE and file.stat().st_size == stored and len(head) == HEAD_BYTES:
-                    # Its bytes are the scrubber's to check: reading all of a disk here would take hours.
+                    # The scrubber will check its bytes: reading a whole disk here would take hours.
                     found = StagedChunk(digest, length, head, stored, None, file)
             if found is not None:
                 yield found
 
     def _files(self) -> Iterator[StagedChunk]:
-        """Chunk files that no row of the old index spoke of."""
+        """Yield the chunk files that have no row in the old index."""
         for file in self._layout.chunks.glob("??/*"):
             found: StagedChunk | None = None
             with suppress(LockstepError, BadRequest, OSError):
@@ -197,13 +199,13 @@ def _put_note(tx: IndexTransaction, row: Row) -> None:
 
 
 def _walk(db: sqlite3.Connection, query: str, key: str) -> Iterator[Row]:
-    """Every row that can still be read, in the order of its number; damaged pages are stepped over."""
+    """Yield every row that can still be read, by rising `key`; damaged pages are skipped."""
     after, step = -1, 1
     while after + step < 1 << 40:
         try:
             row = db.execute(f"{query} WHERE {key} >= ? ORDER BY {key} LIMIT 1", (after + step,)).fetchone()
         except sqlite3.Error:
-            # One by one at first, since a page has few rows; then faster, since there may be no end to find.
+            # One by one at first, because a page has few rows; then faster, because there may be no next row.
             step = step + 1 if step < BATCH else 2 * step
             continue
         if row is None:
@@ -213,6 +215,6 @@ def _walk(db: sqlite3.Connection, query: str, key: str) -> Iterator[Row]:
 
 
 def _all(db: sqlite3.Connection, query: str) -> Iterator[Row]:
-    """The rows before the first damaged page."""
+    """Yield the rows before the first damaged page."""
     with suppress(sqlite3.Error):
         yield from db.execute(query)

@@ -1,16 +1,16 @@
-"""What the tables of the index are.
+"""The tables of the index.
 
 =============  ===================================================================================
 table          one row for
 =============  ===================================================================================
-chunk          each chunk: length of the plain bytes, bytes stored, place, first bytes of its seal
+chunk          each chunk: plain length, stored bytes, place, first bytes of its sealed form
 inline         the sealed bytes of each small chunk
-blob           each blob: its generation (rises at every seal), and its manifest if it has several chunks
+blob           each blob: its generation (rises each time it is stored), its manifest if it has several chunks
 reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob has its chunk's digest
-candidate      each chunk that may be without a blob: where the collector looks
-fence          each path on which a lock number was seen: the highest
-total          each running figure, so that none needs a walk over the tables
-note           each version that this server committed as the master: what a restored directory would need of it
+candidate      each chunk that may be without a blob: the collector looks at these
+fence          each path on which a lock number was seen: the highest number
+total          each running total, so that none needs a walk over the tables
+note           each version that this server committed as the master, for a directory that is restored
 =============  ===================================================================================
 """
 
@@ -36,4 +36,4 @@ CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
 
 GENERATION = "generation"
 TOTALS = ("chunks", "blobs", "stored_bytes", GENERATION, "scrubbed")
-"""The figures that a store has from its start; others are added under names of their own."""
+"""The totals that exist from the start; `remember` adds others under its own names."""

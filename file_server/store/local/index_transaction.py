@@ -1,8 +1,7 @@
-"""What can be changed in the chunk index, inside a transaction that many writers share.
+"""The changes that can be made to the chunk index, inside a transaction that many writers share.
 
-The rules that keep a blob whole stand here: it is recorded only while every one of its chunks is recorded, a chunk is
-forgotten only while no blob refers to it, and a path's fence never falls. Opening, committing and reading are left to
-chunk_index.py; files to chunk_files.py.
+They keep blobs whole: a blob is recorded only if all its chunks are, a chunk is forgotten only if no blob refers to it,
+and a path's fence never falls. chunk_index.py opens, reads and commits; chunk_files.py handles files.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
 
 INLINE, FILE, DAMAGED = 0, 1, 2
-"""Where a chunk's sealed bytes are: in the index, in a file, or in quarantine."""
+"""A chunk's place: its sealed bytes are in the index, in a file, or in quarantine."""
 
 HEAD_BYTES = 5
-"""How many bytes of a sealed chunk's header the index repeats: its format and key id."""
+"""How many bytes of a sealed chunk's header the index repeats: the format and the key id."""
 
 
 class StagedChunk(NamedTuple):
-    """A sealed chunk that has arrived: `sealed` for the index, or a `temporary` file in incoming/."""
+    """A sealed chunk that has arrived: `sealed` goes into the index, a `temporary` file is in incoming/."""
 
     digest: Digest
     length: int
@@ -38,7 +37,7 @@ class StagedChunk(NamedTuple):
 
 
 class IndexTransaction:
-    """One open transaction; see the module docstring."""
+    """One open transaction, used by one writer after another."""
 
     def __init__(self, connection: sqlite3.Connection, totals: dict[str, int]) -> None:
         self._connection = connection
@@ -48,7 +47,7 @@ class IndexTransaction:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Undo what one writer did when it fails, and only that."""
+        """Undo what one writer did if it fails, and nothing else."""
         self.raise_if_lost()
         before = dict(self._totals)
         self._run("SAVEPOINT writer")
@@ -65,14 +64,14 @@ class IndexTransaction:
         self._run("RELEASE writer")
 
     def raise_if_lost(self) -> None:
-        """A full disk makes SQLite give up the whole transaction; whoever comes after must not commit alone."""
+        """Raise what rolled the transaction back: on a full disk SQLite drops the earlier writers' work too."""
         if self._lost is not None:
             raise self._lost
 
-    # ------------------------------------------------------------ seals
+    # ------------------------------------------------------------ writes
 
     def check_fence(self, fence: Fence) -> None:
-        """TicketRefused when a newer lock than the write's has been seen on its path; otherwise remember it."""
+        """Remember the write's lock number. Raises TicketRefused if a higher one was seen on the path."""
         row = self._run("SELECT number FROM fence WHERE path = ?", (fence.path,)).fetchone()
         known = value.number(row[0]) if row else 0
         if fence.number < known:
@@ -81,9 +80,9 @@ class IndexTransaction:
             self._run("INSERT OR REPLACE INTO fence (path, number) VALUES (?, ?)", fence)
 
     def put_chunk(self, chunk: StagedChunk) -> None:
-        """Record a chunk whose file, if it has one, is in place and durable. Safe to repeat."""
+        """Record a chunk whose file, if any, is in place and durable. Safe to repeat."""
         place = INLINE if chunk.temporary is None else FILE
-        # Most chunks are new, so the insert comes first: every statement fewer is paid for under the shared commit.
+        # Most chunks are new, so the insert comes first: every writer in the shared commit waits for each statement.
         inserted = self._run(
             "INSERT OR IGNORE INTO chunk (digest, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
             (chunk.digest, chunk.length, chunk.stored_bytes, place, chunk.head),
@@ -106,10 +105,10 @@ class IndexTransaction:
             self._run("INSERT OR REPLACE INTO inline (chunk, sealed) VALUES (?, ?)", (id, chunk.sealed))
 
     def missing(self, chunks: Iterable[tuple[Digest, int]]) -> list[Digest]:
-        """Which of a manifest's chunks are not held intact, each once, in order.
+        """Return a manifest's chunks that are not held intact, each once, in order.
 
-        A chunk of another length is not what the manifest names. Only its bytes can tell which of the two is wrong; and
-        a blob sealed on a sender's word would be damaged for every reader, and in the way of whoever has its content.
+        A chunk of another length counts as missing: only its bytes can show which length is wrong. A blob recorded on
+        the sender's word would be damaged for every reader, and nobody could store that content any more.
         """
         named = list(dict.fromkeys(chunks))
         held = lengths_among(self._connection, (digest for digest, _ in named))
@@ -117,7 +116,7 @@ class IndexTransaction:
         return list(dict.fromkeys(missing))
 
     def put_blob(self, manifest: Manifest) -> None:
-        """Record a blob all of whose chunks are held; an existing one becomes a new generation."""
+        """Record a blob whose chunks are all held; an existing blob gets a new generation."""
         self._totals[GENERATION] += 1
         generation = self._totals[GENERATION]
         several = len(manifest) > 1
@@ -129,7 +128,7 @@ class IndexTransaction:
             self._totals["blobs"] += 1
         else:
             self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest))
-        if several:  # also of one that was here: a chunk whose row was lost, and came again, has another id
+        if several:  # of an existing blob too: a chunk whose row was lost and that came again has another id
             self._connection.executemany(
                 "INSERT OR IGNORE INTO reference (chunk, blob)"
                 " SELECT chunk.id, blob.id FROM chunk, blob WHERE chunk.digest = ? AND blob.digest = ?",
@@ -137,20 +136,20 @@ class IndexTransaction:
             )
 
     def await_use(self, chunks: Iterable[Digest]) -> None:
-        """Chunks that no blob may refer to: they are kept for the grace period, then collected."""
+        """Keep chunks for the grace period; the collector then removes those that no blob refers to."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO candidate (chunk) SELECT id FROM chunk WHERE digest = ?",
             ((digest,) for digest in chunks),
         )
 
     def put_note(self, cursor: int, digest: Digest, note: bytes) -> None:
-        """Keep what is known of the version committed at `cursor`, for as long as its blob is here."""
+        """Store the note of the version committed at `cursor`, as long as its blob is held."""
         self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, note))
 
     # ------------------------------------------------------------ removal
 
     def drop_blob(self, digest: Digest, generation: int) -> bool:
-        """Forget a blob unless it was sealed again since `generation`; its chunks become candidates."""
+        """Forget a blob unless it was stored again since `generation`; its chunks become candidates."""
         row = self._run(
             "SELECT id, manifest FROM blob WHERE digest = ? AND generation = ?", (digest, generation)
         ).fetchone()
@@ -172,7 +171,7 @@ class IndexTransaction:
         return True
 
     def forget_blob(self, digest: Digest) -> bool:
-        """Forget a blob whose manifest cannot be trusted; what it referred to becomes candidates."""
+        """Forget a blob with a damaged manifest; the chunks that it refers to become candidates."""
         row = self._run("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
         if row is None:
             return False
@@ -184,7 +183,7 @@ class IndexTransaction:
         return True
 
     def forget_unused(self, candidates: Iterable[int]) -> list[tuple[Digest, int]]:
-        """Forget those of the candidate chunk ids that still no blob refers to: (digest, place) of each."""
+        """Forget the candidate chunk ids that still no blob refers to; return (digest, place) of each."""
         forgotten = []
         for id in candidates:
             row = self._run(
@@ -204,7 +203,7 @@ class IndexTransaction:
         return forgotten
 
     def mark_damaged(self, id: int) -> bool:
-        """The chunk failed its check: no longer held. False when somebody else marked or removed it."""
+        """Stop counting a chunk as held. False if another thread has marked or removed it."""
         row = self._run("SELECT stored FROM chunk WHERE id = ? AND place != ?", (id, DAMAGED)).fetchone()
         if row is None:
             return False
@@ -213,15 +212,15 @@ class IndexTransaction:
         self._totals["stored_bytes"] -= value.number(row[0])
         return True
 
-    # ------------------------------------------------------------ places to go on from
+    # ------------------------------------------------------------ stored numbers
 
     def remember(self, name: str, value: int) -> None:
-        """Keep a number under a name, such as how far the scrubber has come."""
+        """Store a number under a name, such as the scrubber's position."""
         self._totals[name] = value
 
 
 def lengths_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[int | None]:
-    """Plain lengths in bytes as `connection` sees them, None for a chunk that is not held intact."""
+    """Return plain lengths in bytes as `connection` sees them, None for a chunk not held intact."""
     lengths: list[int | None] = []
     for digest in digests:
         row = connection.execute("SELECT length, place FROM chunk WHERE digest = ?", (digest,)).fetchone()

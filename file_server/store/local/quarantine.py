@@ -1,6 +1,6 @@
-"""The quarantine's bound: damaged chunks are kept for people to look at, but not for ever and not without limit.
+"""Bounds the quarantine: damaged chunks stay for people to inspect, but not for ever and not without limit.
 
-What comes into quarantine, and why, is the chunk store's part.
+checked_reading.py moves chunks into quarantine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lockstep_store.runtime.tracing import log
 
 STEP_SECONDS = 60.0
 
-QUARANTINED = Gauge("lockstep_file_server_quarantine_bytes", "Bytes of damaged chunks that are kept to be looked at")
+QUARANTINED = Gauge("lockstep_file_server_quarantine_bytes", "Bytes of damaged chunks kept for inspection")
 
 
 class _Kept(NamedTuple):
@@ -34,7 +34,7 @@ class Quarantine:
         self._max_seconds = max_seconds
 
     def step(self) -> float:
-        """Remove what is too old or too much; seconds until the next look."""
+        """Remove what is too old or too much; return the seconds until the next look."""
         kept = self._kept()
         size = sum(file.size for file in kept)
         oldest = self._clock.wall() - self._max_seconds
@@ -44,7 +44,7 @@ class Quarantine:
             try:
                 file.path.unlink(missing_ok=True)
             except OSError as error:
-                log.warning("the quarantined file %s cannot be removed: %s", file.path, error)
+                log.warning("cannot remove the quarantined file %s: %s", file.path, error)
                 continue
             size -= file.size
             why = "it is too old" if file.since < oldest else "the quarantine is full"
@@ -53,12 +53,12 @@ class Quarantine:
         return STEP_SECONDS
 
     def _kept(self) -> list[_Kept]:
-        """By the time they came, the oldest first. The inode's own time: moving a file leaves its other times old."""
+        """Return the files, the oldest first, by the inode's change time: moving a file leaves its other times old."""
         found = []
         for path in self._folder.iterdir():
             try:
-                facts = path.stat()
+                status = path.stat()
             except FileNotFoundError:
                 continue
-            found.append(_Kept(facts.st_ctime, facts.st_size, path))
+            found.append(_Kept(status.st_ctime, status.st_size, path))
         return sorted(found)

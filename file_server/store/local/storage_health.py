@@ -1,8 +1,8 @@
-"""Whether this server's storage takes writes: errors of the disk become refusals here, and nowhere else.
+"""Tracks whether the storage takes writes. Disk errors become refusals here and nowhere else.
 
-A server whose disk is full or broken says so in its heartbeat, so that the directory sends writes elsewhere, and
-finds out by itself when writing works again (see ChunkStore.probe). A disk that hangs gives no error; that is noticed
-by flush_watch.py and told like one.
+A server whose disk is full or broken reports it in its heartbeat, so that the directory sends writes elsewhere, and
+probes until writing works again (`LocalChunkStore.probe`). A disk that hangs raises no error; flush_watch.py notices
+it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lockstep_store.wire.errors import LockstepError, StorageFull, Unavailable
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SQLITE_FULL = 13
 _MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_HANGS = f"the file server's disk hangs: it has not ended a flush for over {HANGING_SECONDS:.0f} seconds"
+_HANGS = f"the file server's disk hangs: a flush has not completed for over {HANGING_SECONDS:.0f} seconds"
 
 
 class StorageHealth:
-    """The last thing that went wrong with the disk, until a probe finds it well; and whether it hangs. Thread-safe."""
+    """The last disk error, until a probe succeeds, and whether the disk hangs. Thread-safe."""
 
     def __init__(self, on_malformed: Callable[[], None] = lambda: None) -> None:
-        """`on_malformed` is called when the index itself turns out to be damaged: only a new one helps then."""
+        """`on_malformed` is called when the index itself is damaged and must be rebuilt."""
         self._on_malformed = on_malformed
         self._malformed = False
         self._problem = ""
@@ -36,19 +36,19 @@ class StorageHealth:
 
     @property
     def problem(self) -> str:
-        """What is wrong, as a clause for people; empty when all is well."""
+        """Say what is wrong, as a clause for people; empty when nothing is."""
         return self._problem or (_HANGS if self._hangs else "")
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn a failure of the disk or the index into StorageFull or Unavailable, and remember it."""
+        """Raise an error of the disk or the index as StorageFull or Unavailable, and remember it."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
             raise self.failed(error) from error
 
     def failed(self, error: Exception) -> LockstepError:
-        """Remember `error` and return the refusal that a caller gets for it."""
+        """Remember `error` and return the refusal for the caller."""
         refusal = _refusal(error)
         if not self._malformed and isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
             self._malformed = True
@@ -60,20 +60,20 @@ class StorageHealth:
         return refusal
 
     def note_hanging(self, hangs: bool) -> None:
-        """What the watch over the flushes says now. That they end again is proof enough that they do."""
+        """Set whether the disk hangs, as FlushWatch found. It needs no probe: a completed flush is proof enough."""
         if hangs and not self._hangs:
             log.error("storage problem: %s", _HANGS)
         elif self._hangs and not hangs:
-            log.info("the disk answers again")
+            log.info("the disk completes flushes again")
         self._hangs = hangs
 
     def refuse_if_hanging(self) -> None:
-        """Raise Unavailable while the disk hangs: whoever asks for it now would only wait."""
+        """Raise Unavailable while the disk hangs, because the caller would only wait."""
         if self._hangs:
             raise Unavailable(_HANGS)
 
     def recovered(self) -> None:
-        """A probe has written and read back."""
+        """Forget the last error: a probe succeeded. A damaged index stays a problem."""
         with self._guard:
             if self._malformed:
                 return
@@ -84,17 +84,17 @@ class StorageHealth:
 
 def _refusal(error: Exception) -> LockstepError:
     if isinstance(error, OSError) and error.errno in _FULL:
-        return StorageFull("the file server's disk is full: free space on it or add a file server")
+        return StorageFull("the file server's disk is full: free space on it, or add a file server")
     if isinstance(error, sqlite3.Error) and _primary_code(error) == _SQLITE_FULL:
-        return StorageFull("the file server's disk is full: free space on it or add a file server")
+        return StorageFull("the file server's disk is full: free space on it, or add a file server")
     if isinstance(error, OSError):
-        return Unavailable(f"the file server's disk does not work ({error.strerror or error})")
+        return Unavailable(f"the file server's disk failed ({error.strerror or error})")
     if isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
         return Unavailable(
-            f"the file server's index is damaged ({error}): restart this file server, it makes the index anew from "
-            "what is whole, and the rest is copied from others"
+            f"the file server's index is damaged ({error}): restart this file server to rebuild the index; what is "
+            "lost is copied from other servers"
         )
-    return Unavailable(f"the file server's index does not work ({error})")
+    return Unavailable(f"the file server's index failed ({error})")
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -1,4 +1,4 @@
-"""Chunks without a blob: how long each has been one, and which an upload under way counts on all the same."""
+"""Chunks without a blob: for how long, and which of them an upload still counts on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lockstep_store.wire.digest import Digest
 
 
 class UnusedChunks:
-    """Their grace periods, by `monotonic` seconds. Thread-safe.
+    """Counts the grace periods, in `monotonic` seconds. Thread-safe.
 
-    In memory on purpose: after a restart every grace period begins again, so neither a wall clock nor the time spent
-    stopped can end one.
+    Kept in memory on purpose: a restart begins every grace period again, so neither a wall clock nor downtime can end
+    one.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -23,12 +23,12 @@ class UnusedChunks:
         self._guard = threading.Lock()
 
     def pin(self, digest: Digest) -> None:
-        """Its grace period does not pass before as many calls of `unpin`."""
+        """Stop a chunk's grace period until as many calls of `unpin`."""
         with self._guard:
             self._pins[digest] += 1
 
     def unpin(self, digests: Iterable[Digest]) -> None:
-        """One pin less for each."""
+        """Undo one `pin` of each chunk."""
         with self._guard:
             for digest in digests:
                 self._pins[digest] -= 1
@@ -36,7 +36,7 @@ class UnusedChunks:
                     del self._pins[digest]
 
     def put_off(self, digests: Iterable[Digest]) -> None:
-        """Whoever asked about these may use them: their grace periods begin again."""
+        """Begin the grace periods of these chunks again: a write may count on them."""
         if not self._since:
             return
         now = self._monotonic()
@@ -46,7 +46,7 @@ class UnusedChunks:
                     self._since[digest] = now
 
     def due(self, unused: list[tuple[int, Digest]], grace_seconds: float) -> list[int]:
-        """The ids among `unused`, all chunks without a blob now, for which that has been so for `grace_seconds`."""
+        """Return the ids among `unused`, all chunks that have no blob now, that had none for `grace_seconds`."""
         now = self._monotonic()
         with self._guard:
             self._since = {

@@ -642,7 +642,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageFormatError, match="storage 99"):
         DiskLayout.open(lab.data)
     (lab.data / "format").unlink()
-    with pytest.raises(StorageFormatError, match="no format file"):
+    with pytest.raises(StorageFormatError, match="no file `format`"):
         DiskLayout.open(lab.data)
 
 

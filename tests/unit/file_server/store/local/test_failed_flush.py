@@ -69,7 +69,7 @@ def first_file_server(folder: str) -> None:
 def test_a_blob_whose_index_flush_failed_is_refused_and_never_half_there(tmp_path: Path) -> None:
     """The seal is refused; whatever a restart finds of the blob is whole, and what was sealed before is intact."""
     printed = _in_another_process("first_file_server", tmp_path)
-    assert "refused: the file server's index does not work" in printed
+    assert "refused: the file server's index failed" in printed
     assert "held: 0 problem: True" in printed
     lab = Lab(tmp_path)
     try:
