@@ -18,7 +18,7 @@ from types import FrameType
 
 from local_cluster.lifecycle import Started
 from local_cluster.progress import remark
-from local_cluster.records import ProgramEntry
+from lockstep_store.wire.cluster_file import ProgramEntry
 
 WATCH_SECONDS = 0.1
 MENU_PATIENCE_SECONDS = 5.0

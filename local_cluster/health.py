@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from local_cluster.plan import Folder
-from local_cluster.records import ProgramEntry
 from lockstep_store.runtime.tls.contexts import client_context, people_context
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
+from lockstep_store.wire.cluster_file import ProgramEntry
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.cluster import Health
 

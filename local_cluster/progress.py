@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from local_cluster.plan import Folder
-from local_cluster.records import ProgramEntry
+from lockstep_store.wire.cluster_file import ProgramEntry
 
 REMIND_SECONDS = 5.0
 _SPINNER = "|/-\\"

@@ -18,31 +18,9 @@ from pathlib import Path
 import msgspec
 
 from local_cluster.failures import AlreadyRunning, UnsuitableFolder
-from local_cluster.plan import Folder, Program, Settings
+from local_cluster.plan import Folder, Settings
 from local_cluster.processes import is_running
-
-
-class ProgramEntry(msgspec.Struct):
-    """One program as `cluster.json` lists it. These names are an interface; do not change them."""
-
-    program: Program
-    id: str
-    url: str
-    pid: int
-    data_dir: str
-    log_file: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.program} {self.id}"
-
-
-class ClusterFile(msgspec.Struct):
-    """The content of `cluster.json`. These names are an interface; do not change them."""
-
-    ca_file: str
-    admin_credentials_file: str
-    programs: list[ProgramEntry]
+from lockstep_store.wire.cluster_file import ClusterFile, ProgramEntry
 
 
 class RunRecord(ProgramEntry):

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import click
 
 from lockstep_store.client.cli.command import App, Group, end, pass_app
-from lockstep_store.client.cli.connection import ProgramEntry
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.tls.certificate_authority import ROLES, Role
 from lockstep_store.runtime.tls.contexts import CertificateFacts, HandshakeFacts, certificate_facts, handshake_facts
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.wire.cluster_file import ProgramEntry
 from lockstep_store.wire.errors import LockstepError, NotLoggedIn, SetupError, Unavailable
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
 

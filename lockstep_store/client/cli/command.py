@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from lockstep_store.client.api.transport import ApiTransport
-from lockstep_store.client.cli.connection import API_KEY_VARIABLE, ClusterFile, Place, find_place, read_cluster_file
+from lockstep_store.client.cli.connection import API_KEY_VARIABLE, Place, find_place, read_cluster_file
 from lockstep_store.client.cli.exit_codes import FAILED, INTERRUPTED, exit_code
 from lockstep_store.client.client import Client
 from lockstep_store.client.credentials import (
@@ -25,6 +25,7 @@ from lockstep_store.client.credentials import (
     config_folder,
 )
 from lockstep_store.client.transfers import InterruptedUploads
+from lockstep_store.wire.cluster_file import ClusterFile
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockStale, LockstepError, NotLoggedIn
 

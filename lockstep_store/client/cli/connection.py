@@ -13,33 +13,12 @@ from pathlib import Path
 import msgspec
 
 from lockstep_store.client.credentials import Profile
+from lockstep_store.wire.cluster_file import ClusterFile
 from lockstep_store.wire.errors import SetupError
 
 CLUSTER_FILE = Path(".cluster/cluster.json")
 CLUSTER_VARIABLE = "LOCKSTEP_CLUSTER_FILE"
 API_KEY_VARIABLE = "LOCKSTEP_API_KEY"
-
-
-class ProgramEntry(msgspec.Struct):
-    """One program of a cluster that was started on this machine."""
-
-    program: str
-    id: str
-    url: str
-    pid: int = 0
-    data_dir: str = ""
-    log_file: str = ""
-
-
-class ClusterFile(msgspec.Struct):
-    """What `cluster.json` says of a cluster on this machine."""
-
-    ca_file: str = ""
-    programs: list[ProgramEntry] = []
-
-    @property
-    def proxy_urls(self) -> list[str]:
-        return [entry.url for entry in self.programs if entry.program == "client_proxy"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,6 @@ def read_cluster_file(environment: Mapping[str, str]) -> ClusterFile:
     except (OSError, msgspec.DecodeError) as error:
         raise SetupError(f"{file} cannot be read ({error}): start the cluster again") from error
     if cluster.ca_file:
-        # Paths in it that are not absolute are relative to it.
         cluster.ca_file = str(file.parent / cluster.ca_file)
     return cluster
 
