@@ -96,7 +96,7 @@ _data_option = click.option(
     default=_DEFAULTS.heartbeat_seconds,
     type=click.FloatRange(0.05, 60),
     show_envvar=True,
-    help="How often file servers say that they are there.",
+    help="How often file servers send a heartbeat.",
 )
 @click.option(
     "--suspect-seconds",
@@ -146,7 +146,7 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_data_option
-@click.option("--replace", is_flag=True, help="Put it in place of metadata that is there, which is kept aside.")
+@click.option("--replace", is_flag=True, help="Replace existing metadata, which is kept aside.")
 def restore_backup(file: Path, data: Path, replace: bool) -> None:
     """Restore the directory from the backup FILE, while it does not run.
 
@@ -161,14 +161,14 @@ def restore_backup(file: Path, data: Path, replace: bool) -> None:
             f"restored {info.files} files, {info.versions} versions, as of change {info.cursor}, {made}, to {data}"
         )
         if kept is not None:
-            click.echo(f"what was there before is kept as {kept}")
+            click.echo(f"the previous metadata is kept as {kept}")
         click.echo("locks, log-ins and tickets of before are void. Start the directory, then see `lockstep recover`.")
 
 
 @main.command("fsck")
 @_data_option
 def check_offline(data: Path) -> None:
-    """Check the metadata of a directory that does not run: its books alone, without the file servers."""
+    """Check the metadata of a stopped directory, without the file servers."""
     with _one_sentence():
         settings = Settings(data=data)
         if not settings.metadata_file.exists():
@@ -182,14 +182,14 @@ def check_offline(data: Path) -> None:
     for problem in problems:
         click.echo(f"{problem.kind}: {problem.name}: {problem.detail}")
     if problems:
-        click.echo(f"directory_server: {len(problems) + more} disagreements", err=True)
+        click.echo(f"directory_server: {len(problems) + more} inconsistencies found", err=True)
         sys.exit(1)
-    click.echo("the books agree with themselves")
+    click.echo("the metadata is consistent")
 
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """A refusal ends the program with what it says, and 1."""
+    """Print an error as one sentence and exit with 1."""
     try:
         yield
     except LockstepError as error:

@@ -1,4 +1,4 @@
-"""What an operator sees of the directory: its health, and its gauges at /metrics."""
+"""The directory's health and its gauges at /metrics."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ TO_BALANCE = Gauge("lockstep_directory_blobs_to_balance", "Blobs that a running 
 _STATES = ("joining", "up", "suspect", "down", "draining")
 
 
-def _figure(measure: Callable[[], float]) -> Callable[[], float]:
-    """A figure that is unknown (NaN) while the store cannot be read: a bad disk must not take /metrics down too."""
+def _gauge(measure: Callable[[], float]) -> Callable[[], float]:
+    """Return NaN while the store cannot be read: a bad disk must not take /metrics down too."""
 
     def measured() -> float:
         try:
@@ -41,7 +41,7 @@ def _figure(measure: Callable[[], float]) -> Callable[[], float]:
 
 
 class DirectoryMetrics:
-    """Shows `parts` at `api`'s /health and /metrics."""
+    """Serves /health and /metrics of `parts` at `api`."""
 
     def __init__(self, api: Api, parts: Parts) -> None:
         self._parts = parts
@@ -63,18 +63,18 @@ class DirectoryMetrics:
 
     def _show_gauges(self) -> None:
         parts = self._parts
-        FILES.set_function(_figure(lambda: parts.totals.latest().files))
-        VERSIONS.set_function(_figure(lambda: parts.totals.latest().versions))
-        BLOBS.set_function(_figure(lambda: parts.totals.latest().blobs))
-        LOCKS.set_function(_figure(lambda: self._lock_counts()[0]))
-        WAITERS.set_function(_figure(lambda: self._lock_counts()[1]))
-        UNDER_COPIED.set_function(_figure(lambda: parts.repair.info().under_copied))
-        TO_MOVE.set_function(_figure(lambda: parts.repair.info().to_move))
-        SURPLUS.set_function(_figure(lambda: parts.repair.info().surplus))
-        TO_BALANCE.set_function(_figure(lambda: parts.repair.info().to_balance))
-        WITHOUT_COPY.set_function(_figure(lambda: parts.repair.info().without_living_copy))
+        FILES.set_function(_gauge(lambda: parts.totals.latest().files))
+        VERSIONS.set_function(_gauge(lambda: parts.totals.latest().versions))
+        BLOBS.set_function(_gauge(lambda: parts.totals.latest().blobs))
+        LOCKS.set_function(_gauge(lambda: self._lock_counts()[0]))
+        WAITERS.set_function(_gauge(lambda: self._lock_counts()[1]))
+        UNDER_COPIED.set_function(_gauge(lambda: parts.repair.info().under_copied))
+        TO_MOVE.set_function(_gauge(lambda: parts.repair.info().to_move))
+        SURPLUS.set_function(_gauge(lambda: parts.repair.info().surplus))
+        TO_BALANCE.set_function(_gauge(lambda: parts.repair.info().to_balance))
+        WITHOUT_COPY.set_function(_gauge(lambda: parts.repair.info().without_living_copy))
         for state in _STATES:
-            SERVERS.labels(state).set_function(_figure(partial(self._servers_in, state)))
+            SERVERS.labels(state).set_function(_gauge(partial(self._servers_in, state)))
 
     def _lock_counts(self) -> tuple[int, int]:
         with self._parts.store.read() as reader:

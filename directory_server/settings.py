@@ -17,7 +17,7 @@ TICKET_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be chosen about the directory server."""
+    """All settings of the directory server."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -39,17 +39,17 @@ class Settings:
 
     @property
     def metadata_file(self) -> Path:
-        """The database."""
+        """The file of the metadata database."""
         return self.data / "metadata.db"
 
     @property
     def credentials_file(self) -> Path:
-        """Where the first administrator's credentials are written."""
+        """The file with the first administrator's credentials."""
         return self.admin_credentials or self.data.parent / "admin-credentials.json"
 
     @property
     def url(self) -> str:
-        """How the other programs reach this one."""
+        """The address at which other programs reach this one."""
         if self.advertise:
             return self.advertise.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host

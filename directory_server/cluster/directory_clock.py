@@ -1,8 +1,8 @@
-"""Directory time: the one count of seconds that leases and tickets are judged by.
+"""Directory time: the count of seconds that decides when leases and tickets end.
 
-It is the value saved before the last stop plus the machine's monotonic seconds since this start, so setting the
-wall clock moves nothing, and the time that the directory was down does not count. Where the value is kept is the
-store's business: it is saved inside transactions that are being written anyway, and now and then when there are none.
+It is the value saved before the last stop plus the machine's monotonic seconds since this start. So setting the wall
+clock changes nothing, and the time that the directory was down does not count. The value is saved in transactions that
+are written anyway, and every few seconds when there are none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_UNSAVED_SECONDS = 5.0
 
 
 class DirectoryClock:
-    """Directory time, continuing from `saved` seconds (0: for the first time).
+    """Directory time, continuing from `saved` seconds (0: the first start).
 
     A crash loses at most `MAX_UNSAVED_SECONDS`, so the clock starts that much after what was saved. It must never go
     back: a ticket from before the crash would outlive the time that the collector waits for it. Leases do not depend
@@ -36,7 +36,7 @@ class DirectoryClock:
         return self._offset + self._clock.monotonic()
 
     def since_start(self) -> float:
-        """Seconds that this directory has been running."""
+        """Seconds since this directory started."""
         return self.now() - self._started_at
 
     def wall(self) -> float:
@@ -50,13 +50,13 @@ class DirectoryClock:
         return min(self._clock.wall(), self._wall_at_start + self.since_start())
 
     def must_be_saved(self) -> bool:
-        """Nothing has been written for so long that a transaction is due for the time's sake alone."""
+        """Whether a transaction is due only to save the time, because nothing else was written for long."""
         return self.now() - self._saved >= MAX_UNSAVED_SECONDS - 2 * SAVE_SECONDS
 
     def save(self, write: Callable[[float], None]) -> None:
-        """Called inside a transaction: hands the time to `write` unless it was saved less than a second ago.
+        """Save the time with `write`, inside a transaction, unless it was saved less than a second ago.
 
-        A transaction that fails afterwards costs one save, which the next second makes up for.
+        If the transaction fails afterwards, the next one saves the time a second later.
         """
         now = self.now()
         if now - self._saved >= SAVE_SECONDS:

@@ -1,6 +1,6 @@
-"""How file servers leave the cluster: drained first, so that nothing is lost, or given up at once.
+"""Draining and removing file servers: how they leave the cluster without losing data.
 
-What the states mean for writes and reads is the membership's; moving the copies is repair's.
+The membership decides what the states mean for writes and reads; repair moves the copies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAGE = 1000
 
 
 class Draining:
-    """Thread-safe. `copies` are promised; `grace` as in repair: how long a silent server's copies still count."""
+    """Thread-safe. `copies` are promised; a silent server's copies still count for `grace` seconds, as in repair."""
 
     def __init__(self, store: MetadataStore, membership: Membership, copies: int, grace: float) -> None:
         self._store = store
@@ -24,40 +24,39 @@ class Draining:
         self._grace = grace
 
     def drain(self, id: str, *, stop: bool = False) -> None:
-        """Let `id` take no more writes and have everything moved off it; `stop` takes that back. Safe to repeat.
+        """Stop writing to a server and move its copies to others; `stop` undoes that. Safe to repeat.
 
-        NotFound for an unknown server; Conflict for a removed one, and when too few servers would be left to write to.
+        Raises NotFound for an unknown server, Conflict for a removed one and when too few servers would be left.
         """
         if not stop:
             staying = self._membership.staying(without=id)
             if len(staying) < self._copies:
                 raise Conflict(
-                    f"without file_server-{id} there are {len(staying)} file servers for {self._copies} copies of "
-                    "every file: add a file server first, then drain this one",
+                    f"only {_counted(len(staying), 'file server')} would be left without file_server-{id}, but every "
+                    f"file needs {self._copies}: add a file server first, then drain this one",
                     staying=len(staying),
                     copies=self._copies,
                 )
         self._membership.drain(id, draining=not stop)
-        log.info("file_server-%s %s", id, "stays: it is drained no more" if stop else "is drained")
+        log.info("draining of file_server-%s %s", id, "stopped" if stop else "started")
 
     def remove(self, id: str, *, force: bool = False) -> None:
-        """Forget a server and everything it holds. Durable on return.
+        """Remove a server and everything it holds from the cluster's metadata. Durable on return.
 
-        Conflict, with how many blobs have too few copies elsewhere, unless there are none or `force` gives them up.
+        Raises Conflict, with their number, while blobs have too few copies elsewhere; `force` gives those up.
         """
         short = 0 if force else self.too_few_elsewhere(id)
         if short:
             raise Conflict(
-                f"file_server-{id} has {short} blobs of which there are not {self._copies} copies elsewhere: drain it "
-                "and wait until it is drained, or remove it with force, which gives up copies that exist nowhere else",
+                f"file_server-{id} holds {_counted(short, 'blob')} with too few copies elsewhere: drain it and wait "
+                "until that is done, or remove it with force, which gives up copies that exist nowhere else",
                 blobs=short,
             )
         self._membership.remove(id)
         log.warning("file_server-%s was removed from the cluster%s", id, " by force" if force else "")
 
     def too_few_elsewhere(self, id: str) -> int:
-        """How many blobs that `id` holds have fewer copies than promised on servers that stay. Walks over all of its
-        blobs, in pages."""
+        """Count the server's blobs that have too few copies on servers that stay; walks over all of its blobs."""
         counted = frozenset(self._membership.living(self._membership.staying(without=id), self._grace))
         after, short = b"", 0
         while True:
@@ -70,3 +69,7 @@ class Draining:
             if len(page) < PAGE:
                 return short
             after = page[-1]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,7 +1,7 @@
 """Joining the cluster: one-time secrets, and certificates for programs on other machines.
 
-The authority signs; this decides for whom: whoever shows an unused join secret (first time), or a program that proved
-with its peer token who it is (renewal).
+The authority signs. This module decides for whom: a new program with an unused join secret, or a program that renews
+and has proved its identity with its peer token.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRET_PREFIX = "lsj_"  # noqa: S105 - a prefix, not a secret
 
 
 class Enrolment:
-    """`directory_url` is where programs on other machines reach this directory."""
+    """`directory_url` is the address of this directory for programs on other machines."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Enrolment:
         self._directory_url = directory_url
 
     def join_secret(self, valid_seconds: float) -> JoinSecretReply:
-        """A secret that lets one program join, once, within `valid_seconds`. Its hash is durable on return."""
+        """Make a secret with which one program may join within `valid_seconds`. Its hash is durable on return."""
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         expires = self._clock.now() + valid_seconds
         hash = credential_hash(secret)
@@ -47,7 +47,7 @@ class Enrolment:
         return JoinSecretReply(secret, self._clock.wall() + valid_seconds, self._authority.ca_pem, self._directory_url)
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
-        """A certificate, peer token and the storage keys for a new program. The secret is used up by success only."""
+        """Issue a certificate, peer token and the storage keys to a new program. Only success uses up the secret."""
         hash = credential_hash(request.secret)
         with self._store.read() as reader:
             self._check(reader.one(people.JOIN_SECRET, hash=hash))
@@ -62,16 +62,16 @@ class Enrolment:
         return reply
 
     def renew(self, peer: PeerIdentity, request: RenewCertificateRequest) -> EnrolReply:
-        """A new certificate for the program that asks, and the storage keys as they are now."""
+        """Issue a new certificate to the calling program, with the current storage keys."""
         return self._bundle(request.csr_pem, peer.role, peer.id, request.hosts)
 
     def remove_ended(self, tx: Tx) -> None:
-        """Housekeeping: drop secrets that nobody used in time."""
+        """Delete expired join secrets."""
         tx.run(people.DELETE_ENDED_JOIN_SECRETS, now=self._clock.now())
 
     def _check(self, row: tuple[float, ...] | None) -> None:
         if row is None:
-            raise Forbidden("the join secret is unknown or was used already: ask an administrator for a new one")
+            raise Forbidden("the join secret is unknown or already used: ask an administrator for a new one")
         if row[0] <= self._clock.now():
             raise Forbidden("the join secret has expired: ask an administrator for a new one")
 

@@ -1,9 +1,8 @@
-"""Placement: which file servers shall hold a path's next version. Rules only; who is up and how full comes in.
+"""Placement: the rules that choose the file servers for a path's next version.
 
-The holders of the current version are kept, because they have most of the chunks already. Otherwise servers are
-ranked by weighted rendezvous hashing (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005): each
-gets a score from the path and its free space, so the choice is the same for the same path and moves little when a
-server comes or goes.
+The holders of the current version stay, because they have most of the chunks already. Other servers are ranked by
+weighted rendezvous hashing (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005): each gets a score
+from the path and its free space, so a path's choice is stable, and changes little when a server comes or goes.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a write goes: the master pushes to the replicas, and takes a spare for one that fails."""
+    """The holders of a write: the master pushes to the replicas, and to a spare when one of them fails."""
 
     master: Holder
     replicas: list[Holder]
@@ -59,7 +58,8 @@ def choose(
     """A master, `copies - 1` replicas and up to two spares.
 
     `keep` are the current version's holders in rank order; `exclude` are servers the caller could not reach. No two
-    copies share a zone as long as another zone has room. Raises TooFewHolders, naming how many are there and needed.
+    copies share a zone as long as another zone has room. Raises TooFewHolders when fewer than `copies`
+    can take it.
     """
     usable = {server.id: server for server in servers if server.writable and server.id not in exclude}
     if len(usable) < copies:
@@ -81,7 +81,7 @@ def choose_target(
     zones: Collection[str] | None = None,
     prefer: Collection[str] = (),
 ) -> Candidate | None:
-    """Where one more copy of `name` shall go, beside the servers in `holding`; None when nobody has room.
+    """Choose a server for one more copy of `name`, other than those in `holding`; None when none has room.
 
     A zone outside `zones` comes first (None: outside those of `holding`), then a server in `prefer`, then rank.
     """
@@ -91,12 +91,12 @@ def choose_target(
 
 
 def rank(name: str, servers: Sequence[Candidate]) -> list[Candidate]:
-    """`servers` in the order of their claim on `name`; one with twice the free space comes first twice as often."""
+    """`servers`, best first for `name`; one with twice the free space comes first twice as often."""
     return sorted(servers, key=lambda server: _score(name, server), reverse=True)
 
 
 def _score(name: str, server: Candidate) -> float:
-    # Free space is rounded to a power of two: otherwise every write would reshuffle the next paths' ranking.
+    # Rounded to a power of two: otherwise every write would reshuffle the ranking of the next paths.
     weight: float = 2.0 ** round(math.log2(max(server.free_bytes, 1)))
     drawn = int.from_bytes(blake3(f"{name}\0{server.id}".encode()).digest(8), "big") >> 12
     return -weight / math.log((drawn + 0.5) / 2**52)
@@ -116,8 +116,8 @@ def _too_few(servers: Sequence[Candidate], usable: int, copies: int, exclude: Co
     ]
     why = f" ({', '.join(reasons[:8])})" if reasons else ""
     return TooFewHolders(
-        f"{copies} copies are promised, and {usable} of {len(servers)} file servers can take new bytes now{why}; "
-        "nothing was stored. Start the missing file servers, or try again in a moment",
+        f"nothing was stored: only {usable} of {len(servers)} file servers can take new bytes now{why}, but {copies} "
+        "are needed. Start the missing file servers, or try again in a moment",
         up=usable,
         needed=copies,
     )

@@ -1,4 +1,4 @@
-"""How much there is: totals that walk whole tables, so they are counted now and then and remembered."""
+"""Totals over whole tables: expensive to count, so they are counted rarely and cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from directory_server.metadata.store import MetadataStore
 
 FRESH_SECONDS = 5.0
 COPIES_FRESH_SECONDS = 1.0
-# Counting may take at most this part of the time: a directory of many millions is counted more rarely.
+# Counting takes at most this fraction of the time: a directory with many millions of files is counted less often.
 COST_SHARE = 0.02
 
 
@@ -36,7 +36,7 @@ class ClusterTotals:
         self._copies_good_until = float("-inf")
 
     def latest(self) -> Sums:
-        """Totals that are a few seconds old at most, or older where counting takes long."""
+        """Totals that are at most a few seconds old, or older where counting takes long."""
         with self._guard:
             started = time.monotonic()
             if started >= self._good_until:
@@ -46,8 +46,7 @@ class ClusterTotals:
             return self._sums
 
     def counted_copies(self) -> dict[str, int]:
-        """How many blobs each file server holds whole, by id; at most a second old, or older where counting takes
-        long."""
+        """The number of whole blobs on each file server, by id; at most a second old, or older if counting is slow."""
         with self._guard:
             started = time.monotonic()
             if started >= self._copies_good_until:

@@ -1,7 +1,7 @@
-"""S3 access keys: made, listed, rotated, revoked; and who stands behind a signature.
+"""S3 access keys: makes, lists, rotates and revokes them, and authenticates signatures.
 
-Signatures are checked with the secret itself, so it is kept, unlike any other credential's. It never leaves the
-directory after the answer that makes it: a proxy gets the signing key of one day and region at most.
+Checking a signature needs the secret itself, so it is stored, unlike that of any other credential. After the reply that
+makes it, it never leaves the directory: a proxy gets the signing key of one day and region at most.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _derived = lru_cache(maxsize=4096)(signing_key)
 
 @dataclass(frozen=True)
 class _Key:
-    """A key as requests are judged by it; `expires` is directory time."""
+    """The part of a key that checks requests; `expires` is directory time."""
 
     person: Person
     secret: str
@@ -62,7 +62,7 @@ class S3Keys:
             return S3KeysReply(rows.keys_of(reader, person.account, MAX_KEYS))
 
     def create(self, person: Person, request: CreateS3KeyRequest) -> S3KeyInfo:
-        """A new key; the only answer that shows its secret. Conflict when the person has too many."""
+        """Make a key. Only this reply contains its secret. Raises Conflict when the person has too many."""
         made = self._made(person.account, request.name, request.valid_seconds)
 
         def work(tx: Tx) -> None:
@@ -75,7 +75,7 @@ class S3Keys:
         return made
 
     def rotate(self, person: Person, request: S3KeyRequest) -> S3KeyInfo:
-        """A new key in the place of an old one, which ends with this call. NotFound unless it is the person's own."""
+        """Replace a key by a new one. Raises NotFound unless it is the person's own."""
 
         def work(tx: Tx) -> S3KeyInfo:
             old = rows.drop_key(tx, request.access_key_id, person.account)
@@ -90,14 +90,14 @@ class S3Keys:
         return made
 
     def revoke(self, person: Person, request: S3KeyRequest) -> Nothing:
-        """End a key. NotFound unless it is the person's own."""
+        """Revoke a key. Raises NotFound unless it is the person's own."""
         if self._store.write(lambda tx: rows.drop_key(tx, request.access_key_id, person.account)) is None:
             raise _no_such(request.access_key_id)
         self._known.forget(request.access_key_id)
         return Nothing()
 
     def remove_ended(self, tx: Tx) -> None:
-        """Housekeeping: drop temporary keys that are over."""
+        """Delete expired temporary keys."""
         rows.drop_ended(tx, self._clock.now())
 
     def _made(self, account: str, name: str, valid_seconds: float | None) -> S3KeyInfo:
@@ -119,7 +119,7 @@ class S3Keys:
     # ------------------------------------------------------------ signatures
 
     def signing_key(self, request: SigningKeyRequest) -> SigningKeyReply:
-        """The key of one day and region. NotLoggedIn for an unknown or ended access key, or a wrong session token."""
+        """The signing key of one day and region. Raises NotLoggedIn for an unknown or expired key, or a wrong token."""
         key = self._key(request.access_key_id)
         expected = key.session_hash
         if (expected is not None) != bool(request.session_token) or (
@@ -129,7 +129,7 @@ class S3Keys:
         return SigningKeyReply(_derived(key.secret, request.date, request.region).hex(), key.person.account)
 
     def person(self, proof: S3Proof) -> Person:
-        """Who made a signature; NotLoggedIn when nobody here did."""
+        """The person who made a signature. Raises NotLoggedIn when it does not match."""
         key = self._key(proof.access_key_id)
         if not proof.is_made_with(_derived(key.secret, proof.date, proof.region)):
             raise NotLoggedIn("the signature was not made with this access key's secret")
@@ -147,7 +147,7 @@ class S3Keys:
             key = _Key(person, found.secret, found.session_hash, found.expires)
             self._known.keep(access_key_id, key, generation)
         if key.expires is not None and key.expires <= self._clock.now():
-            raise NotLoggedIn("this temporary S3 key has ended: make a new one", expired=True)
+            raise NotLoggedIn("this temporary S3 key has expired: make a new one", expired=True)
         return key
 
 

@@ -1,7 +1,7 @@
-"""People: accounts, log-ins, API keys, and who stands behind a credential.
+"""Accounts, log-ins and API keys: authenticates people.
 
-A credential is a bearer token (`lst_…`, it ends) or an API key (`lsk_…`, it stays until revoked). Only hashes of them
-are kept; they are random, so one fast hash is enough, unlike for passwords (see `passwords`).
+A credential is a bearer token (`lst_…`, which expires) or an API key (`lsk_…`, valid until revoked). Only hashes are
+stored. They are random, so one fast hash is enough, unlike for passwords (see `passwords`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_CACHED = 10_000
 
 
 def credential_hash(credential: str) -> bytes:
-    """What is kept of a credential: BLAKE3 of it, 32 bytes."""
+    """The stored form of a credential: its BLAKE3 hash, 32 bytes."""
     return blake3(credential.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -62,14 +62,14 @@ class Accounts:
     # ------------------------------------------------------------ credentials
 
     def authenticate(self, credential: str) -> Person:
-        """Who `credential` belongs to; NotLoggedIn when it is wrong, over, revoked, or nobody's."""
+        """The person of `credential`. Raises NotLoggedIn when it is wrong, expired, revoked or anonymous."""
         person = self.identify(credential)
         if not person.account:
-            raise NotLoggedIn("log in first: this is nobody's without an account", anonymous=True)
+            raise NotLoggedIn("log in first: this needs an account", anonymous=True)
         return person
 
     def identify(self, credential: str) -> Person:
-        """The same, but an anonymous S3 request is a person without a name: only for what policies decide about."""
+        """Like `authenticate`, but an anonymous S3 request is a person without a name, for policies to judge."""
         access = S3Access.decode(credential)
         if access is None:
             return self._known_person(credential)
@@ -94,7 +94,7 @@ class Accounts:
         return person
 
     def administrator(self, credential: str) -> Person:
-        """The same; Forbidden unless it is an administrator."""
+        """Like `authenticate`; raises Forbidden unless the person is an administrator."""
         person = self.authenticate(credential)
         if not person.admin:
             raise Forbidden(f"{person.account} is not an administrator")
@@ -103,7 +103,7 @@ class Accounts:
     # ------------------------------------------------------------ log-in
 
     def log_in(self, request: PasswordRequest) -> LoginReply:
-        """A new token; with `register`, a new account first. NotLoggedIn does not tell unknown names from known."""
+        """Issue a token, and with `register` make the account first. NotLoggedIn does not reveal which names exist."""
         typed = check_account(request.name)
         with self._store.read() as reader:
             name = self._names.find(reader, typed) or typed
@@ -141,7 +141,7 @@ class Accounts:
             return True
 
         if not self._store.write(work):
-            # Someone took the name while the password was hashed: then it is a log-in like any other.
+            # The name was taken while the password was hashed: continue with an ordinary log-in.
             if request.register == "must":
                 raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
             return self.log_in(request)
@@ -163,9 +163,9 @@ class Accounts:
         return LoginReply(token, account, admin, expires_at)
 
     def log_out(self, credential: str) -> None:
-        """End the log-in of a token. Safe to repeat. BadRequest for an API key, which is revoked instead."""
+        """End the log-in of a token. Safe to repeat. Raises BadRequest for an API key, which is revoked instead."""
         if credential.startswith(API_KEY_PREFIX):
-            raise BadRequest("an API key does not log out: revoke it")
+            raise BadRequest("an API key cannot log out: revoke it")
         hash = credential_hash(credential)
         self._store.write(lambda tx: tx.run(people.DELETE_SESSION, hash=hash))
         self._known.forget(hash)
@@ -190,7 +190,7 @@ class Accounts:
         return ApiKeysReply([ApiKeyInfo(*row) for row in rows])
 
     def create_api_key(self, person: Person, name: str) -> ApiKeyInfo:
-        """A new key; the only answer that shows its secret."""
+        """Make a key. Only this reply contains its secret."""
         made = ApiKeyInfo(secrets.token_hex(6), name, self._clock.wall(), API_KEY_PREFIX + secrets.token_urlsafe(32))
 
         def work(tx: Tx) -> None:
@@ -202,7 +202,7 @@ class Accounts:
         return made
 
     def revoke_api_key(self, person: Person, key_id: str) -> None:
-        """NotFound unless `key_id` is one of the person's own keys."""
+        """Revoke a key. Raises NotFound unless it is one of the person's own."""
 
         def work(tx: Tx) -> bytes:
             row = tx.one(people.API_KEY_HASH, id=key_id, account=person.account)
@@ -214,7 +214,7 @@ class Accounts:
         self._known.forget(self._store.write(work))
 
     def remove_ended(self, tx: Tx) -> None:
-        """Housekeeping: drop log-ins that are over."""
+        """Delete expired log-ins."""
         tx.run(people.DELETE_ENDED_SESSIONS, now=self._clock.now())
 
 
@@ -227,7 +227,7 @@ def _matches(stored: PasswordHash, password: str) -> bool:
 
 
 def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at: float) -> None:
-    """Make an account; the caller has seen that the name is free."""
+    """Make an account. The caller has checked that the name is free."""
     tx.run(
         people.INSERT_ACCOUNT,
         name=name,
@@ -240,7 +240,7 @@ def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at
 
 
 def insert_api_key(tx: Tx, account: str, key: ApiKeyInfo) -> None:
-    """Keep the hash of a key."""
+    """Store the hash of a key."""
     tx.run(
         people.INSERT_API_KEY,
         key_hash=credential_hash(key.key),
@@ -262,4 +262,4 @@ def _look_up(reader: Reader, credential: str, hash: bytes) -> Person:
             return Person(row[0], bool(row[1]), f"key-{row[2]}")
     if not credential:
         raise NotLoggedIn("log in first: this needs a token or an API key", anonymous=True)
-    raise NotLoggedIn("this token or API key is not valid: it is wrong, was revoked, or logged out; log in again")
+    raise NotLoggedIn("the token or API key is not valid: it is wrong, revoked or logged out; log in again")

@@ -1,7 +1,7 @@
-"""The first administrator: made at the first start, with a credentials file for the machine's owner and its tools.
+"""The first administrator: made at the first start, with a credentials file for the operator and for tools.
 
-The file is written before the account: a start cut short between the two is finished by the next one with the same
-values. Once the account exists, the file is only read by people; changing or deleting it changes nothing.
+The file is written before the account, so that after a crash between the two the next start uses the same values. Once
+the account exists, the directory never reads the file again; changing or deleting it changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AdminCredentials(msgspec.Struct):
 
 
 def ensure_administrator(store: MetadataStore, file: Path, at: float) -> str:
-    """The administrator's account, made if there is none; its name. SetupError for a file that cannot be used."""
+    """Make the administrator's account if there is none; returns its name. SetupError for an unusable file."""
     with store.read() as reader:
         if reader.one(people.ACCOUNT, name=ADMINISTRATOR) is not None:
             return ADMINISTRATOR
@@ -85,6 +85,6 @@ def _read_or_make(file: Path) -> AdminCredentials:
             raise ValueError(f"its api_key does not begin with {API_KEY_PREFIX}, or its password is empty")
     except (OSError, ValueError) as error:
         raise SetupError(
-            f"the credentials file {file} cannot be used ({error}): move it away and a new one is made"
+            f"the credentials file {file} cannot be used ({error}): move it away, and the next start makes a new one"
         ) from error
     return found

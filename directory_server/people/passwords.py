@@ -1,7 +1,6 @@
-"""Passwords: slow to try, and refused for a while after too many wrong ones.
+"""Passwords: slow to guess, and refused for a while after too many wrong ones.
 
-Hashing costs 32 MiB and most of a tenth of a second on purpose, so it happens outside any transaction and only a few
-at once.
+Hashing takes 32 MiB and most of a tenth of a second on purpose, so it happens outside transactions, a few at a time.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class PasswordHash:
         return hmac.compare_digest(self.hash, _scrypt(password, self.salt, self.log_n))
 
 
-# Compared with when a name is unknown, so that the time taken does not tell which names exist.
+# Compared with when a name is unknown, so that the response time does not reveal which names exist.
 NOBODY = PasswordHash(bytes(16), bytes(32))
 
 
@@ -68,9 +67,9 @@ class _Failures:
 
 
 class Throttle:
-    """At most a few hashes at once; after five wrong passwords for a name, each next try waits twice as long.
+    """Runs a few hashes at a time; after five wrong passwords for a name, each further try waits twice as long.
 
-    In memory only: a restart forgives. `now` is any clock that only rises, in seconds.
+    In memory only: a restart resets it. `now` is any clock that only rises, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -81,10 +80,10 @@ class Throttle:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Around one password check. TooManyRequests while `name` has to wait, Overloaded when too many hash."""
+        """Guard one password check. Raises TooManyRequests while `name` has to wait, Overloaded under load."""
         self._refuse_early(name)
         if not self._slots.acquire(timeout=_WAIT_SECONDS):
-            raise Overloaded("too many people are logging in at this moment; try again shortly")
+            raise Overloaded("too many people are logging in; try again in a moment")
         try:
             self._refuse_early(name)  # others may have failed for this name while this one waited
             yield

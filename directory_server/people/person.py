@@ -1,4 +1,4 @@
-"""A person as the rules see one: whoever stands behind a credential."""
+"""A person: the authenticated caller of a request."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from lockstep_store.wire.messages.s3_access import S3Access
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`session` names the log-in or API key, without being its secret. `expires` is directory time, if it ends.
+    """`session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires.
 
-    `account` is empty for an anonymous S3 request. `access` is what the S3 door said of the request."""
+    `account` is empty for an anonymous S3 request. `access` describes the S3 request."""
 
     account: str
     admin: bool

@@ -1,9 +1,9 @@
-"""Balancing: while an administrator wants it, copies move from servers that are fuller than average to emptier ones.
+"""Balancing: moves copies from fuller file servers to emptier ones, when an administrator asks for it.
 
-How full a server is, is reckoned from the directory's own books, which change at once when a copy moves; what file
-servers report of their disks follows only when dropped chunks have been collected. Every move brings two servers
-closer to their fair share and none beyond it, so it ends by itself. Carrying a move out is repair's: a copy to the
-target, and then one copy too many, of which the source's goes.
+How full a server is, is computed from the directory's holder rows, which change when a copy moves; the free space that
+file servers report changes only after dropped chunks are collected. Every move brings two servers closer to their fair
+share and none past it, so balancing ends by itself. The planner carries a move out: it orders a copy to the target,
+which makes one copy too many, and then drops the source's.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from directory_server.repair.copy_rules import ServerStatus, ServerStatuses, spr
 from lockstep_store.runtime.tracing import log
 
 TOLERANCE = 0.05
-"""A server that holds no more than this part over its fair share is left alone."""
+"""A server is left alone up to this fraction above its fair share."""
 _SETTING = "balancing"
 
 
 class Move(NamedTuple):
-    """One copy's way from server to server."""
+    """A copy that moves from one server to another."""
 
     source: str
     target: str
 
 
 class Balancer:
-    """Not thread-safe. Whether it runs survives a restart; what was planned does not, it is found again."""
+    """Not thread-safe. A restart remembers that balancing runs, and finds the moves again."""
 
     def __init__(self, store: MetadataStore) -> None:
         self._store = store
@@ -45,45 +45,44 @@ class Balancer:
 
     @property
     def running(self) -> bool:
-        """An administrator started it, and it has not ended yet."""
+        """Whether balancing was started and has not ended yet."""
         return self._running
 
     def switch(self, running: bool) -> None:
-        """Start it or stop it. Durable on return; not to be called with any lock held that a commit may need."""
+        """Start or stop balancing. Durable on return. The caller must not hold a lock that a commit may need."""
         self._store.write(lambda tx: people.write_setting(tx, _SETTING, "on" if running else "off"))
         self._running, self._fair = running, {}
         self._is_fresh = False
 
-    # ------------------------------------------------------------ the books, as the planner's walk reads them
+    # ------------------------------------------------------------ counting, during the planner's walk
 
     def begin_walk(self, statuses: ServerStatuses) -> None:
-        """A walk over all blobs begins. Moves are planned during it if one before has counted what each server holds,
-        and nothing was moved since."""
+        """Begin a walk over all blobs. It plans moves if the walk before counted everything and planned none."""
         self._counting = Counter()
         self._planned = 0
         self._fair = self._fair_shares(statuses) if self._running and self._is_fresh else {}
 
     def count(self, blob: HeldBlob) -> None:
-        """The walk came by this blob."""
+        """Count a blob that the walk reached."""
         for id in blob.sound:
             self._counting[id] += blob.size
 
     def end_walk(self, *, is_calm: bool) -> bool:
-        """All blobs were seen; True when moves were looked for and none is worth making any more.
+        """End the walk; returns True when it looked for moves and found none worth making.
 
-        `is_calm`: no copies are being made or given up for other reasons. While they are, what was counted is no
-        ground for a plan: it would fill once more the very servers that are being filled.
+        `is_calm`: no copies are being made or dropped for other reasons. Otherwise the counts are no basis for a plan,
+        which would fill the very servers that are being filled already.
         """
         is_over = self._running and bool(self._fair) and not self._planned
         self._held, self._is_fresh, self._fair = self._counting, is_calm and not self._planned, {}
         return is_over
 
     def fullness(self, statuses: ServerStatuses) -> Mapping[str, float]:
-        """The used part of what each server has for blobs."""
+        """The used fraction of each server's space for blobs."""
         return {id: self._held[id] / max(1, server.room_bytes) for id, server in statuses.items()}
 
     def let_go(self, id: str, size: int) -> None:
-        """A copy of that many bytes is being given up there: the next one to go is chosen with that in mind."""
+        """Subtract a copy that is being dropped, so that the next choice accounts for it."""
         self._held[id] -= size
 
     # ------------------------------------------------------------ the plan
@@ -94,14 +93,14 @@ class Balancer:
         return {id: bytes * share for id, bytes in room.items()}
 
     def consider(self, blob: HeldBlob, statuses: ServerStatuses) -> Move | None:
-        """A move of this blob that is worth making, and is counted as made; None when there is none."""
+        """Choose a move of this blob that is worth making, and count it as made; None when there is none."""
         holders = [statuses[id] for id in blob.sound if id in self._fair and id in statuses]
         for source in sorted(holders, key=lambda server: self._over(server.id), reverse=True):
             if not blob.size or self._over(source.id) <= max(blob.size - 1, TOLERANCE * self._fair[source.id]):
                 continue
             for target in sorted(self._fair, key=self._over):
                 if -self._over(target) < blob.size:
-                    break  # the emptiest that is left would be filled beyond its share
+                    break  # it would fill even the emptiest server past its share
                 if target not in blob.holders and _keeps_spread(blob, source, statuses[target], statuses):
                     self._held[source.id] -= blob.size
                     self._held[target] += blob.size
@@ -113,8 +112,8 @@ class Balancer:
         return self._held[id] - self._fair[id]
 
     def finish(self) -> None:
-        """A whole walk found nothing worth moving."""
-        log.info("rebalance: every file server is within %d %% of its share, or cannot be", round(100 * TOLERANCE))
+        """End balancing, after a whole walk found nothing worth moving."""
+        log.info("balancing: every file server is within %d %% of its share, or cannot be", round(100 * TOLERANCE))
         self.switch(False)
 
 

@@ -1,4 +1,4 @@
-"""Copy orders under way: given to a target, told with its heartbeat, done when it reports the blob, or late."""
+"""Copy orders under way: queued for a target, sent with its next heartbeat, then done or late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockstep_store.wire.messages.servers import MAX_ORDERS, CopyOrder
 
 SLOWEST_BYTES_PER_SECOND = 4 << 20
 MAX_MOVES = 32
-"""Orders under way that only even out how full servers are: they must never be felt."""
+"""Orders under way that only balance servers: few, so that others do not notice them."""
 
 
 @dataclass
@@ -19,11 +19,11 @@ class _Order:
     order: CopyOrder
     need: Need
     deadline: float
-    told: bool = False
+    sent: bool = False
 
 
 class CopyOrders:
-    """Not thread-safe. An order is late after `seconds`, and the time that its bytes take at 4 MiB/s."""
+    """Not thread-safe. An order is late after `seconds` plus the time that its bytes take at 4 MiB/s."""
 
     def __init__(self, clock: DirectoryClock, seconds: float) -> None:
         self._clock = clock
@@ -38,27 +38,27 @@ class CopyOrders:
         self._targets[order.digest] = target
 
     def has_room(self, target: str) -> bool:
-        """Whether one more may be given to it."""
+        """Whether the target can take another order."""
         return len(self._orders.get(target, ())) < MAX_ORDERS
 
     def is_nearly_done(self, target: str) -> bool:
-        """Whether it should get more soon."""
+        """Whether the target will soon need more orders."""
         return len(self._orders.get(target, ())) < MAX_ORDERS // 2
 
     def may_move(self) -> bool:
-        """Whether one more copy may be moved only to even things out."""
+        """Whether another copy may be moved for balance."""
         moves = sum(order.need == Need.BALANCE for orders in self._orders.values() for order in orders.values())
         return moves < MAX_MOVES
 
-    def tell(self, target: str) -> list[CopyOrder]:
-        """What this server has been ordered and not been told yet."""
-        orders = [order for order in self._orders.get(target, {}).values() if not order.told]
+    def unsent(self, target: str) -> list[CopyOrder]:
+        """Return the target's orders that were not sent yet, and mark them as sent."""
+        orders = [order for order in self._orders.get(target, {}).values() if not order.sent]
         for order in orders:
-            order.told = True
+            order.sent = True
         return [order.order for order in orders]
 
     def done(self, target: str, digest: Digest) -> Need | None:
-        """The target has the blob; what it was ordered for, None when nothing was ordered."""
+        """Settle the order: the target has the blob. Returns the need it was for; None without an order."""
         order = self._orders.get(target, {}).pop(digest, None)
         if order is None:
             return None
@@ -66,7 +66,7 @@ class CopyOrders:
         return order.need
 
     def take_back_late(self) -> list[tuple[Digest, Need]]:
-        """Orders whose time is over are forgotten: what they were for."""
+        """Remove orders that are late, and return what they were for."""
         now, late = self._clock.now(), []
         for orders in self._orders.values():
             for digest in [digest for digest, order in orders.items() if order.deadline <= now]:
@@ -75,7 +75,7 @@ class CopyOrders:
         return late
 
     def target(self, digest: Digest) -> str | None:
-        """Who has been ordered to make this copy."""
+        """The server that is making this copy."""
         return self._targets.get(digest)
 
     def __contains__(self, digest: Digest) -> bool:

@@ -1,7 +1,7 @@
-"""What a blob's copies need: rules only. Who is heard, how full servers are and what was promised come in.
+"""The rules of copies: what does a blob need, given the state of the servers and the promised number?
 
-One copy more, because too few are left; a copy elsewhere, because a server leaves or two share a zone; a copy less,
-because there are more than promised. When it is done, and in which order, is repair's and the trimmer's business.
+One copy more, because too few are left; a copy elsewhere, because a server is draining or two share a zone; a copy
+less, because there are more than promised. The planner and the surplus copies decide when and in which order.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from lockstep_store.wire.messages.files import Holder
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What one file server of the cluster is good for at this moment."""
+    """What repair may expect of one file server at this moment."""
 
     id: str
     url: str
     zone: str = ""
     room_bytes: int = 0
-    """What it has for chunks, used and free together."""
+    """Its space for chunks, used and free."""
     heard: bool = True
     """It is up, or has not been down for longer than the grace."""
     leaving: bool = False
-    """It is draining: its copies are good, and do not count."""
+    """It is draining: its copies are good, but do not count."""
     readable: bool = True
-    """It answers now, as far as anyone knows."""
+    """It answers now, as far as is known."""
     writable: bool = True
-    """It takes new bytes now: up, healthy, staying, with room."""
+    """It takes new bytes now: up, healthy, not draining, with room."""
     solid: bool = True
     """Up and healthy."""
     inventoried: bool = True
@@ -38,7 +38,7 @@ class ServerStatus:
 
     @property
     def counts(self) -> bool:
-        """Whether its copies are among those that were promised."""
+        """Whether its copies count towards the promised number."""
         return self.heard and not self.leaving
 
     @property
@@ -55,27 +55,27 @@ ServerStatuses = Mapping[str, ServerStatus]
 
 
 class Need(IntEnum):
-    """What a blob needs; the lower, the sooner."""
+    """What a blob needs; lower values are more urgent."""
 
     COPY = 0
     """Fewer good copies than promised."""
     SALVAGE = 1
-    """Every copy is damaged, or said to be: what can be put together from the parts that are good?"""
+    """Every copy is reported damaged: put the blob together from the parts that are good."""
     MOVE = 2
-    """Enough good copies, but a server that leaves has one of them."""
+    """Enough good copies, but one is on a draining server."""
     SPREAD = 3
     """Enough copies, but two share a zone although another zone has room."""
     BALANCE = 4
-    """Enough copies, and better one of them on an emptier server."""
+    """Enough copies, but one would be better on an emptier server."""
     DROP = 5
-    """More good copies than promised, or a damaged one beside as many as promised."""
+    """More good copies than promised, or a damaged one in addition to the promised number."""
     WAIT = 6
-    """No good copy on any server that is heard: only the return of a server can help."""
+    """No good copy on any server that is up: only the return of a server can help."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A blob's need, and how many good copies are left: on servers that stay, and on all that are heard."""
+    """A blob's need, and its good copies: on servers that stay, and on all that are up."""
 
     need: Need | None
     counted: int
@@ -83,7 +83,7 @@ class Verdict:
 
 
 def judge(blob: HeldBlob, statuses: ServerStatuses, copies: int) -> Verdict:
-    """What `blob` needs so that `copies` good copies of it are on servers that stay, spread over zones."""
+    """What `blob` needs to have `copies` good copies on servers that stay, spread over zones."""
     good = [statuses[id] for id in blob.sound if id in statuses and statuses[id].heard]
     counted = [server for server in good if server.counts]
     verdict = len(counted), len(good)
@@ -100,7 +100,7 @@ def judge(blob: HeldBlob, statuses: ServerStatuses, copies: int) -> Verdict:
 
 
 def spread(servers: Collection[ServerStatus]) -> int:
-    """How many zones `servers` stand in."""
+    """The number of zones of `servers`."""
     return len({server.zone for server in servers})
 
 
@@ -115,11 +115,11 @@ def choose_victim(
     fullness: Mapping[str, float] | None = None,
     rather: str = "",
 ) -> str | None:
-    """Whose copy may go; None when none may.
+    """Choose the server whose copy is dropped; None when none may be.
 
-    Only as long as `copies` good others are reliable, in as many zones as before. A damaged copy goes first, then that
-    of a server that leaves, then the one asked for with `rather`, then the fullest server's. Copies on servers that are
-    not solid now are neither relied on nor dropped.
+    `copies` good ones must be left on reliable servers, in as many zones as before. A damaged copy goes first, then
+    that of a draining server, then that of the server `rather`, then that of the fullest. Copies on servers that are
+    not solid are neither relied on nor dropped.
     """
     full = fullness or {}
 
@@ -132,8 +132,7 @@ def choose_victim(
 
 
 def may_go(blob: HeldBlob, id: str, statuses: ServerStatuses, copies: int) -> bool:
-    """Whether the copy on server `id` may be dropped: `copies` good ones on reliable servers are left, in as many
-    zones as before."""
+    """Whether server `id` may drop its copy: `copies` good ones stay on reliable servers, in as many zones."""
     if id not in blob.holders or id not in statuses or not statuses[id].solid:
         return False
     good = [statuses[other] for other in blob.sound if other in statuses]
@@ -143,7 +142,7 @@ def may_go(blob: HeldBlob, id: str, statuses: ServerStatuses, copies: int) -> bo
 
 
 def sources(blob: HeldBlob, statuses: ServerStatuses) -> list[Holder]:
-    """Where to copy from: those that answer first, damaged copies last, for the parts of them that are good."""
+    """Where to copy from: servers that answer come first, damaged copies last, for their good parts."""
     known = [statuses[id] for id in blob.holders if id in statuses]
     usable = [server for server in known if server.heard or server.readable]
     usable.sort(key=lambda server: (server.id in blob.damaged, not server.readable))

@@ -1,10 +1,9 @@
-"""Repair: find blobs whose copies are not as promised, and have them copied again.
+"""The repair planner: finds blobs whose copies are not as promised, and orders new copies.
 
-The planner walks over all blobs in small pages (repair_walk.py) whenever a server has gone, come back or lost its
-disk, and every ten minutes besides. What it finds waits, most endangered first, until it is given to a target as an
-order in the answer to a heartbeat. Nothing here is kept: after a restart the walk finds it all again. What a blob needs
-is decided in copy_rules.py, copies too many are the trimmer's; reading the bytes, checking and storing them is the file
-servers' work; they report with HELD.
+It walks over all blobs in small pages (walk.py) whenever a server leaves, returns or loses its disk, and every ten
+minutes. Blobs wait in the work queue, most endangered first, until a heartbeat's reply carries the order to a target.
+Nothing is stored: after a restart the walk finds everything again. copy_rules.py decides what a blob needs,
+surplus_copies.py drops extra copies. The file servers read, check and store the bytes, and report with HELD.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ ORDERS_PER_STEP = 256
 ORDER_SECONDS = 60.0
 IDLE_SECONDS = 1.0
 RECENTLY_GIVEN_UP_SECONDS = 300.0
-# While walking, the planner sleeps this many times as long as a page took: it must not be felt.
+# While walking, the planner sleeps this many times as long as a page took, so that others do not notice it.
 GENTLENESS = 4.0
 
 REPAIRED = Counter("lockstep_directory_repaired_blobs", "Copies made again by order of the repair planner")
@@ -47,8 +46,7 @@ MOVED = Counter("lockstep_directory_balanced_blobs", "Copies made to even out ho
 
 
 class RepairPlanner:
-    """Thread-safe. `copies` is how many are promised; `grace` the seconds a server may be down before it counts as
-    gone."""
+    """Thread-safe. `copies` are promised; a server that is down for more than `grace` seconds counts as gone."""
 
     def __init__(
         self,
@@ -74,14 +72,14 @@ class RepairPlanner:
         self._moves: dict[Digest, Move] = {}
         self._salvaged: set[Digest] = set()
         self._walk = RepairWalk(store, clock)
-        self._told: tuple[int, int] = (0, 0)
+        self._logged: tuple[int, int] = (0, 0)
         self._repaired = 0
         self._refilled = membership.came_back_empty
 
     # ------------------------------------------------------------ the planner's job
 
     def step(self) -> float:
-        """For a BackgroundJob: one page of the walk, a batch of orders and of offers; the seconds until the next."""
+        """Walk one page, give a batch of orders and offers; returns the seconds until the next step."""
         started = time.monotonic()
         self._refill_empty_servers()
         balanced = False
@@ -101,8 +99,7 @@ class RepairPlanner:
         return max(0.01, GENTLENESS * (time.monotonic() - started)) if busy else IDLE_SECONDS
 
     def _refill_empty_servers(self) -> None:
-        """A server that comes back with an empty disk gets its share again, also when its copies were made elsewhere
-        meanwhile."""
+        """Balance again when a server returned with an empty disk, even if its copies were made elsewhere since."""
         if self._membership.came_back_empty != self._refilled:
             self._refilled = self._membership.came_back_empty
             self.balance(True)
@@ -130,11 +127,11 @@ class RepairPlanner:
         return moved or more_found
 
     def _is_busy(self) -> bool:
-        """Copies are being made or given up, or should be."""
+        """Whether copies are being made or dropped, or should be."""
         return bool(self._queue.count(Need.COPY) or self.surplus.pending or len(self._orders))
 
     def _walk_on(self, statuses: ServerStatuses) -> bool:
-        """One page; True when a rebalance ends with it."""
+        """Examine one page; returns True when balancing ends with it."""
         page = self._walk.page()
         for blob in page:
             self._balancer.count(blob)
@@ -142,13 +139,13 @@ class RepairPlanner:
         if not self._walk.done(page):
             return False
         found = (self._queue.count(Need.COPY), self._walk.lost)
-        if found != self._told:
-            log.info("repair: %d blobs have too few copies, %d no good one on any server that is up", *found)
-        self._told = found
+        if found != self._logged:
+            log.info("repair: %d blobs have too few copies, %d have no good copy on a server that is up", *found)
+        self._logged = found
         return self._balancer.end_walk(is_calm=not self._is_busy())
 
     def _examine(self, blob: HeldBlob, statuses: ServerStatuses) -> None:
-        """Note what a blob needs now, whatever was known before."""
+        """Note what a blob needs now, replacing what was known before."""
         digest, verdict = blob.digest, judge(blob, statuses, self._copies)
         need = verdict.need
         if need in (Need.WAIT, Need.SALVAGE):
@@ -175,7 +172,7 @@ class RepairPlanner:
     # ------------------------------------------------------------ orders
 
     def _give_orders(self, statuses: ServerStatuses) -> None:
-        """Hand the most endangered to targets; what cannot be copied now waits for the next step."""
+        """Order copies of the most endangered blobs; those that cannot be copied now wait for the next step."""
         postponed = []
         room = self._room()
         for _ in range(min(ORDERS_PER_STEP, self._queue.waiting)):
@@ -185,7 +182,7 @@ class RepairPlanner:
             if found is None:
                 break
             if not self._order(found[0], room, statuses):
-                # Behind all others, or a few that cannot be copied now would keep everyone else waiting.
+                # Moved to the end, or a few blobs that cannot be copied now would block all others.
                 postponed.append(found[0])
             elif not all(self._orders.has_room(candidate.id) for candidate in room):
                 room = self._room()
@@ -196,12 +193,12 @@ class RepairPlanner:
         return [c for c in self._membership.candidates() if self._orders.has_room(c.id)]
 
     def _must_hold_back(self) -> bool:
-        """Until the walk is over, something more endangered than this may still be found."""
+        """Whether to wait for the end of the walk, which may still find blobs in more danger."""
         urgency = self._queue.most_urgent
         return urgency is not None and urgency > 1 and self._walk.is_under_way and self._queue.waiting < MAX_KNOWN
 
     def _order(self, digest: Digest, room: Sequence[Candidate], statuses: ServerStatuses) -> bool:
-        """Order one more copy; False when that cannot be done now."""
+        """Order one more copy; returns False when that is not possible now."""
         with self._store.read() as reader:
             blob = servers.blob_and_holders(reader, digest)
         if blob is None:
@@ -241,14 +238,14 @@ class RepairPlanner:
             room = [candidate for candidate in room if candidate.id in blob.damaged]
         counted = [statuses[id] for id in blob.sound if id in statuses and statuses[id].counts]
         zones = {server.zone for server in counted}
-        # A server with a damaged copy has most of its chunks already, and is made whole by the same order.
+        # A server with a damaged copy has most of the chunks already, and the same order repairs it.
         target = choose_target(str(blob.digest), room, blob.sound, zones, prefer=blob.damaged)
         if need is Need.SPREAD and target is not None and spread([*counted, statuses[target.id]]) == len(zones):
             return None
         return target
 
     def _give_up_improving(self, digest: Digest, need: Need) -> bool:
-        """What is only to be improved is not waited for: a later walk finds it again if it is still so."""
+        """Drop a blob whose copies could only be placed better: a later walk finds it again."""
         if need in (Need.COPY, Need.MOVE):
             return False
         self._moves.pop(digest, None)
@@ -256,26 +253,26 @@ class RepairPlanner:
         return True
 
     def orders_for(self, server_id: str) -> list[CopyOrder]:
-        """For the heartbeat's answer: what this server has been ordered and not been told yet."""
+        """New orders for this server, for the reply to its heartbeat."""
         statuses = self.statuses()
         with self._mutex:
             if self._queue.waiting and self._orders.is_nearly_done(server_id):
                 self._give_orders(statuses)
-            return self._orders.tell(server_id)
+            return self._orders.unsent(server_id)
 
     def _take_back_late_orders(self) -> None:
         for digest, need in self._orders.take_back_late():
             self._queue.settle(digest)
-            if need is not Need.SALVAGE:  # what cannot be put together now is tried again with the next walk
+            if need is not Need.SALVAGE:  # the next walk tries again
                 self._queue.note(digest, need, 1)
 
     # ------------------------------------------------------------ what file servers report
 
     def held(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
-        """HELD: the caller has these durably, whole. Counts them as copies; answers those that nothing refers to."""
+        """HELD: count the caller's durable, whole copies of these blobs; returns those that nothing refers to."""
 
         if self._membership.state(server_id) == "removed":
-            return []  # it was asked before it was removed
+            return []  # the order was given before the server was removed
         lately = self._clock.now() - RECENTLY_GIVEN_UP_SECONDS
         with self._mutex:
             ordered = {digest for digest in digests if self._orders.target(digest) == server_id}
@@ -286,7 +283,7 @@ class RepairPlanner:
                 facts = servers.blob_facts(tx, digest)
                 if facts is not None and facts[1] > 0:
                     if digest not in ordered and self.surplus.given_up(tx, digest, server_id, lately):
-                        continue  # said before it was let go, heard after: it is not there any more
+                        continue  # the report was sent before the copy was dropped: it is not there any more
                     if servers.add_holder(tx, digest, server_id):
                         new.append(digest)
                     crash_point("directory.held.noted")
@@ -323,17 +320,17 @@ class RepairPlanner:
             self._examine(blob, statuses)
 
     def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
-        """COLLECT: those of the caller's copies that are too many, and that it was offered to drop."""
+        """COLLECT: choose which of the caller's surplus copies, offered before, it may drop."""
         with self._mutex:
             asked = [digest for digest in digests if digest not in self._orders]
         return self.surplus.collect(server_id, asked, self.statuses)
 
     def damaged(self, server_id: str, digests: Sequence[Digest]) -> None:
-        """DAMAGED: these copies failed their check. They count no more and are made again.
+        """DAMAGED: these copies failed their check. They no longer count, and new copies are made.
 
-        They stay in the books, marked: a report that was wrong must not make the directory forget where bytes are.
-        A write that is under way may have sealed the blob there before the damage was found, and would count it as
-        whole; so what began before the report may not count that server.
+        Their holder rows stay, with a mark: a wrong report must not make the directory forget where bytes are. A write
+        under way may have sealed the blob there before the damage was found; if it began before the report, its commit
+        may not count that server.
         """
 
         def note(tx: Tx) -> list[Digest]:
@@ -352,32 +349,32 @@ class RepairPlanner:
     # ------------------------------------------------------------ balancing
 
     def balance(self, running: bool) -> None:
-        """Start moving copies from full servers to empty ones, or stop that where it is. Durable on return."""
+        """Start or stop moving copies from full servers to empty ones. Durable on return."""
         self._balancer.switch(running)
         with self._mutex:
             if not running:
                 self._queue.forget_all(Need.BALANCE)
                 self._moves.clear()
 
-    # ------------------------------------------------------------ telling
+    # ------------------------------------------------------------ reports
 
     def statuses(self) -> ServerStatuses:
-        """What each server is good for now, by this planner's grace."""
+        """The status of each server, with this planner's grace."""
         return self._membership.statuses(self._grace)
 
     def is_settled(self) -> bool:
-        """Every blob has been looked at since any server came or went."""
+        """Whether every blob has been examined since the last server came or went."""
         statuses = self.statuses()
         with self._mutex:
             return self._walk.is_over(self._situation(statuses))
 
     def finished(self) -> bool:
-        """Every blob has been looked at, and everything that can be repaired is."""
+        """Whether every blob has been examined, and everything that can be repaired is."""
         with self._mutex:
             return self.is_settled() and not self._orders and not self._queue.can_do_something
 
     def info(self) -> RepairInfo:
-        """What is known now: while a walk is under way, the figures may still rise."""
+        """The counts so far; they may still rise during a walk."""
         silent = [id for id, status in self.statuses().items() if status.counts and not status.readable]
         with self._mutex:
             return RepairInfo(

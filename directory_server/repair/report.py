@@ -1,7 +1,7 @@
-"""The repair report: what was repaired, what there is to do, and what is lost, each file by its name.
+"""The repair report: what was repaired, what is left to do, and the names of lost files.
 
-Names are found by walking over the versions, only when the planner knows that something is lost. One call looks at
-a bounded number of versions and says where to go on, so it may find few or none and still not be the last.
+It walks over the versions for their names only when the planner knows of lost blobs. One call examines a bounded number
+of versions and returns where to continue, so a page may be short or empty and still not be the last.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Place = tuple[str, str, str]
 
 
 class Planner(Protocol):
-    """What is asked of the repair planner."""
+    """The part of the repair planner that reports use."""
 
     def info(self) -> RepairInfo: ...
 
     def finished(self) -> bool:
-        """Everything was looked at, and nothing is left that can be done now."""
+        """Whether every blob was examined, and nothing is left that can be done now."""
         ...
 
     def statuses(self) -> ServerStatuses: ...
@@ -40,7 +40,7 @@ class RepairReports:
         self._planner = planner
 
     def report(self, request: RepairReportRequest) -> RepairReport:
-        """One page of it. Whether the caller may see every bucket's names was decided before."""
+        """One page of the report. The caller has checked that names from all buckets may be shown."""
         info = self._planner.info()
         finished = self._planner.finished()
         if not info.without_living_copy and not info.walking:
@@ -97,7 +97,7 @@ def _describe(reader: Reader, row: Row, sound: list[str], damaged: list[str], st
 
 
 def last_good_version(reader: Reader, bucket: str, path: str, statuses: ServerStatuses) -> str:
-    """The newest version of a path that some server can give; empty when there is none."""
+    """The newest version of a path that can still be read; empty when there is none."""
     for row in files.newest_held(reader, bucket, path):
         sound, _ = files.split_holders(row[13])
         if row[4] == 0 or not is_lost(sound, statuses):

@@ -1,10 +1,12 @@
-"""Trimming: copies beyond the promised number are given up, one at a time and only when enough others are solid.
+"""Surplus copies: drops copies beyond the promised number, one at a time and only beside enough solid ones.
 
-The directory offers (with the answer to a heartbeat) that a server may drop some copies; the server notes each one's
-generation and asks with COLLECT; here it is decided in one transaction, which forgets the copy and remembers that it
-did; then the server drops it unless it was sealed again meanwhile. A write begun before that may still count on the
-copy, so its commit asks `given_up`. Any message that is lost leaves bytes that nobody counts, never a count without
-bytes.
+1. The reply to a heartbeat offers the server to drop some copies.
+2. The server notes the generation of each, and asks with COLLECT.
+3. `collect` decides in one transaction, which removes the holder row and remembers the drop.
+4. The server drops the copy, unless it was sealed again since step 2.
+
+A write that began before step 3 may still count on the copy, so its commit asks `given_up`. A lost message leaves bytes
+that nobody counts, never a count without bytes.
 """
 
 from __future__ import annotations
@@ -40,16 +42,16 @@ class SurplusCopies:
         self._mutex = threading.Lock()
         self._surplus: dict[Digest, str] = {}
         self._offers: dict[str, dict[Digest, float]] = {}
-        self._told: dict[str, set[Digest]] = {}
+        self._sent: dict[str, set[Digest]] = {}
         self.dropped = 0
         self.overflowed = False
         with store.read() as reader:
             self._latest = servers.latest_drop(reader)
 
-    # ------------------------------------------------------------ what there is to give up
+    # ------------------------------------------------------------ choosing and offering
 
     def note(self, digest: Digest, rather: str = "") -> None:
-        """There are more copies than promised; `rather` is whose should go, if it may. Safe to repeat."""
+        """Note a blob with more copies than promised; `rather` is the server that should drop one. Safe to repeat."""
         with self._mutex:
             if digest in self._surplus:
                 self._surplus[digest] = rather or self._surplus[digest]
@@ -62,12 +64,12 @@ class SurplusCopies:
 
     @property
     def pending(self) -> int:
-        """How many copies are known to be given up yet."""
+        """The number of copies that are known to be surplus."""
         with self._mutex:
             return len(self._surplus) + sum(len(offers) for offers in self._offers.values())
 
     def step(self, statuses: ServerStatuses, fullness: Mapping[str, float]) -> list[tuple[str, int]]:
-        """Choose whose copy goes for some blobs, and offer it; the servers that lose one, each with its bytes."""
+        """Choose copies to drop for some blobs, and offer them; returns the servers with the bytes of each copy."""
         full = dict(fullness)
         chosen: list[tuple[str, int]] = []
         self._take_back_late()
@@ -86,10 +88,10 @@ class SurplusCopies:
                     self._offers.setdefault(victim, {})[digest] = self._clock.now() + OFFER_SECONDS
                     assert blob is not None
                     chosen.append((victim, blob.size))
-                    # Or the one that was fullest at first would give up everything.
+                    # Otherwise the server that was fullest at first would drop everything.
                     full[victim] = full.get(victim, 0.0) - blob.size / max(1, statuses[victim].room_bytes)
                 elif still:
-                    self._surplus[digest] = rather  # behind the others: nothing may go just now
+                    self._surplus[digest] = rather  # at the end: none may be dropped now
         return chosen
 
     def _take_back_late(self) -> None:
@@ -98,15 +100,15 @@ class SurplusCopies:
             for id, offers in self._offers.items():
                 for digest in [digest for digest, deadline in offers.items() if deadline <= now]:
                     del offers[digest]
-                    self._told.get(id, set()).discard(digest)
+                    self._sent.get(id, set()).discard(digest)
                     self._surplus.setdefault(digest, "")
 
     def offers_for(self, server_id: str) -> list[Digest]:
-        """For the heartbeat's answer: what this server may ask to drop and has not been told yet."""
+        """New offers for this server, for the reply to its heartbeat."""
         with self._mutex:
-            told = self._told.setdefault(server_id, set())
-            fresh = [digest for digest in self._offers.get(server_id, {}) if digest not in told]
-            told.update(fresh)
+            sent = self._sent.setdefault(server_id, set())
+            fresh = [digest for digest in self._offers.get(server_id, {}) if digest not in sent]
+            sent.update(fresh)
             return fresh
 
     # ------------------------------------------------------------ the decision
@@ -114,7 +116,7 @@ class SurplusCopies:
     def collect(
         self, server_id: str, digests: Sequence[Digest], statuses_now: Callable[[], ServerStatuses]
     ) -> list[Digest]:
-        """Those of `digests` that were offered to the server and may still go: it is their holder no more."""
+        """Remove the server as holder of the blobs that it was offered to drop and still may; returns those."""
         with self._mutex:
             offers = self._offers.get(server_id, {})
             offered = [digest for digest in digests if digest in offers]
@@ -122,14 +124,14 @@ class SurplusCopies:
             return []
 
         def decide(tx: Tx) -> list[Digest]:
-            statuses = statuses_now()  # not earlier: the disk may have kept this waiting while a server went
+            statuses = statuses_now()  # not earlier: a server may have left while this waited for the disk
             return [digest for digest in offered if self._give_up(tx, server_id, digest, statuses)]
 
         given_up = self._store.write(decide)
         with self._mutex:
             for digest in offered:
                 offers.pop(digest, None)
-                self._told.get(server_id, set()).discard(digest)
+                self._sent.get(server_id, set()).discard(digest)
             self.dropped += len(given_up)
         DROPPED.inc(len(given_up))
         statuses = statuses_now()
@@ -154,19 +156,18 @@ class SurplusCopies:
     # ------------------------------------------------------------ what commits must know
 
     def remember(self, tx: Tx, server_id: str, digest: Digest) -> None:
-        """The server was told that it may drop its copy now."""
+        """Remember that the server may drop its copy now."""
         now = self._clock.now()
-        # Before the commit, so that no commit after it can miss it; too early a time would, a failed one does no harm.
+        # Set before the commit, so that no later commit misses it. If this commit fails, the value does no harm.
         self._latest = max(self._latest, now)
         servers.remember_drop(tx, digest, server_id, now)
 
     def given_up(self, reader: Reader, digest: Digest, server_id: str, since: float) -> bool:
-        """Whether the server was told to drop its copy at or after directory time `since`, so that a write begun then
-        may not count on it."""
+        """Whether the server may have dropped its copy since directory time `since`, when a write began."""
         if self._latest < since:
             return False
         return servers.was_dropped(reader, digest, server_id, since)
 
     def remove_ended(self, tx: Tx, before: float) -> None:
-        """Forget what was given up before directory time `before`: no ticket is as old."""
+        """Forget drops from before directory time `before`: no ticket is that old."""
         servers.forget_drops(tx, before)

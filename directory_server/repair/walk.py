@@ -1,6 +1,6 @@
-"""The repair planner's walk over all blobs: which situation it is made for, how far it is, and what it found lost.
+"""The repair planner's walk over all blobs: why it began, how far it is, and which lost blobs it found.
 
-What each blob needs, and what is to be done about it, is repair.py's.
+The planner decides what each blob needs.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ MAX_KNOWN_LOST = 100_000
 
 
 class Situation(NamedTuple):
-    """What all blobs should be looked at again for when it changes: who counts, and the zones with room."""
+    """The servers that count and the zones with room: when they change, all blobs are examined again."""
 
     counting: object
     zones: frozenset[str]
 
 
 class RepairWalk:
-    """Not thread-safe. Nothing of it is kept: after a restart a walk finds everything again."""
+    """Not thread-safe. Nothing is stored: after a restart a walk finds everything again."""
 
     def __init__(self, store: MetadataStore, clock: DirectoryClock) -> None:
         self._store = store
@@ -42,10 +42,10 @@ class RepairWalk:
         return self._after is not None
 
     def is_due(self, situation: Situation, *, is_wanted: bool) -> bool:
-        """`is_wanted`: there is more to be found than the last walk had room for, or something to be looked at anew."""
+        """Whether to begin a walk. `is_wanted`: the last one had no room for all it found, or balancing needs one."""
         if self._begun_for is None or situation.counting != self._begun_for.counting:
             return True
-        # Zones come and go with a single slow server: they never make a walk under way begin anew.
+        # One slow server makes zones come and go: they never restart a walk that is under way.
         return not self.is_under_way and (
             situation.zones != self._begun_for.zones
             or is_wanted
@@ -53,13 +53,13 @@ class RepairWalk:
         )
 
     def begin(self, situation: Situation) -> None:
-        """From the first blob."""
+        """Begin at the first blob."""
         self._begun_for, self._begun_at = situation, self._clock.now()
         self._after = b""
         self._lost_in_walk = set()
 
     def is_over(self, situation: Situation) -> bool:
-        """Every blob has been looked at in this very situation."""
+        """Whether every blob has been examined in this situation."""
         return not self.is_under_way and situation == self._begun_for
 
     # ------------------------------------------------------------ page by page
@@ -71,7 +71,7 @@ class RepairWalk:
             return servers.page_of_blobs(reader, self._after, PAGE)
 
     def done(self, page: list[HeldBlob]) -> bool:
-        """That page was looked at; whether it was the last one."""
+        """Note that the page was examined; returns whether it was the last one."""
         self._after = page[-1].digest if len(page) == PAGE else None
         if self._after is None:
             self._lost = self._lost_in_walk
@@ -81,7 +81,7 @@ class RepairWalk:
 
     @property
     def lost(self) -> int:
-        """Blobs without a good copy on any server that is up. While a walk is under way it may still rise."""
+        """The number of blobs without a good copy on a server that is up; it may still rise during a walk."""
         return max(len(self._lost), len(self._lost_in_walk))
 
     def note_lost(self, digest: Digest) -> None:

@@ -1,7 +1,7 @@
-"""What repair knows to be needed, most urgent first: a bounded queue over blobs, without any of the reasons.
+"""The repair planner's work queue: blobs with their needs, most urgent first, in bounded memory.
 
-A blob is known from when its need was noted until it is settled, also while an order for it is under way; so the
-figures that people see are counts of what is known here.
+A blob is known from the moment its need is noted until it is settled, also while an order for it is under way. So the
+numbers that people see are counts of known blobs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Key = tuple[int, int, Digest]
 
 
 class WorkQueue:
-    """Not thread-safe. At most `limit` blobs are known; of the others only how many there were."""
+    """Not thread-safe. Knows at most `limit` blobs, and only the number of the others."""
 
     def __init__(self, limit: int = MAX_KNOWN) -> None:
         self._limit = limit
@@ -32,7 +32,7 @@ class WorkQueue:
         self._turn = 0
 
     def note(self, digest: Digest, need: Need, left: int = 0) -> None:
-        """The blob has this need, with `left` good copies; the fewer, the sooner. Safe to repeat."""
+        """Note a blob's need; the fewer good copies are `left`, the sooner its turn. Safe to repeat."""
         if self._needs.get(digest) == need:
             key = self._keys.get(digest)
             if key is None or key[0] >= _BEHIND or key[0] == _urgency(need, left):
@@ -47,7 +47,7 @@ class WorkQueue:
         self._push((_urgency(need, left), 0, digest))
 
     def settle(self, digest: Digest) -> None:
-        """The blob needs nothing more, or nothing that can be done."""
+        """Forget a blob that needs nothing, or nothing that can be done."""
         need = self._needs.pop(digest, None)
         self._keys.pop(digest, None)
         if need is not None:
@@ -59,7 +59,7 @@ class WorkQueue:
             self.settle(digest)
 
     def pop(self) -> tuple[Digest, Need] | None:
-        """The most urgent blob that waits; it stays known. None when nothing waits."""
+        """Take the most urgent waiting blob, which stays known; None when no blob waits."""
         key = self._top()
         if key is None:
             return None
@@ -68,44 +68,43 @@ class WorkQueue:
         return key[2], self._needs[key[2]]
 
     def take(self, digest: Digest) -> None:
-        """It is being done: known, but not waiting any more."""
+        """Stop waiting for a blob whose order is under way; it stays known."""
         self._keys.pop(digest, None)
 
     def postpone(self, digest: Digest) -> None:
-        """It cannot be done now: behind all others, or a few of this kind would keep everyone waiting."""
+        """Move a blob that cannot be copied now to the end, so that it does not block the others."""
         if digest in self._needs:
             self._turn += 1
             self._push((_BEHIND, self._turn, digest))
 
     def begin_count(self) -> None:
-        """A new walk begins: forget how many there were beyond the bound."""
+        """Begin a new walk: forget the number of blobs beyond the limit."""
         self._beyond.clear()
 
     @property
     def most_urgent(self) -> int | None:
-        """How many good copies the blob has left that comes next, if it is one that lacks copies; a large number for
-        other needs, None when nothing waits."""
+        """The number of good copies of the next blob if it lacks copies, a large number for other needs, or None."""
         key = self._top()
         return None if key is None else key[0]
 
     @property
     def overflowed(self) -> bool:
-        """More was needed than could be kept: look again when there is room."""
+        """Whether there were more blobs than the limit: walk again when there is room."""
         return self._beyond.total() > 0
 
     @property
     def waiting(self) -> int:
-        """How many blobs wait for their turn."""
+        """The number of blobs that wait for their turn."""
         return len(self._keys)
 
     @property
     def can_do_something(self) -> bool:
-        """Whether anything waits that was not found impossible."""
+        """Whether a blob waits that was not postponed."""
         key = self._top()
         return key is not None and key[0] < _BEHIND
 
     def count(self, need: Need) -> int:
-        """How many blobs are known to have this need."""
+        """The number of blobs with this need."""
         return self._counts[need] + self._beyond[need]
 
     def _push(self, key: Key) -> None:
@@ -114,7 +113,7 @@ class WorkQueue:
 
     def _top(self) -> Key | None:
         while self._heap and self._keys.get(self._heap[0][2]) != self._heap[0]:
-            heapq.heappop(self._heap)  # settled or noted anew since
+            heapq.heappop(self._heap)  # settled, or noted again, since
         return self._heap[0] if self._heap else None
 
 

@@ -368,7 +368,7 @@ def test_joining_with_a_one_time_secret(directory: Directory) -> None:
     assert directory.authority.verify_peer_token(reply.peer_token).id == "7"
     assert '"keys"' in reply.storage_keys_json
     assert "BEGIN CERTIFICATE" in reply.cert_pem
-    with pytest.raises(Forbidden, match="used already"):
+    with pytest.raises(Forbidden, match="already used"):
         directory.call(cm.ENROL, good)
     renewal = cm.RenewCertificateRequest(["far.example"], csr)
     assert directory.call(cm.RENEW_CERTIFICATE, renewal, "file_server", "7").cert_pem != reply.cert_pem
