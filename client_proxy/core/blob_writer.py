@@ -30,6 +30,7 @@ from client_proxy.core.chunk_upload import MasterStream, Upload
 from client_proxy.core.composition import Composition
 from client_proxy.core.directory_client import DirectoryClient, undecided
 from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import Chunk, chunk_blocks
@@ -205,7 +206,6 @@ class BlobWriter:
         A ticket that is refused was overtaken, by its expiry or by a lock granted since: beginning again finds out
         whether the write is still allowed.
         """
-        pause = PAUSE_SECONDS
         lost = False
         if self._unreachable_until:
             now = self._monotonic()
@@ -230,8 +230,7 @@ class BlobWriter:
                     raise
                 item = msgspec.structs.replace(self._avoiding(item, begun, error), attempt=item.attempt + 1)
             begun = None
-            self._sleep(pause * (0.5 + self._jitter()))
-            pause *= 2
+            self._sleep(pause_after(ATTEMPTS - attempts_left, PAUSE_SECONDS, jitter=self._jitter))
         raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
 
     def _settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from client_proxy.core.cache import Cache
 from client_proxy.metrics import FETCHED_BYTES, READ_FAILOVERS
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.peers.protocols import Opener, UnreadReply
 from lockstep_store.runtime.tracing import log
@@ -77,7 +78,7 @@ class ChunkFetcher:
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._flights: dict[Digest, _Flight] = {}
-        self._avoided: dict[str, tuple[float, float]] = {}  # holder id: until when, for how long
+        self._avoided: dict[str, tuple[float, int]] = {}  # holder id: until when, failures in a row
         self._guard = threading.Lock()
 
     def chunks(self, source: Source, wanted: Sequence[Wanted]) -> tuple[dict[Digest, bytes], str]:
@@ -243,9 +244,9 @@ class ChunkFetcher:
             yield from ((holder, self._stall_seconds) for holder in self._ordered(holders))
 
     def _avoid(self, holder: Holder) -> None:
-        _, last = self._avoided.get(holder.id, (0.0, 0.0))
-        seconds = min(max(2 * last, AVOID_SECONDS), LONGEST_AVOID_SECONDS)
-        self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
+        _, failures = self._avoided.get(holder.id, (0.0, 0))
+        seconds = pause_after(failures + 1, AVOID_SECONDS, LONGEST_AVOID_SECONDS)
+        self._avoided[holder.id] = (self._clock.monotonic() + seconds, failures + 1)
 
     def _ordered(self, holders: Sequence[Holder]) -> list[Holder]:
         return sorted(holders, key=lambda holder: (not holder.up, self._is_avoided(holder)))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from client_proxy.metrics import DIRECTORY_REPEATS
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.peers.coalescing import Coalescer
@@ -249,7 +250,7 @@ class DirectoryClient:
 
     def _patiently(self, attempt: Callable[[float], R], what: str, *, repeatable: bool) -> R:
         deadline = self._clock.monotonic() + self._patience
-        pauses = self._pauses()
+        repeats = 0
         lost = False
         while True:
             left = deadline - self._clock.monotonic()
@@ -278,14 +279,8 @@ class DirectoryClient:
                         "read or written until it is back; try again then"
                     ) from error
             DIRECTORY_REPEATS.inc()
-            self._sleep(min(next(pauses), left))
-
-    def _pauses(self) -> Iterator[float]:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            # Without jitter all the readers that an outage gathered would come back in one wave.
-            yield pause * (0.5 + self._jitter())
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            repeats += 1
+            self._sleep(min(pause_after(repeats, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, self._jitter), left))
 
 
 def undecided(refusal: LockstepError) -> Undecided:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.wire.errors import Overloaded, TooManyRequests
 
@@ -96,7 +97,7 @@ class Throttle:
             entry = self._failures.get(name) or _Failures()
             entry.count += 1
             if entry.count >= FREE_FAILURES:
-                entry.until = self._now() + min(2.0 ** (entry.count - FREE_FAILURES), MAX_PAUSE_SECONDS)
+                entry.until = self._now() + pause_after(entry.count - FREE_FAILURES + 1, 1.0, MAX_PAUSE_SECONDS)
             self._failures[name] = entry
 
     def succeeded(self, name: str) -> None:

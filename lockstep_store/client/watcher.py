@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.wire.errors import TooManyRequests, Unavailable
 from lockstep_store.wire.messages.journal import Change, ChangesReply
 
@@ -79,18 +80,16 @@ class Watcher:
         self.cursor = reply.cursor
 
     def _ask(self, wait_seconds: int) -> ChangesReply:
-        pause = FIRST_PAUSE_SECONDS
-        told = False
+        failures = 0
         while True:
             try:
                 reply = self._source.changes(self.cursor, self._bucket, wait_seconds=wait_seconds)
             except (Unavailable, TooManyRequests) as error:
-                if not told:
+                if not failures:
                     self._on_trouble(str(error))
-                    told = True
-                self._sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                failures += 1
+                self._sleep(pause_after(failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
                 continue
-            if told:
+            if failures:
                 self._on_trouble("")
             return reply

@@ -17,6 +17,7 @@ from directory_server.features.notifications.record import with_sequencer
 from directory_server.features.notifications.sending import NotDelivered, Outgoing, Sender
 from directory_server.metadata.statements import notifications as rows
 from directory_server.metadata.store import MetadataStore
+from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.tracing import log
 
 MAX_WAITING = 100_000
@@ -110,8 +111,8 @@ class Delivery:
             log.warning("notifications: target %s: %s; what waits for it is sent later", self.name, error)
         self.problem = str(error)
         FAILED.labels(self.name).inc()
-        pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10))
         self._failures += 1
+        pause = pause_after(self._failures, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         self._not_before = self._monotonic() + pause
         return pause
 
