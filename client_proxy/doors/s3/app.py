@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from client_proxy.core.ports import Directory
 from client_proxy.doors.s3.buckets.buckets import BucketHandlers
 from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
@@ -12,17 +14,20 @@ from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.bucket_logging import BucketLoggingHandlers
 from client_proxy.doors.s3.events.notifications import NotificationHandlers
-from client_proxy.doors.s3.multipart.multipart import MultipartHandlers
+from client_proxy.doors.s3.multipart.complete_upload import CompleteHandlers, CompletionFiles
 from client_proxy.doors.s3.multipart.upload_listings import MultipartListingHandlers
-from client_proxy.doors.s3.multipart.upload_parts import PartHandlers
+from client_proxy.doors.s3.multipart.upload_part import PartFiles, PartHandlers
+from client_proxy.doors.s3.multipart.uploads import UploadHandlers
 from client_proxy.doors.s3.objects.attributes import AttributeHandlers
-from client_proxy.doors.s3.objects.copies import CopyHandlers
-from client_proxy.doors.s3.objects.listings import ListingHandlers
+from client_proxy.doors.s3.objects.copy_object import CopyFiles, CopyHandlers
+from client_proxy.doors.s3.objects.delete_object import DeleteFiles, DeleteHandlers
+from client_proxy.doors.s3.objects.get_object import GetFiles, GetHandlers
+from client_proxy.doors.s3.objects.listings import ListedFiles, ListingHandlers
 from client_proxy.doors.s3.objects.object_lock import ObjectLockHandlers
-from client_proxy.doors.s3.objects.objects import ObjectHandlers
 from client_proxy.doors.s3.objects.post_form import PostForm
+from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
+from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
-from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
 from client_proxy.doors.s3.security.acls import AclHandlers
 from client_proxy.doors.s3.security.gate import Gate
@@ -30,6 +35,10 @@ from client_proxy.doors.s3.security.policies import PolicyHandlers
 from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.messages.s3 import S3_SIGNING_KEY
+
+
+class S3Files(PutFiles, GetFiles, DeleteFiles, CopyFiles, ListedFiles, PartFiles, CompletionFiles, Protocol):
+    """The file store as the whole door uses it."""
 
 
 def create_door(
@@ -40,17 +49,20 @@ def create_door(
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)
-    objects = ObjectHandlers(files)
-    copies = CopyHandlers(files, objects.preconditions)
-    form = PostForm(gate, objects, clock.wall)
+    put = PutHandlers(files)
+    form = PostForm(gate, put, clock.wall)
     browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer}
     handlers = {
         **cors.handlers(),
-        **objects.handlers(),
-        **copies.handlers(),
-        **MultipartHandlers(files, directory, objects.preconditions, clock.wall).handlers(),
+        **put.handlers(),
+        **GetHandlers(files).handlers(),
+        **DeleteHandlers(files).handlers(),
+        **CopyHandlers(files).handlers(),
+        **RenameHandlers(files).handlers(),
+        **UploadHandlers(files, directory, clock.wall).handlers(),
+        **CompleteHandlers(files, directory).handlers(),
         **MultipartListingHandlers(directory).handlers(),
-        **PartHandlers(files, directory, copies.source_version).handlers(),
+        **PartHandlers(files, directory).handlers(),
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
         **BucketHandlers(directory).handlers(),

@@ -23,20 +23,14 @@ class S3Call:
     request: S3Request
     principal: Principal
     values: Values
+    bucket: str
+    key: str
     credential: str
     """Sent to the directory with every call made for this one: the principal's proof and what it is used for."""
     headers: Headers = field(default_factory=list)
     """Further headers of the reply, beyond those of the description."""
     status: int | None = None
     """Replaces the description's status."""
-
-    @property
-    def bucket(self) -> str:
-        return self.request.bucket
-
-    @property
-    def key(self) -> str:
-        return self.request.key
 
     def get(self, name: str, default: Any = None) -> Any:
         """A parameter."""
@@ -48,7 +42,7 @@ def new_call(
 ) -> S3Call:
     """A call with its credential. A browser's form stands for the operation when `is_form`."""
     credential = access_of(operation.name, request, principal, values, is_form=is_form).encode()
-    return S3Call(operation, request, principal, values, credential)
+    return S3Call(operation, request, principal, values, request.bucket, request.key, credential)
 
 
 Handler = Callable[[S3Call], Values | RawReply]

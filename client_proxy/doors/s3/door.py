@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from client_proxy.doors.s3.call import BrowserHandlers, Handlers, new_call
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.access_log_line import Visit
+from client_proxy.doors.s3.objects.body_checks import read_body_checks
 from client_proxy.doors.s3.objects.upload_body import UploadBody
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
@@ -55,6 +56,9 @@ _NEED_CHECKSUM = frozenset(
         "PutObjectTagging",
     }
 )
+
+
+_ENCRYPTION = frozenset({"ServerSideEncryption", "SSECustomerAlgorithm"})
 
 
 class S3Door:
@@ -119,7 +123,7 @@ class S3Door:
 
     def _name(self, request: S3Request) -> str:
         level = level_of(request.bucket, request.key)
-        name = name_operation(request.method, level, request.arguments, request.get)
+        name = name_operation(request.method, level, request.arguments, request.headers.get)
         if name is None or (name not in operations() and name not in self._browsers):
             raise S3Error("MethodNotAllowed", f"{request.method} does nothing at this address")
         return name
@@ -130,14 +134,16 @@ class S3Door:
         if handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not something this server does")
         call = new_call(operation, request, principal, self._parameters(request, operation, principal))
-        encryption.check_wishes(operation, call.values, request.get)
+        encryption.check_encryption(operation, call.values, request.headers.get)
         try:
             output = handler(call)
         except LockstepError as error:
             raise as_s3_error(error, version_asked="VersionId" in call.values) from error
         if isinstance(output, RawReply):
             return output
-        headers, body = write_reply(operation, encryption.say(operation, output))
+        if not _ENCRYPTION & output.keys():
+            output = encryption.with_encryption(operation, output)
+        headers, body = write_reply(operation, output)
         status = call.status or operation.status
         if body or status not in (204, 304):
             headers.append(("Content-Length", str(len(body))))
@@ -150,7 +156,7 @@ class S3Door:
             request.bucket,
             request.key,
             request.arguments,
-            request.get,
+            request.headers.get,
             lambda prefix: request.metadata(prefix, signed),
         )
         if "VersionId" in values:
@@ -192,8 +198,8 @@ def _as_s3(error: Exception, id: str) -> S3Error:
 
 
 def _small_body(request: S3Request, operation: S3Operation, principal: Principal) -> bytes:
-    body = UploadBody(request, principal, foreign_checksums=operation.name == "CompleteMultipartUpload")
-    content = body.read_all(MAX_BYTES)
-    if operation.name in _NEED_CHECKSUM and not body.is_vouched_for:
-        raise S3Error("InvalidRequest", "this needs a Content-MD5 or an x-amz-checksum- header over its body")
+    checks = read_body_checks(request, principal, foreign_checksums=operation.name == "CompleteMultipartUpload")
+    content = UploadBody(request.read, checks).read_all(MAX_BYTES)
+    if operation.name in _NEED_CHECKSUM and not checks.has_checksum:
+        raise S3Error("InvalidRequest", f"{operation.name} needs a Content-MD5 or an x-amz-checksum- header")
     return content

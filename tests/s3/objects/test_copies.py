@@ -14,13 +14,14 @@ from urllib.parse import quote
 import pytest
 
 from client_proxy.core.requests import Stat
-from client_proxy.doors.s3.objects.copies import CopyHandlers, CopySource, read_source
-from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES
+from client_proxy.doors.s3.objects.copy_object import CopyHandlers
+from client_proxy.doors.s3.objects.copy_source import CopySource, read_source
+from client_proxy.doors.s3.objects.put_object import MAX_PUT_BYTES
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadName
-from lockstep_store.wire.messages.files import FileVersion, Preconditions
+from lockstep_store.wire.messages.files import FileVersion
 from tests.fakes.clock import ManualClock
 from tests.s3.calls import refused
 from tests.s3.people import client_of
@@ -261,7 +262,7 @@ def test_a_targets_conditions(s3: Any, bucket: str, source: dict[str, str]) -> N
 def test_a_source_that_changes_meanwhile_is_looked_up_again(rig: S3Rig, bucket: str, source: dict[str, str]) -> None:
     """The conditions and the bytes are of one version: what is copied was current after the call began."""
     files = Overwritten(rig, source)
-    handlers = CopyHandlers(files, lambda call: Preconditions()).handlers()
+    handlers = CopyHandlers(files).handlers()
     key = rig.key()
     client = rig.client(key)
     kept = rig.s3.handlers["CopyObject"]
@@ -331,10 +332,13 @@ def test_a_large_source_is_refused() -> None:
     """One copy takes as much as one PUT."""
     version = FileVersion("b", "k", "1", Digest(bytes(32)), MAX_PUT_BYTES + 1, "ann", 0.0)
     files: Any = SimpleNamespace(stat=lambda *_, **__: version)
-    call: Any = SimpleNamespace(credential="", bucket="b", key="to", values={"CopySource": "b/k"})
+    nobody, request = SimpleNamespace(anonymous=True), SimpleNamespace(headers={})
+    call: Any = SimpleNamespace(
+        credential="", bucket="b", key="to", values={"CopySource": "b/k"}, principal=nobody, request=request
+    )
     call.get = call.values.get
     with pytest.raises(S3Error) as refusal:
-        CopyHandlers(files, lambda call: Preconditions()).copy(call)
+        CopyHandlers(files).copy(call)
     assert refusal.value.code == "InvalidRequest"
 
 

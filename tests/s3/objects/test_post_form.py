@@ -177,7 +177,7 @@ def test_tags_and_a_checksum_come_in_fields(s3: Any, bucket: str, post: Post, si
         ([ANY_KEY, ["content-length-range", 5]], {}, "<Code>InvalidPolicyDocument</Code>", 400),
         ([ANY_KEY, ["like", "$key", "x"]], {}, "<Code>InvalidPolicyDocument</Code>", 400),
         ([ANY_KEY, ["starts-with", "$x-amz-meta-a", ""]], {"x-amz-meta-a": "1\r\nX: 2"}, "control characters", 400),
-        ([ANY_KEY, ["eq", "$x-amz-meta-s3:sse-c", "x"]], {"x-amz-meta-s3:sse-c": "x"}, "no header's name", 400),
+        ([ANY_KEY, ["eq", "$x-amz-meta-s3:sse-c", "x"]], {"x-amz-meta-s3:sse-c": "x"}, "is not a header name", 400),
         ([ANY_KEY, ["starts-with", "$tagging", ""]], {"tagging": "<Tag"}, "<Code>MalformedXML</Code>", 400),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_refusal_reaches_botocore_with_its_code_and_message() -> None:
         ("GET", "key", {"acl": "", "versionId": "1"}, {}, "GetObjectAcl"),
         ("POST", "key", {"uploads": ""}, {}, "CreateMultipartUpload"),
         ("POST", "key", {"uploadId": "u"}, {}, "CompleteMultipartUpload"),
-        ("POST", "bucket", {}, {"Content-Type": "multipart/form-data; boundary=x"}, "PostObject"),
+        ("POST", "bucket", {}, {"content-type": "multipart/form-data; boundary=x"}, "PostObject"),
         ("OPTIONS", "key", {}, {}, "Preflight"),
         ("POST", "service", {}, {}, None),
         ("PATCH", "key", {}, {}, None),

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from client_proxy.core.requests import Copy, Read, Stat
-from client_proxy.doors.s3.objects.object_encryption import unseal
+from client_proxy.doors.s3.objects.object_encryption import decrypted
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
 from client_proxy.encryption.content_keys import ContentKey
@@ -197,7 +197,7 @@ def test_equal_content_is_never_stored_as_equal_bytes() -> None:
 def test_content_that_was_replaced_behind_the_key_is_noticed() -> None:
     """Whoever changes which bytes a version has, even in the directory, cannot vouch for them."""
     version, stored = sealed(b"some content")
-    assert unseal(_Opened(version, stored), CONTENT_KEY, list).read_all() == b"some content"  # type: ignore[arg-type]
+    assert decrypted(_Opened(version, stored), CONTENT_KEY, list).read_all() == b"some content"  # type: ignore[arg-type]
     changed = msgspec.structs.replace(version, digest=Digest(bytes(32)))
     with pytest.raises(Damaged, match="vouches"):
-        unseal(_Opened(changed, stored), CONTENT_KEY, list)  # type: ignore[arg-type]
+        decrypted(_Opened(changed, stored), CONTENT_KEY, list)  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ import re
 from client_proxy.core.ports import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.listings import owner_of
-from client_proxy.doors.s3.protocol.parameters import Values
+from client_proxy.doors.s3.protocol.parameters import Values, select
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security.acls import written_acl
+from client_proxy.doors.s3.security.acls import ACL_MEMBERS, acl_settings
 from client_proxy.doors.s3.security.policies import ownership_setting
 from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotFound
@@ -82,7 +82,7 @@ class BucketHandlers:
             raise S3Error("NotImplemented", "directory buckets are not something this server has")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
-            settings = ownership_setting(call.get("ObjectOwnership")) | written_acl(call.values)
+            settings = ownership_setting(call.get("ObjectOwnership")) | acl_settings(select(call.values, ACL_MEMBERS))
             settings |= _location_setting(configuration.get("LocationConstraint"))
             request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
             self._directory.call(CREATE_BUCKET, request)

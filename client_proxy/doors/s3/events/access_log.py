@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Protocol
 
 from prometheus_client import Counter
 
 from client_proxy.core.ports import Directory
 from client_proxy.core.requests import Write
 from client_proxy.doors.s3.events.access_log_line import Visit, line
-from client_proxy.doors.s3.ports import S3Files
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
-from lockstep_store.wire.messages.files import Preconditions
+from lockstep_store.wire.messages.files import CommittedReply, Preconditions
 from lockstep_store.wire.messages.s3 import (
     ACCESS_LOG_PREFIX,
     BUCKET_ACCESS_LOG,
@@ -48,6 +48,12 @@ _FINAL = (BadRequest, Forbidden, NotFound)
 _NEW = Preconditions(if_none_match=["*"])
 _Life = tuple[str, int]
 """A bucket's name and which bucket of that name it is, as far as this proxy knows."""
+
+
+class LogFiles(Protocol):
+    """The file store as the access log uses it."""
+
+    def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply: ...
 
 
 @dataclass
@@ -92,7 +98,7 @@ class AccessLog:
 
     def __init__(
         self,
-        files: S3Files,
+        files: LogFiles,
         directory: Directory,
         wall: Callable[[], float],
         monotonic: Callable[[], float],

@@ -52,7 +52,7 @@ class Visit:
 
 def line(visit: Visit, came_at: float, sent: int, total: float) -> str:
     """The line without the owner and without its end. `came_at` is seconds since 1970, `total` is seconds."""
-    request = visit.request
+    request, headers = visit.request, visit.request.headers
     claimed = "X-Amz-Signature" in request.arguments
     signed = bool(request.requester)
     fields = [
@@ -70,14 +70,14 @@ def line(visit: Visit, came_at: float, sent: int, total: float) -> str:
         _object_size(visit),
         str(int(1000 * total)),
         str(int(1000 * visit.turn_around)),
-        _quoted(request.get("Referer")),
-        _quoted(request.get("User-Agent")),
+        _quoted(headers.get("referer")),
+        _quoted(headers.get("user-agent")),
         quote(request.arguments.get("versionId", "")) or "-",
         visit.host_id,
         "SigV4" if signed else "-",
         "-",
         ("QueryString" if claimed else "AuthHeader") if signed else "-",
-        quote(request.get("Host") or "", safe=":[]") or "-",
+        quote(headers.get("host") or "", safe=":[]") or "-",
         "-",
         "-",
         "-",
@@ -121,13 +121,13 @@ def _quoted(text: str | None) -> str:
 
 
 def _object_size(visit: Visit) -> str:
-    request = visit.request
+    request, headers = visit.request, visit.request.headers
     if not request.key or visit.status >= 300 or visit.subresource:
         return "-"
     if request.method in ("GET", "HEAD"):
         of_range = visit.answered.get("content-range", "").rpartition("/")[2]
         return of_range or visit.answered.get("content-length", "-")
     if request.method == "PUT" and visit.operation not in _COPIES:
-        told = request.get("x-amz-decoded-content-length") or request.get("Content-Length") or ""
+        told = headers.get("x-amz-decoded-content-length") or headers.get("content-length") or ""
         return told if told.isdecimal() else "-"
     return "-"

@@ -6,10 +6,10 @@ from typing import Any
 
 from client_proxy.core.ports import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.multipart.chosen_parts import checksum_members, part_checksums
-from client_proxy.doors.s3.multipart.multipart import abort_members, upload_id
+from client_proxy.doors.s3.multipart.chosen_parts import part_checksums
+from client_proxy.doors.s3.multipart.uploads import abort_members, checksum_members, upload_id
 from client_proxy.doors.s3.objects.listings import encoder_of, owner_of
-from client_proxy.doors.s3.objects.object_encryption import needs_customer_key, plain_part, upload_key
+from client_proxy.doors.s3.objects.object_encryption import decrypted_part, needs_customer_key, upload_key
 from client_proxy.doors.s3.objects.object_metadata import OWN
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -99,7 +99,7 @@ class MultipartListingHandlers:
             "PartNumberMarker": after,
             "MaxParts": limit,
             "IsTruncated": page.truncated and limit > 0,
-            "Parts": [_part_line(plain_part(part, key)) for part in page.parts],
+            "Parts": [_part_line(decrypted_part(part, key)) for part in page.parts],
             **_whose(upload),
             **abort_members(upload),
         }

@@ -1,15 +1,15 @@
-"""GetObjectAttributes: what is known of an object without reading it, its parts included."""
+"""GetObjectAttributes: size, ETag, checksums and parts of an object, without reading it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.object_encryption import key_of, parts_of, plain_version
+from client_proxy.doors.s3.objects.object_encryption import decrypted_version, key_of, parts_of
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
 from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
-from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
@@ -23,22 +23,29 @@ from lockstep_store.wire.names import check_key
 MAX_PARTS = 1000
 
 
-class AttributeHandlers:
-    """The one operation of this file."""
+class AttributeFiles(Protocol):
+    """The file store as GetObjectAttributes uses it."""
 
-    def __init__(self, files: S3Files) -> None:
+    def stat(self, request: Stat) -> FileVersion: ...
+    def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]: ...
+
+
+class AttributeHandlers:
+    """GetObjectAttributes."""
+
+    def __init__(self, files: AttributeFiles) -> None:
         self._files = files
 
     def handlers(self) -> Handlers:
         return {"GetObjectAttributes": self.attributes}
 
     def attributes(self, call: S3Call) -> Values:
-        """Only what x-amz-object-attributes asks for; what an object does not have is left out."""
+        """Only the attributes in x-amz-object-attributes; those that the object lacks are left out."""
         wanted = call.values["ObjectAttributes"]
         if not wanted:
             raise S3Error(
                 "InvalidArgument",
-                "x-amz-object-attributes names nothing to tell",
+                "x-amz-object-attributes is empty",
                 ArgumentName="x-amz-object-attributes",
             )
         version = self._files.stat(
@@ -51,7 +58,7 @@ class AttributeHandlers:
         key = key_of(version, customer_key(call.values))
         parts = parts_of(self._files, call.credential, version, key)
         if "Checksum" in wanted:
-            version = plain_version(version, key, parts)
+            version = decrypted_version(version, key, parts)
         known: Values = {
             "ETag": etag_of(version),
             "Checksum": checksums_of(version) or None,
@@ -63,7 +70,7 @@ class AttributeHandlers:
 
 
 def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
-    """None for an object that was put in one piece."""
+    """None for an object that was put whole."""
     asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
     if asked < 0 or marker < 0:
         raise S3Error("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
@@ -73,7 +80,7 @@ def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
 
 
 def parts_page(parts: Sequence[VersionPart], limit: int, marker: int) -> Values:
-    """One page of the parts after number `marker`. They count from 1, as in reads of one part."""
+    """One page of the parts after number `marker`, counted from 1 as in reads of one part."""
     shown = enumerate(parts[marker : marker + limit], marker + 1)
     page = [{"PartNumber": number, "Size": part.size, **sums_in(part.facts)} for number, part in shown]
     values: Values = {

@@ -1,27 +1,40 @@
-"""Conditions of reads, writes and copies, in S3's terms: ETags and times, judged here or made into what the directory
+"""Conditions of reads, writes and copies: ETags and times.
+
+Conditions of reads and of copy sources are judged here. Conditions of writes become preconditions that the directory
 checks inside its commit.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.objects.object_metadata import etag_of
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.runtime.http.conditions import parse_tags
-from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.errors import BadRequest, NotFound, NotModified
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, FileVersion, Preconditions
 
 ANY = ["*"]
 
 
-class NotModified(Exception):
-    """The reader has this version already (304)."""
+class VersionLookup(Protocol):
+    """The file store as conditions use it."""
+
+    def stat(self, request: Stat) -> FileVersion: ...
+
+
+class WriteConditions(NamedTuple):
+    """The lock that a write needs, and what must be true of the current version when it commits."""
+
+    lock_number: int | None = None
+    if_match: str | None = None
+    if_none_match: str | None = None
 
 
 class Conditions(NamedTuple):
-    """What a request asks of a version: ETags as its headers have them, times in seconds since 1970."""
+    """Conditions on a version: ETags as the headers have them, times in seconds since 1970."""
 
     if_match: str | None = None
     if_none_match: str | None = None
@@ -30,15 +43,15 @@ class Conditions(NamedTuple):
 
     @classmethod
     def of(cls, values: Values, prefix: str = "") -> Conditions:
-        """Those among a call's parameters whose names begin with `prefix`, as CopySourceIfMatch does."""
+        """The conditions among a call's parameters whose names begin with `prefix`, such as CopySource."""
         names = ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince")
         return cls(*(values.get(prefix + name) for name in names))
 
 
 def check_read(version: FileVersion, conditions: Conditions) -> None:
-    """NotModified, or S3Error PreconditionFailed, when the version is not what the reader asked for.
+    """Raises NotModified, or S3Error PreconditionFailed, when a reader's condition fails.
 
-    An ETag beats a time, as RFC 9110 (13.2.2) and the API reference say.
+    An ETag takes precedence over a time (RFC 9110, 13.2.2, and the API reference).
     """
     if_match, if_none_match, modified_since, unmodified_since = conditions
     etag = etag_of(version)
@@ -49,9 +62,9 @@ def check_read(version: FileVersion, conditions: Conditions) -> None:
         raise failed("If-Unmodified-Since")
     if if_none_match is not None:
         if _matches(if_none_match, etag):
-            raise NotModified
+            raise NotModified("the reader has this version")
     elif modified_since is not None and int(version.created_at) <= modified_since:
-        raise NotModified
+        raise NotModified("the reader has this version")
 
 
 def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
@@ -62,11 +75,22 @@ def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
         raise failed("x-amz-copy-source-if-none-match or -if-modified-since") from None
 
 
-def for_commit(if_match: str | None, if_none_match: str | None, current: FileVersion | None) -> Preconditions:
-    """What the directory shall check when it commits. `current` is the path's version now, looked up for If-Match.
+def write_preconditions(
+    files: VersionLookup, credential: str, bucket: str, path: str, conditions: WriteConditions
+) -> Preconditions:
+    """What the commit of a write must check."""
+    if_match, if_none_match = conditions.if_match, conditions.if_none_match
+    if if_match is None and if_none_match is None:
+        return NO_PRECONDITIONS
+    current = None if if_match is None else current_version(files, credential, bucket, path)
+    return for_commit(if_match, if_none_match, current)
 
-    An ETag is no digest, so If-Match is judged against `current`, and the commit then holds only if that very version
-    is still current: nobody can slip in between.
+
+def for_commit(if_match: str | None, if_none_match: str | None, current: FileVersion | None) -> Preconditions:
+    """What a commit must check. `current` is the path's current version, which If-Match needs.
+
+    The directory compares digests, not ETags. So If-Match is judged against `current`, and the commit then requires
+    that this version is still the current one.
     """
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
@@ -75,10 +99,20 @@ def for_commit(if_match: str | None, if_none_match: str | None, current: FileVer
     if if_match is None:
         return Preconditions(if_none_match=ANY)
     if current is None:
-        raise S3Error("NoSuchKey", "there is no such key, so its ETag cannot be what If-Match says")
+        raise S3Error("NoSuchKey", "there is no such key, so If-Match cannot hold")
     if not _matches(if_match, etag_of(current)):
         raise failed("If-Match")
     return Preconditions(if_version=current.version, if_none_match=ANY if if_none_match else None)
+
+
+def current_version(files: VersionLookup, credential: str, bucket: str, path: str) -> FileVersion | None:
+    """The path's current version; None when there is no such path."""
+    try:
+        return files.stat(Stat(credential, bucket, path))
+    except NotFound as error:
+        if "path" not in error.facts:
+            raise
+        return None
 
 
 def check_size_and_time(version: FileVersion, size: int | None, modified_at: float | None) -> None:
@@ -97,6 +131,6 @@ def failed(condition: str) -> S3Error:
 def _matches(header: str, etag: str) -> bool:
     try:
         tags = parse_tags(header, "If-Match")
-    except BadRequest:  # text that is no tag is nobody's tag, as S3 takes it
+    except BadRequest:  # as in S3, malformed tags match nothing
         return False
     return tags is None or any(tag.text == etag for tag in tags)

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of
-from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import Interleaved
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
-from lockstep_store.wire.messages.files import MAX_LISTING, FileVersion, ListRequest, VersionsRequest
+from lockstep_store.wire.messages.files import (
+    MAX_LISTING,
+    FileVersion,
+    ListReply,
+    ListRequest,
+    VersionsReply,
+    VersionsRequest,
+)
 
 # What `encoding-type=url` leaves as it is.
 _SAFE = "/-_.~"
 
 
+class ListedFiles(Protocol):
+    """The file store as listings use it."""
+
+    def list(self, request: ListRequest) -> ListReply: ...
+    def versions(self, request: VersionsRequest) -> VersionsReply: ...
+
+
 class ListingHandlers:
     """ListObjects, ListObjectsV2 and ListObjectVersions."""
 
-    def __init__(self, files: S3Files) -> None:
+    def __init__(self, files: ListedFiles) -> None:
         self._files = files
 
     def handlers(self) -> Handlers:

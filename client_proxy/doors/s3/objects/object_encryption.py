@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import Protocol
 
 import msgspec
 
 from client_proxy.core.ports import OpenFile
-from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_fact, sums_in
-from client_proxy.doors.s3.ports import S3Files
+from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_name, sums_in
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -22,6 +22,13 @@ from lockstep_store.wire.messages.files import DataKey, FileVersion
 from lockstep_store.wire.messages.kms import KMS_CONTEXT_FACT, KMS_FACT, KMS_KEY_FACT
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
 from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, UploadPartsReply, VersionPart
+
+
+class PartLookup(Protocol):
+    """The file store as this module uses it."""
+
+    def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]: ...
+
 
 # ---------------------------------------------------------------- versions
 
@@ -42,12 +49,12 @@ def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
     return key.content_key
 
 
-def unseal(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
+def decrypted(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
     """`opened` as its reader sees it, with its `key_of`."""
     return opened if key is None else Unsealed(opened, key, parts)
 
 
-def parts_of(files: S3Files, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
+def parts_of(files: PartLookup, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
     """The parts of a completed upload with what was sealed of their facts, looked up once at most."""
 
     @cache
@@ -58,7 +65,7 @@ def parts_of(files: S3Files, credential: str, version: FileVersion, key: Content
     return parts
 
 
-def plain_version(version: FileVersion, key: ContentKey | None, parts: Parts) -> FileVersion:
+def decrypted_version(version: FileVersion, key: ContentKey | None, parts: Parts) -> FileVersion:
     """`version` with what was sealed of its facts, by its `key_of`. The checksum of a completed upload was never
     known without the key, and is made of its parts'."""
     if key is None:
@@ -69,23 +76,42 @@ def plain_version(version: FileVersion, key: ContentKey | None, parts: Parts) ->
     if algorithm is not None and is_in_parts(facts, key):
         told = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
         whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], told)
-        facts |= {checksum_fact(algorithm): whole}
+        facts |= {checksum_name(algorithm): whole}
     return msgspec.structs.replace(version, metadata=facts)
 
 
-def new_seal(new: NewKey | None) -> Seal | None:
-    """The encryption of a new content. Under a named key every door reads it, so its plain digest is kept, sealed."""
-    return None if new is None else Seal(new.key, keep_plain_digest=new.key.fact == KMS_FACT)
+class Encryptor:
+    """Encrypts one new content. Iterate `blocks` once, then ask for `trailing_metadata`.
+
+    `metadata` is known before the content is.
+    """
+
+    def __init__(self, new: NewKey) -> None:
+        self._key = new.key
+        # Every door reads content under a named key, so its plain digest is stored, encrypted.
+        self._seal = Seal(new.key, keep_plain_digest=new.key.fact == KMS_FACT)
+        self.metadata = self._seal.metadata | new.facts
+
+    def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
+        """The encrypted content."""
+        return self._seal.blocks(plain)
+
+    def trailing_metadata(self, plain: dict[str, str]) -> dict[str, str]:
+        """Metadata of the content in its stored form."""
+        return self._seal.late(plain)
+
+    def decrypted(self, version: FileVersion) -> FileVersion:
+        """The version that was written, with its metadata decrypted."""
+        return decrypted_version(version, self._key, list)
 
 
-def first_facts(seal: Seal | None, new: NewKey | None) -> dict[str, str]:
-    """What is to be kept of a content's encryption that is known before the content is."""
-    return {} if seal is None or new is None else seal.metadata | new.facts
+class PartEncryptor(Encryptor):
+    """Encrypts one new part of `upload` under the upload's key."""
 
-
-def late_facts(facts: dict[str, str], seal: Seal | None) -> dict[str, str]:
-    """`facts` of a content that was read, as they may be kept."""
-    return facts if seal is None else seal.late(facts)
+    def __init__(self, upload: UploadInfo, number: int, key: ContentKey) -> None:
+        self._key = key
+        self._seal = Seal(key, part_of(upload.metadata, key, number))
+        self.metadata = self._seal.metadata
 
 
 def same_bytes(facts: Facts, new: NewKey | None) -> bool:
@@ -117,17 +143,12 @@ def upload_key(told: UploadPartsReply, key: CustomerKey | None) -> ContentKey | 
     return key.content_key
 
 
-def part_seal(upload: UploadInfo, number: int, key: ContentKey | None) -> Seal | None:
-    """The encryption of a new part, by the `upload_key`."""
-    return None if key is None else Seal(key, part_of(upload.metadata, key, number))
-
-
-def plain_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
+def decrypted_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
     """`part` with what was sealed of its facts."""
     return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
 
 
-def is_sealed(upload: UploadInfo) -> bool:
+def is_encrypted(upload: UploadInfo) -> bool:
     """Whether nothing of the parts' contents is known without a key."""
     return CUSTOMER_KEY_FACT in upload.metadata or KMS_FACT in upload.metadata
 

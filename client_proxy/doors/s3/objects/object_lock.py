@@ -19,10 +19,11 @@ MAX_DAYS = 36_500
 MAX_YEARS = 100
 _PERIODS = {"Days": MAX_DAYS, "Years": MAX_YEARS}
 _EVENT_HOLDS = ("ObjectLockEventHold", "ObjectLockEventHoldDurationDays", "ObjectLockEventHoldDurationYears")
+LOCK_MEMBERS = frozenset({"ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus", *_EVENT_HOLDS})
 
 
-def written_lock(values: Values) -> dict[str, str]:
-    """The settings that a write's x-amz-object-lock- headers make, {} without any."""
+def lock_settings(values: Values) -> dict[str, str]:
+    """The settings that a write's x-amz-object-lock- headers request, from the members in LOCK_MEMBERS."""
     _refuse_event_holds(values, _EVENT_HOLDS)
     mode, until = values.get("ObjectLockMode"), values.get("ObjectLockRetainUntilDate")
     if (mode is None) != (until is None):
@@ -39,8 +40,8 @@ def written_lock(values: Values) -> dict[str, str]:
     return settings
 
 
-def lock_values(settings: dict[str, str]) -> Values:
-    """What reading a version says of its lock."""
+def lock_members(settings: dict[str, str]) -> Values:
+    """The members by which a read describes a version's lock."""
     values: Values = {}
     if RETENTION in settings:
         retention = json.loads(settings[RETENTION])

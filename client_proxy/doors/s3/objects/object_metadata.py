@@ -1,8 +1,8 @@
-"""What S3 says of an object, and where Lockstep keeps it.
+"""Object metadata as S3 shows it, and the names it is stored under.
 
-A version's metadata holds the person's own (`x-amz-meta-…`, the same that other doors show) and, under names that no
-header can have, S3's own facts: the ETag, checksums, Cache-Control and its friends. A version that another door wrote
-has none of these; its ETag is then made of its digest.
+A version's metadata has the user's own (`x-amz-meta-…`, shown by every door) and, under names that no header can have,
+what only S3 knows: ETag, checksums, Cache-Control and the like. A version written through another door has none of
+these; its ETag is derived from its digest.
 """
 
 from __future__ import annotations
@@ -21,99 +21,115 @@ from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, ETAG_FACT, etag_of_c
 OWN = "s3:"
 MAX_USER_METADATA_BYTES = 2048
 UNKNOWN_TYPE = "binary/octet-stream"
-# Parameters that come back on reading as they were sent on writing, and the facts' names.
-_KEPT = {
+# Members that reads repeat as they were written, and the names they are stored under.
+_HEADERS = {
     "CacheControl": "cache-control",
     "ContentDisposition": "content-disposition",
     "ContentEncoding": "content-encoding",
     "ContentLanguage": "content-language",
-    "WebsiteRedirectLocation": "website-redirect-location",
 }
+HEADER_MEMBERS = frozenset(_HEADERS)
+_ENCODING = f"{OWN}content-encoding"
 _EXPIRES = f"{OWN}expires"
+_REDIRECT = f"{OWN}website-redirect-location"
 _STORAGE_CLASS = f"{OWN}storage-class"
 CHECKSUM_ALGORITHM = f"{CHECKSUM_FACTS}algorithm"
-"""The fact of an upload that says by which algorithm its parts have checksums."""
+"""Names the algorithm of an upload's checksums in its metadata."""
 CHECKSUM_TYPE = f"{CHECKSUM_FACTS}type"
-_NOT_COPIED = frozenset({_STORAGE_CLASS, f"{OWN}website-redirect-location"})
-_SAID = frozenset({_EXPIRES, _STORAGE_CLASS, *(OWN + fact for fact in _KEPT.values())})
-"""The facts that a person chooses; all others come from the content."""
+_NOT_COPIED = frozenset({_STORAGE_CLASS, _REDIRECT})
+_CHOSEN = frozenset({_EXPIRES, _STORAGE_CLASS, _REDIRECT, *(OWN + name for name in _HEADERS.values())})
+"""Chosen by people; all other metadata under OWN follows from the content."""
 STORAGE_CLASSES = frozenset(
     {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
 """Those whose objects can be read at once: nothing is ever archived here."""
+_READ_HEADERS = {name: OWN + stored for name, stored in _HEADERS.items()} | {"WebsiteRedirectLocation": _REDIRECT}
 _REDIRECTS = ("/", "http://", "https://")
 
 
-def written_metadata(values: Values, expires: str | None) -> dict[str, str]:
-    """What a write's parameters add to the version's metadata. S3Error when the person's own is too long.
-
-    `expires` is that header as it was sent: it comes back so, whether it is a date or not.
-    """
-    own = {name.lower(): text for name, text in (values.get("Metadata") or {}).items()}
+def user_metadata(sent: dict[str, str]) -> dict[str, str]:
+    """The x-amz-meta- headers as they are stored; S3Error MetadataTooLarge above the limit."""
+    own = {name.lower(): text for name, text in sent.items()}
     size = sum(len(name) + len(text.encode()) for name, text in own.items())
     if size > MAX_USER_METADATA_BYTES:
         raise S3Error(
             "MetadataTooLarge",
-            f"the x-amz-meta- headers have {size} bytes; at most {MAX_USER_METADATA_BYTES} are kept",
+            f"the x-amz-meta- headers have {size} bytes; the maximum is {MAX_USER_METADATA_BYTES}",
             Size=str(size),
             MaxSizeAllowed=str(MAX_USER_METADATA_BYTES),
         )
-    redirect = values.get("WebsiteRedirectLocation")
-    if redirect is not None and not redirect.startswith(_REDIRECTS):
-        raise S3Error(
-            "InvalidRedirectLocation", "x-amz-website-redirect-location must begin with /, http:// or https://"
-        )
-    facts = {OWN + fact: str(values[name]) for name, fact in _KEPT.items() if values.get(name) is not None}
-    encoding = _without_aws_chunked(facts.pop(f"{OWN}content-encoding", ""))
-    if encoding:
-        facts[f"{OWN}content-encoding"] = encoding
+    return own
+
+
+def header_metadata(sent: Values, expires: str | None) -> dict[str, str]:
+    """The headers that reads repeat, from the members in HEADER_MEMBERS and Expires, which need not be a date."""
+    metadata = {OWN + _HEADERS[name]: str(value) for name, value in sent.items()}
+    if _ENCODING in metadata:
+        encoding = _without_aws_chunked(metadata.pop(_ENCODING))
+        if encoding:
+            metadata[_ENCODING] = encoding
     if expires is not None:
-        facts[_EXPIRES] = expires
-    storage_class = values.get("StorageClass")
+        metadata[_EXPIRES] = expires
+    return metadata
+
+
+def storage_metadata(storage_class: str | None, redirect: str | None) -> dict[str, str]:
+    """Storage class and website redirect, which a copy does not take over from its source."""
+    metadata = {}
+    if redirect is not None:
+        if not redirect.startswith(_REDIRECTS):
+            raise S3Error(
+                "InvalidRedirectLocation", "x-amz-website-redirect-location must begin with /, http:// or https://"
+            )
+        metadata[_REDIRECT] = redirect
     if storage_class is not None and storage_class != "STANDARD":
         if storage_class not in STORAGE_CLASSES:
             raise S3Error("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
-        facts[_STORAGE_CLASS] = storage_class
-    return own | facts
+        metadata[_STORAGE_CLASS] = storage_class
+    return metadata
 
 
-def content_facts(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> dict[str, str]:
-    """What is known of the content once it was read: its ETag, and the checksums that were asked for."""
+def content_metadata(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> dict[str, str]:
+    """Metadata that is known once the content was read: its ETag, and the checksums that were requested."""
     facts = {ETAG_FACT: md5}
     for name, value in sums.items():
-        facts[checksum_fact(name)] = value
+        facts[checksum_name(name)] = value
     if sums:
         facts[CHECKSUM_TYPE] = kind
     return facts
 
 
-def checksum_fact(algorithm: str) -> str:
-    """The name of the fact that has the checksum."""
+def checksum_name(algorithm: str) -> str:
+    """The name under which metadata has the checksum."""
     return f"{CHECKSUM_FACTS}{algorithm.lower()}"
 
 
-def copied_metadata(version: FileVersion, values: Values) -> dict[str, str]:
-    """A copy's metadata that keeps the source's. Its storage class and redirect are what the request says, as in S3."""
-    asked: Values = {name: values[name] for name in ("StorageClass", "WebsiteRedirectLocation") if name in values}
-    left = {name: text for name, text in version.metadata.items() if name not in _NOT_COPIED}
-    return left | written_metadata(asked, None)
+def kept_metadata(version: FileVersion) -> dict[str, str]:
+    """Metadata that a copy with the same bytes takes over from its source."""
+    return {name: text for name, text in version.metadata.items() if name not in _NOT_COPIED}
 
 
-def said_metadata(version: FileVersion, values: Values) -> dict[str, str]:
-    """The same without what follows from the content, for a copy whose bytes are written anew."""
-    kept = copied_metadata(version, values)
-    return {name: text for name, text in kept.items() if not name.startswith(OWN) or name in _SAID}
+def chosen_metadata(version: FileVersion) -> dict[str, str]:
+    """Metadata to carry over when a copy is rewritten: what people chose, not what follows from the bytes."""
+    return {name: text for name, text in kept_metadata(version).items() if not name.startswith(OWN) or name in _CHOSEN}
 
 
-def replaced_metadata(version: FileVersion, values: Values, expires: str | None) -> dict[str, str]:
-    """A copy's metadata as its request says; what is said of the content itself stays the source's."""
-    facts = {name: text for name, text in version.metadata.items() if name.startswith(OWN) and name not in _SAID}
-    return facts | written_metadata(values, expires)
+def content_only(version: FileVersion) -> dict[str, str]:
+    """Metadata that follows from the bytes, for a copy that replaces the rest."""
+    return {name: text for name, text in version.metadata.items() if name.startswith(OWN) and name not in _CHOSEN}
+
+
+def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
+    """`metadata` without any checksum of the content."""
+    return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_FACTS)}
+
+
+_CHECKSUM_MEMBERS = {checksum_name(one.name): one.member for one in checksums.ALGORITHMS.values()}
 
 
 def has_checksum(version: FileVersion, algorithm: str) -> bool:
     """Whether the whole content's checksum of that algorithm is known."""
-    known = checksum_fact(algorithm) in version.metadata
+    known = checksum_name(algorithm) in version.metadata
     return known and version.metadata.get(CHECKSUM_TYPE, "FULL_OBJECT") == "FULL_OBJECT"
 
 
@@ -132,16 +148,11 @@ def checksums_of(version: FileVersion) -> Values:
 
 def sums_in(facts: dict[str, str]) -> Values:
     """The members `ChecksumCRC32` and so on among facts of a content, or of a part."""
-    found: Values = {}
-    for algorithm in checksums.ALGORITHMS.values():
-        value = facts.get(checksum_fact(algorithm.name))
-        if value is not None:
-            found[algorithm.member] = value
-    return found
+    return {_CHECKSUM_MEMBERS[name]: value for name, value in facts.items() if name in _CHECKSUM_MEMBERS}
 
 
-def user_metadata(version: FileVersion) -> dict[str, str]:
-    """The person's own."""
+def own_metadata(version: FileVersion) -> dict[str, str]:
+    """The user's own metadata."""
     return {name: text for name, text in version.metadata.items() if not name.startswith(OWN)}
 
 
@@ -159,6 +170,12 @@ def storage_class_of(version: FileVersion) -> str:
     return version.metadata.get(_STORAGE_CLASS, "STANDARD")
 
 
+def written_members(version: FileVersion) -> Values:
+    """The members by which the replies of writes describe the new version."""
+    members = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+    return members | expiration_of(version)
+
+
 def read_values(version: FileVersion) -> Values:
     """The members that GetObject and HeadObject share, apart from the content's length."""
     values: Values = {
@@ -166,10 +183,10 @@ def read_values(version: FileVersion) -> Values:
         "LastModified": version.created_at,
         "ContentType": content_type_of(version),
         "AcceptRanges": "bytes",
-        "Metadata": user_metadata(version),
+        "Metadata": own_metadata(version),
     }
-    for name, fact in _KEPT.items():
-        value = version.metadata.get(OWN + fact)
+    for name, stored in _READ_HEADERS.items():
+        value = version.metadata.get(stored)
         if value is not None:
             values[name] = value
     storage_class = storage_class_of(version)

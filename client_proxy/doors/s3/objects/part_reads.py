@@ -1,12 +1,11 @@
-"""Reads of one part of an object that was put together from parts: `partNumber=` of GetObject and HeadObject.
+"""Reads of one part of an object: `partNumber=` of GetObject and HeadObject.
 
-Parts count from 1 without gaps in the order in which they were put together, whatever their numbers were.
+Parts are counted from 1 without gaps, in their order in the object, whatever their upload numbers were.
 """
 
 from __future__ import annotations
 
-from client_proxy.doors.s3.call import S3Call
-from client_proxy.doors.s3.objects.object_metadata import OWN, checksum_fact
+from client_proxy.doors.s3.objects.object_metadata import OWN, checksum_name
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -14,36 +13,35 @@ from client_proxy.encryption.sealed_content import Parts
 from lockstep_store.wire.messages.files import MAX_PART_NUMBER, FileVersion
 
 PARTS_FACT = f"{OWN}parts-count"
-"""The fact that says how many parts a version was put together from."""
+"""The name under which metadata has the number of parts."""
 
 
-def wanted_part(parts_now: Parts, call: S3Call, version: FileVersion, values: Values) -> tuple[int, int]:
-    """[start, stop) of the part that the call asks for. `values` learn where it is, of how many, and its checksum."""
-    number = call.values["PartNumber"]
-    if "Range" in call.values:
-        raise S3Error("InvalidRequest", "a range and a part number cannot both be asked for")
+def wanted_part(parts_now: Parts, number: int, version: FileVersion, values: Values) -> tuple[int, int]:
+    """[start, stop) of part `number`. Adds its place, its checksum and the number of parts to `values`."""
     if not 1 <= number <= MAX_PART_NUMBER:
         raise S3Error("InvalidArgument", f"a part's number is 1 to {MAX_PART_NUMBER}", ArgumentName="partNumber")
     parts = parts_now() if PARTS_FACT in version.metadata else []
     count = max(len(parts), 1)
     if number > count:
-        raise S3Error("InvalidPart", f"the object has {count} parts; there is no part {number}")
-    if not parts:  # put in one piece, which counts as its only part
+        raise S3Error(
+            "InvalidPart", f"the object has {count} part{'s' if count > 1 else ''}; there is no part {number}"
+        )
+    if not parts:  # an object that was put whole counts as one part
         start, stop = 0, version.size
     else:
         start = sum(part.size for part in parts[: number - 1])
         stop = start + parts[number - 1].size
         values["PartsCount"] = count
-        _say_checksums(values, parts[number - 1].facts)
+        _put_part_checksums(values, parts[number - 1].facts)
     if stop > start:
         values["ContentRange"] = f"bytes {start}-{stop - 1}/{version.size}"
     return start, stop
 
 
-def _say_checksums(values: Values, facts: dict[str, str]) -> None:
-    """The part's own in the place of the whole content's, which the reader could not check."""
+def _put_part_checksums(values: Values, facts: dict[str, str]) -> None:
+    """Replaces the checksums of the whole content, which the reader could not check, by the part's own."""
     for algorithm in checksums.ALGORITHMS.values():
         if values.pop(algorithm.member, None) is not None:
-            own = facts.get(checksum_fact(algorithm.name))
+            own = facts.get(checksum_name(algorithm.name))
             if own is not None:
                 values[algorithm.member] = own

@@ -1,7 +1,7 @@
-"""Form uploads: an HTML form that a browser sends, with a policy that somebody with a key has signed.
+"""PostObject: an HTML form that a browser sends, with a policy that the owner of a key has signed.
 
-The form becomes the same call that a PUT is, so what a PUT keeps (metadata, tags, checksums, encryption) a form keeps
-too. Reading the body is `form_body`'s business, judging the policy `post_policy`'s, proving the signature the gate's.
+The form becomes the call of a PUT, so metadata, tags, checksums and encryption work as they do there. `form_body` reads
+the body, `post_policy` judges the policy, the gate checks the signature, and `put_object` saves.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from client_proxy.doors.s3.call import S3Call, new_call
+from client_proxy.doors.s3.objects.body_checks import BodyChecks, read_body_checks
 from client_proxy.doors.s3.objects.form_body import BLOCK_BYTES, FormBody
-from client_proxy.doors.s3.objects.objects import MAX_PUT_BYTES, ObjectHandlers
+from client_proxy.doors.s3.objects.object_write import read_object_write
 from client_proxy.doors.s3.objects.post_policy import PostPolicy, read_policy
+from client_proxy.doors.s3.objects.put_object import MAX_PUT_BYTES, PutHandlers
 from client_proxy.doors.s3.objects.upload_body import UploadBody
-from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
-from client_proxy.doors.s3.protocol.replies import XML_TYPE, write_plain, write_reply
+from client_proxy.doors.s3.protocol.replies import XML_TYPE, copies_header, write_plain, write_reply
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import encryption
@@ -40,7 +42,7 @@ _HEADERS = frozenset(
         "x-lockstep-lock",
     }
 )
-"""Fields that mean what a PUT's header of the same name means, beside those that begin with x-amz-."""
+"""Fields that mean the same as a PUT's headers, beside those that begin with x-amz-."""
 _PROOF = frozenset(
     {"x-amz-signature", "x-amz-credential", "x-amz-algorithm", "x-amz-date", "x-amz-security-token", "x-amz-trailer"}
 )
@@ -51,15 +53,15 @@ _PUT = "PutObject"
 class PostForm:
     """Thread-safe. `wall` is seconds since 1970, by which a policy's expiration is judged."""
 
-    def __init__(self, gate: Gate, objects: ObjectHandlers, wall: Callable[[], float]) -> None:
+    def __init__(self, gate: Gate, objects: PutHandlers, wall: Callable[[], float]) -> None:
         self._gate = gate
         self._objects = objects
         self._wall = wall
 
     def answer(self, request: S3Request) -> RawReply:
-        """One form's answer. Nothing of the file is read before the policy and the signature were found good."""
+        """The reply to one form. The file is read only after policy and signature were accepted."""
         if request.get("Authorization") is not None:
-            raise S3Error("InvalidRequest", "a form is signed by its fields: leave out the Authorization header")
+            raise S3Error("InvalidRequest", "a form is signed by its fields; leave out the Authorization header")
         form = FormBody(request.get("Content-Type") or "", request.read)
         fields = form.fields
         if not fields.get("key"):
@@ -68,15 +70,19 @@ class PostForm:
         fields["key"] = fields["key"].replace("${filename}", filename)
         if fields.setdefault("bucket", request.bucket) != request.bucket:
             raise S3Error("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
-        key = check_key(fields["key"])
+        check_key(fields["key"])
         policy = self._policy(fields)
         principal = self._gate.identify_form(fields) if policy else ANONYMOUS
         request.requester = principal.account
         if policy is not None:
             policy.check(fields, self._wall())
         call = self._call(request, principal, fields)
-        values = self._objects.save(call, key, _FileOfForm(call, form, policy), size=None)
-        return self._reply(request, call, fields, values)
+        write = read_object_write(call)
+        checks = read_body_checks(call.request, principal)
+        body = _FormFile(form, checks, write.version.checksum, policy)
+        saved = self._objects.save(write, body, size=None)
+        call.headers.append(copies_header(saved.copies))
+        return self._reply(request, call, fields, saved.values)
 
     def _policy(self, fields: dict[str, str]) -> PostPolicy | None:
         if "awsaccesskeyid" in fields or "signature" in fields:
@@ -96,7 +102,7 @@ class PostForm:
             environ.pop(name, None)
         for name, value in _as_headers(fields).items():
             if not HEADER_NAME.fullmatch(name):
-                raise S3Error("InvalidArgument", f"{name[:64]!r} is no header's name", ArgumentName=name)
+                raise S3Error("InvalidArgument", f"{name[:64]!r} is not a header name", ArgumentName=name)
             if _CONTROL.search(value):
                 raise S3Error("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
             environ[_environ_name(name)] = value
@@ -107,7 +113,7 @@ class PostForm:
         values = read_parameters(
             operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
         )
-        encryption.check_wishes(operation, values, put.get)
+        encryption.check_encryption(operation, values, put.get)
         return new_call(operation, put, principal, values, is_form=True)
 
     def _reply(self, request: S3Request, call: S3Call, fields: dict[str, str], values: dict[str, Any]) -> RawReply:
@@ -131,12 +137,13 @@ class PostForm:
         return RawReply(204, headers, [])
 
 
-class _FileOfForm(UploadBody):
-    """The form's file. Its length is known at its end only, so the policy's range is watched on the way."""
+class _FormFile(UploadBody):
+    """The file in a form. Only its end tells its length, so the policy's range is checked on the way."""
 
-    def __init__(self, call: S3Call, form: FormBody, policy: PostPolicy | None) -> None:
-        algorithm = call.get("ChecksumAlgorithm")
-        super().__init__(call.request, call.principal, checksums.by_name(algorithm) if algorithm else None)
+    def __init__(
+        self, form: FormBody, checks: BodyChecks, algorithm: Algorithm | None, policy: PostPolicy | None
+    ) -> None:
+        super().__init__(form.read, checks, algorithm)
         self._form = form
         self._smallest = policy.smallest if policy else 0
         largest = policy.largest if policy else None
@@ -180,7 +187,7 @@ def _environ_name(header: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """One that cannot be taken for anything else in a header; what cannot be read counts as not given, as in S3."""
+    """Whether `text` is safe as a Location; as in S3, one that cannot be parsed counts as not sent."""
     try:
         parts = urlsplit(text)
     except ValueError:

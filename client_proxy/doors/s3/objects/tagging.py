@@ -29,18 +29,12 @@ Tags = Sequence[dict[str, str]]
 """As the description has them: [{"Key": …, "Value": …}, …]."""
 
 
-def written_tags(values: Values) -> dict[str, str]:
-    """The setting that a write's x-amz-tagging header makes, {} without one. S3Error for tags that cannot be."""
-    text = values.get("Tagging")
-    return tags_setting(read_header(text)) if text else {}
-
-
-def tags_setting(tags: Tags) -> dict[str, str]:
+def tag_settings(tags: Tags) -> dict[str, str]:
     """A version's tags as its setting; {} for none."""
     return {TAGS: json.dumps({"TagSet": list(tags)})} if tags else {}
 
 
-def read_header(text: str) -> list[dict[str, str]]:
+def header_tags(text: str) -> list[dict[str, str]]:
     """The checked tags in an x-amz-tagging header, which is written like a query string."""
     tags = []
     for part in text.split("&"):
@@ -103,7 +97,7 @@ class TaggingHandlers:
 
     def put_of_object(self, call: S3Call) -> Values:
         tags = check_tags(call.values["Tagging"]["TagSet"], MAX_OBJECT_TAGS)
-        return self._put_of_object(call, tags_setting(tags).get(TAGS))
+        return self._put_of_object(call, tag_settings(tags).get(TAGS))
 
     def delete_of_object(self, call: S3Call) -> Values:
         return self._put_of_object(call, None)

@@ -7,7 +7,7 @@ service description. Whether they make sense together is the handlers' business.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from client_proxy.doors.s3.protocol.description import Member, S3Operation, Type
@@ -25,6 +25,11 @@ _IGNORED_TIMES = frozenset(
 )
 
 
+def select(values: Values, names: Iterable[str]) -> Values:
+    """The parameters among `names` that were sent."""
+    return {name: values[name] for name in names if name in values}
+
+
 def read_parameters(
     operation: S3Operation,
     bucket: str,
@@ -33,9 +38,9 @@ def read_parameters(
     header: Callable[[str], str | None],
     metadata: Callable[[str], dict[str, str]],
 ) -> Values:
-    """Everything but the body. `header` gives a header's value or None, `metadata` all that begin with a prefix.
+    """All parameters except the body. S3Error names the argument or header that is malformed or missing.
 
-    S3Error names the argument or header that cannot be read, or that is missing.
+    `header` returns a header's value by its name in small letters, or None; `metadata` all that begin with a prefix.
     """
     values: Values = {}
     for member in operation.input:
@@ -49,7 +54,7 @@ def read_parameters(
         if member.place == "querystring":
             text = arguments.get(member.wire_name)
         elif member.place == "header":
-            text = header(member.wire_name)
+            text = header(member.wire_name.lower())
         else:
             continue
         if text is not None:

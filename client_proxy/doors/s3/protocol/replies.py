@@ -45,6 +45,11 @@ def write_reply(operation: S3Operation, output: Values) -> tuple[Headers, bytes]
     return headers, body
 
 
+def copies_header(copies: int) -> tuple[str, str]:
+    """The header that states in how many copies a write is on disk."""
+    return "x-lockstep-copies", f"{copies}/{copies} fsynced"
+
+
 def write_error(refusal: S3Error, resource: str, request_id: str, host_id: str) -> bytes:
     """The XML of a refusal, well-formed whatever was asked: a client that cannot read it knows nothing."""
     said = {"Code": refusal.code, "Message": refusal.message, **refusal.details}

@@ -1,12 +1,12 @@
-"""One S3 request: the border where the runner's environment becomes a place, arguments and headers.
+"""S3Request: the WSGI environment as an address, arguments and headers.
 
-What it asks for is `routing`'s and `parameters`' to say, who asks the gate's.
+`routing` and `parameters` find out what it requests, the gate who sent it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from urllib.parse import unquote_plus
 
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -18,11 +18,15 @@ _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH
 
 
 class S3Request(DrainableRequest):
-    """`bucket` and `key` are empty where the address names none. `domain` is that of virtual-host addresses."""
+    """`bucket` and `key` are empty where the address has none; `domain` is that of virtual-host addresses.
+
+    `headers` are by names in small letters with hyphens.
+    """
 
     def __init__(self, environ: Environ, domain: str = "") -> None:
         super().__init__(environ)
         self.method: str = environ["REQUEST_METHOD"]
+        self.headers = _headers(environ)
         if len(self.query) > MAX_QUERY_BYTES:
             raise S3Error("InvalidURI", f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
         self.raw_path = self.path.encode("latin-1", "replace")
@@ -38,12 +42,11 @@ class S3Request(DrainableRequest):
             self.bucket, _, self.key = rest.partition("/")
         self.resource = text
         self.requester = ""
-        """The account that the gate found behind it, for the access log."""
+        """The account that the gate identified, for the access log."""
 
     def get(self, name: str) -> str | None:
-        """A header's value, None when it was not sent."""
-        value: str | None = self.environ.get(_environ_name(name))
-        return value
+        """A header's value by its name in any letters; None when it was not sent."""
+        return self.headers.get(name.lower().replace("_", "-"))
 
     @cached_property
     def argument_list(self) -> list[tuple[str, str]]:
@@ -57,38 +60,34 @@ class S3Request(DrainableRequest):
 
     @cached_property
     def amz_headers(self) -> list[str]:
-        """The names of all x-amz- headers, as far as the environment tells them (hyphens for underscores)."""
-        return [key[5:].lower().replace("_", "-") for key in self.environ if key.startswith("HTTP_X_AMZ_")]
+        """The names of all x-amz- headers, with hyphens for underscores."""
+        return [name for name in self.headers if name.startswith("x-amz-")]
 
     def metadata(self, prefix: str, signed: tuple[str, ...] = ()) -> dict[str, str]:
-        """Every header that begins with `prefix`, by the rest of its name.
-
-        The environment has '_' for '-', so a name that was signed is taken from there.
-        """
-        start = "HTTP_" + prefix.upper().replace("-", "_")
-        true_names = {name.upper().replace("-", "_"): name for name in signed if name.startswith(prefix)}
-        found = {}
-        for key in self.environ:
-            if key.startswith(start):
-                name = true_names.get(key[5:]) or key[5:].lower().replace("_", "-")
-                found[name[len(prefix) :]] = self.environ[key]
-        return found
+        """Every header that begins with `prefix`, by the rest of its name. Underscores are known of `signed` names."""
+        true_names = {name.replace("_", "-"): name for name in signed if name.startswith(prefix)}
+        return {
+            true_names.get(name, name)[len(prefix) :]: value
+            for name, value in self.headers.items()
+            if name.startswith(prefix)
+        }
 
 
-@lru_cache(maxsize=1024)
-def _environ_name(header: str) -> str:
-    """Bounded, because clients choose names too: those that they sign."""
-    return _UNPREFIXED.get(header.lower()) or "HTTP_" + header.upper().replace("-", "_")
+def _headers(environ: Environ) -> dict[str, str]:
+    """The headers by their names in small letters, with hyphens: the environment does not know underscores."""
+    headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
+    headers |= {name: environ[key] for name, key in _UNPREFIXED.items() if key in environ}
+    return headers
 
 
 def query_arguments(query: str) -> list[tuple[str, str]]:
-    """The decoded arguments of a query as it came, in order."""
+    """The decoded arguments of a raw query, in order."""
     pairs = (part.partition("=") for part in query.split("&") if part)
     return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
 
 
 def first_arguments(arguments: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    """By name; of one that is given twice the first counts, as in S3."""
+    """By name; the first one counts, as in S3."""
     found: dict[str, str] = {}
     for name, value in arguments:
         found.setdefault(name, value)

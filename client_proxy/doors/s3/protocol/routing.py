@@ -1,7 +1,7 @@
-"""Which operation a request means, told from its method, its place and its arguments alone.
+"""Finds the operation of a request by its method, address and arguments.
 
-Several operations share an address: the one whose telling arguments and headers are all there, and the most of them,
-is meant. Arguments that no operation knows are ignored, as S3 does.
+Several operations share an address. Of those whose distinguishing arguments and headers are all present, the one with
+the most of them is meant. As in S3, arguments that no operation has are ignored.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from client_proxy.doors.s3.protocol.operations import operations
 
 POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
-"""Two requests of browsers that the description does not have: an HTML form's upload, and the question before CORS."""
+"""Two requests that only browsers send and the description lacks: an HTML form's upload, and a CORS preflight."""
 
 Level = str
 
 
 def level_of(bucket: str, key: str) -> Level:
-    """`service`, `bucket` or `key`: what the address names."""
+    """What the address names: `service`, `bucket` or `key`."""
     return "key" if key else "bucket" if bucket else "service"
 
 
@@ -29,24 +29,37 @@ def name_operation(
 ) -> str | None:
     """The operation's name; None when no operation has this method at this place.
 
-    `arguments` are the decoded query arguments; `header` gives a header's value, or None: a telling one
-    that is there but empty tells all the same, or a copy would be taken for a PUT of nothing.
+    `arguments` are the decoded query arguments; `header` returns a header's value by its name in small letters, or
+    None. An empty distinguishing header counts: a copy without it would be taken for a PUT of nothing.
     """
     if method == "OPTIONS":
         return PREFLIGHT
-    if method == "POST" and level == "bucket" and (header("Content-Type") or "").startswith("multipart/form-data"):
+    if method == "POST" and level == "bucket" and (header("content-type") or "").startswith("multipart/form-data"):
         return POST_FORM
     for operation in _candidates(method, level):
-        if all(arguments.get(name) == value if value else name in arguments for name, value in operation.query) and all(
-            name in arguments if place == "querystring" else header(name) is not None for place, name in operation.needs
-        ):
+        if _has_arguments(operation, arguments) and _has_needs(operation, arguments, header):
             return operation.name
     return None
 
 
+def _has_arguments(operation: S3Operation, arguments: Mapping[str, str]) -> bool:
+    """The fixed arguments of its address are there."""
+    for name, value in operation.query:
+        if (arguments.get(name) != value) if value else (name not in arguments):
+            return False
+    return True
+
+
+def _has_needs(operation: S3Operation, arguments: Mapping[str, str], header: Callable[[str], str | None]) -> bool:
+    for place, name in operation.needs:
+        if (name not in arguments) if place == "querystring" else (header(name.lower()) is None):
+            return False
+    return True
+
+
 @cache
 def _candidates(method: str, level: Level) -> tuple[S3Operation, ...]:
-    """Those of an address, the most particular first."""
+    """The operations of an address, the most specific first."""
     found = [one for one in operations().values() if (one.method, one.level) == (method, level)]
     # A fixed argument such as ?acl outweighs any number of others; names settle the order of equals.
     found.sort(key=lambda one: (-len(one.query), -len(one.needs), one.name))

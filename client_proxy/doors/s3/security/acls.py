@@ -24,12 +24,13 @@ _GRANT_HEADERS = {
     "GrantWrite": "WRITE",
     "GrantWriteACP": "WRITE_ACP",
 }
+ACL_MEMBERS = frozenset({"ACL", *_GRANT_HEADERS})
 _KINDS = {"id": "ID", "uri": "URI", "emailaddress": "EmailAddress"}
 _GRANTEE = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]*))\s*', re.IGNORECASE)
 
 
-def written_acl(values: Values) -> dict[str, str]:
-    """The setting that a write's headers ask for: x-amz-acl or x-amz-grant-…; empty when they ask for none."""
+def acl_settings(values: Values) -> dict[str, str]:
+    """The setting that x-amz-acl or x-amz-grant- headers request, from the members in ACL_MEMBERS; empty without."""
     given = _from_headers(values)
     return {} if given is None else {ACL: json.dumps(given)}
 

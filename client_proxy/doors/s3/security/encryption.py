@@ -1,9 +1,8 @@
-"""Encryption that requests ask for. Everything is sealed at rest with the server's keys (AES256), asked for or not;
-with a customer's key (SSE-C) or a named key of the cluster (SSE-KMS) the content is encrypted here besides, before it
-is cut into chunks.
+"""Encryption headers of requests and replies.
 
-The customer's key is never stored; `client_proxy.encryption.content_keys` derives content keys from either. This module
-reads and writes the headers; `object_encryption` applies them to versions and uploads.
+Everything is encrypted at rest with the cluster's keys (AES256). With a customer's key (SSE-C) or a named key of the
+cluster (SSE-KMS) the proxy also encrypts the content before it is cut into chunks. Customers' keys are never stored.
+This module reads and writes the headers; `objects.object_encryption` applies the keys to versions and uploads.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ import binascii
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from client_proxy.doors.s3.call import S3Call
-from client_proxy.doors.s3.ports import S3Files
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.content_keys import ContentKey, Facts
-from client_proxy.encryption.named_keys import KMS_ALGORITHM, NewKey, Wish
+from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeys, NewKey, Wish
 from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
 
@@ -47,6 +44,19 @@ class CustomerKey:
 # ---------------------------------------------------------------- what requests say
 
 
+ENCRYPTION_MEMBERS = frozenset(
+    {
+        "ServerSideEncryption",
+        "SSEKMSKeyId",
+        "SSEKMSEncryptionContext",
+        "BucketKeyEnabled",
+        "SSECustomerAlgorithm",
+        "SSECustomerKey",
+        "SSECustomerKeyMD5",
+    }
+)
+
+
 def customer_key(values: Values) -> CustomerKey | None:
     """The key of a request's SSECustomer parameters; None without any. S3Error when they make no good key."""
     algorithm, text, md5 = (values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5"))
@@ -68,7 +78,7 @@ def customer_key(values: Values) -> CustomerKey | None:
     return CustomerKey(key, md5)
 
 
-def check_wishes(operation: S3Operation, values: Values, header: Any) -> None:
+def check_encryption(operation: S3Operation, values: Values, header: Any) -> None:
     """S3Error for an encryption that would not be carried out. `header` gives a header's value or None."""
     wish = values.get("ServerSideEncryption")
     if operation.name in _READS and header("x-amz-server-side-encryption") is not None:
@@ -81,21 +91,36 @@ def check_wishes(operation: S3Operation, values: Values, header: Any) -> None:
         raise S3Error("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
 
 
-def chosen_key(files: S3Files, call: S3Call) -> NewKey | None:
-    """What a new content is to be under: the customer's key, the named key that is asked for, or that of the bucket's
-    default; None for the cluster's storage keys alone."""
-    customer = customer_key(call.values)
-    if customer is not None:
-        return NewKey(customer.content_key, {})
-    asked = call.get("ServerSideEncryption")
-    if asked == KMS_ALGORITHM:
-        if call.principal.anonymous:  # or anybody could find out which keys there are
-            raise S3Error("InvalidArgument", f"who asks for {KMS_ALGORITHM} must sign the request")
-        context = _context(call.get("SSEKMSEncryptionContext"))
-        wish: Wish | None = Wish(call.get("SSEKMSKeyId") or "", context, bool(call.get("BucketKeyEnabled")))
-    else:
-        wish = None if asked else files.keys.default_of(call.bucket)
-    return None if wish is None else files.keys.new_key(wish)
+class RequestedEncryption(NamedTuple):
+    """What a write asks its content to be encrypted with."""
+
+    customer_key: CustomerKey | None = None
+    named_key: Wish | None = None
+    algorithm: str | None = None
+    """Of x-amz-server-side-encryption; without it and a customer's key the bucket's default applies."""
+
+    def new_key(self, keys: NamedKeys, bucket: str) -> NewKey | None:
+        """The key for one new content; None for the cluster's storage keys alone."""
+        if self.customer_key is not None:
+            return NewKey(self.customer_key.content_key, {})
+        wish = self.named_key if self.algorithm else keys.default_of(bucket)
+        return None if wish is None else keys.new_key(wish)
+
+
+NOT_REQUESTED = RequestedEncryption()
+
+
+def read_encryption(values: Values, *, anonymous: bool) -> RequestedEncryption:
+    """The encryption that a write's parameters ask for."""
+    customer = customer_key(values)
+    algorithm = values.get("ServerSideEncryption")
+    if customer is not None or algorithm != KMS_ALGORITHM:
+        return RequestedEncryption(customer, None, algorithm)
+    if anonymous:  # or anybody could find out which keys there are
+        raise S3Error("InvalidArgument", f"sign the request: {KMS_ALGORITHM} is not open to anonymous requests")
+    context = _context(values.get("SSEKMSEncryptionContext"))
+    wish = Wish(values.get("SSEKMSKeyId") or "", context, bool(values.get("BucketKeyEnabled")))
+    return RequestedEncryption(None, wish, algorithm)
 
 
 def _context(text: str | None) -> str:
@@ -114,13 +139,13 @@ def _context(text: str | None) -> str:
     return told
 
 
-def say(operation: S3Operation, output: Values) -> Values:
-    """`output` with the encryption, where the operation's answer has a place for it."""
+def with_encryption(operation: S3Operation, output: Values) -> Values:
+    """`output` with encryption at rest, where the operation's reply has a place for it."""
     has_place = any(member.name == "ServerSideEncryption" for member in operation.output)
-    return said({}) | output if has_place and "SSECustomerAlgorithm" not in output else output
+    return encryption_members({}) | output if has_place else output
 
 
-def said(facts: Facts, key: CustomerKey | None = None) -> Values:
+def encryption_members(facts: Facts, key: CustomerKey | None = None) -> Values:
     """What the answer says about a content with these facts, of which `key` came along."""
     if CUSTOMER_KEY_FACT in facts or key is not None:
         return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})

@@ -57,13 +57,14 @@ class Gate:
 
     def identify(self, request: S3Request) -> Principal:
         """The caller of `request`. S3Error when a claim is made that is malformed, too old, or not proven."""
-        claim = signature.read_claim(request.argument_list, request.get)
+        header = request.headers.get
+        claim = signature.read_claim(request.argument_list, header)
         if claim is None:
             return ANONYMOUS
         now = self._wall()
         signature.check_time(claim, now)
         key, account = self.signing_key(claim.scope, claim.session_token)
-        proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, request.get)
+        proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, header)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
         request.requester = account
         return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)

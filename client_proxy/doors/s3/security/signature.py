@@ -78,7 +78,7 @@ def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | 
     `arguments` are the decoded query arguments in order. S3Error when there is a claim that cannot be read, is made
     in more than one way, or is of the retired version 2.
     """
-    authorization = header("Authorization")
+    authorization = header("authorization")
     names = {name for name, _ in arguments}
     by_query = "X-Amz-Algorithm" in names or "X-Amz-Signature" in names or "X-Amz-Credential" in names
     if authorization is not None and by_query:
@@ -232,7 +232,7 @@ def _payload(text: str) -> str:
 def _date_of(header: Header, scope: Scope) -> str:
     given = header("x-amz-date")
     if given is None:
-        given = _from_http_date(header("Date"))
+        given = _from_http_date(header("date"))
     if given is None or not _AMZ_DATE.fullmatch(given):
         raise S3Error("AccessDenied", "a signed request needs the header x-amz-date, such as 20260131T120000Z")
     if not given.startswith(scope.date):
@@ -321,7 +321,7 @@ def canonical_request(claim: Claim, method: str, path: bytes, query: str, header
     """The request in the one form that both sides sign."""
     lines = [method, quote(path, safe="/-_.~") or "/", _canonical_query(query, claim.form == "query")]
     for name in claim.signed_headers:
-        value = header(name)
+        value = header(name.replace("_", "-"))
         if value is None:
             raise S3Error("AccessDenied", f"the signed header {name[:64]!r} is not in the request")
         lines.append(f"{name}:{_SPACES.sub(' ', value.strip())}")

@@ -1,0 +1,125 @@
+"""What a request declares about its body: length, framing, MD5 and checksums, read from its headers once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from contextlib import suppress
+
+import msgspec
+
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from client_proxy.doors.s3.security.gate import Principal
+from client_proxy.doors.s3.security.signature import STREAMING, STREAMING_UNSIGNED_TRAILER, UNSIGNED, Claim, Scope
+
+
+class BodyChecks(msgspec.Struct, frozen=True):
+    """What `UploadBody` holds a body to."""
+
+    length: int
+    """Of the content, without framing; bytes."""
+    claim: Claim | None
+    """Signs the framing when `is_chunked`."""
+    key: bytes
+    sha256: str = ""
+    """Hex; empty when the payload was not signed."""
+    md5: str = ""
+    """Hex; empty when none was sent."""
+    checksums: dict[Algorithm, str] = msgspec.field(default_factory=dict)
+    trailing: tuple[Algorithm, ...] = ()
+    """The algorithms whose checksums follow the body."""
+
+    @property
+    def is_chunked(self) -> bool:
+        """The body is framed as aws-chunked."""
+        return self.claim is not None and self.claim.payload in STREAMING
+
+    @property
+    def has_checksum(self) -> bool:
+        """The client sent a checksum of its own beside the signature."""
+        return bool(self.checksums or self.md5 or self.trailing)
+
+
+def read_body_checks(
+    request: S3Request, principal: Principal, *, foreign_checksums: bool = False, needs_length: bool = False
+) -> BodyChecks:
+    """The checks that the headers of `request` ask for; S3Error when they contradict each other.
+
+    With `foreign_checksums` the x-amz-checksum- headers describe something else than the body. With `needs_length` a
+    body of unknown length is rejected even when it is empty.
+    """
+    headers = request.headers
+    claim = principal.claim or _unsigned_framing(headers)
+    payload = claim.payload if claim else UNSIGNED
+    is_chunked = payload in STREAMING  # its framing proves its end, so HTTP need not declare it
+    length = _decoded_length(headers) if is_chunked else _declared_length(request, required=needs_length)
+    declared = {} if foreign_checksums else _declared_checksums(headers)
+    md5 = _declared_md5(headers.get("content-md5"))
+    names = [name.strip() for name in headers.get("x-amz-trailer", "").split(",")]
+    trailing = [one for name in names if name and (one := checksums.by_header(name)) is not None]
+    if not foreign_checksums:
+        _check_announced(headers.get("x-amz-sdk-checksum-algorithm"), [*declared, *trailing])
+    sha256 = "" if is_chunked or payload == UNSIGNED else payload
+    return BodyChecks(length, claim, principal.key, sha256, md5, declared, tuple(trailing))
+
+
+def _unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
+    """A claim for an anonymous body that is framed all the same, to send its checksum in a trailer."""
+    if "aws-chunked" not in headers.get("content-encoding", "").lower():
+        return None
+    return Claim("header", Scope("", "", ""), "", (), "", STREAMING_UNSIGNED_TRAILER)
+
+
+def _declared_length(request: S3Request, *, required: bool) -> int:
+    if request.content_length is None:
+        if required or "transfer-encoding" in request.headers:
+            raise S3Error("MissingContentLength", "the body needs a Content-Length")
+        return 0
+    return request.content_length
+
+
+def _decoded_length(headers: Mapping[str, str]) -> int:
+    text = headers.get("x-amz-decoded-content-length", "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise S3Error("MissingContentLength", "an aws-chunked body needs x-amz-decoded-content-length")
+    return int(text)
+
+
+def _declared_checksums(headers: Mapping[str, str]) -> dict[Algorithm, str]:
+    found = {}
+    for name, text in headers.items():
+        if name.startswith(checksums.HEADER_PREFIX):
+            algorithm = checksums.by_header(name)
+            if algorithm is not None:
+                found[algorithm] = checksums.check_form(algorithm, text)
+    if len(found) > 1:
+        raise S3Error("InvalidRequest", "expecting one x-amz-checksum- header; several were sent")
+    return found
+
+
+def _declared_md5(text: str | None) -> str:
+    if text is None:
+        return ""
+    raw = b""
+    with suppress(binascii.Error, ValueError):
+        raw = base64.b64decode(text, validate=True)
+    if len(raw) != 16:
+        raise S3Error("InvalidDigest", "Content-MD5 must be 16 bytes in base64")
+    return raw.hex()
+
+
+def _check_announced(name: str | None, sent: list[Algorithm]) -> None:
+    """S3Error unless the algorithm that x-amz-sdk-checksum-algorithm names is among `sent`."""
+    if name is None:
+        return
+    if not sent:
+        raise S3Error(
+            "InvalidRequest",
+            "x-amz-sdk-checksum-algorithm announces a checksum, but no x-amz-checksum- header or trailer was sent",
+        )
+    if checksums.by_name(name) not in sent:
+        raise S3Error("BadDigest", f"x-amz-sdk-checksum-algorithm is {name[:32]}, but {sent[0].name} was sent")
