@@ -1,1 +1,1 @@
-"""A file server: keeps sealed chunks on disk and pushes every edit to its replicas."""
+"""A file server: stores sealed chunks and sends every write to its replicas."""

@@ -42,68 +42,68 @@ _DEFAULTS = Settings()
     callback=https_url,
     show_envvar=True,
     show_default="https://HOST:PORT",
-    help="The address that the other programs reach this one at.",
+    help="The address at which other programs reach this one.",
 )
-@click.option("--zone", default="", show_envvar=True, help="Copies go to different zones where possible.")
+@click.option("--zone", default="", show_envvar=True, help="Copies of a file go to different zones where possible.")
 @click.option(
     "--threads",
     default=_DEFAULTS.threads,
     type=click.IntRange(4, 1024),
     show_envvar=True,
-    help="Requests that are worked on at a time.",
+    help="Requests that are handled at a time.",
 )
 @click.option(
     "--reserve-bytes",
     default=_DEFAULTS.reserve_bytes,
     type=click.IntRange(0),
     show_envvar=True,
-    help="Space on the disk that is never given to new blobs.",
+    help="Disk space that new data never uses.",
 )
 @click.option(
     "--grace-seconds",
     default=_DEFAULTS.grace_seconds,
     type=click.FloatRange(1),
     show_envvar=True,
-    help="How long what nobody refers to is kept. Longer than a write may take.",
+    help="How long unused data is kept. Must be longer than any write takes.",
 )
 @click.option(
     "--scrub-pause-factor",
     default=_DEFAULTS.scrub_pause_factor,
     type=click.FloatRange(0),
     show_envvar=True,
-    help="Seconds the scrubber sleeps for each second it works.",
+    help="Seconds that the scrubber sleeps for each second of work.",
 )
 @click.option(
     "--scrub-round-seconds",
     default=_DEFAULTS.scrub_round_seconds,
     type=click.FloatRange(1),
     show_envvar=True,
-    help="Pause after everything was checked once.",
+    help="Pause after the scrubber has checked everything once.",
 )
 @click.option(
     "--quarantine-bytes",
     default=_DEFAULTS.quarantine_bytes,
     type=click.IntRange(0),
     show_envvar=True,
-    help="How much of damaged chunks is kept to be looked at; the oldest go first.",
+    help="Bytes of damaged chunks kept for inspection; the oldest are removed first.",
 )
 @click.option(
     "--quarantine-seconds",
     default=_DEFAULTS.quarantine_seconds,
     type=click.FloatRange(0),
     show_envvar=True,
-    help="How long damaged chunks are kept to be looked at.",
+    help="How long damaged chunks are kept for inspection.",
 )
 @click.option(
     "--inventory-seconds",
     default=_DEFAULTS.inventory_seconds,
     type=click.FloatRange(1),
     show_envvar=True,
-    help="How often everything held is compared with the directory's books; also after each start.",
+    help="How often the stored blobs are compared with the directory's records; also after each start.",
 )
 @log_level(_DEFAULTS.log_level)
 def main(**options: Any) -> None:
-    """Run a file server: it keeps sealed chunks and pushes every edit to its replicas."""
+    """Run a file server: it stores sealed chunks and sends every write to its replicas."""
     try:
         serve(Settings(**options))
     except LockstepError as error:

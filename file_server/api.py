@@ -1,7 +1,7 @@
 """The routes of a file server: parse, call one thing, encode.
 
-Calls and streams are declared in wire/messages/servers.py; who may call is settled by mutual TLS, which writes are
-accepted by the write's ticket.
+wire/messages/servers.py declares the calls and streams. Mutual TLS decides who may call, a write's ticket whether it is
+accepted.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from lockstep_store.wire.messages.servers import (
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 MAX_READ_BYTES = 16 * 1024 * 1024
-WHOLE_ANSWER_BYTES = 2 * 1024 * 1024
-"""Answers up to this size are made in memory, which frees their thread at once; larger ones go chunk by chunk."""
+WHOLE_REPLY_BYTES = 2 * 1024 * 1024
+"""Replies up to this size are built in memory, which frees their thread at once; larger ones go chunk by chunk."""
 PIECE_BYTES = 256 * 1024
-WHOLE_ANSWERS = 6
-"""Made at a time; with the copy that the runner makes of each, this is what reading may take of memory."""
-WHOLE_ANSWER_SECONDS = 4.0
-"""How long a read waits for its turn: less than a proxy's patience, so that it hears why."""
+WHOLE_REPLIES = 6
+"""Built at a time; this bounds the memory of reads, with the copy that the runner makes of each."""
+WHOLE_REPLY_SECONDS = 4.0
+"""How long a read waits for its turn: less than a proxy's time-out, so that it gets the reason."""
 MAX_READ_REQUEST_BYTES = 64 * 1024
 MAX_TICKET_CHARACTERS = 256 * 1024
 
@@ -68,7 +68,7 @@ class FileServerApi:
     ) -> None:
         self._store = store
         self._streams = streams
-        self._whole_answers = threading.BoundedSemaphore(WHOLE_ANSWERS)
+        self._whole_replies = threading.BoundedSemaphore(WHOLE_REPLIES)
         self.wsgi = Api("file_server", id)
         self.wsgi.health = health
         self.wsgi.serve(MISSING_CHUNKS, self._missing)
@@ -80,7 +80,7 @@ class FileServerApi:
     def _write(self, request: RawRequest) -> RawReply:
         ticket = request.header(TICKET_HEADER)
         if not ticket or len(ticket) > MAX_TICKET_CHARACTERS:
-            raise BadRequest(f"a write needs its ticket in the header {TICKET_HEADER}")
+            raise BadRequest(f"the header {TICKET_HEADER} is missing or too long: it must have the write's ticket")
         body = encode(self._streams.write(ticket, _hop(request.header(HOP_HEADER)), request.read))
         return RawReply(200, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], [body])
 
@@ -89,17 +89,17 @@ class FileServerApi:
         lengths = self._store.lengths(digests)
         total = sum(lengths)
         if total > MAX_READ_BYTES:
-            raise TooLarge(f"the chunks have {total} bytes; ask for at most {MAX_READ_BYTES} at a time")
+            raise TooLarge(f"the chunks have {total} bytes; read at most {MAX_READ_BYTES} at a time")
         headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(stream_length(lengths)))]
         stream = _pieces(self._chunks(digests))
-        if total > WHOLE_ANSWER_BYTES:
+        if total > WHOLE_REPLY_BYTES:
             return RawReply(200, headers, stream)
-        if not self._whole_answers.acquire(timeout=WHOLE_ANSWER_SECONDS):
-            raise Overloaded("this file server is busy with other reads; try again shortly")
+        if not self._whole_replies.acquire(timeout=WHOLE_REPLY_SECONDS):
+            raise Overloaded("this file server is busy with too many reads; try again shortly")
         try:
             return RawReply(200, headers, list(stream))
         finally:
-            self._whole_answers.release()
+            self._whole_replies.release()
 
     def _chunks(self, digests: list[Digest]) -> Iterator[Chunk]:
         for digest in digests:
@@ -116,7 +116,7 @@ class FileServerApi:
 
 
 def _pieces(chunks: Iterator[Chunk]) -> Iterator[bytes]:
-    """The chunk stream in pieces: the runner copies each, and keeps the pages of the largest for a while."""
+    """Yield the chunk stream in small pieces: the runner copies each, and keeps the memory of the largest."""
     for block in encode_stream(chunks):
         view = memoryview(block)
         for start in range(0, len(view), PIECE_BYTES):
@@ -128,14 +128,13 @@ def _hop(text: str) -> Hop:
         return "master"
     if text == "replica":
         return "replica"
-    raise BadRequest(f"the header {HOP_HEADER} is {text[:20]!r}; it is `master` or `replica`")
+    raise BadRequest(f"the header {HOP_HEADER} is {text[:20]!r}; it must be `master` or `replica`")
 
 
 def health_of(id: str, version: str, store: ChunkStore, uptime_seconds: float, problems: list[str]) -> Health:
-    """This server's state. It is healthy while its storage takes writes; `problems` are told, whatever they are.
+    """Return this server's health. It is healthy while its storage takes writes; `problems` are only listed.
 
-    A directory server that cannot be reached is such a problem: it is not this server's, and restarting this one
-    would not help.
+    An unreachable directory server is such a problem: restarting this server would not help.
     """
     storage = store.problem
     totals = store.totals

@@ -1,4 +1,4 @@
-"""Builds a file server out of its parts and runs it. The one place that makes the real objects."""
+"""Builds a file server from its components and runs it. Only this module creates the real objects."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from file_server.api import FileServerApi, health_of
 from file_server.directory_link import DamageReports, Directory, DirectoryLink
 from file_server.maintenance.copier import Copier
-from file_server.maintenance.garbage_collector import Collector
+from file_server.maintenance.garbage_collector import GarbageCollector
 from file_server.maintenance.inventory import Inventory
 from file_server.maintenance.scrubber import Scrubber
-from file_server.maintenance.surplus_copies import SurplusDropper
+from file_server.maintenance.surplus_copies import SurplusCopies
 from file_server.settings import Settings
 from file_server.store.chunk_store import ChunkStore
 from file_server.store.local.chunk_store import LocalChunkStore
@@ -50,7 +50,7 @@ class Network(Caller, Streamer, Opener, Protocol):
 
 
 class FileServer:
-    """A whole file server except its port: `wsgi` answers requests until `stop`, the jobs run from `start` on."""
+    """A file server without a port: `wsgi` handles requests until `stop`; the jobs run from `start` on."""
 
     def __init__(self, settings: Settings, sealer: Sealer, peers: Network, clock: Clock) -> None:
         self._settings = settings
@@ -101,9 +101,9 @@ class FileServer:
     def _build_maintenance(self) -> None:
         settings, store, directory, clock = self._settings, self.store, self._directory, self._clock
         self.copier = Copier(settings.id, store, self._peers, directory, self._damage, clock)
-        self.surplus = SurplusDropper(store, directory, clock)
+        self.surplus = SurplusCopies(store, directory, clock)
         self.inventory = Inventory(settings.id, store, directory, clock, settings.inventory_seconds)
-        self.collector = Collector(store, directory, clock, settings.grace_seconds)
+        self.collector = GarbageCollector(store, directory, clock, settings.grace_seconds)
         self.scrubber = Scrubber(store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds)
 
     def _build_jobs(self) -> None:
@@ -131,11 +131,11 @@ class FileServer:
             job.start()
 
     def add_job(self, job: BackgroundJob) -> None:
-        """Have another background job started and stopped with this server."""
+        """Add a background job that starts and stops with this server."""
         self._jobs.append(job)
 
     def stop(self) -> None:
-        """End the jobs and close the storage."""
+        """Stop the jobs and close the storage."""
         for job in self._jobs:
             job.stop()
         self._streams.close()
@@ -153,7 +153,7 @@ class FileServer:
 
 
 def serve(settings: Settings) -> None:
-    """Run a file server until it is told to stop. Raises SetupError or StorageFormatError when it cannot start."""
+    """Run a file server until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     keep_memory_flat()
     setup_logging("file_server", settings.id, settings.log_level)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]

@@ -1,4 +1,4 @@
-"""Figures that more than one module counts; the others stand beside what they count."""
+"""Metrics that more than one module counts; each other metric is beside the code that counts it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RECEIVED_BYTES = Counter("lockstep_file_server_received_bytes", "Plain bytes tha
 
 
 def count_received(hop: Hop, chunk: Chunk) -> None:
-    """One more frame has come, with its bytes or without."""
+    """Count a frame that arrived, with or without bytes."""
     if chunk.data is not None:
         RECEIVED_BYTES.labels(hop).inc(len(chunk.data))
 
 
 def count_write(hop: Hop, size: int) -> None:
-    """One more write of `size` plain bytes is durable here."""
+    """Count a write of `size` plain bytes that is durable here."""
     WRITES.labels(hop).inc()
     WRITTEN_BYTES.labels(hop).inc(size)

@@ -12,7 +12,7 @@ from file_server.maintenance.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND
 DEFAULT_PORT = 5060
 DEFAULT_DIRECTORY = "https://127.0.0.1:5050"
 DEFAULT_THREADS = 192
-"""For 64 parts of an upload through one proxy, for other proxies, and for as many copies (`runtime.http.admission`)."""
+"""Enough for 64 parts of an upload through one proxy, for other proxies, and for as many copies."""
 
 DEFAULT_RESERVE_BYTES = 64 * 1024 * 1024
 DEFAULT_QUARANTINE_BYTES = 1 << 30
@@ -21,7 +21,7 @@ DEFAULT_QUARANTINE_SECONDS = 30 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be chosen about one file server."""
+    """Every setting of one file server."""
 
     id: str = "1"
     host: str = "127.0.0.1"
@@ -43,12 +43,12 @@ class Settings:
 
     @property
     def data_folder(self) -> Path:
-        """Where the storage is."""
+        """Return the folder of the storage."""
         return self.data or Path(".cluster") / f"file_server-{self.id}"
 
     @property
     def url(self) -> str:
-        """How the other programs reach this one."""
+        """Return the URL at which other programs reach this one."""
         if self.advertise:
             return self.advertise.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host

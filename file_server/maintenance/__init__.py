@@ -1,1 +1,1 @@
-"""Upkeep of stored chunks: scrubbing, copying, inventories and garbage collection."""
+"""Background jobs on stored chunks: scrub, copy, compare with the directory, remove."""

@@ -1,7 +1,7 @@
-"""The copier: carries out the directory's orders to fetch a blob from another file server.
+"""Fetches blobs from other file servers, as the directory orders.
 
-A few small blobs or one large one at a time, and then a pause in proportion to what it took, so that repair leaves
-room for people's reads and writes. Which blobs are copied where is the directory's repair planner's to decide.
+It copies a few small blobs or one large one at a time, then pauses in proportion to the time that took, so that repair
+leaves room for people's reads and writes. The directory's repair planner decides which blobs are copied where.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ COPIED_BYTES = Counter("lockstep_file_server_copied_bytes", "Plain bytes fetched
 
 
 class Copier:
-    """`take` adds orders, `step` carries out one."""
+    """`take` adds orders, `step` carries out some."""
 
     def __init__(
         self,
@@ -82,22 +82,22 @@ class Copier:
         self._guard = threading.Lock()
 
     def take(self, orders: list[CopyOrder]) -> None:
-        """Add orders; one that is already waiting is replaced, because its sources may have changed."""
+        """Add orders. An order replaces an older one for the same blob, because the sources may have changed."""
         with self._guard:
             was_idle = not self._orders
             for order in orders:
                 if order.digest in self._orders or len(self._orders) < MAX_WAITING:
                     self._orders[order.digest] = order
-        if orders and was_idle:  # waking a job that paces itself would cost it its pause
+        if orders and was_idle:  # waking a busy job would skip its pause
             self.wake()
 
     def step(self) -> float:
-        """Carry out the oldest orders and report them; seconds to pause.
+        """Carry out the oldest orders and report them; return the seconds to pause.
 
-        A failed order is forgotten: the directory gives it again if it still wants it.
+        A failed order is dropped: the directory repeats it if it is still needed.
         """
         with self._guard:
-            orders = _some(list(self._orders.values()))
+            orders = _first_batch(list(self._orders.values()))
         if not orders:
             return IDLE_SECONDS
         started = self._clock.monotonic()
@@ -117,11 +117,11 @@ class Copier:
                     del self._orders[order.digest]
             is_idle = not self._orders
         if is_idle and len(orders) > MAX_TOGETHER // 2:
-            self.ask_for_more()  # orders come with heartbeats: many small files should not wait for the next one
+            self.ask_for_more()  # by a heartbeat now: many small files must not wait for the next one
         return (self._clock.monotonic() - started) * PAUSE_SHARE
 
     def _copy(self, order: CopyOrder) -> int:
-        """Make the blob durable here; its generation."""
+        """Store the blob durably and return its generation."""
         sources = [source for source in order.sources if source.id != self._own_id]
         manifest = self._manifest(order, sources)
         if self._store.generation(order.digest) is not None:
@@ -132,21 +132,23 @@ class Copier:
                 try:
                     self._fetch(manifest, missing, sources, staging)
                 except Unavailable:
-                    staging.keep()  # the next try then fetches the rest only
+                    staging.keep()  # the next attempt fetches only the rest
                     raise
             crash_point("file_server.copy.fetched")
             try:
                 staging.complete(manifest)
             except MissingChunks:
-                self._check_own(manifest)  # it was lost just now, or is here under another length, and so damaged
+                self._check_own(manifest)  # lost just now, or held with another length and so damaged
                 raise
         crash_point("file_server.copy.sealed")
         COPIED.inc()
         return self._store.generation(order.digest) or 0
 
     def _check_own(self, manifest: Manifest) -> None:
-        """A copy that is here already was called damaged by someone: what is damaged in it is condemned, and so found
-        missing. Nothing may be reported as whole unread."""
+        """Read every chunk of a copy that is held already, so that damaged ones are found and count as missing.
+
+        The order came because somebody reported damage; the copy must not be reported as whole unread.
+        """
         for digest, _ in manifest.chunks:
             with suppress(DamagedChunk, NotFound):
                 self._store.read_chunk(digest)
@@ -173,10 +175,10 @@ class Copier:
             except LockstepError as error:
                 self._note(source, order.digest, error)
                 failures.append(f"{source.id}: {error}")
-        raise Unavailable(f"no source has its manifest ({'; '.join(failures) or 'none was named'})")
+        raise Unavailable(f"no source sent the manifest ({'; '.join(failures) or 'the order names no source'})")
 
     def _fetch(self, manifest: Manifest, missing: list[Digest], sources: list[Holder], staging: Staging) -> None:
-        """Stage the missing chunks; each source is asked for what the ones before it could not give."""
+        """Stage the missing chunks; each source is asked for those that the sources before it did not send."""
         lengths = dict(manifest.chunks)
         wanted = dict.fromkeys(missing)
         failures = []
@@ -192,7 +194,7 @@ class Copier:
                 failures.append(f"{source.id}: {error}")
             if not wanted:
                 return
-        raise Unavailable(f"{len(wanted)} of its chunks could not be fetched ({'; '.join(failures)})")
+        raise Unavailable(f"no source sent {len(wanted)} of the chunks ({'; '.join(failures)})")
 
     def _read(self, source: Holder, batch: list[Digest], staging: Staging) -> Iterator[Digest]:
         body = encode(ReadChunksRequest(batch))
@@ -204,13 +206,13 @@ class Copier:
                     yield chunk.digest
 
     def _note(self, source: Holder, blob: Digest, error: LockstepError) -> None:
-        """A source whose bytes do not fit their digest has a damaged copy, whether it knows or not."""
+        """Report a source whose bytes do not match their digest: its copy is damaged, even if it has not noticed."""
         if isinstance(error, BadDigest | DamagedChunk):
             self._damage.add(source.id, [blob])
 
 
-def _some(orders: list[CopyOrder]) -> list[CopyOrder]:
-    """The first orders, together about as large as one batch."""
+def _first_batch(orders: list[CopyOrder]) -> list[CopyOrder]:
+    """Return the first orders, together about as large as one batch."""
     size = 0
     for count, order in enumerate(orders[:MAX_TOGETHER]):
         size += order.size
@@ -220,6 +222,7 @@ def _some(orders: list[CopyOrder]) -> list[CopyOrder]:
 
 
 def _batches(digests: list[Digest], lengths: dict[Digest, int]) -> Iterator[list[Digest]]:
+    """Yield the digests in batches that one read may request."""
     batch: list[Digest] = []
     size = 0
     for digest in digests:

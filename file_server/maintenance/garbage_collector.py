@@ -1,9 +1,9 @@
-"""The collector: drops blobs that no version refers to, then the chunks that no blob refers to.
+"""Drops blobs that no version refers to, then chunks that no blob refers to.
 
-It walks the blobs at a gentle pace and asks the directory about those that are older than the grace period. A blob's
-age is counted from this process's start or its latest seal, whichever is later, in monotonic time: no wall clock can
-make a blob look old. That nothing an open ticket could need is dropped is the directory's to see to, and a blob sealed
-again between question and answer is kept because its generation has changed.
+It walks the blobs slowly and asks the directory about those older than the grace period. A blob's age counts from the
+start of this process or from its latest write, whichever is later, in monotonic time: no wall clock can make a blob
+look old. The directory keeps what an open ticket may need. A blob stored again between request and reply is kept,
+because its generation has changed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.servers import COLLECT, CollectRequest
 
 DEFAULT_GRACE_SECONDS = 3900.0
-"""Longer than a ticket lives (an hour): a write that was begun may still commit a blob that nothing refers to yet."""
+"""Longer than a ticket lives (an hour): an open write may still commit a blob that nothing refers to yet."""
 CHUNK_GRACE_SECONDS = 600.0
-"""Chunks without a blob: long enough for a writer that was cut off to come back. Those of uploads under way are
-pinned besides."""
+"""For chunks without a blob: long enough for an interrupted writer to return. Chunks of running uploads are pinned."""
 PAGE_BLOBS = 500
 PAGE_SECONDS = 1.0
 WALK_SECONDS = 60.0
@@ -35,18 +34,18 @@ COLLECTED = Counter("lockstep_file_server_collected_chunks", "Chunks removed bec
 
 
 class Ages:
-    """Tells which generations are older than a span of time, from marks made now and then."""
+    """Estimates the age of generations from marks made now and then."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
     def mark(self, now: float, latest_generation: int) -> None:
-        """At `now` (monotonic seconds) every generation up to `latest_generation` existed."""
+        """Record that every generation up to `latest_generation` existed at `now` (monotonic seconds)."""
         if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
             self._marks.append((now, latest_generation))
 
     def older_than(self, now: float, seconds: float) -> int:
-        """The highest generation known to have existed for `seconds`; 0 when there is none."""
+        """Return the highest generation known to have existed for `seconds`; 0 without one."""
         while len(self._marks) > 1 and self._marks[1][0] <= now - seconds:
             self._marks.popleft()
         if self._marks and self._marks[0][0] <= now - seconds:
@@ -54,7 +53,7 @@ class Ages:
         return 0
 
 
-class Collector:
+class GarbageCollector:
     """`step` handles one page of blobs."""
 
     def __init__(
@@ -68,7 +67,7 @@ class Collector:
         self._after = 0
 
     def step(self) -> float:
-        """Ask about one page of old blobs and drop what may go; seconds until the next page."""
+        """Ask about one page of old blobs and drop the unused; return the seconds until the next page."""
         now = self._clock.monotonic()
         self._ages.mark(now, self._store.latest_generation)
         page = self._store.blobs(self._after, self._ages.older_than(now, self._grace_seconds), PAGE_BLOBS)
@@ -76,7 +75,7 @@ class Collector:
             try:
                 reply = self._directory.ask(COLLECT, CollectRequest([blob.digest for blob in page]))
             except LockstepError as error:
-                log.info("collection waits for the directory server: %s", error)
+                log.info("garbage collection waits for the directory server: %s", error)
                 return WALK_SECONDS
             drop = set(reply.drop)
             dropped = [blob for blob in page if blob.digest in drop]

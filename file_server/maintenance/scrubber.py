@@ -1,14 +1,14 @@
-"""The scrubber: reads everything again, so that damage is found while another copy is still good.
+"""Reads and checks everything stored, so that damage is found while another copy is still good.
 
-It sleeps in proportion to what each step cost, goes on after a restart where it was, and removes files that a crash
-left without a row in the index. What becomes of a damaged chunk is in checked_reading.py.
+It sleeps in proportion to the time of each step, continues after a restart where it was, and removes what a crash left
+behind. The store quarantines and reports damaged chunks.
 """
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from file_server.store.chunk_store import ChunkStore
+from file_server.store.chunk_store import SWEEP_PARTS, ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
@@ -16,10 +16,9 @@ from lockstep_store.wire.crash_points import crash_point
 STEP_BYTES = 8 * 1024 * 1024
 STEP_CHUNKS = 256
 DEFAULT_PAUSE_FACTOR = 20.0
-"""Seconds of sleep for each second of reading: 20 leaves about a twentieth of one core and the disk to it."""
+"""Seconds of sleep for each second of reading: 20 uses about a twentieth of the disk and of one core."""
 MIN_PAUSE_SECONDS = 0.5
 DEFAULT_ROUND_SECONDS = 24 * 3600.0
-FOLDERS = 256
 STEP_BLOBS = 200
 _PLACE = "scrubbed"
 
@@ -44,28 +43,28 @@ class Scrubber:
         self._after = store.remembered(_PLACE)
         self._chunks_left = True
         self._blobs_after: int | None = 0
-        self._folders_left = FOLDERS
+        self._parts_left = SWEEP_PARTS
 
     def step(self) -> float:
-        """Check up to 8 MiB of chunks and some manifests, and sweep one folder; seconds to sleep."""
+        """Check up to 8 MiB of chunks and some manifests, sweep one part; return the seconds to sleep."""
         started = self._clock.monotonic()
-        if self._folders_left:
-            self._sweep(FOLDERS - self._folders_left)
-            self._folders_left -= 1
+        if self._parts_left:
+            self._sweep(SWEEP_PARTS - self._parts_left)
+            self._parts_left -= 1
         if self._chunks_left:
-            self._check_some()
+            self._check_chunks()
         if self._blobs_after is not None:
             self._check_manifests(self._blobs_after)
-        if not self._chunks_left and not self._folders_left and self._blobs_after is None:
-            self._chunks_left, self._folders_left, self._blobs_after = True, FOLDERS, 0
+        if not self._chunks_left and not self._parts_left and self._blobs_after is None:
+            self._chunks_left, self._parts_left, self._blobs_after = True, SWEEP_PARTS, 0
             return self._round_seconds
         return max(MIN_PAUSE_SECONDS, (self._clock.monotonic() - started) * self._pause_factor)
 
-    def _sweep(self, folder: int) -> None:
-        removed = self._store.sweep_orphans(folder)
+    def _sweep(self, part: int) -> None:
+        removed = self._store.sweep_orphans(part)
         if removed:
             crash_point("file_server.orphan.removed")
-            log.info("removed %d chunk files that a crash had left behind", removed)
+            log.info("removed chunks that a crash left behind: %d", removed)
 
     def _check_manifests(self, after: int) -> None:
         page = self._store.blobs(after, None, STEP_BLOBS)
@@ -73,7 +72,7 @@ class Scrubber:
             self._store.verify_blob(blob.digest)
         self._blobs_after = page[-1].id if len(page) == STEP_BLOBS else None
 
-    def _check_some(self) -> None:
+    def _check_chunks(self) -> None:
         size = 0
         for _ in range(STEP_CHUNKS):
             found = self._store.verify_next(self._after)

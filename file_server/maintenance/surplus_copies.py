@@ -1,7 +1,7 @@
-"""Gives up copies that are too many: the directory offers it with a heartbeat, this server asks, then drops.
+"""Drops surplus copies: the directory offers them with a heartbeat, this server asks, then drops.
 
-Each blob's generation is noted before the question, and a blob that was sealed again since is kept: a write may count
-on it. Which copies are too many is the directory's to say (its trimmer.py); the chunks go with the collector.
+A blob's generation is read before asking, and a blob stored again since then is kept, because a write may count on it.
+The directory decides which copies are surplus (its repair/surplus_copies.py); the collector removes the chunks.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PAUSE_SHARE = 2.0
 TRIMMED = Counter("lockstep_file_server_trimmed_blobs", "Copies dropped because there were more than promised")
 
 
-class SurplusDropper:
-    """`take` adds what came with a heartbeat, `step` handles some of it."""
+class SurplusCopies:
+    """`take` adds the copies that a heartbeat offers, `step` handles some of them."""
 
     def __init__(
         self, store: ChunkStore, directory: Directory, clock: Clock, wake: Callable[[], None] = lambda: None
@@ -40,16 +40,16 @@ class SurplusDropper:
         self._guard = threading.Lock()
 
     def take(self, digests: list[Digest]) -> None:
-        """Copies that the directory can do without."""
+        """Add copies that the directory does not need."""
         if digests:
             with self._guard:
                 self._offered.update(dict.fromkeys(digests))
             self.wake()
 
     def step(self) -> float:
-        """Ask about some copies and drop those that may go; seconds to pause.
+        """Ask about some copies and drop those that are surplus; return the seconds to pause.
 
-        What the directory did not answer is forgotten here: it offers it again.
+        Without a reply the offers are dropped: the directory repeats them.
         """
         with self._guard:
             batch = list(self._offered)[:MAX_DROPS]
@@ -57,13 +57,13 @@ class SurplusDropper:
                 del self._offered[digest]
         if not batch:
             return IDLE_SECONDS
-        # Also about those that are not here (any more): the books count them until they hear of it.
+        # Ask also about copies that are not held: the directory counts them until it gets this request.
         generations = {digest: self._store.generation(digest) for digest in batch}
         started = self._clock.monotonic()
         try:
             dropped = self._directory.ask(COLLECT, CollectRequest(batch)).drop
         except LockstepError as error:
-            log.info("copies that are too many are kept for now: %s", error)
+            log.info("surplus copies wait for the directory server: %s", error)
             return IDLE_SECONDS
         for digest in dropped:
             generation = generations.get(digest)

@@ -1,1 +1,1 @@
-"""Where chunks are kept."""
+"""The chunk store: its protocol, and one folder for each engine."""

@@ -1,1 +1,1 @@
-"""Writes: accepting chunk streams, replicating them and committing them at the directory."""
+"""Writes: receives chunk streams, replicates them and commits them at the directory."""

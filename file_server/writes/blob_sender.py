@@ -1,6 +1,6 @@
-"""Sending blobs to other file servers, from memory or from this server's store, and who is not worth trying.
+"""Sends blobs to other file servers, from memory or from the store, and remembers which do not answer.
 
-Which servers a write goes to is decided in replication.py.
+replication.py decides which servers a write goes to.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SMALL_TIMEOUT_SECONDS = 5.0
 STREAM_TIMEOUT_SECONDS = 30.0
 AVOID_SECONDS = 3.0
 LONGEST_AVOID_SECONDS = 30.0
-"""How long a file server that did not answer is passed over in favour of another; doubled while it goes on like that,
-because one that takes connections and then does nothing holds a write for its whole time-out."""
+"""How long a file server that did not answer is avoided; doubled each time it fails again, because a server that
+accepts connections and then hangs delays a write by the whole time-out."""
 STALL_SECONDS = 10.0
-"""How long a replica may take no frame of an upload before it goes on without it."""
+"""How long a replica may read no frame of an upload before the upload continues without it."""
 MAX_RESENDS = 3
 
 
@@ -43,7 +43,7 @@ class ReplicaPeer(Caller, Streamer, Protocol):
 
 
 class BlobSender:
-    """Sends under a ticket in the name of its master. Thread-safe."""
+    """Sends blobs to holders under a write's ticket. Thread-safe."""
 
     def __init__(
         self, store: ChunkStore, peers: ReplicaPeer, clock: Clock, stall_seconds: float = STALL_SECONDS
@@ -56,14 +56,14 @@ class BlobSender:
         self._avoided: dict[str, tuple[float, float]] = {}  # holder id: until when, for how long
 
     def is_avoided(self, holder: Holder) -> bool:
-        """Whether the file server has just been found unreachable."""
+        """Return whether the file server was found unreachable a short while ago."""
         avoided = self._avoided.get(holder.id)
         return avoided is not None and avoided[0] > self._clock.monotonic()
 
     def note(self, holder: Holder, failure: LockstepError | None) -> None:
-        """Remember whether a file server answered."""
+        """Remember whether a file server answered; `failure` is None if it did."""
         if isinstance(failure, PeerUnreachable):
-            if not self.is_avoided(holder):  # many writes that wait for it fail together, and count as one
+            if not self.is_avoided(holder):  # the writes that waited for it fail together and count once
                 _, last = self._avoided.get(holder.id, (0.0, 0.0))
                 seconds = min(max(2 * last, AVOID_SECONDS), LONGEST_AVOID_SECONDS)
                 self._avoided[holder.id] = (self._clock.monotonic() + seconds, seconds)
@@ -78,21 +78,23 @@ class BlobSender:
         return self._peers.send_stream(holder.url, WRITE_PATH, headers, blocks, timeout)
 
     def send_from_store(self, holder: Holder, ticket: str, manifest: Manifest) -> None:
-        """Send a blob that is sealed here, with the bytes of those chunks that the other server lacks."""
+        """Send a stored blob, with the bytes of the chunks that the other server lacks."""
         digests = list(dict.fromkeys(digest for digest, _ in manifest.chunks))
         request = MissingChunksRequest(digests[:MAX_MISSING_CHUNKS])
         reply = self._peers.call(holder.url, MISSING_CHUNKS, request, SMALL_TIMEOUT_SECONDS)
         self.send_missing(holder, ticket, manifest, reply.missing)
 
     def send_missing(self, holder: Holder, ticket: str, manifest: Manifest, missing: list[Digest]) -> None:
-        """Send a blob that is sealed here with the bytes of `missing`, and of what the answer asks for then."""
+        """Send a stored blob with the bytes of `missing`; on a refusal send again with those that it names."""
         for _ in range(MAX_RESENDS):
             try:
                 self.send(holder, ticket, encode_stream(self._frames(manifest, missing)))
                 return
             except MissingChunks as refusal:
                 missing = digests_of(refusal)
-        raise PeerUnreachable(f"file server {holder.id} keeps asking for chunks", url=holder.url)
+        raise PeerUnreachable(
+            f"file server {holder.id} still lacks chunks after {MAX_RESENDS} attempts", url=holder.url
+        )
 
     def _frames(self, manifest: Manifest, missing: list[Digest]) -> Iterator[Chunk]:
         wanted = set(missing)
@@ -105,5 +107,5 @@ class BlobSender:
 
 
 def digests_of(refusal: MissingChunks) -> list[Digest]:
-    """The chunks that a receiver asks for."""
+    """Return the chunks that a refusal names."""
     return [Digest.parse(text) for text in refusal.facts.get("digests", [])]

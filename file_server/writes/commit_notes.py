@@ -1,8 +1,8 @@
-"""Commit notes: what this file server, as a master, remembers of the versions it committed.
+"""Commit notes: a master's record of the versions that it committed.
 
-They are for the day on which the directory is restored from an older backup: then they are the only record of what
-was committed since. They are written along with whatever the index writes next, within a second, and nobody waits for
-them: a note lost in a crash costs a name in that one case, waiting would cost every write its share of a flush.
+If the directory is restored from an older backup, the notes are the only record of later commits. The store writes them
+with its next transaction, within a second, and no write waits for them: a note lost in a crash costs a name in that one
+case, but waiting would cost every write its share of a flush.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ STEP_SECONDS = 1.0
 
 
 class CommitNotes:
-    """`add` is called by every commit, `step` is a background job."""
+    """Every commit calls `add`; `step` is a background job."""
 
     def __init__(self, store: ChunkStore) -> None:
         self._store = store
 
     def add(self, ticket: str, version: FileVersion) -> None:
-        """The directory committed `version` for the write of `ticket`, which was checked before. Never waits.
+        """Add a note that the directory committed `version` for the write of `ticket`. Never waits.
 
-        A part of an upload is no version and has no note: its upload may not be there any more after a restore.
+        A part of an upload is not a version and gets no note: a restored directory may not have its upload.
         """
         if not version.version:
             return
         self._store.note(version.cursor, version.digest, lambda: encoded_note(ticket, version))
 
     def step(self) -> float:
-        """Write what no other write has taken along; seconds until the next look."""
+        """Write the notes that still wait; return the seconds until the next step."""
         try:
             self._store.keep_notes()
         except LockstepError as error:
@@ -43,7 +43,7 @@ class CommitNotes:
 
 
 def encoded_note(ticket: str, version: FileVersion) -> bytes:
-    """A note as it is stored; empty for a ticket that cannot be read, which then has no note."""
+    """Return a note in its stored form; empty, for no note, if the ticket cannot be read."""
     try:
         return encode(CommitNote(unchecked_write_id(ticket), version))
     except (BadRequest, TicketRefused):

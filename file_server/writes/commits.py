@@ -1,7 +1,7 @@
-"""Commits: a master tells the directory what is durable where, many writes in one call.
+"""Commits a master's writes at the directory, many in one call.
 
-The directory's answer is the only truth. One that was lost on the way is asked for again with the same ticket, which
-gives the same version; how often a write is committed is the directory's to see to.
+A commit names the servers that have the blob. If the directory's reply is lost, the commit is sent again with the same
+ticket; the directory commits each write once and returns the same version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_PAUSE_SECONDS = 1.0
 
 
 class Committed(NamedTuple):
-    """What the directory answered: the version made, its copies, and its place in the journal."""
+    """A committed write: its version, its number of copies, and its cursor in the journal."""
 
     version: FileVersion
     copies: int
@@ -53,15 +53,15 @@ class CommitClient:
         self._coalescer: Coalescer[CommitItem, Committed] = Coalescer(self._send, max_in_flight=2)
 
     def commit(self, item: CommitItem) -> Committed:
-        """Make the write true, or raise the directory's refusal.
+        """Commit the write, or raise the directory's refusal.
 
-        PeerUnreachable when the directory gave no answer for 15 s: the write may then be committed or not, and
-        beginning it again under the same write id tells.
+        PeerUnreachable after 15 s without a reply: the write may be committed or not. Beginning it again under the same
+        write id shows which.
         """
         return self._coalescer.submit(item)
 
     def commit_all(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
-        """The same for several writes in one call: each one's version, or its refusal."""
+        """Commit several writes in one call; return each one's commit or refusal."""
         return self._send(items)
 
     def _send(self, items: list[CommitItem]) -> list[Committed | LockstepError]:
@@ -87,6 +87,6 @@ class CommitClient:
             except PeerUnreachable as error:
                 if self._clock.monotonic() + pause >= deadline:
                     raise
-                log.warning("no answer to a commit of %d writes (%s); asking again", len(request.items), error)
+                log.warning("no reply to a commit of %d writes (%s); retrying", len(request.items), error)
             self._pause(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)

@@ -1,8 +1,8 @@
-"""Replication: bringing one write to its replicas, and counting who has it durably.
+"""Replication: sends one write to its replicas and counts the servers that have it durably.
 
-A small body is sent whole to all replicas at once; of a large one every frame is passed on as it arrives. A replica
-that lacks chunks gets them from this server's store, one that is gone is replaced by a spare of the ticket. With fewer
-copies than promised the write fails before the directory hears of it.
+A small body goes whole to all replicas at once; a large one frame by frame as it arrives. A replica that lacks chunks
+gets them from the store; a replica that fails is replaced by a spare from the ticket. With fewer copies than promised
+the write fails and is not committed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from lockstep_store.wire.messages.files import Holder, WriteTicket
 from lockstep_store.wire.messages.servers import MAX_SMALL_STREAM_BYTES, SmallWrite
 
 Outcome = LockstepError | None
-"""Why a holder does not have the blob durably; None when it does."""
+"""Why a holder does not have the blob durably; None if it does."""
 
 
 class Replication:
-    """One write's other holders. Used by the one thread that receives the write."""
+    """One write's other holders. Used only by the thread that receives the write."""
 
     def __init__(self, sender: BlobSender, ticket: WriteTicket, ticket_text: str) -> None:
         self._sender = sender
         self._ticket = ticket
         self._text = ticket_text
-        # Those that failed just now come last, but they come: they may be back, and a write without copies fails.
+        # Spares that failed a short while ago come last, but are tried: without enough copies the write fails.
         self._spares = sorted(ticket.spares, key=sender.is_avoided)
         self._replicas = [self._reachable(replica) for replica in ticket.replicas]
         self._forwards: list[Forward] = []
@@ -53,7 +53,7 @@ class Replication:
             self._pending.append((replica, pool.submit(context.run, _outcome_of, send).result))
 
     def send_encoded(self, stream: bytes) -> None:
-        """Send a small write's chunk stream, as it came, to all replicas, in one call with other writes to each."""
+        """Send a small write's chunk stream as received to all replicas, in one call with other writes to each."""
         item = SmallWrite(self._text, stream)
         for replica in self._replicas:
             crash_point("file_server.replica.sending")
@@ -68,7 +68,7 @@ class Replication:
             self._pending.append((replica, partial(forward.outcome, 2 * STREAM_TIMEOUT_SECONDS)))
 
     def offer(self, chunk: Chunk) -> None:
-        """Pass a frame on, waiting for slow replicas for a bounded time."""
+        """Pass a frame on to every replica, waiting for slow ones for a bounded time."""
         for forward in self._forwards:
             forward.offer(chunk)
 
@@ -78,15 +78,15 @@ class Replication:
             forward.finish(end_frame(manifest.digest, manifest.size))
 
     def cut(self) -> None:
-        """The write failed here: replicas must see their streams end too soon. After `finish` it does nothing."""
+        """Cut the streams, because the write failed here. Does nothing after `finish`."""
         for forward in self._forwards:
             forward.cut()
 
     def settle(self, manifest: Manifest, own_id: str) -> list[str]:
-        """The ids of all holders, this server first; the blob must be sealed here.
+        """Wait for the replicas and return the ids of all holders, this server first. The blob must be stored here.
 
-        Raises TooFewHolders when the promised copies cannot be made, TicketRefused when a holder has seen a newer
-        lock on the path.
+        Raises TooFewHolders if the promised copies cannot be made, TicketRefused if a holder has seen a newer lock on
+        the path.
         """
         crash_point("file_server.settle.begun")
         holders = [own_id]
@@ -102,9 +102,9 @@ class Replication:
             self._count(holders, spare, failure)
         if len(holders) < self._ticket.copies:
             raise TooFewHolders(
-                f"only {len(holders)} of {self._ticket.copies} copies could be made, so nothing was changed "
-                f"({'; '.join(self._failures) or 'no other file server was named'}): mend that, or add a file server, "
-                "and try again",
+                f"nothing was changed: only {len(holders)} of {self._ticket.copies} copies could be made "
+                f"({'; '.join(self._failures) or 'the ticket names no other file server'}); fix that, or add a file "
+                "server, and try again",
                 holders=holders,
             )
         crash_point("file_server.settle.done")
@@ -117,11 +117,11 @@ class Replication:
         elif isinstance(failure, TicketRefused) and "fence" in failure.facts:
             raise failure
         else:
-            log.warning("file server %s does not have the blob: %s", holder.id, failure)
+            log.warning("file server %s did not store the blob: %s", holder.id, failure)
             self._failures.append(f"file server {holder.id}: {failure}")
 
     def _reachable(self, replica: Holder) -> Holder:
-        """The replica, or a spare in its place when it has just been found unreachable."""
+        """Return the replica, or a spare if the replica was found unreachable a short while ago."""
         if self._sender.is_avoided(replica) and self._spares and not self._sender.is_avoided(self._spares[0]):
             self._spares.append(replica)
             return self._spares.pop(0)

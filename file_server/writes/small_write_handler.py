@@ -1,7 +1,7 @@
-"""Small writes that came in one call: each is checked by itself, all good ones are made durable together.
+"""Handles many small writes in one call: checks each alone, then stores the good ones together.
 
-As the master they are passed on, sealed and committed together too, so that under load a write costs a share of each
-call instead of calls of its own. Each ends as POST /v1/write would have ended it.
+A master also replicates and commits them together, so that under load a write costs a share of each call. Each write
+ends exactly as POST /v1/write would have ended it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lockstep_store.wire.messages.servers import (
 
 
 class _Received(NamedTuple):
-    """A write that passed its checks; `replication` only at the master."""
+    """A write that passed its checks. Only a master has a `replication`."""
 
     position: int
     ticket_text: str
@@ -52,7 +52,7 @@ class SmallWriteHandler:
         self._commits = commits
 
     def write(self, request: SmallWritesRequest) -> SmallWritesReply:
-        """Store the writes; each is durable (and as a master committed), or refused."""
+        """Store the writes; each is durable (and committed, on a master) or refused."""
         results: list[Outcome[WriteReply]] = [Outcome() for _ in request.items]
         received: list[_Received] = []
         for index, item in enumerate(request.items):

@@ -1,8 +1,7 @@
-"""Small writes between file servers: many of one master's go to a replica in one call, and share its flush there.
-What a file server does with such a call is in small_write_desk.py.
+"""Sends a master's small writes to a replica, many in one call, so that they share a flush there.
 
-A call of its own for each 4 KiB would cost both servers more than the write itself. Nothing waits for company: the
-writes that gather while a call is under way leave with the next one.
+A separate call for each 4 KiB would cost both servers more than the write itself. No write waits on purpose: those that
+arrive during a call leave with the next one. small_write_handler.py handles such a call.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from lockstep_store.wire.messages.servers import (
     WriteReply,
 )
 
-LANES = 2
-"""Calls under way to one replica."""
+MAX_IN_FLIGHT = 2
+"""Calls to one replica at a time."""
 MAX_WAITING = 2_000
-"""Writes that wait for one replica; with 64 KiB each this is also what they may take of memory."""
+"""Writes that may wait for one replica; at 64 KiB each this also bounds their memory."""
 IDLE_SECONDS = 30.0
-"""How long a lane's thread waits for more before it ends."""
+"""How long an idle thread waits for more writes before it ends."""
 
 
 class PendingWrite:
-    """A small write that was handed over; `outcome` waits for the replica's answer."""
+    """A submitted small write; `outcome` waits for the replica's reply."""
 
     __slots__ = ("_done", "_failure", "item")
 
@@ -44,19 +43,19 @@ class PendingWrite:
         self._done.acquire()
 
     def outcome(self) -> LockstepError | None:
-        """Why the blob is not durable there; None when it is."""
+        """Wait; return why the blob is not durable on the replica, or None if it is."""
         self._done.acquire()
         self._done.release()
         return self._failure
 
     def finish(self, failure: LockstepError | None) -> None:
-        """The answer is here."""
+        """Set the outcome, once."""
         self._failure = failure
         self._done.release()
 
 
 class SmallWriteQueue:
-    """The way to one replica. Threads are started when there is something to send and end when there is not."""
+    """The writes that wait for one replica. Threads start when there is something to send, and end when idle."""
 
     def __init__(self, send: Callable[[SmallWritesRequest], SmallWritesReply], name: str) -> None:
         self._send = send
@@ -64,31 +63,31 @@ class SmallWriteQueue:
         self._waiting: deque[PendingWrite] = deque()
         self._changed = threading.Condition()
         self._idle = 0
-        self._lanes = 0
+        self._threads = 0
 
     def submit(self, item: SmallWrite) -> PendingWrite:
-        """Hand over a write; it leaves with the next call. Its outcome is Overloaded when too many wait already."""
+        """Queue a write for the next call. Its outcome is Overloaded if too many wait already."""
         pending = PendingWrite(item)
         with self._changed:
             if len(self._waiting) >= MAX_WAITING:
-                pending.finish(Overloaded(f"too many small writes wait for {self._name}; try again shortly"))
+                pending.finish(Overloaded(f"too many small writes are waiting for {self._name}; try again shortly"))
                 return pending
             self._waiting.append(pending)
             if self._idle:
                 self._changed.notify()
-            elif self._lanes < LANES:
-                self._lanes += 1
-                threading.Thread(target=self._lane, name=f"small-writes-{self._name}", daemon=True).start()
+            elif self._threads < MAX_IN_FLIGHT:
+                self._threads += 1
+                threading.Thread(target=self._run, name=f"small-writes-{self._name}", daemon=True).start()
         return pending
 
-    def _lane(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._changed:
                 self._idle += 1
                 has_more = self._changed.wait_for(lambda: self._waiting, IDLE_SECONDS)
                 self._idle -= 1
                 if not has_more:
-                    self._lanes -= 1
+                    self._threads -= 1
                     return
                 count = min(len(self._waiting), MAX_SMALL_WRITES)
                 batch = [self._waiting.popleft() for _ in range(count)]
@@ -101,17 +100,17 @@ class SmallWriteQueue:
             reply = self._send(SmallWritesRequest([pending.item for pending in batch]))
             failures = [_failure_of(result) for result in reply.results]
             if len(failures) != len(batch):
-                raise PeerUnreachable(f"{self._name} answered {len(failures)} of {len(batch)} writes")
+                raise PeerUnreachable(f"{self._name} replied to {len(failures)} of {len(batch)} writes")
         except LockstepError as error:
             failures = [error] * len(batch)
-        except Exception as error:  # noqa: BLE001 - every write that waits must hear of it
+        except Exception as error:  # noqa: BLE001 - every waiting write must get an outcome
             failures = [LockstepError(f"sending small writes to {self._name} failed: {error!r}")] * len(batch)
         for pending, failure in zip(batch, failures, strict=True):
             pending.finish(failure)
 
 
 class SmallWriteSender:
-    """The queues of one master, one for each replica. Thread-safe."""
+    """Sends small writes through one queue for each replica. Thread-safe."""
 
     def __init__(self, peers: Caller, timeout: float) -> None:
         self._peers = peers
@@ -120,7 +119,7 @@ class SmallWriteSender:
         self._guard = threading.Lock()
 
     def submit(self, url: str, item: SmallWrite) -> PendingWrite:
-        """Send a write to the replica at `url`."""
+        """Queue a write for the replica at `url`."""
         queue = self._queues.get(url)
         if queue is None:
             with self._guard:

@@ -1,7 +1,10 @@
-"""Writes: what a file server does with a chunk stream that comes with a ticket.
+"""Handles one write: a chunk stream that comes with a ticket.
 
-As the master it stages, passes on, seals, waits for the promised copies and commits; as a replica it stages and seals.
-The rules of tickets are in ticket_check.py, the way to other servers in replication.py.
+1. Check the ticket (ticket_check.py).
+2. Stage each chunk; a master passes it on to the replicas (replication.py).
+3. Complete the blob: it is durable here. A replica is done.
+4. A master waits for the promised copies, and
+5. commits at the directory (commits.py).
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ SMALL_THREADS = 64
 
 
 class StreamWriteHandler:
-    """Takes writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
+    """Handles writes for file server `own_id`. Thread-safe: each write runs on its request's thread."""
 
     def __init__(
         self,
@@ -52,14 +55,14 @@ class StreamWriteHandler:
         self._slots = {"master": UploadSlots(clock, MASTER_SLOTS), "replica": UploadSlots(clock, REPLICA_SLOTS)}
 
     def close(self) -> None:
-        """Let the sends under way end; nobody waits for their answers any more."""
+        """Drop the queued sends; those that run end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def write(self, ticket_text: str, hop: Hop, read: Read) -> WriteReply:
-        """Take one write from the stream that `read` gives; on return it is durable, and as a master committed.
+        """Receive one write from `read`. On return it is durable and, on a master, committed.
 
-        Raises TicketRefused, MissingChunks (with the chunks to send), TooFewHolders, StorageFull, and whatever the
-        directory refuses the commit with; then nothing became visible.
+        Raises TicketRefused, MissingChunks (names the chunks to send), TooFewHolders, StorageFull, or the directory's
+        refusal of the commit; then nothing has become visible.
         """
         ticket = self._tickets.check(ticket_text, hop)
         reader = StreamReader(read)
@@ -67,7 +70,7 @@ class StreamWriteHandler:
             try:
                 replication = self._receive(ticket, ticket_text, hop, reader, staging)
             except IncompleteBody:
-                staging.keep()  # whoever was cut off will try again, with the rest only
+                staging.keep()  # the sender will try again with the rest only
                 raise
             manifest = reader.manifest
             count_write(hop, manifest.size)
@@ -91,7 +94,7 @@ class StreamWriteHandler:
         if may_be_small and _take_small(frames, first):
             return self._receive_small(ticket, ticket_text, hop, reader, list(first), staging)
         with self._slots[hop].slot() as slot:
-            rest = _noted(chain(_drained(first), frames), slot)
+            rest = _recorded(chain(_drained(first), frames), slot)
             return self._receive_large(ticket, ticket_text, hop, reader, rest, staging)
 
     def _receive_small(
@@ -103,7 +106,7 @@ class StreamWriteHandler:
         chunks: list[Chunk],
         staging: Staging,
     ) -> Replication | None:
-        """A body that is whole in memory: sent to the replicas while it is sealed here."""
+        """Store a body that is whole in memory while it is being sent to the replicas."""
         check_content(ticket, reader.manifest.digest, reader.manifest.size)
         replication = None
         if hop == "master":
@@ -123,7 +126,7 @@ class StreamWriteHandler:
         frames: Iterator[Chunk],
         staging: Staging,
     ) -> Replication | None:
-        """A stream: each frame is staged and passed on before the next is read."""
+        """Store a long body: pass on and stage each frame before reading the next."""
         self._store.check_fence(fence_of(ticket))
         replication = Replication(self._sender, ticket, ticket_text) if hop == "master" else None
         try:
@@ -146,7 +149,7 @@ class StreamWriteHandler:
 
 
 def _take_small(frames: Iterator[Chunk], taken: deque[Chunk]) -> bool:
-    """Add frames to `taken` up to a small body's bound; whether they are all there is."""
+    """Move frames to `taken` up to a small body's bound; return whether the stream has ended."""
     size = 0
     for chunk in frames:
         taken.append(chunk)
@@ -157,24 +160,24 @@ def _take_small(frames: Iterator[Chunk], taken: deque[Chunk]) -> bool:
 
 
 def _drained(chunks: deque[Chunk]) -> Iterator[Chunk]:
-    """The chunks, each let go of when it was given."""
+    """Yield the chunks and drop each reference, so that memory is freed as they are handled."""
     while chunks:
         yield chunks.popleft()
 
 
 def _within(ticket: WriteTicket, hop: Hop, frames: Iterator[Chunk]) -> Iterator[Chunk]:
-    """The frames, ended by BadRequest as soon as they are more than the ticket is for."""
+    """Yield the frames; BadRequest as soon as they exceed the ticket's size."""
     size = 0
     for chunk in frames:
         size += chunk.length
         count_received(hop, chunk)
         if ticket.size is not None and size > ticket.size:
-            raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write was begun for")
+            raise BadRequest(f"the stream is longer than the {ticket.size} bytes that the write declared")
         yield chunk
 
 
-def _noted(frames: Iterator[Chunk], slot: UploadSlot) -> Iterator[Chunk]:
-    """The frames, the slot told of each."""
+def _recorded(frames: Iterator[Chunk], slot: UploadSlot) -> Iterator[Chunk]:
+    """Yield the frames and record each arrival in the slot."""
     for chunk in frames:
         slot.frame_arrived()
         yield chunk

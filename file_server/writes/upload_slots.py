@@ -1,7 +1,7 @@
-"""How many large uploads are received at a time, so that their buffers never add up to more than a known sum.
+"""Bounds the large uploads that are received at a time, and so the memory of their buffers.
 
-An upload whose sender fell silent gives its slot away after a while and goes on without one if it ever continues: a
-sender's machine that lost power, which no error tells of, must not keep others out.
+An upload whose sender falls silent loses its slot after a while, and goes on without one if it continues: a machine
+that lost power, which causes no error here, must not block other uploads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from lockstep_store.wire.errors import Overloaded
 
 MASTER_SLOTS = 8
 REPLICA_SLOTS = 12
-"""Counted apart: masters that waited for each other's replica slots while they held their own would wait for ever."""
+"""Counted separately: masters that wait for each other's replica slots with their own held would deadlock."""
 WAIT_SECONDS = 40.0
-"""Shorter than a sender's patience for one operation (60 s), so that it hears why."""
+"""Shorter than a sender's time-out for one operation (60 s), so that it gets the reason."""
 SILENT_SECONDS = 30.0
 
 
 class UploadSlot:
-    """One upload's slot. Tell it of every frame."""
+    """One upload's slot."""
 
     __slots__ = ("_clock", "last_frame_at")
 
@@ -31,12 +31,12 @@ class UploadSlot:
         self.last_frame_at = clock.monotonic()
 
     def frame_arrived(self) -> None:
-        """The sender is alive."""
+        """Record that the sender is alive. Call it for every frame."""
         self.last_frame_at = self._clock.monotonic()
 
 
 class UploadSlots:
-    """Thread-safe."""
+    """The slots for uploads of one kind. Thread-safe."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class UploadSlots:
 
     @contextmanager
     def slot(self) -> Iterator[UploadSlot]:
-        """Wait for a slot and hold it for the block. Overloaded when none came free in time."""
+        """Wait for a slot and hold it for the block. Overloaded if none becomes free in time."""
         slot = UploadSlot(self._clock)
         with self._changed:
             if not self._wait_for_room():
-                raise Overloaded("this file server is busy with other large uploads; try again shortly")
+                raise Overloaded("this file server is receiving too many large uploads; try again shortly")
             slot.frame_arrived()
             self._taken.add(slot)
         try:
@@ -74,7 +74,7 @@ class UploadSlots:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 return False
-            self._changed.wait(min(left, 1.0))  # silence comes without a notification
+            self._changed.wait(min(left, 1.0))  # a sender that falls silent notifies nobody
         return True
 
     def _has_room(self) -> bool:

@@ -1,1 +1,1 @@
-"""The chunk store on local disk."""
+"""The local engine: sealed chunks on this machine's disk."""

@@ -13,7 +13,7 @@ import pytest
 
 from file_server.store.chunk_store import Fence
 from file_server.writes.blob_sender import BlobSender
-from file_server.writes.small_write_sender import LANES, SmallWriteSender
+from file_server.writes.small_write_sender import MAX_IN_FLIGHT, SmallWriteSender
 from file_server.writes.stream_write_handler import SMALL_BYTES
 from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
 from file_server.writes.upload_slots import UploadSlots
@@ -142,7 +142,7 @@ def test_why_copies_could_not_be_made_is_said(cluster: Cluster) -> None:
     cluster.network.dead.add(cluster.url("3"))
     with pytest.raises(TooFewHolders, match=r"file server 2: .*disk is full.*; file server 3: .*refused"):
         cluster.write(b"content", cluster.ticket("12", spares="3"))
-    with pytest.raises(TooFewHolders, match="no other file server was named"):
+    with pytest.raises(TooFewHolders, match="the ticket names no other file server"):
         cluster.write(b"content", cluster.ticket("1", copies=2))
 
 
@@ -479,7 +479,7 @@ def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkey
     sender = SmallWriteSender(Peers(), 1.0)
     item = SmallWrite("ticket", b"")
     waiting = []
-    for number in range(1, LANES + 1):  # each lane takes what is there and then is busy
+    for number in range(1, MAX_IN_FLIGHT + 1):  # each thread takes what is there and then is busy
         waiting.append(sender.submit("stalled", item))
         deadline = time.monotonic() + 60
         while sender._queues["stalled"]._waiting:
