@@ -12,7 +12,7 @@ from typing import cast
 
 from flask import Flask, Response
 from flask import request as flask_request
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, PathConverter
 
@@ -36,8 +36,8 @@ from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
+from lockstep_store.runtime.http.operator_views import add_operator_views
 from lockstep_store.runtime.tracing import start_request
-from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
 from lockstep_store.wire.messages.cluster import Health
 
@@ -199,8 +199,7 @@ def create_app(
     ]
     operations += DocumentRoutes(operations, version).operations()
     api = RestApi(app, operations, thin=thin)
-    app.add_url_rule("/health", view_func=_health_view(health), provide_automatic_options=False)
-    app.add_url_rule("/metrics", view_func=_metrics_view, provide_automatic_options=False)
+    add_operator_views(app, health)
     app.register_error_handler(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
     )
@@ -250,16 +249,3 @@ def _as_refusal(error: Exception) -> Exception:
     if error.code is not None and 400 <= error.code < 500:
         return BadRequest(str(error.description or error.name))
     return InternalError(str(error.name))
-
-
-def _health_view(health: Callable[[], Health]) -> Callable[[], Response]:
-    def view() -> Response:
-        """Every program of the cluster answers this address the same way: 503 when it is not well."""
-        now = health()
-        return Response(encode(now), 200 if now.healthy else 503, mimetype="application/json")
-
-    return view
-
-
-def _metrics_view() -> Response:
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram
 
+from lockstep_store.runtime.http.operator_views import add_operator_views
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tracing import log, request_id, start_request
@@ -118,8 +119,7 @@ class Api:
         self._verify_peer = verify_peer
         self._routes: dict[tuple[str, str], RawHandler] = {}
         self._prefixes: list[tuple[str, str, RawHandler]] = []
-        self.flask.add_url_rule("/health", view_func=self._health_view)
-        self.flask.add_url_rule("/metrics", view_func=_metrics_view)
+        add_operator_views(self.flask, lambda: self.health())
         self.flask.register_error_handler(404, _flask_not_found)
         self.flask.register_error_handler(405, _flask_wrong_method)
 
@@ -198,10 +198,6 @@ class Api:
             raise PeerRefused(f"{peer.role}-{peer.id} may not use {request.path}")
         return peer
 
-    def _health_view(self) -> Response:
-        health = self.health()
-        return Response(encode(health), 200 if health.healthy else 503, mimetype="application/json")
-
 
 def error_reply(error: Exception, route: str) -> RawReply:
     """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward.
@@ -217,10 +213,6 @@ def error_reply(error: Exception, route: str) -> RawReply:
     if isinstance(error, Unavailable):
         headers.append(("Retry-After", "1"))
     return RawReply(error.status, headers, [body])
-
-
-def _metrics_view() -> Response:
-    return Response(generate_latest(), mimetype=None, content_type=CONTENT_TYPE_LATEST)
 
 
 def _flask_problem(error: LockstepError) -> Response:
