@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from file_server.api import FileServerApi, health_of
-from file_server.directory_link import DamageReports, Directory, DirectoryLink
+from file_server.directory_link import DamageReports, DirectoryCaller, DirectoryLink
 from file_server.maintenance.copier import Copier
 from file_server.maintenance.garbage_collector import GarbageCollector
 from file_server.maintenance.inventory import Inventory
@@ -58,7 +58,7 @@ class FileServer:
         self._started_at = clock.monotonic()
         self._peers = peers
         self._damage = DamageReports()
-        self._directory = Directory(peers, settings.directory)
+        self._directory = DirectoryCaller(peers, settings.directory)
         layout = DiskLayout.open(settings.data_folder)
         self.store: ChunkStore = LocalChunkStore(
             layout,
@@ -113,7 +113,7 @@ class FileServer:
         dropping = BackgroundJob("surplus", self.surplus.step)
         self.surplus.wake = dropping.wake
         comparing = BackgroundJob("inventory", self.inventory.step)
-        self.inventory.wake, self.inventory.tell = comparing.wake, self._heartbeat.wake
+        self.inventory.wake, self.inventory.report_done = comparing.wake, self._heartbeat.wake
         self._jobs = [
             self._heartbeat,
             copying,

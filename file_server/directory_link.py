@@ -1,7 +1,7 @@
-"""The link to the directory: registration, heartbeats, and what comes back with them.
+"""The link to the directory: registers, sends heartbeats, and passes on the orders that come back.
 
-A file server works on while the directory is away; it keeps trying, and its health says why. Orders that come with a
-heartbeat are handed on (see copier.py), damage that was found here goes out with the next one.
+Without the directory a file server keeps serving reads; it retries, and its health gives the reason. Copy orders go to
+copier.py. Damage found here is reported after the next heartbeat.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lockstep_store.wire.messages.servers import (
 
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.25
-"""Before the first registration: programs of a cluster start together, and this one is of no use until then."""
+"""Before the first registration: a cluster's programs start together, and this one is useless until it registers."""
 REMOVED_SECONDS = 10.0
 MAX_REPORT = 1000
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
@@ -40,20 +40,20 @@ Req = TypeVar("Req")
 Rep = TypeVar("Rep")
 
 
-class Directory:
-    """The directory server at one address."""
+class DirectoryCaller:
+    """Calls the directory server at one address."""
 
     def __init__(self, peers: Caller, url: str) -> None:
         self._peers = peers
         self.url = url
 
     def ask(self, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
-        """Make one call. Raises what the directory raised, or PeerUnreachable."""
+        """Make one call. Raises the directory's error, or PeerUnreachable."""
         return self._peers.call(self.url, call, request, timeout)
 
 
 class DamageReports:
-    """Damaged blobs that the directory has yet to be told of, by the file server that has them. Thread-safe."""
+    """Damaged blobs still to be reported to the directory, by the file server that has them. Thread-safe."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, Digest], None] = {}
@@ -64,8 +64,8 @@ class DamageReports:
         with self._guard:
             self._waiting.update(dict.fromkeys((holder, blob) for blob in blobs))
 
-    def send(self, directory: Directory) -> None:
-        """Tell the directory; what it did not take stays for the next time."""
+    def send(self, directory: DirectoryCaller) -> None:
+        """Report the blobs; those that could not be reported stay for the next time."""
         while True:
             with self._guard:
                 first = next(iter(self._waiting), None)
@@ -79,27 +79,27 @@ class DamageReports:
                     self._waiting.pop(key, None)
 
 
-class Inventories(Protocol):
-    """What the link needs of the inventory."""
+class InventoryJob(Protocol):
+    """The part of the inventory that the link uses."""
 
     done: int
     is_whole: bool
 
     def begin(self) -> None:
-        """The server has registered."""
+        """Start comparing, because the server has registered."""
         ...
 
     def take(self, order: InventoryOrder | None) -> None:
-        """What came with a heartbeat."""
+        """Accept the order from a heartbeat, if there is one."""
         ...
 
 
 class DirectoryLink:
-    """One file server's membership. `step` is the heartbeat job."""
+    """One file server's membership in the cluster. `step` is the heartbeat job."""
 
     def __init__(
         self,
-        directory: Directory,
+        directory: DirectoryCaller,
         store: ChunkStore,
         tickets: TicketCheck,
         time: DirectoryTime,
@@ -111,7 +111,7 @@ class DirectoryLink:
         zone: str,
         version: str,
         take_orders: Callable[[list[CopyOrder]], None],
-        inventory: Inventories | None = None,
+        inventory: InventoryJob | None = None,
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
     ) -> None:
         self._directory = directory
@@ -133,7 +133,7 @@ class DirectoryLink:
         self.problem = "not yet registered with the directory server"
 
     def step(self) -> float:
-        """Register if need be, send one heartbeat, act on its answer; seconds until the next."""
+        """Register if needed, send one heartbeat, act on its reply; return the seconds until the next."""
         self._probe_storage()
         try:
             if not self.registered:
@@ -144,7 +144,7 @@ class DirectoryLink:
         except LockstepError as error:
             if error.facts.get("removed"):
                 return self._note_removed(error)
-            verdict = "does not answer" if isinstance(error, PeerUnreachable) else "is not in touch with this one"
+            verdict = "does not answer" if isinstance(error, PeerUnreachable) else "refuses this file server"
             problem = f"the directory server at {self._directory.url} {verdict}: {error}"
             if problem != self.problem:
                 log.warning("%s", problem)
@@ -153,7 +153,7 @@ class DirectoryLink:
         return self._pause
 
     def _note_removed(self, error: LockstepError) -> float:
-        """This server belongs to the cluster no more: it takes no writes, and says so until it is stopped."""
+        """Refuse writes, because this server was removed from the cluster, and log that once."""
         if not self.is_removed:
             log.error("%s", error)
         self.is_removed, self.registered = True, False
@@ -189,7 +189,7 @@ class DirectoryLink:
             return
         self._time.learn(reply.directory_time, asked_at)
         if self.problem:
-            log.info("in touch with the directory server")
+            log.info("the directory server at %s answers again", self._directory.url)
         self.problem = ""
         self._take_orders(reply.orders)
         self._take_drops(reply.drops)

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from prometheus_client import Counter
 
-from file_server.directory_link import DamageReports, Directory
+from file_server.directory_link import DamageReports, DirectoryCaller
 from file_server.store.chunk_store import ChunkStore, Staging
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.peers.protocols import Opener
@@ -64,7 +64,7 @@ class Copier:
         own_id: str,
         store: ChunkStore,
         peers: Opener,
-        directory: Directory,
+        directory: DirectoryCaller,
         damage: DamageReports,
         clock: Clock,
         wake: Callable[[], None] = lambda: None,

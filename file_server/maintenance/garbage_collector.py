@@ -12,7 +12,7 @@ from collections import deque
 
 from prometheus_client import Counter
 
-from file_server.directory_link import Directory
+from file_server.directory_link import DirectoryCaller
 from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
@@ -57,7 +57,7 @@ class GarbageCollector:
     """`step` handles one page of blobs."""
 
     def __init__(
-        self, store: ChunkStore, directory: Directory, clock: Clock, grace_seconds: float = DEFAULT_GRACE_SECONDS
+        self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, grace_seconds: float = DEFAULT_GRACE_SECONDS
     ) -> None:
         self._store = store
         self._directory = directory

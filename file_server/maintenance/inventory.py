@@ -1,15 +1,15 @@
-"""The inventory: this file server's holdings, compared with the directory's books, page by page in digest order.
+"""Compares the stored blobs with the directory's records, page by page in digest order.
 
-After each registration, once a day, and whenever the directory orders it, everything held is named. Why everything,
-and not only what changed since some cursor: a walk costs one small call for a thousand blobs and finds whatever went
-wrong in whatever way, also behind this program's back. For the same reason a walk that was cut off begins again: the
-disk may be an older one, and so may a place that it remembers. What the books miss is counted by the directory; what
-they count and is not here is looked for once more and then reported, so that repair makes it again. Nothing is dropped
-here: surplus is repair's to trim, blobs without a version are the collector's.
+It names every blob after each registration, once a day, and when the directory orders it. Naming only the changes since
+a cursor was refused: a walk costs one small call for a thousand blobs and finds every kind of error, whatever its
+cause. An interrupted walk begins again for the same reason: an older disk remembers an older place. The directory adds
+the copies that its records lack. A copy that it counts but that is not here is checked again and reported, so that
+repair makes it again. The inventory drops nothing: repair removes surplus copies, the collector removes blobs without a
+version.
 
-A page is a little older than the answer to it. A blob sealed in between is not on the page and may be in the books,
-so what is called missing is looked for again before it is reported, and again after that, because a write may have
-brought it back just then. A blob dropped in between was given up by the directory first, which remembers that.
+A page is a little older than the reply to it. A blob stored in between is not on the page but may be in the records, so
+a missing blob is checked before the report, and again after it, because a write may just have stored it. A blob dropped
+in between was given up by the directory first, which remembers that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Literal
 
 from prometheus_client import Counter
 
-from file_server.directory_link import Directory
+from file_server.directory_link import DirectoryCaller
 from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
@@ -42,66 +42,66 @@ from lockstep_store.wire.messages.servers import (
 
 DEFAULT_ROUND_SECONDS = 24 * 3600.0
 PAUSE_FACTOR = 4.0
-"""Seconds of rest for each second that a page took: people's reads and writes come first."""
+"""Seconds of pause for each second that a page took: people's reads and writes come first."""
 RETRY_SECONDS = 2.0
 IDLE_SECONDS = 60.0
 CHECK_BYTES = 16 * 1024 * 1024
 
-COMPARED = Counter("lockstep_file_server_inventoried_blobs", "Blobs compared with the directory's books")
-MISSED = Counter("lockstep_file_server_missing_blobs", "Blobs that the books counted here and that were not here")
+COMPARED = Counter("lockstep_file_server_inventoried_blobs", "Blobs compared with the directory's records")
+MISSED = Counter("lockstep_file_server_missing_blobs", "Blobs that the directory counted here and that were not here")
 
 Phase = Literal["bytes", "blobs", "notes"]
 
 
 class Inventory:
-    """`step` handles one page."""
+    """Walks the stored blobs; `step` handles one page."""
 
     def __init__(
         self,
         own_id: str,
         store: ChunkStore,
-        directory: Directory,
+        directory: DirectoryCaller,
         clock: Clock,
         round_seconds: float = DEFAULT_ROUND_SECONDS,
         wake: Callable[[], None] = lambda: None,
-        tell: Callable[[], None] = lambda: None,
+        report_done: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wake` has `step` called now, `tell` sends a heartbeat, which says what is done."""
+        """`wake` runs `step` now; `report_done` sends a heartbeat, which names the last order carried out."""
         self._own_id = own_id
         self._store = store
         self._directory = directory
         self._clock = clock
         self._round_seconds = round_seconds
         self.wake = wake
-        self.tell = tell
+        self.report_done = report_done
         self._due: float | None = None  # monotonic seconds; None until the first registration
-        self._order: InventoryOrder | None = None  # as the heartbeat's thread was told
-        self._walking_for: InventoryOrder | None = None  # as this job goes about it
+        self._order: InventoryOrder | None = None  # set by the heartbeat's thread
+        self._walking_for: InventoryOrder | None = None  # the one that this job works on
         self._phase: Phase | None = None
         self._after: Digest | None = None
         self._place = 0
         self._registrations = 0
         self._walked_since = 0  # the registration that the walk under way began after
         self.done = 0
-        """The id of the last order that was carried out."""
+        """The id of the last order carried out."""
         self.is_whole = False
         """Whether everything held was compared since the latest registration."""
 
     def begin(self) -> None:
-        """The server has registered: compare everything, from the first blob on."""
+        """Compare everything from the first blob on, because the server has registered."""
         self.is_whole = False
         self._registrations += 1
         self._due = self._clock.monotonic()
         self.wake()
 
     def take(self, order: InventoryOrder | None) -> None:
-        """An order that came with a heartbeat. A new one replaces the walk under way."""
+        """Accept an order from a heartbeat. A new order replaces the current walk."""
         if order is not None and order.id != self.done and (self._order is None or order.id != self._order.id):
             self._order = order
             self.wake()
 
     def step(self) -> float:
-        """Compare one page; seconds until the next."""
+        """Compare one page; return the seconds until the next."""
         if self._order is not self._walking_for or self._registrations != self._walked_since:
             self._begin_walk(self._order)
         if self._phase is None:
@@ -113,13 +113,13 @@ class Inventory:
         next_phase: Phase | None
         try:
             if self._phase == "bytes":
-                next_phase = self._check_some()
+                next_phase = self._check_bytes()
             elif self._phase == "blobs":
                 next_phase = self._compare(order)
             else:
                 next_phase = self._send_notes(order)
         except LockstepError as error:
-            log.info("the inventory waits: %s", error)
+            log.info("the inventory pauses: %s", error)
             return RETRY_SECONDS
         self._phase = next_phase
         if next_phase is None:
@@ -137,10 +137,10 @@ class Inventory:
         finished, self._walking_for = self._walking_for, None
         if finished is not None:
             self.done = finished.id
-            if self._order is finished:  # else another was given meanwhile, and is taken up with the next step
+            if self._order is finished:  # otherwise a newer order came meanwhile; the next step starts it
                 self._order = None
         if finished is not None or self.is_whole != was_whole:
-            self.tell()
+            self.report_done()
 
     # ------------------------------------------------------------ blobs
 
@@ -164,9 +164,9 @@ class Inventory:
         if not absent:
             return
         MISSED.inc(len(absent))
-        log.error("%d blobs that the directory counts here are missing or damaged, %s first", len(absent), absent[0])
+        log.error("missing or damaged blobs that the directory counts here: %d (first: %s)", len(absent), absent[0])
         self._directory.ask(DAMAGED, DamagedRequest(self._own_id, absent, id))
-        # A write may have brought one back between the look and the report, and its copy was promised to somebody.
+        # A write may have stored one between the check and the report, and its copy counts as one of those promised.
         lacking = set(self._store.not_whole(absent))
         back = [digest for digest in absent if digest not in lacking]
         if back:
@@ -190,8 +190,8 @@ class Inventory:
 
     # ------------------------------------------------------------ every byte
 
-    def _check_some(self) -> Phase:
-        """What fails its check is quarantined and reported by the store itself."""
+    def _check_bytes(self) -> Phase:
+        """Read some chunks; the store quarantines and reports those that fail their check."""
         size = 0
         while size < CHECK_BYTES:
             checked = self._store.verify_next(self._place)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from prometheus_client import Counter
 
-from file_server.directory_link import Directory
+from file_server.directory_link import DirectoryCaller
 from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
@@ -30,7 +30,7 @@ class SurplusCopies:
     """`take` adds the copies that a heartbeat offers, `step` handles some of them."""
 
     def __init__(
-        self, store: ChunkStore, directory: Directory, clock: Clock, wake: Callable[[], None] = lambda: None
+        self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, wake: Callable[[], None] = lambda: None
     ) -> None:
         self._store = store
         self._directory = directory
