@@ -44,8 +44,10 @@ class S3Files(PutFiles, GetFiles, DeleteFiles, CopyFiles, ListedFiles, PartFiles
 def create_door(
     files: S3Files, directory: Directory, clock: Clock, access_log: AccessLog, *, proxy_id: str, domain: str = ""
 ) -> S3Door:
-    """The door over a proxy's file store and directory client. `domain` is that of virtual-host addresses; whoever
-    made the access log has its steps taken."""
+    """The door over a proxy's file store and directory client.
+
+    `domain` is that of virtual-host addresses. The caller runs the steps of `access_log`.
+    """
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)

@@ -1,7 +1,7 @@
-"""The S3 door's one way in: name the operation, ask the gate, read the parameters, call the handler, write the answer.
+"""S3Door: the WSGI application that serves every S3 request.
 
-Every request passes here, and every failure becomes an S3 error here. An operation without a handler is
-`NotImplemented`, after the gate like any other.
+It names the operation, passes the gate, reads the parameters, calls the handler and writes the reply. Every failure
+becomes an S3 error here. An operation without a handler passes the gate too, and is then `NotImplemented`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )
 NO_OPERATION = "unknown"
-# The service description wants a checksum with many more, but S3 takes those without one, and clients rely on it.
+# The service description requires a checksum with many more, but S3 accepts those without, and clients rely on it.
 _NEED_CHECKSUM = frozenset(
     {
         "DeleteObjects",
@@ -64,8 +64,8 @@ _ENCRYPTION = frozenset({"ServerSideEncryption", "SSECustomerAlgorithm"})
 class S3Door:
     """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
 
-    `browsers` answer what only browsers send, by routing's names for it; `cors_headers` are for every other answer to
-    a request with an Origin.
+    `browsers` handle what only browsers send, by the names in `routing`. `cors_headers` are added to every other reply
+    to a request with an Origin.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class S3Door:
             name = self._name(request)
             browser = self._browsers.get(name)
             reply = browser(request) if browser else self._answer(request, operations()[name])
-        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+        except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             refusal = _as_s3(error, id)
             reply, code = self._refuse(refusal, environ, id), refusal.code
         if "HTTP_ORIGIN" in environ and isinstance(body, S3Request) and name != PREFLIGHT:
             reply = reply._replace(headers=reply.headers + self._cors_headers(body))
-        body.drain()  # whatever the answer is: a GET may have a body too
+        body.drain()  # a GET may have a body too
         REQUESTS.labels(name, str(reply.status)).inc()
         took = time.perf_counter() - started
         SECONDS.labels(name).observe(took)
@@ -113,7 +113,7 @@ class S3Door:
         return self._respond(reply, id, start_response)
 
     def turn_away(self, error: LockstepError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Refuse a request unread."""
+        """Reject a request unread."""
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         return self._respond(self._refuse(_as_s3(error, id), environ, id), id, start_response)
 
@@ -125,14 +125,14 @@ class S3Door:
         level = level_of(request.bucket, request.key)
         name = name_operation(request.method, level, request.arguments, request.headers.get)
         if name is None or (name not in operations() and name not in self._browsers):
-            raise S3Error("MethodNotAllowed", f"{request.method} does nothing at this address")
+            raise S3Error("MethodNotAllowed", f"{request.method} is not allowed at this address")
         return name
 
     def _answer(self, request: S3Request, operation: S3Operation) -> RawReply:
         principal = self._gate.identify(request)
         handler = self.handlers.get(operation.name)
         if handler is None:
-            raise S3Error("NotImplemented", f"{operation.name} is not something this server does")
+            raise S3Error("NotImplemented", f"{operation.name} is not supported")
         call = new_call(operation, request, principal, self._parameters(request, operation, principal))
         encryption.check_encryption(operation, call.values, request.headers.get)
         try:
@@ -166,7 +166,7 @@ class S3Door:
         return values
 
     def _visit(self, request: S3Request, id: str, name: str, reply: RawReply, code: str, took: float) -> Visit:
-        """The request as the access log sees it."""
+        """The request and its reply for the access log."""
         operation = operations().get(name)
         return Visit(
             request=request,
@@ -188,13 +188,13 @@ class S3Door:
 
 
 def _as_s3(error: Exception, id: str) -> S3Error:
-    """Any failure as a refusal; a defect is logged under the request's id."""
+    """Any failure as an S3Error; a defect is logged under the request's id."""
     if isinstance(error, LockstepError):
         error = as_s3_error(error)
     if isinstance(error, S3Error):
         return error
     log.error("unexpected failure in the S3 door", exc_info=error)
-    return S3Error("InternalError", f"an unexpected error happened; the proxy's log has it under {id}")
+    return S3Error("InternalError", f"unexpected error; the proxy's log has it under {id}")
 
 
 def _small_body(request: S3Request, operation: S3Operation, principal: Principal) -> bytes:

@@ -1,6 +1,6 @@
-"""The settings of buckets and versions as they are kept: at the directory, which decides who may read and change them.
+"""StoredSettings: reads and changes the settings of buckets and versions, which the directory stores.
 
-What a setting means, and which values are good, is for the module that has its handlers.
+The directory decides who may do so. What a setting means, and which values are valid, is up to its handlers' module.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lockstep_store.wire.messages.s3 import (
 
 
 class StoredSettings:
-    """Reads and changes the settings of a call's own bucket or version, as its caller. Thread-safe.
+    """The settings of a call's bucket or version. Thread-safe.
 
-    Every method raises what the directory refuses: NotFound, Forbidden, or BadRequest for a value that it checks.
+    Every method raises the directory's errors: NotFound, Forbidden, or BadRequest for an invalid value.
     """
 
     def __init__(self, directory: Directory) -> None:
@@ -50,7 +50,7 @@ class StoredSettings:
         self._directory.call(PUT_BUCKET_SETTING, request)
 
     def of_version(self, call: S3Call) -> ObjectSettingsReply:
-        """The version that the call names, else the current one, with all its settings; it may be a delete marker."""
+        """The version in the call, else the current one, with its settings; it may be a delete marker."""
         request = ObjectSettingsRequest(call.credential, call.bucket, call.key, call.get("VersionId"))
         reply: ObjectSettingsReply = self._directory.call(OBJECT_SETTINGS, request)
         return reply
@@ -58,7 +58,7 @@ class StoredSettings:
     def put_of_version(
         self, call: S3Call, name: str, value: str | None, *, bypass_governance: bool = False
     ) -> FileVersion:
-        """None removes the setting. Durable on return; gives the version that was changed."""
+        """None removes the setting. Durable on return. Returns the changed version."""
         request = PutObjectSettingRequest(
             call.credential,
             call.bucket,

@@ -1,4 +1,4 @@
-"""Buckets: list, make, look at, delete; where they are; whether they keep versions."""
+"""Buckets: list, create, head, delete; location and versioning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 
 class BucketHandlers:
-    """Everything about a bucket as a whole that is not one of its settings."""
+    """Operations on a bucket as a whole."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -52,9 +52,9 @@ class BucketHandlers:
         }
 
     def list(self, call: S3Call) -> Values:
-        """The buckets that the caller may use, by name, in pages."""
+        """The buckets that the account may use, by name, in pages."""
         if call.principal.anonymous:
-            raise S3Error("AccessDenied", "sign the request: buckets are listed for whom they belong to")
+            raise S3Error("AccessDenied", "sign the request: only accounts can list buckets")
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
         wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
@@ -75,11 +75,11 @@ class BucketHandlers:
         return values
 
     def create(self, call: S3Call) -> Values:
-        """CreateBucket; making one's own bucket again is no error, as in S3's oldest region."""
+        """CreateBucket; as in S3's oldest region, creating one's own bucket again is no error."""
         name = check_bucket(call.bucket)
         configuration = call.get("CreateBucketConfiguration") or {}
         if configuration.get("Location") or configuration.get("Bucket"):
-            raise S3Error("NotImplemented", "directory buckets are not something this server has")
+            raise S3Error("NotImplemented", "directory buckets are not supported")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | acl_settings(select(call.values, ACL_MEMBERS))
@@ -108,7 +108,7 @@ class BucketHandlers:
     def set_versioning(self, call: S3Call) -> Values:
         wanted = call.values["VersioningConfiguration"]
         if wanted.get("MFADelete") == "Enabled":
-            raise S3Error("NotImplemented", "MFA delete is not something this server has")
+            raise S3Error("NotImplemented", "MFA delete is not supported")
         status = wanted.get("Status")
         if status is None:
             raise S3Error("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
@@ -117,7 +117,7 @@ class BucketHandlers:
         return {}
 
     def _region_of(self, call: S3Call, bucket: str) -> str | None:
-        """None for a bucket that the caller may not look into."""
+        """None for a bucket that the account may not read."""
         try:
             reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, bucket, LOCATION))
         except (Forbidden, NotFound):
@@ -130,7 +130,7 @@ class BucketHandlers:
 
 
 def _location_setting(text: str | None) -> dict[str, str]:
-    """A region's name is taken whichever it is, and nothing or REGION is as good."""
+    """Any region's name is accepted; REGION is the default and not stored."""
     if text and not _LOCATION.fullmatch(text):
         raise S3Error(
             "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]
@@ -139,5 +139,5 @@ def _location_setting(text: str | None) -> dict[str, str]:
 
 
 def _region(location: str | None) -> str:
-    """The region's name; its oldest one in Europe has another as a location."""
+    """The region's name; the location EU stands for the oldest one in Europe."""
     return {None: REGION, "EU": "eu-west-1"}.get(location) or str(location)

@@ -1,7 +1,7 @@
-"""The small configurations of a bucket that clients ask about although nothing here is done by them.
+"""Default encryption of a bucket, and the configurations that exist in S3 but not here.
 
-Only the truth is answered: what is not there is said not to be there, and a configuration that would not be acted upon
-is refused, never stored and forgotten. Switching off what is off is granted to the bucket's owner.
+A configuration that would have no effect is rejected, never stored and ignored, and reads say that there is none. The
+owner may delete what is not there.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lockstep_store.wire.messages.files import GET_BUCKET, BucketRequest
 from lockstep_store.wire.messages.s3 import ENCRYPTION
 
 NEVER_SET = "no-configuration"
-"""A setting that no bucket has: to remove it needs the rights that to remove any other does."""
+"""A setting that no bucket has: removing it checks the same rights as removing any other."""
 _REPORTS = tuple((f"Bucket{name}", name) for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics"))
 
 
 class ConfigurationHandlers:
-    """Thread-safe. `default_changed` hears of buckets whose default encryption was changed here."""
+    """Thread-safe. Calls `default_changed` with the bucket whose default encryption was changed."""
 
     def __init__(
         self, settings: StoredSettings, directory: Directory, default_changed: Callable[[str], None] = lambda _: None
@@ -57,10 +57,10 @@ class ConfigurationHandlers:
             },
         }
 
-    # ------------------------------------------------------------ encryption of what comes without a wish
+    # ------------------------------------------------------------ default encryption
 
     def encryption(self, call: S3Call) -> Values:
-        """GetBucketEncryption; a bucket that says nothing encrypts with the server's keys, as all do."""
+        """GetBucketEncryption; without a setting AES256, as every chunk is encrypted with the cluster's keys."""
         value = self._settings.of_bucket(call, ENCRYPTION)
         if value is not None:
             return {"ServerSideEncryptionConfiguration": json.loads(value)}
@@ -83,7 +83,7 @@ class ConfigurationHandlers:
 
     def put_request_payment(self, call: S3Call) -> Values:
         if call.values["RequestPaymentConfiguration"]["Payer"] != "BucketOwner":
-            raise S3Error("NotImplemented", "nobody pays for requests here, so no requester can")
+            raise S3Error("NotImplemented", "requester pays is not supported")
         return self._removed(call)
 
     def _removed(self, call: S3Call) -> Values:
@@ -91,7 +91,7 @@ class ConfigurationHandlers:
         return {}
 
     def _ask(self, call: S3Call) -> None:
-        """Refusals for a bucket that is not there or not the caller's to look at."""
+        """Raise unless the bucket exists and the account may read it."""
         self._directory.call(GET_BUCKET, BucketRequest(call.credential, call.bucket))
 
     def _always(self, values: Values) -> Handler:
@@ -110,12 +110,12 @@ class ConfigurationHandlers:
 
 
 def check_encryption(configuration: dict[str, Any]) -> None:
-    """S3Error for a default encryption that would not be carried out."""
+    """S3Error for a default encryption that is not supported."""
     rules = configuration["Rules"]
     if len(rules) != 1:
         raise S3Error("MalformedXML", "a default encryption has exactly one rule")
     if "SSE-C" in ((rules[0].get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []):
-        raise S3Error("NotImplemented", "customers' keys cannot be forbidden here")
+        raise S3Error("NotImplemented", "blocking SSE-C is not supported")
     default = rules[0].get("ApplyServerSideEncryptionByDefault")
     if default is None:
         return
@@ -123,4 +123,4 @@ def check_encryption(configuration: dict[str, Any]) -> None:
     if algorithm not in ("AES256", KMS_ALGORITHM):
         raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
     if default.get("KMSMasterKeyID") and algorithm != KMS_ALGORITHM:
-        raise S3Error("InvalidArgument", "a KMSMasterKeyID belongs to aws:kms, not to AES256")
+        raise S3Error("InvalidArgument", "a KMSMasterKeyID needs aws:kms, not AES256")

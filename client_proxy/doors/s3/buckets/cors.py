@@ -1,8 +1,8 @@
-"""CORS: which web pages of other origins may read a bucket's answers, and what the browser is told about it.
+"""CORS: which web pages of other origins may read a bucket's replies.
 
-It protects nothing by itself: who may do what is decided elsewhere, with or without an Origin. A browser's question
-before a request (the preflight) carries no signature, so the rules are asked of the directory in the proxy's own name.
-They are kept here for a few seconds, which another proxy's change may take to show; files are never read like that.
+It grants nothing: access is decided elsewhere, with or without an Origin. A browser's preflight has no signature, so
+the proxy looks the rules up in its own name. It caches them for a few seconds, so another proxy's change may show
+later.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_KNOWN = 1000
 MAX_RULES = 100
 MAX_RULE_BYTES = 64 * 1024
 MAX_ASKED_HEADERS = 100
-"""In one question: each is compared with each pattern of every rule, and whoever asks shows no key."""
+"""Of one preflight: each is compared with each pattern of every rule, for anyone who asks."""
 METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
 _VARY = ("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 
@@ -76,10 +76,10 @@ class Cors:
         self._settings.put_of_bucket(call, SETTING, value)
         self._known.forget((call.bucket, self._directory.bucket_life(call.bucket)))
 
-    # ------------------------------------------------------------ what browsers ask and are told
+    # ------------------------------------------------------------ requests of browsers
 
     def preflight(self, request: S3Request) -> RawReply:
-        """The answer to OPTIONS. S3Error AccessForbidden unless a rule allows what the page is about to do."""
+        """The reply to OPTIONS. S3Error AccessForbidden unless a rule allows the page's request."""
         origin, method = request.get("Origin"), request.get("Access-Control-Request-Method")
         if not origin:
             raise S3Error("BadRequest", "insufficient information: the Origin request header is needed")
@@ -106,9 +106,9 @@ class Cors:
         return RawReply(200, [*headers, _VARY, ("Content-Length", "0")], [])
 
     def headers_for(self, request: S3Request) -> Headers:
-        """What an answer says to the page that asked, good news or bad; nothing unless it sent its Origin.
+        """The CORS headers of any reply to a request with an Origin.
 
-        A failure to learn the rules must not spoil the answer that is ready: the page just cannot read it.
+        When the rules cannot be looked up there are none: the page cannot read the reply, but it is sent.
         """
         origin = request.get("Origin")
         if not origin or not request.bucket:
@@ -143,7 +143,7 @@ class Cors:
 
 
 def check_rules(rules: list[Rule]) -> None:
-    """S3Error when these are no rules that S3 would keep."""
+    """S3Error for rules that S3 would reject."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise S3Error("MalformedXML", f"a CORS configuration has 1 to {MAX_RULES} rules, not {len(rules)}")
     if len(json.dumps(rules)) > MAX_RULE_BYTES:
@@ -183,7 +183,7 @@ def matching(rules: list[Rule], origin: str, method: str, headers: list[str]) ->
 
 
 def _fits(pattern: str, text: str) -> bool:
-    """Whether `text` is as `pattern` says, where one `*` stands for anything."""
+    """Whether `text` matches `pattern`, in which one `*` stands for anything."""
     before, star, after = pattern.partition("*")
     if not star:
         return pattern == text

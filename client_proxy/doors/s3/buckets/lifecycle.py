@@ -1,6 +1,7 @@
-"""The lifecycle of a bucket: checked as S3 checks it and kept at the directory, which carries it out.
+"""The lifecycle configuration of a bucket: checked as in S3, and stored at the directory, which carries it out.
 
-Only rules that are carried out in full are kept, so a rule with a transition is refused: there is one storage class.
+Only rules that can be carried out in full are accepted. So a rule with a transition is rejected: there is one storage
+class.
 """
 
 from __future__ import annotations

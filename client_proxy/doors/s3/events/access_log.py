@@ -1,8 +1,8 @@
-"""Access logs: a line for every request to a bucket whose owner wants one, written as files into the target bucket.
+"""AccessLog: a line for every request to a bucket with a log, written in files to the target bucket.
 
-Best effort, as in S3: lines wait in memory, bounded, until a background job writes them, so those of a proxy that is
-killed are lost, and so are those that find no room (they are counted). In return no request waits for its line: what is
-not known of a bucket is asked by the job, and lines that turn out not to be wanted are forgotten there.
+Best effort, as in S3: lines wait in memory until a background job writes them. The memory is bounded; lines without
+room are dropped and counted, and lines of a killed proxy are lost. In return no request waits for its line: the job
+looks up whether a bucket has a log, and drops the lines of those that have none.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LogFiles(Protocol):
 
 @dataclass
 class _LogFile:
-    """A file on its way; its name stays, so that a lost answer makes no second one."""
+    """A file being written; it keeps its name, so that a lost reply makes no second one."""
 
     lines: list[str]
     bytes: int
@@ -131,7 +131,7 @@ class AccessLog:
         self._off.forget(self._life(bucket))
 
     def follow(self, visit: Visit, body: list[bytes] | Iterator[bytes]) -> list[bytes] | Iterator[bytes]:
-        """The same body; the line is made when it was sent or given up."""
+        """The same body; the line is added when it was sent or given up."""
         if isinstance(body, list):
             self._note(visit, sum(map(len, body)), visit.turn_around)
             return body
@@ -142,7 +142,7 @@ class AccessLog:
         try:
             came = self._wall() - total
             self._add(visit.request.bucket, _day(came), line(visit, came, sent, total))
-        except Exception:  # noqa: BLE001 - the answer is under way, and no log is worth spoiling it
+        except Exception:  # noqa: BLE001 - the reply is being sent, and must not fail for its log line
             DROPPED.inc()
             log.exception("a line of an access log could not be made")
 
@@ -168,12 +168,12 @@ class AccessLog:
     # ------------------------------------------------------------ delivery
 
     def step(self) -> float:
-        """Write what is due, forget what is not wanted; seconds until the next step."""
+        """Write what is due, drop what is not wanted. Returns seconds until the next step."""
         self._deliver_all(all=False)
         return STEP_SECONDS
 
     def flush(self, seconds: float = STOP_SECONDS) -> None:
-        """Write everything that waits, as far as that goes within `seconds`."""
+        """Write all waiting lines, for at most `seconds`."""
         worker = threading.Thread(target=lambda: self._deliver_all(all=True), name="access log, last", daemon=True)
         worker.start()
         worker.join(seconds)
@@ -266,7 +266,7 @@ def _day(at: float) -> str:
 
 
 class _Followed:
-    """A body whose end is told once, with how many bytes of it were taken."""
+    """A body that calls `ended` once at its end, with the number of bytes that were sent."""
 
     def __init__(self, body: Iterable[bytes], ended: Callable[[int], None]) -> None:
         self._body = body

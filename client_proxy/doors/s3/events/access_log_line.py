@@ -1,7 +1,7 @@
-"""One line of an access log, in the format of S3's server access logs: 26 fields, `-` where there is nothing to say.
+"""One line of an access log, in the format of S3's server access logs: 26 fields, `-` where one does not apply.
 
-Source of the fields and their order: the S3 user guide, "Amazon S3 server access log format". The bucket's owner, the
-first field, is put in front where the line is delivered.
+Source: the S3 user guide, "Amazon S3 server access log format". The first field, the bucket's owner, is added when the
+line is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from client_proxy.doors.s3.protocol.request import S3Request
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SECRETS = frozenset({"x-amz-signature", "x-amz-security-token"})
-"""Arguments of presigned addresses that whoever reads the log must not be able to use again."""
+"""Arguments of presigned addresses that readers of the log must not be able to use."""
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != '"')
 # What an operation works on, where that is neither what its address names nor its subresource in capitals.
 _RESOURCES = {
@@ -34,7 +34,7 @@ _COPIES = frozenset({"CopyObject", "UploadPartCopy"})
 
 @dataclass
 class Visit:
-    """A request and its answer, as far as a log tells of them. Times in seconds."""
+    """A request and its reply, as the log describes them. Times in seconds."""
 
     request: S3Request
     request_id: str
@@ -45,9 +45,9 @@ class Visit:
     status: int
     error_code: str
     answered: dict[str, str]
-    """The answer's headers, by their names in small letters."""
+    """The reply's headers, by their names in small letters."""
     turn_around: float
-    """Until the answer's first byte."""
+    """Until the reply's first byte."""
 
 
 def line(visit: Visit, came_at: float, sent: int, total: float) -> str:
@@ -86,7 +86,7 @@ def line(visit: Visit, came_at: float, sent: int, total: float) -> str:
 
 
 def operation(visit: Visit) -> str:
-    """What was asked for, as S3 names it: `REST.GET.OBJECT`."""
+    """The operation as S3 logs name it: `REST.GET.OBJECT`."""
     request = visit.request
     resource = _RESOURCES.get(visit.operation)
     if resource is None and visit.subresource:

@@ -1,4 +1,4 @@
-"""GetBucketLogging and PutBucketLogging. Where a log may go is the directory's to decide, writing it `access_log`'s."""
+"""GetBucketLogging and PutBucketLogging. The directory decides where a log may go; `access_log` writes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep_store.wire.messages.s3 import LOGGING
 
 
 class BucketLoggingHandlers:
-    """Thread-safe. `changed` is told the name of a bucket whose logging was changed here."""
+    """Thread-safe. Calls `changed` with the bucket whose logging was changed."""
 
     def __init__(self, settings: StoredSettings, changed: Callable[[str], None]) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class BucketLoggingHandlers:
         value = None
         if enabled is not None:
             if enabled.get("TargetGrants"):
-                raise S3Error("NotImplemented", "logs belong to the bucket's owner; grants on them are not made here")
+                raise S3Error("NotImplemented", "TargetGrants are not supported: logs belong to the bucket's owner")
             if len(enabled.get("TargetObjectKeyFormat") or {"SimplePrefix": {}}) != 1:
                 raise S3Error("MalformedXML", "a TargetObjectKeyFormat has a SimplePrefix or a PartitionedPrefix")
             value = json.dumps({"LoggingEnabled": enabled})

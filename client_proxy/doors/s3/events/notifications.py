@@ -1,7 +1,6 @@
-"""The notification configuration of a bucket: checked as S3 checks it and kept at the directory, which sends.
+"""The notification configuration of a bucket: checked as in S3, and stored at the directory, which sends.
 
-An event that S3 has and that never happens here (replication, restoring, tiering) may be asked for: nothing is
-promised by that, and nothing of it is forgotten.
+Events that never happen here (replication, restoring, tiering) are accepted, as nothing is lost by that.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ HAPPENING = {
     "LifecycleExpiration": ("Delete", "DeleteMarkerCreated"),
     "ObjectTagging": ("Put", "Delete"),
 }
-"""Families of events, each of which can be asked for as a whole."""
+"""Families of events; `*` stands for a whole family."""
 _NEVER_HAPPENING = {
     "ObjectRestore": ("Post", "Completed", "Delete"),
     "Replication": (
@@ -54,7 +53,7 @@ EVENTS = frozenset(
 
 
 class _Rule(NamedTuple):
-    """One configuration, as far as it may get in the way of another."""
+    """What decides whether two configurations overlap."""
 
     events: frozenset[str]
     prefix: str
@@ -83,7 +82,7 @@ class NotificationHandlers:
         return values
 
     def put(self, call: S3Call) -> Values:
-        """InvalidArgument for a target that is not there, unless the caller does not want that looked at."""
+        """InvalidArgument for an unknown target, unless the client skips that check."""
         configuration: Values = call.values["NotificationConfiguration"]
         check_configuration(configuration)
         named = {
@@ -101,7 +100,7 @@ class NotificationHandlers:
         return {}
 
 
-# ---------------------------------------------------------------- what may be kept
+# ---------------------------------------------------------------- checks
 
 
 def check_configuration(configuration: Values) -> None:

@@ -1,4 +1,4 @@
-"""Listings of multipart uploads under way, and of the parts of one, in pages."""
+"""ListMultipartUploads and ListParts, in pages."""
 
 from __future__ import annotations
 

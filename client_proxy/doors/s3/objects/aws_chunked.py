@@ -1,7 +1,7 @@
-"""The `aws-chunked` body: content in chunks that are each signed, or not, and trailers with a checksum behind it.
+"""Decodes `aws-chunked` bodies: chunks, signed or not, and trailers with a checksum after them.
 
-Blocks are handed on as they come; a chunk's signature is judged at its end. That is sound because nothing is committed
-before the whole body was read: a wrong signature anywhere raises, and the write is dropped.
+Blocks are passed on as they arrive, and a chunk's signature is checked at its end. That is safe because nothing is
+committed before the whole body was read: a wrong signature raises, and the write is dropped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Read = Callable[[int], bytes]
 
 
 class ChunkedBody:
-    """The content of such a body. After the last block, `trailers` has what followed it, by lower-case name.
+    """The content of such a body. After the last block `trailers` has the trailers, by lower-case name.
 
-    `length` is the content's declared length (x-amz-decoded-content-length). With `key`, every chunk and the trailers
-    must be signed, each on top of the one before, the first on the request's own signature.
+    `length` is the content's declared length (x-amz-decoded-content-length). Where the claim says so, `key` must have
+    signed every chunk and the trailers, each signature covering the one before, the first one the request's.
     """
 
     def __init__(self, read: Read, claim: Claim, key: bytes, length: int) -> None:
@@ -39,7 +39,7 @@ class ChunkedBody:
         self._has_trailer = claim.payload != STREAMING_SIGNED
         self._previous = claim.signature
         self._rest = b""
-        self._at = 0  # of the rest; cutting off what was used would copy the rest for each chunk of one byte
+        self._at = 0  # position in the rest; cutting it would copy the rest for each chunk of one byte
         self.trailers: dict[str, str] = {}
 
     def blocks(self) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ class ChunkedBody:
     def _check(self, signature: str, text: str) -> None:
         expected = sign(self._key, text)
         if not hmac.compare_digest(expected, signature):
-            raise S3Error("SignatureDoesNotMatch", "a chunk's signature does not fit its bytes: nothing was saved")
+            raise S3Error("SignatureDoesNotMatch", "a chunk's signature does not match its bytes; nothing was saved")
         self._previous = expected
 
     def _read_trailers(self) -> None:
@@ -105,7 +105,7 @@ class ChunkedBody:
                 lines.append((name, value))
         if not self._has_trailer:
             if lines or signature:
-                raise S3Error("InvalidRequest", "there are trailers that the request did not announce")
+                raise S3Error("InvalidRequest", "the request did not announce its trailers")
             return
         self.trailers = dict(lines)
         if self._signed:

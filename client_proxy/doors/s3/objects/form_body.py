@@ -1,7 +1,7 @@
-"""A form upload's body, read as a stream: the fields before the file, within bounds, and then the file piece by piece.
+"""Reads the body of a form upload as a stream: first the fields, within bounds, then the file.
 
-What the fields mean is `post_form`'s business. Fields after the file are ignored, as S3 does. (The decoder that ships
-with the web framework was tried: where a block of the body ends behind a boundary, it adds a byte to the file.)
+As in S3, fields after the file are ignored. (The web framework's decoder was tried: where a block of the body ends
+after a boundary, it adds a byte to the file.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILE = "file"
 
 
 class FormBody:
-    """`fields` by lower-case name (of one that comes twice the first), `filename`; then `read` gives the file."""
+    """`fields` by lower-case name, the first of each, and `filename`; then `read` returns the file."""
 
     def __init__(self, content_type: str, read: Callable[[int], bytes]) -> None:
         boundary = parse_options_header(content_type)[1].get("boundary", "").encode("utf-8", "replace")
@@ -40,7 +40,7 @@ class FormBody:
         """Up to `count` of the file's bytes; none at its end, which its delimiter proves."""
         while not self._ended:
             found = self._buffer.find(self._delimiter)
-            # What may be the beginning of a delimiter waits for the rest of it.
+            # A possible beginning of a delimiter waits for the rest.
             ready = found if found >= 0 else len(self._buffer) - len(self._delimiter) + 1
             if ready > 0:
                 data = bytes(self._buffer[: min(ready, count)])
@@ -58,7 +58,7 @@ class FormBody:
             if line.startswith(b"--"):
                 raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
             if line.strip(b" \t"):
-                raise _malformed("a boundary has something behind it")
+                raise _malformed("text follows a boundary")
             name, filename = _disposition(self._until(b"\r\n\r\n"))
             if name == FILE:
                 self.filename = filename
@@ -70,7 +70,7 @@ class FormBody:
         raise S3Error("MaxPostPreDataLengthExceededError", f"the form has more than {MAX_FIELDS} fields")
 
     def _until(self, mark: bytes) -> bytes:
-        """What stands before the next `mark`, which is dropped; it counts against the bound on all fields."""
+        """The bytes before the next `mark`, which is dropped; they count towards the bound on all fields."""
         searched = 0
         while (found := self._buffer.find(mark, searched)) < 0:
             self._check_room(len(self._buffer))
@@ -85,7 +85,8 @@ class FormBody:
     def _check_room(self, size: int) -> None:
         if size > self._left + len(self._delimiter):
             raise S3Error(
-                "MaxPostPreDataLengthExceededError", f"what is before the file has over {MAX_FIELD_BYTES} bytes"
+                "MaxPostPreDataLengthExceededError",
+                f"the fields before the file have more than {MAX_FIELD_BYTES} bytes",
             )
 
     def _fill(self) -> None:
@@ -111,4 +112,4 @@ def _disposition(head: bytes) -> tuple[str, str]:
 
 
 def _malformed(why: str) -> S3Error:
-    return S3Error("MalformedPOSTRequest", f"the body is no well-formed multipart/form-data: {why}")
+    return S3Error("MalformedPOSTRequest", f"the body is not well-formed multipart/form-data: {why}")

@@ -1,4 +1,4 @@
-"""Listings: objects (both versions of the operation) and versions, in pages ordered by the keys' UTF-8 bytes."""
+"""ListObjects, ListObjectsV2 and ListObjectVersions: pages in the order of the keys' UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lockstep_store.wire.messages.files import (
     VersionsRequest,
 )
 
-# What `encoding-type=url` leaves as it is.
+# Characters that `encoding-type=url` does not escape.
 _SAFE = "/-_.~"
 
 
@@ -75,7 +75,7 @@ class ListingHandlers:
 
     def _page(self, call: S3Call, after: str) -> Any:
         wanted = _max_keys(call)
-        if wanted == 0:  # S3 answers an empty, complete page; the bucket must exist all the same
+        if wanted == 0:  # as in S3, an empty, complete page; but the bucket must exist
             page = self._files.list(ListRequest(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1))
             page.files, page.prefixes, page.next_after = [], [], None
             return page
@@ -200,7 +200,7 @@ def _max_keys(call: S3Call) -> int:
 
 
 def encoder_of(call: S3Call) -> Any:
-    """What names in an answer pass through: as they are, or as `encoding-type=url` says."""
+    """How names are written in the reply: as they are, or percent-encoded with `encoding-type=url`."""
     kind = call.get("EncodingType")
     if kind is None:
         return lambda text: text
@@ -219,5 +219,5 @@ def _from_token(token: str) -> str:
     except (binascii.Error, ValueError):
         after = ""
     if not after:
-        raise S3Error("InvalidArgument", "the continuation token is not one of ours", ArgumentName="continuation-token")
+        raise S3Error("InvalidArgument", "the continuation token is not valid", ArgumentName="continuation-token")
     return after

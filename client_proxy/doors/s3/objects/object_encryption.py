@@ -1,4 +1,4 @@
-"""What follows for versions and uploads from the key that their contents are under: a customer's or a named one."""
+"""Encrypts new content, and decrypts versions and parts with their metadata, under a customer's or a named key."""
 
 from __future__ import annotations
 
@@ -34,28 +34,30 @@ class PartLookup(Protocol):
 
 
 def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
-    """What a version's content is under; None: the cluster's storage keys alone. S3Error unless `key` is the
-    customer's key that it was written with, or neither is there, or when the named key is not to be had."""
+    """The key of a version's content; None for the cluster's storage keys alone.
+
+    S3Error when `key` is not the customer's key that it was written with, or the named key is not available.
+    """
     if CUSTOMER_KEY_FACT not in version.metadata:
         if key is not None:
-            raise S3Error("InvalidRequest", "the object was not written with a customer's key: leave it out")
+            raise S3Error("InvalidRequest", "the object is not encrypted with a customer's key; send none")
         return _named(version.data_key) if KMS_FACT in version.metadata else None
     if key is None:
         raise S3Error(
-            "InvalidRequest", "the object is encrypted with a customer's key (SSE-C): send that key along to read it"
+            "InvalidRequest", "the object is encrypted with a customer's key (SSE-C); send that key to read it"
         )
     if not key.content_key.made(version.metadata):
-        raise S3Error("AccessDenied", "the customer's key is not the one that the object was written with")
+        raise S3Error("AccessDenied", "this is not the customer's key that the object was written with")
     return key.content_key
 
 
 def decrypted(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
-    """`opened` as its reader sees it, with its `key_of`."""
+    """`opened`, decrypted under its `key_of`."""
     return opened if key is None else Unsealed(opened, key, parts)
 
 
 def parts_of(files: PartLookup, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
-    """The parts of a completed upload with what was sealed of their facts, looked up once at most."""
+    """The parts of a completed upload with decrypted metadata, looked up once at most."""
 
     @cache
     def parts() -> Sequence[VersionPart]:
@@ -66,16 +68,18 @@ def parts_of(files: PartLookup, credential: str, version: FileVersion, key: Cont
 
 
 def decrypted_version(version: FileVersion, key: ContentKey | None, parts: Parts) -> FileVersion:
-    """`version` with what was sealed of its facts, by its `key_of`. The checksum of a completed upload was never
-    known without the key, and is made of its parts'."""
+    """`version` with its metadata decrypted under its `key_of`.
+
+    A completed upload has no checksum of its own: it is computed from the parts'.
+    """
     if key is None:
         return version
     check_whole(version, key)
     facts = key.opened(version.metadata)
     algorithm = facts.get(CHECKSUM_ALGORITHM)
     if algorithm is not None and is_in_parts(facts, key):
-        told = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
-        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], told)
+        sums = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
+        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], sums)
         facts |= {checksum_name(algorithm): whole}
     return msgspec.structs.replace(version, metadata=facts)
 
@@ -115,41 +119,42 @@ class PartEncryptor(Encryptor):
 
 
 def same_bytes(facts: Facts, new: NewKey | None) -> bool:
-    """Whether a copy of a content that has `facts` may be the very same bytes: what they are to be under is what they
-    are under."""
-    told = new.facts if new else {}
+    """Whether a copy may share its source's bytes: both are encrypted under the same key, which is no customer's."""
+    wanted = new.facts if new else {}
     if CUSTOMER_KEY_FACT in facts or (new is not None and new.key.fact == CUSTOMER_KEY_FACT):
         return False
-    return all(facts.get(name) == told.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
+    return all(facts.get(name) == wanted.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
 
 
 # ---------------------------------------------------------------- uploads
 
 
 def upload_key(told: UploadPartsReply, key: CustomerKey | None) -> ContentKey | None:
-    """What an upload's parts are under. S3Error unless `key` is the customer's key that it was begun with, or
-    neither is there, or when the named key is not to be had."""
+    """The key of an upload's parts; None for the cluster's storage keys alone.
+
+    S3Error when `key` is not the customer's key that it was created with, or the named key is not available.
+    """
     facts = told.upload.metadata
     if CUSTOMER_KEY_FACT not in facts:
         if key is not None:
-            raise S3Error("InvalidRequest", "the upload was begun without a customer's key: leave it out")
+            raise S3Error("InvalidRequest", "the upload was created without a customer's key; send none")
         return _named(told.data_key) if KMS_FACT in facts else None
     if key is None:
         raise S3Error(
-            "InvalidRequest", "the upload was begun with a customer's key (SSE-C): send that key along with each part"
+            "InvalidRequest", "the upload was created with a customer's key (SSE-C); send that key with each part"
         )
     if not key.content_key.made(facts):
-        raise S3Error("InvalidRequest", "the customer's key is not the one that the upload was begun with")
+        raise S3Error("InvalidRequest", "this is not the customer's key that the upload was created with")
     return key.content_key
 
 
 def decrypted_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
-    """`part` with what was sealed of its facts."""
+    """`part` with its metadata decrypted."""
     return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
 
 
 def is_encrypted(upload: UploadInfo) -> bool:
-    """Whether nothing of the parts' contents is known without a key."""
+    """Whether a key encrypts the parts."""
     return CUSTOMER_KEY_FACT in upload.metadata or KMS_FACT in upload.metadata
 
 

@@ -1,6 +1,6 @@
-"""Object lock: what holds a version back from deletion, and a bucket's rule for versions to come.
+"""Object lock: retention and legal hold of versions, and a bucket's default retention.
 
-Only the protocol is here. Whether a version may go, or its retention may change, is decided at the directory, in the
+Only the protocol is here. The directory decides whether a version may be deleted or its retention changed, in the
 transaction that does it.
 """
 
@@ -29,7 +29,7 @@ def lock_settings(values: Values) -> dict[str, str]:
     if (mode is None) != (until is None):
         raise S3Error(
             "InvalidArgument",
-            "x-amz-object-lock-mode and x-amz-object-lock-retain-until-date are only good together",
+            "x-amz-object-lock-mode and x-amz-object-lock-retain-until-date must be sent together",
             ArgumentName="x-amz-object-lock-mode" if mode is None else "x-amz-object-lock-retain-until-date",
         )
     settings = {}
@@ -71,7 +71,7 @@ class ObjectLockHandlers:
     # ------------------------------------------------------------ buckets
 
     def put_configuration(self, call: S3Call) -> Values:
-        """Also turns object lock on in a bucket that keeps versions; nothing turns it off again."""
+        """Also turns object lock on in a bucket that keeps versions; nothing turns it off."""
         wanted = _sent(call, "ObjectLockConfiguration")
         if wanted.get("ObjectLockEnabled") != "Enabled":
             raise S3Error("MalformedXML", "ObjectLockEnabled must be Enabled")
@@ -82,18 +82,18 @@ class ObjectLockHandlers:
 
     def configuration(self, call: S3Call) -> Values:
         value = self._settings.needed_of_bucket(
-            call, OBJECT_LOCK, "ObjectLockConfigurationNotFoundError", "this bucket was made without object lock"
+            call, OBJECT_LOCK, "ObjectLockConfigurationNotFoundError", "the bucket has no object lock"
         )
         return {"ObjectLockConfiguration": json.loads(value)}
 
     # ------------------------------------------------------------ versions
 
     def put_retention(self, call: S3Call) -> Values:
-        """An empty Retention ends one, where that may be."""
+        """An empty Retention removes it, where that is allowed."""
         wanted = _sent(call, "Retention")
         _refuse_event_holds(wanted, ("EventHold", "EventHoldDuration"))
         if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
-            raise S3Error("MalformedXML", "Mode and RetainUntilDate are only good together")
+            raise S3Error("MalformedXML", "Mode and RetainUntilDate must be sent together")
         self._put(call, RETENTION, json.dumps(wanted) if wanted else None)
         return {}
 
@@ -118,7 +118,10 @@ class ObjectLockHandlers:
         reply = self._settings.of_version(call)
         if reply.version.delete_marker:
             raise NotFound(
-                "a delete marker is not held", path=call.key, version=reply.version.version, delete_marker=True
+                "a delete marker has no retention or legal hold",
+                path=call.key,
+                version=reply.version.version,
+                delete_marker=True,
             )
         if name not in reply.settings:
             if self._settings.of_bucket(call, OBJECT_LOCK) is None:
@@ -129,7 +132,7 @@ class ObjectLockHandlers:
 
 
 def _sent(call: S3Call, member: str) -> Values:
-    """The body, which the description calls optional although nothing can be done without one."""
+    """The body, which the description calls optional, but every operation here needs."""
     wanted: Values | None = call.get(member)
     if wanted is None:
         raise S3Error("MissingRequestBodyError", f"{call.operation.name} needs an XML body")
@@ -138,7 +141,7 @@ def _sent(call: S3Call, member: str) -> Values:
 
 def _refuse_event_holds(values: Values, names: tuple[str, ...]) -> None:
     if any(name in values for name in names):
-        raise S3Error("NotImplemented", "event holds are not something this server has; use a legal hold")
+        raise S3Error("NotImplemented", "event holds are not supported; use a legal hold")
 
 
 def _check_rule(rule: Values) -> None:

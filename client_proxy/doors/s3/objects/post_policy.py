@@ -1,7 +1,7 @@
-"""The policy of a form upload: what the one who signed it lets the sender of the form fill in.
+"""PostPolicy: what the signer of a form upload's policy allows its sender to fill in.
 
-Rules only. A policy is JSON in base64 with an expiration and conditions; every field of the form must fit one, but for
-the few that carry the policy itself. Source: the API reference's chapter on browser-based uploads.
+A policy is JSON in base64 with an expiration and conditions. Every field of the form must match a condition, except
+those that carry the policy itself. Source: the API reference, "Browser-based uploads using POST".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IGNORED_PREFIX = "x-ignore-"
 
 @dataclass(frozen=True)
 class FormCondition:
-    """`field` in lower case must be `value`, or begin with it."""
+    """The field `field` (in lower case) must be `value`, or begin with it."""
 
     field: str
     value: str
@@ -32,7 +32,7 @@ class FormCondition:
     def holds(self, text: str) -> bool:
         if not self.is_prefix:
             return text == self.value
-        if self.field == "content-type":  # a list of types fits when each of them does
+        if self.field == "content-type":  # every type of a list must match
             return all(part.strip().startswith(self.value) for part in text.split(","))
         return text.startswith(self.value)
 
@@ -75,7 +75,7 @@ def read_policy(text: str) -> PostPolicy:
         raise _invalid("it is not JSON in base64") from error
     if not isinstance(document, dict):
         raise _invalid("it is not a JSON object")
-    # Names are compared without case, as clients write them in every way.
+    # Names are compared without case: clients differ.
     by_name = {str(name).lower(): value for name, value in document.items()}
     expiration, conditions = by_name.get("expiration"), by_name.get("conditions")
     if not isinstance(expiration, str):
@@ -105,7 +105,7 @@ def _conditions(condition: Any) -> list[FormCondition]:
         how, field, value = condition
         if how.lower() in ("eq", "starts-with") and field.startswith("$"):
             return [FormCondition(field[1:].lower(), value, how.lower() == "starts-with")]
-    raise _invalid(f"{json.dumps(condition)[:200]} is no condition")
+    raise _invalid(f"{json.dumps(condition)[:200]} is not a condition")
 
 
 def _range(condition: list[Any]) -> tuple[int, int]:

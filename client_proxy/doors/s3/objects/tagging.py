@@ -1,6 +1,6 @@
-"""Tags of objects and of buckets: read from headers and bodies, checked, kept as settings.
+"""Tags of objects and buckets: read from headers and bodies, checked, and stored as settings.
 
-An object's tags belong to one version and change without making another.
+An object's tags belong to one version and change without making another one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Tags = Sequence[dict[str, str]]
 
 
 def tag_settings(tags: Tags) -> dict[str, str]:
-    """A version's tags as its setting; {} for none."""
+    """Tags as a version's setting; empty without tags."""
     return {TAGS: json.dumps({"TagSet": list(tags)})} if tags else {}
 
 
@@ -42,14 +42,14 @@ def header_tags(text: str) -> list[dict[str, str]]:
             key, _, value = part.partition("=")
             tags.append({"Key": _decoded(key), "Value": _decoded(value)})
     if len({tag["Key"] for tag in tags}) < len(tags):
-        raise _bad_header("a tag's key stands in it twice")
+        raise _bad_header("a tag's key occurs twice")
     return check_tags(tags, MAX_OBJECT_TAGS)
 
 
 def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
-    """`tags` as a list, when they may be kept; S3Error InvalidTag says which may not."""
+    """`tags` as a list; S3Error InvalidTag names one that is not valid."""
     if len(tags) > limit:
-        raise S3Error("InvalidTag", f"there are {len(tags)} tags; at most {limit} are kept")
+        raise S3Error("InvalidTag", f"there are {len(tags)} tags; the maximum is {limit}")
     for tag in tags:
         key, value = tag["Key"], tag["Value"]
         if not 1 <= _length(key) <= MAX_KEY or not _is_plain(key):
@@ -57,7 +57,7 @@ def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
                 "InvalidTag", f"a tag's key has 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
             )
         if key.lower().startswith(_RESERVED):
-            raise S3Error("InvalidTag", f"keys that begin with {_RESERVED} are not for users to give", TagKey=key)
+            raise S3Error("InvalidTag", f"tag keys that begin with {_RESERVED} are reserved", TagKey=key)
         if _length(value) > MAX_VALUE or not _is_plain(value):
             raise S3Error(
                 "InvalidTag",
@@ -80,7 +80,7 @@ def tags_in(settings: dict[str, str]) -> list[dict[str, str]]:
 
 
 class TaggingHandlers:
-    """Tags of objects and buckets as a whole; what a write says of its tags goes with the write."""
+    """Handlers of object and bucket tags. A write brings its own tags along, see `object_write`."""
 
     def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings

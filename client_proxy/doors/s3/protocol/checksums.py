@@ -1,7 +1,7 @@
-"""The checksums that S3 clients send along: each algorithm's name, header, running form and combination.
+"""Checksum algorithms of S3: name, header, running form, and how parts' checksums make the whole object's.
 
-An object's checksum is either of its whole content, or, for a multipart upload, composed of its parts' checksums
-(`…-N`). Parts' CRCs can be combined to the whole content's without reading a byte again.
+An object's checksum is that of its whole content (FULL_OBJECT) or, for a multipart upload, a checksum of its parts'
+checksums (COMPOSITE, `…-N`). CRCs of parts combine to the whole content's without reading a byte again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADER_PREFIX = "x-amz-checksum-"
 
 
 class Running(Protocol):
-    """A checksum under way."""
+    """A checksum in progress."""
 
     def update(self, data: bytes) -> None: ...
     def digest(self) -> bytes: ...
@@ -47,14 +47,14 @@ class _XxHash:
         self._running.update(data)
 
     def digest(self) -> bytes:
-        """Ask once: it ends the hash."""
+        """Call once: it ends the hash."""
         found: bytes = self._running.finalize()
         return found
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """`combine(first, second, second's length)` is None where only parts can be composed."""
+    """`combine(first, second, length of second)` is None where only COMPOSITE is possible."""
 
     name: str
     start: Callable[[], Running]
@@ -98,23 +98,23 @@ _BY_HEADER = {one.header: one for one in ALGORITHMS.values()}
 
 
 def by_header(name: str) -> Algorithm | None:
-    """The algorithm whose checksum a header (or trailer) of that name carries; None for one that carries none.
+    """The algorithm of the checksum in a header or trailer of that name; None for another header.
 
-    S3Error for a checksum that nobody here could compare: it must not be passed over in silence.
+    S3Error for an unknown algorithm: a checksum that cannot be compared must not be ignored.
     """
     name = name.lower()
     if name.startswith(HEADER_PREFIX) and name not in _BY_HEADER and name not in _NO_SUMS:
-        raise S3Error("InvalidRequest", f"{name[:64]} is a checksum of none of {', '.join(ALGORITHMS)}")
+        raise S3Error("InvalidRequest", f"{name[:64]} is not supported; the checksums are {', '.join(ALGORITHMS)}")
     return _BY_HEADER.get(name)
 
 
 def by_name(name: str) -> Algorithm:
-    """The algorithm; S3Error when there is none of that name here."""
+    """The algorithm; S3Error when the name is unknown."""
     try:
         return ALGORITHMS[name.upper()]
     except KeyError:
         known = ", ".join(ALGORITHMS)
-        raise S3Error("InvalidRequest", f"the checksum algorithm {name[:32]!r} is none of {known}") from None
+        raise S3Error("InvalidRequest", f"the checksum algorithm {name[:32]!r} is not one of {known}") from None
 
 
 def encode(running: Running) -> str:
@@ -134,7 +134,7 @@ def check_form(algorithm: Algorithm, value: str) -> str:
 
 
 def composed(algorithm: Algorithm, parts: Sequence[str]) -> str:
-    """The composite checksum of an upload from its parts' (base64): a checksum of checksums, and their number."""
+    """The COMPOSITE checksum from the parts' (base64): a checksum of checksums, and their number."""
     running = algorithm.start()
     for part in parts:
         running.update(base64.b64decode(part))
@@ -142,7 +142,7 @@ def composed(algorithm: Algorithm, parts: Sequence[str]) -> str:
 
 
 def combined(algorithm: Algorithm, parts: Sequence[tuple[str, int]]) -> str:
-    """The whole content's checksum from its parts' (base64, length in bytes), which only CRCs allow."""
+    """The FULL_OBJECT checksum from the parts' (base64, length in bytes), which only CRCs allow."""
     if algorithm.combine is None:
         raise S3Error("InvalidRequest", f"{algorithm.name} has no full-object form for multipart uploads")
     value = 0

@@ -1,4 +1,4 @@
-"""Lockstep's refusals in S3's words."""
+"""Maps Lockstep's errors to S3's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN: tuple[tuple[type[e.LockstepError], str], ...] = (
 
 
 def as_s3_error(error: e.LockstepError, *, version_asked: bool = False) -> S3Error:
-    """What S3 calls it. A defect or damage becomes InternalError, and says what the error says."""
+    """The S3Error of `error`; one without a counterpart becomes InternalError with the same message."""
     if isinstance(error, e.NotFound) and not isinstance(error, e.MethodNotAllowed):
         return _not_found(error, version_asked)
     if isinstance(error, e.BadName):
@@ -87,12 +87,12 @@ def _not_logged_in(error: e.NotLoggedIn) -> S3Error:
     if error.facts.get("expired"):
         return S3Error("ExpiredToken", str(error))
     if error.facts.get("anonymous"):
-        return S3Error("AccessDenied", "this is not open to everybody: sign the request")
+        return S3Error("AccessDenied", "sign the request: this is not public")
     return S3Error("InvalidAccessKeyId", str(error))
 
 
 def _locked(error: e.Locked) -> S3Error:
-    """409, because the protocol has no 423; with everything a client needs to show who and until when."""
+    """409, as S3 has no 423, with the holder and the end of the lock."""
     details = {
         name: str(error.facts[fact])
         for name, fact in (("Holder", "holder"), ("HolderClient", "client"), ("LockNumber", "lock_number"))

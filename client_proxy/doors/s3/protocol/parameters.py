@@ -1,7 +1,7 @@
-"""What a request asks for: its operation's input, read from the address, the headers and the XML body.
+"""Reads an operation's parameters from the address, the headers and the XML body.
 
-Values come out as plain text, numbers, booleans, seconds since 1970, lists and dictionaries by the names of the
-service description. Whether they make sense together is the handlers' business.
+Values are text, numbers, booleans, seconds since 1970, lists and dictionaries, by the names of the service description.
+Handlers check whether they make sense together.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from client_proxy.doors.s3.protocol.timestamps import read_time
 from client_proxy.doors.s3.protocol.xml_reader import Element, read_xml
 
 Values = dict[str, Any]
-# Headers whose values S3 does not check, because clients have always sent what they liked.
+# Headers whose values S3 does not check.
 _UNCHECKED = frozenset({"StorageClass", "RequestPayer", "EncodingType", "ChecksumMode"})
-# An element that S3 has a code of its own for, which the handler knows.
+# Elements that have an error code of their own, which the handler knows.
 _CHECKED_LATER = frozenset({"LocationConstraint"})
 _IGNORED_TIMES = frozenset(
     {"IfModifiedSince", "IfUnmodifiedSince", "CopySourceIfModifiedSince", "CopySourceIfUnmodifiedSince", "Expires"}
@@ -67,7 +67,7 @@ def read_parameters(
 
 
 def read_body(operation: S3Operation, body: bytes) -> Values:
-    """The body of an operation whose payload is XML or text, by its member's name; empty for an empty optional one."""
+    """The XML or text body, by its member's name; empty when an optional body is empty."""
     payload = operation.payload
     if payload is None:
         return {}
@@ -83,7 +83,7 @@ def read_body(operation: S3Operation, body: bytes) -> Values:
     try:
         return {payload.name: _document(payload, body)}
     except S3Error as error:
-        if error.code == "MalformedXML" and payload.name == "AccessControlPolicy":  # lists have a code of their own
+        if error.code == "MalformedXML" and payload.name == "AccessControlPolicy":  # ACLs have a code of their own
             raise S3Error("MalformedACLError", error.message) from error
         raise
 
@@ -96,7 +96,7 @@ def _document(payload: Member, body: bytes) -> Values:
 
 
 def _from_text(member: Member, text: str) -> Any:
-    """An argument's or header's value; None for one that S3 takes as absent."""
+    """An argument's or header's value; None where S3 takes it as absent."""
     type_ = member.type
     try:
         if type_.kind == "list":
@@ -107,7 +107,7 @@ def _from_text(member: Member, text: str) -> Any:
         return text if unchecked else _scalar(type_, text)
     except ValueError as error:
         if member.name in _IGNORED_TIMES:
-            return None  # HTTP: a date that cannot be read counts as not given
+            return None  # HTTP ignores malformed dates
         raise S3Error(
             "InvalidArgument",
             f"{member.wire_name} is {text[:64]!r}: {error}",
@@ -153,7 +153,7 @@ def _value(type_: Type, element: Element) -> Any:
 
 
 def _scalar(type_: Type, text: str) -> Any:
-    """ValueError when `text` is no value of that type."""
+    """ValueError when `text` is not a value of that type."""
     if type_.kind == "integer":
         stripped = text.strip()
         if not stripped.removeprefix("-").isdecimal() or not stripped.isascii() or len(stripped) > 19:

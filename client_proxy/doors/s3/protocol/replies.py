@@ -1,4 +1,4 @@
-"""Answers: an operation's output as the service description says, in headers and XML; and refusals."""
+"""Writes replies by the service description: headers and XML; and errors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "
 
 
 class Interleaved(list[tuple[str, Any]]):
-    """Items of several lists without elements around them, in one order: (member's name, item). It stands in the place
-    of the first of those members."""
+    """Items of several flattened lists in one order: (member's name, item). It is the value of the first of them."""
 
 
 def escape(text: str) -> str:
-    """`text` inside an element. Characters that XML 1.0 has no way to say become references, as S3 does."""
+    """`text` inside an element. As in S3, characters that XML 1.0 cannot express become references."""
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
 
 
 def write_reply(operation: S3Operation, output: Values) -> tuple[Headers, bytes]:
-    """The headers and the XML body (or an empty one) that say `output`. Streams are the handler's own to send."""
+    """The headers and the XML body of `output`; the body may be empty. Handlers send streams themselves."""
     headers: Headers = []
     for member in operation.output:
         value = output.get(member.name)
@@ -51,15 +50,15 @@ def copies_header(copies: int) -> tuple[str, str]:
 
 
 def write_error(refusal: S3Error, resource: str, request_id: str, host_id: str) -> bytes:
-    """The XML of a refusal, well-formed whatever was asked: a client that cannot read it knows nothing."""
-    said = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
-    said |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
-    parts = [_element(name, _UNSAYABLE.sub("\ufffd", text)) for name, text in said.items()]
+    """The XML of an error, well-formed whatever text it quotes."""
+    elements = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
+    elements |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
+    parts = [_element(name, _UNSAYABLE.sub("\ufffd", text)) for name, text in elements.items()]
     return "".join([_DECLARATION, "<Error>", *parts, "</Error>"]).encode()
 
 
 def write_plain(root: str, values: dict[str, str]) -> bytes:
-    """A document of plain elements, for an answer that the description does not have."""
+    """A document of plain elements, for a reply that the description lacks."""
     inner = "".join(_element(name, value) for name, value in values.items())
     return f"{_DECLARATION}<{root}>{inner}</{root}>".encode()
 
@@ -78,7 +77,7 @@ def _body(operation: S3Operation, output: Values) -> bytes:
     members = [member for member in operation.output if member.place == "xml"]
     if not members:
         return b""
-    if operation.name == "GetBucketLocation":  # the one answer whose root itself is the value
+    if operation.name == "GetBucketLocation":  # its root element itself is the value
         text = escape(output.get("LocationConstraint") or "")
         return f'{_DECLARATION}<LocationConstraint xmlns="{NAMESPACE}">{text}</LocationConstraint>'.encode()
     return _document(operation.root, Type("structure", members=tuple(members)), output)

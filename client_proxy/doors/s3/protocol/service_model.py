@@ -1,4 +1,4 @@
-"""Reads the S3 service description that ships inside botocore into the values of `description.py`."""
+"""Reads the S3 service description inside botocore into the values of `description.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 
 from client_proxy.doors.s3.protocol.description import Member, Place, S3Operation, Type
 
-# The roots of answers whose shape's name is not what is on the wire. Source: the API reference of each operation.
+# Root elements that differ from their shape's name. Source: the API reference of each operation.
 _ROOTS = {
     "ListBuckets": "ListAllMyBucketsResult",
     "ListObjects": "ListBucketResult",
@@ -39,9 +39,9 @@ _ROOTS = {
     "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
     "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
 }
-# Enumerations with a refusal of their own, or in any letters: whoever handles them checks them.
+# Enumerations that handlers check: they have an error of their own, or letters of either case are valid.
 _HANDLERS_CHECK = frozenset({"Event", "FilterRuleName"})
-# Kept in the description for clients of long ago; a later operation of the same address has taken their place.
+# Old operations whose address a later one has taken over.
 _SUPERSEDED = frozenset(
     {
         "GetBucketLifecycle",
@@ -55,7 +55,7 @@ _SUPERSEDED = frozenset(
 
 
 def read_operations() -> dict[str, S3Operation]:
-    """Every operation of the description by name, without those that later ones took the place of."""
+    """Every operation by name, without superseded ones."""
     model = ServiceModel(Loader().load_service_model("s3", "service-2"))
     names = [name for name in model.operation_names if name not in _SUPERSEDED]
     return {name: _operation(model.operation_model(name)) for name in names}

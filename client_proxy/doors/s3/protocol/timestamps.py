@@ -1,4 +1,4 @@
-"""Times as S3 writes and reads them. In the program a time is seconds since 1970, as everywhere in Lockstep."""
+"""Times as S3 writes and reads them; in Lockstep a time is seconds since 1970."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def write_time(seconds: float, form: TimeFormat) -> str:
 
 @lru_cache(maxsize=256)
 def read_amz_date(text: str) -> int:
-    """`20260131T120000Z`, the form that signatures use; ValueError when it is none. Every request has one."""
+    """The form that signatures use, `20260131T120000Z`; ValueError for any other. Every request has one."""
     return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
 
 
 def read_time(text: str) -> float:
-    """Any of those forms; ValueError when it is none."""
+    """Any of those forms; ValueError for any other."""
     text = text.strip()
     found = _ISO.fullmatch(text)
     if found:
         year, month, day, hour, minute, second = (int(found[i]) for i in range(1, 7))
-        datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)  # refuses what no calendar has
+        datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)  # rejects impossible dates
         seconds = float(calendar.timegm((year, month, day, hour, minute, second)))
         if found[7]:
             seconds += float(f"0.{found[7]}")

@@ -1,6 +1,4 @@
-"""XML from clients, read with nothing that could harm: no document type, no entities of its own, bounded in size,
-depth and number of elements. What elements mean is not known here.
-"""
+"""Reads XML from clients safely: no document type, no entities, bounded size, depth and number of elements."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ class Element:
 def read_xml(body: bytes) -> Element:
     """The root element of `body`. S3Error MalformedXML for anything that is not one well-formed document."""
     if len(body) > MAX_BYTES:
-        raise S3Error("MaxMessageLengthExceeded", f"the XML has {len(body)} bytes; at most {MAX_BYTES} are read")
+        raise S3Error("MaxMessageLengthExceeded", f"the XML has {len(body)} bytes; the maximum is {MAX_BYTES}")
     reader = _Reader()
     try:
         reader.parser.Parse(body, True)

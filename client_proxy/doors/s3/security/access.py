@@ -1,7 +1,7 @@
-"""What of an S3 request decides whether it is allowed, told to the directory with every call made for it.
+"""Describes an S3 request for authorization: its action and condition keys.
 
-Here is only what the request says: the action that an operation is, and the condition keys that S3 defines for it.
-Who the caller is, what time it is, and what tags an object has are the directory's to know; so is the decision.
+They are sent to the directory with every call made for the request. The directory knows the account, the time and the
+object's tags, and it decides.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ACTIONS = {
     "UploadPart": "PutObject",
     "UploadPartCopy": "PutObject",
 }
-# Those that are another action when they name a version.
+# Actions that have another name when the request names a version.
 _OF_VERSIONS = {
     "DeleteObject": "DeleteObjectVersion",
     "DeleteObjectTagging": "DeleteObjectVersionTagging",
@@ -98,7 +98,7 @@ _TAG = "s3:requestobjecttag/"
 
 
 def action_of(operation: str, values: Values) -> str:
-    """The action that an operation is, with its service's name."""
+    """The action of an operation, such as `s3:GetObject`."""
     name = _ACTIONS.get(operation, operation)
     if values.get("VersionId") is not None:
         name = _OF_VERSIONS.get(name, name)
@@ -144,7 +144,7 @@ def _condition_keys(environ: Environ, principal: Principal, values: Values) -> d
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
     source = keys.get("s3:x-amz-copy-source")
-    if source is not None:  # written with and without the slash before the bucket, escaped or not, and meant alike
+    if source is not None:  # policies compare it without leading slash and escapes
         keys["s3:x-amz-copy-source"] = [unquote(source[0]).removeprefix("/")]
     keys |= _lock_keys(values)
     tags = _tags(values)
@@ -155,7 +155,7 @@ def _condition_keys(environ: Environ, principal: Principal, values: Values) -> d
 
 
 def _lock_keys(values: Values) -> dict[str, list[str]]:
-    """What a request's body says of an object's lock; a write says the same in headers, its date in any form."""
+    """The lock in a request's body; writes have it in headers, with the date in any form."""
     retention, hold = values.get("Retention") or {}, values.get("LegalHold") or {}
     until = retention.get("RetainUntilDate", values.get("ObjectLockRetainUntilDate"))
     said = {
@@ -167,8 +167,7 @@ def _lock_keys(values: Values) -> dict[str, list[str]]:
 
 
 def _tags(values: Values) -> list[tuple[str, str]]:
-    """The tags that a write brings, by header or in the body. A copy that does not replace its source's brings none,
-    whatever its header says."""
+    """The tags in a write's header or body. A copy that keeps its source's tags has none, whatever its header says."""
     given = values.get("Tagging")
     if values.get("CopySource") is not None and values.get("TaggingDirective") != "REPLACE":
         return []

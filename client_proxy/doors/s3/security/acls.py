@@ -1,7 +1,7 @@
-"""Access control lists: read from headers and bodies, and told again. What they mean is the directory's to decide.
+"""Access control lists, read from headers and bodies.
 
-A list goes to the directory as the request says it, `{"canned": name}` or `{"Grants": […]}`; the directory knows whose
-bucket and whose object it is, makes the whole list of it, and keeps that.
+The directory gets a list as it was sent, `{"canned": name}` or `{"Grants": […]}`. It knows the owners of bucket and
+object, completes the list, stores it and decides by it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def acl_settings(values: Values) -> dict[str, str]:
 
 
 class AclHandlers:
-    """The lists of buckets and objects."""
+    """ACLs of buckets and objects."""
 
     def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ def _shown(value: str | None) -> Values:
 
 
 def _asked(call: S3Call) -> str:
-    """The list that a request of its own puts: by headers, or in the body."""
+    """The list that PutBucketAcl or PutObjectAcl sends in headers or body."""
     by_header, body = _from_headers(call.values), call.get("AccessControlPolicy")
     if by_header is not None:
         if body is not None:

@@ -27,7 +27,7 @@ _READS = frozenset({"GetObject", "HeadObject"})
 
 @dataclass(frozen=True)
 class CustomerKey:
-    """A key that came with a request. `md5` in base64, as the answer repeats it."""
+    """The key of a request. `md5` in base64, as the reply repeats it."""
 
     key: bytes
     md5: str
@@ -37,7 +37,7 @@ class CustomerKey:
 
     @property
     def content_key(self) -> ContentKey:
-        """What contents are under with it."""
+        """The key that encrypts contents."""
         return ContentKey(self.key, CUSTOMER_KEY_FACT)
 
 
@@ -58,7 +58,7 @@ ENCRYPTION_MEMBERS = frozenset(
 
 
 def customer_key(values: Values) -> CustomerKey | None:
-    """The key of a request's SSECustomer parameters; None without any. S3Error when they make no good key."""
+    """The key in a request's SSECustomer parameters; None without them. S3Error when it is not valid."""
     algorithm, text, md5 = (values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5"))
     if algorithm is None and text is None and md5 is None:
         return None
@@ -74,17 +74,17 @@ def customer_key(values: Values) -> CustomerKey | None:
     if len(key) != 32:
         raise _bad_key("Key", "the customer's key must be 32 bytes in base64")
     if _from_base64(md5) != hashlib.md5(key, usedforsecurity=False).digest():
-        raise _bad_key("Key-MD5", "the MD5 of the customer's key is not the one that came with it")
+        raise _bad_key("Key-MD5", "the MD5 does not match the customer's key")
     return CustomerKey(key, md5)
 
 
 def check_encryption(operation: S3Operation, values: Values, header: Any) -> None:
-    """S3Error for an encryption that would not be carried out. `header` gives a header's value or None."""
+    """S3Error for an encryption that is not supported. `header` returns a header's value or None."""
     wish = values.get("ServerSideEncryption")
     if operation.name in _READS and header("x-amz-server-side-encryption") is not None:
-        raise S3Error("InvalidArgument", "x-amz-server-side-encryption is for writing; a read says only its key")
+        raise S3Error("InvalidArgument", "x-amz-server-side-encryption is only for writes")
     if wish is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
-        raise S3Error("InvalidArgument", "a customer's key and x-amz-server-side-encryption cannot both be asked for")
+        raise S3Error("InvalidArgument", "send either a customer's key or x-amz-server-side-encryption, not both")
     if wish not in (None, "AES256", KMS_ALGORITHM):
         raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
     if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and wish != KMS_ALGORITHM:
@@ -124,7 +124,7 @@ def read_encryption(values: Values, *, anonymous: bool) -> RequestedEncryption:
 
 
 def _context(text: str | None) -> str:
-    """The encryption context of a header, as JSON with sorted names; S3Error when it is none."""
+    """The encryption context of a header, as JSON with sorted names; S3Error when it is not valid."""
     if not text:
         return ""
     try:
@@ -133,10 +133,10 @@ def _context(text: str | None) -> str:
         context = None
     if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
         raise _bad_context("it must be a JSON object of texts, in base64")
-    told = json.dumps(context, sort_keys=True, separators=(",", ":"))
-    if len(told) > MAX_CONTEXT:
-        raise _bad_context(f"it has {len(told)} characters; at most {MAX_CONTEXT} are kept")
-    return told
+    canonical = json.dumps(context, sort_keys=True, separators=(",", ":"))
+    if len(canonical) > MAX_CONTEXT:
+        raise _bad_context(f"it has {len(canonical)} characters; the maximum is {MAX_CONTEXT}")
+    return canonical
 
 
 def with_encryption(operation: S3Operation, output: Values) -> Values:
@@ -146,7 +146,7 @@ def with_encryption(operation: S3Operation, output: Values) -> Values:
 
 
 def encryption_members(facts: Facts, key: CustomerKey | None = None) -> Values:
-    """What the answer says about a content with these facts, of which `key` came along."""
+    """The encryption members of a reply about content with this metadata; `key` was sent with the request."""
     if CUSTOMER_KEY_FACT in facts or key is not None:
         return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})
     if KMS_KEY_FACT not in facts:
@@ -173,4 +173,4 @@ def _bad_key(part: str, why: str) -> S3Error:
 
 def _bad_context(why: str) -> S3Error:
     name = "x-amz-server-side-encryption-context"
-    return S3Error("InvalidArgument", f"the encryption context cannot be taken: {why}", ArgumentName=name)
+    return S3Error("InvalidArgument", f"the encryption context is not valid: {why}", ArgumentName=name)

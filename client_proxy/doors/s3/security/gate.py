@@ -1,8 +1,8 @@
-"""The one gate in front of every S3 handler: whose request is this, and do they prove it?
+"""Gate: identifies the principal of every S3 request.
 
-A request shows nothing (then it is nobody's, and policies and ACLs decide), or it is proven here by the signing key of
-its day, which the directory gives out, and once more at the directory with every call that is made for it. So a
-revoked key ends at once there, and a handler that asks the directory nothing is still behind a lock here.
+An unsigned request is anonymous, and policies and ACLs decide about it. A signature is checked here, with the day's
+signing key from the directory, and again by the directory with every call that is made for the request. So a revoked
+key stops working there at once, and a handler that calls no directory is protected too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import SigningKeyReply, SigningKeyRequest
 
 KEEP_SECONDS = 60.0
-"""For how long a signing key is kept here: what a revoked key can still do without the directory is nothing."""
+"""How long signing keys are cached. A revoked key can do nothing without the directory."""
 MAX_KNOWN = 10_000
 _KEY_REFUSALS = (("expired", "ExpiredToken"), ("token", "InvalidToken"))
 
@@ -28,7 +28,7 @@ AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
 
 @dataclass(frozen=True)
 class Principal:
-    """Whose request it is. `credential` goes to the directory; empty for an anonymous request."""
+    """The account behind a request. `credential` is sent to the directory; empty for an anonymous request."""
 
     credential: str = ""
     account: str = ""
@@ -36,7 +36,7 @@ class Principal:
     claim: Claim | None = None
     key: bytes = b""
     seen_at: float = 0.0
-    """When the request came, in seconds since 1970."""
+    """Arrival of the request, in seconds since 1970."""
 
     @property
     def anonymous(self) -> bool:
@@ -56,7 +56,7 @@ class Gate:
         self._keys: ExpiringMap[tuple[Scope, str], tuple[bytes, str]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
 
     def identify(self, request: S3Request) -> Principal:
-        """The caller of `request`. S3Error when a claim is made that is malformed, too old, or not proven."""
+        """The principal of `request`. S3Error when its signature is malformed, too old or wrong."""
         header = request.headers.get
         claim = signature.read_claim(request.argument_list, header)
         if claim is None:
@@ -70,7 +70,7 @@ class Gate:
         return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
     def identify_form(self, fields: Mapping[str, str]) -> Principal:
-        """The caller who signed a form's policy. S3Error when the fields do not prove it."""
+        """The principal who signed a form's policy. S3Error when the signature is wrong."""
         claim = signature.read_form_claim(fields)
         signature.check_form_day(claim, self._wall())
         key, account = self.signing_key(claim.scope, claim.session_token)
@@ -78,7 +78,7 @@ class Gate:
         return Principal(proof.encode(), account, claim.scope.access_key)
 
     def signing_key(self, scope: Scope, session_token: str = "") -> tuple[bytes, str]:
-        """The signing key of a day and whose it is. S3Error InvalidAccessKeyId when there is no such access key."""
+        """The signing key of a day, and its account. S3Error InvalidAccessKeyId for an unknown access key."""
         asked = self._monotonic()
         known = self._keys.get((scope, session_token))
         if known is not None:

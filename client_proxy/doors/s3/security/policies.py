@@ -1,6 +1,6 @@
-"""Bucket policies, the public access block, and who owns what is written: put, told, deleted.
+"""Bucket policies, the public access block and ownership controls.
 
-The directory checks what is put and decides by it; here its words are only carried.
+The directory checks them, stores them and decides by them; these handlers only pass them on.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ OWNERSHIP = "ownership"
 
 
 def ownership_setting(wanted: str | None) -> dict[str, str]:
-    """What CreateBucket's x-amz-object-ownership says of the new bucket."""
+    """The setting of CreateBucket's x-amz-object-ownership."""
     return {} if wanted is None else {OWNERSHIP: json.dumps(wanted)}
 
 
 class PolicyHandlers:
-    """Everything of a bucket's owner's about who may do what, apart from lists."""
+    """Everything about access to a bucket apart from ACLs."""
 
     def __init__(self, settings: StoredSettings) -> None:
         self._settings = settings
