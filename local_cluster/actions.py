@@ -139,7 +139,7 @@ class Cluster:
         return 0 if self.signals.came() or code in (-2, INTERRUPTED) else code
 
     def stop(self) -> int:
-        """Stop the cluster, whoever started it. Safe to repeat."""
+        """Stop the cluster, no matter which command started it. Safe to repeat."""
         if not self.folder.data.is_dir():
             tell(f"No cluster runs in {self.folder.data}.")
             return 0

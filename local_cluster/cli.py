@@ -118,7 +118,7 @@ class _Folder(click.Path):
     "--reset",
     is_flag=True,
     help="Ask, then stop the cluster and remove its data, cluster.json and certificates (never local_storage/). "
-    "With --detach it is then started anew.",
+    "With --detach it then starts again.",
 )
 @click.option("--yes", is_flag=True, help="With --reset: do not ask.")
 def command(

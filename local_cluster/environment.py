@@ -30,7 +30,7 @@ class InstallFailure(Exception):
 
 
 class Environment:
-    """The `.venv` of one checkout. `kind` is `run`, or `dev` for the tools that tests need besides."""
+    """The `.venv` of one checkout. `kind` is `run`, or `dev`, which adds the tools that tests need."""
 
     def __init__(self, root: Path, kind: str) -> None:
         self.root = root
@@ -66,7 +66,7 @@ class Environment:
 
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        # The checkout itself is locked: a lock file inside .venv would be removed when .venv is made anew.
+        # The checkout itself is locked: a lock file inside .venv would be removed when .venv is rebuilt.
         descriptor = os.open(self.root, os.O_RDONLY)
         try:
             try:

@@ -113,7 +113,7 @@ def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) ->
 
 
 def short_path(path: Path) -> str:
-    """The path as seen from where the user stands, when that is below."""
+    """The path relative to the current folder if it is inside, else absolute."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""What is known on disk about a cluster: its settings, its running programs, `cluster.json` and the run lock.
+"""The files that describe a cluster: its settings, its running programs, `cluster.json` and the run lock.
 
 `cluster.json` is for people's tools and appears once every program is healthy. The truth about processes are the
 records in `run/`, one per program, written as soon as a program has a process id: a start that is cut short at any
@@ -95,7 +95,7 @@ def _reading_order(record: RunRecord) -> tuple[int, int, str]:
 
 
 def forget_records(folder: Folder) -> None:
-    """Remove `cluster.json` first, so that nobody reads of programs that are no longer known."""
+    """Remove `cluster.json` first, so that no tool reads about programs without a record."""
     folder.cluster_file.unlink(missing_ok=True)
     for file in folder.run_dir.glob("*.json"):
         file.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def save_cluster_file(folder: Folder, records: Sequence[RunRecord]) -> None:
 
 
 class RunLock:
-    """Held by the one command that starts, resets or stands in front of a cluster; dropped when it dies."""
+    """Held by the one command that starts, resets or watches a cluster; the system releases it when that dies."""
 
     def __init__(self, folder: Folder) -> None:
         self._path = folder.lock_file

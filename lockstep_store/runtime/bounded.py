@@ -112,5 +112,5 @@ class ExpiringMap(Generic[K, V]):
         self._entries.forget(key)
 
     def __len__(self) -> int:
-        """Entries in memory, those that have ended included."""
+        """The number of entries in memory, including expired ones."""
         return len(self._entries)

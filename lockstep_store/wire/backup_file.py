@@ -21,7 +21,7 @@ _infos = decoder(BackupInfo)
 
 
 def header_of(info: BackupInfo) -> bytes:
-    """What stands before the metadata."""
+    """The two lines before the metadata."""
     return BACKUP_FORMAT + encode(info) + b"\n"
 
 

@@ -54,7 +54,7 @@ MAGIC = b"LSC1"
 HAVE, BYTES, END, FACTS = 0, 1, 2, 3
 MAX_FACTS_BYTES = 8192
 READ_BYTES = 256 * 1024
-"""Read at a time: whoever gives the bytes gathers as many before it hands them over, beside the chunk itself."""
+"""Bytes read at a time. The source buffers as many before it returns them, in addition to the chunk itself."""
 
 _facts = decoder(dict[str, str])
 _FRAME = struct.Struct(f">B{DIGEST_BYTES}sI")

@@ -9,34 +9,34 @@
     │   ├── IncompleteBody         a body cut short, longer than declared, or without an end
     │   ├── LengthRequired         a body without a declared length on a door that needs one
     │   ├── TooLarge               over a documented bound
-    │   └── ExpectationFailed      an Expect header that nobody here can meet
+    │   └── ExpectationFailed      an Expect header that the server cannot meet
     ├── NotLoggedIn                no credential, or one that is wrong, expired or revoked
     ├── Forbidden                  known person, not allowed
     ├── PeerRefused                a program without a valid peer token for this call
     ├── NotFound                   no such path, version, bucket, lock, blob
     │   └── MethodNotAllowed       the address exists, not with this method
-    ├── Conflict                   the state of the cluster says no
+    ├── Conflict                   the current state does not allow it
     │   ├── AlreadyExists          a bucket or account of that name
     │   ├── BucketNotEmpty
-    │   ├── LockStale              the lock number is no longer (or never was) the path's lock
+    │   ├── LockStale              the lock number is not, or no longer, the path's lock
     │   ├── Deadlock               waiting would close a cycle, which the message names
     │   └── TicketRefused          a ticket that is altered, expired, superseded or for something else
-    ├── PreconditionFailed         If-Match / If-None-Match decided against the request
+    ├── PreconditionFailed         If-Match or If-None-Match did not hold
     ├── NotModified                the reader's copy is the current one
     ├── RangeNotSatisfiable
     ├── Locked                     someone else holds the lock; says who and until when
     ├── TooManyRequests
     ├── MissingChunks              the receiver lacks chunks that were sent without bytes; names them
-    ├── Unavailable                not now; trying again can help
+    ├── Unavailable                temporary; a retry can succeed
     │   ├── TooFewHolders          the promised copies cannot be made
     │   ├── StorageFull
     │   ├── PeerUnreachable        connection refused, cut, or timed out between programs
-    │   ├── Undecided              done, not done, or still to be done: to be looked at, not to be asked for again
+    │   ├── Undecided              the outcome is unknown: check the state before a retry
     │   └── Overloaded
     ├── Damaged                    stored bytes failed their check
     │   └── DamagedChunk
     ├── StorageFormatError         data on disk of a version this program does not know
-    ├── SetupError                 a program cannot start; says what to do
+    ├── SetupError                 a program cannot start; the message says what to do
     └── InternalError              a defect in Lockstep
 
 One handler encodes them (`to_problem`), the caller decodes them to the same class (`from_problem`).

@@ -46,7 +46,7 @@ Counted = tuple[bool, str | None]
 
 
 class Admission:
-    """Counts who holds threads. Thread-safe. Requests that are `in_part` are held to the bounds of `part` besides."""
+    """Counts the threads each client holds. Thread-safe. Requests `in_part` also keep to the bounds of `part`."""
 
     def __init__(self, total: int, per_client: int, part: Bounds | None = None) -> None:
         self.total = total

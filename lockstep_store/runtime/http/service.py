@@ -99,10 +99,10 @@ class Service:
         return self
 
     def follow_certificate(self) -> None:
-        """Listen anew when the certificate on disk is not the one that is shown.
+        """Replace the listener when the certificate on disk is not the one being served.
 
-        One that cannot be used is told of and left for the next time: whoever replaces it and its key by hand does one
-        after the other, and nobody is to be refused meanwhile.
+        A certificate that cannot be used is logged and tried again at the next check: a person who replaces it and
+        its key by hand writes one after the other, and requests must be served meanwhile.
         """
         try:
             on_disk = self._cert_file.stat().st_mtime_ns
@@ -118,7 +118,7 @@ class Service:
         self._certificate_of, self._certificate_problem = on_disk, ""
 
     def reload(self) -> None:
-        """Listen anew with the certificate that is on disk now; requests under way end on the old listener."""
+        """Replace the listener by one with the certificate now on disk; the old one finishes its requests."""
         old, self._listener = self._listener, _Listener(self._options, self._wsgi)
         if old is not None:
             old.stop(STOP_SECONDS)
@@ -152,7 +152,7 @@ class _Listener:
         self._thread.join(timeout)
 
     def _listens(self, waited: float) -> bool:
-        """Granian says so before its worker does: whoever then stops another listener leaves a gap."""
+        """Whether the worker listens. Granian reports ready earlier, when the old listener cannot be stopped yet."""
         if not self._server.listening.is_set():
             return False
         if not _TABLES[0].exists():

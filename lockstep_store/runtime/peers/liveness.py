@@ -36,7 +36,7 @@ LONGEST_AGAIN_SECONDS = 2.0
 REVIVE_SECONDS = 0.5
 """Between two tries whether a silent address answers again."""
 FORGET_SECONDS = 10.0
-"""A silent address that nobody has asked for during so long is no longer tried; the next call finds out anew."""
+"""An unused silent address is no longer probed after so long; the next call to it finds out again."""
 IDLE_SECONDS = 5.0
 """How long the watching thread stays when nothing is under way."""
 MIN_PAUSE_SECONDS = 0.02

@@ -1,4 +1,4 @@
-"""A program's identity on disk: its certificate, key, peer token, and how it comes to have them.
+"""A program's identity on disk: its certificate, key and peer token, and how it obtains them.
 
 On the directory's machine the authority is at hand and an identity is made and renewed where it is needed. On
 any other machine it comes with `lockstep join TOKEN`: this module makes the key and the request, and files

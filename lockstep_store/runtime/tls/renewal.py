@@ -34,7 +34,7 @@ class CertificateRenewal:
         except Exception as error:  # noqa: BLE001 - tried again until the last day, and said each time
             log.error("the certificate has %.0f days left and could not be renewed: %s", left, error)
             return RETRY_SECONDS
-        log.info("certificate renewed; it is good for %.0f days", days_left(self._identity))
+        log.info("certificate renewed; it is valid for %.0f days", days_left(self._identity))
         return CHECK_SECONDS
 
     def renew_now(self) -> None:

@@ -61,7 +61,7 @@ class RepairInfo(Message):
     walking: bool = False
     """The books are being looked through, so the figures may still rise."""
     silent: list[str] = []
-    """File servers that do not answer and whose copies still count: they are made anew once the grace is over."""
+    """File servers that do not answer but whose copies still count. Repair begins when their grace period ends."""
 
 
 class ClusterReply(Message):
@@ -120,7 +120,7 @@ class LostFile(Message):
     damaged: bool
     """True: every known copy failed its check. False: the servers that have it are away."""
     file_servers: list[str]
-    """Ids of those that have, or had, a copy."""
+    """Ids of the file servers that have or had a copy."""
     last_good_version: str = ""
     """The newest version of the same path that can be read; empty when there is none."""
 

@@ -83,7 +83,7 @@ class Holder(FrozenMessage, frozen=True):
 
 
 class PathLock(FrozenMessage, frozen=True):
-    """The lock on a path, as those who may read the file are told of it."""
+    """The lock on a path, as shown to everyone who may read the file."""
 
     number: int
     holder: str
@@ -268,7 +268,7 @@ class BeginReply(Message):
 
 
 class GiveUpRequest(Message):
-    """A write that failed shall never be committed: what of it is still on its way is refused when it arrives."""
+    """Give up a failed write: parts of it that arrive later are rejected, so it is never committed."""
 
     credential: Credential
     write_id: WriteId

@@ -82,7 +82,7 @@ class NewDataKeyReply(Message):
 
 
 class BucketEncryptionRequest(Message):
-    """A bucket's default encryption, for a proxy itself: whoever writes by whichever door, it holds."""
+    """A bucket's default encryption, asked by a proxy for itself. It applies to writes through every door."""
 
     bucket: Bucket
 

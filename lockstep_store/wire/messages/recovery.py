@@ -87,7 +87,7 @@ class FsckReport(Message):
     """How much was looked at, by table."""
     problems: list[FsckProblem] = []
     more_problems: int = 0
-    """How many there are besides those named."""
+    """How many more there are than the listed ones."""
     file_servers: list[FsckServer] = []
     recovery: RecoveryInfo | None = None
     """None unless the directory was restored from a backup."""

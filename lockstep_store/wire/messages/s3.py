@@ -78,7 +78,7 @@ class SigningKeyRequest(Message):
 
 
 class SigningKeyReply(Message):
-    """`key` in hex is good for signatures of that day and region."""
+    """`key`, in hex, signs requests of that day and region."""
 
     key: str
     account: str
@@ -109,7 +109,7 @@ class S3Proof(NamedTuple):
 
     @property
     def scope(self) -> str:
-        """What the signing key is good for, as it is signed."""
+        """The credential scope, as it appears in the string to sign."""
         return f"{self.date}/{self.region}/s3/aws4_request"
 
     def is_made_with(self, key: bytes) -> bool:
@@ -157,7 +157,7 @@ LEGAL_HOLD = "legal-hold"
 
 
 NOTIFICATION = "notification"
-"""The setting of a bucket whose changes are told to targets: its notification configuration."""
+"""The setting that holds a bucket's notification configuration."""
 LOCATION = "location"
 """The setting of a bucket that was wanted in another region than REGION, from its first moment: that region's name."""
 REGION = "us-east-1"

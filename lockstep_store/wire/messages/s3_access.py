@@ -36,7 +36,7 @@ class S3Access(FrozenMessage, frozen=True):
     """The same for the bucket that is copied from."""
     keys: dict[str, list[str]] = {}
     operation: str = ""
-    """By the name of the service description; for those who are told of changes, not for deciding."""
+    """The operation's name in the service description; for notifications, not for access decisions."""
     request_id: str = ""
 
     def reads(self, bucket: str, path: str) -> bool:

@@ -43,7 +43,7 @@ class VersionPart(NamedTuple):
 
 
 class UploadInfo(Message):
-    """An upload under way, and what its version shall say."""
+    """A multipart upload in progress, and the metadata of the version that it will become."""
 
     id: UploadId
     bucket: Bucket

@@ -67,8 +67,6 @@ PLANTED = {
 
 CYCLES_TO_BREAK = {
     ("client_proxy.doors.rest.file_operations", "client_proxy.doors.rest.files"),
-    ("client_proxy.doors.s3.handling", "client_proxy.doors.s3.security.access"),
-    ("client_proxy.doors.s3.protocol.description", "client_proxy.doors.s3.protocol.service_model"),
     ("directory_server.features.object_lock", "directory_server.files.buckets", "directory_server.files.versions"),
 }
 
