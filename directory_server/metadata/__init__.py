@@ -1,1 +1,1 @@
-"""Where the directory keeps what it knows: the schema, the store's promises, and its engines."""
+"""The directory's metadata: the schema, the store's promises, and its engines."""

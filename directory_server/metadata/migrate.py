@@ -1,4 +1,4 @@
-"""Sees to it that a metadata file has this program's schema."""
+"""Brings a metadata file to this program's schema."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 SCHEMA_REVISION = "0008"
-"""The newest of the migrations."""
+"""The newest migration."""
 
 
 def bring_up_to_date(path: Path) -> None:
     """Apply the migrations that `path` lacks, each in a transaction; safe to repeat, durable on return.
 
-    Raises StorageFormatError for a file that a newer program has written or that is none of ours.
+    Raises StorageFormatError for a file that a newer program wrote, or that is not a metadata file.
     """
     if _revision(path) != SCHEMA_REVISION:
         # Here, because the library takes longer to load than most directories take to start.

@@ -1,8 +1,8 @@
-"""What the directory's rules may rely on, whatever engine keeps the metadata.
+"""The metadata store's promises to the directory's rules, for every engine.
 
-An engine gives transactions and snapshots; which rows mean what is the business of the rules (`namespace`,
-`lock_manager`, `membership`, `accounts`). Engines translate their driver's failures here, once: no space becomes
-StorageFull, an input/output error becomes Unavailable, data of a newer program becomes StorageFormatError.
+An engine provides transactions and snapshots; the rules (`namespace`, `lock_manager`, `membership`, `accounts`) give
+the rows their meaning. Engines translate their driver's failures here, once: a full disk becomes StorageFull, an
+input/output error Unavailable, data of a newer program StorageFormatError.
 """
 
 from __future__ import annotations
