@@ -1,4 +1,4 @@
-"""What the command line remembers between two commands: log-ins by profile, and the locks it took.
+"""What the command line stores between two commands: log-ins by profile, and the locks it took.
 
 One JSON file, `credentials.json`, readable by its owner only, in `$LOCKSTEP_CONFIG_DIR`, else
 `$XDG_CONFIG_HOME/lockstep`, else `~/.config/lockstep`. A token is only ever sent to the proxy that gave it, or to

@@ -30,7 +30,7 @@ SHOWN_DIFF_LINES = 200
 
 
 class NotSaved(LocalFileError):
-    """The edit could not be saved. `kept` is where it is; `reason` the refusal."""
+    """The edit could not be saved. `kept` is its copy, `reason` the error."""
 
     code, title = "not_saved", "Edit not saved"
 
@@ -42,7 +42,7 @@ class NotSaved(LocalFileError):
 
 @dataclass(frozen=True)
 class EditSummary:
-    """What an edit did: `lines` of a unified diff for text, none for anything else; `summary` in one line."""
+    """What an edit changed: `lines` of a unified diff for text, none otherwise; `summary` is one line."""
 
     changed: bool
     summary: str
@@ -91,7 +91,7 @@ class Edit:
         return self._before
 
     def changes(self) -> EditSummary:
-        """What the person did so far."""
+        """Return what has changed so far."""
         now = digest_file(self.local)
         if self._before is not None and now.digest == self._before.digest:
             return EditSummary(False, "nothing changed")

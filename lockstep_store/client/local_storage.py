@@ -1,4 +1,4 @@
-"""The person's folder: where files come from and go to, and the one place that decides which names are safe there.
+"""The local folder that files come from and go to, and the rules for which names are safe in it.
 
 A name in the cluster may be anything that `wire.names` allows, and it may have been chosen by somebody else. In a
 folder it must also stay inside, through no link, and must not collide with Lockstep's own temporary files. Reading and
@@ -22,31 +22,31 @@ MAX_SEGMENT_BYTES = 255
 
 
 class LocalFileError(LockstepError):
-    """Something about a file on this machine: unreadable, no space, a name that its folder refuses."""
+    """A problem with a file on this machine: unreadable, no space, a refused name."""
 
     code, status, title = "local_file", 400, "Problem with a local file"
 
 
 class NameRefused(LocalFileError):
-    """A name that would lead outside the folder, or that the folder cannot hold."""
+    """A name that leads outside the folder, or that the folder cannot hold."""
 
     code, title = "local_name_refused", "Name refused"
 
 
 class FileChanged(LocalFileError):
-    """The file was being written by another program while it was sent."""
+    """Another program changed the file while it was sent."""
 
     code, title = "file_changed", "File changed while it was sent"
 
 
 def local_problem(doing: str, path: Path | str, error: OSError) -> LocalFileError:
-    """One sentence for a failed system call on a local file."""
+    """Return the error for a failed system call on a local file."""
     advice = {
         errno.ENOENT: "check the name",
         errno.EACCES: "check its permissions",
         errno.EPERM: "check its permissions",
         errno.EISDIR: "it is a folder; use -r for folders",
-        errno.ENOSPC: "make room on that disk and run it again, it resumes",
+        errno.ENOSPC: "free space on that disk and run the command again; it resumes",
         errno.EDQUOT: "your disk quota is used up",
         errno.EROFS: "that disk is read-only",
     }.get(error.errno or 0, "look at that disk")

@@ -1,8 +1,8 @@
-"""Holding a lock: wait in line for it, keep its lease alive, know when it is lost, give it back.
+"""Holding a lock: wait in line for it, renew its lease, notice its loss, release it.
 
-A holder must stop trusting its lease before the directory does, or for a moment two would. So the end of the lease is
-counted from before the request was sent, and a little is taken off for clocks that run at different speeds. Being
-wrong here is not dangerous, only late: the lock number decides at the directory.
+A holder must stop trusting its lease before the directory does, or for a moment two holders would trust theirs. So the
+lease is counted from before the request was sent, less a margin for clocks of different speed. An error here is not
+dangerous, only late: the lock number decides at the directory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNAVAILABLE_SECONDS = 30.0
 
 
 class LockRequests(Protocol):
-    """What of `ApiCalls` is used here."""
+    """The calls that a holder makes."""
 
     def acquire(
         self,
@@ -52,7 +52,7 @@ class LockRequests(Protocol):
 
 @dataclass(frozen=True)
 class Waiting:
-    """Where one stands: `place` 1 is next; `holders` are the locks in the way."""
+    """A place in line: `place` 1 is next; `holders` are the locks in the way."""
 
     place: int
     holders: tuple[LockInfo, ...]
@@ -76,7 +76,7 @@ def agent_name(program: str = "") -> str:
 
 
 class LockHolder:
-    """One lock on one or more paths, from asking for it to giving it back. Use as a context to be sure of that."""
+    """One lock on one or more paths, from request to release. As a context it is always released."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class LockHolder:
         renewing: bool = True,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`on_wait` is called after every answer that still says wait; `on_lost` once, from the renewing thread."""
+        """`on_wait` is called after every reply without the lock; `on_lost` once, from the renewing thread."""
         self._calls = calls
         self._paths = paths
         self._lease_seconds = lease_seconds
@@ -149,7 +149,7 @@ class LockHolder:
                 if patience_seconds is not None and waited >= patience_seconds:
                     raise GivenUp(_still_held(reply, waited))
                 if heard_at - now < wait / 2:
-                    # A proxy with too many waiters answers at once; asking again at once would not be kind.
+                    # A proxy with too many waiters replies at once; asking again without a pause would add to its load.
                     self._pause(min(QUICK_ANSWER_PAUSE_SECONDS, left))
         except BaseException:
             # Also for Ctrl-C during a poll, when the place, or even the lock, may be ours without our knowing.
@@ -159,7 +159,7 @@ class LockHolder:
 
     @property
     def lock(self) -> LockInfo:
-        """The lock as last heard of; LockStale before it was taken."""
+        """The lock as last reported; LockStale before it was taken."""
         if self._lock is None:
             raise LockStale("the lock has not been taken")
         return self._lock
@@ -170,7 +170,7 @@ class LockHolder:
         return self.lock.number
 
     def trusted_seconds(self) -> float:
-        """For how long the lock may still be relied on; 0 when it may not."""
+        """Return for how many seconds the lock can still be relied on; 0 when it cannot."""
         with self._guard:
             if self._lock is None or self._lost:
                 return 0.0
@@ -183,7 +183,7 @@ class LockHolder:
         raise LockStale(self._lost or "the lock's lease has ended: take the lock again")
 
     def step(self) -> float:
-        """Renew when it is time; the seconds until the next step. The renewing thread calls it, and tests do."""
+        """Renew when it is due; return the seconds until the next step."""
         now = self._clock.monotonic()
         with self._guard:
             lock, due = self._lock, self._renew_at
@@ -205,13 +205,13 @@ class LockHolder:
         return max(0.05, self._renew_at - self._clock.monotonic())
 
     def released(self) -> None:
-        """Say that a commit has released the lock already."""
+        """Record that a commit has already released the lock."""
         self._stop()
         with self._guard:
             self._lock = None
 
     def release(self) -> None:
-        """Give the lock back; safe to repeat. If nobody answers, the lease ends it soon enough."""
+        """Release the lock; safe to repeat. If nobody answers, the lease ends it."""
         self._stop()
         with self._guard:
             lock, self._lock = self._lock, None
@@ -261,7 +261,7 @@ class LockHolder:
 
 def _still_held(reply: AcquireReply, waited: float) -> str:
     if not reply.holders:
-        return "others are before you in line: wait longer, or try again"
+        return "others are ahead of you in line: wait longer, or try again"
     first = reply.holders[0]
     tried = f" (waited {waited:.0f} s)" if waited >= 1 else ""
     return f"{first.account} holds the lock, for {first.seconds_left:.0f} s more unless it is renewed{tried}"

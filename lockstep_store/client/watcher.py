@@ -1,7 +1,7 @@
-"""Following the journal without end: each change once and in order, whatever is restarted meanwhile.
+"""Follow the journal: each change once and in order, even while the cluster restarts.
 
-Nothing is kept anywhere but the cursor. It moves only when a change has been handed on, so an answer that was lost is
-asked for again from the same place.
+The only state is the cursor. It moves when a change has been yielded, so a lost reply is requested again from the same
+place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class ChangeSource(Protocol):
-    """What is needed of the API client."""
+    """The call that a watcher makes."""
 
     def changes(
         self, cursor: int | None = None, bucket: str | None = None, *, wait_seconds: int = 0
@@ -28,10 +28,10 @@ class ChangeSource(Protocol):
 
 
 class Watcher:
-    """The changes below `prefix` of one bucket, or of all. `cursor` is where to go on from; None begins now.
+    """The changes below `prefix` of one bucket, or of all, after `cursor` (None: from now on).
 
-    The first question may fail: then nobody has answered yet, and the caller hears why. After that, what is only away
-    is waited for; `on_trouble` is told once each time it goes away, and with an empty text when it is back.
+    The first request may fail with its error. After that an unavailable cluster is waited for: `on_trouble` is called
+    with the reason when that begins, and with an empty text when it ends.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Watcher:
         return self.follow()
 
     def until_now(self) -> Iterator[Change]:
-        """Every change that is there now, then the end. Without a cursor it begins with the very first one."""
+        """Yield every change committed so far, then end. Without a cursor it begins with the first change ever."""
         end = self._source.changes(None, self._bucket).cursor
         self.cursor = self.cursor or 0
         yield from self._handed_on(self._source.changes(self.cursor, self._bucket))
@@ -63,7 +63,7 @@ class Watcher:
             yield from self._handed_on(self._ask(0))
 
     def follow(self) -> Iterator[Change]:
-        """Every change, for as long as it is iterated."""
+        """Yield every change, for as long as it is iterated."""
         if self.cursor is None:
             # Asked for by itself: had the first wait no cursor and its answer been lost, its changes would be too.
             self.cursor = self._source.changes(None, self._bucket).cursor

@@ -117,7 +117,7 @@ def test_a_restored_older_backup_loses_nothing_that_was_written_since(cluster: C
         assert after["version"]["version"] > newest["version"]["version"]
         report = lockstep(cluster, "fsck")
         assert report.returncode == 0, report.stdout + report.stderr
-        assert "books and disks agree" in report.stdout
+        assert "metadata and disks agree" in report.stdout
 
 
 def notes_written(cluster: ClusterHarness, count: int) -> None:

@@ -1,6 +1,6 @@
-"""What a proxy's answers become: receipts, files that are known or being read, and committed writes.
+"""The replies of a proxy as values: receipts, versions, open downloads, committed writes.
 
-How they are asked for is `lockstep_store.client.api.calls`'s business.
+`lockstep_store.client.api.calls` makes the requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 
 @dataclass(frozen=True)
 class ClientReceipt:
-    """The receipt headers of one answer. `copies` is as the proxy words it, such as "2/2 fsynced"."""
+    """The receipt headers of one reply. `copies` is the proxy's text, such as "2/2 fsynced"."""
 
     digest: Digest | None
     version: str
@@ -34,7 +34,7 @@ class ClientReceipt:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What is known of one version of a path without reading it. `size` in bytes."""
+    """One version of a path, without its content. `size` is in bytes."""
 
     bucket: str
     path: str
@@ -47,7 +47,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """What a write is made under. `if_match` are digests in hex, or "*"; `if_none_match` is "*" or nothing."""
+    """Lock, conditions and metadata of a write. `if_match`: a digest in hex or "*"; `if_none_match`: "*" or empty."""
 
     lock_number: int | None = None
     release_lock: bool = False
@@ -102,7 +102,7 @@ class Saved:
 
 
 class Download:
-    """An answer's body under way: iterate `blocks()`, then close it (or use it as a context)."""
+    """A reply's body while it arrives: iterate it, then close it, or use it as a context. `length` is in bytes."""
 
     def __init__(self, response: requests.Response, url: str) -> None:
         self._response = response
@@ -129,12 +129,12 @@ class Download:
 
 
 def label(bucket: str, path: str) -> str:
-    """How people write and read a remote name: `path` in the bucket `files`, otherwise `bucket:path`."""
+    """Return a remote name as people type it: `path` in the bucket `files`, otherwise `bucket:path`."""
     return path if bucket == "files" and ":" not in path else f"{bucket}:{path}"
 
 
 def receipt_of(response: requests.Response) -> ClientReceipt:
-    """The receipt headers of an answer; a header that is absent leaves its field empty."""
+    """Return the receipt headers of a reply; an absent header leaves its field empty."""
     headers = response.headers
     digest = None
     with contextlib.suppress(LockstepError):

@@ -1,4 +1,4 @@
-"""One call to a proxy: its address, and its answer decoded into the shape it must have."""
+"""One call to a proxy: its address, and its reply decoded and checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLL_MARGIN_SECONDS = 20.0
 
 
 class ApiCaller:
-    """What every family of calls is made with."""
+    """The base of every family of calls."""
 
     def __init__(self, transport: ApiTransport) -> None:
         self.transport = transport
@@ -32,17 +32,17 @@ class ApiCaller:
 
 
 def decoded(kind: type[T], response: requests.Response, url: str) -> T:
-    """An answer as the shape it should have; BadRequest when it has another."""
+    """Decode a reply; BadRequest when it has another shape."""
     try:
         return decoder(kind).decode(response.content)
     except (msgspec.DecodeError, LockstepError) as error:
         raise BadRequest(
-            f"{url} answered in an unknown form ({error}): update the older of the two programs"
+            f"{url} sent a reply of an unknown form ({error}): update the older of the two programs"
         ) from error
 
 
 def file_address(bucket: str, path: str) -> str:
-    """The address of a file, its name checked and percent-encoded."""
+    """Return the address of a file, its name checked and percent-encoded."""
     return f"/api/v1/files/{check_bucket(bucket)}/{quoted(check_path(path))}"
 
 

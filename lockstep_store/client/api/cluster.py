@@ -41,21 +41,21 @@ class ClusterCalls(ApiCaller):
         return self._ask(ServersReply, "GET", "/api/v1/cluster/servers").file_servers
 
     def drain_server(self, id: str, *, stop: bool = False) -> FileServerInfo:
-        """Have everything moved off a file server, or with `stop` let it stay (administrators)."""
+        """Move everything off a file server, or `stop` doing so (administrators)."""
         address = f"/api/v1/cluster/servers/{segment(id)}/drain"
         return self._ask(FileServerInfo, "POST", address, message={"stop": stop}, repeatable=True)
 
     def remove_server(self, id: str, *, force: bool = False) -> None:
-        """Have a file server forgotten; `force` gives up copies that are nowhere else (administrators)."""
+        """Remove a file server; with `force` even if it has the only copies (administrators)."""
         params = {"force": "true"} if force else {}
         self.transport.request("DELETE", f"/api/v1/cluster/servers/{segment(id)}", params=params)
 
     def balance(self, *, stop: bool = False) -> RepairInfo:
-        """Have copies moved from full file servers to empty ones, or stop that (administrators)."""
+        """Move copies from full file servers to empty ones, or `stop` doing so (administrators)."""
         return self._ask(RepairInfo, "POST", "/api/v1/cluster/balance", message={"stop": stop}, repeatable=True)
 
     def repair_report(self, after: tuple[str, str, str] | None = None, limit: int = MAX_LISTING) -> RepairReport:
-        """One page of the repair report; go on behind its `next_after` (administrators)."""
+        """Return one page of the repair report; its `next_after` is the next page's `after` (administrators)."""
         params = {"limit": str(limit)}
         if after is not None:
             params["after"] = "/".join(after)
@@ -66,18 +66,18 @@ class ClusterCalls(ApiCaller):
         return self._ask(TargetsReply, "GET", "/api/v1/cluster/targets").targets
 
     def add_target(self, name: str, url: str, *, secret: str = "", token: str = "", ca_pem: str = "") -> TargetInfo:
-        """Name a target, or give one another address (administrators)."""
+        """Add a target, or change its address (administrators)."""
         wanted = {"url": url, "secret": secret, "token": token, "ca_pem": ca_pem}
         message = {key: value for key, value in wanted.items() if value}
         address = f"/api/v1/cluster/targets/{segment(name)}"
         return self._ask(TargetInfo, "PUT", address, message=message, repeatable=True)
 
     def remove_target(self, name: str) -> RemovedTarget:
-        """Forget a target that no bucket uses (administrators)."""
+        """Remove a target that no bucket uses (administrators)."""
         return self._ask(RemovedTarget, "DELETE", f"/api/v1/cluster/targets/{segment(name)}")
 
     def test_target(self, name: str) -> None:
-        """Send it a test message. Unavailable, with the reason, when it does not take it (administrators)."""
+        """Send a test message; Unavailable, with the reason, when it is not accepted (administrators)."""
         self.transport.request("POST", f"/api/v1/cluster/targets/{segment(name)}/test", message={})
 
     def join_secret(self, valid_seconds: float) -> JoinSecretReply:
@@ -86,5 +86,5 @@ class ClusterCalls(ApiCaller):
         )
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
-        """Have a new program's certificate request signed; the secret inside vouches for it, no log-in is needed."""
+        """Sign a new program's certificate request; the secret in it stands for a log-in."""
         return self._ask(EnrolReply, "POST", "/api/v1/enrol", message=request)

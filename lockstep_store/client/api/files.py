@@ -86,7 +86,7 @@ class FileCalls(ApiCaller):
             raise
         receipt = receipt_of(response)
         if receipt.digest is None:
-            raise BadRequest(f"{self.url} answered without a digest: it is not a Lockstep proxy of this version")
+            raise BadRequest(f"{self.url} replied without a digest: it is not a Lockstep proxy of this version")
         return RemoteFile(
             bucket,
             path,
@@ -128,7 +128,7 @@ class FileCalls(ApiCaller):
         )
         if "Range" in headers and response.status_code != 206:
             response.close()
-            raise BadRequest(f"{self.url} ignored the range that was asked for: it is not a Lockstep proxy")
+            raise BadRequest(f"{self.url} ignored the requested range: it is not a Lockstep proxy")
         return Download(response, self.url)
 
     def manifest(self, path: str, *, bucket: str = FILES_BUCKET, version: str | None = None) -> Manifest:

@@ -1,4 +1,4 @@
-"""The calls that take care of the directory: fsck, backup, recovery. See `lockstep_store.client.api.calls`."""
+"""The calls that maintain the directory: fsck, backup, recovery. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MaintenanceCalls(ApiCaller):
     """For administrators."""
 
     def start_fsck(self, *, deep: bool = False) -> FsckReport:
-        """Have books and disks compared; with `deep` every byte read. The one that runs already is joined."""
+        """Start comparing metadata and disks, with `deep` every byte; a check that is running is joined."""
         return self._ask(FsckReport, "POST", "/api/v1/cluster/fsck", message={"deep": deep}, repeatable=True)
 
     def fsck_report(self) -> FsckReport:
@@ -35,9 +35,9 @@ class MaintenanceCalls(ApiCaller):
         return self._ask(RecoveryReply, "POST", "/api/v1/cluster/recovery", message=message, repeatable=True).recovery
 
     def backup(self, target: Path) -> BackupInfo:
-        """Write a backup of the directory to the new file `target` (mode 0600), every byte checked; what is in it.
+        """Write a checked backup of the directory to the new file `target` (mode 0600).
 
-        The file is there whole and durable, or not at all.
+        On return the file is complete and durable; after an error there is none.
         """
         if target.exists():
             raise LocalFileError(f"{target} exists: a backup is never written over; choose another name")

@@ -16,10 +16,10 @@ class NamedKeyCalls(ApiCaller):
         return self._ask(KmsKeyInfo, "POST", "/api/v1/kms/keys", message={"name": name})
 
     def enable_kms_key(self, key: str, *, enabled: bool) -> KmsKeyInfo:
-        """Let a key be used, or stop it from being used."""
+        """Enable or disable a key."""
         action = "enable" if enabled else "disable"
         return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/{action}", message={}, repeatable=True)
 
     def rotate_kms_key(self, key: str) -> KmsKeyInfo:
-        """A new version, which contents written from now on are under."""
+        """Make a new version of a key; contents written from now on use it."""
         return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/rotate", message={})

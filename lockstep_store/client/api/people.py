@@ -13,7 +13,7 @@ class PeopleCalls(ApiCaller):
     """Log-ins, API keys and S3 access keys."""
 
     def login(self, username: str, password: str, *, register: bool = False) -> LoginReply:
-        """Log in and use the token from here on. A new name makes an account; `register` insists on a new name."""
+        """Log in and use the token from now on. A new name makes an account; with `register` an existing name fails."""
         address = "/api/v1/auth/register" if register else "/api/v1/auth/login"
         body = {"username": username, "password": password}
         reply = self._ask(LoginReply, "POST", address, message=body)
@@ -24,7 +24,7 @@ class PeopleCalls(ApiCaller):
         return reply
 
     def logout(self) -> None:
-        """End this log-in's token at the cluster, and forget it."""
+        """End this log-in's token at the cluster, and drop it here."""
         self.transport.request("POST", "/api/v1/auth/logout", message={}, repeatable=True)
         self.transport.credential = ""
 
@@ -49,7 +49,7 @@ class PeopleCalls(ApiCaller):
         return self._ask(S3KeyInfo, "POST", "/api/v1/auth/s3-keys", message=message)
 
     def rotate_s3_key(self, access_key_id: str) -> S3KeyInfo:
-        """A new key in the place of that one, which ends."""
+        """Replace a key by a new one; the old one ends."""
         return self._ask(S3KeyInfo, "POST", f"/api/v1/auth/s3-keys/{segment(access_key_id)}/rotate", message={})
 
     def revoke_s3_key(self, access_key_id: str) -> None:
@@ -57,7 +57,7 @@ class PeopleCalls(ApiCaller):
 
 
 class BucketCalls(ApiCaller):
-    """Buckets that the person may use."""
+    """Buckets that the account may use."""
 
     def buckets(self) -> list[BucketInfo]:
         return self._ask(BucketsReply, "GET", "/api/v1/buckets").buckets

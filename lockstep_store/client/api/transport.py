@@ -1,6 +1,6 @@
-"""HTTPS to one proxy: sessions, trust, bounded retries, and refusals turned back into their classes.
+"""HTTPS to one proxy: sessions, trust, bounded retries, and refusals raised as their classes.
 
-Which addresses exist and what they answer is `lockstep_store.client.api.calls`'s business.
+The addresses and the shapes of replies are `lockstep_store.client.api.calls`'s.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_SECONDS = 120.0
 PAUSES_SECONDS = (0.2, 0.6, 1.5)
 LONGEST_PAUSE_SECONDS = 10.0
 BUSY_SECONDS = 10.0
-"""No further attempt after that long of "not now": a proxy has waited for the directory itself before it says so."""
+"""No further attempt after so long: a proxy waits for the directory itself before it replies 503."""
 BLOCK_BYTES = 1024 * 1024
 _BUSY = (502, 503, 504)
 
@@ -53,14 +53,14 @@ _BY_STATUS: dict[int, type[LockstepError]] = {
 
 
 class Body:
-    """A request body of `length` bytes that is produced while it is sent. None: chunked, without a length."""
+    """A request body of `length` bytes, produced while it is sent; None means chunked, without a length."""
 
     def __init__(self, blocks: Iterable[bytes | memoryview], length: int | None) -> None:
         self._blocks = blocks
         self.length = length
 
     def for_requests(self) -> Any:
-        """What `requests` sends as it is: it takes Content-Length from `len()`, and chunks what has none."""
+        """Return what `requests` sends: it takes Content-Length from `len()`, and chunks what has none."""
         if self.length is None:
             return iter(self._blocks)
         return _Sized(self._blocks, self.length) if self.length else b""
@@ -79,7 +79,7 @@ class _Sized:
 
 
 class ApiTransport:
-    """One proxy, spoken to over HTTPS. Safe to use from several threads: each has its own session."""
+    """HTTPS connections to one proxy. Safe to use from several threads: each has its own session."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class ApiTransport:
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
             session = requests.Session()
-            # Off, or REQUESTS_CA_BUNDLE and the proxies of the environment would replace what we were told to trust.
+            # Off, or REQUESTS_CA_BUNDLE and proxies of the environment would override the caller's CA file.
             session.trust_env = False
             session.verify = str(self.ca_file) if self.ca_file else True
             session.headers["Accept-Encoding"] = "identity"
@@ -211,16 +211,16 @@ class ApiTransport:
     def _unreachable(self, error: requests.RequestException) -> LockstepError:
         if _untrusted(error):
             return PeerUnreachable(
-                f"{self.url} shows a certificate that {self.ca_file or 'this machine'} does not vouch for: "
+                f"{self.url} presented a certificate that {self.ca_file or 'this machine'} does not trust: "
                 "name the cluster's ca.pem with --ca, or check the address",
                 final=True,
             )
         if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
-            return PeerUnreachable(f"{self.url} does not answer: check that this proxy runs", unsent=True)
+            return PeerUnreachable(f"{self.url} does not answer: check that this proxy is running", unsent=True)
         if isinstance(error, requests.Timeout):
             return PeerUnreachable(f"{self.url} accepted the request but did not answer in time", final=True)
         if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
-            return BadRequest(f"this cannot be asked over HTTP ({error})")
+            return BadRequest(f"the request cannot be sent over HTTP ({error})")
         return PeerUnreachable(f"the connection to {self.url} was cut: try again, or use another proxy")
 
 
@@ -229,7 +229,7 @@ def body_blocks(response: requests.Response, url: str) -> Iterator[bytes]:
     try:
         yield from response.raw.stream(BLOCK_BYTES, decode_content=False)
     except (HTTPError, OSError) as error:
-        raise PeerUnreachable(f"{url} stopped in the middle of a file: try again, it resumes") from error
+        raise PeerUnreachable(f"{url} stopped in the middle of a file: try again, the download resumes") from error
 
 
 def _untrusted(error: BaseException | None) -> bool:

@@ -23,12 +23,12 @@ class _PasswordFile(msgspec.Struct):
 
 @click.command(cls=Command)
 @click.argument("username", required=False)
-@click.option("--register", is_flag=True, help="Insist on a new account: refuse a name that exists.")
+@click.option("--register", is_flag=True, help="Fail if the account exists already.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input without asking.")
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Take both from a JSON file, such as .cluster/admin-credentials.json.",
+    help="Read both from a JSON file, such as .cluster/admin-credentials.json.",
 )
 @pass_app
 def login(app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None) -> None:

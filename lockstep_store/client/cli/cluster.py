@@ -61,8 +61,8 @@ def invite(app: App, valid: float, advertise: str | None) -> None:
     reply = app.api().join_secret(valid)
     token = JoinToken(url, reply.secret, reply.ca_pem).encode()
     if only_here(url):
-        app.note(f"note: {url} is reached from this machine only; --advertise names the address for others")
-    app.note(f"good once, until {formatting.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
+        app.note(f"note: {url} can be reached from this machine only; give the address for others with --advertise")
+    app.note(f"valid once, until {formatting.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
     app.show(token, {"token": token, "url": url, "expires_at": reply.expires_at})
 
 
@@ -90,7 +90,7 @@ def only_here(url: str) -> bool:
 )
 @pass_app
 def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path) -> None:
-    """Make this machine a part of the cluster: TOKEN (from `lockstep invite`) carries the address and the trust.
+    """Join this machine to the cluster: TOKEN (from `lockstep invite`) carries the address and the trust.
 
     The key is made here and never leaves; the cluster signs its certificate. Afterwards start the program with the
     command that is printed.

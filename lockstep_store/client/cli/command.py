@@ -1,4 +1,4 @@
-"""What every command has in common: connection options, --json, one-sentence errors and exit codes."""
+"""The base of every command: connection options, --json, one-sentence errors and exit codes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HELD_LOCKS_VARIABLE = "LOCKSTEP_HELD_LOCKS"
 
 
 class App:
-    """One run of the command: its options, what it remembers, and where it prints."""
+    """One run of the command: its options, stored log-in and output."""
 
     def __init__(self) -> None:
         self.options: dict[str, str | None] = {"url": None, "ca": None, "profile": None}
@@ -101,7 +101,7 @@ class App:
             click.echo(text)
 
     def note(self, text: str) -> None:
-        """Something said on the way, to standard error; not in JSON mode."""
+        """Print a remark to standard error; not in JSON mode."""
         if not self.json:
             click.echo(text, err=True)
 
@@ -128,11 +128,11 @@ class App:
                 profile.locks = [lock for lock in profile.locks if (lock.bucket, lock.path) != (bucket, path)]
 
     def stale(self, error: LockStale, bucket: str, path: str) -> LockstepError:
-        """What to say when a remembered lock turns out to be over: once, so that nothing is overwritten unseen."""
+        """Return the error for a stored lock that has ended, and drop it, so that nothing is overwritten unseen."""
         if self.held_lock(bucket, path) is None:
             return error
         self.forget_lock(bucket, path)
-        return LockStale(f"{error}. That lock is forgotten now: look at the file, then run this again", **error.facts)
+        return LockStale(f"{error}. The stored lock was dropped: look at the file, then run this again", **error.facts)
 
 
 def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:
@@ -208,7 +208,7 @@ class Group(click.Group):
             if os.environ.get(DEBUG_VARIABLE):
                 traceback.print_exc()
             kind = type(error).__name__
-            end(ctx, f"a defect in lockstep: {kind}: {error} ({DEBUG_VARIABLE}=1 shows where)", FAILED)
+            end(ctx, f"internal error in lockstep: {kind}: {error} ({DEBUG_VARIABLE}=1 shows where)", FAILED)
         finally:
             app = ctx.find_object(App)
             if app is not None:
@@ -220,12 +220,12 @@ def _log_in_first(ctx: click.Context, error: NotLoggedIn) -> str:
         return str(error)
     app = ctx.find_object(App)
     if app is not None and not app.has_credential:
-        return "not logged in here: run `lockstep login` first, or set LOCKSTEP_API_KEY"
+        return "not logged in: run `lockstep login` first, or set LOCKSTEP_API_KEY"
     return f"{error} (run `lockstep login` again)"
 
 
 def end(ctx: click.Context, sentence: str, code: int) -> NoReturn:
-    """Say why, and end with that code."""
+    """Print the reason and exit with `code`."""
     with suppress(BrokenPipeError):
         click.echo(f"lockstep: {' '.join(sentence.split())}", err=True)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Which proxy a command speaks to, whom it trusts there, and as whom it speaks.
+"""Which proxy a command uses, which authority it trusts, and which log-in it uses.
 
 In this order: options, `LOCKSTEP_…` variables, the profile that `lockstep login` wrote, and the cluster that
 `./run_cluster.sh` describes in `.cluster/cluster.json`. `login` itself looks at the running cluster first.
@@ -46,7 +46,7 @@ def read_cluster_file(environment: Mapping[str, str]) -> ClusterFile:
 def find_place(
     url: str | None, ca: str | None, profile: Profile, cluster: ClusterFile, *, cluster_first: bool = False
 ) -> Place:
-    """Where to go, from what was given and what is known; SetupError when nothing is."""
+    """Return the proxy to use, from options and known places; SetupError when there is none."""
     local = cluster.proxy_urls[0] if cluster.proxy_urls else ""
     known = (local or profile.url) if cluster_first else (profile.url or local)
     chosen = (url or known).rstrip("/")

@@ -1,4 +1,4 @@
-"""How a command can end: the one table that --help prints, the documents repeat and scripts rely on."""
+"""Exit codes: the table that --help prints, the documents repeat and scripts rely on."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ INTERRUPTED = 130
 ENDINGS = (
     Ending(OK, "done"),
     Ending(FAILED, "something else went wrong, or only some of several files were done"),
-    Ending(2, "the command, a name or a value was not understood", (errors.BadRequest,)),
+    Ending(2, "the command, a name or a value is wrong", (errors.BadRequest,)),
     Ending(3, "no such file, version, bucket or lock", (errors.NotFound,)),
     Ending(4, "not logged in, or not allowed", (errors.NotLoggedIn, errors.Forbidden, errors.PeerRefused)),
     Ending(5, "locked by someone else", (errors.Locked,)),
     Ending(
         6,
-        "the cluster's state says no: it changed meanwhile, exists already, or your lock is over",
+        "the cluster's state does not allow it: it has changed, exists already, or your lock has ended",
         (errors.Conflict, errors.PreconditionFailed),
     ),
     Ending(

@@ -1,4 +1,4 @@
-"""Moving and seeing contents: put, get, cat, ls, digest."""
+"""Reading and writing files: put, get, cat, ls, digest."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ SHOWN_TROUBLES = 20
 @click.option("-r", "--recursive", is_flag=True, help="Send folders with all that is below them.")
 @click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Write under this lock number.")
 @click.option("--release", is_flag=True, help="Release the lock with the write.")
-@click.option("--if-match", metavar="DIGEST", help="Only if the current content is this one.")
-@click.option("--new", is_flag=True, help="Only if there is no such file yet.")
+@click.option("--if-match", metavar="DIGEST", help="Fail unless the current content is this one.")
+@click.option("--new", is_flag=True, help="Fail if the file exists already.")
 @click.option("--type", "content_type", default="", metavar="TYPE", help="The content's media type.")
 @pass_app
 def put(
@@ -64,7 +64,7 @@ def put(
     locals_, target = _put_arguments(sources)
     if recursive:
         if lock_number is not None or release or if_match or new or content_type:
-            raise BadRequest("with -r only names can be given: locks and conditions are for single files")
+            raise BadRequest("-r takes names only: locks and conditions are for single files")
         _put_trees(app, locals_, target)
         return
     wanted = WriteOptions(
@@ -83,7 +83,7 @@ def _put_arguments(arguments: tuple[str, ...]) -> tuple[list[str], str | None]:
         return [arguments[0]], None
     *locals_, target = arguments
     if len(locals_) > 1 and not target.endswith(("/", ":")):
-        raise BadRequest(f"several files need a folder to go to: write {target}/ (or bucket:)")
+        raise BadRequest(f"several files need a target folder: write {target}/ (or bucket:)")
     return list(locals_), target
 
 
@@ -91,7 +91,7 @@ def _target_of(local: str, target: str | None, count: int) -> Name:
     own = "" if local == STREAM else Path(local).name
     if target is None or target.endswith(("/", ":")):
         if local == STREAM:
-            raise BadRequest("standard input has no name of its own: give the NAME to save it as")
+            raise BadRequest("standard input has no name: give the NAME to save it as")
         if own in ("", ".."):
             raise LocalFileError(f"{local} is a folder: send it with -r")
         return parse_name(f"{target or 'files:'}{own}")
@@ -310,9 +310,9 @@ def _print_page(prefixes: Iterable[str], files: list[FileVersion], detailed: boo
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @pass_app
 def digest(app: App, files: tuple[Path, ...]) -> None:
-    """Print by which digest the cluster would know a local file; needs no cluster.
+    """Print the digest that the cluster would give a local file; needs no cluster.
 
-    Of a file of one chunk (up to 256 KiB, and many larger ones) it is what `b3sum FILE` prints.
+    For a file of one chunk (up to 256 KiB, and many larger ones) it equals `b3sum FILE`.
     """
     manifests = [(file, digest_file(file)) for file in files]
     lines = [f"{manifest.digest}  {file}" for file, manifest in manifests]

@@ -38,14 +38,14 @@ def list_keys(app: App) -> None:
 )
 @pass_app
 def create_key(app: App, name: str, for_s3: bool, valid: float | None) -> None:
-    """Make a key called NAME and print it, once."""
+    """Create a key called NAME and print it once."""
     if for_s3:
         _show_s3(app, app.api().create_s3_key(name, valid))
         return
     if valid is not None:
         raise BadRequest("--valid is for S3 keys: give --s3 too, or log in, which ends by itself")
     key = app.api().create_key(name)
-    app.note(f"API key {formatting.safe(key.name)} ({key.id}); it is shown this once:")
+    app.note(f"API key {formatting.safe(key.name)} ({key.id}); it is shown only once:")
     app.show(key.key, key)
 
 
@@ -53,7 +53,7 @@ def create_key(app: App, name: str, for_s3: bool, valid: float | None) -> None:
 @click.argument("key", metavar="ID|NAME")
 @pass_app
 def rotate_key(app: App, key: str) -> None:
-    """Put a new S3 access key in the place of an old one, which ends at once."""
+    """Replace an S3 access key by a new one; the old one ends at once."""
     found = _one(app, key)
     if not isinstance(found, S3KeyInfo):
         raise BadRequest(f"{key!r} is an API key: make a new one and revoke it")
@@ -89,7 +89,7 @@ def _show_s3(app: App, key: S3KeyInfo) -> None:
     if key.session_token:
         lines.append(f"aws_session_token = {key.session_token}")
     until = f" until {formatting.when(key.expires_at)}" if key.expires_at is not None else ""
-    app.note(f"S3 access key {formatting.safe(key.name)}{until}; its secret is shown this once:")
+    app.note(f"S3 access key {formatting.safe(key.name)}{until}; its secret is shown only once:")
     app.show("\n".join(lines), key)
 
 

@@ -46,7 +46,7 @@ class LockCommand(Command):
 
 @click.command(cls=LockCommand, options_metavar="[OPTIONS]")
 @click.argument("names", metavar="NAME... [-- COMMAND...]", nargs=-1, required=True, type=NameType())
-@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Stand in line for this long.")
+@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Wait in line for this long.")
 @click.option(
     "--lease",
     type=click.FloatRange(1, MAX_LEASE_SECONDS),
@@ -104,7 +104,7 @@ def _held(taken: LockInfo) -> list[HeldLock]:
 def unlock(app: App, names: tuple[Name, ...], everything: bool) -> None:
     """Release locks that you hold. A lock on several files is released as a whole."""
     if not names and not everything:
-        raise BadRequest("say which: NAME..., or --all")
+        raise BadRequest("name the files, or give --all")
     account = app.api().me().name
     mine = [lock for lock in app.api().locks().locks if lock.account == account]
     chosen = mine if everything else [_of_mine(app, mine, name) for name in names]

@@ -18,10 +18,10 @@ LOOK_AGAIN_SECONDS = 0.5
 
 
 @click.command(cls=Command)
-@click.option("--deep", is_flag=True, help="Have every file server read and check every byte, too.")
+@click.option("--deep", is_flag=True, help="Also read and check every byte on every file server.")
 @click.pass_context
 def fsck(ctx: click.Context, deep: bool) -> None:
-    """Check that the directory's books and the file servers' disks agree (administrators).
+    """Check that the directory's metadata and the file servers' disks agree (administrators).
 
     It runs beside people's work. Copies that are missing or not counted are put right by repair; the report says what
     disagreed when it was looked at. Ends with 0 when nothing did, else with 1.
@@ -60,8 +60,8 @@ def backup(app: App, file: Path) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--finish", is_flag=True, help="Do not wait for file servers that will not come back.")
-@click.option("--unnamed", is_flag=True, help="Make blobs without a name files in bucket `recovered`.")
+@click.option("--finish", is_flag=True, help="Stop waiting for file servers that will not come back.")
+@click.option("--unnamed", is_flag=True, help="Turn blobs without a name into files in the bucket `recovered`.")
 @click.option("--drop-unnamed", is_flag=True, help="Give up blobs without a name; collection removes them.")
 @pass_app
 def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:

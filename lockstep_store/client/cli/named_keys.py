@@ -45,7 +45,7 @@ def list_keys(app: App) -> None:
 @click.argument("name", metavar="NAME")
 @pass_app
 def create_key(app: App, name: str) -> None:
-    """Make a key called NAME."""
+    """Create a key called NAME."""
     key = app.api().create_kms_key(name)
     app.note(
         "make a backup of the directory now (`lockstep backup FILE`): without the key nothing under it can be read"
@@ -57,7 +57,7 @@ def create_key(app: App, name: str) -> None:
 @_key_argument
 @pass_app
 def enable_key(app: App, key: str) -> None:
-    """Let KEY be used again."""
+    """Allow KEY to be used again."""
     info = app.api().enable_kms_key(_id(app, key), enabled=True)
     app.show(_named(info, "enabled"), info)
 
@@ -77,7 +77,7 @@ def disable_key(app: App, key: str) -> None:
 def rotate_key(app: App, key: str) -> None:
     """Make a new version of KEY, for files written from now on; older files stay under theirs."""
     info = app.api().rotate_kms_key(_id(app, key))
-    app.note("make a backup of the directory now (`lockstep backup FILE`): it must have the new version")
+    app.note("back up the directory now (`lockstep backup FILE`), so that the backup has the new version")
     app.show(_named(info, f"version {info.versions} of"), info)
 
 

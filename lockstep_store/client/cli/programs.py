@@ -34,7 +34,7 @@ def serve(program: str | None, arguments: tuple[str, ...]) -> None:
         click.echo(click.get_current_context().get_help())
         return
     if program not in PROGRAMS:
-        raise click.UsageError(f"say which program to serve: {', '.join(PROGRAMS)}")
+        raise click.UsageError(f"name the program to serve: {', '.join(PROGRAMS)}")
     sys.stdout.flush()
     try:
         os.execv(sys.executable, [sys.executable, "-m", PROGRAMS[program], *arguments])  # noqa: S606

@@ -50,11 +50,11 @@ def list_servers(app: App) -> None:
 
 @servers.command("drain")
 @click.argument("id", metavar="ID")
-@click.option("--stop", is_flag=True, help="Let it stay: end a drain where it is.")
+@click.option("--stop", is_flag=True, help="Stop draining; the server stays in the cluster.")
 @_wait_option
 @pass_app
 def drain(app: App, id: str, stop: bool, wait: bool) -> None:
-    """Have everything moved off a file server, so that it can be removed.
+    """Move everything off a file server, so that it can be removed.
 
     It goes on serving reads meanwhile; no new copies go to it. Copies are made elsewhere before any is dropped.
     """
@@ -69,9 +69,9 @@ def drain(app: App, id: str, stop: bool, wait: bool) -> None:
 def _drained_text(info: FileServerInfo, stop: bool) -> str:
     name = f"file server {formatting.safe(info.id)}"
     if stop:
-        return f"{name} stays"
+        return f"{name} is no longer draining"
     if info.drained:
-        return f"{name} is drained; it can go now: lockstep servers remove {shlex.quote(info.id)}"
+        return f"{name} is drained; remove it with: lockstep servers remove {shlex.quote(info.id)}"
     held = formatting.counted(info.held_blobs, "blob")
     return f"draining {name}, which holds {held}; `lockstep servers` shows when it is done"
 
@@ -91,25 +91,25 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
 
 @servers.command("remove")
 @click.argument("id", metavar="ID")
-@click.option("--force", is_flag=True, help="Give up copies that are nowhere else. DANGER: those files are lost.")
-@click.option("--yes", is_flag=True, help="Do not ask whether to force.")
+@click.option("--force", is_flag=True, help="Remove it even if it has the only copies. DANGER: those files are lost.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def remove(app: App, id: str, force: bool, yes: bool) -> None:
-    """Have the cluster forget a file server that is drained, or whose copies are elsewhere too.
+    """Remove a file server that is drained, or whose copies are elsewhere too.
 
     Refused while it holds what has too few copies elsewhere. --force is for a server whose disk is gone for good.
     """
     if force and not yes:
         _confirm(id)
     app.api().remove_server(id, force=force)
-    text = f"file server {formatting.safe(id)} is removed; stop its program, and its folder may be deleted"
+    text = f"file server {formatting.safe(id)} was removed; stop its program, then its folder can be deleted"
     app.show(text, {"removed": id, "force": force})
 
 
 def _confirm(id: str) -> None:
     if not _can_ask():
-        raise BadRequest("forcing can lose files and nobody can be asked here: add --yes if that is meant")
-    question = f"Remove file server {formatting.safe(id)} even if files are lost that nothing else holds?"
+        raise BadRequest("--force can lose files, and there is no terminal to confirm it on: add --yes to confirm")
+    question = f"Remove file server {formatting.safe(id)} even if files that nothing else holds are lost?"
     if not click.confirm(question, default=False, err=True):
         raise click.Abort
 
@@ -123,7 +123,7 @@ def _can_ask() -> bool:
 @click.option(
     "--host", metavar="HOST", help="The new machine's name as others reach it; by default what it calls itself."
 )
-@click.option("--zone", default="", metavar="ZONE", help="What fails together with it: a rack, a room, a site.")
+@click.option("--zone", default="", metavar="ZONE", help="Its failure zone: a rack, a room, a site.")
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
 @click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
 @pass_app
@@ -140,8 +140,8 @@ def add(app: App, new_id: str | None, host: str | None, zone: str, valid: float,
     commands = _commands(token, id, host, zone, directory)
     for what, address in (("the proxy", url), ("the directory server", directory)):
         if only_here(address):
-            app.note(f"note: {what} at {address} is reached from this machine only")
-    app.note(f"run these on the new machine; the first is good once, until {formatting.when(reply.expires_at)}:")
+            app.note(f"note: {what} at {address} can be reached from this machine only")
+    app.note(f"run these on the new machine; the first is valid once, until {formatting.when(reply.expires_at)}:")
     data = {"id": id, "token": token, "url": url, "directory_url": directory, "expires_at": reply.expires_at}
     app.show("\n".join(commands), {**data, "commands": commands})
 
@@ -168,7 +168,7 @@ def _commands(token: str, id: str, host: str | None, zone: str, directory: str) 
 @_wait_option
 @pass_app
 def balance(app: App, stop: bool, wait: bool) -> None:
-    """Move copies from full file servers to empty ones, gently, until they are about equally full."""
+    """Move copies from full file servers to empty ones until they are about equally full."""
     if stop and wait:
         raise BadRequest("--wait waits for a rebalance to be done: leave it out with --stop")
     repair = app.api().balance(stop=stop)
@@ -194,7 +194,7 @@ def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
 @_wait_option
 @pass_app
 def repair(app: App, wait: bool) -> None:
-    """Say what repair did, what it has to do, and which files are lost, by name (administrators).
+    """Show what repair did, what is left to do, and which files are lost (administrators).
 
     Ends with code 9 when content is damaged on every file server that has it, with 7 when the file servers that have
     it are away, and with 0 when nothing is lost.

@@ -14,7 +14,7 @@ from lockstep_store.wire.errors import BadRequest
 
 @click.group(cls=Group)
 def targets() -> None:
-    """Notification targets: where buckets' changes can be told to (administrators)."""
+    """Notification targets: where buckets can report changes (administrators)."""
 
 
 @targets.command("list")
@@ -38,7 +38,7 @@ def list_targets(app: App) -> None:
 )
 @pass_app
 def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: Path | None) -> None:
-    """Name a target, or give the one called NAME another address.
+    """Add a target, or change the address of the one called NAME.
 
     URL is https://HOST/PATH for a webhook or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY for an
     AMQP 0-9-1 broker. http and amqp work too, unencrypted. Given as @FILE, a URL, secret or token is read from that
@@ -47,7 +47,7 @@ def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: 
     ca_pem = "" if ca_file is None else _read(ca_file)
     made = app.api().add_target(name, _given(target_url), secret=_given(secret), token=_given(token), ca_pem=ca_pem)
     if made.url.startswith(("http:", "amqp:")):
-        app.note("note: this address is not encrypted: names of files, and passwords, can be read on the way")
+        app.note("note: this address is not encrypted: file names and passwords can be read in transit")
     arn = f"arn:lockstep:sqs:us-east-1::{made.name}"
     app.show(f"target {made.name} is {formatting.safe(made.url)}\nin a bucket's configuration: {arn}", made)
 
@@ -56,7 +56,7 @@ def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: 
 @click.argument("name")
 @pass_app
 def remove(app: App, name: str) -> None:
-    """Forget a target and what waits for it. Refused while a bucket uses it."""
+    """Remove a target and its waiting messages. Refused while a bucket uses it."""
     gone = app.api().remove_target(name)
     waited = f"; {formatting.counted(gone.dropped, 'message')} waited for it" if gone.dropped else ""
     app.show(f"removed target {formatting.safe(name)}{waited}", {"removed": name, "dropped": gone.dropped})
@@ -66,9 +66,9 @@ def remove(app: App, name: str) -> None:
 @click.argument("name")
 @pass_app
 def test(app: App, name: str) -> None:
-    """Send a test message to a target now, and say whether it took it."""
+    """Send a test message to a target and show whether it was accepted."""
     app.api().test_target(name)
-    app.show(f"target {formatting.safe(name)} took the test message", {"tested": name})
+    app.show(f"target {formatting.safe(name)} accepted the test message", {"tested": name})
 
 
 def _given(text: str) -> str:

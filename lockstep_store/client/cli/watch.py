@@ -17,7 +17,7 @@ from lockstep_store.wire.names import check_bucket
 @click.option("--once", "--no-follow", "once", is_flag=True, help="Print what is there, then end.")
 @pass_app
 def watch(app: App, where: str | None, cursor: int | None, once: bool) -> None:
-    """Print every change, one a line, as it is committed, until Ctrl-C.
+    """Print every change as it is committed, one a line, until Ctrl-C.
 
     Of all buckets that you may use, or of one, or of the files in it whose names begin with PREFIX. It begins now, with
     --once at the beginning, with --cursor behind that change. Restarts of proxy and directory are waited for: no change

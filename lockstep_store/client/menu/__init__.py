@@ -1,4 +1,4 @@
-"""The numbered menu: Lockstep for a person at a terminal, or at the other end of a pipe.
+"""The numbered menu, at a terminal or through a pipe.
 
 It is a client of the proxy's HTTPS API and nothing else, so several people can use one proxy. `terminal` reads and
 writes, `session` logs in and takes requests, the other files do what is asked for.

@@ -1,4 +1,4 @@
-"""One person's visit: log in, then requests by number until they leave."""
+"""One session of the menu: log in, then requests by number until the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"(\d+)[.):]?(?:\s+(.*))?", re.DOTALL)
 
 
 class _Leave(Exception):
-    """The person is done."""
+    """Ends the session."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class Session:
-    """A visit over `terminal` to the proxy of `api`."""
+    """A session of the menu on `terminal`, at the proxy of `api`."""
 
     def __init__(self, api: ApiCalls, storage: LocalStorage, terminal: Terminal) -> None:
         self._api = api
@@ -69,7 +69,7 @@ class Session:
         self._before_upload = files.show_folder
 
     def run(self) -> int:
-        """The whole visit; its exit code."""
+        """Run the session and return its exit code."""
         self._terminal.say(f"Lockstep at {self._api.url}")
         try:
             code = self._log_in()
@@ -105,7 +105,7 @@ class Session:
                 continue
             self._welcome(reply, name)
             return OK
-        self._terminal.say("That was too often; start again when you know the password.")
+        self._terminal.say("Too many attempts; start again when you know the password.")
         return NOT_LOGGED_IN
 
     def _welcome(self, reply: LoginReply, name: str) -> None:
@@ -114,7 +114,7 @@ class Session:
         role = ", administrator" if reply.admin else ""
         shown = formatting.safe(self._account)
         if reply.created:
-            self._terminal.say(f"\nWelcome, {shown}: this is a new account, made just now.")
+            self._terminal.say(f"\nWelcome, {shown}. Your account was created.")
         else:
             self._terminal.say(f"\nWelcome back, {shown}{role}.")
 
@@ -125,7 +125,7 @@ class Session:
         try:
             self._api.logout()
         except LockstepError:
-            self._terminal.say("\nGoodbye. (The log-in ends by itself; the proxy could not be told.)")
+            self._terminal.say("\nGoodbye. (The proxy did not answer; the log-in expires by itself.)")
         else:
             self._terminal.say(f"\nLogged out {formatting.safe(self._account)}. Goodbye.")
 
@@ -150,11 +150,11 @@ class Session:
             self._terminal.tell(f"Your log-in has ended ({error}). Log in again:")
             if self._log_in() != OK:
                 raise _Leave from error
-            self._terminal.say("Please ask again for what you wanted.")
+            self._terminal.say("Please repeat your request.")
         except LockstepError as error:
             self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
         except KeyboardInterrupt:
-            self._terminal.say("\nInterrupted; nothing more is done of that.")
+            self._terminal.say("\nInterrupted; the request was stopped.")
 
     def _answer(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -171,7 +171,7 @@ class Session:
                 self._before_upload()
             argument = self._terminal.ask(entry.question)
             if not argument:
-                self._terminal.say("No name, nothing done.")
+                self._terminal.say("No name given; nothing was done.")
                 return
         entry.action(argument)
 

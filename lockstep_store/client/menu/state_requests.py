@@ -25,7 +25,7 @@ class StateRequests:
         text, self._numbered = formatting.locks_text(self._api.locks(), self.account, time.time(), self._terminal.width)
         self._terminal.say(text)
         if any(lock.account == self.account for lock in self._numbered):
-            self._terminal.say('Type "release 1" to give one of yours back.')
+            self._terminal.say('Type "release 1" to release one of yours.')
 
     def release(self, number: str) -> bool:
         """Give back one of my locks."""

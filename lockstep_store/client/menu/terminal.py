@@ -60,7 +60,7 @@ class Terminal:
         self.say(sentence)
 
     def status(self, text: str) -> None:
-        """News that replace the news before: one line on a terminal, and only what is new in a pipe."""
+        """Show a status that replaces the one before: one line on a terminal, and only changes in a pipe."""
         if self.output.isatty():
             line = formatting.shorten(text, self.width)
             self.output.write("\r" + line.ljust(self._status_shown))

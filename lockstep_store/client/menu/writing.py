@@ -29,7 +29,7 @@ class Writing:
         self._said = (0, -1)
 
     def write(self, path: str) -> None:
-        """The whole of it. Whatever happens, the lock is given back and the edit is not lost."""
+        """Lock, edit and save. Whatever happens, the lock is released and the edit is not lost."""
         check_path(path)
         self._storage.for_writing(path)  # refuse a name that leads outside before anybody is kept waiting
         holder = LockHolder(
@@ -79,7 +79,7 @@ class Writing:
         with file_bar(self._terminal.output, "fetching", path, None, show=False) as progress:
             before = session.fetch(progress)
         if session.set_aside:
-            self._terminal.tell(f"your different local copy was set aside as {session.set_aside}")
+            self._terminal.tell(f"your local copy differed and was kept as {session.set_aside}")
         name = formatting.safe(path)
         if before is None:
             self._terminal.tell(f"{name} is a new file: {session.local}")
@@ -126,5 +126,5 @@ class Writing:
             return False
         except EndOfInput:
             if session.changes().changed:
-                self._terminal.tell(f"\nthe input ended: not saved, your edit is kept in {session.keep()}")
+                self._terminal.tell(f"\nthe input ended before you saved: your edit is kept in {session.keep()}")
             raise

@@ -104,7 +104,7 @@ def repair_lines(repair: RepairInfo) -> list[str]:
     if repair.without_living_copy:
         gone = counted(repair.without_living_copy, "file content")
         lines.append(
-            f"ATTENTION: {gone} without a living copy; start the stopped file servers again "
+            f"ATTENTION: {gone} without a live copy; start the stopped file servers again "
             "(lockstep repair names the files)"
         )
     if repair.under_copied:
@@ -118,12 +118,14 @@ def repair_lines(repair: RepairInfo) -> list[str]:
         done = f"since the directory started: {counted(repair.repaired_since_start, 'copy', 'copies')} made"
         lines.append(f"{done}, {repair.dropped_since_start} dropped")
     if repair.walking:
-        lines.append("the books are being looked through; these figures may still rise")
+        lines.append("the metadata is still being scanned; these numbers may rise")
     elif not repair.under_copied and not repair.without_living_copy:
         lines.append("every file has its copies")
         if repair.silent:
             away = _named(repair.silent)
-            lines[-1] += f", counting those on file server {away}, which is silent: new ones follow if it stays so"
+            lines[-1] += (
+                f", counting those on file server {away}, which is silent: replacements follow if it stays silent"
+            )
     return lines
 
 

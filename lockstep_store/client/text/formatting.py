@@ -1,6 +1,6 @@
-"""Words for people: sizes, times, tables and confirmation lines that fit an 80-column terminal.
+"""Text for people: sizes, times, tables and confirmation lines that fit an 80-column terminal.
 
-The menu and the command line print the same facts in the same words because both take them from here.
+The menu and the command line both print these, so the same state has the same words.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def locks_text(reply: LocksReply, account: str, now: float, width: int = WIDTH) 
 def holders_line(holders: Sequence[LockInfo]) -> str:
     """Who is in the way, and for how long at most."""
     if not holders:
-        return "others are before you in the queue"
+        return "others are ahead of you in the queue"
     first = holders[0]
     others = f", and {counted(len(holders) - 1, 'other lock')} in the way" if len(holders) > 1 else ""
     what = shorten(paths_of(first.paths), 30)

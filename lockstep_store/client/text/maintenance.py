@@ -1,4 +1,4 @@
-"""How checks, backups and recovery are told to people."""
+"""Text about checks, backups and recovery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, FsckSe
 def fsck_progress(report: FsckReport) -> str:
     """One line while it runs."""
     waiting = [server.id for server in report.file_servers if server.state == "waiting"]
-    return f"waiting for file servers: {', '.join(waiting)}" if waiting else "looking through the directory's books"
+    return f"waiting for file servers: {', '.join(waiting)}" if waiting else "checking the directory's metadata"
 
 
 def fsck_text(report: FsckReport) -> str:
@@ -19,14 +19,14 @@ def fsck_text(report: FsckReport) -> str:
     books = ", ".join(f"{name} {count}" for name, count in report.checks.items())
     head = ("server", "state", "compared", "missing", "damaged", "uncounted", "unknown")
     lines = [
-        f"checked in {duration(report.seconds)}; rows in the books: {books}",
+        f"checked in {duration(report.seconds)}; metadata rows: {books}",
         table(head, [_server_row(server) for server in report.file_servers], right=" ".join(head[2:])),
     ]
     if report.recovery is not None and not report.recovery.finished:
         lines.append(recovery_text(report.recovery))
     away = [server.id for server in report.file_servers if server.state == "away"]
     if away:
-        lines.append(f"NOT checked, because they were not up: {', '.join(away)}")
+        lines.append(f"NOT checked, because they were down: {', '.join(away)}")
     for problem in report.problems:
         where = f" on file server {problem.file_server}" if problem.file_server else ""
         detail = f": {safe(problem.detail)}" if problem.detail else ""
@@ -34,7 +34,7 @@ def fsck_text(report: FsckReport) -> str:
     if report.more_problems:
         lines.append(f"and {report.more_problems} more")
     if not report.problems:
-        lines.append("books and disks agree" if not away else "what was checked agrees")
+        lines.append("metadata and disks agree" if not away else "what was checked agrees")
     return "\n".join(lines)
 
 
@@ -44,12 +44,13 @@ def _server_row(server: FsckServer) -> tuple[str, ...]:
 
 
 def backup_text(file: Path, info: BackupInfo) -> str:
-    """What was backed up, and what must be kept besides."""
+    """What was backed up, and what else must be kept."""
     return (
         f"{file}: {size(info.size)}, made {when(info.made_at)}, up to change {info.cursor}\n"
         f"{counted(info.files, 'file')}, {counted(info.versions, 'version')}, {counted(info.blobs, 'blob')};"
         f" digest {info.digest}\n"
-        "It holds secrets. Without the folder certs/ (authority, storage keys) nothing can be read: keep that too."
+        "It holds secrets. Nothing in it can be read without the folder certs/ (authority, storage keys): "
+        "keep that too."
     )
 
 
@@ -64,7 +65,7 @@ def recovery_text(info: RecoveryInfo | None) -> str:
     if info.waiting_for:
         lines.append(f"waiting for file servers: {', '.join(info.waiting_for)}; nothing of theirs is collected")
     else:
-        lines.append("finished: every file server has said what it holds")
+        lines.append("finished: every file server has reported what it holds")
     if info.unnamed_blobs:
         lines.append(
             f"{counted(info.unnamed_blobs, 'blob')} without a name, {size(info.unnamed_bytes)}, are kept: "

@@ -1,4 +1,4 @@
-"""Moving whole files and trees between a folder and the cluster: only what differs, resumable, verified.
+"""Moving files and folders between this machine and the cluster: only what differs, resumable, verified.
 
 `upload` and `download` move one file, `put_tree` and `get_tree` many at once. Names are made safe by
 `client.local_storage`, requests are made by `lockstep_store.client.api.calls`, progress is shown by the callers.

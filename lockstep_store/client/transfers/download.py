@@ -1,4 +1,4 @@
-"""Fetching one file: verified while it is written, resumed where it stopped, and never a bad file for a good one.
+"""Fetching one file: verified while it is written, resumed after a cut, replaced only by a complete one.
 
 The bytes go to a temporary file beside the target, which takes the target's place only when all of it is verified and
 on disk. Chunks that the target's present content already has are taken from there; those that an earlier, interrupted
@@ -30,7 +30,7 @@ PAUSES_SECONDS = (0.3, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A finished download. `bytes_received` is what travelled; `unchanged`: the target had this content already."""
+    """A finished download. `bytes_received` counts content on the wire; `unchanged`: the target had it already."""
 
     file: RemoteFile
     receipt: ClientReceipt
@@ -119,7 +119,9 @@ class ReadCheck:
                 while len(buffer) < length:
                     block = next(blocks, b"")
                     if not block:
-                        raise PeerUnreachable(f"{self._api.url} sent less than it declared: try again, it resumes")
+                        raise PeerUnreachable(
+                            f"{self._api.url} sent less than it declared: try again, the download resumes"
+                        )
                     self.received += len(block)
                     buffer += block
                 data = bytes(memoryview(buffer)[:length])

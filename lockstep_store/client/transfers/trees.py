@@ -1,4 +1,4 @@
-"""Trees: many files at once, several in parallel, running it again goes on where it stopped.
+"""Folders: many files, several in parallel; running it again resumes.
 
 A file whose content is already at its place (equal digest) is skipped, so an interrupted run is resumed by the same
 command. One file's trouble never stops the others: it is counted and named in the report. Links are not followed when
@@ -31,7 +31,7 @@ QUEUED = 64
 
 
 class TreeProgress(Protocol):
-    """What a progress display is told, from several threads."""
+    """A progress display; called from several threads."""
 
     def found(self, files: int, size: int) -> None:
         """So many more files and bytes are to be done."""
@@ -44,7 +44,7 @@ class TreeProgress(Protocol):
 
 
 class Silent:
-    """Progress that nobody sees."""
+    """A progress display that shows nothing."""
 
     def found(self, files: int, size: int) -> None: ...
 
@@ -55,7 +55,7 @@ class Silent:
 
 @dataclass
 class TreeReport:
-    """What a run did. `refused` are names left alone for safety, `failed` are those that may go well another time."""
+    """The result of a run. `refused` are names left alone for safety, `failed` those that may succeed later."""
 
     moved: int = 0
     skipped: int = 0
@@ -65,7 +65,7 @@ class TreeReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every file is now where it should be."""
+        """Whether every file is in its place."""
         return not self.refused and not self.failed
 
 

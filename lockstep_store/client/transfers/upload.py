@@ -1,4 +1,4 @@
-"""Sending one file: whole, as a delta against what the cluster has, or resumed after a cut.
+"""Sending one file: whole, as a delta against the cluster's version, or resumed after a cut.
 
 Three ways, the first that fits:
 
@@ -62,7 +62,7 @@ def no_progress(count: int) -> None:
 
 @dataclass(frozen=True)
 class Sent:
-    """A finished upload. `bytes_sent` is what travelled, `delta` whether chunks were left out of it."""
+    """A finished upload. `bytes_sent` counts content on the wire; `delta` says whether chunks were left out."""
 
     saved: Saved
     bytes_sent: int

@@ -387,7 +387,7 @@ def test_digest_agrees_with_b3sum(shell: Shell, tmp_path: Path) -> None:
     [
         (("put", ".", "x/"), 8, ". is a folder: send it with -r"),
         (("put", ".."), 8, ".. is a folder: send it with -r"),
-        (("put", "-"), 2, "standard input has no name of its own"),
+        (("put", "-"), 2, "standard input has no name"),
         (("get", "files:"), 2, "files: is a bucket: give a file in it"),
         (("rm", "files:"), 2, "files: is a bucket: `lockstep buckets delete`"),
         (("get", "-r", "misspelt", "there"), 3, "there is no file below files:misspelt/"),
@@ -450,7 +450,7 @@ def test_a_lock_that_is_over_refuses_once(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("late")
     lock = shell.json("lock", "f")
     shell.server.core.drop_lock(lock["id"])
-    assert "forgotten" in shell.run("put", "f", code=6).stderr
+    assert "dropped" in shell.run("put", "f", code=6).stderr
     shell.run("put", "f")
 
 

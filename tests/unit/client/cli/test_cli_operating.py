@@ -180,7 +180,7 @@ def test_a_server_is_drained_and_then_removed(admin: Shell) -> None:
     assert "lockstep servers remove 2" in result.stdout
     assert "drained" in admin.run("servers").stdout
     assert "can be removed" in admin.run("status").stdout
-    assert "is removed" in admin.run("servers", "remove", "2").stdout
+    assert "was removed" in admin.run("servers", "remove", "2").stdout
     assert len(admin.json("servers")["file_servers"]) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_drain_can_be_stopped(admin: Shell) -> None:
     core = admin.server.core
     core.add_server("2", blobs=3)
     admin.run("servers", "drain", "2", "--stop", "--wait", code=2)
-    assert "stays" in admin.run("servers", "drain", "2", "--stop").stdout
+    assert "no longer draining" in admin.run("servers", "drain", "2", "--stop").stdout
     core.step = lambda: setattr(core.servers[1], "state", "up")  # type: ignore[method-assign]
     assert "was stopped" in admin.run("servers", "drain", "2", "--wait", code=6).stderr
     core.step = lambda: core.servers.pop()  # type: ignore[method-assign,assignment,return-value]
@@ -236,7 +236,7 @@ def test_adding_a_server_prints_two_commands(admin: Shell, tmp_path: Path) -> No
         "lockstep serve file-server --id 2 --host 0.0.0.0 --port 5060 --directory https://dir.example:5050 "
         "--advertise \"https://$(hostname):5060\" --zone 'room 2'"
     )
-    assert "good once" in result.stderr
+    assert "valid once" in result.stderr
     assert "this machine only" not in result.stderr
     data = admin.json("servers", "add", "--id", "x", "--host", "new.example")
     assert data["commands"][0].endswith("--id x --host new.example")
@@ -318,17 +318,18 @@ def test_status_is_in_plain_words_on_80_columns() -> None:
     for words in (
         "draining server-1: 5 copies still to move",
         "drained: server-2 can be removed",
-        "ATTENTION: 2 file contents without a living copy",
+        "ATTENTION: 2 file contents without a live copy",
         "3 contents short of copies, 1 being copied now",
         "1 surplus copy will be dropped",
         "balancing: 7 copies still to move",
         "9 copies made, 4 dropped",
-        "may still rise",
+        "may rise",
     ):
         assert words in text
     assert "every file has its copies" not in text
     assert cluster.repair_lines(RepairInfo(0, 0, 0, 0)) == ["every file has its copies"]
     away = cluster.repair_lines(RepairInfo(0, 0, 0, 0, silent=["2"]))
     assert away == [
-        "every file has its copies, counting those on file server 2, which is silent: new ones follow if it stays so"
+        "every file has its copies, counting those on file server 2, which is silent: "
+        "replacements follow if it stays silent"
     ]

@@ -136,7 +136,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def test_a_new_name_makes_an_account_and_a_known_one_must_match(server: RestServer, folder: Path) -> None:
     """The first log-in says that the account is new; later the password must be right."""
-    assert "new account" in script(server, folder, "10")
+    assert "account was created" in script(server, folder, "10")
     assert "Welcome back, ann" in script(server, folder, "10")
     output = script(server, folder, name="", code=0)  # an empty name is asked again, then the input ends
     assert "User name" in output
@@ -373,7 +373,7 @@ def test_a_different_local_copy_is_set_aside(server: RestServer, folder: Path) -
     folder.mkdir()
     (folder / "f").write_text("my own work")
     output = script(server, folder, "3 f", "", "10")
-    assert "set aside" in output
+    assert "kept as" in output
     assert (folder / "f").read_text() == "the cluster's"
     assert [file.read_text() for file in folder.glob("f.local-*")] == ["my own work"]
 

@@ -153,9 +153,9 @@ def test_reports_say_what_disagrees_and_what_was_not_looked_at() -> None:
     """Problems have kind, place and name; servers that were away are named, and agreement is said of the rest only."""
     servers = [FsckServer("1", "done", 10), FsckServer("2", "away")]
     clean = maintenance.fsck_text(FsckReport("done", checks={"version": 3}, file_servers=servers))
-    assert "NOT checked, because they were not up: 2" in clean
+    assert "NOT checked, because they were down: 2" in clean
     assert "what was checked agrees" in clean
-    assert "books and disks agree" not in clean
+    assert "metadata and disks agree" not in clean
     problem = FsckProblem("missing copy", "files/a.txt", "abcd", "1")
     broken = maintenance.fsck_text(FsckReport("done", problems=[problem], more_problems=4, file_servers=servers))
     assert "missing copy on file server 1: files/a.txt: abcd" in broken
