@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
+from lockstep_store.runtime.http.content import ContentMetrics
+
 _READS = Counter("lockstep_client_proxy_reads_total", "Files read, by where their chunks came from", ["cache"])
 READS = {use: _READS.labels(use) for use in ("hit", "delta", "miss")}
 SERVED_BYTES = Counter("lockstep_client_proxy_served_bytes_total", "Verified content bytes given to readers")
@@ -25,9 +27,12 @@ CACHE_UNWRITABLE = Counter(
 )
 CACHE_BYTES = Gauge("lockstep_client_proxy_cache_bytes", "Bytes the cache takes on disk")
 ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of answers' bodies given to the runner")
-ABORTED_ANSWERS = Counter(
-    "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest could not be had"
-)
-CLIENTS_GONE = Counter(
-    "lockstep_client_proxy_clients_gone_total", "Files whose reader closed the connection before the end"
+CONTENT_METRICS = ContentMetrics(
+    sent_bytes=ANSWERED_BYTES,
+    aborted=Counter(
+        "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest was unreadable"
+    ),
+    abandoned=Counter(
+        "lockstep_client_proxy_clients_gone_total", "Files whose reader closed the connection before the end"
+    ),
 )

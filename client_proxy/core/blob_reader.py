@@ -65,12 +65,12 @@ class BlobReader:
 
     def open(
         self, version: FileVersion, cursor: int, *, holders_now: Callable[[], Sequence[Holder]] | None = None
-    ) -> OpenFile:
+    ) -> OpenBlob:
         """The content of `version`, found at journal `cursor`; nothing is fetched yet.
 
         `holders_now` asks the directory again, for when every holder that `version` names has failed.
         """
-        return OpenFile(self, version, cursor, holders_now)
+        return OpenBlob(self, version, cursor, holders_now)
 
     def pieces(self, contents: Sequence[Stored]) -> list[Piece]:
         """The manifests of `contents`, several fetched at a time. Unavailable when no holder gives one."""
@@ -92,7 +92,7 @@ class BlobReader:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-class OpenFile:
+class OpenBlob:
     """One version being read, by one thread at a time. `version` says what it is, as of journal place `cursor`."""
 
     def __init__(
@@ -113,7 +113,7 @@ class OpenFile:
         self._holder = ""
         self._finished = False
 
-    def __enter__(self) -> OpenFile:
+    def __enter__(self) -> OpenBlob:
         return self
 
     def __exit__(
@@ -145,15 +145,6 @@ class OpenFile:
                 )
             self._manifest = manifest
         return self._manifest
-
-    def read_all(self) -> bytes:
-        """The whole content, verified; for small files, as it is all held in memory."""
-        if self.version.size <= MIN_CHUNK_BYTES:
-            data = self._small()
-            if data is not None:
-                self._finish(len(data))
-                return data
-        return b"".join(self.blocks())
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Bytes [start, stop) (`stop` None: to the end) in blocks of at most 4 MiB, each verified before it is given.

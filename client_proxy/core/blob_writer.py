@@ -88,7 +88,7 @@ class Window(NamedTuple):
     ended: bool
 
 
-class Content(NamedTuple):
+class IncomingBody(NamedTuple):
     """A body: its chunks, and the metadata to ask for after the last one."""
 
     chunks: Iterator[Chunk]
@@ -123,7 +123,7 @@ class BlobWriter:
     ) -> CommittedReply:
         """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
         try:
-            return self._write(item, Content(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
+            return self._write(item, IncomingBody(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
         except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
             raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
 
@@ -138,7 +138,7 @@ class BlobWriter:
             begun = self._directory.begin(item)
             if begun.version is not None:
                 return _linked(begun)
-        return self._write(item, Content(iter(stream), no_trailing_metadata), begun)
+        return self._write(item, IncomingBody(iter(stream), no_trailing_metadata), begun)
 
     def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
         """Commit what is put together from contents that the cluster holds. Whatever fails, it is sent again."""
@@ -152,19 +152,19 @@ class BlobWriter:
 
         return self._with_masters(item, None, send)
 
-    def _write(self, item: BeginItem, content: Content, begun: BeginReplyItem | None) -> CommittedReply:
-        chunks = content.chunks
+    def _write(self, item: BeginItem, body: IncomingBody, begun: BeginReplyItem | None) -> CommittedReply:
+        chunks = body.chunks
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
-            return self._write_held(_learned(item, content), window.chunks, begun)
+            return self._write_held(_learned(item, body), window.chunks, begun)
         # No more than it needs: what is left decides how much of the next ones can be held.
         wanted = HOLD_BYTES if item.size is None else min(item.size, HOLD_BYTES)
         with self._budget.share(wanted) as granted:
             hold = max(granted, SMALLEST_HOLD_BYTES)
             window = self._gather(chunks, hold)
             if window.ended:
-                return self._write_held(_learned(item, content), window.chunks, begun)
-            return self._write_streamed(item, window, content, hold, begun)
+                return self._write_held(_learned(item, body), window.chunks, begun)
+            return self._write_streamed(item, window, body, hold, begun)
 
     def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
         gathered: list[Chunk] = []
@@ -270,7 +270,7 @@ class BlobWriter:
     # ------------------------------------------------------------ streamed: longer than may be held
 
     def _write_streamed(
-        self, item: BeginItem, first: Window, content: Content, hold: int, begun: BeginReplyItem | None
+        self, item: BeginItem, first: Window, body: IncomingBody, hold: int, begun: BeginReplyItem | None
     ) -> CommittedReply:
         room = min(WINDOW_BYTES, hold // WINDOWS_HELD)
 
@@ -288,7 +288,7 @@ class BlobWriter:
         try:
             with sender:
                 sender.put(lacking)
-                return _committed(self._send_windows(item, sender, entries, sent, content, room))
+                return _committed(self._send_windows(item, sender, entries, sent, body, room))
         except (Unavailable, TicketRefused) as error:
             return self._after_failure(item, sender, error)
 
@@ -298,7 +298,7 @@ class BlobWriter:
         sender: MasterStream,
         entries: list[tuple[Digest, int]],
         sent: set[Digest],
-        content: Content,
+        body: IncomingBody,
         room: int,
     ) -> WriteReply:
         """While one window is being sent, the next is read, cut, hashed and compared with what the master has.
@@ -307,7 +307,7 @@ class BlobWriter:
         """
         ended = False
         while not ended:
-            chunks, ended = self._gather(content.chunks, room, WINDOW_SECONDS)
+            chunks, ended = self._gather(body.chunks, room, WINDOW_SECONDS)
             entries.extend((chunk.digest, chunk.length) for chunk in chunks)
             lacking = self._upload.thinned(sender.master, chunks, sent)
             del chunks  # the bytes are the sender's alone, and go as they are sent
@@ -315,7 +315,7 @@ class BlobWriter:
             crash_point("proxy.window.sent")
         manifest = Manifest(entries)
         _known(item, manifest)
-        return sender.finish(manifest, content.trailing_metadata())
+        return sender.finish(manifest, body.trailing_metadata())
 
     def _after_failure(self, item: BeginItem, sender: MasterStream, error: LockstepError) -> CommittedReply:
         """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
@@ -349,9 +349,9 @@ def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
         raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
 
 
-def _learned(item: BeginItem, content: Content) -> BeginItem:
+def _learned(item: BeginItem, body: IncomingBody) -> BeginItem:
     """`item` with what the whole body taught."""
-    trailing = content.trailing_metadata()
+    trailing = body.trailing_metadata()
     return msgspec.structs.replace(item, metadata=item.metadata | trailing) if trailing else item
 
 

@@ -16,7 +16,7 @@ from client_proxy.core.blob_reader import BlobReader
 from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
 from client_proxy.core.composition import Composition, Stored
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Copy, Delete, PathChange, Read, Stat, Write
 from client_proxy.encryption.named_keys import NamedKeys, NewKey
 from client_proxy.encryption.plain_files import PlainFiles, judged, kept_metadata

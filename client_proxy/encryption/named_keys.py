@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.clock import Clock

@@ -14,7 +14,7 @@ from types import TracebackType
 import msgspec
 
 from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.named_keys import NewKey, opened_key

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.encryption.content_keys import ContentKey, DerivedKeys, Facts, as_text, from_text
 from lockstep_store.wire.chunking import chunk_blocks
@@ -141,9 +141,6 @@ class Unsealed:
 
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         return self._opened.receipt(start, stop)
-
-    def read_all(self) -> bytes:
-        return b"".join(self._decrypted([self._opened.read_all()], 0))
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         return self._decrypted(self._opened.blocks(start, stop), start)

@@ -522,11 +522,8 @@ class OpenContent:
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         return Receipt(self.version.digest, self.version.version, self.cursor, "miss", 0, "1")
 
-    def read_all(self) -> bytes:
-        return self._core._bytes(self.version.digest)
-
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        data = self.read_all()[start:stop]
+        data = self._core._bytes(self.version.digest)[start:stop]
         for at in range(0, len(data), 1 << 20):
             yield data[at : at + (1 << 20)]
 

@@ -67,7 +67,7 @@ class ProxyRig:
     def read(self, path: str) -> tuple[bytes, str]:
         """The content and the receipt's word about the cache."""
         with self.files.open(Read("ann", "files", path)) as opened:
-            return opened.read_all(), opened.receipt().cache
+            return b"".join(opened.blocks()), opened.receipt().cache
 
     def entries(self) -> list[Path]:
         """The cache's files."""

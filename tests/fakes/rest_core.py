@@ -43,9 +43,6 @@ class FakeOpenFile:
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         return Receipt(self.version.digest, self.version.version, self.cursor, "miss", 0, "2")
 
-    def read_all(self) -> bytes:
-        return b"".join(self.blocks())
-
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         stop = len(self._data) if stop is None else stop
         for at in range(start, stop, self._store.block):

@@ -121,7 +121,7 @@ class Crowd:
         def ask(files: FileStore, _: DirectoryClient) -> bytes | None:
             try:
                 with files.open(Read(credential(who), BUCKET, path)) as opened:
-                    return opened.read_all()
+                    return b"".join(opened.blocks())
             except NotFound:
                 return None
 

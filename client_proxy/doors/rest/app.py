@@ -16,12 +16,13 @@ from prometheus_client import Counter, Histogram
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, PathConverter
 
-from client_proxy.core.ports import Directory, Files
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
 from client_proxy.doors.rest.accounts import AccountRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
-from client_proxy.doors.rest.files import FileRoutes
+from client_proxy.doors.rest.file_operations import file_operations
+from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import CareRoutes
@@ -184,7 +185,7 @@ def create_app(
     locks = LockRoutes(directory, max_waiting=max_waiting)
     changes = ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
-        *FileRoutes(file_store).operations(),
+        *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
         *BucketRoutes(directory).operations(),
         *locks.operations(),

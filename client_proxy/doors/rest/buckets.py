@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from client_proxy.doors.rest import files as routes
 from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE
+from client_proxy.doors.rest.files import CopyBody, FileRoutes
 from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, DeleteReply, ListReply
-
-if TYPE_CHECKING:
-    from client_proxy.doors.rest.files import FileRoutes
 
 VERSION = Parameter("version", "query", "This version instead of the current one.")
 LOCK = Parameter("X-Lockstep-Lock", "header", "The number of the lock that you hold on the path.", NUMBER)
@@ -62,7 +57,7 @@ READ_CONDITIONS = (
 
 
 def file_operations(handlers: FileRoutes) -> list[Operation]:
-    """The operations of `handlers`."""
+    """Describe the routes that `handlers` answers."""
     return [*_reading(handlers), *_writing(handlers)]
 
 
@@ -194,7 +189,7 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
             summary="Copy or move a file inside the cluster",
             description="No bytes travel. A move is one transaction: nobody sees the file twice, or not at all.",
             parameters=(IF_MATCH, IF_NONE_MATCH),
-            bodies=(Content(routes.CopyBody),),
+            bodies=(Content(CopyBody),),
             answers={
                 200: Answer("A new version of the target.", Content(CommittedReply), WRITE_RECEIPT),
                 201: Answer("The target is a new file.", Content(CommittedReply), WRITE_RECEIPT),

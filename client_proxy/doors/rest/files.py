@@ -1,14 +1,16 @@
 """Files over HTTP: list, write, read, look at, delete, copy; and a file's manifest.
 
-Bytes are verified below, in the file store; how they go out is `client_proxy.core.file_body`'s business.
+The file store verifies the bytes, and `lockstep_store.runtime.http.content` sends them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
 import msgspec
 
-from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
-from client_proxy.core.ports import Files, OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, Read, Write
 from client_proxy.doors.rest.file_headers import (
@@ -19,16 +21,27 @@ from client_proxy.doors.rest.file_headers import (
     given_metadata,
     version_headers,
 )
-from client_proxy.doors.rest.file_operations import file_operations
-from client_proxy.doors.rest.operation import Operation
 from client_proxy.doors.rest.reply import committed_reply, json_reply, receipt_headers
 from client_proxy.doors.rest.request import RestRequest
+from client_proxy.metrics import CONTENT_METRICS
 from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES, StreamedContent, content_body
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BadRequest, InternalError
-from lockstep_store.wire.messages.files import MAX_LISTING, Bucket, ListRequest, PathText, Text
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.files import (
+    MAX_LISTING,
+    Bucket,
+    CommittedReply,
+    DeleteReply,
+    ListReply,
+    ListRequest,
+    PathText,
+    Text,
+    VersionsReply,
+    VersionsRequest,
+)
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 
@@ -55,14 +68,23 @@ class CopyBody(msgspec.Struct, omit_defaults=True):
     metadata: dict[str, str] | None = None
 
 
+class Files(Protocol):
+    """The file store as these routes call it; see `client_proxy.core.file_store.FileStore` for what each promises."""
+
+    def open(self, request: Read) -> OpenFile: ...
+    def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply: ...
+    def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply: ...
+    def delete(self, request: Delete) -> DeleteReply: ...
+    def copy(self, request: Copy) -> CommittedReply: ...
+    def list(self, request: ListRequest) -> ListReply: ...
+    def versions(self, request: VersionsRequest) -> VersionsReply: ...
+
+
 class FileRoutes:
     """The routes below /files, /manifests and /copy."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
-
-    def operations(self) -> list[Operation]:
-        return file_operations(self)
 
     def list_files(self, request: RestRequest) -> RawReply:
         """One page of a bucket."""
@@ -83,7 +105,7 @@ class FileRoutes:
         opened = self._files.open(
             Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
         )
-        streaming = False
+        body: list[bytes] | StreamedContent = []
         try:
             version, environ = opened.version, request.environ
             tag = version.digest.hex()
@@ -99,18 +121,13 @@ class FileRoutes:
             headers.append(("Content-Length", str(stop - start)))
             if part is not None:
                 headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
-            if stop - start > WHOLE_ANSWER_BYTES:
-                headers += receipt_headers(opened.receipt(start, stop))
-                body = FileBody(opened, start, stop)
-                streaming = True
-                return RawReply(status, headers, body)
-            data = opened.read_all() if part is None else b"".join(opened.blocks(start, stop))
-            if len(data) != stop - start:
-                raise InternalError(f"{len(data)} bytes were read where {stop - start} were expected; nothing was sent")
-            headers += receipt_headers(opened.receipt(start, stop))
-            return RawReply(status, headers, [data])
+            # Reading the first block of a stream changes what the receipt foresees.
+            receipt = opened.receipt(start, stop) if stop - start > WHOLE_ANSWER_BYTES else None
+            body = content_body(opened, start, stop, CONTENT_METRICS)
+            headers += receipt_headers(receipt or opened.receipt(start, stop))
+            return RawReply(status, headers, body)
         finally:
-            if not streaming:
+            if not isinstance(body, StreamedContent):
                 opened.close()
 
     def write(self, request: RestRequest) -> RawReply:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.long_polls import LongPolls
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply

@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.long_polls import STEP_SECONDS, LongPolls
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import empty_reply, json_reply

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from client_proxy.core.ports import Directory, Stream
+from client_proxy.core.directory_calls import Directory, DirectoryStream
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -140,7 +140,7 @@ class CareRoutes:
         return json_reply(self._directory.call(RECOVER, RecoverRequest(credential, body.finish, body.unnamed)))
 
 
-def _blocks(stream: Stream) -> Iterator[bytes]:
+def _blocks(stream: DirectoryStream) -> Iterator[bytes]:
     try:
         while block := stream.read(BLOCK_BYTES):
             yield block

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from client_proxy.core.ports import Files
 from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
+from client_proxy.doors.rest.files import Files
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import committed_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.buckets.buckets import BucketHandlers
 from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
 from client_proxy.doors.s3.buckets.cors import Cors

@@ -5,7 +5,7 @@ The directory decides who may do so. What a setting means, and which values are 
 
 from __future__ import annotations
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.files import FileVersion

@@ -45,7 +45,7 @@ def put_default(s3: Any, bucket: str, key: str | None = None, **more: Any) -> No
 def stored(rig: S3Rig, bucket: str, key: str = "k") -> bytes:
     """What file servers and caches have of a file."""
     with rig.cluster.proxies["1"].files.open(Read(rig.cluster.admin_key, bucket, key, raw=True)) as opened:
-        return opened.read_all()
+        return b"".join(opened.blocks())
 
 
 def api(rig: S3Rig, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -10,8 +10,8 @@ from tests import ROOT
 
 PLANTED = """
 from client_proxy.core.file_store import FileStore
-from client_proxy.core.ports import Files
 from client_proxy.core.requests import Compose, Copy, Delete, Read, Stat, Write
+from client_proxy.doors.rest.files import Files
 from client_proxy.doors.s3.app import S3Files
 from lockstep_store.wire.messages.files import ListRequest, UploadStep, VersionsRequest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.listings import owner_of
 from client_proxy.doors.s3.protocol.parameters import Values, select

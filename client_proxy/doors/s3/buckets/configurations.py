@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handler, Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Write
 from client_proxy.doors.s3.events.access_log_line import Visit, line
 from lockstep_store.runtime.bounded import ExpiringMap

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from client_proxy.core.composition import Stored
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Compose, Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import Choice, bare_etag, choose, stored_metadata, whole_etag

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import part_checksums
 from client_proxy.doors.s3.multipart.uploads import abort_members, checksum_members, upload_id

@@ -14,7 +14,8 @@ import msgspec
 
 from client_proxy.core.blob_writer import TrailingMetadata
 from client_proxy.core.composition import Stored
-from client_proxy.core.ports import Directory, OpenFile
+from client_proxy.core.directory_calls import Directory
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import checksum_algorithm

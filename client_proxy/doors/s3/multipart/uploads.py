@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from client_proxy.core.ports import Directory
+from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE
 from client_proxy.doors.s3.objects.object_write import read_new_version

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from client_proxy.core.blob_writer import TrailingMetadata
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Copy, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.conditional import Conditions, write_preconditions

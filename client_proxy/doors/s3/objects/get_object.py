@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from client_proxy.core.file_body import WHOLE_ANSWER_BYTES, FileBody
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Read
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects import conditional
@@ -22,8 +21,10 @@ from client_proxy.doors.s3.protocol.timestamps import write_time
 from client_proxy.doors.s3.security import encryption
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.sealed_content import Parts
+from client_proxy.metrics import CONTENT_METRICS
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.conditions import wanted_range
+from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.wire.errors import NotModified
 from lockstep_store.wire.messages.files import FileVersion
@@ -71,7 +72,7 @@ class GetHandlers:
                 raw=True,
             )
         )
-        streaming = False
+        body: list[bytes] | StreamedContent = []
         try:
             call.headers += _lock_headers(opened.version)
             customer = encryption.customer_key(call.values)
@@ -93,15 +94,10 @@ class GetHandlers:
             status = 206 if "ContentRange" in values else 200
             if call.operation.method == "HEAD":
                 return RawReply(status, headers, [])
-            if stop - start > WHOLE_ANSWER_BYTES:
-                body = FileBody(opened, start, stop)
-                streaming = True
-                return RawReply(status, headers, body)
-            whole = stop - start == version.size  # also of an empty part
-            data = opened.read_all() if whole else b"".join(opened.blocks(start, stop))
-            return RawReply(status, headers, [data])
+            body = content_body(opened, start, stop, CONTENT_METRICS)
+            return RawReply(status, headers, body)
         finally:
-            if not streaming:
+            if not isinstance(body, StreamedContent):
                 opened.close()
 
     def _read_values(self, call: S3Call, version: FileVersion, key: ContentKey | None, parts: Parts) -> Values:

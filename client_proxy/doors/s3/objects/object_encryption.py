@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from client_proxy.core.ports import OpenFile
+from client_proxy.core.open_file import OpenFile
 from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_name, sums_in
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error

@@ -125,7 +125,7 @@ def test_a_failing_holder_is_replaced_unnoticed(rig: ProxyRig, failure: str) -> 
     else:
         setattr(rig.one, failure, True)
     with rig.files.open(Read("ann", "files", "file")) as opened:
-        assert opened.read_all() == content
+        assert b"".join(opened.blocks()) == content
         assert opened.receipt().file_server == "2"
     assert READ_FAILOVERS._value.get() > before
     # A holder that failed is asked last for a while, so not every window waits for it.
@@ -295,7 +295,7 @@ def test_readers_that_miss_the_same_chunk_at_once_fetch_it_once(rig: ProxyRig, s
     def read() -> None:
         with rig.files.open(Read("ann", "files", "file")) as opened:
             barrier.wait(60)
-            results.append(opened.read_all())
+            results.append(b"".join(opened.blocks()))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
@@ -322,7 +322,7 @@ def test_a_reader_whose_leader_fails_fetches_for_itself(rig: ProxyRig) -> None:
     def lead() -> None:
         try:
             version = rig.files.stat(Stat("ann", "files", "file"))
-            rig.reader.open(version, 1).read_all()
+            b"".join(rig.reader.open(version, 1).blocks())
         except Unavailable as error:
             failures.append(error)
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from client_proxy.core.file_body import WHOLE_ANSWER_BYTES
 from client_proxy.core.requests import Copy, Write
+from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes

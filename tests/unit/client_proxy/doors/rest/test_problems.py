@@ -101,7 +101,7 @@ def test_a_defect_tells_nothing_of_the_inside(door: Door, caplog: pytest.LogCapt
 def test_a_short_read_is_never_answered_as_a_file(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the core ever give a small file too few bytes, the answer is 500, not a short file."""
     door.files.put("files", "a", b"four")
-    monkeypatch.setattr(FakeOpenFile, "read_all", lambda self: b"one")
+    monkeypatch.setattr(FakeOpenFile, "blocks", lambda self, start, stop: iter([b"one"]))
     assert door.ask("GET", FILE).status == 500
     assert door.files.opened[0].closed
 

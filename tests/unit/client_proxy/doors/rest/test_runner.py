@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from client_proxy.core.file_body import WHOLE_ANSWER_BYTES
+from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES
 from lockstep_store.runtime.http.service import Service
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from lockstep_store.wire.errors import Locked, Unavailable

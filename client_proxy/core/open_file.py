@@ -1,0 +1,36 @@
+"""A file being read, as the doors and the encryption see it, whatever its bytes are stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from client_proxy.core.receipt import Receipt
+from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import FileVersion
+
+
+class OpenFile(Protocol):
+    """One version of a file, open for reading, by one thread at a time. Close it when done."""
+
+    @property
+    def version(self) -> FileVersion: ...
+
+    @property
+    def cursor(self) -> int:
+        """The place in the journal as of which the version was current."""
+        ...
+
+    def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
+        """Final after the last block. Before, what reading [start, stop) will report unless the cache changes."""
+        ...
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, stop), in blocks that are verified before they are returned."""
+        ...
+
+    def manifest(self) -> Manifest:
+        """The ordered chunks of the content."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,104 @@
+"""A content as the body of an answer: small ones whole, which frees the server's thread at once, large ones streamed.
+
+The length is always declared, so an answer that has to end early never looks complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from prometheus_client import Counter
+
+from lockstep_store.runtime.tracing import log, request_id
+from lockstep_store.wire.errors import InternalError
+
+WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
+"""Up to this many bytes are read before the answer begins, so any failure is still answered with its error."""
+PIECE_BYTES = 512 * 1024
+
+
+class Readable(Protocol):
+    """Bytes that can be read in verified blocks."""
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class ContentMetrics(NamedTuple):
+    """What a program counts of streamed answers."""
+
+    sent_bytes: Counter
+    aborted: Counter
+    """Answers cut off because the rest could not be read."""
+    abandoned: Counter
+    """Answers whose client closed the connection before the end."""
+
+
+def content_body(content: Readable, start: int, stop: int, metrics: ContentMetrics) -> list[bytes] | StreamedContent:
+    """Bytes [start, stop) of `content`, as the body of an answer that declares their length.
+
+    Up to WHOLE_ANSWER_BYTES they are read now, and the caller closes `content`. More are streamed, and the stream
+    closes it. InternalError when it has another number of bytes.
+    """
+    if stop - start > WHOLE_ANSWER_BYTES:
+        return StreamedContent(content, start, stop, metrics)
+    data = b"".join(content.blocks(start, stop))
+    if len(data) != stop - start:
+        raise InternalError(f"{len(data)} bytes were read where {stop - start} were expected; nothing was sent")
+    return [data]
+
+
+class StreamedContent:
+    """Bytes on their way out. Closing it, as the server does at the end or when the client is gone, closes the content.
+
+    The first block is read at once, so a failure before the first byte is still answered with its error. A later one is
+    raised to the server, which aborts the connection: the declared length tells the client that bytes are missing.
+    Blocks go out in pieces, because the server keeps a copy of what a slow client has not taken yet.
+    """
+
+    def __init__(self, content: Readable, start: int, stop: int, metrics: ContentMetrics) -> None:
+        self._content = content
+        self._metrics = metrics
+        self._blocks = content.blocks(start, stop)
+        self._left = stop - start
+        self._request_id = request_id()
+        self._block = memoryview(next(self._blocks, b""))
+
+    def __iter__(self) -> StreamedContent:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            while not self._block:
+                self._block = memoryview(next(self._blocks))
+        except StopIteration:
+            if self._left:
+                self._abort(f"{self._left} bytes are missing")
+                raise InternalError(f"the content ended {self._left} bytes early") from None
+            raise
+        except Exception as error:
+            self._abort(str(error))
+            raise
+        piece, self._block = bytes(self._block[:PIECE_BYTES]), self._block[PIECE_BYTES:]
+        self._left -= len(piece)
+        if self._left < 0:
+            self._abort("more bytes were read than were declared")
+            raise InternalError("the content has more bytes than were declared")
+        self._metrics.sent_bytes.inc(len(piece))
+        return piece
+
+    def close(self) -> None:
+        """Stop reading. Safe to repeat."""
+        if self._left > 0:
+            self._left = 0
+            self._metrics.abandoned.inc()
+        close = getattr(self._blocks, "close", None)
+        if close is not None:
+            close()
+        self._content.close()
+
+    def _abort(self, reason: str) -> None:
+        self._left = 0
+        self._metrics.aborted.inc()
+        log.warning("an answer was cut off in the middle of its content (request %s): %s", self._request_id, reason)
