@@ -1,18 +1,18 @@
-"""Writing a file's content: begin at the directory, send the chunks to the master, get its commit back.
+"""Writes a file's content: begins at the directory, sends the chunks to the master, returns its commit.
 
 Three ways, by what is known:
 
 - *Linked.* The digest is known (announced, or the body was small enough to be read first) and the cluster has that
   content: the directory commits at once, and no byte is sent.
-- *Held.* The whole body fits into the hold (8 MiB). It is kept until the answer has come, so whatever fails, it is
-  sent again under the same write id, to another master if need be.
-- *Streamed.* Longer bodies are sent while they come in, in windows. Until the first window has been offered to a
-  master that answers, another master can be taken. After that the body is partly gone, so a failure is Unavailable
-  (503) and the client sends it again; chunks that arrived are addressed by digest and are not sent twice. Spooling the
-  body to disk instead would cost every upload a second write for the sake of the rare one that fails.
+- *Held.* The whole body fits into the hold (8 MiB). It is kept until the reply arrives, so after any failure it is
+  sent again under the same write id, to another master if necessary.
+- *Streamed.* Longer bodies are sent in windows while they arrive. Until a master has answered the offer of the first
+  window, another master can take over. After that part of the body is gone, so a failure is Unavailable (503) and the
+  client sends it again; chunks that arrived are addressed by digest and are not sent twice. Spooling the body to disk
+  instead would cost every upload a second write for the sake of the rare one that fails.
 
-Whenever a master's answer is lost, the directory is asked with the same write id: it gives the version if there is one.
-Sending itself is `upload`'s job; which chunks a file has is decided by `lockstep_store.wire.chunking`.
+When a master's reply is lost, the directory is asked with the same write id and returns the version if there is one.
+The uploader sends; `lockstep_store.wire.chunking` decides which chunks a file has.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ WINDOW_BYTES = 2 * 1024 * 1024
 """A window ends with the chunk that passes this."""
 SMALLEST_HOLD_BYTES = 768 * 1024
 WINDOWS_HELD = 4
-"""Into so many windows what may be held is divided: one is being filled while the others are sent."""
+"""The hold is divided into this many windows: one is filled while the others are sent."""
 WINDOW_CHUNKS = 4096
 WINDOW_SECONDS = 2.0
 """A client that sends slowly must not leave the master without a sign of life until a window is full."""
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.1
-"""Doubled with each attempt: together they outlast a heartbeat, with which a server that was wrongly taken for
-unreachable, or is just back, can be written to again."""
+"""Doubled with each attempt. The pauses together outlast a heartbeat, after which a server that is back, or was wrongly
+believed unreachable, accepts writes again."""
 AVOID_SECONDS = 5.0
-"""For how long the directory is asked for another master than one that let a call time out; it will know by then."""
+"""For how long a master that let a call time out is avoided. By then the directory knows."""
 
 R = TypeVar("R")
 TrailingMetadata = Callable[[], dict[str, str]]
@@ -124,13 +124,13 @@ class BlobWriter:
         """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
         try:
             return self._write(item, IncomingBody(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
-        except MissingChunks as error:  # it sent bytes, so it cannot be asked for chunks
-            raise Unavailable(f"a file server lost parts of {item.path!r} meanwhile; send it again") from error
+        except MissingChunks as error:  # a client that sends plain bytes cannot send single chunks
+            raise Unavailable(f"a file server lost chunks of {item.path!r} during the write; send it again") from error
 
     def write_chunks(self, item: BeginItem, stream: StreamReader, announced: Digest | None) -> CommittedReply:
-        """Commit a client's chunk stream; BadDigest when it does not make up the digest it `announced`.
+        """Commit a client's chunk stream; BadDigest when its content is not the `announced` one.
 
-        MissingChunks is the master's word about frames that came without bytes.
+        MissingChunks when frames came without bytes that the master lacks.
         """
         begun = None
         if announced is not None:
@@ -141,14 +141,14 @@ class BlobWriter:
         return self._write(item, IncomingBody(iter(stream), no_trailing_metadata), begun)
 
     def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
-        """Commit what is put together from contents that the cluster holds. Whatever fails, it is sent again."""
+        """Commit a composition of stored contents. After any failure it is sent again."""
         item = _known(item, composition.manifest)
 
         def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
             try:
                 return _committed(self._upload.send_composed(master, begun.ticket or "", composition))
-            except MissingChunks as error:  # it said before that it had them
-                raise Unavailable(f"file server {master.id} lost parts of {item.path!r} meanwhile") from error
+            except MissingChunks as error:  # it had reported that it has them
+                raise Unavailable(f"file server {master.id} lost chunks of {item.path!r} during the write") from error
 
         return self._with_masters(item, None, send)
 
@@ -157,7 +157,7 @@ class BlobWriter:
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
             return self._write_held(_learned(item, body), window.chunks, begun)
-        # No more than it needs: what is left decides how much of the next ones can be held.
+        # No more than needed: the rest of the budget decides how much other bodies may hold.
         wanted = HOLD_BYTES if item.size is None else min(item.size, HOLD_BYTES)
         with self._budget.share(wanted) as granted:
             hold = max(granted, SMALLEST_HOLD_BYTES)
@@ -190,7 +190,7 @@ class BlobWriter:
             except MissingChunks:
                 if any(chunk.data is None for chunk in chunks):
                     raise
-                # The master has lost since what it said it had.
+                # The master has lost chunks that it had reported.
                 return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
 
         committed = self._with_masters(item, begun, send)
@@ -201,10 +201,10 @@ class BlobWriter:
     def _with_masters(
         self, item: BeginItem, begun: BeginReplyItem | None, use: Callable[[BeginReplyItem, Holder], R]
     ) -> R | CommittedReply:
-        """What `use` gives for the first master that does not fail it, or the version the write id already has.
+        """The result of `use` with the first master that works, or the version that the write id already has.
 
-        A ticket that is refused was overtaken, by its expiry or by a lock granted since: beginning again finds out
-        whether the write is still allowed.
+        A rejected ticket has expired, or a lock was granted since. Beginning again finds out whether the write is still
+        allowed.
         """
         lost = False
         if self._unreachable_until:
@@ -231,15 +231,15 @@ class BlobWriter:
                 item = msgspec.structs.replace(self._avoiding(item, begun, error), attempt=item.attempt + 1)
             begun = None
             self._sleep(pause_after(ATTEMPTS - attempts_left, PAUSE_SECONDS, jitter=self._jitter))
-        raise Unavailable(f"{item.path!r} could not be written: every attempt failed, try again")
+        raise Unavailable(f"{item.path!r} could not be written: every attempt failed; try again")
 
     def _settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:
-        """The version of a write that ended with `error` after all, or that error, and then it never gets one.
+        """The version of a failed write that was committed after all; else raise `error`, and it is never committed.
 
-        Unavailable when the directory could not be asked to give it up: only then is its end unknown.
+        Undecided when the directory could not be asked to give the write up: only then is the outcome unknown.
         """
         if item.upload is not None and not item.upload.part:
-            # Every completion of an upload has this id: given up, the upload could never be completed.
+            # All completions of an upload share one id: once given up, the upload could never be completed.
             raise undecided(error) from error
         try:
             found = self._directory.give_up(item)
@@ -250,7 +250,7 @@ class BlobWriter:
         return CommittedReply(cursor=found.version.cursor, version=found.version, copies=found.copies)
 
     def _avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
-        """`item` for the next attempt: without the master that failed, or with all again when too few were left."""
+        """`item` for the next attempt: without the failed master, or with all servers when too few were left."""
         if begun is None or begun.master is None:
             self._unreachable_until.clear()
             return msgspec.structs.replace(item, exclude=[])
@@ -258,12 +258,11 @@ class BlobWriter:
         WRITE_FAILOVERS.inc()
         log.warning("file server %s failed as master of %r: %s", master, item.path, error)
         if isinstance(error, TicketRefused | TooFewHolders | Overloaded):
-            # The directory takes an excluded server for an unreachable one: taking away a busy one's work like that
-            # would overload the next.
+            # The directory treats an excluded server as unreachable. Excluding a busy one would overload the next.
             return item
         if isinstance(error.__cause__, TimeoutError):
-            # Those that refuse, or are known to be silent, cost the next write nothing; and whoever is left out while
-            # it is back already is taken for unreachable, which hurts when another one is really gone.
+            # Only time-outs cost the next write something. A server that is excluded although it is back counts as
+            # unreachable, which hurts when another one really is.
             self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
         return msgspec.structs.replace(item, exclude=[*item.exclude, master])
 
@@ -284,7 +283,7 @@ class BlobWriter:
             return offered
         sender, lacking, sent = offered
         entries = [(chunk.digest, chunk.length) for chunk in first.chunks]
-        first.chunks.clear()  # callers hold the window, and its bytes are to go as they are sent
+        first.chunks.clear()  # callers still hold the window, and its bytes must be freed as they are sent
         try:
             with sender:
                 sender.put(lacking)
@@ -301,16 +300,16 @@ class BlobWriter:
         body: IncomingBody,
         room: int,
     ) -> WriteReply:
-        """While one window is being sent, the next is read, cut, hashed and compared with what the master has.
+        """Send one window while the next is read, cut, hashed and compared with what the master has.
 
-        `entries`, of what is on its way already, is added to.
+        Appends to `entries`, which has the chunks already on their way.
         """
         ended = False
         while not ended:
             chunks, ended = self._gather(body.chunks, room, WINDOW_SECONDS)
             entries.extend((chunk.digest, chunk.length) for chunk in chunks)
             lacking = self._upload.thinned(sender.master, chunks, sent)
-            del chunks  # the bytes are the sender's alone, and go as they are sent
+            del chunks  # only the sender keeps the bytes, and frees them as they are sent
             sender.put(lacking)
             crash_point("proxy.window.sent")
         manifest = Manifest(entries)
@@ -318,27 +317,27 @@ class BlobWriter:
         return sender.finish(manifest, body.trailing_metadata())
 
     def _after_failure(self, item: BeginItem, sender: MasterStream, error: LockstepError) -> CommittedReply:
-        """The body is gone: either the write was committed and only its answer lost, or the client must send again."""
+        """The body is gone: the write was committed and only its reply lost, or the client must send it again."""
         self._avoiding(item, BeginReplyItem(master=sender.master), error)
         if isinstance(error, TicketRefused):
-            begun = self._directory.begin(item)  # raises Locked or LockStale when that is why it was refused
+            begun = self._directory.begin(item)  # raises Locked or LockStale when that was the reason
             if begun.version is not None:
                 return _linked(begun)
         failed = Unavailable(
-            f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved, "
-            "so send it again; the parts that arrived are not stored twice"
+            f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved; "
+            "send it again, chunks that arrived are not stored twice"
         )
         failed.__cause__ = error
         return self._settled(item, failed)
 
 
 def _may_be_committed_late(error: LockstepError) -> bool:
-    """Whether the attempt that ended with `error` may still become true: its master has not said that it will not."""
+    """Whether the attempt that ended with `error` may still be committed: its master has not ruled that out."""
     return isinstance(error, Unavailable) and not isinstance(error, TooFewHolders | StorageFull | Overloaded)
 
 
 def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
-    """`blocks`, with IncompleteBody instead of the end (or what is beyond it) when they are not `size` bytes."""
+    """Yield `blocks`; IncompleteBody when they have more or fewer than `size` bytes."""
     have = 0
     for block in blocks:
         have += len(block)
@@ -350,13 +349,13 @@ def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
 
 
 def _learned(item: BeginItem, body: IncomingBody) -> BeginItem:
-    """`item` with what the whole body taught."""
+    """`item` with the trailing metadata of the body."""
     trailing = body.trailing_metadata()
     return msgspec.structs.replace(item, metadata=item.metadata | trailing) if trailing else item
 
 
 def _known(item: BeginItem, manifest: Manifest) -> BeginItem:
-    """`item` with what the whole body turned out to be; BadDigest when something else was announced."""
+    """`item` with the body's digest and size; BadDigest when another digest was announced."""
     if item.digest is not None and item.digest != manifest.digest:
         raise BadDigest(f"the body has digest {manifest.digest}, but {item.digest} was announced; nothing was saved")
     if item.size is not None and item.size != manifest.size:
@@ -366,7 +365,7 @@ def _known(item: BeginItem, manifest: Manifest) -> BeginItem:
 
 def _master(begun: BeginReplyItem) -> Holder:
     if begun.master is None or begun.ticket is None:
-        raise Unavailable("the directory named no file server to write to; try again")
+        raise Unavailable("the directory returned no file server to write to; try again")
     return begun.master
 
 
@@ -378,7 +377,7 @@ def _linked(begun: BeginReplyItem) -> CommittedReply:
 
 def _committed(answer: WriteReply) -> CommittedReply:
     if answer.version is None:
-        raise Unavailable(f"file server {answer.holder} stored the content but named no version; try again")
+        raise Unavailable(f"file server {answer.holder} stored the content but returned no version; try again")
     crash_point("proxy.write.answered")
     SENT.inc()
     return CommittedReply(

@@ -1,7 +1,7 @@
-"""Composition: one content put together from others that the cluster holds, without moving their bytes.
+"""Joins stored contents into one without moving their bytes, as completing a multipart upload does.
 
-Its chunks are theirs, in order, so a master that holds them is sent frames without bytes. Bytes go only for chunks
-that it lacks, fetched from who holds them a few at a time, so memory does not grow with the content.
+The chunks stay the same, so a master that holds them receives frames without bytes. Chunks that it lacks are fetched
+from their holders a few at a time, so memory does not grow with the content.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import Holder
 
 MAX_CHUNKS = MAX_MANIFEST_BYTES // (DIGEST_BYTES + 4)
-"""What readers take: about 1.8 TiB at the average length of a chunk."""
+"""The longest manifest that readers accept: about 1.8 TiB of chunks of average length."""
 ASKED_CHUNKS = 4096
 FETCHED_BYTES = 4 * 1024 * 1024
 
 
 class Stored(NamedTuple):
-    """A content that the cluster holds. `holders_now` asks the directory for its holders again."""
+    """A stored content. `holders_now` asks the directory for its current holders."""
 
     name: str
     digest: Digest
@@ -39,16 +39,16 @@ class Stored(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Some consecutive chunks, and where their bytes may be had."""
+    """Some consecutive chunks, and where to fetch their bytes."""
 
     manifest: Manifest
     source: Source
 
 
 class Composition:
-    """`pieces` in order, as one content. `fetch(source, wanted)` gives the bytes of distinct chunks.
+    """`pieces` in order, as one content. `fetch(source, wanted)` returns the bytes of distinct chunks.
 
-    TooLarge when it has more chunks than a reader takes.
+    TooLarge when it has more chunks than readers accept.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Composition:
         count = sum(len(piece.manifest) for piece in pieces)
         if count > MAX_CHUNKS:
             raise TooLarge(
-                f"the parts have {count} chunks together, and a file has at most {MAX_CHUNKS} (about 1.8 TiB); "
+                f"the parts have {count} chunks in all, but a file has at most {MAX_CHUNKS} (about 1.8 TiB); "
                 "store it as several files"
             )
         self.manifest = Manifest((digest, length) for digest, length, _ in self._entries())
 
     def stream(self, lacking: Callable[[list[Digest]], set[Digest]]) -> Iterator[bytes | memoryview]:
-        """The whole chunk stream for a receiver; `lacking` asks it which of some chunks it lacks."""
+        """The whole chunk stream; `lacking` asks the receiver which of some chunks it lacks."""
         yield MAGIC
         entries = self._entries() if self.manifest.size else ((*entry, None) for entry in self.manifest.chunks)
         sent: set[Digest] = set()
@@ -101,7 +101,7 @@ class Composition:
 
 
 def _next_wanted(window: Sequence[tuple[Digest, int, Source | None]], start: int, needed: set[Digest]) -> list[Wanted]:
-    """The next chunks to fetch from one place at once: the first of `window[start:]`, and needed ones behind it."""
+    """The next chunks to fetch together from one source, beginning with the first of `window[start:]`."""
     wanted: dict[Digest, int] = {}
     size = 0
     for digest, length, source in islice(window, start, None):

@@ -1,7 +1,7 @@
-"""The files of the cluster as every door of the proxy sees them: menu and CLI through REST, REST, S3.
+"""The cluster's files, as every door of the proxy reads and writes them.
 
-A door turns its protocol's request into one call here and encodes what comes back. Who may do what is decided at the
-directory; fetching, caching and checking bytes is the reader's job, getting them to a master is the writer's.
+A door turns its protocol's request into one call here and encodes the reply. The directory decides who may do what; the
+reader fetches, caches and verifies bytes, and the writer sends them to a master.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _parts = decoder(list[VersionPart])
 
 
 class FileStore:
-    """Every method takes the person's credential as they sent it, and raises `lockstep_store.wire.errors` classes only.
+    """Thread-safe. Requests carry the person's credential as sent; errors are `lockstep_store.wire.errors` classes.
 
-    Unavailable (503) means that nothing is known to have happened or that it may be asked again; all writing
-    methods carry a write id of their own inside, so an answer lost between programs never makes a second version.
+    After Unavailable (503) the call may be repeated. Every change carries a write id of its own, so a reply lost
+    between two programs never makes a second version.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class FileStore:
         return self._plain.open(opened, lambda: self.parts_of(request.credential, version))
 
     def _holders_now(self, exact: LookupItem) -> list[Holder]:
-        """The holders as the directory knows them now; Damaged when it knows that no copy is good any more."""
+        """The current holders. Damaged when the directory knows that no good copy is left."""
         version = self._directory.lookup(exact)
         if not version.damaged:
             return version.holders
@@ -148,15 +148,17 @@ class FileStore:
             wish = self.keys.default_of(request.bucket)
             item = self._judged(request).item()
         if request.ask_first:
-            with suppress(Unavailable):  # the write itself knows how to wait for servers
-                self._directory.begin(item)  # keeps nothing while it names no content
+            with suppress(Unavailable):  # the write itself waits for servers
+                self._directory.begin(item)  # stores nothing while no content is named
         return item, None if wish is None else self.keys.new_key(wish)
 
     def _judged(self, request: Change) -> Change:
         """`request` with conditions that the directory can decide: it does not know the digests of decrypted files."""
 
         def current() -> FileVersion | None:
-            with suppress(NotFound, Forbidden):  # who may only write has the directory judge what they name
+            with suppress(
+                NotFound, Forbidden
+            ):  # a person who may only write: the directory decides on the given digests
                 where = request.credential, request.bucket, request.path
                 version = self.stat(Stat(*where))
                 if KMS_FACT in version.metadata:

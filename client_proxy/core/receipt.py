@@ -1,4 +1,4 @@
-"""The receipt of a read or a write: what a person can check it by."""
+"""The receipt of a read or a write, by which a person can check it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CacheUse = Literal["hit", "delta", "miss", ""]
 class Receipt:
     """`cursor` is the place in the journal as of which the answer is true.
 
-    `cache` says of a read whether all (hit), some (delta) or none (miss) of its chunks were in the proxy's cache,
-    and is empty for a write; `copies` counts the durable copies of a write and is 0 for a read; `file_server` is
-    the id of the file server that gave or took the bytes, empty when none was asked.
+    `cache` is for reads: all (hit), some (delta) or none (miss) of the chunks were in the proxy's cache. `copies` is
+    for writes: the durable copies. `file_server` is the id of the file server that sent or received the bytes, empty
+    when none did.
     """
 
     digest: Digest

@@ -253,7 +253,7 @@ def test_a_large_upload_whose_master_dies_is_refused_clearly_and_cheap_to_repeat
     """A body that is partly gone cannot be sent again by the proxy: a 503 says so, and no chunk is sent twice."""
     content = noise(11, 40 * MIB)
     rig.one.dies_after_chunks = 25
-    with pytest.raises(Unavailable, match=r"'file' was being sent.*nothing was saved, so send it again") as caught:
+    with pytest.raises(Unavailable, match=r"'file' was being sent.*nothing was saved; send it again") as caught:
         put(rig, content)
     assert caught.value.status == 503
     assert versions(rig) == 0
