@@ -1,4 +1,4 @@
-"""The S3 clients that people run, set up as the README says, each told the same few things in its own words.
+"""The S3 clients that people run, set up as docs/clients.md says, each told the same few things in its own words.
 
 They run unmodified, trust the cluster's certificate authority, and see nothing of this machine's own settings.
 """
