@@ -1,9 +1,10 @@
-"""Builds a directory server out of its parts and runs it. The one place that makes the real objects."""
+"""Builds a directory server from its components and runs it. Only this module creates the real objects."""
 
 from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,16 +17,19 @@ from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
 from directory_server.cluster.totals import ClusterTotals
-from directory_server.components import Parts
+from directory_server.components import Components
+from directory_server.features import access_logs, object_lock
 from directory_server.features.lifecycle.dates import LifecycleDates
 from directory_server.features.lifecycle.job import Lifecycle
-from directory_server.features.multipart_uploads import Uploads
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
+from directory_server.features.uploads.calls import Uploads
+from directory_server.features.uploads.steps import UploadWrites
 from directory_server.files import buckets
 from directory_server.files.commits import Commits
+from directory_server.files.hooks import Feature, Hooks, no_data_key
 from directory_server.files.journal import Changes
 from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
@@ -100,13 +104,16 @@ class DirectoryServer:
         self.repair = RepairPlanner(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
-        self.recovery = Recovery(store, self.clock, self.locks, self.repair.held)
+        self.named_keys = NamedKeys(store, self.clock, cache(lambda: Sealer(KeyRing.load(storage_keys_file))))
+        self.targets = Targets(store, self.clock, storage_keys_file)
+        self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
+        features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
+        hooks = make_hooks(features, self.named_keys)
+        self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, hooks)
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
-        dates = LifecycleDates(settings.lifecycle_day_seconds)
-        self.named_keys = NamedKeys(store, self.clock, cache(lambda: Sealer(KeyRing.load(storage_keys_file))))
         self.namespace = Namespace(
             store,
             self.clock,
@@ -114,8 +121,7 @@ class DirectoryServer:
             self.locks,
             self.membership,
             settings.copies,
-            dates,
-            self.named_keys.open,
+            hooks,
         )
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(key)
@@ -128,7 +134,7 @@ class DirectoryServer:
             signer,
             settings.copies,
             settings.ticket_seconds,
-            dates,
+            hooks,
             self.collector.note_open,
         )
         self.commits = Commits(
@@ -138,25 +144,24 @@ class DirectoryServer:
             signer,
             settings.copies,
             settings.ticket_seconds,
-            dates,
+            hooks,
             self.repair.surplus.given_up,
             self.collector.note_done,
         )
-        self.uploads = Uploads(store, self.clock, self.accounts, self.membership, dates, self.named_keys.open)
-        self.lifecycle = Lifecycle(store, self.clock, self.uploads, settings.lifecycle_day_seconds)
-        self.targets = Targets(store, self.clock, storage_keys_file)
-        self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
+        self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)
+        self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         DirectoryApi(
             self.wsgi,
-            Parts(
+            Components(
                 store=store,
                 clock=self.clock,
                 accounts=self.accounts,
                 s3_keys=self.s3_keys,
-                s3_settings=S3Settings(store, self.clock, self.accounts),
+                s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
+                access_logs=access_logs.AccessLogs(store),
                 named_keys=self.named_keys,
-                buckets=buckets.Buckets(store, self.clock, self.locks.end_bucket),
+                buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket),
                 namespace=self.namespace,
                 changes=self.changes,
                 writes=self.writes,
@@ -248,6 +253,12 @@ class DirectoryServer:
     def _accounts_made(self, settings: Settings, clock: Clock) -> None:
         administrator = ensure_administrator(self.store, settings.credentials_file, clock.wall())
         buckets.ensure_files_bucket(self.store, administrator, clock.wall())
+
+
+def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:
+    """Register the features that need no object of their own, and `features`."""
+    data_key = no_data_key if named_keys is None else named_keys.open
+    return Hooks([object_lock.FEATURE, access_logs.FEATURE, *features], UploadWrites(), data_key)
 
 
 def serve(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Everything that answers the directory's calls, as `bootstrap` built it, for the modules that wire it to them."""
+"""The objects that serve the directory's calls, built by `bootstrap` and wired to the calls by `api`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership
 from directory_server.cluster.totals import ClusterTotals
-from directory_server.features.multipart_uploads import Uploads
+from directory_server.features.access_logs import AccessLogs
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
+from directory_server.features.uploads.calls import Uploads
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
 from directory_server.files.journal import Changes
@@ -37,14 +38,15 @@ BOTH = ("client_proxy", "file_server")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything that answers calls."""
+class Components:
+    """The objects that serve the directory's calls."""
 
     store: MetadataStore
     clock: DirectoryClock
     accounts: Accounts
     s3_keys: S3Keys
     s3_settings: S3Settings
+    access_logs: AccessLogs
     named_keys: NamedKeys
     buckets: Buckets
     namespace: Namespace

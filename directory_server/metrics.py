@@ -9,7 +9,7 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from directory_server.components import Parts
+from directory_server.components import Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages import cluster as cm
@@ -41,44 +41,44 @@ def _gauge(measure: Callable[[], float]) -> Callable[[], float]:
 
 
 class DirectoryMetrics:
-    """Serves /health and /metrics of `parts` at `api`."""
+    """Serves /health and /metrics of `components` at `api`."""
 
-    def __init__(self, api: Api, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, api: Api, components: Components) -> None:
+        self._components = components
         api.health = self._health
         self._show_gauges()
 
     def _health(self) -> cm.Health:
-        problem = self._parts.store.problem
+        problem = self._components.store.problem
         return cm.Health(
             program="directory_server",
             id="1",
-            version=self._parts.version,
+            version=self._components.version,
             healthy=not problem,
             problems=[f"the last write failed: {problem}"] if problem else [],
-            uptime_seconds=self._parts.clock.since_start(),
+            uptime_seconds=self._components.clock.since_start(),
             pid=os.getpid(),
-            facts={"file_servers": {info.id: info.state for info in self._parts.membership.infos()}},
+            facts={"file_servers": {info.id: info.state for info in self._components.membership.infos()}},
         )
 
     def _show_gauges(self) -> None:
-        parts = self._parts
-        FILES.set_function(_gauge(lambda: parts.totals.latest().files))
-        VERSIONS.set_function(_gauge(lambda: parts.totals.latest().versions))
-        BLOBS.set_function(_gauge(lambda: parts.totals.latest().blobs))
+        components = self._components
+        FILES.set_function(_gauge(lambda: components.totals.latest().files))
+        VERSIONS.set_function(_gauge(lambda: components.totals.latest().versions))
+        BLOBS.set_function(_gauge(lambda: components.totals.latest().blobs))
         LOCKS.set_function(_gauge(lambda: self._lock_counts()[0]))
         WAITERS.set_function(_gauge(lambda: self._lock_counts()[1]))
-        UNDER_COPIED.set_function(_gauge(lambda: parts.repair.info().under_copied))
-        TO_MOVE.set_function(_gauge(lambda: parts.repair.info().to_move))
-        SURPLUS.set_function(_gauge(lambda: parts.repair.info().surplus))
-        TO_BALANCE.set_function(_gauge(lambda: parts.repair.info().to_balance))
-        WITHOUT_COPY.set_function(_gauge(lambda: parts.repair.info().without_living_copy))
+        UNDER_COPIED.set_function(_gauge(lambda: components.repair.info().under_copied))
+        TO_MOVE.set_function(_gauge(lambda: components.repair.info().to_move))
+        SURPLUS.set_function(_gauge(lambda: components.repair.info().surplus))
+        TO_BALANCE.set_function(_gauge(lambda: components.repair.info().to_balance))
+        WITHOUT_COPY.set_function(_gauge(lambda: components.repair.info().without_living_copy))
         for state in _STATES:
             SERVERS.labels(state).set_function(_gauge(partial(self._servers_in, state)))
 
     def _lock_counts(self) -> tuple[int, int]:
-        with self._parts.store.read() as reader:
-            return self._parts.locks.counts(reader)
+        with self._components.store.read() as reader:
+            return self._components.locks.counts(reader)
 
     def _servers_in(self, state: str) -> int:
-        return sum(info.state == state for info in self._parts.membership.infos())
+        return sum(info.state == state for info in self._components.membership.infos())

@@ -16,9 +16,9 @@ import msgspec
 
 from directory_server.access import acl, policy
 from directory_server.access.own_keys import OWN_KEYS, days_until
-from directory_server.files.bucket import Bucket
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import files, people, s3_settings
+from directory_server.metadata.statements import buckets, files, people, s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
@@ -65,20 +65,15 @@ class Ground:
 
     bucket: Bucket
     rules: Rules | None
-    lifecycle: str | None = None
-    """The setting as it was put."""
 
     @classmethod
     def of(cls, reader: Reader, name: str) -> Ground:
         """NotFound when there is no such bucket."""
-        row = reader.one(rows.BUCKET, name=name)
-        if row is None:
-            raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
-        found = Bucket(*row[:5])
-        if not row[5]:
-            return cls(found, None, row[6])
-        said = sorted((one[0], one[1]) for one in reader.all(rows.RULES, of_bucket=name))
-        return cls(found, _rules(name, tuple(said)), row[6])
+        found = buckets.require(reader, name)
+        if found.settings.isdisjoint(rows.NAMES):
+            return cls(found, None)
+        values = sorted((one[0], one[1]) for one in reader.all(rows.RULES, of_bucket=name))
+        return cls(found, _rules(name, tuple(values)))
 
 
 @dataclass
@@ -289,9 +284,7 @@ class Standing:
     def _version(self, path: str, version: str | None) -> Row | None:
         if version is None:
             return self.reader.one(files.CURRENT, bucket=self.bucket.name, path=path)
-        if version == "null":
-            return self.reader.one(files.NULL_VERSION, bucket=self.bucket.name, path=path)
-        return self.reader.one(files.VERSION, bucket=self.bucket.name, path=path, version=version)
+        return files.find_version(self.reader, self.bucket.name, path, version)
 
     def holds(self, path: str, version: str | None) -> bool:
         """Whether there is such a version."""

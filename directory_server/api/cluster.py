@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from directory_server.components import BOTH, PROXY, Parts
+from directory_server.components import BOTH, PROXY, Components
 from directory_server.metadata.statements import files
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
@@ -11,12 +11,12 @@ from lockstep_store.wire.messages import files as m
 
 
 class ClusterApi:
-    """Wires `parts` to `api`."""
+    """Wires `components` to `api`."""
 
-    def __init__(self, api: Api, parts: Parts) -> None:
-        self._parts = parts
-        self._started_at = parts.clock.wall()
-        enrolment = parts.enrolment
+    def __init__(self, api: Api, components: Components) -> None:
+        self._components = components
+        self._started_at = components.clock.wall()
+        enrolment = components.enrolment
         api.serve(cm.CLUSTER, self._cluster, PROXY)
         api.serve(cm.JOIN_SECRET, self._join_secret, PROXY)
         api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
@@ -28,21 +28,21 @@ class ClusterApi:
         api.serve(cm.REPAIR_REPORT, self._repair_report, PROXY)
 
     def _join_secret(self, request: cm.JoinSecretRequest, _: PeerIdentity) -> cm.JoinSecretReply:
-        self._parts.accounts.administrator(request.credential)
-        return self._parts.enrolment.join_secret(request.valid_seconds)
+        self._components.accounts.administrator(request.credential)
+        return self._components.enrolment.join_secret(request.valid_seconds)
 
     def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
-        parts = self._parts
-        person = parts.accounts.authenticate(request.credential)
-        totals = parts.totals.latest()
-        with parts.store.read() as reader:
-            locks, waiters = parts.locks.counts(reader)
+        components = self._components
+        person = components.accounts.authenticate(request.credential)
+        totals = components.totals.latest()
+        with components.store.read() as reader:
+            locks, waiters = components.locks.counts(reader)
             cursor = files.read_cursor(reader)
         return cm.ClusterReply(
-            directory_version=parts.version,
+            directory_version=components.version,
             started_at=self._started_at,
-            uptime_seconds=parts.clock.since_start(),
-            copies=parts.copies,
+            uptime_seconds=components.clock.since_start(),
+            copies=components.copies,
             cursor=cursor,
             files=totals.files,
             versions=totals.versions,
@@ -51,37 +51,37 @@ class ClusterApi:
             locks=locks,
             waiters=waiters,
             file_servers=self._file_servers(),
-            repair=parts.repair.info(),
-            recovery=parts.recovery.info(),
-            targets=parts.targets.list().targets if person.admin else [],
+            repair=components.repair.info(),
+            recovery=components.recovery.info(),
+            targets=components.targets.list().targets if person.admin else [],
         )
 
     # ------------------------------------------------------------ what administrators decide
 
     def _drain(self, request: cm.DrainRequest, _: PeerIdentity) -> cm.FileServerInfo:
-        self._parts.accounts.administrator(request.credential)
-        self._parts.draining.drain(request.id, stop=request.stop)
+        self._components.accounts.administrator(request.credential)
+        self._components.draining.drain(request.id, stop=request.stop)
         return next(info for info in self._file_servers() if info.id == request.id)
 
     def _remove(self, request: cm.RemoveServerRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.accounts.administrator(request.credential)
-        self._parts.draining.remove(request.id, force=request.force)
+        self._components.accounts.administrator(request.credential)
+        self._components.draining.remove(request.id, force=request.force)
         return m.Nothing()
 
     def _balance(self, request: cm.BalanceRequest, _: PeerIdentity) -> cm.RepairInfo:
-        self._parts.accounts.administrator(request.credential)
-        self._parts.repair.balance(not request.stop)
-        return self._parts.repair.info()
+        self._components.accounts.administrator(request.credential)
+        self._components.repair.balance(not request.stop)
+        return self._components.repair.info()
 
     def _repair_report(self, request: cm.RepairReportRequest, _: PeerIdentity) -> cm.RepairReport:
-        self._parts.accounts.administrator(request.credential)
-        return self._parts.repair_reports.report(request)
+        self._components.accounts.administrator(request.credential)
+        return self._components.repair_reports.report(request)
 
     def _file_servers(self) -> list[cm.FileServerInfo]:
         """Every server with its place in the directory's books."""
-        infos = self._parts.membership.infos()
-        counted = self._parts.totals.counted_copies()
-        settled = self._parts.repair.is_settled()
+        infos = self._components.membership.infos()
+        counted = self._components.totals.counted_copies()
+        settled = self._components.repair.is_settled()
         for info in infos:
             info.held_blobs = counted.get(info.id, 0)
             info.drained = info.state == "draining" and not info.held_blobs and settled

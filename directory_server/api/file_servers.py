@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from directory_server.components import BOTH, FILE_SERVER, Parts
+from directory_server.components import BOTH, FILE_SERVER, Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import files as m
@@ -11,43 +11,44 @@ from lockstep_store.wire.tickets import TicketSigner
 
 
 class FileServerApi:
-    """Wires `parts` to `api`."""
+    """Wires `components` to `api`."""
 
-    def __init__(self, api: Api, parts: Parts) -> None:
-        self._parts = parts
-        self._ticket_key_id = TicketSigner(bytes.fromhex(parts.ticket_key)).key_id
-        repair = parts.repair
+    def __init__(self, api: Api, components: Components) -> None:
+        self._components = components
+        self._ticket_key_id = TicketSigner(bytes.fromhex(components.ticket_key)).key_id
+        repair = components.repair
         api.serve(s.REGISTER, self._register, FILE_SERVER)
         api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
-        api.serve(s.COMMIT, lambda request, peer: self._parts.commits.commit(request.items, peer.id), FILE_SERVER)
+        api.serve(s.COMMIT, lambda request, peer: self._components.commits.commit(request.items, peer.id), FILE_SERVER)
         api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
         api.serve(s.COLLECT, self._collect, FILE_SERVER)
         api.serve(s.DAMAGED, self._damaged, BOTH)
 
     def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
-        membership = self._parts.membership
-        self._parts.recovery.note_fence(peer.id, request.highest_fence)
+        membership = self._components.membership
+        self._components.recovery.note_fence(peer.id, request.highest_fence)
         membership.register(peer.id, request)
-        return s.RegisterReply(self._parts.ticket_key, self._parts.clock.now(), membership.timing.heartbeat_seconds)
+        now = self._components.clock.now()
+        return s.RegisterReply(self._components.ticket_key, now, membership.timing.heartbeat_seconds)
 
     def _heartbeat(self, request: s.HeartbeatRequest, peer: PeerIdentity) -> s.HeartbeatReply:
-        parts = self._parts
+        components = self._components
         if request.ticket_key_id not in ("", self._ticket_key_id):
             return s.HeartbeatReply(False)  # restored from a backup, this directory signs with a key of its own
-        if not parts.membership.heartbeat(peer.id, request):
+        if not components.membership.heartbeat(peer.id, request):
             return s.HeartbeatReply(False)
-        parts.inventories.note_done(peer.id, request.inventory_done)
-        orders = parts.repair.orders_for(peer.id)
-        inventory = parts.inventories.order_for(peer.id)
-        drops = parts.repair.surplus.offers_for(peer.id)
-        return s.HeartbeatReply(True, parts.clock.now(), orders, parts.membership.holders(), drops, inventory)
+        components.inventories.note_done(peer.id, request.inventory_done)
+        orders = components.repair.orders_for(peer.id)
+        inventory = components.inventories.order_for(peer.id)
+        drops = components.repair.surplus.offers_for(peer.id)
+        return s.HeartbeatReply(True, components.clock.now(), orders, components.membership.holders(), drops, inventory)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
-        surplus = self._parts.repair.collect(peer.id, request.digests)
+        surplus = self._components.repair.collect(peer.id, request.digests)
         rest = [digest for digest in request.digests if digest not in surplus] if surplus else request.digests
-        return s.CollectReply(surplus + self._parts.collector.collect(peer.id, rest))
+        return s.CollectReply(surplus + self._components.collector.collect(peer.id, rest))
 
     def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.repair.damaged(request.holder, request.digests)
-        self._parts.inventories.note_damaged(request.holder, request.digests, request.inventory)
+        self._components.repair.damaged(request.holder, request.digests)
+        self._components.inventories.note_damaged(request.holder, request.digests, request.inventory)
         return m.Nothing()

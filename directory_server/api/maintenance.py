@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from directory_server.components import FILE_SERVER, PROXY, Parts
+from directory_server.components import FILE_SERVER, PROXY, Components
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.codec import Call
@@ -17,11 +17,11 @@ _BACKUP = Call(rm.BACKUP_PATH, m.CredentialRequest, m.Nothing)
 
 
 class CareApi:
-    """Wires `parts` to `api`."""
+    """Wires `components` to `api`."""
 
-    def __init__(self, api: Api, parts: Parts) -> None:
-        self._parts = parts
-        inventories, recovery = parts.inventories, parts.recovery
+    def __init__(self, api: Api, components: Components) -> None:
+        self._components = components
+        inventories, recovery = components.inventories, components.recovery
         api.serve(s.INVENTORY, lambda request, peer: inventories.compare(peer.id, request), FILE_SERVER)
         api.serve(s.FOUND, lambda request, peer: recovery.found(peer.id, request), FILE_SERVER)
         api.serve(rm.FSCK, self._fsck, PROXY)
@@ -31,23 +31,23 @@ class CareApi:
         api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
 
     def _fsck(self, request: rm.FsckRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.accounts.administrator(request.credential)
-        self._parts.fsck.start(deep=request.deep)
+        self._components.accounts.administrator(request.credential)
+        self._components.fsck.start(deep=request.deep)
         return m.Nothing()
 
     def _fsck_report(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.FsckReport:
-        self._parts.accounts.administrator(request.credential)
-        return msgspec.structs.replace(self._parts.fsck.report(), recovery=self._parts.recovery.info())
+        self._components.accounts.administrator(request.credential)
+        return msgspec.structs.replace(self._components.fsck.report(), recovery=self._components.recovery.info())
 
     def _recovery(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.RecoveryReply:
-        self._parts.accounts.administrator(request.credential)
-        return rm.RecoveryReply(self._parts.recovery.info())
+        self._components.accounts.administrator(request.credential)
+        return rm.RecoveryReply(self._components.recovery.info())
 
     def _recover(self, request: rm.RecoverRequest, _: PeerIdentity) -> rm.RecoveryReply:
-        administrator = self._parts.accounts.administrator(request.credential)
-        return rm.RecoveryReply(self._parts.recovery.decide(request, administrator.account))
+        administrator = self._components.accounts.administrator(request.credential)
+        return rm.RecoveryReply(self._components.recovery.decide(request, administrator.account))
 
     def _backup(self, request: RawRequest) -> RawReply:
         asked = _BACKUP.decode_request(request.body(_MAX_REQUEST_BYTES))
-        self._parts.accounts.administrator(asked.credential)
-        return self._parts.backups.stream()
+        self._components.accounts.administrator(asked.credential)
+        return self._components.backups.stream()

@@ -10,7 +10,7 @@ from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_servers import FileServerApi
 from directory_server.api.maintenance import CareApi
 from directory_server.api.notifications import NotificationApi
-from directory_server.components import PROXY, Parts
+from directory_server.components import PROXY, Components
 from directory_server.metrics import DirectoryMetrics
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
@@ -25,33 +25,34 @@ from lockstep_store.wire.names import check_bucket, check_key
 
 
 class DirectoryApi:
-    """Wires `parts` to `api`."""
+    """Wires `components` to `api`."""
 
-    def __init__(self, api: Api, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, api: Api, components: Components) -> None:
+        self._components = components
         self._serve_files(api)
         self._serve_locks(api)
         self._serve_people(api)
         self._serve_s3(api)
-        FileServerApi(api, parts)
-        ClusterApi(api, parts)
-        CareApi(api, parts)
-        NotificationApi(api, parts)
-        DirectoryMetrics(api, parts)
+        FileServerApi(api, components)
+        ClusterApi(api, components)
+        CareApi(api, components)
+        NotificationApi(api, components)
+        DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets
 
     def _serve_files(self, api: Api) -> None:
-        namespace, buckets, who = self._parts.namespace, self._parts.buckets, self._parts.accounts.authenticate
-        anyone = self._parts.accounts.identify  # for calls that a bucket's policy decides about
+        namespace, buckets = self._components.namespace, self._components.buckets
+        who = self._components.accounts.authenticate
+        anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
         api.serve(m.LOOKUP, lambda request, _: namespace.lookup(request.items), PROXY)
         api.serve(m.BEGIN, self._begin, PROXY)
-        api.serve(m.GIVE_UP, lambda request, _: self._parts.writes.give_up(request), PROXY)
+        api.serve(m.GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
         api.serve(m.LIST, lambda request, _: namespace.list(request), PROXY)
         api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
-        api.serve(jm.CHANGES, lambda request, _: self._parts.changes.read(request), PROXY)
+        api.serve(jm.CHANGES, lambda request, _: self._components.changes.read(request), PROXY)
         api.serve(m.BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
         api.serve(m.GET_BUCKET, lambda request, _: buckets.get(anyone(request.credential), request.bucket), PROXY)
         api.serve(m.CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)
@@ -60,11 +61,11 @@ class DirectoryApi:
 
     def _begin(self, request: m.BeginRequest, _: PeerIdentity) -> m.BeginReply:
         for id in {id for item in request.items for id in item.exclude}:
-            self._parts.membership.report_unreachable(id)
-        return self._parts.writes.begin(request.items)
+            self._components.membership.report_unreachable(id)
+        return self._components.writes.begin(request.items)
 
     def _delete_bucket(self, request: m.BucketRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.buckets.delete(self._parts.accounts.identify(request.credential), request.bucket)
+        self._components.buckets.delete(self._components.accounts.identify(request.credential), request.bucket)
         return m.Nothing()
 
     # ------------------------------------------------------------ locks
@@ -76,22 +77,22 @@ class DirectoryApi:
         api.serve(lm.LOCKS, self._locks, PROXY)
 
     def _acquire(self, request: lm.AcquireRequest, _: PeerIdentity) -> lm.AcquireReply:
-        person = self._parts.accounts.authenticate(request.credential)
+        person = self._components.accounts.authenticate(request.credential)
         for path in request.paths:
             check_bucket(path.bucket)
             check_key(path.path)
-        return self._parts.locks.acquire(person.account, person.session, request.client, request)
+        return self._components.locks.acquire(person.account, person.session, request.client, request)
 
     def _renew(self, request: lm.RenewRequest, _: PeerIdentity) -> lm.LockInfo:
-        person = self._parts.accounts.authenticate(request.credential)
-        return self._parts.locks.renew(person.account, request.lock_id, request.lease_seconds)
+        person = self._components.accounts.authenticate(request.credential)
+        return self._components.locks.renew(person.account, request.lock_id, request.lease_seconds)
 
     def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
-        person = self._parts.accounts.authenticate(request.credential)
+        person = self._components.accounts.authenticate(request.credential)
         if request.break_lock:
-            self._parts.locks.break_lock(request.lock_id, person)
+            self._components.locks.break_lock(request.lock_id, person)
         else:
-            self._parts.locks.release(person.account, request.lock_id)
+            self._components.locks.release(person.account, request.lock_id)
         return m.Nothing()
 
     def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
@@ -99,11 +100,11 @@ class DirectoryApi:
 
         Administrators see everything, also what is left from a bucket that is gone.
         """
-        person = self._parts.accounts.authenticate(request.credential)
-        reply = self._parts.locks.list()
+        person = self._components.accounts.authenticate(request.credential)
+        reply = self._components.locks.list()
         if person.admin:
             return reply
-        usable = {bucket.name for bucket in self._parts.buckets.all(person).buckets}
+        usable = {bucket.name for bucket in self._components.buckets.all(person).buckets}
         for lock in reply.locks:
             lock.paths = [path for path in lock.paths if path.bucket in usable]
         for waiter in reply.waiters:
@@ -115,7 +116,7 @@ class DirectoryApi:
     # ------------------------------------------------------------ people
 
     def _serve_people(self, api: Api) -> None:
-        accounts = self._parts.accounts
+        accounts = self._components.accounts
         who = accounts.authenticate
         api.serve(am.LOGIN, lambda request, _: accounts.log_in(request), PROXY)
         api.serve(am.LOGOUT, self._log_out, PROXY)
@@ -127,29 +128,30 @@ class DirectoryApi:
         api.serve(am.REVOKE_API_KEY, self._revoke_api_key, PROXY)
 
     def _serve_s3(self, api: Api) -> None:
-        keys, who = self._parts.s3_keys, self._parts.accounts.authenticate
+        keys, who = self._components.s3_keys, self._components.accounts.authenticate
         api.serve(s3.S3_KEYS, lambda request, _: keys.all(who(request.credential)), PROXY)
         api.serve(s3.CREATE_S3_KEY, lambda request, _: keys.create(who(request.credential), request), PROXY)
         api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
         api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
         api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
-        uploads = self._parts.uploads
+        uploads = self._components.uploads
         api.serve(um.CREATE_UPLOAD, lambda request, _: uploads.create(request), PROXY)
         api.serve(um.UPLOADS, lambda request, _: uploads.list(request), PROXY)
         api.serve(um.UPLOAD_PARTS, lambda request, _: uploads.parts(request), PROXY)
         api.serve(um.ABORT_UPLOAD, lambda request, _: uploads.abort(request), PROXY)
         self._serve_named_keys(api)
-        settings = self._parts.s3_settings
+        settings = self._components.s3_settings
         api.serve(km.BUCKET_ENCRYPTION, lambda request, _: settings.encryption_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
         api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_CORS, lambda request, _: settings.cors_of_bucket(request), PROXY)
-        api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: settings.access_log_of_bucket(request), PROXY)
+        access_logs = self._components.access_logs
+        api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: access_logs.of_bucket(request), PROXY)
         api.serve(s3.OBJECT_SETTINGS, lambda request, _: settings.of_version(request), PROXY)
         api.serve(s3.PUT_OBJECT_SETTING, lambda request, _: settings.put_of_version(request), PROXY)
 
     def _serve_named_keys(self, api: Api) -> None:
-        keys, administrator = self._parts.named_keys, self._parts.accounts.administrator
+        keys, administrator = self._components.named_keys, self._components.accounts.administrator
 
         def all_keys(request: m.CredentialRequest, _: PeerIdentity) -> km.KmsKeysReply:
             administrator(request.credential)
@@ -174,9 +176,10 @@ class DirectoryApi:
         api.serve(km.NEW_DATA_KEY, lambda request, _: keys.new_data_key(request), PROXY)
 
     def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.accounts.log_out(request.credential)
+        self._components.accounts.log_out(request.credential)
         return m.Nothing()
 
     def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
-        self._parts.accounts.revoke_api_key(self._parts.accounts.authenticate(request.credential), request.key_id)
+        accounts = self._components.accounts
+        accounts.revoke_api_key(accounts.authenticate(request.credential), request.key_id)
         return m.Nothing()

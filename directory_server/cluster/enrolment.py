@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.accounts import credential_hash
-from directory_server.ports import Clock
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Forbidden, SetupError
@@ -27,7 +27,7 @@ class Enrolment:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: DirectoryClock,
         authority: CertificateAuthority,
         storage_keys_file: Path,
         directory_url: str,

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from directory_server.files.moment import Clock
 from directory_server.metadata.statements import kms as rows
 from directory_server.metadata.statements.kms import KeyRow, KeyVersionRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.ports import Clock
 from lockstep_store.runtime.storage.sealing import Sealer
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import (

@@ -1,13 +1,13 @@
-"""Object lock: what holds a version back from deletion, judged inside the transaction that would delete it.
+"""Object lock: keeps versions from being removed, inside the transaction that would remove them.
 
-A version is held by a retention until its time, or by a legal hold until that is lifted; nothing that any door asks
-for removes it before. A retention in governance mode may be shortened or passed over by the bucket's owner, by
-administrators and by whom its policy lets, when they say so; one in compliance mode only ever grows, for everybody.
+A retention holds a version until its date, a legal hold until it is lifted; no door can remove it earlier. The bucket's
+owner, administrators, and people whom its policy allows it may shorten or override a retention in governance mode when
+they ask for that. One in compliance mode can only be extended, by anybody.
 
-A retention ends at a date, so here a wall clock decides, as it does for lifecycles. That clock is `Moment.calendar`: it
-follows the wall clock back, but never runs ahead of the time that has passed since the directory started. So putting
-the clock forward frees nothing while the directory runs; at a start the machine's clock is believed, because nobody
-else knows how long the directory was down.
+A retention ends at a date, so here a wall clock decides, as for lifecycles. That clock is `Moment.calendar`: it follows
+the wall clock back, but never runs ahead of the time that has passed since the directory started. So setting the clock
+forward frees nothing while the directory runs. At a start the directory believes the machine's clock, because nothing
+else knows how long it was down.
 """
 
 from __future__ import annotations
@@ -15,35 +15,22 @@ from __future__ import annotations
 import calendar as calendars
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from directory_server.access.acl import is_private
+from directory_server.files.hooks import Feature
+from directory_server.files.moment import Moment
 from directory_server.metadata.statements import s3_settings
-from directory_server.metadata.statements.access import ACL
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
+from directory_server.people.person import Person
 from lockstep_store.wire.codec import Decoder, decoder, encode
 from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden
-from lockstep_store.wire.messages.s3 import LEGAL_HOLD, OBJECT_LOCK, RETENTION, TAGS
-
-if TYPE_CHECKING:
-    from directory_server.access.decisions import Standing
-    from directory_server.files.buckets import Bucket
-    from directory_server.files.versions import Moment
+from lockstep_store.wire.messages.s3 import LEGAL_HOLD, OBJECT_LOCK, RETENTION
 
 DAY_SECONDS = 86_400.0
-_ACTIONS = {
-    TAGS: "s3:PutObjectTagging",
-    ACL: "s3:PutObjectAcl",
-    RETENTION: "s3:PutObjectRetention",
-    LEGAL_HOLD: "s3:PutObjectLegalHold",
-}
-"""What one must be allowed beside writing, to say that of a new version."""
-_COMES_WITH_WRITING = frozenset({TAGS, ACL})
-"""Who may write may say these, unless that is denied."""
-_READ_ACTIONS = {RETENTION: "s3:GetObjectRetention", LEGAL_HOLD: "s3:GetObjectLegalHold"}
 UNTIL_HEADER = "x-amz-object-lock-retain-until-date"
 Mode = Literal["GOVERNANCE", "COMPLIANCE"]
 T = TypeVar("T")
@@ -84,8 +71,6 @@ class Configuration(_Setting):
 _retentions = decoder(Retention)
 _legal_holds = decoder(LegalHold)
 _configurations = decoder(Configuration)
-ENABLED = encode(Configuration("Enabled")).decode()
-"""The configuration of a bucket that was made with object lock and has no rule yet."""
 
 
 # ---------------------------------------------------------------- buckets
@@ -97,26 +82,24 @@ def is_enabled(reader: Reader, bucket: Bucket) -> bool:
 
 
 def check_versioning(reader: Reader, bucket: Bucket, wanted: str) -> None:
-    """Conflict when a bucket with object lock would stop keeping versions."""
+    """Raise Conflict when a bucket with object lock would stop keeping versions."""
     if wanted != "enabled" and is_enabled(reader, bucket):
         raise Conflict(
-            f"bucket {bucket.name!r} has object lock, so it keeps versions for good", bucket=bucket.name, state=True
+            f"bucket {bucket.name!r} has object lock, so versioning must stay enabled", bucket=bucket.name, state=True
         )
 
 
-def check_bucket_setting(bucket: Bucket, name: str, value: str | None) -> None:
-    """Refuse what may not become of a bucket's setting: a lock without versions, or no lock any more."""
-    if name != OBJECT_LOCK:
-        return
+def check_bucket_setting(_: Reader, bucket: Bucket, person: Person, value: str | None, at: float) -> None:
+    """Refuse to turn object lock off, or to turn it on for a bucket that keeps no versions."""
     if value is None:
         raise Conflict("object lock cannot be turned off again", bucket=bucket.name, state=True)
     configuration = _read(_configurations, value)
     default = configuration.rule.default_retention if configuration.rule else None
     if default is not None and (default.days is None) == (default.years is None):
-        raise BadRequest("a default retention has either days or years")
+        raise BadRequest("a default retention must have either days or years")
     if bucket.versioning != "enabled":
         raise Conflict(
-            f"bucket {bucket.name!r} keeps no versions: turn versioning on first", bucket=bucket.name, state=True
+            f"bucket {bucket.name!r} keeps no versions: enable versioning first", bucket=bucket.name, state=True
         )
 
 
@@ -130,27 +113,18 @@ def _configuration(reader: Reader, bucket: Bucket) -> Configuration | None:
 # ---------------------------------------------------------------- versions to come
 
 
-def check_new(place: Standing, path: str, settings: dict[str, str], at: float) -> None:
-    """Refuse early what a write says of its version: Forbidden for what the writer may not say, BadRequest where
-    nothing can be held, or for a time gone by."""
-    for name in settings.keys() & _ACTIONS.keys():
-        if name == ACL and is_private(settings[ACL]):  # some clients send it with every write
-            continue
-        if name not in _COMES_WITH_WRITING or place.denied(_ACTIONS[name], path):
-            place.demand(_ACTIONS[name], path)
-    asked = settings.keys() & {RETENTION, LEGAL_HOLD}
-    if not asked:
-        return
-    if not is_enabled(place.reader, place.bucket):
-        raise _not_enabled(place.bucket)
-    if LEGAL_HOLD in asked:
+def check_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: float) -> None:
+    """Refuse a new version's retention or legal hold: in a bucket without object lock, or with a date in the past."""
+    if not is_enabled(reader, bucket):
+        raise _not_enabled(bucket)
+    if LEGAL_HOLD in settings:
         _read(_legal_holds, settings[LEGAL_HOLD])
-    if RETENTION in asked:
+    if RETENTION in settings:
         _check_future(_read(_retentions, settings[RETENTION]), at)
 
 
 def settings_of_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: float) -> dict[str, str]:
-    """The settings of a version that becomes now: with the bucket's default retention unless it has its own."""
+    """Return a new version's settings, with the bucket's default retention unless it brings its own."""
     configuration = _configuration(reader, bucket)
     if configuration is None:
         if settings.keys() & {RETENTION, LEGAL_HOLD}:
@@ -169,15 +143,12 @@ def settings_of_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at
 # ---------------------------------------------------------------- versions that are there
 
 
-def check_removal(reader: Reader, row: Row, moment: Moment, *, bypass: bool = False) -> None:
-    """Forbidden when the version of that row is held now; with `bypass` governance mode does not count."""
-    settings = s3_settings.short_version_values(reader, row[2])
-    if not settings:
-        return
+def check_removal(row: Row, settings: dict[str, str], moment: Moment, bypass: bool) -> None:
+    """Raise Forbidden when these settings hold the version of that row; with `bypass` governance mode does not."""
     what = f"version {row[2]} of {row[1]!r}"
     hold = settings.get(LEGAL_HOLD)
     if hold is not None and _read(_legal_holds, hold).status == "ON":
-        raise Forbidden(f"{what} is under a legal hold: it can be deleted when that is lifted", held="legal-hold")
+        raise Forbidden(f"{what} is under a legal hold: lift the hold before deleting it", held="legal-hold")
     retention = _running(settings, moment)
     if retention is not None and not (bypass and retention.mode == "GOVERNANCE"):
         raise Forbidden(
@@ -187,28 +158,17 @@ def check_removal(reader: Reader, row: Row, moment: Moment, *, bypass: bool = Fa
         )
 
 
-def is_held(reader: Reader, row: Row, moment: Moment) -> bool:
-    """Whether the version of that row cannot be removed now."""
-    try:
-        check_removal(reader, row, moment)
-    except Forbidden:
-        return True
-    return False
-
-
 def check_change(
-    reader: Reader, bucket: Bucket, row: Row, name: str, value: str | None, moment: Moment, *, bypass: bool = False
+    reader: Reader, bucket: Bucket, row: Row, name: str, value: str | None, moment: Moment, bypass: bool
 ) -> None:
-    """Refuse a change of a version's setting that would free it early, or that holds nothing."""
-    if name not in (RETENTION, LEGAL_HOLD):
-        return
+    """Refuse a retention or legal hold that would free the version early, or that the bucket cannot have."""
     if not is_enabled(reader, bucket):
         raise _not_enabled(bucket)
     if name == LEGAL_HOLD:
         if value is not None:
             _read(_legal_holds, value)
         elif LEGAL_HOLD in s3_settings.short_version_values(reader, row[2]):
-            raise BadRequest("a legal hold is lifted by setting it to OFF")
+            raise BadRequest("a legal hold cannot be removed: set it to OFF")
         return
     wanted = None if value is None else _read(_retentions, value)
     if wanted is not None:
@@ -221,30 +181,14 @@ def check_change(
     if running.mode == "COMPLIANCE" or not bypass:
         raise Forbidden(
             f"version {row[2]} of {row[1]!r} is retained until {_shown(running.retain_until_date)} "
-            f"({running.mode.lower()} mode): that can be made longer, not shorter or weaker",
+            f"({running.mode.lower()} mode): extend it, it cannot be shortened or weakened",
             held=running.mode,
             until_at=running.retain_until_date,
         )
 
 
-def shown(place: Standing, path: str, version: str | None, settings: dict[str, str]) -> dict[str, str]:
-    """A version's settings for its reader, without what holds it unless they may be told that, too."""
-    hidden = {
-        name
-        for name, action in _READ_ACTIONS.items()
-        if name in settings and not place.may(action, path, version=version)
-    }
-    return {name: value for name, value in settings.items() if name not in hidden} if hidden else settings
-
-
-def may_bypass(place: Standing, path: str, version: str | None) -> bool:
-    """Whether governance mode may be passed over, when that is asked for: by owner, administrator, or policy. Sharing
-    a bucket does not share this."""
-    return place.may("s3:BypassGovernanceRetention", path, version=version, owners_only=True)
-
-
 def _running(settings: dict[str, str], moment: Moment) -> Retention | None:
-    """The retention that still holds."""
+    """Return the retention that has not ended."""
     text = settings.get(RETENTION)
     retention = None if text is None else _read(_retentions, text)
     return retention if retention is not None and retention.retain_until_date > moment.calendar else None
@@ -253,24 +197,24 @@ def _running(settings: dict[str, str], moment: Moment) -> Retention | None:
 def _check_future(retention: Retention, at: float) -> None:
     if retention.retain_until_date <= at:
         raise BadRequest(
-            f"the time to retain until must be to come; {_shown(retention.retain_until_date)} is over",
+            f"the date to retain until must be in the future: {_shown(retention.retain_until_date)} is past",
             argument=UNTIL_HEADER,
         )
 
 
 def _not_enabled(bucket: Bucket) -> BadRequest:
-    return BadRequest(f"bucket {bucket.name!r} has no object lock configuration: nothing can be held in it")
+    return BadRequest(f"bucket {bucket.name!r} has no object lock configuration: versions in it cannot be held")
 
 
 def _read(decode: Decoder[T], text: str) -> T:
     try:
         return decode.decode(text)
     except msgspec.DecodeError as error:
-        raise BadRequest(f"this is no setting of an object lock: {error}") from error
+        raise BadRequest(f"not an object lock setting: {error}") from error
 
 
 def _years_later(at: float, years: int) -> float:
-    """The same day and time of day `years` later; the last of February for the 29th where there is none."""
+    """Return the same day and time `years` later; the last of February for the 29th in a year without one."""
     then = datetime.fromtimestamp(at, UTC)
     year = min(then.year + years, 9999)
     day = min(then.day, calendars.monthrange(year, then.month)[1])
@@ -279,3 +223,15 @@ def _years_later(at: float, years: int) -> float:
 
 def _shown(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+
+
+FEATURE = Feature(
+    setting=OBJECT_LOCK,
+    version_settings=frozenset({RETENTION, LEGAL_HOLD}),
+    before_begin=check_new,
+    before_commit=settings_of_new,
+    before_removal=check_removal,
+    check_versioning=check_versioning,
+    check_bucket_setting=check_bucket_setting,
+    check_version_setting=check_change,
+)

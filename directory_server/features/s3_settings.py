@@ -1,8 +1,8 @@
-"""What S3 lets people say of buckets and versions, kept for them.
+"""The S3 settings of buckets and versions: who may read and change them.
 
-Here it is only settled who may, and handed to whoever knows what a setting means: `access` for policies and lists,
-`object_lock`, `lifecycle_rules`, `access_logs`; the rest (tags, CORS, …) means something at the S3 door alone. Sharing
-a bucket does not share its settings. A version's change without making a version, and go when the version does.
+`access` checks policies and lists, and a feature checks its own settings (see `files.hooks`); the rest (tags, CORS, …)
+means something to the S3 door only. Sharing a bucket does not share its settings. A version's settings change without
+making a version, and go with the version.
 """
 
 from __future__ import annotations
@@ -11,28 +11,23 @@ import json
 
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
-from directory_server.features import access_logs, object_lock
-from directory_server.features.lifecycle import rules
-from directory_server.files import buckets, versions
-from directory_server.files.bucket import Bucket
-from directory_server.files.namespace import not_found
+from directory_server.access.version_settings import may_bypass_governance
+from directory_server.files.hooks import Hooks
+from directory_server.files.moment import Clock, Moment
+from directory_server.files.namespace import People, not_found
 from directory_server.files.object_changes import cause_of
-from directory_server.files.versions import Moment
-from directory_server.metadata.statements import files, s3_settings
+from directory_server.files.versions import change_of
+from directory_server.metadata.statements import buckets, files, s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
-from directory_server.people.person import Person
-from directory_server.ports import Clock, People
 from lockstep_store.wire.errors import BadRequest, NotFound, TooLarge
 from lockstep_store.wire.messages.files import Nothing
 from lockstep_store.wire.messages.kms import BucketEncryptionRequest
 from lockstep_store.wire.messages.s3 import (
     ENCRYPTION,
-    LOGGING,
     NOTIFICATION,
     RETENTION,
     TAGS,
-    AccessLogReply,
-    AccessLogRequest,
     BucketCorsRequest,
     BucketSettingRequest,
     ObjectSettingsReply,
@@ -50,10 +45,11 @@ MAX_VERSION_SETTING = 16 * 1024
 class S3Settings:
     """Thread-safe."""
 
-    def __init__(self, store: MetadataStore, clock: Clock, people: People) -> None:
+    def __init__(self, store: MetadataStore, clock: Clock, people: People, hooks: Hooks) -> None:
         self._store = store
         self._clock = clock
         self._people = people
+        self._hooks = hooks
 
     def of_bucket(self, request: BucketSettingRequest) -> SettingReply:
         person = self._people.identify(request.credential)
@@ -68,11 +64,11 @@ class S3Settings:
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
-        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket, or its policy lets them."""
+        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket or its policy allows it."""
         person = self._people.identify(request.credential)
         check_setting_name(request.name)
         if request.name == NOTIFICATION:
-            raise BadRequest("a notification configuration names targets, so it has a call of its own")
+            raise BadRequest("a notification configuration names targets: use its own call")
 
         def work(tx: Tx) -> Nothing:
             place = standing(tx, request.bucket, person, self._clock.wall())
@@ -80,35 +76,28 @@ class S3Settings:
             if request.name in access_settings.NAMES:
                 access_settings.put(tx, place, request.name, request.value)
                 return Nothing()
-            if request.name == LOGGING and request.value is not None:
-                access_logs.check_setting(tx, bucket, person, request.value, self._clock.wall())
-            object_lock.check_bucket_setting(bucket, request.name, request.value)
-            rules.check_bucket_setting(request.name, request.value)
+            at = self._clock.wall()
+            self._hooks.check_bucket_setting(tx, bucket, person, request.name, request.value, at)
             s3_settings.put_bucket_value(tx, request.bucket, request.name, request.value)
             return Nothing()
 
         return self._store.write(work)
 
     def cors_of_bucket(self, request: BucketCorsRequest) -> SettingReply:
-        """What a proxy may know in its own name: nobody's secret, as every answer shows it."""
+        """Return the bucket's CORS rules to a proxy. They are not secret: every reply shows them."""
         return self._of_bucket_itself(request.bucket, CORS)
 
     def encryption_of_bucket(self, request: BucketEncryptionRequest) -> SettingReply:
-        """The same of how the bucket's contents are encrypted, which holds for every door and everybody."""
+        """Return how the bucket's contents are encrypted to a proxy; every door applies it, for everybody."""
         return self._of_bucket_itself(request.bucket, ENCRYPTION)
 
     def _of_bucket_itself(self, bucket: str, name: str) -> SettingReply:
         with self._store.read() as reader:
-            buckets.find(reader, bucket)
+            buckets.require(reader, bucket)
             return SettingReply(s3_settings.bucket_value(reader, bucket, name))
 
-    def access_log_of_bucket(self, request: AccessLogRequest) -> AccessLogReply:
-        """Where a bucket's access log goes. NotFound when there is no such bucket."""
-        with self._store.read() as reader:
-            return access_logs.find(reader, request.bucket)
-
     def of_version(self, request: ObjectSettingsRequest) -> ObjectSettingsReply:
-        """NotFound for a version that is not there; a delete marker has settings like any other version: none."""
+        """Return a version's settings; a delete marker has none. NotFound when there is no such version."""
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
@@ -120,7 +109,7 @@ class S3Settings:
             return reply
 
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
-        """Durable on return, safe to repeat; the settings as they are then."""
+        """Change one setting and return all. Durable on return, safe to repeat."""
         person = self._people.identify(request.credential)
         check_key(request.path)
         check_setting_name(request.name)
@@ -133,53 +122,51 @@ class S3Settings:
             bucket = place.demand(place.asked("s3:PutObject"), request.path, version=request.version)
             if row[12]:
                 raise NotFound(
-                    f"version {row[2]} of {request.path!r} is a delete marker, of which nothing can be said",
+                    f"version {row[2]} of {request.path!r} is a delete marker and cannot have settings",
                     path=request.path,
                     version=row[2],
                     null_version=bool(row[10]),
                     delete_marker=True,
                 )
-            bypass = request.bypass_governance and object_lock.may_bypass(place, request.path, request.version)
-            object_lock.check_change(tx, bucket, row, request.name, request.value, self._moment(), bypass=bypass)
+            bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
+            moment = Moment.of(self._clock)
+            self._hooks.check_version_setting(tx, bucket, row, request.name, request.value, moment, bypass=bypass)
             value = request.value
             if request.name == access_settings.ACL and value is not None:
                 value = place.settled_acl(value, "object", place.owner_of(row))
             before = s3_settings.version_values(tx, row[2]).get(request.name)
             s3_settings.put_version_value(tx, row[2], request.name, value)
-            _tell(tx, person, row, request.name, before, value, self._clock.wall())
+            event = _event(request.name, before, value)
+            if event:
+                self._hooks.after_change(tx, bucket, change_of(row, event, cause_of(person), moment.at))
             return _reply(tx, bucket, row)
 
         return self._store.write(work)
 
-    def _moment(self) -> Moment:
-        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
-
 
 def check_setting_name(name: str) -> str:
-    """`name` itself, when a setting may have it."""
+    """Return `name`; BadRequest when no setting can have it."""
     if not name or not all(part.isascii() and part.isalnum() for part in name.split("-")):
-        raise BadRequest(f"{name[:40]!r} is no name of a setting")
+        raise BadRequest(f"{name[:40]!r} cannot be a setting's name")
     return name
 
 
-def _tell(tx: Tx, person: Person, row: Row, name: str, before: str | None, value: str | None, at: float) -> None:
-    """Let those who follow changes know of a setting that S3 has an event for; a list that is the same is none."""
+def _event(name: str, before: str | None, value: str | None) -> str:
+    """Return S3's event for a change of a setting; empty when it has none. An unchanged list is no change."""
     if name == TAGS:
-        event = "ObjectTagging:Delete" if value is None else "ObjectTagging:Put"
-    elif name == access_settings.ACL and value != before:
-        event = "ObjectAcl:Put"
-    elif name == RETENTION and value is not None:
-        event = "ObjectRetention:Put"
-    else:
-        return
-    tx.tell(versions.change_of(row, event, cause_of(person), at))
+        return "ObjectTagging:Delete" if value is None else "ObjectTagging:Put"
+    if name == access_settings.ACL and value != before:
+        return "ObjectAcl:Put"
+    if name == RETENTION and value is not None:
+        return "ObjectRetention:Put"
+    return ""
 
 
 def _version_row(reader: Reader, place: Standing, request: ObjectSettingsRequest) -> Row:
     if request.version is None:
         row = reader.one(files.CURRENT, bucket=request.bucket, path=request.path)
     else:
-        row = versions.find(reader, request.bucket, request.path, request.version)
+        row = files.find_version(reader, request.bucket, request.path, request.version)
     if row is None:
         raise place.hide(not_found(reader, request.bucket, request.path, request.version))
     return row

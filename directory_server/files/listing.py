@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from directory_server.files.versions import NULL_VERSION
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import Reader, Row
 from lockstep_store.wire.errors import BadName
@@ -99,7 +98,7 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
     prefixes: list[str] = []
     last: tuple[str, str] | None = None
     after = request.after
-    if after is not None and after[1] == NULL_VERSION:
+    if after is not None and after[1] == files.NULL_ID:
         null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
         # Whoever deletes what a page shows asks for the next one behind a version that is gone.
         request = msgspec.structs.replace(request, after=(after[0], null[2] if null is not None else _NEWEST))

@@ -1,36 +1,35 @@
-"""The namespace: what every path is now, and the changes that move no bytes (delete, copy, move, restore).
+"""The namespace: lookups and listings, and the changes that move no bytes (delete, copy, move, restore).
 
-Each call is one snapshot or one transaction. Writes that bring bytes are the part of `writes` and `commits`; how a
-version row comes and goes is in `versions`; who holds a lock, where servers are and who somebody is comes from the
-objects given.
+Each call is one snapshot or one transaction. Writes that bring bytes are in `writes` and `commits`; `versions` makes
+and removes the version rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-import msgspec
 from prometheus_client import Counter, Histogram
 
 from directory_server.access.decisions import Ground, Standing, standing
-from directory_server.features import object_lock
-from directory_server.features.lifecycle.dates import LifecycleDates
-from directory_server.files import listing, versions
-from directory_server.files.bucket import Bucket
+from directory_server.access.version_settings import may_bypass_governance, shown
+from directory_server.files import listing, past_writes
+from directory_server.files.batch import attempt, outcome
+from directory_server.files.hooks import Hooks
+from directory_server.files.moment import Clock, Moment
+from directory_server.files.new_version import NewVersion, copied_metadata
 from directory_server.files.object_changes import cause_of
-from directory_server.files.versions import Moment, NewVersion
+from directory_server.files.preconditions import check_preconditions
+from directory_server.files.versions import Versions
 from directory_server.metadata.statements import files, s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
-from directory_server.outcomes import attempt, outcome
 from directory_server.people.person import Person
-from directory_server.ports import Clock, Locks, People, ReadingOrder
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.errors import BadRequest, NotFound, PreconditionFailed, TooFewHolders, TooLarge, to_problem
+from lockstep_store.wire.errors import BadRequest, NotFound, PreconditionFailed, TooFewHolders
 from lockstep_store.wire.messages.files import (
-    MAX_METADATA_BYTES,
     CommittedReply,
     CopyRequest,
-    DataKey,
     DeleteReply,
     DeleteRequest,
     FileVersion,
@@ -39,12 +38,13 @@ from lockstep_store.wire.messages.files import (
     ListRequest,
     LookupItem,
     LookupReply,
+    PathLock,
     VersionsReply,
     VersionsRequest,
 )
 from lockstep_store.wire.messages.journal import ChangeKind
 from lockstep_store.wire.messages.kms import KMS_FACT
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT, TAGS
+from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.names import check_key
 
 LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
@@ -53,13 +53,42 @@ LOOKUP_BATCH = Histogram(
 )
 
 
-def no_data_key(_: Mapping[str, str]) -> DataKey:
-    """Of a directory without named keys."""
-    return DataKey(problem=to_problem(BadRequest("this directory has no named keys")))
+class People(Protocol):
+    """Who stands behind a credential."""
+
+    def authenticate(self, credential: str) -> Person:
+        """NotLoggedIn when nobody does, or nobody any more."""
+        ...
+
+    def identify(self, credential: str) -> Person:
+        """The same, but an anonymous S3 request is a person without a name."""
+        ...
+
+
+class Locks(Protocol):
+    """The locks as a change needs them, inside its own transaction."""
+
+    def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
+        """The number of the lock that covers the write, or 0; Locked or LockStale."""
+        ...
+
+    def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
+        """The lock on the path, whoever holds it."""
+        ...
+
+    def release_in(self, tx: Tx, account: str, lock_number: int) -> None: ...
+
+
+class ReadingOrder(Protocol):
+    """Where the holders of a blob are."""
+
+    def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
+        """`ids`, given in rank order, in the order to read from."""
+        ...
 
 
 class Namespace:
-    """Thread-safe. `data_key` unwraps that of a content under a named key, from its facts."""
+    """Thread-safe."""
 
     def __init__(
         self,
@@ -69,8 +98,7 @@ class Namespace:
         locks: Locks,
         servers: ReadingOrder,
         copies: int,
-        dates: LifecycleDates,
-        data_key: Callable[[Mapping[str, str]], DataKey] = no_data_key,
+        hooks: Hooks,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -78,13 +106,13 @@ class Namespace:
         self._locks = locks
         self._servers = servers
         self._copies = copies
-        self._dates = dates
-        self._data_key = data_key
+        self._hooks = hooks
+        self._versions = Versions(hooks)
 
     # ------------------------------------------------------------ reading
 
     def lookup(self, items: Sequence[LookupItem]) -> LookupReply:
-        """Each item's current version (or the version asked for) with its holders, all of one moment."""
+        """Return each item's current version (or the version asked for) with its holders, from one snapshot."""
         LOOKUPS.inc(len(items))
         LOOKUP_BATCH.observe(len(items))
         grounds: dict[str, Ground] = {}
@@ -126,30 +154,30 @@ class Namespace:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
         if KMS_FACT in found.metadata:
-            found.data_key = self._data_key(found.metadata)
+            found.data_key = self._hooks.data_key(found.metadata)
         if item.with_settings:
             said = s3_settings.short_version_values(reader, row[2])
             tagging = "s3:GetObjectTagging" if item.version is None else "s3:GetObjectVersionTagging"
             # A copy takes the tags along to where its maker may read them.
             if TAGS in said and access and access.source_action and place.denied(tagging, item.path):
                 place.demand(tagging, item.path, version=item.version)
-            found.settings = object_lock.shown(place, item.path, item.version, said)
-            found.expires = self._dates.of_version(reader, place.ground.lifecycle, found)
+            found.settings = shown(place, item.path, item.version, said)
+            self._hooks.on_lookup(reader, bucket, found)
         if item.with_lock:
             found.lock = self._locks.lock_on(reader, item.bucket, item.path)
         return found
 
     def _reading_order(self, named: str) -> tuple[list[Holder], bool]:
-        """Where to read a blob, and whether all of these copies are damaged."""
+        """Return where to read a blob, and whether all of these copies are damaged."""
         sound, damaged = files.split_holders(named)
         order = self._servers.holders_in_reading_order(sound)
         if not damaged:
             return order, False
-        # Last, but not left out: whoever called them damaged may have been wrong.
+        # Last, but not left out: the report of the damage may be wrong.
         return order + self._servers.holders_in_reading_order(damaged), not sound
 
     def _last_good_version(self, reader: Reader, item: LookupItem) -> str:
-        """The newest version of the path that a living server has undamaged; empty when there is none."""
+        """Return the newest version of the path that a running server holds undamaged; empty when there is none."""
         for row in files.newest_held(reader, item.bucket, item.path):
             sound, _ = files.split_holders(row[13])
             if any(holder.up for holder in self._servers.holders_in_reading_order(sound)):
@@ -167,7 +195,7 @@ class Namespace:
         return reply
 
     def versions(self, request: VersionsRequest) -> VersionsReply:
-        """NotFound for a path that never was; an empty page for a prefix without files."""
+        """Return a page of versions, which may be empty. NotFound for a path that never existed."""
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
@@ -193,13 +221,12 @@ class Namespace:
         place = standing(tx, request.bucket, person, self._clock.wall())
         action = "s3:DeleteObject" if request.version is None else "s3:DeleteObjectVersion"
         bucket = place.demand(action, request.path, version=request.version)
-        before = versions.deleted_before(tx, request.write_id, request.bucket, request.path)
+        before = past_writes.deleted_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
             return before
         self._locks.check_write(tx, request.bucket, request.path, person.account, request.lock_number)
-        current = tx.one(files.CURRENT, bucket=request.bucket, path=request.path)
-        versions.check_preconditions(current, request.preconditions)
-        bypass = request.bypass_governance and object_lock.may_bypass(place, request.path, request.version)
+        check_preconditions(tx, request.bucket, request.path, request.preconditions)
+        bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
         reply = self._delete_version(tx, bucket, person, request, bypass=bypass)
         crash_point("directory.delete.inside")
         self._release(tx, person, request.release_lock, request.lock_number)
@@ -211,7 +238,7 @@ class Namespace:
         moment = self._moment()
         path, write_id = request.path, request.write_id
         if request.version is None:
-            return versions.delete(
+            return self._versions.delete(
                 tx,
                 bucket,
                 path,
@@ -221,13 +248,13 @@ class Namespace:
                 mark_missing=request.mark_missing,
                 cause=cause_of(person),
             )
-        row = versions.find(tx, bucket.name, path, request.version)
+        row = files.find_version(tx, bucket.name, path, request.version)
         if row is None:
             reply = DeleteReply(files.read_cursor(tx), False)
         else:
-            cursor = versions.remove(tx, row, moment, bypass_governance=bypass, cause=cause_of(person))
+            cursor = self._versions.remove(tx, bucket, row, moment, bypass_governance=bypass, cause=cause_of(person))
             reply = DeleteReply(cursor, True, row[2], delete_marker=bool(row[12]), null_version=bool(row[10]))
-        versions.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
+        past_writes.remember_deletion(tx, write_id, bucket.name, path, reply, moment)
         return reply
 
     def copy(self, request: CopyRequest) -> CommittedReply:
@@ -249,28 +276,26 @@ class Namespace:
         target = place.demand("s3:PutObject", request.path)
         from_place = standing(tx, request.source_bucket, person, at, is_source=True)
         source_bucket = self._demand_source(from_place, request)
-        before = versions.written_before(tx, request.write_id, request.bucket, request.path)
+        before = past_writes.written_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:
             before.bucket_versioning = target.versioning
-            before.expires = self._dates.of_version(tx, place.ground.lifecycle, before)
-            return CommittedReply(before.cursor, before, versions.standing_copies(tx, before, self._copies))
+            self._hooks.on_lookup(tx, target, before)
+            return CommittedReply(before.cursor, before, past_writes.count_copies(tx, before, self._copies))
         source = self._source(tx, from_place, request)
         number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
         if request.move:
             self._locks.check_write(tx, source[0], source[1], account, request.source_lock_number)
-        versions.check_preconditions(
-            tx.one(files.CURRENT, bucket=request.bucket, path=request.path), request.preconditions
-        )
+        check_preconditions(tx, request.bucket, request.path, request.preconditions)
         copies = len(tx.all(files.HOLDERS, digest=source[3]))
         if copies < self._copies:
             raise TooFewHolders(
-                f"{request.source_path!r} has {copies} of {self._copies} promised copies now; it can be copied when "
-                "repair has made the others",
+                f"{request.source_path!r} has {copies} of {self._copies} promised copies now: copy it when repair has "
+                "made the others",
                 up=copies,
                 needed=self._copies,
             )
         moment = self._moment()
-        object_lock.check_new(place, request.path, request.settings, moment.at)
+        self._hooks.before_begin(place, request.path, request.settings, moment.at)
         new = NewVersion(
             path=request.path,
             digest=source[3],
@@ -278,16 +303,15 @@ class Namespace:
             author=account,
             write_id=request.write_id,
             content_type=source[5] if request.content_type is None else request.content_type,
-            metadata=source[6] if request.metadata is None else _copied_metadata(source[6], request.metadata),
+            metadata=source[6] if request.metadata is None else copied_metadata(source[6], request.metadata),
             lock_number=number,
             settings=place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2]),
         )
-        made = versions.put(tx, target, new, _kind(request), moment, cause_of(person))
-        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
+        made = self._versions.put(tx, target, new, _kind(request), moment, cause_of(person))
         crash_point("directory.copy.inside")
         if request.move:
             write_id = f"{request.write_id}/source"
-            versions.delete(tx, source_bucket, source[1], account, write_id, moment, cause=cause_of(person))
+            self._versions.delete(tx, source_bucket, source[1], account, write_id, moment, cause=cause_of(person))
             self._release(tx, person, request.release_lock, request.source_lock_number)
         self._release(tx, person, request.release_lock, request.lock_number)
         return CommittedReply(made.cursor, made, copies)
@@ -295,26 +319,26 @@ class Namespace:
     def _demand_source(self, place: Standing, request: CopyRequest) -> Bucket:
         path, version = request.source_path, request.source_version
         access = place.person.access
-        # A proxy copies the very version that it looked at; what the person asked for is what counts.
+        # A proxy copies the very version that it looked up, but rights depend on what the person asked for.
         action = access.source_action if access is not None else ""
         action = action or ("s3:GetObject" if version is None else "s3:GetObjectVersion")
         if request.move:
             place.demand("s3:DeleteObject", path)
         if not place.may(action, path, version=version) and place.holds(path, version):
             place.demand(action, path, version=version)
-        return place.bucket  # what is not there is `_source`'s to say, or to hide
+        return place.bucket  # `_source` reports, or hides, a source that does not exist
 
     def _source(self, tx: Tx, place: Standing, request: CopyRequest) -> Row:
         bucket, path, version = request.source_bucket, request.source_path, request.source_version
         if version is None:
             row = tx.one(files.CURRENT, bucket=bucket, path=path)
         else:
-            row = versions.find(tx, bucket, path, version)
+            row = files.find_version(tx, bucket, path, version)
         if row is None:
             raise place.hide(not_found(tx, bucket, path, version))
         if request.source_if_version is not None and row[2] != request.source_if_version:
             raise PreconditionFailed(
-                f"{path!r} is not as the request expects: another version is current", version=row[2], source=True
+                f"precondition failed: another version of {path!r} is current", version=row[2], source=True
             )
         if row[12]:
             raise NotFound(f"version {row[2]} of {path!r} is a delete marker and has no content", version=row[2])
@@ -325,35 +349,19 @@ class Namespace:
             self._locks.release_in(tx, person.account, lock_number)
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
+        return Moment.of(self._clock)
 
 
 def _kind(request: CopyRequest) -> ChangeKind:
-    """What the journal calls it: an old version copied onto its own path is that version restored."""
+    """Return the journal's word: an old version copied onto its own path is that version restored."""
     if request.move:
         return "move"
     same = (request.source_bucket, request.source_path) == (request.bucket, request.path)
     return "restore" if same and request.source_version is not None else "copy"
 
 
-def _copied_metadata(source: str, wanted: dict[str, str]) -> str:
-    """`wanted`; but what says which key the content is under stays with the content, whoever copies it."""
-    is_sealed = CUSTOMER_KEY_FACT in source or KMS_FACT in source
-    facts: dict[str, str] = msgspec.json.decode(source) if is_sealed else {}
-    kept = {name: text for name, text in facts.items() if name.startswith((CUSTOMER_KEY_FACT, KMS_FACT))}
-    return stored_metadata(wanted | kept)
-
-
-def stored_metadata(metadata: dict[str, str]) -> str:
-    """A version's metadata for its column; TooLarge over the bound."""
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
-    if size > MAX_METADATA_BYTES:
-        raise TooLarge(f"the file's metadata has {size} bytes; the limit is {MAX_METADATA_BYTES}")
-    return files.as_stored(metadata)
-
-
 def not_found(reader: Reader, bucket: str, path: str, version: str | None = None) -> NotFound:
-    """The refusal for a path without a current version (or without that version); says so when it was deleted."""
+    """Return the error for a path without a current version (or without that version), with who deleted it."""
     if version is not None:
         return NotFound(f"{path!r} has no version {version!r} in bucket {bucket!r}", bucket=bucket, path=path)
     newest = reader.one(files.NEWEST, bucket=bucket, path=path)
@@ -370,13 +378,13 @@ def not_found(reader: Reader, bucket: str, path: str, version: str | None = None
 
 
 def _held(reader: Reader, item: LookupItem) -> Row | None:
-    if item.version == versions.NULL_VERSION:
+    if item.version == files.NULL_ID:
         return reader.one(files.NULL_VERSION_HELD, bucket=item.bucket, path=item.path)
     return reader.one(files.VERSION_HELD, bucket=item.bucket, path=item.path, version=item.version)
 
 
 def _listing_keys(request: ListRequest | VersionsRequest) -> dict[str, list[str]]:
-    """What conditions may ask about a listing."""
+    """Condition keys of a listing."""
     keys = {"s3:prefix": [request.prefix], "s3:max-keys": [str(request.limit)]}
     if request.delimiter:
         keys["s3:delimiter"] = [request.delimiter]

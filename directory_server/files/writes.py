@@ -1,6 +1,6 @@
-"""Writes that bring bytes: begin gives a ticket, or makes a version at once of content that the cluster holds already.
+"""Writes that bring bytes: begin returns a ticket, or commits at once when the cluster already holds the content.
 
-What masters stored for a ticket is made the truth by `commits`.
+`commits` makes versions of what masters stored for a ticket.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from typing import Protocol
 
 from directory_server.access.decisions import Standing, access_of, standing
 from directory_server.cluster.placement import Candidate, choose
-from directory_server.features import access_logs, multipart_uploads, object_lock
-from directory_server.features.lifecycle.dates import LifecycleDates
-from directory_server.files import versions
-from directory_server.files.commits import COMMITS
-from directory_server.files.namespace import stored_metadata
+from directory_server.files import past_writes
+from directory_server.files.batch import attempt, outcome
+from directory_server.files.commits import COMMITS, CommitLocks
+from directory_server.files.hooks import Hooks, PartContent, is_part
+from directory_server.files.moment import Clock, Moment
+from directory_server.files.namespace import People, ReadingOrder
+from directory_server.files.new_version import NewVersion, stored_metadata
 from directory_server.files.object_changes import cause_of
-from directory_server.files.versions import Moment, NewVersion
+from directory_server.files.preconditions import check_preconditions
+from directory_server.files.versions import Versions
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.outcomes import attempt, outcome
 from directory_server.people.person import Person
-from directory_server.ports import Clock, Locks, People, ReadingOrder
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, LockstepError, TooLarge
@@ -41,16 +42,24 @@ MAX_FILE_BYTES = 1 << 50
 
 
 class Servers(ReadingOrder, Protocol):
-    """Which file servers there are."""
+    """The file servers of the cluster."""
 
     def candidates(self) -> Sequence[Candidate]:
         """Every server, and whether it can take bytes now."""
         ...
 
 
+class BeginLocks(CommitLocks, Protocol):
+    """The locks as a begin needs them."""
+
+    def lease_end(self, tx: Reader, lock_number: int) -> float:
+        """Directory time at which that lock's lease ends."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Link:
-    """A begin whose content the cluster holds already: it can be committed without a ticket."""
+    """A begin whose content the cluster already holds, so that it can be committed without a ticket."""
 
     item: BeginItem
     person: Person
@@ -63,13 +72,13 @@ class _Link:
 
 
 class _NotHeld(LockstepError):
-    """The copies that a link counted on are gone; the bytes must be sent after all."""
+    """The copies that a link counted on are gone, so the bytes must be sent after all."""
 
 
 class Writes:
     """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
-    `note_open` hears of every content that a ticket was given for, so that it is not collected meanwhile.
+    `note_open` is called for every content that a ticket announces, so that it is not collected meanwhile.
     """
 
     def __init__(
@@ -77,12 +86,12 @@ class Writes:
         store: MetadataStore,
         clock: Clock,
         people: People,
-        locks: Locks,
+        locks: BeginLocks,
         servers: Servers,
         signer: TicketSigner,
         copies: int,
         ticket_seconds: float,
-        dates: LifecycleDates,
+        hooks: Hooks,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
     ) -> None:
         self._store = store
@@ -93,15 +102,16 @@ class Writes:
         self._signer = signer
         self._copies = copies
         self._ticket_seconds = ticket_seconds
-        self._dates = dates
+        self._hooks = hooks
+        self._versions = Versions(hooks)
         self._note_open = note_open
 
     # ------------------------------------------------------------ begin
 
     def begin(self, items: Sequence[BeginItem]) -> BeginReply:
-        """For each item a ticket, or the committed version when its content is held already.
+        """Return for each item a ticket, or the committed version when the cluster already holds its content.
 
-        Keeps nothing, so it is safe to repeat; a write id that was committed before gives that version again.
+        Stores nothing for a ticket, so it is safe to repeat; a write id that was committed returns that version again.
         """
         candidates = self._servers.candidates()
         with self._store.read() as reader:
@@ -123,14 +133,14 @@ class Writes:
         return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
 
     def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
-        person = access_logs.writer(reader, item) or self._people.identify(item.credential)
+        person = self._hooks.writer(reader, item) or self._people.identify(item.credential)
         check_key(item.path)
         if item.size is not None and item.size > MAX_FILE_BYTES:
             raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes")
         place = standing(reader, item.bucket, person, self._clock.wall())
-        place.demand("s3:PutObject", item.path, keys=multipart_uploads.said_at_start(place, item.upload, item.path))
+        place.demand("s3:PutObject", item.path, keys=self._hooks.upload_keys(place, item.upload, item.path))
         place.settled(item.settings, person.account)
-        object_lock.check_new(place, item.path, item.settings, self._clock.wall())
+        self._hooks.before_begin(place, item.path, item.settings, self._clock.wall())
         before = self._done_before(reader, place, item)
         if before is not None:
             return before
@@ -146,26 +156,26 @@ class Writes:
         return self._ticket(reader, link, candidates)
 
     def _done_before(self, reader: Reader, place: Standing, item: BeginItem) -> BeginReplyItem | None:
-        """The answer of this very write, if it was committed."""
-        before = multipart_uploads.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
+        """Return the reply of this very write, if it was committed."""
+        before = self._hooks.done_before(reader, item.upload, item.write_id, item.bucket, item.path)
         if before is None:
             return None
         before.bucket_versioning = place.bucket.versioning
-        before.expires = self._dates.of_version(reader, place.ground.lifecycle, before)
-        return BeginReplyItem(version=before, copies=versions.standing_copies(reader, before, self._copies))
+        self._hooks.on_lookup(reader, place.bucket, before)
+        return BeginReplyItem(version=before, copies=past_writes.count_copies(reader, before, self._copies))
 
     def _held_by_living(self, reader: Reader, item: BeginItem) -> int:
         ids = [row[0] for row in reader.all(files.HOLDERS, digest=item.digest) if row[0] not in item.exclude]
         return sum(holder.up for holder in self._servers.holders_in_reading_order(ids))
 
     def _check_early(self, reader: Reader, item: BeginItem, account: str) -> int:
-        """Refuse before any byte is sent what the commit would refuse anyway."""
+        """Refuse, before any byte is sent, what the commit would refuse; return the number of the lock."""
         if item.upload is not None:
-            multipart_uploads.find(reader, item.upload.id, item.bucket, item.path)
-            if multipart_uploads.is_part(item.upload):
+            self._hooks.uploads.check(reader, item.upload, item.bucket, item.path)
+            if is_part(item.upload):
                 return 0
         number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
-        versions.check_preconditions(reader.one(files.CURRENT, bucket=item.bucket, path=item.path), item.preconditions)
+        check_preconditions(reader, item.bucket, item.path, item.preconditions)
         return number
 
     def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
@@ -181,7 +191,7 @@ class Writes:
             bucket=item.bucket,
             path=item.path,
             author=link.account,
-            fence=0 if multipart_uploads.is_part(item.upload) else self._locks.fence(reader, item.bucket, item.path),
+            fence=0 if is_part(item.upload) else self._locks.fence(reader, item.bucket, item.path),
             lock_number=number,
             release_lock=item.release_lock,
             master=placed.master,
@@ -203,8 +213,8 @@ class Writes:
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 
     def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
-        """The servers that have most of the chunks already."""
-        kept = multipart_uploads.keep(reader, item.upload) if item.upload is not None else []
+        """Return the servers that hold most of the chunks already."""
+        kept = self._hooks.uploads.preferred_servers(reader, item.upload) if item.upload is not None else []
         if kept:
             return kept
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
@@ -225,17 +235,16 @@ class Writes:
         before = self._done_before(tx, place, item)
         if before is not None:
             return before
-        bucket = place.demand(
-            "s3:PutObject", item.path, keys=multipart_uploads.said_at_start(place, item.upload, item.path)
-        )
+        keys = self._hooks.upload_keys(place, item.upload, item.path)
+        bucket = place.demand("s3:PutObject", item.path, keys=keys)
         number = self._check_early(tx, item, link.account)
         copies = self._held_by_living(tx, item)
         if copies < self._copies:
-            raise _NotHeld("the content is not held any more")
-        if multipart_uploads.is_part(item.upload):
+            raise _NotHeld("the cluster no longer holds the content")
+        if is_part(item.upload):
             assert item.digest is not None
-            content = multipart_uploads.PartContent(item.digest, link.size, item.write_id, item.metadata)
-            made = multipart_uploads.put_part(tx, item.upload, item.bucket, item.path, content, self._moment())
+            content = PartContent(item.digest, link.size, item.write_id, item.metadata)
+            made = self._hooks.uploads.put_part(tx, item.upload, item.bucket, item.path, content, self._moment())
             tx.after_commit(COMMITS.labels("linked").inc)
             return BeginReplyItem(version=made, copies=copies)
         new = NewVersion(
@@ -250,10 +259,9 @@ class Writes:
             settings=item.settings,
         )
         if item.upload is not None:
-            new = multipart_uploads.take(tx, item.upload, bucket.name, new, item.metadata)
+            new = self._hooks.uploads.take(tx, item.upload, bucket.name, new, item.metadata)
         new = replace(new, settings=place.settled(new.settings, new.author))
-        made = versions.put(tx, bucket, new, "write", self._moment(), cause_of(link.person))
-        made.expires = self._dates.of_version(tx, place.ground.lifecycle, made)
+        made = self._versions.put(tx, bucket, new, "write", self._moment(), cause_of(link.person))
         crash_point("directory.begin.link-put")
         if item.release_lock and number:
             self._locks.release_in(tx, link.account, number)
@@ -261,18 +269,19 @@ class Writes:
         return BeginReplyItem(version=made, copies=copies)
 
     def give_up(self, request: GiveUpRequest) -> GiveUpReply:
-        """Let a write never be committed, durably; its version when it was committed already. Safe to repeat.
+        """Refuse a write from now on, durably; return its version when it was committed already. Safe to repeat.
 
-        The id is its proxy's secret, so whoever knows it began the write. Kept for a day, or as long as tickets live.
+        The id is its proxy's secret, so only the caller that began the write knows it. The refusal is stored for a day,
+        or as long as tickets live.
         """
         self._people.identify(request.credential)
 
         def work(tx: Tx) -> GiveUpReply:
-            found = versions.give_up(tx, request.write_id, request.bucket, request.path, self._moment())
-            copies = versions.standing_copies(tx, found, self._copies) if found is not None else 0
+            found = past_writes.give_up(tx, request.write_id, request.bucket, request.path, self._moment())
+            copies = past_writes.count_copies(tx, found, self._copies) if found is not None else 0
             return GiveUpReply(found, copies)
 
         return self._store.write(work)
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
+        return Moment.of(self._clock)

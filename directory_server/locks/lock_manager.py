@@ -17,7 +17,7 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Party
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
-from directory_server.metadata.statements import files, locks
+from directory_server.metadata.statements import buckets, locks
 from directory_server.metadata.statements.locks import LockRow, WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.person import Person
@@ -354,8 +354,8 @@ def _find_lock(tx: Reader, account: str, lock_id: str) -> LockRow | None:
 
 
 def _owns(tx: Reader, bucket: str, account: str) -> bool:
-    row = tx.one(files.BUCKET, name=bucket)
-    return row is not None and row[1] == account
+    found = buckets.find(tx, bucket)
+    return found is not None and found.owner == account
 
 
 def _only_owner(lock: LockRow, account: str, verb: str) -> None:

@@ -15,16 +15,19 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.files import buckets, versions
-from directory_server.files.versions import Moment, NewVersion
-from directory_server.metadata.statements import files, people, recovery, servers
+from directory_server.files.hooks import Hooks
+from directory_server.files.moment import Moment
+from directory_server.files.new_version import NewVersion
+from directory_server.files.versions import Versions, version_id
+from directory_server.metadata.statements import buckets, files, people, recovery, servers
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.statements.recovery import Unnamed
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, BadRequest, Conflict
-from lockstep_store.wire.messages.files import Message
+from lockstep_store.wire.messages.files import Message, Versioning
 from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo
 from lockstep_store.wire.messages.servers import CommitNote, FoundReply, FoundRequest
 from lockstep_store.wire.names import check_bucket, check_key
@@ -71,11 +74,13 @@ class Recovery:
         clock: DirectoryClock,
         locks: Floor,
         held: Callable[[str, Sequence[Digest]], object],
+        hooks: Hooks,
     ) -> None:
         self._store = store
         self._clock = clock
         self._locks = locks
         self._held = held
+        self._versions = Versions(hooks)
         self._mutex = threading.Lock()
         with store.read() as reader:
             stored = people.read_setting(reader, STATE_SETTING)
@@ -182,7 +187,7 @@ class Recovery:
         version = note.version
         if not state.backup_cursor < version.cursor <= state.through or version.delete_marker:
             return False
-        if version.version != versions.version_id(version.cursor):
+        if version.version != version_id(version.cursor):
             return False
         check_bucket(version.bucket)
         check_key(version.path)
@@ -191,23 +196,23 @@ class Recovery:
         facts = servers.blob_facts(tx, version.digest)
         if facts is not None and facts[0] != version.size:
             return False
-        without = "suspended" if version.bucket_versioning == "suspended" else "off"
+        without: Versioning = "suspended" if version.bucket_versioning == "suspended" else "off"
         bucket = self._bucket(tx, version.bucket, version.author, without if version.null_version else "enabled")
-        return versions.put_back(tx, bucket, version, note.write_id, self._moment())
+        return self._versions.put_back(tx, bucket, version, note.write_id, self._moment())
 
-    def _bucket(self, tx: Tx, name: str, author: str, versioning: str) -> buckets.Bucket:
+    def _bucket(self, tx: Tx, name: str, author: str, versioning: Versioning) -> Bucket:
         """The bucket, made again when the backup did not have it: private, because who shared it is not known."""
-        row = tx.one(files.BUCKET, name=name)
-        if row is None:
+        found = buckets.find(tx, name)
+        if found is None:
             # An account that is gone may be made anew by anybody, who must not own what was somebody else's.
             known = tx.one(people.ACCOUNT, name=author) is not None
             owner = author if known else recovery.first_administrator(tx)
             at = self._clock.wall()
-            tx.run(files.INSERT_BUCKET, name=name, owner=owner, versioning=versioning, shared=False, created_at=at)
-        elif versioning == "enabled" and row[2] == "off":
+            buckets.insert_bucket(tx, Bucket(name, owner, versioning, False, at))
+        elif versioning == "enabled" and found.versioning == "off":
             # What has several versions keeps them, or a deletion would uncover the one before.
-            tx.run(files.CHANGE_BUCKET, bucket_name=name, versioning=versioning, shared=row[3])
-        return buckets.find(tx, name)
+            buckets.change_bucket(tx, name, versioning, shared=found.shared)
+        return buckets.require(tx, name)
 
     # ------------------------------------------------------------ what administrators decide
 
@@ -241,7 +246,7 @@ class Recovery:
             if servers.blob_facts(tx, digest) is None:
                 write_id = f"recover-{digest.hex()[:48]}"
                 new = NewVersion(digest.hex(), digest, size, administrator, write_id)
-                versions.put(tx, bucket, new, "recover", self._moment())
+                self._versions.put(tx, bucket, new, "recover", self._moment())
         return _take_named(tx, {row.digest for row in rows})
 
     def _drop_some(self, tx: Tx) -> list[Unnamed]:

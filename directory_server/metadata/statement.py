@@ -7,10 +7,15 @@ on the way in or out, so JSON is text and a flag may come back as 0 or 1.
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import Text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.functions import FunctionElement
 
 
 class Statement:
@@ -41,3 +46,21 @@ class Statement:
 
     def __repr__(self) -> str:
         return f"Statement({self._expression})"
+
+
+class JoinedByComma(FunctionElement[str]):
+    """Joins a group's values with commas. Core's aggregate_strings adds its separator at execution, which a compiled
+    statement never reaches."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(JoinedByComma)
+def _group_concat(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
+    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"
+
+
+@compiles(JoinedByComma, "postgresql")
+def _string_agg(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
+    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"

@@ -8,7 +8,7 @@ input/output error Unavailable, data of a newer program StorageFormatError.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,17 +48,6 @@ class Tx(Reader):
 
         It is forgotten when the savepoint it was registered in is undone, or when the commit fails.
         """
-
-    @abstractmethod
-    def tell(self, change: object) -> None:
-        """Say what was done, to whoever looks at `told` at the end of the transaction.
-
-        It is forgotten when the savepoint it was said in is undone.
-        """
-
-    @abstractmethod
-    def told(self) -> Sequence[object]:
-        """What was said with `tell` in this transaction, in order."""
 
 
 class ConstraintBroken(Exception):

@@ -10,13 +10,13 @@ import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
+from typing import Protocol
 
 from blake3 import blake3
 
 from directory_server.metadata.statements import s3_keys as rows
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
-from directory_server.ports import Clock
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.files import Nothing
@@ -34,6 +34,14 @@ from lockstep_store.wire.messages.s3 import (
 MAX_KEYS = 100
 MAX_KNOWN = 10_000
 _derived = lru_cache(maxsize=4096)(signing_key)
+
+
+class Clock(Protocol):
+    """Directory time, and wall time for people to read."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from blake3 import blake3
 
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.people.access_keys import S3Keys
+from directory_server.people.access_keys import Clock, S3Keys
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
 from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people.person import Person
-from directory_server.ports import Clock
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest

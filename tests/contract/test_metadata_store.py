@@ -171,32 +171,6 @@ def test_savepoints_nest(store: MetadataStore) -> None:
     assert names(store) == ["later", "outer"]
 
 
-def test_what_is_told_is_heard_at_the_end_unless_it_was_undone(store: MetadataStore) -> None:
-    """In order, by who looks in the same transaction; the next transaction begins without it."""
-    heard: list[list[object]] = []
-    store.last_in_each_transaction(lambda tx: heard.append(list(tx.told())))
-
-    def work(tx: Tx) -> None:
-        tx.tell("first")
-        with pytest.raises(LookupError), tx.savepoint():
-            tx.tell("undone")
-            with tx.savepoint():
-                tx.tell("undone too")
-            raise LookupError
-        tx.tell("second")
-
-    store.write(work)
-    with pytest.raises(LookupError):
-        store.write(_fails_after_telling)
-    store.write(lambda tx: tx.tell("third"))
-    assert heard == [["first", "second"], [], ["third"]]
-
-
-def _fails_after_telling(tx: Tx) -> None:
-    tx.tell("undone")
-    raise LookupError
-
-
 def test_a_broken_constraint_is_told_and_survived(store: MetadataStore) -> None:
     """A key that exists raises ConstraintBroken, and the transaction can still be used."""
 

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from directory_server.bootstrap import make_hooks
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
 from directory_server.features.lifecycle.dates import LifecycleDates
@@ -73,13 +74,13 @@ class DirectoryRig:
         self.membership = Membership(self.store, self.clock)
         self.collector = Collector(self.store, self.clock, TICKET_SECONDS)
         people = PeopleByName()
-        dates = LifecycleDates()
-        self.namespace = Namespace(self.store, self.clock, people, self.locks, self.membership, copies, dates)
+        self.hooks = make_hooks([LifecycleDates().feature])
+        self.namespace = Namespace(self.store, self.clock, people, self.locks, self.membership, copies, self.hooks)
         self.writes = Writes(
-            self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, dates
+            self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, self.hooks
         )
-        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, dates)
-        self.buckets = buckets.Buckets(self.store, self.clock, self.locks.end_bucket)
+        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, self.hooks)
+        self.buckets = buckets.Buckets(self.store, self.clock, self.hooks, self.locks.end_bucket)
         self.changes = Changes(self.store, people)
         self._write_numbers = itertools.count(1)
         self.copies = copies

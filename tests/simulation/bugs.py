@@ -16,12 +16,14 @@ import msgspec
 
 from client_proxy.core.directory_client import DirectoryClient
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.files import versions
+from directory_server.files import commits, namespace, past_writes, writes
 from directory_server.files.commits import Commits
+from directory_server.files.new_version import NewVersion
+from directory_server.files.versions import Versions
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import locks
+from directory_server.metadata.statements import files, locks
 from file_server.directory_link import DamageReports
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import ChunkIndex
@@ -158,19 +160,20 @@ def _skip_lock_number(put: Put) -> None:
 
 
 def _skip_conditions(put: Put) -> None:
-    put(versions, "check_preconditions", lambda current, wanted: None)
+    for module in (commits, namespace, writes):
+        put(module, "check_preconditions", lambda reader, bucket, path, wanted: None)
 
 
 def _repeated_commit_writes_again(put: Put) -> None:
     numbers = itertools.count()
-    original = versions.put
+    original = Versions.put
 
-    def again(tx: Any, bucket: Any, new: Any, *args: Any) -> Any:
-        fresh = versions.NewVersion(**{**vars(new), "write_id": f"{new.write_id}-{next(numbers)}"})
-        return original(tx, bucket, fresh, *args)
+    def again(self: Any, tx: Any, bucket: Any, new: Any, *args: Any) -> Any:
+        fresh = NewVersion(**{**vars(new), "write_id": f"{new.write_id}-{next(numbers)}"})
+        return original(self, tx, bucket, fresh, *args)
 
-    put(versions, "written_before", lambda reader, write_id, bucket, path: None)
-    put(versions, "put", again)
+    put(past_writes, "written_before", lambda reader, write_id, bucket, path: None)
+    put(Versions, "put", again)
 
 
 def _new_write_id_for_each_try(put: Put) -> None:
@@ -216,11 +219,11 @@ def _join_a_lookup_already_sent(put: Put) -> None:
 
 
 def _delete_is_only_said(put: Put) -> None:
-    def delete(tx: Any, bucket: Any, path: str, *_: Any, **__: Any) -> DeleteReply:
-        current = tx.one(versions.files.CURRENT, bucket=bucket.name, path=path)
-        return DeleteReply(versions.files.read_cursor(tx), current is not None)
+    def delete(self: Any, tx: Any, bucket: Any, path: str, *_: Any, **__: Any) -> DeleteReply:
+        current = tx.one(files.CURRENT, bucket=bucket.name, path=path)
+        return DeleteReply(files.read_cursor(tx), current is not None)
 
-    put(versions, "delete", delete)
+    put(Versions, "delete", delete)
 
 
 def _list_from_before(put: Put) -> None:

@@ -1,6 +1,6 @@
-"""What answers tell of a bucket's lifecycle: when a version or an upload will go, and by which rule.
+"""Expiry dates in replies: when a bucket's lifecycle removes a version or an upload, and by which rule.
 
-The dates are those that the job of `lifecycle` goes by. A bucket without a lifecycle costs nothing here.
+The lifecycle job (`job`) goes by the same dates.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from functools import lru_cache
 
 from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
+    SETTING,
     Rule,
     Version,
     ask_tags,
+    check_bucket_setting,
     first_abort,
     first_expiry,
     read,
 )
+from directory_server.files.hooks import Feature
 from directory_server.metadata.statements import s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.files import FileVersion, LifecycleDate
@@ -34,31 +38,43 @@ class LifecycleDates:
     def __init__(self, day: float = DAY_SECONDS) -> None:
         self._day = day
 
-    def of_version(self, reader: Reader, setting: str | None, version: FileVersion) -> LifecycleDate | None:
-        """When the version expires by its bucket's `setting`. None for one that is not current: it went already."""
-        if setting is None or not version.current or version.delete_marker:
-            return None
-        rules = _rules(setting)
+    @property
+    def feature(self) -> Feature:
+        return Feature(
+            setting=SETTING,
+            on_lookup=self.on_lookup,
+            on_upload=self.on_upload,
+            check_bucket_setting=check_bucket_setting,
+        )
+
+    def on_lookup(self, reader: Reader, bucket: Bucket, version: FileVersion) -> None:
+        """Fill in when the version expires; only a current version does."""
+        if not version.current or version.delete_marker:
+            return
+        rules = _rules_of(reader, bucket)
         tags = tags_of(reader, version.version) if ask_tags(rules) else frozenset()
         asked = Version(version.path, version.version, version.size, version.created_at, False, tags)
-        return _date(first_expiry(rules, asked, self._day))
+        version.expires = _date(first_expiry(rules, asked, self._day))
 
-    def of_upload(self, setting: str | None, upload: UploadInfo) -> LifecycleDate | None:
-        """When the upload is aborted if nobody completes it."""
-        if setting is None:
-            return None
-        return _date(first_abort(_rules(setting), upload.path, upload.since_at, self._day))
+    def on_upload(self, reader: Reader, bucket: Bucket, upload: UploadInfo) -> None:
+        """Fill in when the upload is aborted if nobody completes it."""
+        upload.aborted = _date(first_abort(_rules_of(reader, bucket), upload.path, upload.since_at, self._day))
 
 
 def tags_of(reader: Reader, version: str) -> frozenset[tuple[str, str]]:
-    """A version's tags."""
+    """Return a version's tags."""
     text = s3_settings.short_version_values(reader, version).get(TAGS)
     return frozenset((tag["Key"], tag["Value"]) for tag in json.loads(text)["TagSet"]) if text else frozenset()
 
 
+def _rules_of(reader: Reader, bucket: Bucket) -> tuple[Rule, ...]:
+    setting = s3_settings.bucket_value(reader, bucket.name, SETTING)
+    return () if setting is None else _rules(setting)
+
+
 @lru_cache(maxsize=256)
 def _rules(setting: str) -> tuple[Rule, ...]:
-    """Parsed once for as long as nobody says anything else. None where the job cannot read them either."""
+    """Parse a setting once; no rules when it is invalid, as in the job."""
     try:
         return tuple(read(setting))
     except BadRequest:
@@ -66,7 +82,7 @@ def _rules(setting: str) -> tuple[Rule, ...]:
 
 
 def _date(found: tuple[float, Rule] | None) -> LifecycleDate | None:
-    """None too for a time that cannot be written as a date: days are counted up to 2**31 - 1."""
+    """None also for a time that cannot be written as a date: a rule may count up to 2**31 - 1 days."""
     if found is None or not YEAR_1 <= found[0] < YEAR_10_000:
         return None
     return LifecycleDate(found[0], found[1].id)

@@ -1,11 +1,11 @@
-"""Carries out what buckets say of their lifecycle: a walk in small pages, removals in short transactions.
+"""The lifecycle job: walks over buckets in small pages and removes what is due in short transactions.
 
-A page is read without hindering anybody and only says what to look at. Whether a version really goes is decided again
-inside the transaction that removes it, by the rules, the versions, the locks and the object lock of that moment. What
-goes is an ordinary change in the journal; delete markers are made by the author "lifecycle".
+A page is read in a snapshot and only names candidates. The transaction that removes a version checks again, by the
+rules, the versions, the locks and the object lock of that moment. Removals are ordinary changes in the journal; delete
+markers have the author "lifecycle".
 
-Ages are counted by `Moment.calendar`, so that putting the machine's clock forward removes nothing (see object_lock).
-The place in the walk is kept in memory: after a restart the walk begins anew, which costs reading only.
+Ages are counted by `Moment.calendar`, so that setting the machine's clock forward removes nothing (see object_lock).
+The place in the walk is kept in memory: after a restart the walk starts again, which costs only reads.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from prometheus_client import Counter
 
-from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.features import object_lock
 from directory_server.features.lifecycle.dates import tags_of
 from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
@@ -35,15 +34,15 @@ from directory_server.features.lifecycle.rules import (
     placed,
     read,
 )
-from directory_server.features.multipart_uploads import Uploads
-from directory_server.files import buckets, versions
-from directory_server.files.bucket import Bucket
+from directory_server.files.hooks import Hooks
+from directory_server.files.moment import Clock, Moment
 from directory_server.files.object_changes import BY_LIFECYCLE, LIFECYCLE
-from directory_server.files.versions import Moment
-from directory_server.metadata.statements import files, locks, s3_settings
+from directory_server.files.versions import Versions
+from directory_server.metadata.statements import buckets, files, locks, s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
+from lockstep_store.wire.errors import BadRequest, Forbidden
 from lockstep_store.wire.messages.locks import LockPath
 
 PAGE = 500
@@ -51,12 +50,28 @@ MAX_REMOVALS = 100
 """In one step, and so in one transaction."""
 PAUSE_SECONDS = 0.2
 MAX_ROUND_PAUSE_SECONDS = 3600.0
-REMOVED = Counter("lockstep_directory_lifecycle_removed", "What buckets' lifecycles removed", ["what"])
+REMOVED = Counter("lockstep_directory_lifecycle_removed", "Versions and uploads that lifecycles removed", ["what"])
+
+
+class Uploads(Protocol):
+    """The multipart uploads of buckets."""
+
+    def abort_older_than(
+        self,
+        bucket: str,
+        before_at: float,
+        applies: Callable[[str], bool],
+        *,
+        still: Callable[[Reader], bool],
+        most: int,
+    ) -> int:
+        """Abort at most `most` uploads begun before `before_at` for paths that `applies` accepts; how many went."""
+        ...
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """A bucket under way: its setting as it was read, and the last place that was looked at."""
+    """A walk over one bucket: its setting when the walk started, and the last place that was looked at."""
 
     bucket: str
     setting: str
@@ -70,19 +85,22 @@ class Lifecycle:
     def __init__(
         self,
         store: MetadataStore,
-        clock: DirectoryClock,
+        clock: Clock,
         uploads: Uploads,
+        hooks: Hooks,
         day: float = DAY_SECONDS,
         new_id: Callable[[], str] = secrets.token_hex,
     ) -> None:
         self._store = store
         self._clock = clock
         self._uploads = uploads
+        self._hooks = hooks
+        self._versions = Versions(hooks)
         self._day = day
         self._new_id = new_id
         self._walk: _Walk | None = None
         self._done = ""
-        """The buckets up to this name have had their turn in this round."""
+        """Buckets up to this name are done in this round."""
 
     def step(self) -> float:
         """For a BackgroundJob: one page of one bucket; the seconds until the next step."""
@@ -92,14 +110,14 @@ class Lifecycle:
                 self._done = ""
                 return min(MAX_ROUND_PAUSE_SECONDS, self._day / 24)
         walk = self._walk
-        # Set anew only after all went well: a bucket that cannot be looked at must not stop the others.
+        # Set again only after all went well: a bucket that cannot be read must not stop the others.
         self._done, self._walk = walk.bucket, None
         aborted = self._abort_uploads(walk) if walk.last is None else 0
         self._walk = walk if aborted >= MAX_REMOVALS else self._look(walk)
         return PAUSE_SECONDS
 
     def _next(self) -> _Walk | None:
-        """The next bucket of this round that has rules."""
+        """Return the next bucket of this round that has rules."""
         with self._store.read() as reader:
             for name in s3_settings.buckets_with(reader, SETTING):
                 text = s3_settings.bucket_value(reader, name, SETTING) if name > self._done else None
@@ -110,7 +128,7 @@ class Lifecycle:
     # ------------------------------------------------------------ versions
 
     def _look(self, walk: _Walk) -> _Walk | None:
-        """One page; where to go on, or None at the end of the bucket."""
+        """Handle one page; return where to continue, or None at the end of the bucket."""
         prefix = common_prefix(walk.rules)
         with_tags = ask_tags(walk.rules)
         with self._store.read() as reader:
@@ -135,34 +153,33 @@ class Lifecycle:
         return _Walk(walk.bucket, walk.setting, walk.rules, last)
 
     def _carry_out(self, tx: Tx, walk: _Walk, chosen: list[Placed]) -> list[What]:
-        """Remove those that are still due, inside the transaction."""
-        try:
-            bucket = buckets.find(tx, walk.bucket)
-        except NotFound:
+        """Remove the versions that are still due, inside the transaction."""
+        bucket = buckets.find(tx, walk.bucket)
+        if bucket is None:
             return []
         if s3_settings.bucket_value(tx, walk.bucket, SETTING) != walk.setting:
             return []
-        moment = Moment(self._clock.wall(), self._clock.now(), self._clock.calendar())
+        moment = Moment.of(self._clock)
         return [what for place in chosen if (what := self._remove(tx, walk, bucket, place.version, moment)) is not None]
 
     def _remove(self, tx: Tx, walk: _Walk, bucket: Bucket, seen: Version, moment: Moment) -> What | None:
-        row = versions.find(tx, bucket.name, seen.path, seen.id)
+        row = files.find_version(tx, bucket.name, seen.path, seen.id)
         if row is None or locks.lock_on(tx, LockPath(bucket.name, seen.path)) is not None:
             return None
         what = due(walk.rules, _place_of(tx, row), moment.calendar, self._day)
         if what is None:
             return None
         try:
-            # Where a version is kept its expiry only adds a marker; everything else takes content away.
+            # Where versions are kept, an expiry only adds a marker; everything else removes content.
             if what != "expire" or bucket.versioning != "enabled":
-                object_lock.check_removal(tx, row, moment)
+                self._hooks.before_removal(tx, row, moment)
         except Forbidden:
             return None
         if what == "expire":
             write_id = f"{LIFECYCLE}-{self._new_id()}"
-            versions.delete(tx, bucket, seen.path, LIFECYCLE, write_id, moment, cause=BY_LIFECYCLE)
+            self._versions.delete(tx, bucket, seen.path, LIFECYCLE, write_id, moment, cause=BY_LIFECYCLE)
         else:
-            versions.remove(tx, row, moment, cause=BY_LIFECYCLE)
+            self._versions.remove(tx, bucket, row, moment, cause=BY_LIFECYCLE)
         return what
 
     # ------------------------------------------------------------ uploads
@@ -188,11 +205,11 @@ class Lifecycle:
 
 
 def _read(bucket: str, text: str) -> list[Rule]:
-    """The rules in force; none, and a line in the log, where the setting cannot be read."""
+    """Return the enabled rules; none, and a line in the log, for a setting that cannot be read."""
     try:
         return read(text)
     except BadRequest as error:
-        log.error("the lifecycle of bucket %s is not carried out: %s", bucket, error)
+        log.error("the lifecycle of bucket %s is not applied: %s", bucket, error)
         return []
 
 
@@ -201,7 +218,7 @@ def _begins_with(path: str, prefix: str) -> bool:
 
 
 def _page(reader: Reader, walk: _Walk, prefix: str) -> list[Row]:
-    """The versions behind the last place, first those left of its path."""
+    """Return the versions after the last place, first the rest of its path."""
     if walk.last is None:
         return reader.all(files.VERSIONS_FROM, bucket=walk.bucket, path=prefix, count=PAGE)
     path, id = walk.last.version.path, walk.last.version.id
@@ -217,7 +234,7 @@ def _version(reader: Reader, row: Row, *, with_tags: bool = True) -> Version:
 
 
 def _place_of(reader: Reader, row: Row) -> Placed:
-    """A version's place as it is in this very transaction."""
+    """Return a version's place among the others, as this transaction sees it."""
     at = {"bucket": row[0], "path": row[1]}
     newer = reader.all(files.VERSIONS_NEWER, **at, version=row[2], count=MAX_NEWER)
     older = reader.all(files.VERSIONS_OLDER, **at, version=row[2], count=1)

@@ -14,11 +14,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from directory_server.metadata.statements.access import LIFECYCLE
+from directory_server.metadata.statements.buckets import Bucket
+from directory_server.metadata.store import Reader
+from directory_server.people.person import Person
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import BadRequest
 
-SETTING = LIFECYCLE
+SETTING = "lifecycle"
 """The bucket's setting with its rules, by the names of S3's service description."""
 DAY_SECONDS = 86_400.0
 MAX_NEWER = 101
@@ -98,18 +100,18 @@ class Configuration(_Shape):
 _configurations = decoder(Configuration)
 
 
-def check_bucket_setting(name: str, value: str | None) -> None:
-    """BadRequest for a lifecycle that could not be carried out as it is written."""
-    if name == SETTING and value is not None:
+def check_bucket_setting(_: Reader, bucket: Bucket, person: Person, value: str | None, at: float) -> None:
+    """Raise BadRequest for a lifecycle that the job could not carry out in full."""
+    if value is not None:
         read(value)
 
 
 def read(text: str) -> list[Rule]:
-    """The rules of a setting that are in force. BadRequest when it is none."""
+    """Return a setting's enabled rules. BadRequest when it is not a lifecycle."""
     try:
         return [rule for rule in _configurations.decode(text).rules if rule.status == "Enabled"]
     except msgspec.DecodeError as error:
-        raise BadRequest(f"this is no lifecycle of a bucket: {error}") from error
+        raise BadRequest(f"not a bucket lifecycle: {error}") from error
 
 
 def common_prefix(rules: Iterable[Rule]) -> str:

@@ -1,7 +1,7 @@
-"""Puts messages about changes beside the changes: one row for each target that a bucket's configuration names.
+"""Queues messages about changes, in the changes' own transactions: one for each target the configuration names.
 
-This runs at the end of every transaction, in it, so it costs one look at a set while no bucket has notifications, and
-never a flush of its own. What was said of a change (`tx.tell`) is all that is needed: versions may be gone already.
+So it never costs a flush of its own, and a message describes the change although its version may be gone when the
+message is delivered.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from functools import partial
 
 from directory_server.access.decisions import standing
-from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.features.notifications import record
 from directory_server.features.notifications.configuration import Configuration, read
-from directory_server.files import buckets
+from directory_server.files.hooks import Feature
+from directory_server.files.moment import Clock
+from directory_server.files.namespace import People
 from directory_server.files.object_changes import ObjectChange, cause_of
 from directory_server.metadata.statements import notifications as rows
 from directory_server.metadata.statements import s3_settings
+from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.ports import People
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.files import Nothing
@@ -27,23 +28,21 @@ from lockstep_store.wire.messages.targets import PutNotificationRequest
 
 
 class Outbox:
-    """Thread-safe. `wake` hears which targets have something new, once that is durable."""
+    """Thread-safe. `wake` is called with the name of each target that has a new message, once that is durable."""
 
-    def __init__(
-        self, store: MetadataStore, clock: DirectoryClock, people: People, wake: Callable[[str], None]
-    ) -> None:
+    def __init__(self, store: MetadataStore, clock: Clock, people: People, wake: Callable[[str], None]) -> None:
         self._store = store
         self._clock = clock
         self._people = people
         self._wake = wake
-        self._configured: frozenset[str] | None = None
-        """Buckets that have a configuration; None when that is to be looked up. Of the writer's thread alone."""
-        store.first_in_each_transaction(self._look_up)
-        store.last_in_each_transaction(self._write_down)
+
+    @property
+    def feature(self) -> Feature:
+        return Feature(setting=NOTIFICATION, after_change=self.after_change)
 
     def put_configuration(self, request: PutNotificationRequest) -> Nothing:
-        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket or its policy lets them;
-        BadRequest for a target that is not there."""
+        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket or its policy allows it;
+        BadRequest for an unknown target."""
         person = self._people.identify(request.credential)
         wanted = () if request.value is None else read(request.value)
 
@@ -56,36 +55,16 @@ class Outbox:
                 body = record.trial_message(request.bucket, self._clock.wall(), cause_of(person).request_id)
                 for name in dict.fromkeys(one.target for one in wanted):
                     self._queue(tx, name, body)
-            tx.after_commit(self._forget)
             return Nothing()
 
         return self._store.write(work)
 
-    def _forget(self) -> None:
-        self._configured = None
-
-    def _look_up(self, tx: Tx) -> None:
-        # Before anything else in the transaction, so that nothing is taken for kept that may be undone.
-        if self._configured is None:
-            self._configured = frozenset(s3_settings.buckets_with(tx, NOTIFICATION))
-
-    def _write_down(self, tx: Tx) -> None:
-        if not self._configured:
-            return
-        for change in tx.told():
-            if isinstance(change, ObjectChange) and change.bucket in self._configured:
-                self._tell(tx, change)
-
-    def _tell(self, tx: Tx, change: ObjectChange) -> None:
-        # The set may name a bucket whose configuration, or which itself, is gone by now: the row decides.
-        text = s3_settings.bucket_value(tx, change.bucket, NOTIFICATION)
-        wanted = [one for one in _read(change.bucket, text) if one.wants(change.event, change.path)]
-        if not wanted:
-            return
-        bucket = buckets.find(tx, change.bucket)
+    def after_change(self, tx: Tx, bucket: Bucket, change: ObjectChange) -> None:
+        """Queue the change for every target whose configuration asks for it."""
+        text = s3_settings.bucket_value(tx, bucket.name, NOTIFICATION)
         first = 0
-        for one in wanted:
-            if rows.find_target(tx, one.target) is not None:
+        for one in _read(bucket.name, text):
+            if one.wants(change.event, change.path) and rows.find_target(tx, one.target) is not None:
                 id = self._queue(tx, one.target, record.message(change, bucket, one.id), first)
                 first = first or id
 
@@ -95,7 +74,7 @@ class Outbox:
 
 
 def buckets_using(reader: Reader, name: str) -> list[str]:
-    """The buckets whose changes are told to that target."""
+    """Return the buckets whose changes go to that target."""
     using = []
     for bucket in s3_settings.buckets_with(reader, NOTIFICATION):
         wanted = _read(bucket, s3_settings.bucket_value(reader, bucket, NOTIFICATION))
@@ -105,7 +84,7 @@ def buckets_using(reader: Reader, name: str) -> list[str]:
 
 
 def _read(bucket: str, text: str | None) -> tuple[Configuration, ...]:
-    """None, and a line in the log, where the setting cannot be read: every write would fail otherwise."""
+    """Return the configurations; none, and a line in the log, for a bad setting, or every write would fail."""
     try:
         return () if text is None else read(text)
     except BadRequest as error:

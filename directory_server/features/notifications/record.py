@@ -11,8 +11,8 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from directory_server.files.bucket import Bucket
 from directory_server.files.object_changes import ObjectChange
+from directory_server.metadata.statements.buckets import Bucket
 from lockstep_store.wire.messages.s3 import REGION, etag_of_content
 
 SERVICE = "Amazon S3"

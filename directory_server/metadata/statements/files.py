@@ -1,6 +1,6 @@
-"""Statements about buckets, paths, versions and blobs, and rows as the messages they become.
+"""Statements about paths, versions and blobs, and the messages made from their rows.
 
-What may be written, and what follows from it, is decided in `versions`, `buckets` and `namespace`.
+The rules are in `directory_server.files`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
-from directory_server.metadata.schema import blob, bucket, current, file_server, holder, journal, past_write, version
-from directory_server.metadata.statement import Statement
+from directory_server.metadata.schema import blob, current, file_server, holder, journal, past_write, version
+from directory_server.metadata.statement import JoinedByComma, Statement
 from directory_server.metadata.store import Reader, Row
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import EMPTY_DIGEST, Digest
@@ -38,6 +35,8 @@ from lockstep_store.wire.messages.files import FileVersion
 DAMAGED_RANK = 1_000_000_000
 _metadata_decoder = decoder(dict[str, str])
 NO_METADATA = "{}"
+NULL_ID = "null"
+"""The id by which clients name the version that was written without versioning."""
 _AFTER_ALL_VERSIONS = "~"
 
 
@@ -60,29 +59,12 @@ def _facts(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-class _JoinedByComma(FunctionElement[str]):
-    """Core's own aggregate_strings puts its separator in at execution, which a compiled statement never reaches."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(_JoinedByComma)
-def _group_concat(element: _JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"
-
-
-@compiles(_JoinedByComma, "postgresql")
-def _string_agg(element: _JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"
-
-
 def _holders_of(table: Any) -> Any:
     # A damaged copy ranks behind all others, by so much that its rank alone tells it apart.
     rank = holder.c.rank + case((holder.c.damaged, DAMAGED_RANK), else_=0)
     named = cast(rank, Text) + ":" + holder.c.server_id
     return (
-        select(_JoinedByComma(named))
+        select(JoinedByComma(named))
         .where(holder.c.digest == table.c.digest)
         .correlate(table)
         .scalar_subquery()
@@ -214,26 +196,6 @@ STORE_OF_SERVER = Statement(
     select(file_server.c.store_id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
 )
 
-# ---------------------------------------------------------------- buckets
-
-_BUCKET = (bucket.c.name, bucket.c.owner, bucket.c.versioning, bucket.c.shared, bucket.c.created_at)
-BUCKET = Statement(select(*_BUCKET).where(bucket.c.name == bindparam("name")))
-BUCKETS = Statement(select(*_BUCKET).order_by(bucket.c.name))
-# A bucket's changes begin where the journal is now: a name that was used before does not bring its past along.
-INSERT_BUCKET = Statement(
-    insert(bucket).values(
-        {
-            **_values(bucket),
-            "since_cursor": select(func.coalesce(func.max(journal.c.cursor), 0)).scalar_subquery(),
-        }
-    )
-)
-CHANGE_BUCKET = Statement(
-    update(bucket)
-    .where(bucket.c.name == bindparam("bucket_name"))
-    .values(versioning=bindparam("versioning"), shared=bindparam("shared"))
-)
-DELETE_BUCKET = Statement(delete(bucket).where(bucket.c.name == bindparam("name")))
 ANY_VERSION = Statement(select(version.c.id).where(version.c.bucket == bindparam("bucket")).limit(1))
 
 # ---------------------------------------------------------------- totals, read rarely: they walk whole tables
@@ -262,6 +224,13 @@ def as_version(row: Row, *, is_current: bool = True) -> FileVersion:
         null_version=bool(row[10]),
         current=is_current,
     )
+
+
+def find_version(reader: Reader, bucket: str, path: str, version: str) -> Row | None:
+    """Return the version of that path with the id `version`, or the one written without versioning for "null"."""
+    if version == NULL_ID:
+        return reader.one(NULL_VERSION, bucket=bucket, path=path)
+    return reader.one(VERSION, bucket=bucket, path=path, version=version)
 
 
 def split_holders(named: str | None) -> tuple[list[str], list[str]]:

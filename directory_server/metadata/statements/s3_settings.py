@@ -9,6 +9,9 @@ from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
+OBJECT_LOCK_WITHOUT_RULE = '{"ObjectLockEnabled":"Enabled"}'
+"""The object lock setting of a bucket that was created with object lock and has no rule yet."""
+
 _BUCKET = Statement(
     select(bucket_setting.c.value).where(
         bucket_setting.c.bucket == bindparam("of_bucket"), bucket_setting.c.name == bindparam("of_name")

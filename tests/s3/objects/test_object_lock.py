@@ -15,10 +15,11 @@ import pytest
 
 from client_proxy.doors.s3.protocol.description import TimeFormat
 from client_proxy.doors.s3.protocol.timestamps import write_time
-from directory_server.features import object_lock
 from directory_server.features.s3_settings import S3Settings
-from directory_server.files import buckets, versions
-from directory_server.files.versions import Moment
+from directory_server.files.moment import Moment
+from directory_server.files.versions import Versions
+from directory_server.metadata.statements import buckets
+from directory_server.metadata.statements.s3_settings import OBJECT_LOCK_WITHOUT_RULE
 from directory_server.metadata.store import Tx
 from lockstep_store.wire.errors import Forbidden
 from lockstep_store.wire.messages.s3 import OBJECT_LOCK, RETENTION, PutBucketSettingRequest
@@ -271,8 +272,8 @@ def directory(tmp_path: Path) -> Iterator[DirectoryRig]:
 def held(directory: DirectoryRig, seconds: float) -> tuple[str, float]:
     """A version of `files/k` in compliance mode for so long: its id and until when."""
     until = directory.clock.wall() + seconds
-    setting = PutBucketSettingRequest(ADMIN, "files", OBJECT_LOCK, object_lock.ENABLED)
-    S3Settings(directory.store, directory.clock, PeopleByName()).put_of_bucket(setting)
+    setting = PutBucketSettingRequest(ADMIN, "files", OBJECT_LOCK, OBJECT_LOCK_WITHOUT_RULE)
+    S3Settings(directory.store, directory.clock, PeopleByName(), directory.hooks).put_of_bucket(setting)
     retention = json.dumps({"Mode": "COMPLIANCE", "RetainUntilDate": until})
     return directory.write("k", settings={RETENTION: retention}).version, until
 
@@ -307,8 +308,8 @@ def test_a_wall_clock_put_forward_frees_nothing(directory: DirectoryRig) -> None
 
 def test_a_lock_outlives_a_directory_that_is_made_again(directory: DirectoryRig) -> None:
     """What a master notes down of a commit has the retention, and a version that is put back has it again."""
-    settings = S3Settings(directory.store, directory.clock, PeopleByName())
-    settings.put_of_bucket(PutBucketSettingRequest(ADMIN, "files", OBJECT_LOCK, object_lock.ENABLED))
+    settings = S3Settings(directory.store, directory.clock, PeopleByName(), directory.hooks)
+    settings.put_of_bucket(PutBucketSettingRequest(ADMIN, "files", OBJECT_LOCK, OBJECT_LOCK_WITHOUT_RULE))
     retention = json.dumps({"Mode": "COMPLIANCE", "RetainUntilDate": directory.clock.wall() + 50})
     noted = directory.write("k", settings={RETENTION: retention})
     directory.time.advance(60)
@@ -316,7 +317,8 @@ def test_a_lock_outlives_a_directory_that_is_made_again(directory: DirectoryRig)
     assert noted.settings == {RETENTION: retention}
 
     def again(tx: Tx) -> bool:
-        return versions.put_back(tx, buckets.find(tx, "files"), noted, "noted-write-0001", Moment(0.0, 0.0, 0.0))
+        bucket = buckets.require(tx, "files")
+        return Versions(directory.hooks).put_back(tx, bucket, noted, "noted-write-0001", Moment(0.0, 0.0, 0.0))
 
     assert directory.store.write(again)
     directory.time.step_wall(-60)

@@ -39,7 +39,7 @@ USES = {
     "directory_server/features/named_keys.py": SHOWN,
     "directory_server/people/access_keys.py": SHOWN,
     "directory_server/features/s3_settings.py": CONDITIONS,
-    "directory_server/features/multipart_uploads.py": SHOWN,
+    "directory_server/features/uploads/calls.py": SHOWN,
     "directory_server/files/writes.py": SHOWN,
     "file_server/store/local/quarantine.py": "how long damaged bytes, which nobody reads, are kept for a look",
     "lockstep_store/runtime/tls/certificate_authority.py": "certificates have wall-clock dates; a day is tolerated",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -56,7 +56,6 @@ class SqliteTx(SqliteReader, Tx):
         super().__init__(cursor)
         self.failure: LockstepError | None = None
         self.when_durable: list[Callable[[], None]] = []
-        self._told: list[object] = []
         self._depth = 0
 
     def run(self, statement: Statement, **parameters: Any) -> int:
@@ -65,15 +64,9 @@ class SqliteTx(SqliteReader, Tx):
     def after_commit(self, call: Callable[[], None]) -> None:
         self.when_durable.append(call)
 
-    def tell(self, change: object) -> None:
-        self._told.append(change)
-
-    def told(self) -> Sequence[object]:
-        return self._told
-
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        registered, said = len(self.when_durable), len(self._told)
+        registered = len(self.when_durable)
         name = f"s{self._depth}"
         self._plain(f"SAVEPOINT {name}")
         self._depth += 1
@@ -81,7 +74,6 @@ class SqliteTx(SqliteReader, Tx):
             yield
         except BaseException:
             del self.when_durable[registered:]
-            del self._told[said:]
             if self.failure is None:
                 self._plain(f"ROLLBACK TO {name}")
                 self._plain(f"RELEASE {name}")

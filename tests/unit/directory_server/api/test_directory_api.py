@@ -12,7 +12,7 @@ import pytest
 
 from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import files
+from directory_server.metadata.statements import buckets, files
 from directory_server.metadata.store import Tx
 from directory_server.people.passwords import PasswordHash
 from directory_server.settings import Settings
@@ -282,7 +282,7 @@ def test_administrators_see_locks_without_a_bucket(directory: Directory) -> None
     directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team"))
     path = lm.LockPath("team", "plan.txt")
     directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001"))
-    directory.store.write(lambda tx: tx.run(files.DELETE_BUCKET, name="team"))
+    directory.store.write(lambda tx: buckets.delete_bucket(tx, "team"))
     (orphan,) = directory.call(lm.LOCKS, m.CredentialRequest(directory.admin)).locks
     assert directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks == []
     directory.call(lm.RELEASE, lm.ReleaseRequest(directory.admin, orphan.id, break_lock=True))

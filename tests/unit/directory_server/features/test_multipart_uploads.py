@@ -11,10 +11,9 @@ import pytest
 
 from client_proxy.core.chunk_fetcher import Source, Wanted
 from client_proxy.core.composition import Composition, Piece
-from directory_server.features.lifecycle.dates import LifecycleDates
-from directory_server.features.multipart_uploads import Uploads
-from directory_server.files import versions
-from directory_server.files.versions import Moment
+from directory_server.features.uploads.calls import Uploads
+from directory_server.files import past_writes
+from directory_server.files.moment import Moment
 from directory_server.maintenance.fsck import check_books
 from directory_server.metadata.statements import uploads as rows
 from directory_server.people.accounts import insert_account
@@ -45,7 +44,7 @@ class Rig(DirectoryRig):
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder, **options)
         self.store.write(lambda tx: insert_account(tx, "ann", NOBODY, admin=False, at=0.0))
-        self.uploads = Uploads(self.store, self.clock, PeopleByName(), self.membership, LifecycleDates())
+        self.uploads = Uploads(self.store, self.clock, PeopleByName(), self.membership, self.hooks)
 
     def create(
         self, id: str = "u1", path: str = PATH, bucket: str = "files", who: str = "ann", **said: Any
@@ -156,11 +155,11 @@ def test_a_part_that_was_given_up(rig: Rig) -> None:
     rig.create()
     late = rig.begin_part(1, write_id="given-up-before-it-came")
     moment = Moment(0.0, 0.0)
-    rig.store.write(lambda tx: versions.give_up(tx, "given-up-before-it-came", "files", PATH, moment))
+    rig.store.write(lambda tx: past_writes.give_up(tx, "given-up-before-it-came", "files", PATH, moment))
     with pytest.raises(TicketRefused):
         rig.commit(late, b"late")
     rig.part(1, b"there", write_id="given-up-after-it-came")
-    rig.store.write(lambda tx: versions.give_up(tx, "given-up-after-it-came", "files", PATH, moment))
+    rig.store.write(lambda tx: past_writes.give_up(tx, "given-up-after-it-came", "files", PATH, moment))
     rig.part(1, b"again")
     assert [part.digest for part in rig.parts()] == [chunk_digest(b"again")]
 

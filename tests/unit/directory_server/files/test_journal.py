@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from sqlalchemy import bindparam, column, table, update
 
-from directory_server.files import buckets, versions
 from directory_server.files.journal import Changes
-from directory_server.files.versions import Moment
+from directory_server.files.moment import Moment
+from directory_server.files.versions import Versions
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements import buckets
 from directory_server.metadata.store import Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import chunk_digest
@@ -118,7 +119,9 @@ def test_a_version_put_back_is_told_with_what_it_replaces(rig: DirectoryRig) -> 
     found = msgspec.structs.replace(old, version=lost)
 
     def put_back(tx: Tx) -> bool:
-        return versions.put_back(tx, buckets.find(tx, "plain"), found, "found-again-0001", Moment(2.0, 2.0))
+        return Versions(rig.hooks).put_back(
+            tx, buckets.require(tx, "plain"), found, "found-again-0001", Moment(2.0, 2.0)
+        )
 
     assert rig.store.write(put_back)
     changes = read(rig).changes[1:]

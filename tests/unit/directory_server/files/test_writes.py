@@ -361,7 +361,7 @@ def test_a_lock_taken_meanwhile_refuses_the_commit(rig: DirectoryRig) -> None:
     with pytest.raises(Locked):
         rig.commit(begun, b"hello")
     rig.locks.release("bob", lock.id)
-    with pytest.raises(TicketRefused, match="locked by someone after"):
+    with pytest.raises(TicketRefused, match="was locked after this write began"):
         rig.commit(begun, b"hello")
     rig.write("notes.txt", b"begun anew")
 

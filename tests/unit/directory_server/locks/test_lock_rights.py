@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from directory_server.locks.lock_manager import LockManager
-from directory_server.metadata.statements import files
+from directory_server.metadata.statements import buckets
 from directory_server.metadata.store import Reader
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
@@ -30,19 +30,19 @@ class SharedDesk(Desk):
             self.make_bucket(name, owner="eve")
 
     def _may_lock(self, reader: Reader, bucket: str, path: str, account: str) -> None:
-        if reader.one(files.BUCKET, name=bucket) is None:
+        if buckets.find(reader, bucket) is None:
             raise NotFound(f"no bucket {bucket}")
         if (account, bucket) in self.barred:
             raise Forbidden(f"{account} may not lock in {bucket}")
 
     def make_bucket(self, name: str, owner: str) -> None:
-        values = {"name": name, "owner": owner, "versioning": "off", "shared": True, "created_at": 0.0}
-        self.store.write(lambda tx: tx.run(files.INSERT_BUCKET, **values))
+        made = buckets.Bucket(name, owner, "off", True, 0.0)
+        self.store.write(lambda tx: buckets.insert_bucket(tx, made))
 
     def delete_bucket(self, name: str) -> None:
         def work(tx: object) -> None:
             self.locks.end_bucket(tx, name)  # type: ignore[arg-type]
-            tx.run(files.DELETE_BUCKET, name=name)  # type: ignore[attr-defined]
+            buckets.delete_bucket(tx, name)  # type: ignore[arg-type]
 
         self.store.write(work)
 

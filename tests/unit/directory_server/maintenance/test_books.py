@@ -28,7 +28,7 @@ class Rig(DirectoryRig):
         super().__init__(folder)
         self.folder = folder
         self.repair = RepairPlanner(self.store, self.clock, self.membership, self.collector, self.copies)
-        self.recovery = Recovery(self.store, self.clock, self.locks, self.repair.held)
+        self.recovery = Recovery(self.store, self.clock, self.locks, self.repair.held, self.hooks)
         self.collector.keeps = self.recovery.keeps
         self.collector.remember = self.repair.surplus.remember
         self.inventories = Inventories(self.store, self.recovery, self.repair.held)

@@ -141,7 +141,7 @@ def test_keys_are_bounded(keys: S3Keys) -> None:
 
 @pytest.fixture
 def s3_settings(rig: DirectoryRig) -> S3Settings:
-    return S3Settings(rig.store, rig.clock, PeopleByName())
+    return S3Settings(rig.store, rig.clock, PeopleByName(), rig.hooks)
 
 
 def test_a_buckets_settings_are_its_owners(rig: DirectoryRig, s3_settings: S3Settings) -> None:

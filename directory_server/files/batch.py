@@ -1,4 +1,4 @@
-"""The items of a batch, each with its own outcome: one person's refusal never spoils another's answer."""
+"""The items of a batch, each with its own outcome: an item that is refused never fails the others."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ P = ParamSpec("P")
 
 
 def attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | LockstepError:
-    """What `work` returns, or the refusal it raises. A defect is logged, and becomes that item's InternalError."""
+    """Return what `work` returns, or the refusal it raises; a defect is logged and becomes an InternalError."""
     try:
         return work(*args, **kwargs)
     except LockstepError as error:
         return error
     except Exception:  # noqa: BLE001 - one item's defect must not fail the others
         log.exception("unexpected failure in one item of a batch")
-        return InternalError(f"an unexpected error happened; the directory's log has it under {request_id()}")
+        return InternalError(f"an unexpected error happened: the directory's log describes it under {request_id()}")
 
 
 def outcome(result: T | LockstepError) -> Outcome[T]:
-    """A result as the message that carries it."""
+    """Wrap a result for the reply."""
     if isinstance(result, LockstepError):
         return Outcome(problem=to_problem(result))
     return Outcome(value=result)

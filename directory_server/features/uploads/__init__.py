@@ -1,0 +1,1 @@
+"""Multipart uploads: the calls about them, and the writes that are steps of one."""

@@ -1,0 +1,30 @@
+"""When a transaction takes place, by the clocks that its decisions go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Directory time, wall time, and wall time that nobody can put forward."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+    def calendar(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`at` is wall time, shown to people; `time` is directory time, which decides; `calendar` decides where a date
+    does (see object_lock). With a calendar of 0 no date is ever over."""
+
+    at: float
+    time: float
+    calendar: float = 0.0
+
+    @classmethod
+    def of(cls, clock: Clock) -> Moment:
+        return cls(clock.wall(), clock.now(), clock.calendar())

@@ -1,0 +1,45 @@
+"""A version that a write is about to make, and the bounds of its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from directory_server.metadata.statements import files
+from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import TooLarge
+from lockstep_store.wire.messages.files import MAX_METADATA_BYTES
+from lockstep_store.wire.messages.kms import KMS_FACT
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """`metadata` is in stored form; without a digest the version is a delete marker."""
+
+    path: str
+    digest: Digest | None
+    size: int
+    author: str
+    write_id: str
+    content_type: str = ""
+    metadata: str = files.NO_METADATA
+    lock_number: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def stored_metadata(metadata: dict[str, str]) -> str:
+    """Return a version's metadata in stored form; TooLarge over the bound."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size > MAX_METADATA_BYTES:
+        raise TooLarge(f"the file's metadata has {size} bytes; the limit is {MAX_METADATA_BYTES}")
+    return files.as_stored(metadata)
+
+
+def copied_metadata(source: str, wanted: dict[str, str]) -> str:
+    """Return `wanted` with the source's entries that say which key the content is under: they stay with the content."""
+    is_sealed = CUSTOMER_KEY_FACT in source or KMS_FACT in source
+    found: dict[str, str] = msgspec.json.decode(source) if is_sealed else {}
+    key_entries = {name: text for name, text in found.items() if name.startswith((CUSTOMER_KEY_FACT, KMS_FACT))}
+    return stored_metadata(wanted | key_entries)
