@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.placement import Candidate
+from directory_server.cluster.server_status import ServerStatus
 from directory_server.metadata.statements import servers
 from directory_server.metadata.statements.servers import ServerRow
 from directory_server.metadata.store import MetadataStore
-from directory_server.repair.copy_rules import ServerStatus
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, Unavailable

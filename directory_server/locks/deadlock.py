@@ -10,27 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from directory_server.metadata.statements.locks import Party
+
 MAX_PARTIES = 10_000
-
-
-@dataclass(frozen=True)
-class Party:
-    """A waiter or holder: one named client of an account, or one log-in session when the client has no name.
-
-    The threads of one client are one party, so one of them may wait for another.
-    """
-
-    account: str
-    client: str = ""
-    session: str = ""
-
-    @property
-    def key(self) -> str:
-        """Equal for everything that counts as the same party."""
-        return f"{self.account}\0{self.client}" if self.client else f"{self.account}\0\0{self.session}"
-
-    def __str__(self) -> str:
-        return f"{self.account} ({self.client})" if self.client else self.account
 
 
 @dataclass(frozen=True)

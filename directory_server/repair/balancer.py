@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from directory_server.cluster.server_status import ServerStatus
 from directory_server.metadata.statements import people
 from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore
-from directory_server.repair.copy_rules import ServerStatus, ServerStatuses, spread
+from directory_server.repair.copy_rules import ServerStatuses, spread
 from lockstep_store.runtime.tracing import log
 
 TOLERANCE = 0.05

@@ -62,12 +62,28 @@ PLANTED = {
         ("file_server.api", "file_server.store.local.chunk_store"),
         ("file_server.store.chunk_store", "file_server.store.local.chunk_index"),
     ],
+    "directory_layers": [
+        ("directory_server.files.versions", "directory_server.features.object_lock"),
+        ("directory_server.locks.lock_rules", "directory_server.files.versions"),
+        ("directory_server.access.decisions", "directory_server.files.hooks"),
+        ("directory_server.metadata.store", "directory_server.people.person"),
+        ("directory_server.repair.planner", "directory_server.features.object_lock"),
+        ("directory_server.features.object_lock", "directory_server.api.router"),
+    ],
+    "directory_features": [
+        ("directory_server.features.uploads.steps", "directory_server.features.object_lock"),
+        ("directory_server.features.lifecycle.job", "directory_server.features.uploads.calls"),
+    ],
+    "directory_engines": [
+        ("directory_server.files.versions", "directory_server.metadata.engines.sqlite.store"),
+        ("directory_server.maintenance.fsck", "directory_server.metadata.engines.sqlite.backup"),
+        ("directory_server.metadata.statement", "directory_server.metadata.engines.sqlite.errors"),
+    ],
 }
 """Contract: imports (from, to) that break it."""
 
 CYCLES_TO_BREAK = {
     ("client_proxy.doors.rest.file_operations", "client_proxy.doors.rest.files"),
-    ("directory_server.features.object_lock", "directory_server.files.buckets", "directory_server.files.versions"),
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from directory_server.locks.deadlock import Party, Wait, describe, find_cycle
+from directory_server.locks.deadlock import Wait, describe, find_cycle
+from directory_server.metadata.statements.locks import Party
 
 ALICE, BOB, CAROL = Party("alice", "laptop"), Party("bob", "desk"), Party("carol", session="s1")
 

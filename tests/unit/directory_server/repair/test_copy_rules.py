@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from directory_server.cluster.server_status import ServerStatus
 from directory_server.metadata.statements.servers import HeldBlob
-from directory_server.repair.copy_rules import Need, ServerStatus, choose_victim, judge, may_go, sources
+from directory_server.repair.copy_rules import Need, choose_victim, judge, may_go, sources
 from lockstep_store.wire.digest import chunk_digest
 
 DIGEST = chunk_digest(b"blob")
