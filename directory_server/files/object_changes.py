@@ -1,6 +1,6 @@
-"""What a change was to whoever follows changes: which kind of event, to which version, and who asked how.
+"""A change as features see it (`hooks.Feature.after_change`): the event, the version, and who asked for it how.
 
-Said inside the change's own transaction with `tx.tell`, because afterwards the version may be gone.
+It is complete, because the version may be gone when a feature passes it on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.s3_access import FORM_OPERATION
 
 LIFECYCLE = "lifecycle"
-"""The operation, and the author, of what a bucket's lifecycle does."""
+"""The operation and the author of changes that a bucket's lifecycle makes."""
 _CREATED = {
     "CompleteMultipartUpload": "CompleteMultipartUpload",
     "CopyObject": "Copy",
@@ -22,7 +22,7 @@ _CREATED = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who asked for a change and how, as far as the call says: only the S3 door tells everything."""
+    """Who asked for a change and how, as far as is known: only the S3 door passes on everything."""
 
     account: str = ""
     operation: str = ""
@@ -51,7 +51,7 @@ class ObjectChange:
 
 
 def cause_of(person: Person) -> Cause:
-    """The request behind a call."""
+    """Return the request behind a call."""
     access = person.access
     if access is None:
         return Cause(person.account)
@@ -60,12 +60,12 @@ def cause_of(person: Person) -> Cause:
 
 
 def created(kind: str, cause: Cause) -> str:
-    """The event of a new version; `kind` is what the journal calls the change."""
+    """Return the event of a new version; `kind` is the journal's word for the change."""
     how = "Copy" if kind in ("copy", "move", "restore") else _CREATED.get(cause.operation, "Put")
     return f"ObjectCreated:{how}"
 
 
 def removed(cause: Cause, *, by_marker: bool = False) -> str:
-    """The event of a version that is gone, or hidden behind a delete marker."""
+    """Return the event of a version that was removed, or hidden by a delete marker."""
     family = "LifecycleExpiration" if cause.operation == LIFECYCLE else "ObjectRemoved"
     return f"{family}:{'DeleteMarkerCreated' if by_marker else 'Delete'}"

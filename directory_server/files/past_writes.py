@@ -45,7 +45,7 @@ def written_before(reader: Reader, write_id: str, bucket: str, path: str) -> Fil
     if past is None:
         return None
     if past.given_up:
-        raise TicketRefused("the proxy that began this write gave it up: begin a new write")
+        raise TicketRefused("this write was given up by the proxy that began it: begin a new write")
     if past.version is None or past.version.delete_marker:
         raise BadRequest("this write id was used for a delete: use a new id for each write")
     return past.version

@@ -82,7 +82,7 @@ class UploadWrites:
             return _as_version(find(reader, step.id, bucket, path), part)
         past = past_writes.answer_of(reader, write_id, bucket, path)
         if past is not None and past.given_up:
-            raise TicketRefused("the proxy that began this part gave it up: send the part again")
+            raise TicketRefused("this part was given up by the proxy that began it: send it again")
         return past.version if past is not None else None
 
     def preferred_servers(self, reader: Reader, step: UploadStep) -> list[str]:

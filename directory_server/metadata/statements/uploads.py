@@ -1,4 +1,4 @@
-"""Statements about multipart uploads and their parts, for `directory_server.features.multipart_uploads`."""
+"""Statements about multipart uploads and their parts, for `directory_server.features.uploads`."""
 
 from __future__ import annotations
 
