@@ -149,9 +149,7 @@ def judged(wanted: Preconditions, current: Callable[[], FileVersion | None]) -> 
         return wanted
     digest = version.digest.hex()
     if digest in (wanted.if_none_match or []):
-        raise PreconditionFailed(
-            "the file is not as the request expects: it exists already", digest=digest, version=version.version
-        )
+        raise PreconditionFailed("precondition failed: the file already exists", digest=digest, version=version.version)
     if digest in (wanted.if_match or []):
         return msgspec.structs.replace(wanted, if_match=["*"], if_version=version.version)
     return wanted

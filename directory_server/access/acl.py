@@ -58,7 +58,7 @@ _CANNED: dict[str, list[tuple[str, str]]] = {
 
 
 class BadAcl(ValueError):
-    """A list that is refused. `code` is the protocol's word for it."""
+    """An invalid list. `code` is S3's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -66,12 +66,12 @@ class BadAcl(ValueError):
 
 
 def default(owner: str) -> Acl:
-    """The list of what nobody has said anything about: all to its owner."""
+    """Return the default list: full control for the owner."""
     return {"Owner": _user(owner), "Grants": [_grant(owner, "FULL_CONTROL")]}
 
 
 def is_private(asked: str) -> bool:
-    """Whether a request's setting says no more than that all is its owner's."""
+    """Whether a request's setting grants nothing to anybody but the owner."""
     return bool(json.loads(asked) == {"canned": "private"})
 
 
@@ -165,12 +165,12 @@ def _includes(grantee: dict[str, str], account: str, ignore_public: bool) -> boo
 
 
 def is_public(acl: Acl) -> bool:
-    """Whether it grants anything to everybody, or to everybody with an account."""
+    """Whether the list grants anything to everybody, or to everybody with an account."""
     return any(grant["Grantee"].get("URI") in PUBLIC_GROUPS for grant in acl["Grants"])
 
 
 def is_only_owners(acl: Acl) -> bool:
-    """Whether nobody but its owner is granted anything."""
+    """Whether the list grants nothing to anybody but its owner."""
     return all(grant["Grantee"].get("ID") == acl["Owner"]["ID"] for grant in acl["Grants"])
 
 

@@ -1,4 +1,4 @@
-"""Conditions of policy statements: operators over condition keys. Pure; what a key says now is asked of the caller.
+"""Conditions of policy statements: operators over condition keys. Pure; the caller supplies the keys' values.
 
 Source of the operators' meanings, also where a key is missing: the IAM reference on condition operators.
 """
@@ -20,7 +20,7 @@ Compare = Callable[[str, str], bool]
 
 
 class BadCondition(ValueError):
-    """A condition that cannot be understood; says why."""
+    """An invalid condition, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Condition:
     variables: bool
 
     def holds(self, keys: Keys) -> bool:
-        """Whether the request is as the condition says."""
+        """Whether the request meets the condition."""
         found = keys(self.key)
         if self.operator == "null":
             return (found is None) == (self.values[0].lower() == "true")
@@ -66,12 +66,12 @@ class Condition:
 
 
 def first(values: list[str] | None) -> str | None:
-    """The one value of a key that has one."""
+    """Return the only value of a key that has exactly one."""
     return values[0] if values else None
 
 
 def parse(block: Any, *, variables: bool) -> tuple[Condition, ...]:
-    """The conditions of a statement, all of which must hold. BadCondition says what cannot be understood."""
+    """Parse a statement's conditions, all of which must hold. BadCondition names the mistake."""
     if not isinstance(block, dict):
         raise BadCondition("Condition must be an object")
     found = []
@@ -120,7 +120,7 @@ def _text(value: Any) -> str:
 
 
 def as_time(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time or of a number."""
+    """Return the seconds since 1970 of an ISO 8601 time or of a number."""
     try:
         return float(text)
     except ValueError:
@@ -136,7 +136,7 @@ def _boolean(text: str) -> bool:
 
 
 def _in_network(address: str, network: str) -> bool:
-    """Who comes by IPv4 to a listener on `::` has an address of IPv6 with theirs in it; the same one is meant."""
+    """Return the IPv4 address in a mapped IPv6 one, which a listener on `::` sees for IPv4 clients."""
     asked, wanted = ipaddress.ip_address(address), ipaddress.ip_network(network, strict=False)
     mapped = asked.ipv4_mapped if asked.version == 6 else None
     return asked in wanted or (mapped is not None and mapped in wanted)

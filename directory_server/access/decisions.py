@@ -1,8 +1,8 @@
-"""May this person do this in this bucket, now? Asked inside the transaction that does it, by every door alike.
+"""Decides whether a person may do something in a bucket, inside the transaction that does it, for every door.
 
 In this order: a Deny of the bucket's policy; the owner and administrators; an Allow of the policy; grants of the
 bucket's and the object's access control lists; and that the bucket is shared. An owner can always reach the policy
-itself, so that nobody locks themselves out. A bucket about which nothing was said costs no read beyond its row.
+itself, so that nobody locks themselves out. A bucket without policy and lists costs no read beyond its row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_KEYS: Mapping[str, list[str]] = {}
 
 @dataclass(frozen=True)
 class Rules:
-    """What was said of a bucket beyond its row. Without an ACL it is the default one; `ownership` may be unsaid."""
+    """A bucket's access rules. Without an ACL the default one applies; `ownership` may be empty."""
 
     policy: policy.Policy | None = None
     acl: acl.Acl | None = None
@@ -49,7 +49,7 @@ class Rules:
 
 @lru_cache(maxsize=256)
 def _rules(bucket: str, said: tuple[tuple[str, str], ...]) -> Rules:
-    """Parsed once for as long as nobody says anything else: the key is the very text."""
+    """Parse the rules once for each text: the texts are the cache's key."""
     found = dict(said)
     return Rules(
         policy.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
@@ -61,7 +61,7 @@ def _rules(bucket: str, said: tuple[tuple[str, str], ...]) -> Rules:
 
 @dataclass(frozen=True)
 class Ground:
-    """A bucket, and its rules if it has any, as one snapshot has them."""
+    """A bucket and its rules, if it has any, from one snapshot."""
 
     bucket: Bucket
     rules: Rules | None
@@ -85,7 +85,7 @@ class Standing:
     ground: Ground
     at: float
     is_source: bool = False
-    """The bucket is what a copy reads from, so another expectation of its owner holds."""
+    """The bucket is the source of a copy, for which the request states another expected owner."""
     trusted: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,13 +112,13 @@ class Standing:
 
     @property
     def path_asked(self) -> str:
-        """The key in the address of an S3 request, for calls about the bucket that are made on the way."""
+        """Return the key in an S3 request's address, for calls about the bucket that the request leads to."""
         return self.person.access.path if self.person.access is not None else ""
 
     # ------------------------------------------------------------ questions
 
     def asked(self, action: str, path: str = "") -> str:
-        """The action that an S3 request said it is, to that path; `action` for a call through another door."""
+        """Return the action that an S3 request names for that path; `action` for a call through another door."""
         access = self.person.access
         if access is None:
             return action
@@ -127,7 +127,7 @@ class Standing:
         return access.action or action
 
     def asked_to_read(self, path: str, version: str | None) -> str:
-        """The action that a look-up is. A copy looks up what it reads, and its source may be the very path that it
+        """Return the action of a lookup. A copy looks up what it reads, and its source may be the very path that it
         writes: who may only write there must not come by its content."""
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         access = self.person.access
@@ -144,9 +144,9 @@ class Standing:
         keys: Mapping[str, list[str]] = _NO_KEYS,
         owners_only: bool = False,
     ) -> Bucket:
-        """The bucket; Forbidden unless the person may do `action` on it, or on that path of it.
+        """Return the bucket; Forbidden unless the person may do `action` on it, or on that path of it.
 
-        `owners_only` says that sharing the bucket does not share this.
+        With `owners_only`, sharing the bucket does not share this.
         """
         if not self.may(action, path, version=version, keys=keys, owners_only=owners_only):
             raise self._forbidden(action, owners_only)
@@ -161,7 +161,7 @@ class Standing:
         keys: Mapping[str, list[str]] = _NO_KEYS,
         owners_only: bool = False,
     ) -> bool:
-        """Whether the person may."""
+        """Whether the person may do `action` on the bucket, or on that path of it."""
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
         if self.ground.rules is None:
             return self.trusted or shared or self._granted(action, path, version)
@@ -171,11 +171,11 @@ class Standing:
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
 
     def denied(self, action: str, path: str = "") -> bool:
-        """Whether the policy says no in so many words."""
+        """Whether the policy denies it explicitly."""
         return self._verdict(action, path, None, _NO_KEYS) == "Deny"
 
     def hide(self, found: NotFound) -> Exception:
-        """What to raise for a path that is not there: only who may list the bucket is told so."""
+        """Return the error for a missing path: NotFound only for people who may list the bucket."""
         if self.ground.rules is None and self.trusted:
             return found
         if self.may("s3:ListBucket") or self.may("s3:ListBucketVersions"):
@@ -255,12 +255,12 @@ class Standing:
         return acl.allows(self.acl_of(row), "object", account, action, ignore_public=ignore)
 
     def bucket_acl(self) -> acl.Acl:
-        """The access control list of the bucket, as far as lists are looked at."""
+        """Return the bucket's access control list, or the default one where lists are disabled."""
         default = acl.default(self.bucket.owner)
         return default if self.rules.acl is None or self.rules.ownership == ENFORCED else self.rules.acl
 
     def acl_of(self, row: Row) -> acl.Acl:
-        """The access control list of a version."""
+        """Return a version's access control list."""
         if self.rules.ownership == ENFORCED:
             return acl.default(self.bucket.owner)
         said = s3_settings.version_values(self.reader, row[2]).get(rows.ACL)
@@ -268,11 +268,11 @@ class Standing:
         return found
 
     def owner_of(self, row: Row) -> str:
-        """Who owns a version: its writer, unless its list says otherwise."""
+        """Return a version's owner: its writer, unless its list names another."""
         return str(self.acl_of(row)["Owner"]["ID"])
 
     def say_owners(self, listed: Iterable[FileVersion]) -> None:
-        """Fill in whose the versions of a listing are, where the bucket's ownership controls can have a say in that."""
+        """Fill in the owners of a listing's versions where the bucket's ownership controls can change them."""
         if self.rules.ownership == ENFORCED:
             for version in listed:
                 version.owner = self.bucket.owner
@@ -302,7 +302,7 @@ class Standing:
         return settings | {rows.ACL: kept}
 
     def settled_acl(self, asked: str, scope: acl.Scope, owner: str) -> str:
-        """The list that a request means, as it is kept."""
+        """Return the list that a request asks for, in stored form."""
         name = self.bucket.owner
         if self.rules.ownership == ENFORCED:
             if scope == "bucket" or json.loads(asked).get("canned") != acl.CANNED_FOR_OWNER:
@@ -336,7 +336,7 @@ def standing(
     is_source: bool = False,
     known: dict[str, Ground] | None = None,
 ) -> Standing:
-    """What `person` may do in the bucket; NotFound when there is none of that name.
+    """Return the standing of `person` in the bucket; NotFound when there is none of that name.
 
     `known` keeps buckets between the questions of one snapshot.
     """
@@ -364,7 +364,7 @@ def access_of(person: Person) -> str:
 
 
 def tags_of(said: str | None) -> list[tuple[str, str]]:
-    """The tags in a version's setting."""
+    """Return the tags in a version's setting."""
     if said is None:
         return []
     found = json.loads(said)

@@ -1,4 +1,4 @@
-"""Condition keys that the directory knows by itself: who somebody is, what time it is, what follows from a request's.
+"""Condition keys whose values the directory knows: the person, the time, and values derived from the request's.
 
 What the request says of itself comes with it (`lockstep_store.wire.messages.s3_access`).
 """
@@ -16,7 +16,7 @@ DAY_SECONDS = 86_400.0
 
 
 def days_until(asked: list[str] | None, at: float) -> list[str] | None:
-    """The days that a retention which a request asks for would last, a begun one counted whole; None for no time."""
+    """Return the days that a requested retention would last, rounded up; None without a date."""
     try:
         return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / DAY_SECONDS))]
     except (ValueError, OverflowError):  # the header may say anything, "inf" too

@@ -1,4 +1,4 @@
-"""Patterns of policies: `*` for any text, `?` for any one character, `${name}` for what a condition key says now.
+"""Patterns of policies: `*` for any text, `?` for any one character, `${name}` for a condition key's value.
 
 Matching takes time in proportion to the text, whatever the pattern: a policy is anybody's text, and a regular
 expression made of it could be made to take hours.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 Value = Callable[[str], str | None]
-"""What a policy variable stands for; None when it has no value."""
+"""Returns a policy variable's value; None when it has none."""
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _LITERAL = {"*": "*", "?": "?", "$": "$"}
@@ -20,7 +20,7 @@ _STAR, _MARK = "\ufdd0", "\ufdd1"
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the whole of `text` is as `pattern` says."""
+    """Whether `pattern` matches the whole of `text`."""
     segments = _segments(pattern)
     if len(segments) == 1:
         return len(text) == len(segments[0][1]) and _at(segments[0], text, 0)
@@ -59,7 +59,7 @@ def filled(pattern: str, value: Value) -> str | None:
 
 
 def plain(text: str) -> str:
-    """A filled pattern as mere text, for comparisons without wildcards."""
+    """Return a filled pattern as plain text, for comparisons without wildcards."""
     return text.replace(_STAR, "*").replace(_MARK, "?")
 
 

@@ -1,4 +1,4 @@
-"""Bucket policies: documents of the policy language, read once and then asked about requests. Pure.
+"""Bucket policies: documents of the policy language, parsed once and evaluated for requests. Pure.
 
 A document that is not understood to its last word is refused when it is put, because half a policy protects nothing.
 Source: the IAM reference's grammar of the policy language, and the S3 user guide for what makes a policy public.
@@ -48,7 +48,7 @@ _WIDEST = {4: 8, 6: 32}
 
 
 class BadPolicy(ValueError):
-    """A document that is refused; says why."""
+    """An invalid document, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Principals:
-    """Whom a statement is about. `accounts` are names; `everybody` includes those without a name."""
+    """The people a statement applies to. `accounts` are names; `everybody` includes anonymous people."""
 
     everybody: bool
     accounts: frozenset[str]
@@ -75,7 +75,7 @@ class Principals:
 
     @property
     def open(self) -> bool:
-        """Whether people who are not named are meant."""
+        """Whether the statement applies to people it does not name."""
         return self.everybody or self.inverted
 
 
@@ -91,7 +91,7 @@ class Statement:
     variables: bool
 
     def applies(self, question: Question) -> bool:
-        """Whether the statement says anything about this request."""
+        """Whether the statement applies to this request."""
         action = question.action.lower()
         return (
             self.principals.has(question.account)
@@ -117,7 +117,7 @@ class Statement:
 
     @property
     def public(self) -> bool:
-        """Whether it lets everybody in, as the user guide defines it."""
+        """Whether the statement lets everybody in, as the user guide defines it."""
         return self.effect == "Allow" and self.principals.open and not any(map(_narrows, self.conditions))
 
 
@@ -141,7 +141,7 @@ class Policy:
 
 
 def parse(text: str, bucket: str) -> Policy:
-    """The policy that a document of `bucket` states. BadPolicy says what is wrong with it."""
+    """Parse the policy document of `bucket`. BadPolicy names the mistake."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise BadPolicy(f"Policy is larger than {MAX_BYTES} bytes")
     if not text.startswith("{"):
@@ -233,7 +233,7 @@ def _statement(given: Any, bucket: str, variables: bool) -> Statement:
 
 
 def _either(given: dict[str, Any], name: str) -> tuple[Any, bool]:
-    """What stands under `name` or under `Not` + `name`, and whether it was the latter."""
+    """Return the value of `name` or of `Not` + `name`, and whether it was the latter."""
     if (name in given) == (f"Not{name}" in given):
         raise BadPolicy(f"a Statement has exactly one of {name} and Not{name}")
     return (given[name], False) if name in given else (given[f"Not{name}"], True)
@@ -286,7 +286,7 @@ def _principals(given: Any, inverted: bool) -> Principals:
 
 
 def _accounts(name: str, kind: str) -> list[str]:
-    """The account that a principal names; none for an ARN of something that is not here, such as a role."""
+    """Return the account that a principal names; none for an ARN without a counterpart here, such as a role."""
     if kind == "CanonicalUser" or not name.startswith("arn:"):
         if "*" in name or "/" in name:
             raise BadPolicy(f"Invalid principal in policy: {name[:60]}")

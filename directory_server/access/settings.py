@@ -1,4 +1,4 @@
-"""The bucket settings that say who may do what: checked as they are put, so that their readers can rely on them."""
+"""The bucket settings about access: checked when they are stored, so that readers can rely on them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from directory_server.metadata.store import Tx
 from lockstep_store.wire.errors import BadRequest, Forbidden
 
 POLICY_STATUS: Final = "policy-status"
-"""Only read: what follows from the policy and the list."""
+"""Read-only: derived from the policy and the list."""
 NAMES: Final = (*RULES, POLICY_STATUS)
 
 
 def in_order(settings: dict[str, str]) -> list[str]:
-    """The names of a new bucket's settings as they must be put: who owns objects decides whether lists are allowed."""
+    """Return a new bucket's setting names in storing order: the ownership decides whether lists are allowed."""
     unknown = set(settings) - {ACL, OWNERSHIP}
     if unknown:
         raise BadRequest(f"a bucket cannot begin with the setting {min(unknown)[:40]!r}")
@@ -35,14 +35,14 @@ def in_order(settings: dict[str, str]) -> list[str]:
 
 
 def put(tx: Tx, place: Standing, name: str, value: str | None) -> None:
-    """Keep a setting (None removes it). BadRequest or Forbidden when the bucket cannot have it."""
+    """Store a setting; None removes it. BadRequest or Forbidden when the bucket cannot have it."""
     if value is not None:
         value = _checked(place, name, value)
     s3_settings.put_bucket_value(tx, place.bucket.name, name, value)
 
 
 def policy_status(place: Standing) -> str:
-    """Whether everybody is let in, by the policy or by the bucket's list."""
+    """Return whether the policy or the bucket's list lets everybody in."""
     rules = place.rules
     by_policy = rules.policy is not None and rules.policy.public and "RestrictPublicBuckets" not in rules.blocked
     by_list = rules.acl is not None and acl.is_public(rules.acl) and "IgnorePublicAcls" not in rules.blocked

@@ -1,4 +1,4 @@
-"""The calls about the cluster itself: its state, who joins, which file servers leave, and what repair has to say."""
+"""Calls about the cluster: its state, joining, draining and removing file servers, and repair reports."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class ClusterApi:
         return self._components.repair_reports.report(request)
 
     def _file_servers(self) -> list[cm.FileServerInfo]:
-        """Every server with its place in the directory's books."""
+        """Return every file server with its counted copies."""
         infos = self._components.membership.infos()
         counted = self._components.totals.counted_copies()
         settled = self._components.repair.is_settled()

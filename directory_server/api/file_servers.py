@@ -1,4 +1,4 @@
-"""The calls that file servers make: registration, heartbeats, commits, and what they report about their copies."""
+"""Calls from file servers: registration, heartbeats, commits, and reports about their copies."""
 
 from __future__ import annotations
 

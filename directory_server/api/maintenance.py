@@ -1,4 +1,4 @@
-"""The calls about the directory's own books: inventories, checks, backups, and recovery after a restore."""
+"""Calls about the directory's own metadata: inventories, checks, backups, and recovery after a restore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls about notifications: the targets that administrators name, and which bucket's changes go to which."""
+"""Calls about notifications: targets, and which bucket's changes go to which."""
 
 from __future__ import annotations
 

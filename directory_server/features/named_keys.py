@@ -1,4 +1,4 @@
-"""Named keys (SSE-KMS): made, listed, disabled, rotated; and the data keys that contents are under.
+"""Named keys (SSE-KMS): creates, lists, disables and rotates them, and wraps the data keys of contents.
 
 A named key never leaves the directory, and on its disk it is sealed under the cluster's storage keys: a copy of the
 metadata is not enough to read anything, nor is a file server's disk with those keys. A key that was made is never
@@ -77,7 +77,7 @@ class _Key:
 
 
 class NamedKeys:
-    """Thread-safe. `sealer` gives the cluster's storage keys. The keys are kept in memory once they were needed: no
+    """Thread-safe. `sealer` returns the cluster's storage keys. Keys stay in memory once they were needed: no
     other process changes them."""
 
     def __init__(self, store: MetadataStore, clock: Clock, sealer: Callable[[], Sealer]) -> None:
@@ -91,11 +91,11 @@ class NamedKeys:
     # ------------------------------------------------------------ what administrators do
 
     def all(self) -> KmsKeysReply:
-        """Every key, by name."""
+        """Return every key, by name."""
         return KmsKeysReply([key.info for key in self._read().values()])
 
     def create(self, name: str) -> KmsKeyInfo:
-        """A new key. AlreadyExists when one has the name; BadName for what can be none."""
+        """Create a key. AlreadyExists when one has the name; BadName for an invalid one."""
         name = name.removeprefix("alias/")
         if not _NAME.fullmatch(name) or name.startswith("aws/") or _is_id(name):
             raise BadName(
@@ -105,7 +105,7 @@ class NamedKeys:
         return self._create(name)
 
     def enable(self, name: str, *, enabled: bool) -> KmsKeyInfo:
-        """Let a key be used, or stop it from being used. NotFound for an unknown one. Safe to repeat."""
+        """Enable or disable a key. NotFound for an unknown one. Safe to repeat."""
 
         def work(tx: Tx) -> str:
             key = _named(self._load(tx), name)
@@ -115,7 +115,7 @@ class NamedKeys:
         return self._changed(work)
 
     def rotate(self, name: str) -> KmsKeyInfo:
-        """A new version of a key, which contents written from now on are under. NotFound for an unknown one."""
+        """Add a key version, used for contents written from now on. NotFound for an unknown key."""
 
         def work(tx: Tx) -> str:
             key = _named(self._load(tx), name)
@@ -148,7 +148,7 @@ class NamedKeys:
         rows.insert_version(tx, KeyVersionRow(id, number, sealed, self._clock.wall()))
 
     def _changed(self, work: Callable[[Tx], str]) -> KmsKeyInfo:
-        """Do `work`, which gives the id of the key that it is about; that key as it is then."""
+        """Run `work`, which returns a key's id, and return that key as changed."""
         try:
             id = self._store.write(work)
         finally:
@@ -160,7 +160,7 @@ class NamedKeys:
     # ------------------------------------------------------------ data keys
 
     def new_data_key(self, request: NewDataKeyRequest) -> NewDataKeyReply:
-        """A data key for a new content, with the facts from which `open` has it again."""
+        """Return a data key for a new content, with the metadata from which `open` unwraps it."""
         try:
             key = _named(self._read(), request.key or DEFAULT_KEY_NAME)
         except NotFound as error:
@@ -181,7 +181,7 @@ class NamedKeys:
         return NewDataKeyReply(data.hex(), facts)
 
     def open(self, facts: Mapping[str, str]) -> DataKey:
-        """The data key of the content that has these facts, or why it is not to be had."""
+        """Return the data key of the content with this metadata, or the reason why there is none."""
         try:
             return DataKey(self._open(facts).hex())
         except LockstepError as error:
@@ -211,7 +211,7 @@ class NamedKeys:
     # ------------------------------------------------------------ what is known
 
     def _read(self) -> dict[str, _Key]:
-        """The keys by id, in the order of their names."""
+        """Return the keys by id, in the order of their names."""
         known = self._known
         if known is not None:
             return known
@@ -235,7 +235,7 @@ class NamedKeys:
 
 
 def _named(known: Mapping[str, _Key], text: str) -> _Key:
-    """The key that `text` names."""
+    """Return the key that `text` names."""
     name = key_name(text)
     found = known.get(name) or next((key for key in known.values() if key.row.name == name), None)
     if found is None:
@@ -260,5 +260,5 @@ def _is_id(name: str) -> bool:
 
 
 def _name_of(id: str, number: int) -> Digest:
-    """The name that a version's material is sealed under."""
+    """Return the name that a version's material is sealed under."""
     return chunk_digest(f"lockstep named key {id} version {number}".encode())

@@ -1,11 +1,11 @@
-"""The journal as people read it: what changed after a cursor, in order, each change once, as far as it is theirs.
+"""Reads the journal for people: the changes after a cursor, in order, each once, as far as they may see them.
 
-What is journaled is the business of `versions`, which writes each row in the transaction of its change. Here rows are
-read, and callers kept until there are some; nothing is kept of who has read how far: that is the caller's cursor.
+`versions` writes each row in the transaction of its change. This module reads rows and lets callers wait for some; it
+does not store how far anybody has read, because the caller has the cursor.
 
 Why a cursor is never seen before a smaller one is visible: the store's transactions run one after another, and each
 takes its cursors inside its own. An engine whose transactions overlap must give the journal's cursors in the order of
-the commits too, or readers would step over a change that comes late; tests/contract/test_journal_order.py asks that.
+the commits too, or readers would miss a change that comes late; tests/contract/test_journal_order.py checks that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRe
 MAX_BLOCKED = 32
 STEP_ROWS = 10_000
 STEPS = 8
-"""One look walks over at most STEPS × STEP_ROWS rows, so that a person to whom little belongs costs others little."""
+"""One look reads at most STEPS × STEP_ROWS rows, so that a person who may see little costs others little."""
 _ANY_COMMIT = ("", "")
 
 
@@ -69,11 +69,11 @@ class Changes:
         store.last_in_each_transaction(self._wake_after)
 
     def close(self) -> None:
-        """Answer everyone who waits; their cursors stay good."""
+        """Answer all waiting callers; their cursors stay valid."""
         self._on_hold.close()
 
     def read(self, request: ChangesRequest) -> ChangesReply:
-        """Changes after `request.cursor`, waiting for the first one if that is asked for.
+        """Return the changes after `request.cursor`, waiting for the first one if the request asks for that.
 
         The answer may be empty although there are more: its cursor has then moved past what is not the person's. For
         one bucket NotFound or Forbidden as for its files; Conflict for a cursor that was never given out.
@@ -85,7 +85,7 @@ class Changes:
         until = self._monotonic() + request.wait_seconds
         with self._on_hold.place(_ANY_COMMIT) as event:
             if event is None and not self._on_hold.closed:
-                raise Overloaded("too many watchers wait at the directory server; ask again in a moment")
+                raise Overloaded("too many watchers wait at the directory server: try again in a moment")
             return self._wait(person, request, found.reply.cursor, event, until)
 
     def _wait(
@@ -119,7 +119,7 @@ class Changes:
         return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
 
     def _listed(self, reader: Reader, person: Person, names: set[str]) -> set[str]:
-        """Those buckets that no policy keeps the person from listing. Of one that is gone nothing is kept secret."""
+        """Return the buckets that the person may list by their policies, and those that are gone."""
         kept = set()
         for name in names:
             try:
@@ -150,18 +150,18 @@ class Changes:
 
 
 def _given_out(reader: Reader, cursor: int, newest: int) -> int:
-    """`cursor` itself. Conflict when there is no such change: going on in silence would leave changes out."""
+    """Return `cursor`. Conflict when there is no such change: continuing silently would skip changes."""
     if cursor and reader.one(journal.AT, cursor=cursor) is None:
         raise Conflict(
             f"there is no change {cursor}; the newest is {newest}. The directory was restored from an older backup, or "
-            f"this cursor is not from this cluster: list the files anew and go on from {newest}",
+            f"this cursor is not from this cluster: list the files again and continue from {newest}",
             cursor=newest,
         )
     return cursor
 
 
 def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> tuple[Statement, dict[str, str], int]:
-    """The statement for what was asked, what it needs, and the cursor before which nothing is the person's."""
+    """Return the statement for the request, its parameters, and the cursor where the person's changes begin."""
     if bucket is not None:
         found = standing(reader, bucket, person, at).demand("s3:ListBucket")
         row = reader.one(journal.SINCE_CURSOR, name=found.name)

@@ -1,4 +1,4 @@
-"""Listings: one page of a bucket's files, or of their versions, at a cost that depends on the page alone.
+"""Listings: one page of a bucket's files, or of their versions, at a cost that depends only on the page.
 
 With a delimiter a whole folder becomes one entry. Its files are never walked over: the next read starts behind the
 last name that the folder could have. Names order by their UTF-8 bytes, which is the order of code points too.
@@ -17,11 +17,11 @@ from lockstep_store.wire.messages.files import FileVersion, ListReply, ListReque
 
 _LAST = chr(0x10FFFF)
 _NEWEST = _LAST
-"""In the place of a version's id: before all of its path."""
+"""Used as a version id: sorts before all versions of its path."""
 
 
 def list_files(reader: Reader, request: ListRequest) -> ListReply:
-    """One page in the order of names; files and common prefixes count towards `limit` alike."""
+    """Return one page in name order; files and common prefixes count towards `limit` alike."""
     for text in (request.prefix, request.delimiter, request.after):
         _check_text(text)
     found: list[FileVersion] = []
@@ -39,7 +39,7 @@ def list_files(reader: Reader, request: ListRequest) -> ListReply:
 
 
 def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | None]]:
-    """Names in order, each with its row, or None for a common prefix."""
+    """Yield names in order, each with its row, or None for a common prefix."""
     position, inclusive = _start(request)
     # Of a folder the first file is enough, so after one a single row is read; among files reads grow longer again.
     most = request.limit + 1
@@ -64,7 +64,7 @@ def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | 
 
 
 def _start(request: ListRequest) -> tuple[str | None, bool]:
-    """Where the first read begins, and whether a file of just that name belongs to the page."""
+    """Return where the first read begins, and whether a file of that very name belongs to the page."""
     if request.after < request.prefix or not request.after:
         return request.prefix, True
     if common_prefix(request.after, request.prefix, request.delimiter) == request.after:
@@ -73,7 +73,7 @@ def _start(request: ListRequest) -> tuple[str | None, bool]:
 
 
 def common_prefix(path: str, prefix: str, delimiter: str) -> str | None:
-    """The folder below `prefix` that `path` is in: up to and with the next delimiter. None when it is in none."""
+    """Return the folder below `prefix` that contains `path`, up to and with the next delimiter; None without one."""
     if not delimiter or not path.startswith(prefix):
         return None
     end = path.find(delimiter, len(prefix))
@@ -81,7 +81,7 @@ def common_prefix(path: str, prefix: str, delimiter: str) -> str | None:
 
 
 def after_prefix(prefix: str) -> str | None:
-    """The smallest text greater than everything that begins with `prefix`; None when there is none."""
+    """Return the smallest text greater than every text with this prefix; None when there is none."""
     kept = prefix.rstrip(_LAST)
     if not kept:
         return None
@@ -91,7 +91,7 @@ def after_prefix(prefix: str) -> str | None:
 
 
 def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
-    """One page of versions, delete markers included, newest first for each path; common prefixes count alike."""
+    """Return one page of versions and delete markers, newest first for each path; common prefixes count alike."""
     for text in (request.prefix, request.delimiter, request.after[0] if request.after else ""):
         _check_text(text)
     found: list[FileVersion] = []
@@ -100,7 +100,7 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
     after = request.after
     if after is not None and after[1] == files.NULL_ID:
         null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
-        # Whoever deletes what a page shows asks for the next one behind a version that is gone.
+        # A caller that deletes what a page shows asks for the page after a version that is gone.
         request = msgspec.structs.replace(request, after=(after[0], null[2] if null is not None else _NEWEST))
     path = after[0] if after is not None and request.after != (after[0], _NEWEST) else None
     for name, row in _version_entries(reader, request):
@@ -118,7 +118,7 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
 
 
 def _version_entries(reader: Reader, request: VersionsRequest) -> Iterator[tuple[str, Row | None]]:
-    """Paths in order, each with its versions' rows, newest first, or None for a common prefix."""
+    """Yield paths in order, each with its versions' rows, newest first, or None for a common prefix."""
     bucket, most = request.bucket, request.limit + 1
     if request.path is not None:
         for row in _older(reader, bucket, request.path, request.after, most):
@@ -161,7 +161,7 @@ def _version_entries(reader: Reader, request: VersionsRequest) -> Iterator[tuple
 
 
 def _older(reader: Reader, bucket: str, path: str, after: tuple[str, str] | None, count: int) -> list[Row]:
-    """The versions of one path, newest first, that are older than `after`'s."""
+    """Return the versions of one path that are older than `after`'s, newest first."""
     if after is None:
         return reader.all(files.VERSIONS_OF_PATH, bucket=bucket, path=path, count=count)
     return reader.all(files.VERSIONS_OLDER, bucket=bucket, path=path, version=after[1], count=count)

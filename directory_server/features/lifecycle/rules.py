@@ -1,4 +1,4 @@
-"""A bucket's lifecycle as rules: which of its versions are due to go, and when. Nothing is read or removed here.
+"""A bucket's lifecycle as rules: which versions are due for removal, and when. Pure.
 
 A rule that this server would not carry out in full cannot be read: the shapes below know no other names. When several
 rules fit a version, it goes as soon as one of them says so.
@@ -24,7 +24,7 @@ SETTING = "lifecycle"
 """The bucket's setting with its rules, by the names of S3's service description."""
 DAY_SECONDS = 86_400.0
 MAX_NEWER = 101
-"""So many newer versions are as good as any more: no rule keeps more than a hundred noncurrent ones."""
+"""Counting stops here: no rule keeps more than a hundred noncurrent versions."""
 What = Literal["expire", "noncurrent", "marker"]
 """What becomes of a version: a current one stops being current, a noncurrent one or a lone delete marker is removed."""
 _Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -81,7 +81,7 @@ class Rule(_Shape):
     abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload | None = None
 
     def condition(self) -> And:
-        """What a version must be like, however the rule wrote it."""
+        """The rule's conditions in one form, whichever way it states them."""
         if self.filter is None:
             return And(self.prefix)
         if self.filter.and_ is not None:
@@ -115,7 +115,7 @@ def read(text: str) -> list[Rule]:
 
 
 def common_prefix(rules: Iterable[Rule]) -> str:
-    """What every path that a rule is about begins with."""
+    """Return the longest prefix that all rules' paths share."""
     prefixes = [rule.condition().prefix for rule in rules]
     shared = 0
     for signs in zip(*prefixes, strict=False):
@@ -126,7 +126,7 @@ def common_prefix(rules: Iterable[Rule]) -> str:
 
 
 def ask_tags(rules: Iterable[Rule]) -> bool:
-    """Whether any rule is about tags."""
+    """Whether any rule depends on tags."""
     return any(rule.condition().tags for rule in rules)
 
 
@@ -135,7 +135,7 @@ def ask_tags(rules: Iterable[Rule]) -> bool:
 
 @dataclass(frozen=True)
 class Version:
-    """What rules ask of a version."""
+    """A version as the rules see it."""
 
     path: str
     id: str
@@ -173,7 +173,7 @@ def placed(page: Iterable[Version], before: Placed | None = None) -> Iterator[Pl
 
 
 def due(rules: Iterable[Rule], place: Placed, at: float, day: float = DAY_SECONDS) -> What | None:
-    """What becomes of the version at the moment `at` (seconds since 1970); None when it stays."""
+    """Return what happens to the version at `at` (seconds since 1970); None when it stays."""
     for rule in rules:
         what = _due(rule, place, at, day)
         if what is not None:

@@ -1,4 +1,4 @@
-"""Where a target is: its address taken apart and checked. Nothing is sent from here."""
+"""Parses and checks target addresses. Sends nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 from lockstep_store.wire.errors import BadRequest
 
 MAX_SHORT_STRING = 255
-"""Bytes of a name in AMQP."""
+"""The longest name in AMQP, in bytes."""
 _PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 _EXAMPLES = "https://HOST/PATH or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY"
 
 
 class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that delivery needs of a target; sealed where it is kept."""
+    """Everything that delivery needs to know about a target; stored sealed."""
 
     url: str
     secret: str = ""
@@ -34,7 +34,7 @@ class WebhookAddress:
     host: str
     port: int
     resource: str
-    """Path and query, as they go into the request line."""
+    """Path and query, as in the request line."""
 
     kind: Literal["webhook"] = "webhook"
 
@@ -44,7 +44,7 @@ class WebhookAddress:
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The Host header's value."""
         return _authority(self)
 
 
@@ -75,7 +75,7 @@ Address = WebhookAddress | AmqpAddress
 
 
 def parse(destination: Destination) -> Address:
-    """BadRequest, which never shows a password, for an address that cannot be used."""
+    """Parse an address. BadRequest, without any password, for one that cannot be used."""
     try:
         parts = urlsplit(destination.url)
         port = parts.port

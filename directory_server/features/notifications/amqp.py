@@ -40,10 +40,10 @@ from directory_server.features.notifications.sending import (
 
 _HEARTBEAT_SECONDS = 20
 _KEPT_SECONDS = 10.0
-"""A connection that was idle for longer has missed heartbeats, perhaps, and is made anew."""
+"""A connection that was idle for longer may have missed heartbeats, so a new one is opened."""
 _CLOSING_SECONDS = 2.0
 
-# Every failure is raised too, and told where operators look; the library would also write each to standard error.
+# Failures are raised and shown to operators; the library would also write each to standard error.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
@@ -92,7 +92,7 @@ class AmqpPublisher:
 
 
 class _Link:
-    """One connection with a channel that confirms. Raises NotDelivered for whatever goes wrong."""
+    """One connection with a confirming channel. Raises NotDelivered for every failure."""
 
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
         self._used = time.monotonic()
@@ -122,7 +122,7 @@ class _Link:
         return time.monotonic() - self._used < _KEPT_SECONDS
 
     def publish(self, exchange: str, routing_key: str, message: Outgoing) -> None:
-        """Returns when the broker has it for good."""
+        """Return when the broker has stored the message."""
         assert self._channel is not None
         properties = pika.BasicProperties(
             content_type="application/json",
@@ -189,7 +189,7 @@ class _Link:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What stands at the bottom of the library's reports of a connection that was not made."""
+    """Return the root cause in the library's report of a failed connection."""
     if isinstance(error, AMQPConnectionWorkflowFailed) and error.exceptions:
         return _cause(error.exceptions[-1])
     if isinstance(error, AMQPConnectorPhaseErrorBase):

@@ -1,4 +1,4 @@
-"""A bucket's notification configuration: which events, of which paths, are told to which targets.
+"""A bucket's notification configuration: which events, on which paths, go to which targets.
 
 Clients' mistakes are explained by the S3 door; here is what the directory must be able to rely on.
 """
@@ -22,7 +22,7 @@ class _Shape(msgspec.Struct, rename="pascal", omit_defaults=True, frozen=True):
 
 
 class FilterRule(_Shape, frozen=True):
-    """`name` is prefix or suffix, in the letters in which it was put."""
+    """`name` is prefix or suffix, in any case."""
 
     name: Annotated[str, Meta(pattern="^(?i:prefix|suffix)$")]
     value: str = ""
@@ -55,11 +55,11 @@ class Configuration(_Shape, frozen=True):
 
     @property
     def target(self) -> str:
-        """The name of the target that the ARN means."""
+        """The name of the target in the ARN."""
         return target_of_arn(self.arn)
 
     def wants(self, event: str, path: str) -> bool:
-        """Whether an event (S3's name without `s3:`) of that path is to be told."""
+        """Whether an event (S3's name without `s3:`) on that path goes to the target."""
         family = event.partition(":")[0]
         if f"s3:{event}" not in self.events and f"s3:{family}:*" not in self.events:
             return False
@@ -82,8 +82,8 @@ _settings = decoder(NotificationSetting)
 
 @lru_cache(maxsize=256)
 def read(text: str) -> tuple[Configuration, ...]:
-    """The configurations in a setting. BadRequest when it is none."""
+    """Return the configurations in a setting. BadRequest when it is not a notification configuration."""
     try:
         return tuple(_settings.decode(text))
     except msgspec.DecodeError as error:
-        raise BadRequest(f"this is no notification configuration of a bucket: {error}") from error
+        raise BadRequest(f"not a bucket notification configuration: {error}") from error

@@ -1,8 +1,8 @@
-"""Delivers what waits for one target: in order, each message until the target has it.
+"""Delivers one target's messages in order, each until the target has taken it.
 
-What was delivered is forgotten in batches, so a program that dies in between sends some again; receivers know them by
-their message id. A target that does not answer is tried again after growing pauses, on a thread of its own, so it holds
-up nobody. What waits beyond the bounds below is given up, the oldest first, and counted.
+Delivered messages are deleted in batches, so a program that dies in between sends some again; receivers recognise them
+by their message id. A target that does not answer is retried after growing pauses, on a thread of its own, so it delays
+no other. Messages beyond the bounds below are dropped, the oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_WAITING = 100_000
 MAX_AGE_SECONDS = 3 * 86_400.0
 BATCH = 100
 BATCH_SECONDS = 1.0
-"""After so long, what was delivered is noted even if the batch is not done."""
+"""After this long, delivered messages are deleted although the batch is not done."""
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 60.0
 IDLE_SECONDS = 30.0
@@ -36,7 +36,7 @@ FAILED = Counter("lockstep_directory_notifications_failed", "Attempts that a tar
 
 
 class Delivery:
-    """One thread takes the steps; what it knows of the target may be read by any."""
+    """One thread runs the steps; any may read the target's state."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Delivery:
     ) -> None:
         self.name = name
         self.problem = ""
-        """Why the last attempt failed; empty when it did not."""
+        """Why the last attempt failed; empty when it succeeded."""
         self.delivered = 0
         self.ending = False
         self._store = store
@@ -65,7 +65,7 @@ class Delivery:
         self._look_for_old = 0.0
 
     def step(self) -> float:
-        """For a BackgroundJob: a batch; the seconds until the next step."""
+        """Deliver a batch, for a BackgroundJob; return the seconds until the next step."""
         now = self._monotonic()
         if now >= self._look_for_old:
             self._drop_old()
@@ -86,11 +86,11 @@ class Delivery:
         return 0.0
 
     def try_now(self) -> None:
-        """The target answers again: do not wait for the end of a pause."""
+        """Skip the rest of a pause: the target answers again."""
         self._not_before = 0.0
 
     def _send(self, batch: list[rows.EventRow]) -> None:
-        """As much of the batch as a moment allows; what went is noted even when the next one fails."""
+        """Deliver as much of the batch as time allows; delivered messages are deleted even when the next one fails."""
         until = self._monotonic() + BATCH_SECONDS
         last = 0
         try:

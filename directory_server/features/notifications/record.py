@@ -1,4 +1,4 @@
-"""The messages themselves, in the structure of S3's event records, version 2.1.
+"""The messages, in the structure of S3's event records, version 2.1.
 
 Source: the S3 user guide, "Event message structure".
 """
@@ -20,7 +20,7 @@ SEQUENCER_DIGITS = 16
 
 
 def message(change: ObjectChange, bucket: Bucket, configuration_id: str) -> str:
-    """The JSON text of an event, still without its sequencer."""
+    """Return an event's JSON text, without its sequencer."""
     cause = change.cause
     record = {
         "eventVersion": "2.1",
@@ -67,7 +67,7 @@ def with_sequencer(body: str, change: int) -> bytes:
 
 
 def trial_message(bucket: str, at: float, request_id: str = "") -> str:
-    """What a target is sent when a bucket begins to use it, or when somebody tries it."""
+    """Return the message that tests a target, sent when a bucket starts to use it or an administrator asks."""
     told = {
         "Service": SERVICE,
         "Event": "s3:TestEvent",

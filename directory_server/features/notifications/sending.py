@@ -1,4 +1,4 @@
-"""What delivery needs of whoever sends messages to one target."""
+"""The interface between delivery and the senders."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lockstep_store.wire.errors import BadRequest
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
-"""How long a receiver may take over one message."""
+"""The longest a receiver may take for one message."""
 
 
 class NotDelivered(Exception):
-    """The target did not take a message; the text says why, and names no secret."""
+    """The target did not take a message; the text has the reason and no secret."""
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message. Its `id` is the same whenever it is sent again."""
+    """A message. Its `id` stays the same when it is sent again."""
 
     id: str
     body: bytes
@@ -29,16 +29,16 @@ class Sender(Protocol):
     """One target's connection. Of one thread."""
 
     def send(self, message: Outgoing) -> None:
-        """Returns when the target has it for good; NotDelivered when it may not have it."""
+        """Return when the target has stored the message; NotDelivered when it may not have."""
         ...
 
     def rest(self) -> None:
-        """There is nothing to send for a while: let go of the connection. It is made again when needed."""
+        """Close the connection until there is something to send again."""
         ...
 
 
 def tls_context(ca_pem: str) -> ssl.SSLContext:
-    """Trusts the machine's authorities, and those in `ca_pem` (PEM). BadRequest when that is none."""
+    """Trust the machine's authorities and those in `ca_pem` (PEM). BadRequest when it has none."""
     context = ssl.create_default_context()
     if ca_pem:
         try:

@@ -1,6 +1,6 @@
-"""The targets that administrators named, and a thread for each that delivers to it.
+"""The notification targets that administrators define, with a delivering thread for each.
 
-Only administrators name them, because a target makes the cluster send requests to wherever it points.
+Only administrators define them, because a target makes the cluster send requests to any address.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_TARGETS = 64
 """Each has a thread."""
 WAITING = Gauge("lockstep_directory_notifications_waiting", "Messages that a target does not have yet", ["target"])
 _STOP_SECONDS = 5.0
-"""For all threads together: one that waits for a target ends with the program."""
+"""For all threads together; a thread that still waits for its target ends with the program."""
 _SEAL_CONTEXT = b"lockstep 2026 notification target"
 _destinations = decoder(Destination)
 MakeSender = Callable[[Destination, Address], Sender]
@@ -51,7 +51,7 @@ class _Running:
 
 
 class _Unusable:
-    """Stands for a target whose address cannot be read any more: what waits for it must have a bound all the same."""
+    """Takes the place of a target whose address cannot be read: its waiting messages need a bound too."""
 
     def __init__(self, why: str) -> None:
         self._why = why
@@ -64,7 +64,7 @@ class _Unusable:
 
 
 class Targets:
-    """Thread-safe. `make_sender` stands in for the network in tests."""
+    """Thread-safe. Tests replace `make_sender`."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Targets:
         return RemovedTarget(dropped)
 
     def test(self, name: str) -> Nothing:
-        """Send a test message now, beside what waits. Unavailable, with the reason, when it is not taken."""
+        """Send a test message now, ahead of waiting ones. Unavailable, with the reason, when it is not taken."""
         with self._store.read() as reader:
             destination = self._open(self._find(reader, name))
         sender = self._make_sender(destination, parse(destination))
@@ -152,14 +152,14 @@ class Targets:
     # ------------------------------------------------------------ threads
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start delivering."""
         with self._guard:
             self._started = True
             for running in self._running.values():
                 running.job.start()
 
     def stop(self) -> None:
-        """End the threads; what they were at is sent again at the next start."""
+        """Stop the threads; messages under way are sent again after the next start."""
         with self._guard:
             for running in self._running.values():
                 running.delivery.ending = True
@@ -169,7 +169,7 @@ class Targets:
                 running.job.stop(max(0.0, until - time.monotonic()))
 
     def wake(self, name: str, *, at_once: bool = False) -> None:
-        """There is something new for a target; `at_once`: it answers again."""
+        """Wake a target's delivery for a new message; `at_once` when the target answers again."""
         running = self._running.get(name)
         if running is not None:
             if at_once:
@@ -259,5 +259,5 @@ class Targets:
 
 
 def _seal_name(name: str) -> Digest:
-    """What seals are bound to; no chunk has such a digest, because those are hashes of contents."""
+    """Return the name that a seal is bound to. No chunk has such a digest: those are hashes of contents."""
     return Digest(blake3(_SEAL_CONTEXT + b"\0" + name.encode()).digest())

@@ -1,4 +1,4 @@
-"""Sends messages to a webhook: one POST for each, taken when it is answered with a status of the 2xx family.
+"""Sends messages to a webhook, one POST each; a 2xx status means that the message was taken.
 
 A redirect is not followed: an administrator named one address, and nobody else may say where requests of this machine
 go. No proxy from the environment is used either.
@@ -31,7 +31,7 @@ _CUT = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError, ssl.SS
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """What receivers compare: `v1=` and the HMAC-SHA256, in hex, of the timestamp, a dot and the body."""
+    """Return `v1=` and the HMAC-SHA256, in hex, of the timestamp, a dot and the body; receivers compare it."""
     digest = hmac.digest(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"v1={digest.hex()}"
 

@@ -206,7 +206,7 @@ BLOBS_TOTAL = Statement(select(func.count()).select_from(blob))
 
 
 def as_version(row: Row, *, is_current: bool = True) -> FileVersion:
-    """The message for a row of `_facts`. A delete marker has no content, and so the digest of nothing."""
+    """Return the message for a version's row. A delete marker has the digest of empty content."""
     stored = row[6]
     return FileVersion(
         bucket=row[0],
@@ -234,7 +234,7 @@ def find_version(reader: Reader, bucket: str, path: str, version: str) -> Row | 
 
 
 def split_holders(named: str | None) -> tuple[list[str], list[str]]:
-    """Server ids of a version's holders, the master first: whose copy counts, and whose is damaged."""
+    """Return the server ids of a version's sound and of its damaged copies, the master first."""
     pairs = sorted(
         (int(rank), id) for rank, _, id in (entry.partition(":") for entry in (named or "").split(",")) if id
     )
@@ -242,16 +242,16 @@ def split_holders(named: str | None) -> tuple[list[str], list[str]]:
 
 
 def newest_held(reader: Reader, bucket: str, path: str, limit: int = 200) -> list[Row]:
-    """The newest versions of a path that have content, each with its holders."""
+    """Return the newest versions of a path that have content, each with its holders."""
     return reader.all(OLDER_HELD, bucket=bucket, path=path, version=_AFTER_ALL_VERSIONS, count=limit)
 
 
 def as_stored(metadata: dict[str, str]) -> str:
-    """A version's metadata as its column keeps it."""
+    """Return a version's metadata in stored form."""
     return msgspec.json.encode(metadata).decode() if metadata else NO_METADATA
 
 
 def read_cursor(reader: Reader) -> int:
-    """The newest place in the journal that this reader sees; 0 before the first commit."""
+    """Return the newest journal cursor that this reader sees; 0 before the first commit."""
     row = reader.one(CURSOR)
     return (row[0] if row else None) or 0

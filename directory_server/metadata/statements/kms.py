@@ -1,4 +1,4 @@
-"""Statements about named keys. What they are good for is decided in `directory_server.features.named_keys`."""
+"""Statements about named keys, for `directory_server.features.named_keys`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class TargetRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """A message that waits. `change` is the same in all messages about one change, and rises."""
+    """A waiting message. `change` rises, and is the same in all messages about one change."""
 
     id: int
     change: int
@@ -98,32 +98,32 @@ def drop_target(tx: Tx, name: str) -> int:
 
 
 def queue(tx: Tx, name: str, body: str, *, queued_time: float, change: int = 0) -> int:
-    """Let a message wait for a target; its number. `change` is the number of the first about the same change."""
+    """Queue a message for a target and return its number. `change` is the number of the change's first message."""
     row = tx.one(_INSERT_EVENT, target=name, change=change, queued_time=queued_time, body=body)
     assert row is not None
     return int(row[0])
 
 
 def first_waiting(reader: Reader, name: str, count: int) -> list[EventRow]:
-    """The oldest messages for a target, in order."""
+    """Return the oldest messages for a target, in order."""
     rows = reader.all(_FIRST, of_target=name, count=count)
     return [EventRow(id, change or id, body) for id, change, body in rows]
 
 
 def waiting(reader: Reader, name: str) -> tuple[int, float | None]:
-    """How many messages wait, and since what directory time the first of them does."""
+    """Return how many messages wait, and the directory time of the first."""
     row = reader.one(_WAITING, of_target=name)
     assert row is not None
     return int(row[0]), row[1]
 
 
 def delivered(tx: Tx, name: str, until: int) -> None:
-    """Forget the messages of a target up to that number: it has them."""
+    """Delete a target's messages up to that number: it has taken them."""
     tx.run(_DELETE_UNTIL, of_target=name, until=until)
 
 
 def drop_old(tx: Tx, name: str, kept: int, before: float) -> int:
-    """Give up all but the newest `kept` messages, and those from before a directory time; how many."""
+    """Drop all but the newest `kept` messages, and those from before a directory time; return how many."""
     row = tx.one(_LAST_TO_DROP, of_target=name, kept=kept)
     gone = tx.run(_DELETE_OLD, of_target=name, until=row[0] if row else 0, before=before)
     if gone:

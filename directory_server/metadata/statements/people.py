@@ -1,4 +1,4 @@
-"""Statements about accounts, log-ins, keys and join secrets. What they are good for is decided in `accounts`."""
+"""Statements about accounts, log-ins, keys and join secrets, for `directory_server.people`."""
 
 from __future__ import annotations
 

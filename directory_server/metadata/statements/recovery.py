@@ -63,7 +63,7 @@ def held_in_range(reader: Reader, server_id: str, after: Digest | None, limit: i
 
 
 def unnamed_of(reader: Reader, digest: Digest) -> list[Unnamed]:
-    """Who has said that it holds this blob, while nobody knew a name of it."""
+    """Return the servers that reported this blob while no version named it."""
     return [Unnamed(Digest(row[0]), row[1], row[2]) for row in reader.all(_UNNAMED_OF, digest=digest)]
 
 

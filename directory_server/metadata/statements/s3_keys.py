@@ -1,4 +1,4 @@
-"""Statements about S3 access keys. What they are good for is decided in `directory_server.people.access_keys`."""
+"""Statements about S3 access keys, for `directory_server.people.access_keys`."""
 
 from __future__ import annotations
 

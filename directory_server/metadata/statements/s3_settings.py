@@ -1,4 +1,4 @@
-"""Statements about what S3 says of buckets and versions. What it means: see `directory_server.features.s3_settings`."""
+"""Statements about the S3 settings of buckets and versions, for `directory_server.features.s3_settings`."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def bucket_value(reader: Reader, bucket: str, name: str) -> str | None:
 
 
 def buckets_with(reader: Reader, name: str) -> list[str]:
-    """The names of the buckets that have the setting, in order."""
+    """Return the names of the buckets that have the setting, in order."""
     return [str(row[0]) for row in reader.all(_BUCKETS_WITH, of_name=name)]
 
 
 def put_bucket_value(tx: Tx, bucket: str, name: str, value: str | None) -> None:
-    """None removes it."""
+    """Store a setting; None removes it."""
     if value is None:
         tx.run(_BUCKET_DELETE, of_bucket=bucket, of_name=name)
     elif not tx.run(_BUCKET_UPDATE, of_bucket=bucket, of_name=name, new_value=value):
@@ -77,7 +77,7 @@ def put_bucket_value(tx: Tx, bucket: str, name: str, value: str | None) -> None:
 
 
 def drop_bucket_values(tx: Tx, bucket: str) -> None:
-    """The bucket is deleted; a later one of its name begins without settings."""
+    """Delete a deleted bucket's settings, so that a later bucket of its name begins without any."""
     tx.run(_BUCKET_DELETE_ALL, of_bucket=bucket)
 
 
@@ -86,23 +86,23 @@ def version_values(reader: Reader, version: str) -> dict[str, str]:
 
 
 def short_version_values(reader: Reader, version: str) -> dict[str, str]:
-    """Without the list of a completed upload's parts, which may have thousands of lines."""
+    """Return a version's settings without the list of its upload's parts, which may have thousands of lines."""
     return {row[0]: row[1] for row in reader.all(_VERSION_SHORT, of_version=version)}
 
 
 def parts_of_version(reader: Reader, version: str) -> dict[str, str]:
-    """The setting that lists the parts of a completed upload, which goes wherever its content goes; {} without."""
+    """Return the setting that lists a completed upload's parts, which goes with its content; {} without one."""
     row = reader.one(_VERSION_PARTS, of_version=version)
     return {} if row is None else {PARTS_SETTING: row[0]}
 
 
 def put_version_value(tx: Tx, version: str, name: str, value: str | None) -> None:
-    """None removes it."""
+    """Store a setting; None removes it."""
     tx.run(_VERSION_DELETE, of_version=version, of_name=name)
     if value is not None:
         tx.run(_VERSION_INSERT, version=version, name=name, value=value)
 
 
 def drop_version_values(tx: Tx, version: str) -> None:
-    """The version is gone for good."""
+    """Delete a removed version's settings."""
     tx.run(_VERSION_DELETE_ALL, of_version=version)
