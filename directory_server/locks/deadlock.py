@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from directory_server.metadata.statements.locks import Party
+from directory_server.metadata.statements.party import Party
 
 MAX_PARTIES = 10_000
 

@@ -17,7 +17,8 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statements import buckets, locks
-from directory_server.metadata.statements.locks import LockRow, Party, WaiterRow
+from directory_server.metadata.statements.locks import LockRow, WaiterRow
+from directory_server.metadata.statements.party import Party
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import BoundedMap

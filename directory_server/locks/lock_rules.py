@@ -17,7 +17,8 @@ from typing import TypeVar
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait, describe, find_cycle
 from directory_server.metadata.statements import locks
-from directory_server.metadata.statements.locks import LockRow, Party, WaiterRow
+from directory_server.metadata.statements.locks import LockRow, WaiterRow
+from directory_server.metadata.statements.party import Party
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point

@@ -15,28 +15,9 @@ from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, se
 
 from directory_server.metadata.schema import counter, lock, lock_path, path_fence, waiter, waiter_path
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements.party import Party
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.messages.locks import LockPath
-
-
-@dataclass(frozen=True)
-class Party:
-    """A waiter or holder: one named client of an account, or one log-in session when the client has no name.
-
-    The threads of one client are one party, so one of them may wait for another.
-    """
-
-    account: str
-    client: str = ""
-    session: str = ""
-
-    @property
-    def key(self) -> str:
-        """Equal for everything that counts as the same party."""
-        return f"{self.account}\0{self.client}" if self.client else f"{self.account}\0\0{self.session}"
-
-    def __str__(self) -> str:
-        return f"{self.account} ({self.client})" if self.client else self.account
 
 
 @dataclass(frozen=True)

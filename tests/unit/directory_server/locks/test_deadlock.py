@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from directory_server.locks.deadlock import Wait, describe, find_cycle
-from directory_server.metadata.statements.locks import Party
+from directory_server.metadata.statements.party import Party
 
 ALICE, BOB, CAROL = Party("alice", "laptop"), Party("bob", "desk"), Party("carol", session="s1")
 
