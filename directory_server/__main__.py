@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from directory_server.bootstrap import serve
+from directory_server.maintenance import restore as restoring
 from directory_server.maintenance.fsck import check_books
-from directory_server.maintenance.restore import restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
 from lockstep_store.runtime.options import https_url, log_level
@@ -48,6 +48,12 @@ _data_option = click.option(
     type=_FOLDER,
     show_envvar=True,
     help="Folder with the cluster's authority, certificates and storage keys; made at the first start.",
+)
+@click.option(
+    "--new-metadata",
+    is_flag=True,
+    show_envvar=True,
+    help="Begin without metadata although --certs has a cluster's authority; for one start, when it is lost for good.",
 )
 @click.option(
     "--copies",
@@ -144,22 +150,30 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 
 
 @main.command("restore")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @_data_option
 @click.option("--replace", is_flag=True, help="Replace existing metadata, which is kept aside.")
-def restore_backup(file: Path, data: Path, replace: bool) -> None:
+@click.option("--accept-older", is_flag=True, help="Instead of a FILE: go on from the metadata that is there.")
+def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: bool) -> None:
     """Restore the directory from the backup FILE, while it does not run.
 
     Nothing is changed unless the backup is whole. Afterwards start the directory: what file servers committed after the
-    backup was made is found again, and `lockstep recover` shows how far that is.
+    backup was made is found again, and `lockstep recover` shows how far that is. --accept-older does the same with a
+    directory that refuses everything because its metadata is older than what file servers have seen.
     """
+    if (file is None) != accept_older or (accept_older and replace):
+        raise click.UsageError("give either a backup FILE or --accept-older")
     with _one_sentence():
         settings = Settings(data=data)
-        info, kept = restore(file, settings.metadata_file, replace=replace)
-        made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.made_at))
-        click.echo(
-            f"restored {info.files} files, {info.versions} versions, as of change {info.cursor}, {made}, to {data}"
-        )
+        if file is None:
+            kept: Path | None = restoring.accept_older(settings.metadata_file)
+            click.echo(f"the metadata in {data} is accepted as it is")
+        else:
+            info, kept = restoring.restore(file, settings.metadata_file, replace=replace)
+            made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.made_at))
+            click.echo(
+                f"restored {info.files} files, {info.versions} versions, as of change {info.cursor}, {made}, to {data}"
+            )
         if kept is not None:
             click.echo(f"the previous metadata is kept as {kept}")
         click.echo("locks, log-ins and tickets of before are void. Start the directory, then see `lockstep recover`.")

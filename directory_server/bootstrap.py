@@ -35,9 +35,11 @@ from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.maintenance.inventory import Inventories
+from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import files, people
@@ -110,6 +112,8 @@ class DirectoryServer:
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
         hooks = make_hooks(features, self.named_keys)
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, hooks)
+        self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
+        self.locks.may_grant = lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
@@ -151,6 +155,7 @@ class DirectoryServer:
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
+        self.wsgi.admit = self.epochs.admit
         DirectoryApi(
             self.wsgi,
             Components(
@@ -177,6 +182,7 @@ class DirectoryServer:
                 totals=ClusterTotals(store),
                 inventories=self.inventories,
                 recovery=self.recovery,
+                epochs=self.epochs,
                 fsck=self.fsck,
                 targets=self.targets,
                 outbox=self.outbox,
@@ -193,7 +199,7 @@ class DirectoryServer:
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
-            BackgroundJob("lifecycle", self.lifecycle.step),
+            BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
             BackgroundJob("metadata check", store.check_some),
         ]
         # Before the first call: locks that survived a restart get their lease anew, or the first write would end them.
@@ -268,10 +274,13 @@ def serve(settings: Settings) -> None:
     # 5 ms every such moment could cost 5 ms while another thread computes.
     sys.setswitchinterval(0.001)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
+    clock = SystemClock()
+    check_new_metadata(settings.metadata_file, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
+    # Before the authority: a first start that is cut short must not look like a cluster that lost its metadata.
+    store = SqliteStore(settings.metadata_file)
     authority = ensure_authority(settings.certs)
     identity = ensure_identity(settings.certs, "directory_server", "1", hosts)
-    store = SqliteStore(settings.metadata_file)
-    server = DirectoryServer(settings, store, authority, identity.storage_keys_file, SystemClock())
+    server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("metadata in %s, %d copies of every file", settings.metadata_file, settings.copies)

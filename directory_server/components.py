@@ -22,6 +22,7 @@ from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.maintenance.inventory import Inventories
@@ -64,6 +65,7 @@ class Components:
     totals: ClusterTotals
     inventories: Inventories
     recovery: Recovery
+    epochs: Epochs
     fsck: Fsck
     backups: Backups
     targets: Targets

@@ -50,12 +50,15 @@ class DirectoryMetrics:
 
     def _health(self) -> cm.Health:
         problem = self._components.store.problem
+        problems = [f"the last write failed: {problem}"] if problem else []
+        if self._components.epochs.problem:
+            problems.append(self._components.epochs.problem)
         return cm.Health(
             program="directory_server",
             id="1",
             version=self._components.version,
-            healthy=not problem,
-            problems=[f"the last write failed: {problem}"] if problem else [],
+            healthy=not problems,
+            problems=problems,
             uptime_seconds=self._components.clock.since_start(),
             pid=os.getpid(),
             facts={"file_servers": {info.id: info.state for info in self._components.membership.infos()}},

@@ -23,6 +23,7 @@ class Settings:
     port: int = DEFAULT_PORT
     data: Path = Path(".cluster") / "directory_server"
     certs: Path = Path("certs")
+    new_metadata: bool = False
     copies: int = 2
     admin_credentials: Path | None = None
     registration: Literal["open", "closed"] = "open"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from file_server.seen_marks import DirectoryMarks
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
@@ -127,6 +128,7 @@ class DirectoryLink:
         self._take_orders = take_orders
         self._inventory = inventory
         self._take_drops = take_drops
+        self._marks = DirectoryMarks(store)
         self._pause = RETRY_SECONDS
         self.registered = False
         self.is_removed = False
@@ -163,13 +165,17 @@ class DirectoryLink:
 
     def _register(self) -> None:
         asked_at = self._clock.monotonic()
-        reply = self._directory.ask(
-            REGISTER,
-            RegisterRequest(
-                self._own_url, self._store.store_id, self._zone, self._version, self._store.highest_fence()
-            ),
-            HEARTBEAT_TIMEOUT_SECONDS,
+        request = RegisterRequest(
+            self._own_url,
+            self._store.store_id,
+            self._zone,
+            self._version,
+            highest_fence=self._store.highest_fence(),
+            highest_note=self._store.highest_note(),
+            blobs=self._store.totals.blobs,
+            seen=self._marks.seen,
         )
+        reply = self._directory.ask(REGISTER, request, HEARTBEAT_TIMEOUT_SECONDS)
         self._tickets.trust(bytes.fromhex(reply.ticket_key))
         self._time.learn(reply.directory_time, asked_at)
         self._pause = reply.heartbeat_seconds
@@ -186,8 +192,12 @@ class DirectoryLink:
             log.info("the directory server does not know this file server; registering again")
             self.registered = False
             self._register()
-            return
+            asked_at = self._clock.monotonic()
+            reply = self._directory.ask(HEARTBEAT, self._state(), HEARTBEAT_TIMEOUT_SECONDS)
+            if not reply.registered:
+                return
         self._time.learn(reply.directory_time, asked_at)
+        self._marks.learn(reply.marks)
         if self.problem:
             log.info("the directory server at %s answers again", self._directory.url)
         self.problem = ""

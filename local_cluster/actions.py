@@ -51,7 +51,9 @@ class Cluster:
         self.lock = RunLock(folder)
         self.signals = StopSignals()
 
-    def start(self, wanted: dict[str, int], wait_seconds: float, detach: bool, menu: int | None) -> int:
+    def start(
+        self, wanted: dict[str, int], wait_seconds: float, detach: bool, menu: int | None, new_metadata: bool = False
+    ) -> int:
         """Start the cluster; returns when healthy with `detach`, else when the user has stopped it again."""
         self._make_folder()
         with self.lock.held():
@@ -65,7 +67,12 @@ class Cluster:
             save_settings(self.folder, settings)
             progress = StartProgress([plan.name for plan in plans])
             started = start_programs(
-                plans, self.folder, progress, wait_seconds=wait_seconds, interrupted=self.signals.came
+                plans,
+                self.folder,
+                progress,
+                wait_seconds=wait_seconds,
+                interrupted=self.signals.came,
+                new_metadata=new_metadata,
             )
             remark(f"\nHealthy after {progress.seconds:.1f} s.\n")
             tell(program_table([one.record for one in started]))

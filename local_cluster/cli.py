@@ -120,6 +120,11 @@ class _Folder(click.Path):
     help="Ask, then stop the cluster and remove its data, cluster.json and certificates (never local_storage/). "
     "With --detach it then starts again.",
 )
+@click.option(
+    "--new-metadata",
+    is_flag=True,
+    help="Start although the directory's metadata is gone for good. File servers keep everything they have.",
+)
 @click.option("--yes", is_flag=True, help="With --reset: do not ask.")
 def command(
     detach: bool,
@@ -130,6 +135,7 @@ def command(
     wait_seconds: float,
     reset: bool,
     yes: bool,
+    new_metadata: bool,
     **counts: int | None,
 ) -> int:
     """Run a Lockstep cluster on this machine: one directory server, some file servers and client proxies.
@@ -141,6 +147,8 @@ def command(
         raise click.UsageError("give only one of --detach, --stop, --status, --menu and --reset at a time")
     if detach and (stop or status):
         raise click.UsageError(f"--detach starts the cluster and does not go with {actions[0]}")
+    if new_metadata and (actions or menu is not None):
+        raise click.UsageError("--new-metadata goes with a start only")
     if yes and not reset:
         raise click.UsageError("--yes goes with --reset only")
     cluster = Cluster(folder_for(data))
@@ -156,7 +164,7 @@ def command(
     if proxy is not None and (running := cluster.running_proxy(proxy)):
         return cluster.menu(running)
     wanted = {name: count for name, count in counts.items() if count is not None}
-    return cluster.start(wanted, wait_seconds, detach, proxy)
+    return cluster.start(wanted, wait_seconds, detach, proxy, new_metadata)
 
 
 def _menu_number(text: str | None) -> int | None:

@@ -106,16 +106,20 @@ def start_programs(
     wait_seconds: float,
     interrupted: Callable[[], bool] = lambda: False,
     env: Mapping[str, str] | None = None,
+    new_metadata: bool = False,
 ) -> list[Started]:
     """Start all programs at once and wait until every one is healthy; then `cluster.json` is written.
 
-    Raises NotHealthy or Interrupted with everything stopped again.
+    The directory begins with new metadata only in a cluster where none has run, or with `new_metadata`. Raises
+    NotHealthy or Interrupted with everything stopped again.
     """
     started: list[Started] = []
     try:
+        may_begin = new_metadata or not any(folder.certs_dir.glob("directory_server-*"))
         probe = HealthProbe(folder)  # makes the authority, so that no two programs race for it
         for plan in plans:
-            started.append(Started(plan, folder, env))
+            is_first = may_begin and plan.program == "directory_server"
+            started.append(Started(plan, folder, _with_new_metadata(env) if is_first else env))
         _wait_until_healthy(started, probe, progress, wait_seconds, interrupted)
         save_cluster_file(folder, [one.record for one in started])
     except BaseException as error:
@@ -124,6 +128,11 @@ def start_programs(
             raise UnsuitableFolder(f"{folder.run_dir} cannot be written, so nothing runs: see to the disk") from error
         raise
     return started
+
+
+def _with_new_metadata(env: Mapping[str, str] | None) -> Mapping[str, str]:
+    """In the environment, not in the command: whoever starts the program again by that must not repeat it."""
+    return {**(os.environ if env is None else env), "LOCKSTEP_DIRECTORY_NEW_METADATA": "1"}
 
 
 def _wait_until_healthy(

@@ -34,6 +34,7 @@ from lockstep_store.wire.errors import (
     PeerUnreachable,
     PreconditionFailed,
     Problem,
+    Starting,
     Unavailable,
     Undecided,
     from_problem,
@@ -260,6 +261,12 @@ class DirectoryClient:
                 if lost and what in MAY_COME_LATE:
                     raise undecided(refusal) from refusal
                 raise
+            except Starting as refusal:  # nothing was done, so that every call can be repeated
+                left = deadline - self._clock.monotonic()
+                if left <= 0 and lost and what in MAY_COME_LATE:
+                    raise undecided(refusal) from refusal
+                if left <= 0:
+                    raise
             except PeerUnreachable as error:
                 lost = lost or not isinstance(error.__cause__, ConnectionRefusedError)
                 if not (repeatable or isinstance(error.__cause__, ConnectionRefusedError)):

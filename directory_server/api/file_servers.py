@@ -26,8 +26,12 @@ class FileServerApi:
 
     def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
         membership = self._components.membership
-        self._components.recovery.note_fence(peer.id, request.highest_fence)
+        self._components.epochs.compare(peer.id, request)
+        if request.blobs and not membership.knows(peer.id, request.store_id):
+            self._components.recovery.keep_unknown(peer.id)
+        self._components.recovery.note_fence(peer.id, max(request.highest_fence, request.seen.lock_number))
         membership.register(peer.id, request)
+        self._components.epochs.note_registered(peer.id)
         now = self._components.clock.now()
         return s.RegisterReply(self._components.ticket_key, now, membership.timing.heartbeat_seconds)
 
@@ -35,13 +39,16 @@ class FileServerApi:
         components = self._components
         if request.ticket_key_id not in ("", self._ticket_key_id):
             return s.HeartbeatReply(False)  # restored from a backup, this directory signs with a key of its own
-        if not components.membership.heartbeat(peer.id, request):
+        if not components.epochs.has_registered(peer.id) or not components.membership.heartbeat(peer.id, request):
             return s.HeartbeatReply(False)
         components.inventories.note_done(peer.id, request.inventory_done)
         orders = components.repair.orders_for(peer.id)
         inventory = components.inventories.order_for(peer.id)
         drops = components.repair.surplus.offers_for(peer.id)
-        return s.HeartbeatReply(True, components.clock.now(), orders, components.membership.holders(), drops, inventory)
+        with components.store.read() as reader:
+            marks = components.epochs.marks(reader)
+        holders = components.membership.holders()
+        return s.HeartbeatReply(True, components.clock.now(), orders, holders, drops, inventory, marks)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
         surplus = self._components.repair.collect(peer.id, request.digests)

@@ -124,6 +124,11 @@ class Membership:
             crash_point("directory.held.forgetting")
         self._losses += 1
 
+    def knows(self, id: str, store_id: str) -> bool:
+        """Whether the server registered with this storage before."""
+        known = self._servers.get(id)
+        return known is not None and known.row.store_id == store_id
+
     def heartbeat(self, id: str, request: HeartbeatRequest) -> bool:
         """Note a sign of life. False: the directory does not know this server like that; it must register."""
         with self._mutex:

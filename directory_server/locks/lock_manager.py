@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
@@ -60,6 +61,8 @@ class LockManager:
         self._waiting = WaitingCallers(max_blocked)
         self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
         self._ended: BoundedMap[tuple[str, str], int] = BoundedMap(MAX_ENDED)
+        self.may_grant: Callable[[], bool] = lambda: True
+        """While it says no, no lock expires and none is handed on."""
         self.fence_floor = 0
         """The lowest fence of any path, raised by a restore: holders remember the numbers of locks that the backup
         does not know, and would refuse every write with a lower fence."""
@@ -73,7 +76,11 @@ class LockManager:
         """
         now = self._clock.now()
         self._store.write(lambda tx: locks.restart(tx, now, now + self._grace))
-        self._store.first_in_each_transaction(self._rules.expire)
+        self._store.first_in_each_transaction(self._expire)
+
+    def _expire(self, tx: Tx) -> None:
+        if self.may_grant():
+            self._rules.expire(tx)
 
     def close(self) -> None:
         """Answer every caller that waits. Their places in the queue stay."""

@@ -28,7 +28,7 @@ from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, BadRequest, Conflict
 from lockstep_store.wire.messages.files import Message, Versioning
-from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo
+from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo, RecoverySource
 from lockstep_store.wire.messages.servers import CommitNote, FoundReply, FoundRequest
 from lockstep_store.wire.names import check_bucket, check_key
 
@@ -54,9 +54,11 @@ class RecoveryState(Message):
     """File servers that have said everything."""
     finished: bool = False
     recovered: int = 0
+    source: RecoverySource = "backup"
 
 
 _states = decoder(RecoveryState)
+decode_state = _states.decode
 
 
 class Floor(Protocol):
@@ -104,6 +106,21 @@ class Recovery:
         if self._state is None:
             return False
         return self.covers(server_id) or (servers.blob_facts(tx, digest) is None and _is_unnamed(tx, digest))
+
+    def keep_unknown(self, server_id: str) -> None:
+        """A file server comes with blobs in a storage that this directory does not know: ask it for everything, and
+        collect nothing of what it names before an administrator decides. Durable on return."""
+        if self._state is None:
+            now = self._clock.wall()
+            with self._store.read() as reader:
+                known = [row.id for row in servers.all_servers(reader) if row.id != server_id]
+            state = RecoveryState(now, now, 0, 0, known, source="unknown")
+            with self._mutex:
+                self._store.write(lambda tx: people.write_setting(tx, STATE_SETTING, encode(state).decode()))
+                self._state = state
+        elif not self._state.finished and server_id in self._state.done:
+            self._change(lambda state: state.done.remove(server_id))
+        log.warning("file_server-%s has blobs in a storage that is not known here: they are kept", server_id)
 
     def server_done(self, server_id: str) -> None:
         """The server has said everything. Durable on return."""
@@ -273,6 +290,7 @@ class Recovery:
             waiting_for=waiting,
             finished=not waiting,
             recovered_versions=state.recovered,
+            source=state.source,
             unnamed_blobs=blobs,
             unnamed_bytes=size,
         )

@@ -254,6 +254,10 @@ class ChunkStore(Protocol):
         """Return the number stored under a name; 0 without one."""
         ...
 
+    def keep_soon(self, numbers: dict[str, int]) -> None:
+        """Store numbers under their names with the next write, as `keep_notes` does. Never waits."""
+        ...
+
     # ------------------------------------------------------------ commit notes
 
     def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
@@ -261,7 +265,11 @@ class ChunkStore(Protocol):
         ...
 
     def keep_notes(self) -> None:
-        """Write the notes that no other write has carried along. Durable on return."""
+        """Write the notes and numbers that no other write has carried along. Durable on return."""
+        ...
+
+    def highest_note(self) -> int:
+        """Return the highest cursor of a note; 0 without one."""
         ...
 
     def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:

@@ -15,7 +15,7 @@ from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.errors import LockstepError, PeerUnreachable
+from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Starting
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import COMMIT, CommitItem, CommitReply, CommitRequest
 
@@ -84,7 +84,7 @@ class CommitClient:
         while True:
             try:
                 return self._peers.call(self._directory_url, COMMIT, request)
-            except PeerUnreachable as error:
+            except (PeerUnreachable, Starting) as error:
                 if self._clock.monotonic() + pause >= deadline:
                     raise
                 log.warning("no reply to a commit of %d writes (%s); retrying", len(request.items), error)

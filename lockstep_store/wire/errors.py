@@ -221,6 +221,15 @@ class PeerUnreachable(Unavailable):
     code, title = "peer_unreachable", "A program of the cluster cannot be reached"
 
 
+class Starting(Unavailable):
+    code, title = "starting", "Starting"
+
+
+class OutOfDate(Unavailable):
+    code, title = "out_of_date", "The directory's metadata is out of date"
+    can_retry = False
+
+
 class Undecided(Unavailable):
     """It may have been done or may still be: look before trying again."""
 

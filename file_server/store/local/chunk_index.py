@@ -73,6 +73,7 @@ class ChunkIndex:
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
+        self._soon: dict[str, int] = {}
         self._commits: GroupCommit[IndexTransaction] = GroupCommit(self._transaction, name="chunk-index")
         self.submit = self._commits.submit
 
@@ -92,6 +93,10 @@ class ChunkIndex:
     def remembered(self, name: str) -> int:
         """Return the number stored under a name; 0 without one."""
         return self._totals.get(name, 0)
+
+    def keep_soon(self, numbers: dict[str, int]) -> None:
+        """Store numbers under their names with the next transaction."""
+        self._soon = {**self._soon, **numbers}
 
     def _stored_totals(self) -> dict[str, int]:
         totals = self._writer.execute("SELECT name, value FROM total").fetchall()
@@ -268,13 +273,18 @@ class ChunkIndex:
                     break
         return found
 
+    def highest_note(self) -> int:
+        """Return the highest cursor of a commit note; 0 without one."""
+        with self._reading() as connection:
+            return value.number(connection.execute("SELECT coalesce(max(cursor), 0) FROM note").fetchone()[0])
+
     def note(self, note: PendingNote) -> None:
         """Add a commit note to the next transaction."""
         self._notes.append(note)
 
     def keep_notes(self) -> None:
-        """Write the notes that wait for a transaction."""
-        if self._notes:
+        """Write the notes and numbers that wait for a transaction."""
+        if self._notes or any(self._totals.get(name) != number for name, number in self._soon.items()):
             self.submit(lambda tx: None)
 
     def _put_notes(self, tx: IndexTransaction, notes: list[PendingNote]) -> None:
@@ -314,6 +324,7 @@ class ChunkIndex:
             yield transaction
             transaction.raise_if_lost()
             self._put_notes(transaction, notes)
+            totals.update(self._soon)
             changed = [item for item in totals.items() if self._totals.get(item[0]) != item[1]]
             if changed:
                 connection.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", changed)

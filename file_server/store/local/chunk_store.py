@@ -280,6 +280,10 @@ class LocalChunkStore:
         """Return the number stored under a name; 0 without one."""
         return self._index.remembered(name)
 
+    def keep_soon(self, numbers: dict[str, int]) -> None:
+        """Store numbers under their names. Never waits; durable with the next transaction."""
+        self._index.keep_soon(numbers)
+
     def probe(self) -> None:
         """Check that the disk takes writes; see `ChunkStore.probe`.
 
@@ -334,12 +338,17 @@ class LocalChunkStore:
         with self._health.guard():
             return self._index.highest_fence()
 
+    def highest_note(self) -> int:
+        """Return the highest cursor of a commit note; 0 without one."""
+        with self._health.guard():
+            return self._index.highest_note()
+
     def note(self, cursor: int, digest: Digest, encoded: Callable[[], bytes]) -> None:
         """Add a commit note, kept as long as its blob. Never waits; durable with the next transaction."""
         self._index.note(PendingNote(cursor, digest, encoded))
 
     def keep_notes(self) -> None:
-        """Write the waiting notes now."""
+        """Write the waiting notes and numbers now."""
         with self._health.guard():
             self._index.keep_notes()
 

@@ -116,6 +116,7 @@ class _Rescue:
             self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
             self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
             self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
+            self._in_batches(_all(db, "SELECT name, value FROM total WHERE name LIKE 'seen!_%' ESCAPE '!'"), _put_seen)
             # Only these are collected. A chunk whose blob's row is lost waits for repair to store the blob again.
             unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
             self._in_batches(_all(db, unused), _put_unused)
@@ -196,6 +197,11 @@ def _put_note(tx: IndexTransaction, row: Row) -> None:
     if len(digest) == DIGEST_BYTES:
         _notes.decode(note)
         tx.put_note(int(cursor), Digest(digest), note)
+
+
+def _put_seen(tx: IndexTransaction, row: Row) -> None:
+    name, number = row
+    tx.remember(str(name), int(number))
 
 
 def _walk(db: sqlite3.Connection, query: str, key: str) -> Iterator[Row]:

@@ -77,10 +77,10 @@ def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:
 
 
 class RestoreCommand(Command):
-    """`lockstep restore` of a file's version; with --data it is the directory that is restored, which runs here."""
+    """`lockstep restore` of a file's version; with --data or --accept-older of the directory, on its machine."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if any(argument == "--data" or argument.startswith("--data=") for argument in args):
+        if any(argument.split("=")[0] in ("--data", "--accept-older") for argument in args):
             run_directory_program(["restore", *args])
         return super().parse_args(ctx, args)
 

@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Sequence
 
 from lockstep_store.client.api.answers import label
-from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table, when
+from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
+from lockstep_store.client.text.maintenance import recovery_beginning
 from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.targets import TargetInfo
@@ -41,7 +42,7 @@ def recovery_lines(info: RecoveryInfo | None) -> list[str]:
         return []
     waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
     unnamed = f"; {counted(info.unnamed_blobs, 'blob')} without a name" if info.unnamed_blobs else ""
-    return [f"restored from a backup of {when(info.backup_made_at)}{waiting}{unnamed}: see lockstep recover"]
+    return [f"{recovery_beginning(info)}{waiting}{unnamed}: see lockstep recover"]
 
 
 def target_lines(targets: Sequence[TargetInfo]) -> list[str]:

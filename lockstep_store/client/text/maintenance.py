@@ -54,12 +54,23 @@ def backup_text(file: Path, info: BackupInfo) -> str:
     )
 
 
+def recovery_beginning(info: RecoveryInfo) -> str:
+    """What a recovering directory went on from, and when."""
+    if info.source == "backup":
+        return f"restored {when(info.restored_at)} from a backup of {when(info.backup_made_at)}"
+    if info.source == "older":
+        return f"older metadata was accepted {when(info.restored_at)}"
+    if info.source == "nothing":
+        return f"begun {when(info.restored_at)} without metadata"
+    return f"a file server came {when(info.restored_at)} with blobs in a storage that was not known"
+
+
 def recovery_text(info: RecoveryInfo | None) -> str:
     """How it stands."""
     if info is None:
         return "this directory was not restored from a backup: there is nothing to recover"
     lines = [
-        f"restored {when(info.restored_at)} from a backup of {when(info.backup_made_at)} (change {info.backup_cursor})",
+        f"{recovery_beginning(info)} (change {info.backup_cursor})",
         f"{counted(info.recovered_versions, 'version')} found again on file servers",
     ]
     if info.waiting_for:

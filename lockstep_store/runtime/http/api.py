@@ -115,6 +115,8 @@ class Api:
         self.program = program
         self.id = id
         self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
+        self.admit: Callable[[str], None] = lambda path: None
+        """Asked with the path before a declared call is answered; raises what refuses it."""
         self.flask = Flask(f"lockstep.{program}", static_folder=None)
         self._verify_peer = verify_peer
         self._routes: dict[tuple[str, str], RawHandler] = {}
@@ -135,6 +137,7 @@ class Api:
         def answer(request: RawRequest) -> RawReply:
             started = time.perf_counter()
             peer = self._peer(request, roles)
+            self.admit(call.path)
             reply = handler(call.decode_request(request.body(MAX_MESSAGE_BYTES)), peer)
             body = encode(reply)
             seconds.observe(time.perf_counter() - started)

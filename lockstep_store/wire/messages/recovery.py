@@ -21,6 +21,11 @@ FsckState = Literal["never", "running", "done"]
 ServerCheck = Literal["waiting", "done", "away"]
 
 
+RecoverySource = Literal["backup", "older", "nothing", "unknown"]
+"""What a recovering directory began with: a backup, metadata that was older than what file servers had seen, none at
+all, or a file server whose storage it did not know."""
+
+
 class BackupInfo(Message):
     """What is in a backup, and what its bytes must be."""
 
@@ -106,6 +111,7 @@ class RecoveryInfo(Message):
     unnamed_blobs: int
     """Blobs that nobody knows a name of. They are kept until an administrator decides."""
     unnamed_bytes: int
+    source: RecoverySource = "backup"
 
 
 class RecoverRequest(Message):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
@@ -105,6 +105,17 @@ class CommitReply(Message):
     results: list[Outcome[CommitReplyItem]]
 
 
+class SeenMarks(Message):
+    """The newest that a directory has told a file server of itself, and the file server remembers on its disk."""
+
+    epoch: Size = 0
+    """Counts the directory's starts; 0: nothing is remembered, or this start is not yet to be."""
+    mark: Size = 0
+    """The epoch's random half."""
+    lock_number: Size = 0
+    cursor: Size = 0
+
+
 class RegisterRequest(Message):
     """A file server says who it is. `store_id` is made with its storage: a new one means an empty disk."""
 
@@ -114,6 +125,11 @@ class RegisterRequest(Message):
     version: str = ""
     highest_fence: Size = 0
     """The highest lock number that it has seen: a directory restored from a backup must not hand it out again."""
+    highest_note: Size = 0
+    """The highest cursor of a version that it committed."""
+    blobs: Size = 0
+    """How many it holds: a directory that does not know this storage keeps them."""
+    seen: SeenMarks = field(default_factory=SeenMarks)
 
 
 class RegisterReply(Message):
@@ -172,6 +188,8 @@ class HeartbeatReply(Message):
     drops: list[Digest] = []
     """Copies that are not needed: the caller may ask with COLLECT to drop them."""
     inventory: InventoryOrder | None = None
+    marks: SeenMarks = field(default_factory=SeenMarks)
+    """What to remember of this directory, and to send with the next registration."""
 
 
 class HeldRequest(Message):

@@ -35,6 +35,7 @@ USES = {
     "directory_server/features/notifications/targets.py": SHOWN,
     "directory_server/features/notifications/webhook.py": "receivers refuse old signatures by their own wall clock",
     "directory_server/maintenance/recovery.py": SHOWN,
+    "directory_server/maintenance/epochs.py": "how old accepted metadata is at most: too early costs numbers only",
     "directory_server/maintenance/restore.py": "shown; and numbers jump further, the older the backup is",
     "directory_server/features/named_keys.py": SHOWN,
     "directory_server/people/access_keys.py": SHOWN,
