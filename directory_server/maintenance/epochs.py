@@ -37,6 +37,11 @@ EPOCH_JUMP = 1_000_000
 MAX_KEPT = 1000
 """Epochs that are remembered. A file server that missed more starts is judged by its numbers alone."""
 HOLD_SECONDS = 0.5
+REFUSAL = (
+    "the directory's metadata is older than what its file servers have seen, so it refuses everything: its log and its "
+    "health say what to do"
+)
+"""For people and programs, who need not know where its folders are."""
 
 CHANGING = frozenset(
     call.path
@@ -149,7 +154,7 @@ class Epochs:
         if self._open or self.is_open:
             return
         if self.problem:
-            raise OutOfDate(self.problem)
+            raise OutOfDate(REFUSAL)
         if path in CHANGING:
             raise Starting(
                 "the directory server has just started and waits for its file servers before it grants anything; "
@@ -171,7 +176,7 @@ class Epochs:
         why = self._why_older(server_id, request)
         if why:
             self._refuse_everything(server_id, why)
-            raise OutOfDate(self.problem)
+            raise OutOfDate(REFUSAL)
 
     def note_registered(self, server_id: str) -> None:
         """The file server is not ahead, and registered."""
@@ -210,6 +215,8 @@ class Epochs:
         return f"it has seen another start {seen.epoch} of the directory than this metadata knows"
 
     def _refuse_everything(self, server_id: str, why: str) -> None:
+        if self.problem:
+            return  # another file server said so first
         self.problem = (
             f"the metadata in {self._data} is older than what file_server-{server_id} has seen ({why}): going on would "
             "lose acknowledged files and give numbers twice, so the directory refuses everything. Stop it and put the "

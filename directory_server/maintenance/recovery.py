@@ -288,7 +288,7 @@ class Recovery:
             backup_made_at=state.backup_made_at,
             backup_cursor=state.backup_cursor,
             waiting_for=waiting,
-            finished=not waiting,
+            finished=state.finished or (bool(known) and not waiting),
             recovered_versions=state.recovered,
             source=state.source,
             unnamed_blobs=blobs,

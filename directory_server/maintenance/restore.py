@@ -211,7 +211,7 @@ def _not_yet_recovered(db: sqlite3.Connection, newest: int) -> int:
     if before is None or before.finished:
         return newest
     known = {row[0] for row in db.execute("SELECT id FROM file_server WHERE state != 'removed'")}
-    return min(newest, before.backup_cursor) if known - set(before.done) else newest
+    return min(newest, before.backup_cursor) if not known or known - set(before.done) else newest
 
 
 def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:

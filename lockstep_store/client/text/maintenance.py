@@ -75,8 +75,10 @@ def recovery_text(info: RecoveryInfo | None) -> str:
     ]
     if info.waiting_for:
         lines.append(f"waiting for file servers: {', '.join(info.waiting_for)}; nothing of theirs is collected")
-    else:
+    elif info.finished:
         lines.append("finished: every file server has reported what it holds")
+    else:
+        lines.append("waiting for the first file server to register")
     if info.unnamed_blobs:
         lines.append(
             f"{counted(info.unnamed_blobs, 'blob')} without a name, {size(info.unnamed_bytes)}, are kept: "

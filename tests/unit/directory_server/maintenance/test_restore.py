@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.fsck import check_books
-from directory_server.maintenance.restore import CURSOR_JUMP, restore
+from directory_server.maintenance.recovery import Recovery
+from directory_server.maintenance.restore import CURSOR_JUMP, accept_older, begin_again, restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import notifications
 from lockstep_store.wire.backup_file import check
@@ -427,3 +429,32 @@ def test_a_directory_that_was_never_restored_has_nothing_to_recover(life: Life) 
     assert life.rig.recovery.found("1", FoundRequest(blobs=[FoundBlob(Digest(bytes(32)), 1)])).recovered == 0
     with pytest.raises(Conflict):
         life.rig.recovery.decide(RecoverRequest("", finish=True), "admin")
+
+
+def test_recovery_has_not_ended_before_any_file_server_came(tmp_path: Path) -> None:
+    """With new metadata no server is known yet: that is no end, and the first that comes is waited for."""
+    begin_again(tmp_path / "metadata.db", 0.0, wall=lambda: 100.0)
+    store = SqliteStore(tmp_path / "metadata.db")
+    clock = DirectoryClock(ManualClock(start=100.0))
+    recovery = Recovery(store, clock, LockManager(store, clock), lambda server, digests: [])
+    found = recovery.info()
+    assert found is not None
+    assert (found.source, found.waiting_for, found.finished) == ("nothing", [], False)
+    store.close()
+
+
+def test_what_an_unfinished_recovery_still_looks_for_is_not_forgotten_by_the_next(life: Life) -> None:
+    """Older metadata that is accepted while file servers are still waited for goes on looking behind the first gap."""
+    life.back_up()
+    lost = life.rig.write("a.txt", b"between backup and restore")
+    rig = life.restore()
+    rig.write("b.txt", b"after the restore")
+    rig.close()
+    accept_older(rig.folder / "metadata.db")
+    life.rig = again = Rig(rig.folder)
+    assert again.recovery.found("1", FoundRequest([life.note(lost)])).recovered == 1
+    assert info(again).source == "older"
+    with pytest.raises(SetupError, match="another directory"):
+        accept_older(rig.folder / "metadata.db")
+    with pytest.raises(SetupError, match="no metadata"):
+        accept_older(life.folder / "elsewhere" / "metadata.db")
