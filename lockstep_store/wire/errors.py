@@ -9,6 +9,7 @@
     │   ├── IncompleteBody         a body cut short, longer than declared, or without an end
     │   ├── LengthRequired         a body without a declared length on a door that needs one
     │   ├── TooLarge               over a documented bound
+    │   ├── UnsupportedMediaType   a body of a content type that this address does not take
     │   └── ExpectationFailed      an Expect header that the server cannot meet
     ├── NotLoggedIn                no credential, or one that is wrong, expired or revoked
     ├── Forbidden                  known person, not allowed
@@ -103,6 +104,10 @@ class LengthRequired(BadRequest):
 
 class TooLarge(BadRequest):
     code, status, title = "too_large", 413, "Too large"
+
+
+class UnsupportedMediaType(BadRequest):
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
 
 
 class ExpectationFailed(BadRequest):

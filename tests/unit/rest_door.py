@@ -31,7 +31,8 @@ class Door:
 
     def post(self, target: str, message: Any, method: str = "POST", **given: Any) -> Answer:
         """Send `message` as JSON."""
-        return self.ask(method, target, json.dumps(message).encode(), **given)
+        headers = {"Content-Type": "application/json", **given.pop("headers", {})}
+        return self.ask(method, target, json.dumps(message).encode(), headers=headers, **given)
 
 
 def make_door(*, thin: bool = True, max_waiting: int = 64) -> Door:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -26,7 +26,7 @@ from lockstep_store.wire.messages.s3 import (
 )
 
 
-class NewS3Key(msgspec.Struct, omit_defaults=True):
+class NewS3Key(JsonBody):
     """An S3 key to make, by the name it is to be listed under; with `valid_seconds` a temporary one."""
 
     name: Annotated[str, Meta(max_length=256)] = ""

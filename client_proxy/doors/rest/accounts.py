@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -32,7 +32,7 @@ from lockstep_store.wire.messages.people import (
 from lockstep_store.wire.names import check_account
 
 
-class PasswordBody(msgspec.Struct, omit_defaults=True):
+class PasswordBody(JsonBody):
     """A user name and its password. `client` says which program logs in; by default its User-Agent."""
 
     username: Text
@@ -43,13 +43,13 @@ class PasswordBody(msgspec.Struct, omit_defaults=True):
         return f"PasswordBody(username={self.username!r})"
 
 
-class LoginBody(PasswordBody, omit_defaults=True):
+class LoginBody(PasswordBody):
     """The same; a name nobody has yet makes an account, unless `create` is false."""
 
     create: bool = True
 
 
-class NewKey(msgspec.Struct):
+class NewKey(JsonBody):
     """An API key to make, by the name it is to be listed under."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -28,7 +27,7 @@ from lockstep_store.wire.messages.files import (
 from lockstep_store.wire.names import check_bucket
 
 
-class NewBucket(msgspec.Struct, omit_defaults=True):
+class NewBucket(JsonBody):
     """A bucket to make. `shared`: every account may use it; otherwise its owner only."""
 
     name: Bucket
@@ -36,7 +35,7 @@ class NewBucket(msgspec.Struct, omit_defaults=True):
     shared: bool = False
 
 
-class BucketChange(msgspec.Struct, omit_defaults=True):
+class BucketChange(JsonBody):
     """What to change; what is absent stays."""
 
     versioning: Versioning | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -28,7 +28,7 @@ from lockstep_store.wire.messages.cluster import (
 from lockstep_store.wire.messages.files import CredentialRequest
 
 
-class JoinSecretBody(msgspec.Struct, omit_defaults=True):
+class JoinSecretBody(JsonBody):
     """How long the secret may be used, in seconds."""
 
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0

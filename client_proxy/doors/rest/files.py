@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-import msgspec
-
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, Read, Write
@@ -21,6 +19,7 @@ from client_proxy.doors.rest.file_headers import (
     given_metadata,
     version_headers,
 )
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.reply import committed_reply, json_reply, receipt_headers
 from client_proxy.doors.rest.request import RestRequest
 from client_proxy.metrics import CONTENT_METRICS
@@ -45,7 +44,7 @@ from lockstep_store.wire.messages.files import (
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 
-class CopySource(msgspec.Struct):
+class CopySource(JsonBody):
     """What is copied; without `version`, the current one."""
 
     bucket: Bucket
@@ -53,7 +52,7 @@ class CopySource(msgspec.Struct):
     version: Text | None = None
 
 
-class CopyBody(msgspec.Struct, omit_defaults=True):
+class CopyBody(JsonBody):
     """Copy `source` to `bucket`/`path`, or move it there. Without `content_type` and `metadata` the source's stay."""
 
     source: CopySource

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.long_polls import STEP_SECONDS, LongPolls
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import empty_reply, json_reply
@@ -24,7 +25,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest, Overloaded
-from lockstep_store.wire.messages.files import Bucket, CredentialRequest, Text, WriteId
+from lockstep_store.wire.messages.files import Bucket, CredentialRequest, PathText, Text, WriteId
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     DEFAULT_LEASE_SECONDS,
@@ -49,14 +50,21 @@ Lease = Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)]
 PathName = Annotated[str, Meta(max_length=MAX_PATH_BYTES + 64)]
 
 
-class AcquireBody(msgspec.Struct, omit_defaults=True):
+class NamedPath(JsonBody):
+    """A path to lock, and the bucket that it is in."""
+
+    bucket: Bucket
+    path: PathText
+
+
+class AcquireBody(JsonBody):
     """All of `paths` or none. A path is "bucket/path", or with `bucket` a path inside that one, or an object.
 
     `queue`: keep a place in line when the wait is over (202); without it a refusal is 423 and leaves nothing behind.
     Repeat the request with the answer's `waiter.id` as `request_id` to keep the place and ask again.
     """
 
-    paths: Annotated[list[PathName | LockPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
+    paths: Annotated[list[PathName | NamedPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
     bucket: Bucket = ""
     wait_seconds: Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)] = 0.0
     lease_seconds: Lease = DEFAULT_LEASE_SECONDS
@@ -66,7 +74,7 @@ class AcquireBody(msgspec.Struct, omit_defaults=True):
     request_id: WriteId | None = None
 
 
-class RenewBody(msgspec.Struct, omit_defaults=True):
+class RenewBody(JsonBody):
     """How long the lease is to be from now; without it, as long as before."""
 
     lease_seconds: Lease | None = None
@@ -227,7 +235,7 @@ class LockRoutes:
 def _lock_paths(body: AcquireBody) -> list[LockPath]:
     paths: list[LockPath] = []
     for given in body.paths:
-        if isinstance(given, LockPath):
+        if isinstance(given, NamedPath):
             bucket, path = given.bucket, given.path
         elif body.bucket:
             bucket, path = body.bucket, given

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
-import msgspec
-
 from client_proxy.core.directory_calls import Directory, DirectoryStream
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -36,13 +35,13 @@ _REFUSALS = (errors.Forbidden, errors.Conflict, errors.Unavailable)
 _operation = partial(Operation, tag="Cluster", refusals=_REFUSALS)
 
 
-class FsckBody(msgspec.Struct, omit_defaults=True):
+class FsckBody(JsonBody):
     """`deep`: every file server reads every byte, too."""
 
     deep: bool = False
 
 
-class RecoverBody(msgspec.Struct, omit_defaults=True):
+class RecoverBody(JsonBody):
     """`finish`: wait for no file server any more. `unnamed`: what becomes of blobs that nobody knows a name of."""
 
     finish: bool = False

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-import msgspec
-
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -28,7 +27,7 @@ from lockstep_store.wire.messages.kms import (
 _operation = partial(Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Unavailable))
 
 
-class NewKmsKey(msgspec.Struct):
+class NewKmsKey(JsonBody):
     """A named key to make."""
 
     name: KeyName

@@ -17,6 +17,7 @@ from lockstep_store.wire.errors import (
     NotLoggedIn,
     NotModified,
     RangeNotSatisfiable,
+    UnsupportedMediaType,
     to_problem,
 )
 from lockstep_store.wire.messages.files import CommittedReply
@@ -112,6 +113,8 @@ def _error_headers(error: LockstepError) -> Headers:
         headers.append(("WWW-Authenticate", 'Bearer realm="lockstep"'))
     if isinstance(error, MethodNotAllowed) and "allowed" in error.facts:
         headers.append(("Allow", ", ".join(error.facts["allowed"])))
+    if isinstance(error, UnsupportedMediaType) and "accepted" in error.facts:
+        headers.append(("Accept", error.facts["accepted"]))
     if isinstance(error, RangeNotSatisfiable) and "size" in error.facts:
         headers.append(("Content-Range", f"bytes */{error.facts['size']}"))
     if isinstance(error, Locked) and isinstance(error.facts.get("holder"), str):

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import parse_qs
 
-import msgspec
-
+from client_proxy.doors.rest.json_body import read_json
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
-from lockstep_store.wire.codec import Decoder, decoder
 from lockstep_store.wire.errors import (
     BadName,
     BadRequest,
     ExpectationFailed,
     IncompleteBody,
     LengthRequired,
-    LockstepError,
     NotLoggedIn,
     TooLarge,
 )
@@ -31,7 +28,6 @@ from lockstep_store.wire.names import check_bucket, check_path
 
 T = TypeVar("T")
 
-MAX_JSON_BYTES = 256 * 1024
 MAX_QUERY_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 8192
 MAX_CREDENTIAL_BYTES = 512
@@ -91,16 +87,19 @@ class RestRequest(DrainableRequest):
         return value
 
     def bounded(self, name: str, limit: int = MAX_HEADER_BYTES) -> str:
-        """A header's value, or an empty string; BadRequest over `limit` bytes."""
+        """A header's value, or an empty string without it. BadRequest over `limit` bytes, and for one that is empty:
+        so the runner shows a value that is not ASCII."""
         value = self.header(name)
+        if not value and self.header(name, "absent") == "":
+            raise BadRequest(f"the header {name} is empty or not ASCII: give it a value, or leave it out")
         if len(value) > limit:
             raise BadRequest(f"the header {name} has {len(value)} bytes; at most {limit} are accepted")
         return value
 
     def number_header(self, name: str) -> int | None:
-        """A header that is a whole number from 0, or None without it. One that is there but empty is refused."""
+        """A header that is a whole number from 0, or None without it."""
         value = self.bounded(name)
-        if not value and self.header(name, "absent"):
+        if not value:
             return None
         if not (value.isascii() and value.isdecimal() and len(value) <= 18):
             raise BadRequest(f"the header {name} must be a whole number, not {value[:40]!r}")
@@ -108,17 +107,15 @@ class RestRequest(DrainableRequest):
 
     def flag_header(self, name: str) -> bool:
         """A header that is `true` or `false` (without it: false)."""
-        return _flag(self.bounded(name), f"the header {name}")
+        return _flag(self.bounded(name) or "false", f"the header {name}")
 
     def argument(self, name: str, default: str = "", limit: int = 4096) -> str:
-        """A query argument's value. BadRequest when it is given twice, or longer than `limit` characters."""
+        """A query argument's value. BadRequest when it is longer than `limit` characters."""
         if not self.query:
             return default
         values = self._arguments().get(name)
         if values is None:
             return default
-        if len(values) > 1:
-            raise BadRequest(f"the argument {name} is given {len(values)} times; once is enough")
         if len(values[0]) > limit:
             raise BadRequest(f"the argument {name} has {len(values[0])} characters; at most {limit} are accepted")
         return values[0]
@@ -134,15 +131,24 @@ class RestRequest(DrainableRequest):
 
     def flag_argument(self, name: str) -> bool:
         """A query argument that is `true` or `false` (without it: false)."""
-        return _flag(self.argument(name), f"the argument {name}")
+        return _flag(self.argument(name, "false"), f"the argument {name}")
 
     def check_arguments(self, known: frozenset[str]) -> None:
-        """BadRequest for a query argument that is not `known`: ignored, a misspelled one would change the meaning."""
+        """BadRequest for a query argument that is not `known`, is empty, or is repeated.
+
+        A misspelled argument that is ignored changes what the request means, and so does one that lost its value:
+        `DELETE …?version=` would delete the current file.
+        """
         unknown = sorted(set(self._arguments()) - known)
         if unknown:
             named = ", ".join(repr(name[:80]) for name in unknown[:5])
             hint = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
             raise BadRequest(f"this address has no argument {named}; {hint}", unknown=unknown[:5], known=sorted(known))
+        for name, values in self._arguments().items():
+            if len(values) > 1:
+                raise BadRequest(f"the argument {name} is given {len(values)} times; once is enough")
+            if not values[0]:
+                raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
 
     def check_expectation(self) -> None:
         """ExpectationFailed for an Expect header other than the one that HTTP knows."""
@@ -156,20 +162,7 @@ class RestRequest(DrainableRequest):
 
     def message(self, shape: type[T], *, optional: bool = False) -> T:
         """The JSON body as `shape`. An empty body stands for `{}` when the body is `optional`."""
-        body = self.body(MAX_JSON_BYTES)
-        if not body:
-            if not optional:
-                raise BadRequest("this needs a JSON body; see /api/v1/docs")
-            body = b"{}"
-        try:
-            decoded: T = _decoder_of(cast("Any", shape)).decode(body)
-            return decoded
-        except msgspec.DecodeError as error:
-            raise BadRequest(f"the body does not fit what is expected here: {error}") from error
-        except BadRequest:
-            raise
-        except LockstepError as error:
-            raise BadRequest(str(error)) from error
+        return read_json(self, shape, optional=optional)
 
     def declared_length(self) -> int:
         """Content-Length of a file's body. Without one its end could not be told from a connection that was cut."""
@@ -236,13 +229,8 @@ def path_text(canonical: str) -> str:
     return canonical if canonical.isascii() else canonical.encode("latin-1").decode()
 
 
-@lru_cache(maxsize=128)
-def _decoder_of(shape: Any) -> Decoder[Any]:
-    return decoder(shape)
-
-
 def _flag(value: str, what: str) -> bool:
-    if value.lower() in ("", "false", "0", "no"):
+    if value.lower() in ("false", "0", "no"):
         return False
     if value.lower() in ("true", "1", "yes"):
         return True

@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -46,7 +47,7 @@ class ServersReply(msgspec.Struct):
     file_servers: list[FileServerInfo]
 
 
-class StopBody(msgspec.Struct, omit_defaults=True):
+class StopBody(JsonBody):
     """`stop`: end it where it is instead of beginning it."""
 
     stop: bool = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -32,7 +32,7 @@ from lockstep_store.wire.messages.targets import (
 _REFUSALS = (errors.Forbidden, errors.NotFound, errors.Unavailable)
 
 
-class NewTarget(msgspec.Struct, omit_defaults=True):
+class NewTarget(JsonBody):
     """Where messages go: https, http, amqps or amqp. `secret` signs what a webhook is sent, `token` goes along as
     `Authorization: Bearer`; `ca_pem` has further authorities to trust."""
 

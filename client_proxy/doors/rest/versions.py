@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
 from client_proxy.doors.rest.files import Files
+from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import committed_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -16,7 +15,7 @@ from lockstep_store.wire import errors
 from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, Text, VersionsReply, VersionsRequest
 
 
-class RestoreBody(msgspec.Struct, omit_defaults=True):
+class RestoreBody(JsonBody):
     """Which version to make current again. The lock's number may also come as X-Lockstep-Lock."""
 
     version: Text

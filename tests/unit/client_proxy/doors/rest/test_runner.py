@@ -106,6 +106,24 @@ def test_chunked_bodies_are_refused_even_beside_a_length(running: Running) -> No
     assert running.door.files.contents == {}
 
 
+def test_a_broken_json_body_is_never_taken_as_none(running: Running) -> None:
+    """Broken chunk framing and a body cut short are refused where a body is optional, and nothing is begun."""
+    target = "/api/v1/cluster/balance"
+    kind = "Content-Type: application/json"
+    for framing in (b"zz\r\n{}\r\n0\r\n\r\n", b"e\r\n" + b'{"stop": true}' + b"\r\nzz\r\n", b"0\r\n\r\n"):
+        connection = running.raw(_request("POST", target, kind, "Transfer-Encoding: chunked") + framing)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 411")
+        connection.close()
+    connection = running.raw(_request("POST", target, kind, "Content-Length: 14") + b'{"stop"')
+    connection.close()
+    connection = running.raw(
+        _request("POST", target, kind, "Content-Length: 14", "Connection: close") + b'{"stop": true}'
+    )
+    assert connection.recv(65536).startswith(b"HTTP/1.1 500"), "the fake directory has no answer to a whole one"
+    connection.close()
+    assert [request.stop for _, request in running.door.directory.calls] == [True]
+
+
 def test_a_file_that_breaks_off_is_seen_by_its_reader(running: Running) -> None:
     """When the rest of a large file cannot be had, the client's read fails: it never gets a short file as whole."""
     running.door.files.put("files", "large", b"x" * (3 * WHOLE_ANSWER_BYTES))

@@ -1,0 +1,63 @@
+"""JSON bodies that people send: their base shape, and how one is read strictly.
+
+Programs of the cluster ignore members that they do not know, because a newer peer may send more. A person's request is
+different: a misspelled member that is ignored changes what the request means.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.wire.codec import Decoder, decoder
+from lockstep_store.wire.errors import BadRequest, LengthRequired, LockstepError, UnsupportedMediaType
+
+MAX_JSON_BYTES = 256 * 1024
+JSON_TYPE = "application/json"
+
+T = TypeVar("T")
+
+
+class JsonBody(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of every JSON body that people send. Unknown members are refused by name."""
+
+
+def read_json(request: DrainableRequest, shape: type[T], *, optional: bool = False) -> T:
+    """The JSON body as `shape`. A request without a body stands for `{}` when the body is `optional`."""
+    if "HTTP_TRANSFER_ENCODING" in request.environ:
+        # The runner shows broken chunk framing as the end of the body, so a cut body would pass for a whole or no one.
+        raise LengthRequired("a JSON body needs a Content-Length; chunked transfer coding is not accepted here")
+    body = request.body(MAX_JSON_BYTES)
+    if body:
+        _check_type(request)
+    elif optional:
+        body = b"{}"
+    else:
+        raise BadRequest("this needs a JSON body; see /api/v1/docs")
+    try:
+        decoded: T = _decoder_of(cast("Any", shape)).decode(body)
+        return decoded
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the JSON body is not valid here: {error}") from error
+    except BadRequest:
+        raise
+    except LockstepError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _check_type(request: DrainableRequest) -> None:
+    """UnsupportedMediaType for a stated type that is not JSON: a foreign page can send text/plain unasked."""
+    given: str = request.environ.get("CONTENT_TYPE", "")
+    if given and given.partition(";")[0].strip().lower() != JSON_TYPE:
+        raise UnsupportedMediaType(
+            f"the body is sent as {given[:80]!r}, but this address takes JSON: send 'Content-Type: {JSON_TYPE}'",
+            accepted=JSON_TYPE,
+        )
+
+
+@lru_cache(maxsize=128)
+def _decoder_of(shape: Any) -> Decoder[Any]:
+    return decoder(shape)
