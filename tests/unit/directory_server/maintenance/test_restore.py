@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from directory_server.bootstrap import make_hooks
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
@@ -436,7 +437,7 @@ def test_recovery_has_not_ended_before_any_file_server_came(tmp_path: Path) -> N
     begin_again(tmp_path / "metadata.db", 0.0, wall=lambda: 100.0)
     store = SqliteStore(tmp_path / "metadata.db")
     clock = DirectoryClock(ManualClock(start=100.0))
-    recovery = Recovery(store, clock, LockManager(store, clock), lambda server, digests: [])
+    recovery = Recovery(store, clock, LockManager(store, clock), lambda server, digests: [], make_hooks([]))
     found = recovery.info()
     assert found is not None
     assert (found.source, found.waiting_for, found.finished) == ("nothing", [], False)
