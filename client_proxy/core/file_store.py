@@ -18,8 +18,8 @@ from client_proxy.core.composition import Composition, Stored
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Copy, Delete, PathChange, Read, Stat, Write
-from client_proxy.encryption.named_keys import NamedKeys, NewKey
-from client_proxy.encryption.plain_files import PlainFiles, judged, kept_metadata
+from client_proxy.encryption.decrypted_files import DecryptedFiles, copied_metadata, evaluated_conditions
+from client_proxy.encryption.named_keys import NamedKeyClient, NewKey
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import decoder
@@ -62,8 +62,8 @@ class FileStore:
         self._directory = directory
         self._reader = reader
         self._writer = writer
-        self.keys = NamedKeys(directory, clock or SystemClock())
-        self._plain = PlainFiles(writer)
+        self.keys = NamedKeyClient(directory, clock or SystemClock())
+        self._decrypted = DecryptedFiles(writer)
 
     def stat(self, request: Stat) -> FileVersion:
         """The current version of a path (or the one named), looked up after this call began. NotFound if none.
@@ -94,7 +94,7 @@ class FileStore:
         opened = self._reader.open(version, found.cursor, holders_now=lambda: self._holders_now(exact))
         if request.raw or KMS_FACT not in version.metadata:
             return opened
-        return self._plain.open(opened, lambda: self.parts_of(request.credential, version))
+        return self._decrypted.open(opened, lambda: self.parts_of(request.credential, version))
 
     def _holders_now(self, exact: LookupItem) -> list[Holder]:
         """The current holders. Damaged when the directory knows that no good copy is left."""
@@ -125,7 +125,7 @@ class FileStore:
         """
         item, key = self._begun(request)
         if key is not None:
-            return self._plain.write(item, blocks, trailing_metadata, key)
+            return self._decrypted.write(item, blocks, trailing_metadata, key)
         return self._writer.write(item, blocks, trailing_metadata)
 
     def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply:
@@ -137,22 +137,22 @@ class FileStore:
         """
         item, key = self._begun(request)
         if key is not None:
-            return self._plain.write_stream(item, stream, announced, key)
+            return self._decrypted.write_stream(item, stream, announced, key)
         return self._writer.write_chunks(item, stream, announced)
 
     def _begun(self, request: Write) -> tuple[BeginItem, NewKey | None]:
         """The write to begin, and the key to encrypt it with, if any."""
         if request.raw:
-            item, wish = request.item(), None
+            item, default = request.item(), None
         else:
-            wish = self.keys.default_of(request.bucket)
-            item = self._judged(request).item()
+            default = self.keys.default_of(request.bucket)
+            item = self._with_evaluated_conditions(request).item()
         if request.ask_first:
             with suppress(Unavailable):  # the write itself waits for servers
                 self._directory.begin(item)  # stores nothing while no content is named
-        return item, None if wish is None else self.keys.new_key(wish)
+        return item, None if default is None else self.keys.new_key(default)
 
-    def _judged(self, request: Change) -> Change:
+    def _with_evaluated_conditions(self, request: Change) -> Change:
         """`request` with conditions that the directory can decide: it does not know the digests of decrypted files."""
 
         def current() -> FileVersion | None:
@@ -166,7 +166,7 @@ class FileStore:
                         return opened.version
             return None
 
-        decidable = judged(request.preconditions, current)
+        decidable = evaluated_conditions(request.preconditions, current)
         return request if decidable is request.preconditions else replace(request, preconditions=decidable)
 
     def compose(self, request: Compose, contents: Sequence[Stored]) -> CommittedReply:
@@ -193,7 +193,7 @@ class FileStore:
 
     def delete(self, request: Delete) -> DeleteReply:
         """Delete a path, or one version of it for good."""
-        return self._directory.call(DELETE, self._judged(request).message())
+        return self._directory.call(DELETE, self._with_evaluated_conditions(request).message())
 
     def copy(self, request: Copy) -> CommittedReply:
         """Make the source's content the target's new version; a `move` deletes the source in the same transaction.
@@ -203,15 +203,15 @@ class FileStore:
         """
         if request.raw:
             return self._directory.call(COPY, request.message())
-        request = self._judged(request)
-        wish = None if request.move else self.keys.default_of(request.bucket)
-        if wish is None:
+        request = self._with_evaluated_conditions(request)
+        default = None if request.move else self.keys.default_of(request.bucket)
+        if default is None:
             return self._directory.call(COPY, request.message())
-        key = self.keys.new_key(wish)
+        key = self.keys.new_key(default)
         source = self.stat(
             Stat(request.credential, request.source_bucket, request.source_path, version=request.source_version)
         )
-        if self._plain.agrees(source, key):
+        if self._decrypted.can_share_bytes(source, key):
             return self._directory.call(COPY, replace(request, source_if_version=source.version).message())
         return self._rewrite(request, source, key)
 
@@ -226,12 +226,12 @@ class FileStore:
             release_lock=request.release_lock,
             preconditions=request.preconditions,
             content_type=source.content_type if request.content_type is None else request.content_type,
-            metadata=kept_metadata(source) if request.metadata is None else request.metadata,
+            metadata=copied_metadata(source) if request.metadata is None else request.metadata,
             settings=request.settings,
         ).item()
         read = Read(request.credential, request.source_bucket, request.source_path, version=source.version)
         with closing(self.open(read)) as opened:
-            return self._plain.write(item, opened.blocks(), no_trailing_metadata, key)
+            return self._decrypted.write(item, opened.blocks(), no_trailing_metadata, key)
 
     def list(self, request: ListRequest) -> ListReply:
         """One page of current versions in path order; give `next_after` as `after` for the next."""

@@ -1,8 +1,9 @@
-"""Keys that contents are under, and what follows from them. Where a key comes from is its user's business.
+"""Keys that encrypt contents, and the keys derived from them. Where a key comes from is the caller's business.
 
-From a key and a salt come a key for the bytes (AES-256, counter mode: any range can be read, and the size stays what it
-is), one that seals what would tell of the content (its checksums), one that vouches for digests, and a mark by which a
-wrong key is told. Each salt is used for one content only: two under one would show how they differ.
+A key and a salt give four values: a key for the bytes (AES-256 in counter mode, so any range can be read and the size
+does not change), one that encrypts metadata which would reveal the content (its checksums), one that authenticates
+digests, and a mark that detects a wrong key. A salt is used for one content only: two contents under one salt would
+reveal how they differ.
 """
 
 from __future__ import annotations
@@ -23,85 +24,87 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lockstep_store.wire.errors import Damaged
 
-Facts = Mapping[str, str]
+Metadata = Mapping[str, str]
 _INFO = b"lockstep customer key 1"
 _BLOCK = 16
 _SALT_BYTES = 32
-_NOTHING_SECRET = b"\x00" * 12
-"""The one nonce of a key that seals one text only."""
+_FIXED_NONCE = b"\x00" * 12
+"""Safe only because each derived key encrypts one text."""
 
 
 @dataclass(frozen=True)
 class ContentKey:
-    """32 bytes. `fact` begins the names of the facts of a version, an upload or a part that are about this key."""
+    """A key of 32 bytes. `prefix` begins the name of each metadata entry that belongs to it."""
 
     key: bytes
-    fact: str
+    prefix: str
 
     def __repr__(self) -> str:
-        return f"ContentKey({self.fact!r})"
+        return f"ContentKey({self.prefix!r})"
 
-    def new_facts(self) -> dict[str, str]:
-        """What tells this key from others wherever it is used again: a new salt, and its mark."""
+    def new_metadata(self) -> dict[str, str]:
+        """A new salt and its mark, to store with one content."""
         salt = secrets.token_bytes(_SALT_BYTES)
         mark = DerivedKeys(self, salt).mark
-        return {self.fact: as_text(salt), f"{self.fact}-mark": as_text(mark)}
+        return {self.prefix: as_text(salt), f"{self.prefix}-mark": as_text(mark)}
 
-    def made(self, facts: Facts) -> bool:
-        """Whether `facts` are this key's."""
-        return hmac.compare_digest(self.derived(facts).mark, from_text(facts, f"{self.fact}-mark"))
+    def matches(self, metadata: Metadata) -> bool:
+        """Whether this key encrypted the content with this metadata."""
+        return hmac.compare_digest(self.derived(metadata).mark, from_text(metadata, f"{self.prefix}-mark"))
 
-    def derived(self, facts: Facts) -> DerivedKeys:
-        """The keys for the content whose facts these are."""
-        return DerivedKeys(self, from_text(facts, self.fact))
+    def derived(self, metadata: Metadata) -> DerivedKeys:
+        """The keys of the content with this metadata."""
+        return DerivedKeys(self, from_text(metadata, self.prefix))
 
-    def opened(self, facts: Facts) -> dict[str, str]:
-        """`facts` with those that were sealed. Damaged when somebody changed them."""
-        name = f"{self.fact}-sums"
-        if name not in facts:
-            return dict(facts)
-        return {**facts, **self.derived(facts).open(from_text(facts, name))}
+    def decrypted(self, metadata: Metadata) -> dict[str, str]:
+        """`metadata` with its encrypted entries decrypted as well. Damaged when they were altered."""
+        name = f"{self.prefix}-sums"
+        if name not in metadata:
+            return dict(metadata)
+        return {**metadata, **self.derived(metadata).decrypt_metadata(from_text(metadata, name))}
 
 
 class DerivedKeys:
-    """What comes of a key and a salt."""
+    """The keys derived from a content key and a salt."""
 
     def __init__(self, key: ContentKey, salt: bytes) -> None:
-        made = HKDF(SHA256(), 128, salt, _INFO).derive(key.key)
-        self._content, self._seal, self._mac, self.mark = (made[i : i + 32] for i in range(0, 128, 32))
+        derived = HKDF(SHA256(), 128, salt, _INFO).derive(key.key)
+        self._content, self._metadata, self._mac, self.mark = (derived[i : i + 32] for i in range(0, 128, 32))
 
     def stream(self, start: int) -> Any:
-        """The cipher at byte `start` of the content; its `update` encrypts and decrypts alike."""
+        """The cipher at byte `start` of the content. Its `update` both encrypts and decrypts."""
         cipher = Cipher(algorithms.AES(self._content), modes.CTR((start // _BLOCK).to_bytes(_BLOCK, "big")))
         stream = cipher.encryptor()
         stream.update(bytes(start % _BLOCK))
         return stream
 
-    def mac(self, what: bytes, text: bytes) -> bytes:
-        """32 bytes that only who has the key can make."""
-        return hmac.digest(self._mac, what + b"\n" + text, "sha256")
+    def mac(self, role: bytes, text: bytes) -> bytes:
+        """The authentication code (32 bytes) of `text` in a `role`."""
+        return hmac.digest(self._mac, role + b"\n" + text, "sha256")
 
-    def seal(self, facts: dict[str, str]) -> bytes:
-        """`facts` so that only who has the key can read them. Once for each salt."""
-        return AESGCM(self._seal).encrypt(_NOTHING_SECRET, json.dumps(facts).encode(), None)
+    def encrypt_metadata(self, metadata: dict[str, str]) -> bytes:
+        """Encrypt metadata. Call it once per salt."""
+        return AESGCM(self._metadata).encrypt(_FIXED_NONCE, json.dumps(metadata).encode(), None)
 
-    def open(self, sealed: bytes) -> dict[str, str]:
-        """The facts again; Damaged when they were changed."""
+    def decrypt_metadata(self, encrypted: bytes) -> dict[str, str]:
+        """Decrypt metadata. Damaged when it was altered."""
         try:
-            facts: dict[str, str] = json.loads(AESGCM(self._seal).decrypt(_NOTHING_SECRET, sealed, None))
+            metadata: dict[str, str] = json.loads(AESGCM(self._metadata).decrypt(_FIXED_NONCE, encrypted, None))
         except InvalidTag as error:
-            raise Damaged("what is sealed of an encrypted file's facts was changed: restore another version") from error
-        return facts
+            raise Damaged("the file's encryption metadata failed authentication; restore an older version") from error
+        return metadata
 
 
 def as_text(raw: bytes) -> str:
-    """Bytes as a fact has them."""
+    """Encode bytes as a metadata value."""
     return base64.b64encode(raw).decode()
 
 
-def from_text(facts: Facts, name: str) -> bytes:
-    """The bytes of a fact; Damaged without them."""
+def from_text(metadata: Metadata, name: str) -> bytes:
+    """Decode a metadata value into bytes. Damaged when it is missing or malformed."""
     try:
-        return base64.b64decode(facts[name], validate=True)
+        return base64.b64decode(metadata[name], validate=True)
     except (KeyError, ValueError) as error:
-        raise Damaged(f"the fact {name!r} of an encrypted file is missing or cannot be read") from error
+        raise Damaged(
+            f"the encryption metadata {name!r} of the file is missing or malformed; restore an older version"
+        ) from error

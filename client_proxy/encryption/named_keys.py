@@ -1,7 +1,7 @@
-"""Named keys (SSE-KMS) as a proxy uses them: which one a bucket's writes are under, and data keys from the directory.
+"""The proxy's access to named keys (SSE-KMS): a bucket's default key, and data keys from the directory.
 
-A bucket's default holds for whoever writes by whichever door. It is kept here for a few seconds, which a change that
-was made through another proxy may take to show.
+A bucket's default key encrypts every write, through whichever door. The proxy caches it for a few seconds, so a change
+made through another proxy takes effect after that time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lockstep_store.wire.messages.kms import (
     NewDataKeyRequest,
 )
 
-KEEP_SECONDS = 3.0
-MAX_KNOWN = 1000
+CACHE_SECONDS = 3.0
+MAX_CACHED = 1000
 KMS_ALGORITHM = "aws:kms"
 
 
-class Wish(NamedTuple):
-    """The named key that a content shall be under; without `key` the cluster's default key. `context` is JSON."""
+class RequestedKey(NamedTuple):
+    """The named key to encrypt a content with: the cluster's default key if `key` is empty. `context` is JSON."""
 
     key: str = ""
     context: str = ""
@@ -38,64 +38,64 @@ class Wish(NamedTuple):
 
 
 class NewKey(NamedTuple):
-    """For one content: its key, and the facts with which the key can be had again."""
+    """The key for one new content, and the metadata from which the key can be recovered."""
 
     key: ContentKey
-    facts: dict[str, str]
+    metadata: dict[str, str]
 
 
-class NamedKeys:
-    """Thread-safe. `clock` ages the defaults that are kept here."""
+class NamedKeyClient:
+    """Asks the directory for keys. Thread-safe; `clock` expires the cached defaults."""
 
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
         self._clock = clock
-        self._defaults: ExpiringMap[tuple[str, int], tuple[Wish | None]] = ExpiringMap(
-            MAX_KNOWN, KEEP_SECONDS, clock.monotonic
+        self._defaults: ExpiringMap[tuple[str, int], tuple[RequestedKey | None]] = ExpiringMap(
+            MAX_CACHED, CACHE_SECONDS, clock.monotonic
         )
 
-    def default_of(self, bucket: str) -> Wish | None:
-        """What a bucket's contents are under when nobody says otherwise; None: the cluster's storage keys alone."""
-        asked = self._clock.monotonic()
+    def default_of(self, bucket: str) -> RequestedKey | None:
+        """The bucket's default key. None: its files are encrypted only at rest, with the cluster's storage keys."""
+        asked_at = self._clock.monotonic()
         key = (bucket, self._directory.bucket_life(bucket))
-        known = self._defaults.get(key)
-        if known is not None:
-            return known[0]
+        cached = self._defaults.get(key)
+        if cached is not None:
+            return cached[0]
         try:
-            told = self._directory.call(BUCKET_ENCRYPTION, BucketEncryptionRequest(bucket)).value
+            setting = self._directory.call(BUCKET_ENCRYPTION, BucketEncryptionRequest(bucket)).value
         except LockstepError as error:
             if error.status != 404:
                 raise
-            return None  # whoever writes will hear of it
-        wish = _wish_in(told)
-        self._defaults.set(key, (wish,), since=asked)
-        return wish
+            return None  # the write itself reports that the bucket does not exist
+        default = _default_in(setting)
+        self._defaults.set(key, (default,), since=asked_at)
+        return default
 
     def forget(self, bucket: str) -> None:
-        """Ask again at the next write: the default was changed here."""
+        """Drop the cached default of a bucket, because it was changed through this proxy."""
         self._defaults.forget((bucket, self._directory.bucket_life(bucket)))
 
-    def new_key(self, wish: Wish) -> NewKey:
-        """A key for one content. BadRequest for a named key that is not there, or disabled."""
-        made = self._directory.call(NEW_DATA_KEY, NewDataKeyRequest(wish.key, wish.context))
-        facts = made.facts | ({KMS_BUCKET_KEY_FACT: "true"} if wish.bucket_key else {})
-        return NewKey(ContentKey(bytes.fromhex(made.key), KMS_FACT), facts)
+    def new_key(self, requested: RequestedKey) -> NewKey:
+        """A key for one new content. BadRequest if the named key does not exist or is disabled."""
+        reply = self._directory.call(NEW_DATA_KEY, NewDataKeyRequest(requested.key, requested.context))
+        metadata = reply.facts | ({KMS_BUCKET_KEY_FACT: "true"} if requested.bucket_key else {})
+        return NewKey(ContentKey(bytes.fromhex(reply.key), KMS_FACT), metadata)
 
 
 def opened_key(data_key: DataKey | None) -> ContentKey:
-    """The key of a content as the directory told it; what it refused it with otherwise."""
+    """The content key in the directory's reply. Raises the directory's error when it refused the key."""
     if data_key is None:
-        raise BadRequest("the file is under a named key (SSE-KMS), and the directory did not tell its data key")
+        raise BadRequest("the file is encrypted with a named key (SSE-KMS), but the directory did not send its key")
     if data_key.problem is not None:
         raise from_problem(data_key.problem)
     return ContentKey(bytes.fromhex(data_key.key), KMS_FACT)
 
 
-def _wish_in(setting: str | None) -> Wish | None:
-    """The default that a bucket's setting says."""
+def _default_in(setting: str | None) -> RequestedKey | None:
+    """The default key in a bucket's encryption setting."""
     rules: list[dict[str, Any]] = json.loads(setting)["Rules"] if setting else []
     for rule in rules:
         default = rule.get("ApplyServerSideEncryptionByDefault") or {}
         if default.get("SSEAlgorithm") == KMS_ALGORITHM:
-            return Wish(default.get("KMSMasterKeyID") or "", bucket_key=bool(rule.get("BucketKeyEnabled")))
+            return RequestedKey(default.get("KMSMasterKeyID") or "", bucket_key=bool(rule.get("BucketKeyEnabled")))
     return None

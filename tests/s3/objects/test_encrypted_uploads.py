@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from client_proxy.core.requests import Copy, Read, Stat
 from client_proxy.doors.s3.multipart import chosen_parts
-from client_proxy.encryption.sealed_content import Seal, Unsealed, part_of
+from client_proxy.encryption.encrypted_content import DecryptedContent, EncryptedContent, part_of
 from lockstep_store.wire.chunking import chunk_blocks
 from lockstep_store.wire.errors import BadRequest, Damaged
 from lockstep_store.wire.manifest import Manifest
@@ -255,12 +255,12 @@ class _Opened:
 
 def composed(pieces: list[bytes]) -> tuple[_Opened, list[VersionPart]]:
     """A completed upload of `pieces` under CONTENT_KEY, and the table of its parts."""
-    upload = CONTENT_KEY.new_facts()
+    upload = CONTENT_KEY.new_metadata()
     stored, parts, entries = b"", [], []
     for number, piece in enumerate(pieces, 1):
-        seal = Seal(CONTENT_KEY, part_of(upload, CONTENT_KEY, number))
+        seal = EncryptedContent(CONTENT_KEY, part_of(upload, CONTENT_KEY, number))
         encrypted = b"".join(seal.blocks([piece]))
-        parts.append(VersionPart(number, len(piece), seal.metadata | seal.late({"s3:etag": "0" * 32})))
+        parts.append(VersionPart(number, len(piece), seal.metadata | seal.trailing_metadata({"s3:etag": "0" * 32})))
         entries += [(chunk.digest, chunk.length) for chunk in chunk_blocks([encrypted]) if chunk.length]
         stored += encrypted
     manifest = Manifest(entries)
@@ -268,8 +268,8 @@ def composed(pieces: list[bytes]) -> tuple[_Opened, list[VersionPart]]:
     return _Opened(version, stored, manifest), parts
 
 
-def unsealed(opened: _Opened, parts: list[VersionPart]) -> Unsealed:
-    return Unsealed(opened, CONTENT_KEY, lambda: parts)  # type: ignore[arg-type]
+def decrypted_upload(opened: _Opened, parts: list[VersionPart]) -> DecryptedContent:
+    return DecryptedContent(opened, CONTENT_KEY, lambda: parts)  # type: ignore[arg-type]
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,14 +281,14 @@ def test_any_range_across_parts_reads_as_written(data: st.DataObject) -> None:
     whole = b"".join(pieces)
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, len(whole)))
-    reading = unsealed(opened, parts)
+    reading = decrypted_upload(opened, parts)
     assert b"".join(reading.blocks(start, stop)) == whole[start:stop]
     assert b"".join(reading.blocks()) == whole
 
 
 def test_parts_that_were_moved_or_exchanged_are_noticed() -> None:
-    """Another order, a part of another upload, another size, and bytes moved over a boundary are nobody's vouched
-    content; the parts that were not touched can still be read."""
+    """A changed order, a part of another upload, another size, and bytes moved over a boundary fail authentication; the
+    parts that were not touched can still be read."""
     first, parts = composed([b"a" * 50, b"b" * 50, b"c" * 50])
     other, others = composed([b"x" * 50, b"y" * 50, b"z" * 50])
     entries = first.manifest().chunks
@@ -296,21 +296,23 @@ def test_parts_that_were_moved_or_exchanged_are_noticed() -> None:
     data = first.data[50:100] + first.data[:50] + first.data[100:]
     renumbered = [parts[1]._replace(number=1), parts[0]._replace(number=2), parts[2]]
     for changed in (
-        unsealed(_Opened(first.version, data, swapped), renumbered),
-        unsealed(_Opened(first.version, data, swapped), parts),
-        unsealed(_Opened(first.version, other.data, other.manifest()), others),
-        unsealed(first, [parts[0]._replace(size=40), parts[1]._replace(size=60), parts[2]]),
+        decrypted_upload(_Opened(first.version, data, swapped), renumbered),
+        decrypted_upload(_Opened(first.version, data, swapped), parts),
+        decrypted_upload(_Opened(first.version, other.data, other.manifest()), others),
+        decrypted_upload(first, [parts[0]._replace(size=40), parts[1]._replace(size=60), parts[2]]),
     ):
-        with pytest.raises(Damaged, match="vouches"):
+        with pytest.raises(Damaged, match="failed authentication"):
             b"".join(changed.blocks())
-    with pytest.raises(Damaged, match="vouches"):
-        b"".join(unsealed(first, parts[:2]).blocks())
+    with pytest.raises(Damaged, match="failed authentication"):
+        b"".join(decrypted_upload(first, parts[:2]).blocks())
     mixed = Manifest([entries[0], other.manifest().chunks[1], entries[2]])
-    opened = unsealed(_Opened(first.version, first.data[:50] + other.data[50:100] + first.data[100:], mixed), parts)
+    opened = decrypted_upload(
+        _Opened(first.version, first.data[:50] + other.data[50:100] + first.data[100:], mixed), parts
+    )
     assert b"".join(opened.blocks(0, 50)) == b"a" * 50
     assert b"".join(opened.blocks(100, 150)) == b"c" * 50
-    with pytest.raises(Damaged, match="vouches"):
+    with pytest.raises(Damaged, match="failed authentication"):
         list(opened.blocks(40, 60))
     gone = msgspec.structs.replace(first.version, metadata={})
     with pytest.raises(Damaged):
-        b"".join(unsealed(_Opened(gone, first.data, first.manifest()), parts).blocks())
+        b"".join(decrypted_upload(_Opened(gone, first.data, first.manifest()), parts).blocks())

@@ -16,7 +16,7 @@ from client_proxy.doors.s3.objects.object_encryption import decrypted
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
 from client_proxy.encryption.content_keys import ContentKey
-from client_proxy.encryption.sealed_content import Seal
+from client_proxy.encryption.encrypted_content import EncryptedContent
 from lockstep_store.wire.chunking import chunk_blocks
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged
@@ -178,28 +178,28 @@ class _Opened:
         yield self.data[start:stop]
 
 
-def sealed(data: bytes) -> tuple[FileVersion, bytes]:
+def encrypted(data: bytes) -> tuple[FileVersion, bytes]:
     """A version under KEY and its stored bytes."""
-    seal = Seal(CONTENT_KEY)
-    stored = b"".join(seal.blocks([data[:10], data[10:]]))
-    late = seal.late({"s3:etag": "0" * 32, "s3:checksum-crc32": "AAAAAA=="})
+    content = EncryptedContent(CONTENT_KEY)
+    stored = b"".join(content.blocks([data[:10], data[10:]]))
+    trailing = content.trailing_metadata({"s3:etag": "0" * 32, "s3:checksum-crc32": "AAAAAA=="})
     digest = Manifest((chunk.digest, chunk.length) for chunk in chunk_blocks([stored])).digest
-    version = FileVersion("b", "k", "1", digest, len(data), "ada", 0.0, metadata=seal.metadata | late)
+    version = FileVersion("b", "k", "1", digest, len(data), "ada", 0.0, metadata=content.metadata | trailing)
     return version, stored
 
 
 def test_equal_content_is_never_stored_as_equal_bytes() -> None:
     """Each version has a salt of its own, so that nobody can tell that two are equal."""
-    first, second = sealed(b"the same content"), sealed(b"the same content")
+    first, second = encrypted(b"the same content"), encrypted(b"the same content")
     assert first[1] != second[1]
     assert not set(first[0].metadata.values()) & set(second[0].metadata.values())
 
 
 def test_content_that_was_replaced_behind_the_key_is_noticed() -> None:
-    """Whoever changes which bytes a version has, even in the directory, cannot vouch for them."""
-    version, stored = sealed(b"some content")
+    """Bytes that were exchanged fail authentication, even when the directory names them."""
+    version, stored = encrypted(b"some content")
     opened = decrypted(_Opened(version, stored), CONTENT_KEY, list)  # type: ignore[arg-type]
     assert b"".join(opened.blocks()) == b"some content"
     changed = msgspec.structs.replace(version, digest=Digest(bytes(32)))
-    with pytest.raises(Damaged, match="vouches"):
+    with pytest.raises(Damaged, match="failed authentication"):
         decrypted(_Opened(changed, stored), CONTENT_KEY, list)  # type: ignore[arg-type]

@@ -265,4 +265,4 @@ def _is_known(version: FileVersion, algorithm: Algorithm | None) -> bool:
 
 def _part_members(part: FileVersion, key: ContentKey | None) -> Values:
     """The members by which the replies of writes describe a part."""
-    return {"ETag": f'"{etag_of(part)}"', **sums_in(key.opened(part.metadata) if key else part.metadata)}
+    return {"ETag": f'"{etag_of(part)}"', **sums_in(key.decrypted(part.metadata) if key else part.metadata)}

@@ -14,7 +14,7 @@ from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import encryption_members
-from client_proxy.encryption.named_keys import NamedKeys
+from client_proxy.encryption.named_keys import NamedKeyClient
 from lockstep_store.wire.messages.uploads import (
     ABORT_UPLOAD,
     CREATE_UPLOAD,
@@ -32,7 +32,7 @@ class HasKeys(Protocol):
     """The file store as CreateMultipartUpload uses it."""
 
     @property
-    def keys(self) -> NamedKeys: ...
+    def keys(self) -> NamedKeyClient: ...
 
 
 class UploadHandlers:
@@ -52,7 +52,7 @@ class UploadHandlers:
         metadata = version.metadata | _checksum_metadata(version.checksum, call.get("ChecksumType"))
         new = version.encryption.new_key(self._files.keys, call.bucket)
         if new is not None:
-            metadata |= new.key.new_facts() | new.facts
+            metadata |= new.key.new_metadata() | new.metadata
         made: UploadInfo = self._directory.call(
             CREATE_UPLOAD,
             CreateUploadRequest(

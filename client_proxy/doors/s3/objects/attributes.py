@@ -14,7 +14,7 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import customer_key
-from client_proxy.encryption.sealed_content import Parts
+from client_proxy.encryption.encrypted_content import Parts
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.uploads import VersionPart

@@ -55,8 +55,8 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import CustomerKey, encryption_members
 from client_proxy.encryption.content_keys import ContentKey
-from client_proxy.encryption.named_keys import NamedKeys, NewKey
-from client_proxy.encryption.sealed_content import Parts
+from client_proxy.encryption.encrypted_content import Parts
+from client_proxy.encryption.named_keys import NamedKeyClient, NewKey
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 from lockstep_store.wire.messages.uploads import VersionPart
 
@@ -74,7 +74,7 @@ class CopyFiles(Protocol):
     """The file store as CopyObject uses it."""
 
     @property
-    def keys(self) -> NamedKeys: ...
+    def keys(self) -> NamedKeyClient: ...
     def stat(self, request: Stat) -> FileVersion: ...
     def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]: ...
     def open(self, request: Read) -> OpenFile: ...

@@ -20,7 +20,7 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
 from client_proxy.doors.s3.security import encryption
 from client_proxy.encryption.content_keys import ContentKey
-from client_proxy.encryption.sealed_content import Parts
+from client_proxy.encryption.encrypted_content import Parts
 from client_proxy.metrics import CONTENT_METRICS
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.conditions import wanted_range

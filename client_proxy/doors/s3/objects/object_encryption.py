@@ -14,9 +14,16 @@ from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import CustomerKey
-from client_proxy.encryption.content_keys import ContentKey, Facts
+from client_proxy.encryption.content_keys import ContentKey, Metadata
+from client_proxy.encryption.encrypted_content import (
+    DecryptedContent,
+    EncryptedContent,
+    Parts,
+    check_whole,
+    is_in_parts,
+    part_of,
+)
 from client_proxy.encryption.named_keys import NewKey, opened_key
-from client_proxy.encryption.sealed_content import Parts, Seal, Unsealed, check_whole, is_in_parts, part_of
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.files import DataKey, FileVersion
 from lockstep_store.wire.messages.kms import KMS_CONTEXT_FACT, KMS_FACT, KMS_KEY_FACT
@@ -46,14 +53,14 @@ def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
         raise S3Error(
             "InvalidRequest", "the object is encrypted with a customer's key (SSE-C); send that key to read it"
         )
-    if not key.content_key.made(version.metadata):
+    if not key.content_key.matches(version.metadata):
         raise S3Error("AccessDenied", "this is not the customer's key that the object was written with")
     return key.content_key
 
 
 def decrypted(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
     """`opened`, decrypted under its `key_of`."""
-    return opened if key is None else Unsealed(opened, key, parts)
+    return opened if key is None else DecryptedContent(opened, key, parts)
 
 
 def parts_of(files: PartLookup, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
@@ -62,7 +69,7 @@ def parts_of(files: PartLookup, credential: str, version: FileVersion, key: Cont
     @cache
     def parts() -> Sequence[VersionPart]:
         found = files.parts_of(credential, version)
-        return found if key is None else [part._replace(facts=key.opened(part.facts)) for part in found]
+        return found if key is None else [part._replace(facts=key.decrypted(part.facts)) for part in found]
 
     return parts
 
@@ -75,13 +82,13 @@ def decrypted_version(version: FileVersion, key: ContentKey | None, parts: Parts
     if key is None:
         return version
     check_whole(version, key)
-    facts = key.opened(version.metadata)
-    algorithm = facts.get(CHECKSUM_ALGORITHM)
-    if algorithm is not None and is_in_parts(facts, key):
+    metadata = key.decrypted(version.metadata)
+    algorithm = metadata.get(CHECKSUM_ALGORITHM)
+    if algorithm is not None and is_in_parts(metadata, key):
         sums = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
-        whole = checksums.of_parts(checksums.by_name(algorithm), facts[CHECKSUM_TYPE], sums)
-        facts |= {checksum_name(algorithm): whole}
-    return msgspec.structs.replace(version, metadata=facts)
+        whole = checksums.of_parts(checksums.by_name(algorithm), metadata[CHECKSUM_TYPE], sums)
+        metadata |= {checksum_name(algorithm): whole}
+    return msgspec.structs.replace(version, metadata=metadata)
 
 
 class Encryptor:
@@ -93,16 +100,16 @@ class Encryptor:
     def __init__(self, new: NewKey) -> None:
         self._key = new.key
         # Every door reads content under a named key, so its plain digest is stored, encrypted.
-        self._seal = Seal(new.key, keep_plain_digest=new.key.fact == KMS_FACT)
-        self.metadata = self._seal.metadata | new.facts
+        self._content = EncryptedContent(new.key, keep_content_digest=new.key.prefix == KMS_FACT)
+        self.metadata = self._content.metadata | new.metadata
 
     def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
         """The encrypted content."""
-        return self._seal.blocks(plain)
+        return self._content.blocks(plain)
 
     def trailing_metadata(self, plain: dict[str, str]) -> dict[str, str]:
         """Metadata of the content in its stored form."""
-        return self._seal.late(plain)
+        return self._content.trailing_metadata(plain)
 
     def decrypted(self, version: FileVersion) -> FileVersion:
         """The version that was written, with its metadata decrypted."""
@@ -114,43 +121,43 @@ class PartEncryptor(Encryptor):
 
     def __init__(self, upload: UploadInfo, number: int, key: ContentKey) -> None:
         self._key = key
-        self._seal = Seal(key, part_of(upload.metadata, key, number))
-        self.metadata = self._seal.metadata
+        self._content = EncryptedContent(key, part_of(upload.metadata, key, number))
+        self.metadata = self._content.metadata
 
 
-def same_bytes(facts: Facts, new: NewKey | None) -> bool:
+def same_bytes(metadata: Metadata, new: NewKey | None) -> bool:
     """Whether a copy may share its source's bytes: both are encrypted under the same key, which is no customer's."""
-    wanted = new.facts if new else {}
-    if CUSTOMER_KEY_FACT in facts or (new is not None and new.key.fact == CUSTOMER_KEY_FACT):
+    wanted = new.metadata if new else {}
+    if CUSTOMER_KEY_FACT in metadata or (new is not None and new.key.prefix == CUSTOMER_KEY_FACT):
         return False
-    return all(facts.get(name) == wanted.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
+    return all(metadata.get(name) == wanted.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
 
 
 # ---------------------------------------------------------------- uploads
 
 
-def upload_key(told: UploadPartsReply, key: CustomerKey | None) -> ContentKey | None:
+def upload_key(reply: UploadPartsReply, key: CustomerKey | None) -> ContentKey | None:
     """The key of an upload's parts; None for the cluster's storage keys alone.
 
     S3Error when `key` is not the customer's key that it was created with, or the named key is not available.
     """
-    facts = told.upload.metadata
-    if CUSTOMER_KEY_FACT not in facts:
+    metadata = reply.upload.metadata
+    if CUSTOMER_KEY_FACT not in metadata:
         if key is not None:
             raise S3Error("InvalidRequest", "the upload was created without a customer's key; send none")
-        return _named(told.data_key) if KMS_FACT in facts else None
+        return _named(reply.data_key) if KMS_FACT in metadata else None
     if key is None:
         raise S3Error(
             "InvalidRequest", "the upload was created with a customer's key (SSE-C); send that key with each part"
         )
-    if not key.content_key.made(facts):
+    if not key.content_key.matches(metadata):
         raise S3Error("InvalidRequest", "this is not the customer's key that the upload was created with")
     return key.content_key
 
 
 def decrypted_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
     """`part` with its metadata decrypted."""
-    return part if key is None else msgspec.structs.replace(part, metadata=key.opened(part.metadata))
+    return part if key is None else msgspec.structs.replace(part, metadata=key.decrypted(part.metadata))
 
 
 def is_encrypted(upload: UploadInfo) -> bool:

@@ -9,7 +9,7 @@ from client_proxy.doors.s3.objects.object_metadata import OWN, checksum_name
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.encryption.sealed_content import Parts
+from client_proxy.encryption.encrypted_content import Parts
 from lockstep_store.wire.messages.files import MAX_PART_NUMBER, FileVersion
 
 PARTS_FACT = f"{OWN}parts-count"

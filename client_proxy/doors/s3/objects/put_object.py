@@ -31,7 +31,7 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import copies_header
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import encryption_members
-from client_proxy.encryption.named_keys import NamedKeys
+from client_proxy.encryption.named_keys import NamedKeyClient
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 
 MAX_PUT_BYTES = 5 * 1024**3
@@ -43,7 +43,7 @@ class PutFiles(Protocol):
     """The file store as PutObject uses it."""
 
     @property
-    def keys(self) -> NamedKeys: ...
+    def keys(self) -> NamedKeyClient: ...
     def stat(self, request: Stat) -> FileVersion: ...
     def write(
         self, request: Write, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = ...

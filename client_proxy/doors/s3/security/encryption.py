@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.encryption.content_keys import ContentKey, Facts
-from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeys, NewKey, Wish
+from client_proxy.encryption.content_keys import ContentKey, Metadata
+from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeyClient, NewKey, RequestedKey
 from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
 
@@ -80,14 +80,14 @@ def customer_key(values: Values) -> CustomerKey | None:
 
 def check_encryption(operation: S3Operation, values: Values, header: Any) -> None:
     """S3Error for an encryption that is not supported. `header` returns a header's value or None."""
-    wish = values.get("ServerSideEncryption")
+    algorithm = values.get("ServerSideEncryption")
     if operation.name in _READS and header("x-amz-server-side-encryption") is not None:
         raise S3Error("InvalidArgument", "x-amz-server-side-encryption is only for writes")
-    if wish is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
+    if algorithm is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
         raise S3Error("InvalidArgument", "send either a customer's key or x-amz-server-side-encryption, not both")
-    if wish not in (None, "AES256", KMS_ALGORITHM):
-        raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {wish}")
-    if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and wish != KMS_ALGORITHM:
+    if algorithm not in (None, "AES256", KMS_ALGORITHM):
+        raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
+    if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and algorithm != KMS_ALGORITHM:
         raise S3Error("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
 
 
@@ -95,16 +95,16 @@ class RequestedEncryption(NamedTuple):
     """What a write asks its content to be encrypted with."""
 
     customer_key: CustomerKey | None = None
-    named_key: Wish | None = None
+    named_key: RequestedKey | None = None
     algorithm: str | None = None
     """Of x-amz-server-side-encryption; without it and a customer's key the bucket's default applies."""
 
-    def new_key(self, keys: NamedKeys, bucket: str) -> NewKey | None:
+    def new_key(self, keys: NamedKeyClient, bucket: str) -> NewKey | None:
         """The key for one new content; None for the cluster's storage keys alone."""
         if self.customer_key is not None:
             return NewKey(self.customer_key.content_key, {})
-        wish = self.named_key if self.algorithm else keys.default_of(bucket)
-        return None if wish is None else keys.new_key(wish)
+        requested = self.named_key if self.algorithm else keys.default_of(bucket)
+        return None if requested is None else keys.new_key(requested)
 
 
 NOT_REQUESTED = RequestedEncryption()
@@ -119,8 +119,8 @@ def read_encryption(values: Values, *, anonymous: bool) -> RequestedEncryption:
     if anonymous:  # or anybody could find out which keys there are
         raise S3Error("InvalidArgument", f"sign the request: {KMS_ALGORITHM} is not open to anonymous requests")
     context = _context(values.get("SSEKMSEncryptionContext"))
-    wish = Wish(values.get("SSEKMSKeyId") or "", context, bool(values.get("BucketKeyEnabled")))
-    return RequestedEncryption(None, wish, algorithm)
+    requested = RequestedKey(values.get("SSEKMSKeyId") or "", context, bool(values.get("BucketKeyEnabled")))
+    return RequestedEncryption(None, requested, algorithm)
 
 
 def _context(text: str | None) -> str:
@@ -145,17 +145,17 @@ def with_encryption(operation: S3Operation, output: Values) -> Values:
     return encryption_members({}) | output if has_place else output
 
 
-def encryption_members(facts: Facts, key: CustomerKey | None = None) -> Values:
+def encryption_members(metadata: Metadata, key: CustomerKey | None = None) -> Values:
     """The encryption members of a reply about content with this metadata; `key` was sent with the request."""
-    if CUSTOMER_KEY_FACT in facts or key is not None:
+    if CUSTOMER_KEY_FACT in metadata or key is not None:
         return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})
-    if KMS_KEY_FACT not in facts:
+    if KMS_KEY_FACT not in metadata:
         return {"ServerSideEncryption": "AES256"}
-    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(facts[KMS_KEY_FACT])}
-    if KMS_BUCKET_KEY_FACT in facts:
+    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(metadata[KMS_KEY_FACT])}
+    if KMS_BUCKET_KEY_FACT in metadata:
         values["BucketKeyEnabled"] = True
-    if KMS_CONTEXT_FACT in facts:
-        values["SSEKMSEncryptionContext"] = base64.b64encode(facts[KMS_CONTEXT_FACT].encode()).decode()
+    if KMS_CONTEXT_FACT in metadata:
+        values["SSEKMSEncryptionContext"] = base64.b64encode(metadata[KMS_CONTEXT_FACT].encode()).decode()
     return values
 
 
