@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ class FileRules(ApiMachine):
         number = self.lock_for(pick, (bucket, path), who)
         if number is not None:
             headers |= {"X-Lockstep-Lock": str(number), "X-Lockstep-Release-Lock": str(free).lower()}
-        headers |= {f"X-Lockstep-Meta-{name}": value for name, value in meta.items()}
+        headers |= {"X-Lockstep-Metadata": json.dumps(meta)} if meta else {}
         target = self.file(bucket, path)
         if frames < 4:
             send = self.send_stream(who, target, body, headers, type, leave_out=frames & 1, announce=bool(frames & 2))

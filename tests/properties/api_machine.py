@@ -50,7 +50,7 @@ conditions = st.sampled_from((*(None,) * 9, "match *", "match current", "match o
 picks = st.sampled_from((*(0,) * 10, 4, 5))
 spots = st.integers(0, 200)
 types = st.sampled_from(("", "text/plain; charset=utf-8", "image/png"))
-metadata = st.sampled_from(({}, {}, {"colour": "red"}, {"colour": "blue", "x-1": "~ !"}))
+metadata = st.sampled_from(({}, {}, {"colour": "red"}, {"colour": "blue", "x-1": "~ !", "x_1": "Zoë"}))
 ranges = st.one_of(
     st.none(),
     st.builds(
@@ -212,6 +212,6 @@ class ApiMachine(RuleBasedStateMachine):
 
 
 def query(**arguments: str | None) -> str:
-    """The arguments that are not None, as the end of an address."""
-    given = {name: value for name, value in arguments.items() if value is not None}
+    """The arguments that have a value, as the end of an address; an empty one would be refused."""
+    given = {name: value for name, value in arguments.items() if value}
     return "?" + urlencode(given) if given else ""

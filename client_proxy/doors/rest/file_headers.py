@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -9,10 +10,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from client_proxy.core.content_types import UNKNOWN_TYPE, guessed_type
 from client_proxy.doors.rest.reply import Headers
-from lockstep_store.runtime.http.header_text import HEADER_NAME, header_text
+from lockstep_store.runtime.http.header_text import HEADER_NAME
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
+from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion
@@ -20,7 +24,8 @@ from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion
 __all__ = [
     "CHUNK_STREAM_TYPE",
     "MANIFEST_TYPE",
-    "copied_metadata",
+    "METADATA_HEADER",
+    "checked_metadata",
     "given_content_type",
     "given_metadata",
     "version_headers",
@@ -28,10 +33,13 @@ __all__ = [
 
 MANIFEST_TYPE = "application/vnd.lockstep.manifest"
 META_PREFIX = "HTTP_X_LOCKSTEP_META_"
-MAX_COPIED_NAME = 128
+METADATA_HEADER = "X-Lockstep-Metadata"
+MAX_METADATA_NAME = 128
+MAX_METADATA_HEADER_BYTES = 60_000
+"""What 8 KiB of metadata take as JSON with every character escaped; clients read header lines up to 64 KiB."""
 
 _CONTENT_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;[ -~]*)?")
-_META_NAME = re.compile(r"[a-z0-9-]{1,128}")
+_metadata_decoder = decoder(dict[str, str])
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9 ._()@=+,-]")
 # What a browser may show in a page of its own: nothing in here can run scripts with this site's rights.
 _SHOWN = re.compile(r"text/plain|application/(json|pdf)|image/(png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*")
@@ -42,9 +50,10 @@ _UNSPECIFIC = frozenset({UNKNOWN_TYPE, "application/x-www-form-urlencoded", CHUN
 def version_headers(version: FileVersion) -> Headers:
     """The headers that are the same whenever this version is answered, as a new list."""
     headers = [*_fixed_headers(version.path, version.digest, version.content_type, int(version.created_at))]
-    for name, value in version.metadata.items():
-        if _META_NAME.fullmatch(name):
-            headers.append((f"X-Lockstep-Meta-{name}", header_text(value)))
+    # Lockstep's own entries have a colon in their names.
+    metadata = {name: value for name, value in version.metadata.items() if HEADER_NAME.fullmatch(name)}
+    if metadata:
+        headers.append((METADATA_HEADER, json.dumps(metadata)))
     if version.holders:
         up = sum(holder.up for holder in version.holders)
         headers.append(("X-Lockstep-Copies", f"{up}/{len(version.holders)} up"))
@@ -62,39 +71,43 @@ def given_content_type(value: str) -> str:
 
 
 def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
-    """The `X-Lockstep-Meta-<name>` headers, by lower-case name."""
-    metadata = {
-        key[len(META_PREFIX) :].lower().replace("_", "-"): environ[key]
-        for key in environ
-        if key.startswith(META_PREFIX)
-    }
-    if not metadata:
+    """The names and values in the X-Lockstep-Metadata header, a JSON object.
+
+    A header for each name was refused: header names have no case, and the runner shows `realm_id` and `realm-id` as one
+    name.
+    """
+    if any(key.startswith(META_PREFIX) for key in environ):
+        raise BadRequest(
+            "X-Lockstep-Meta-NAME headers are not taken, because a header's name does not keep case or underscores; "
+            f'send all metadata in one header: {METADATA_HEADER}: {{"name": "value"}}'
+        )
+    given: str | None = environ.get("HTTP_X_LOCKSTEP_METADATA")
+    if given is None:
         return None
-    for name, value in metadata.items():
-        # The runner hands over a value with other characters as an empty one: refused, or it would be lost silently.
-        if not _META_NAME.fullmatch(name) or not value or not (value.isascii() and value.isprintable()):
-            raise BadRequest(
-                f"X-Lockstep-Meta-{name[:40]} cannot be kept: names are letters, digits and hyphens, "
-                "values printable ASCII and not empty"
-            )
-    return _small_enough(metadata)
+    if len(given) > MAX_METADATA_HEADER_BYTES:
+        raise BadRequest(
+            f"the header {METADATA_HEADER} has {len(given)} bytes; metadata has {MAX_METADATA_BYTES} in all"
+        )
+    try:
+        metadata = _metadata_decoder.decode(given)
+    except msgspec.DecodeError as error:
+        raise BadRequest(
+            f"the header {METADATA_HEADER} must be a JSON object of strings in ASCII, with other characters as "
+            f"\\u escapes: {error}"
+        ) from error
+    return checked_metadata(metadata)
 
 
-def copied_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
-    """The metadata that a copy is asked to have instead of its source's, as a JSON body says it; with any name that
-    came as a header, as S3 clients use more signs."""
+def checked_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
+    """`metadata` if every name and value can be stored, shown by every door; BadRequest names the first that cannot."""
     if metadata is None:
         return None
     for name, value in metadata.items():
-        if len(name) > MAX_COPIED_NAME or not HEADER_NAME.fullmatch(name) or not value.isprintable():
+        if len(name) > MAX_METADATA_NAME or not HEADER_NAME.fullmatch(name) or not value.isprintable():
             raise BadRequest(
-                f"the metadata {name[:40]!r} cannot be kept: names are those of headers in lower case, "
-                "values without control characters"
+                f"the metadata {name[:40]!r} cannot be stored: a name has up to {MAX_METADATA_NAME} of the lower-case "
+                "characters of header names, and a value has no control characters"
             )
-    return _small_enough(metadata)
-
-
-def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
     if sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
     return metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE
+from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE, METADATA_HEADER
 from client_proxy.doors.rest.files import CopyBody, FileRoutes
 from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter
 from lockstep_store.wire import errors
@@ -25,7 +25,7 @@ READ_RECEIPT = {
     "ETag": "The digest in quotes.",
     "X-Lockstep-Cache": "Where the chunks came from: `hit` the proxy's cache, `delta` in part, `miss` a file server.",
     "X-Lockstep-File-Server": "The file server that gave bytes.",
-    "X-Lockstep-Meta-{name}": "The metadata that the writer gave.",
+    METADATA_HEADER: "The metadata that the writer gave, as a JSON object; absent when there is none.",
 }
 WRITE_RECEIPT = {
     **RECEIPT,
@@ -147,7 +147,11 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
                 RELEASE,
                 IF_MATCH,
                 IF_NONE_MATCH,
-                Parameter("X-Lockstep-Meta-{name}", "header", "Metadata to keep: any number of these, 8 KiB in all."),
+                Parameter(
+                    METADATA_HEADER,
+                    "header",
+                    "Metadata to store with the version: a JSON object of strings in ASCII, 8 KiB in all.",
+                ),
                 Parameter("X-Lockstep-Digest", "header", "Chunk stream: the file's digest. Known content is linked."),
                 Parameter("X-Lockstep-Size", "header", "Chunk stream: the file's size in bytes.", NUMBER),
                 Parameter("X-Lockstep-Content-Type", "header", "Chunk stream: the file's own content type."),

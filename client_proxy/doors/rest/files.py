@@ -14,7 +14,7 @@ from client_proxy.core.requests import Copy, Delete, Read, Write
 from client_proxy.doors.rest.file_headers import (
     CHUNK_STREAM_TYPE,
     MANIFEST_TYPE,
-    copied_metadata,
+    checked_metadata,
     given_content_type,
     given_metadata,
     version_headers,
@@ -187,7 +187,7 @@ class FileRoutes:
                 release_lock=body.release_lock,
                 preconditions=conditions.write_preconditions(request.environ),
                 content_type=None if body.content_type is None else given_content_type(body.content_type),
-                metadata=copied_metadata(body.metadata),
+                metadata=checked_metadata(body.metadata),
             )
         )
         return committed_reply(committed)

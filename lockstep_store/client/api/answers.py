@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -57,7 +58,7 @@ class WriteOptions:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self) -> dict[str, str]:
-        sent = {f"X-Lockstep-Meta-{name}": value for name, value in self.metadata.items()}
+        sent = {"X-Lockstep-Metadata": json.dumps(dict(self.metadata))} if self.metadata else {}
         if self.lock_number is not None:
             sent["X-Lockstep-Lock"] = str(self.lock_number)
         if self.release_lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -170,13 +171,13 @@ def test_versions_come_and_go(s3: Any, make_bucket: Callable[..., str]) -> None:
 
 def test_every_door_has_the_same_files(rig: S3Rig, s3: Any, bucket: str) -> None:
     """What S3 puts the API reads, and the other way round; metadata goes along."""
-    s3.put_object(Bucket=bucket, Key="from/s3", Body=b"one", Metadata={"color": "red"})
+    s3.put_object(Bucket=bucket, Key="from/s3", Body=b"one", Metadata={"color": "red", "realm_id": "7"})
     answer = rig.cluster.ask("GET", f"/files/{bucket}/from/s3")
     assert answer.body == b"one"
-    assert answer.headers["X-Lockstep-Meta-color"] == "red"
-    rig.cluster.ask("PUT", f"/files/{bucket}/from/api", b"two", X_Lockstep_Meta_Color="blue")
+    assert json.loads(answer.headers["X-Lockstep-Metadata"]) == {"color": "red", "realm_id": "7"}
+    rig.cluster.ask("PUT", f"/files/{bucket}/from/api", b"two", X_Lockstep_Metadata='{"realm_id": "8"}')
     got = s3.get_object(Bucket=bucket, Key="from/api")
-    assert (got["Body"].read(), got["Metadata"]) == (b"two", {"color": "blue"})
+    assert (got["Body"].read(), got["Metadata"]) == (b"two", {"realm_id": "8"})
     assert got["ETag"].endswith('-1"')
 
 

@@ -264,11 +264,11 @@ def test_the_plain_api_writes_and_reads_such_files(rig: S3Rig, s3: Any, sealed_b
     """Plain bytes in, plain bytes, ranges, manifests and the plain digest out; stored are others. S3 reads it too."""
     data = os.urandom(size)
     digest = Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(data)).digest.hex()
-    status, headers, _ = api(rig, "PUT", f"files/{sealed_bucket}/k", data, X_Lockstep_Meta_colour="red")
+    status, headers, _ = api(rig, "PUT", f"files/{sealed_bucket}/k", data, X_Lockstep_Metadata='{"colour": "red"}')
     assert (status, headers["x-lockstep-digest"]) == (201, digest)
     status, headers, content = api(rig, "GET", f"files/{sealed_bucket}/k")
     assert (status, content, headers["etag"], headers["x-lockstep-digest"]) == (200, data, f'"{digest}"', digest)
-    assert headers["x-lockstep-meta-colour"] == "red"
+    assert headers["x-lockstep-metadata"] == '{"colour": "red"}'
     assert api(rig, "HEAD", f"files/{sealed_bucket}/k")[1]["x-lockstep-digest"] == digest
     manifest = Manifest.decode(api(rig, "GET", f"manifests/{sealed_bucket}/k")[2])
     assert manifest.digest.hex() == digest

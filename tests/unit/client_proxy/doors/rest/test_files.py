@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -41,7 +42,7 @@ def test_a_read_gives_the_bytes_with_their_length_and_receipt(door: Door) -> Non
     assert answer.headers["X-Lockstep-Cursor"] == "1"
     assert answer.headers["X-Lockstep-Cache"] == "miss"
     assert answer.headers["X-Lockstep-File-Server"] == "2"
-    assert answer.headers["X-Lockstep-Meta-colour"] == "blue"
+    assert json.loads(answer.headers["X-Lockstep-Metadata"]) == {"colour": "blue"}
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Accept-Ranges"] == "bytes"
@@ -222,7 +223,7 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
             "If-Match": '"aa", "bb"',
             "If-None-Match": "*",
             "Content-Type": "text/markdown; charset=utf-8",
-            "X-Lockstep-Meta-Made-By": "ann 100%",
+            "X-Lockstep-Metadata": '{"made_by": "ann 100%", "made-by": "Zo\\u00eb"}',
         },
     )
     assert door.files.calls[-1] == Write(
@@ -234,7 +235,7 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
         release_lock=True,
         preconditions=Preconditions(if_match=["aa", "bb"], if_none_match=["*"]),
         content_type="text/markdown; charset=utf-8",
-        metadata={"made-by": "ann 100%"},
+        metadata={"made_by": "ann 100%", "made-by": "Zoë"},
     )
 
 
@@ -251,8 +252,18 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
         {"If-None-Match": '"a";"b"'},
         {"If-Match": "x" * 9000},
         {"Content-Type": "not a type"},
-        {"X-Lockstep-Meta-Empty": ""},
-        {"X-Lockstep-Meta-Long": "x" * 8193},
+        {"X-Lockstep-Metadata": ""},
+        {"X-Lockstep-Metadata": "colour=blue"},
+        {"X-Lockstep-Metadata": '["colour"]'},
+        {"X-Lockstep-Metadata": '{"size": 3}'},
+        {"X-Lockstep-Metadata": '{"Colour": "blue"}'},
+        {"X-Lockstep-Metadata": '{"col our": "blue"}'},
+        {"X-Lockstep-Metadata": '{"s3:checksum": "x"}'},
+        {"X-Lockstep-Metadata": '{"colour": "a\\u0000b"}'},
+        {"X-Lockstep-Metadata": '{"long": "%s"}' % ("x" * 8193)},
+        {"X-Lockstep-Metadata": '{"long": "%s"}' % ("\\u00eb" * 20_000)},
+        {"X-Lockstep-Meta-Colour": "blue"},
+        {"X-Lockstep-Meta-realm_id": "1"},
         {"X-Lockstep-Digest": "00" * 32},
     ],
 )
