@@ -28,6 +28,7 @@
     ├── Locked                     someone else holds the lock; says who and until when
     ├── TooManyRequests
     ├── MissingChunks              the receiver lacks chunks that were sent without bytes; names them
+    ├── TargetUnusable             a notification target that can never be reached as it is named
     ├── Unavailable                temporary; a retry can succeed
     │   ├── TooFewHolders          the promised copies cannot be made
     │   ├── StorageFull
@@ -203,6 +204,12 @@ class MissingChunks(LockstepError):
 
     code, status, title = "missing_chunks", 409, "Chunks are needed"
     can_retry = True
+
+
+class TargetUnusable(LockstepError):
+    """The notification target must be changed first, here or where it is."""
+
+    code, status, title = "target_unusable", 424, "Notification target cannot be used"
 
 
 class Unavailable(LockstepError):

@@ -90,7 +90,7 @@ class TargetRoutes:
                 tag="Cluster",
                 summary="Send a test message to a notification target now (administrators)",
                 answers={204: Answer("It took the message.")},
-                refusals=_REFUSALS,
+                refusals=(*_REFUSALS, errors.TargetUnusable),
             ),
         ]
 

@@ -35,6 +35,7 @@ from directory_server.features.notifications.sending import (
     CONNECT_SECONDS,
     NotDelivered,
     Outgoing,
+    is_permanent,
     tls_context,
 )
 
@@ -45,6 +46,10 @@ _CLOSING_SECONDS = 2.0
 
 # Failures are raised and shown to operators; the library would also write each to standard error.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+_REFUSED = (ProbableAccessDeniedError, AuthenticationError, ProbableAuthenticationError)
+_REFUSED_CODES = frozenset({403, 404, 530})
+"""AMQP 0-9-1's access-refused, not-found and not-allowed."""
 
 
 class AmqpPublisher:
@@ -80,7 +85,7 @@ class AmqpPublisher:
             self._link.publish(self._address.exchange, self._address.routing_key, message)
         except (AMQPError, OSError) as error:
             self.rest()
-            raise NotDelivered(_reason(error)) from error
+            raise _not_delivered(error) from error
         except NotDelivered:
             self.rest()
             raise
@@ -175,7 +180,7 @@ class _Link:
 
     def _fail(self, error: BaseException) -> None:
         # The first is what happened; that the connection is closed then is what follows from it.
-        self._failure = self._failure or (error if isinstance(error, NotDelivered) else NotDelivered(_reason(error)))
+        self._failure = self._failure or (error if isinstance(error, NotDelivered) else _not_delivered(error))
         self._loop.stop()
 
     def _give_back(self, method: Any) -> None:
@@ -201,10 +206,19 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _reason(failure: BaseException) -> str:
+def _not_delivered(failure: BaseException) -> NotDelivered:
+    """Return what became of a message, and whether the target must be changed before it can be sent."""
     error = _cause(failure)
     if isinstance(error, NotDelivered):
-        return str(error)
+        return error
+    if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
+        permanent = error.reply_code in _REFUSED_CODES
+    else:
+        permanent = is_permanent(error) or isinstance(error, _REFUSED)
+    return NotDelivered(_reason(error), permanent=permanent)
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +15,14 @@ ANSWER_SECONDS = 10.0
 
 
 class NotDelivered(Exception):
-    """The target did not take a message; the text has the reason and no secret."""
+    """The target did not take a message; the text has the reason and no secret.
+
+    `permanent`: the target must be changed, here or where it is; sending again as it is named cannot help.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,15 @@ class Sender(Protocol):
     def rest(self) -> None:
         """Close the connection until there is something to send again."""
         ...
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether a failed connection will fail again: an untrusted certificate, no TLS there, or an unknown host name."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return True
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "reason", "") == "WRONG_VERSION_NUMBER"
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
 
 
 def tls_context(ca_pem: str) -> ssl.SSLContext:

@@ -30,7 +30,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, Unavailable
+from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, TargetUnusable, Unavailable
 from lockstep_store.wire.messages.files import Nothing
 from lockstep_store.wire.messages.targets import AddTargetRequest, RemovedTarget, TargetInfo, TargetsReply
 
@@ -135,7 +135,10 @@ class Targets:
         return RemovedTarget(dropped)
 
     def test(self, name: str) -> Nothing:
-        """Send a test message now, ahead of waiting ones. Unavailable, with the reason, when it is not taken."""
+        """Send a test message now, ahead of waiting ones.
+
+        TargetUnusable or Unavailable, with the reason, when it is not taken.
+        """
         with self._store.read() as reader:
             destination = self._open(self._find(reader, name))
         sender = self._make_sender(destination, parse(destination))
@@ -143,7 +146,8 @@ class Targets:
             body = trial_message("", self._clock.wall()).encode()
             sender.send(Outgoing(f"test-{secrets.token_hex(8)}", body))
         except NotDelivered as error:
-            raise Unavailable(f"target {name!r} did not take the test message: {error}") from error
+            refusal = TargetUnusable if error.permanent else Unavailable
+            raise refusal(f"target {name!r} did not take the test message: {error}") from error
         finally:
             sender.rest()
         self.wake(name, at_once=True)

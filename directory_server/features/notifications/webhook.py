@@ -19,6 +19,7 @@ from directory_server.features.notifications.sending import (
     CONNECT_SECONDS,
     NotDelivered,
     Outgoing,
+    is_permanent,
     tls_context,
 )
 
@@ -34,6 +35,10 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     """Return `v1=` and the HMAC-SHA256, in hex, of the timestamp, a dot and the body; receivers compare it."""
     digest = hmac.digest(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"v1={digest.hex()}"
+
+
+_TEMPORARY = frozenset({408, 425, 429})
+"""The client errors that RFC 9110, 8470 and 6585 let a sender repeat."""
 
 
 class Webhook:
@@ -58,10 +63,11 @@ class Webhook:
                 status = self._post(message)
         except (OSError, http.client.HTTPException) as error:
             self.rest()
-            raise NotDelivered(_reason(error)) from error
+            raise NotDelivered(_reason(error), permanent=is_permanent(error)) from error
         if not 200 <= status < 300:
             more = "; redirects are not followed" if 300 <= status < 400 else ""
-            raise NotDelivered(f"it answered with status {status}{more}")
+            permanent = 300 <= status < 500 and status not in _TEMPORARY
+            raise NotDelivered(f"it answered with status {status}{more}", permanent=permanent)
 
     def rest(self) -> None:
         if self._connection is not None:

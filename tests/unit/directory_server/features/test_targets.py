@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, ProbableAuthenticationError
 
+from directory_server.features.notifications import amqp
 from directory_server.features.notifications.addresses import Address, Destination
 from directory_server.features.notifications.delivery import MAX_AGE_SECONDS
-from directory_server.features.notifications.sending import Outgoing, Sender
+from directory_server.features.notifications.sending import NotDelivered, Outgoing, Sender, is_permanent
 from directory_server.features.notifications.targets import MAX_TARGETS, Targets
 from directory_server.metadata.statements import notifications as rows
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.storage.sealing import KeyRing
-from lockstep_store.wire.errors import BadRequest, Conflict
+from lockstep_store.wire.errors import BadRequest, Conflict, TargetUnusable, Unavailable
 from lockstep_store.wire.messages.targets import AddTargetRequest
 from tests.cluster.cluster_harness import wait_until
 from tests.fakes.directory_rig import DirectoryRig
@@ -116,3 +120,34 @@ def test_there_is_a_bound_to_their_number(rig: Rig) -> None:
     assert rig.targets.list().targets[0].url == "https://answers.test/elsewhere"
     with pytest.raises(BadRequest):
         rig.add("target-0", "gopher://answers.test/")
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_a_target_that_can_never_be_reached_as_named_is_no_503(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, permanent: bool
+) -> None:
+    """A test message that fails for good has a status of its own, so that no client repeats it by itself."""
+
+    def refuse(_: Outgoing) -> None:
+        raise NotDelivered("its certificate is not trusted", permanent=permanent)
+
+    rig.add("hook", "https://answers.test/")
+    monkeypatch.setattr(rig.keeping, "send", refuse)
+    with pytest.raises(TargetUnusable if permanent else Unavailable, match="not trusted") as refused:
+        rig.targets.test("hook")
+    assert (refused.value.status, refused.value.can_retry) == ((424, False) if permanent else (503, True))
+
+
+def test_which_failures_to_connect_are_permanent() -> None:
+    """An untrusted certificate, no TLS at that port, a name that does not exist, and what a broker refuses."""
+    no_tls = ssl.SSLError(1, "wrong version number")
+    no_tls.reason = "WRONG_VERSION_NUMBER"
+    for error in (ssl.SSLCertVerificationError(1, "untrusted"), no_tls, socket.gaierror(socket.EAI_NONAME, "unknown")):
+        assert is_permanent(error), error
+    for error in (ssl.SSLEOFError(8, "cut"), socket.gaierror(socket.EAI_AGAIN, "later"), ConnectionRefusedError()):
+        assert not is_permanent(error), error
+    for code, permanent in ((403, True), (404, True), (530, True), (320, False), (506, False), (541, False)):
+        assert amqp._not_delivered(ChannelClosedByBroker(code, "why")).permanent is permanent
+        assert amqp._not_delivered(ConnectionClosedByBroker(code, "why")).permanent is permanent
+    assert amqp._not_delivered(ProbableAuthenticationError("no")).permanent
+    assert not amqp._not_delivered(TimeoutError()).permanent

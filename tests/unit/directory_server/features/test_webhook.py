@@ -77,8 +77,9 @@ def test_only_the_2xx_family_takes_a_message(receiver: WebhookReceiver, sender: 
     """A redirect is not followed."""
     hook = sender()
     receiver.status = status
-    with pytest.raises(NotDelivered, match=str(status)):
+    with pytest.raises(NotDelivered, match=str(status)) as refused:
         hook.send(MESSAGE)
+    assert refused.value.permanent is (status in (302, 307, 400, 404)), "429 and 5xx may be taken later"
     assert receiver.asked == 1
     receiver.status = 200
     hook.send(MESSAGE)
@@ -87,8 +88,9 @@ def test_only_the_2xx_family_takes_a_message(receiver: WebhookReceiver, sender: 
 
 def test_a_certificate_that_is_not_trusted_gets_nothing(receiver: WebhookReceiver, sender: MakeSender) -> None:
     """Without the receiver's authority nothing is sent; a CA file that is none is refused."""
-    with pytest.raises(NotDelivered, match="not trusted"):
+    with pytest.raises(NotDelivered, match="not trusted") as refused:
         sender(trusted=False).send(MESSAGE)
+    assert refused.value.permanent
     assert receiver.asked == 0
     with pytest.raises(BadRequest, match="PEM"):
         sending.tls_context("no certificate")
@@ -124,8 +126,10 @@ def test_one_that_does_not_answer_or_is_away_is_not_waited_for(
     """Each attempt has an end."""
     monkeypatch.setattr(webhook, "ANSWER_SECONDS", 0.2)
     receiver.stalls = 10.0
-    with pytest.raises(NotDelivered, match="within"):
+    with pytest.raises(NotDelivered, match="within") as late:
         sender().send(MESSAGE)
     receiver.stop()
-    with pytest.raises(NotDelivered, match="refused"):
+    with pytest.raises(NotDelivered, match="refused") as away:
         sender().send(MESSAGE)
+    assert not late.value.permanent
+    assert not away.value.permanent
