@@ -26,9 +26,11 @@ CACHE_UNWRITABLE = Counter(
     "lockstep_client_proxy_cache_unwritable_total", "Chunks served but not kept because the cache disk refused"
 )
 CACHE_BYTES = Gauge("lockstep_client_proxy_cache_bytes", "Bytes the cache takes on disk")
-ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of answers' bodies given to the runner")
+RECEIVED_BYTES = Counter(
+    "lockstep_client_proxy_received_bytes_total", "Bytes of request bodies received, by every door"
+)
+ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of response bodies sent, by every door")
 CONTENT_METRICS = ContentMetrics(
-    sent_bytes=ANSWERED_BYTES,
     aborted=Counter(
         "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest was unreadable"
     ),

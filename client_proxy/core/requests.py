@@ -18,10 +18,13 @@ from lockstep_store.wire.messages.files import (
     Preconditions,
     UploadStep,
 )
+from lockstep_store.wire.secret_members import repr_without_secrets
 
 
 class PathRequest(msgspec.Struct, frozen=True):
     """What every call about one path names. Structs, because making one costs a tenth of what a dataclass does."""
+
+    __repr__ = repr_without_secrets
 
     credential: str
     bucket: str

@@ -1,10 +1,14 @@
-"""Which of a proxy's doors a request comes to: its own API and pages, or S3, which has the rest of the addresses."""
+"""Sends each request to its door: the proxy's own API and pages, or S3, which has all other addresses.
+
+It also counts the bytes of every answer, because every door's answers pass here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from client_proxy.doors.s3.door import S3Door
+from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.admission import turn_away_with_problem
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.wire.errors import Overloaded
@@ -12,9 +16,9 @@ from lockstep_store.wire.names import RESERVED_BUCKETS
 
 
 class Doors:
-    """The proxy's WSGI application. No bucket can have the name of one of the API's own addresses.
+    """The proxy's WSGI application. No bucket can be named like one of the API's own addresses.
 
-    `s3_domain` is that of virtual-host addresses: there every path is a key.
+    `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key.
     """
 
     def __init__(self, api: Wsgi, s3: S3Door, s3_domain: str = "") -> None:
@@ -24,13 +28,13 @@ class Doors:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         door: Wsgi = self._s3 if self._is_s3(environ) else self._api
-        return door(environ, start_response)
+        return _counted(door(environ, start_response))
 
     def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Refuse a request that there is no room for, in the words of the door it came to."""
+        """Reject a request in the format of its door, because too many are under way."""
         if self._is_s3(environ):
-            return self._s3.turn_away(error, environ, start_response)
-        return turn_away_with_problem(error, environ, start_response)
+            return _counted(self._s3.turn_away(error, environ, start_response))
+        return _counted(turn_away_with_problem(error, environ, start_response))
 
     def _is_s3(self, environ: Environ) -> bool:
         path: str = environ["PATH_INFO"]
@@ -38,3 +42,32 @@ class Doors:
             return True
         host: str = environ.get("HTTP_HOST", "").partition(":")[0].lower()
         return bool(self._s3_hosts) and host.endswith(self._s3_hosts)
+
+
+def _counted(body: Iterable[bytes]) -> Iterable[bytes]:
+    """`body`, its bytes counted as the server takes them. A list stays a list: the server sends it without a thread."""
+    if isinstance(body, list):
+        ANSWERED_BYTES.inc(sum(map(len, body)))
+        return body
+    return _CountedBody(body)
+
+
+class _CountedBody:
+    """A streamed body that counts its pieces."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        self._pieces = iter(body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self._pieces)
+        ANSWERED_BYTES.inc(len(piece))
+        return piece
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()

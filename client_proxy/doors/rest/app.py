@@ -26,7 +26,7 @@ from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import CareRoutes
-from client_proxy.doors.rest.metrics import RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS
+from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
 from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
 from client_proxy.doors.rest.operation import Operation
@@ -35,7 +35,7 @@ from client_proxy.doors.rest.request import RestRequest, canonical_path, path_te
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
-from client_proxy.metrics import ANSWERED_BYTES
+from client_proxy.metrics import RECEIVED_BYTES
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
 from lockstep_store.runtime.http.operator_views import add_operator_views
 from lockstep_store.runtime.tracing import start_request
@@ -106,10 +106,7 @@ class RestApi:
             reply = _refuse(error, f"{operation.method} {operation.address}", request)
         reply.headers.append(("X-Request-Id", id))
         self._count(operation, reply.status).inc()
-        if request.received:
-            RECEIVED_BYTES.inc(request.received)
-        if isinstance(reply.body, list):
-            ANSWERED_BYTES.inc(sum(map(len, reply.body)))
+        RECEIVED_BYTES.inc(request.received)
         self._seconds[operation.id].observe(time.perf_counter() - started)
         return reply
 

@@ -13,4 +13,3 @@ REQUEST_SECONDS = Histogram(
     ["route", "method"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )
-RECEIVED_BYTES = Counter("lockstep_client_proxy_received_bytes_total", "Bytes of request bodies read")

@@ -29,6 +29,7 @@ from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
 from client_proxy.doors.s3.security import encryption
 from client_proxy.doors.s3.security.gate import Gate, Principal
+from client_proxy.metrics import RECEIVED_BYTES
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import log, start_request
@@ -103,6 +104,7 @@ class S3Door:
         if "HTTP_ORIGIN" in environ and isinstance(body, S3Request) and name != PREFLIGHT:
             reply = reply._replace(headers=reply.headers + self._cors_headers(body))
         body.drain()  # a GET may have a body too
+        RECEIVED_BYTES.inc(body.received)
         REQUESTS.labels(name, str(reply.status)).inc()
         took = time.perf_counter() - started
         SECONDS.labels(name).observe(took)

@@ -28,7 +28,6 @@ class Readable(Protocol):
 class ContentMetrics(NamedTuple):
     """What a program counts of streamed answers."""
 
-    sent_bytes: Counter
     aborted: Counter
     """Answers cut off because the rest could not be read."""
     abandoned: Counter
@@ -85,7 +84,6 @@ class StreamedContent:
         if self._left < 0:
             self._abort("more bytes were read than were declared")
             raise InternalError("the content has more bytes than were declared")
-        self._metrics.sent_bytes.inc(len(piece))
         return piece
 
     def close(self) -> None:

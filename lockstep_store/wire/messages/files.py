@@ -20,6 +20,7 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import Problem, from_problem
 from lockstep_store.wire.names import MAX_PATH_BYTES
+from lockstep_store.wire.secret_members import repr_without_secrets
 
 MAX_BATCH = 1000
 MAX_LISTING = 1000
@@ -39,9 +40,13 @@ Versioning = Literal["off", "enabled", "suspended"]
 class Message(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
     """Base of every shape on the wire. Unknown fields are ignored, so a newer peer may say more."""
 
+    __repr__ = repr_without_secrets
+
 
 class FrozenMessage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=False):
     """The same for shapes that are signed, compared or shared between threads."""
+
+    __repr__ = repr_without_secrets
 
 
 class Nothing(Message):
@@ -103,9 +108,6 @@ class DataKey(Message):
 
     key: str = ""
     problem: Problem | None = None
-
-    def __repr__(self) -> str:
-        return "DataKey(…)"
 
 
 class FileVersion(Message):

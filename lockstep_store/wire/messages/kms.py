@@ -77,9 +77,6 @@ class NewDataKeyReply(Message):
     key: str
     facts: dict[str, str]
 
-    def __repr__(self) -> str:
-        return "NewDataKeyReply(…)"
-
 
 class BucketEncryptionRequest(Message):
     """A bucket's default encryption, asked by a proxy for itself. It applies to writes through every door."""

@@ -24,9 +24,6 @@ class LoginReply(Message):
     expires_at: float = 0.0
     created: bool = False
 
-    def __repr__(self) -> str:
-        return f"LoginReply(account={self.account!r})"
-
 
 class AccountInfo(Message):
     name: str

@@ -25,6 +25,7 @@ from lockstep_store.wire.messages.files import (
     PathText,
     Text,
 )
+from lockstep_store.wire.secret_members import repr_without_secrets
 
 S3_PROOF_PREFIX = "lss_"
 SIGNING_ALGORITHM = "AWS4-HMAC-SHA256"
@@ -46,9 +47,6 @@ class S3KeyInfo(Message):
     session_token: str = ""
     """Of a temporary key: must come along with every request that the key signs."""
     expires_at: float | None = None
-
-    def __repr__(self) -> str:
-        return f"S3KeyInfo({self.access_key_id!r})"
 
 
 class S3KeysReply(Message):
@@ -83,9 +81,6 @@ class SigningKeyReply(Message):
     key: str
     account: str
 
-    def __repr__(self) -> str:
-        return f"SigningKeyReply(account={self.account!r})"
-
 
 class S3Proof(NamedTuple):
     """A signature and what it was made over, as one line of text."""
@@ -96,6 +91,9 @@ class S3Proof(NamedTuple):
     amz_date: str
     canonical_sha256: str
     signature: str
+
+    def __repr__(self) -> str:
+        return repr_without_secrets(self)
 
     def encode(self) -> str:
         """The text that goes where a credential goes."""

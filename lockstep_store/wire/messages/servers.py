@@ -138,9 +138,6 @@ class RegisterReply(Message):
     directory_time: float
     heartbeat_seconds: float
 
-    def __repr__(self) -> str:
-        return f"RegisterReply(directory_time={self.directory_time})"
-
 
 class HeartbeatRequest(Message):
     url: str

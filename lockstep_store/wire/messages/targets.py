@@ -54,9 +54,6 @@ class AddTargetRequest(Message):
     token: Secret = ""
     ca_pem: Annotated[str, Meta(max_length=64 * 1024)] = ""
 
-    def __repr__(self) -> str:
-        return f"AddTargetRequest({self.name!r})"
-
 
 class TargetRequest(Message):
     credential: Credential
