@@ -23,8 +23,8 @@ from lockstep_store.wire.chunk_stream import (
     FRAME_BYTES,
     encode_stream,
     end_frame,
-    facts_frame,
     stream_length,
+    trailing_metadata_frame,
 )
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.codec import decoder
@@ -175,9 +175,9 @@ class MasterStream:
             raise self._failure()
         window.clear()
 
-    def finish(self, manifest: Manifest, facts: dict[str, str]) -> WriteReply:
-        """Send `facts` and the end frame of `manifest`, which has all chunks put; return the master's answer."""
-        end = facts_frame(facts) + end_frame(manifest.digest, manifest.size)
+    def finish(self, manifest: Manifest, metadata: dict[str, str]) -> WriteReply:
+        """Send the trailing `metadata` and the end frame of `manifest`; return the master's answer."""
+        end = trailing_metadata_frame(metadata) + end_frame(manifest.digest, manifest.size)
         if self._sender.wait(0):
             raise self._failure()
         self._sender.finish(end)

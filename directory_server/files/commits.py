@@ -136,7 +136,7 @@ class Commits:
         bucket = place.demand("s3:PutObject", ticket.path, keys=keys)
         if is_part(ticket.upload):
             holders = self._counted_holders(tx, item, ticket, server_id)
-            content = PartContent(item.digest, item.size, ticket.write_id, ticket.metadata | item.facts)
+            content = PartContent(item.digest, item.size, ticket.write_id, ticket.metadata | item.trailing_metadata)
             moment = Moment.of(self._clock)
             made = self._hooks.uploads.put_part(tx, ticket.upload, ticket.bucket, ticket.path, content, moment)
             return self._stored(tx, item, ticket, made, holders)
@@ -157,12 +157,14 @@ class Commits:
             author=ticket.author,
             write_id=ticket.write_id,
             content_type=ticket.content_type,
-            metadata=stored_metadata(ticket.metadata | item.facts),
+            metadata=stored_metadata(ticket.metadata | item.trailing_metadata),
             lock_number=ticket.lock_number,
             settings=ticket.settings,
         )
         if ticket.upload is not None:
-            new = self._hooks.uploads.take(tx, ticket.upload, bucket.name, new, ticket.metadata | item.facts)
+            new = self._hooks.uploads.take(
+                tx, ticket.upload, bucket.name, new, ticket.metadata | item.trailing_metadata
+            )
         new = replace(new, settings=place.settled(new.settings, new.author))
         made = self._versions.put(tx, bucket, new, "write", Moment.of(self._clock), cause_of(place.person))
         if ticket.release_lock and ticket.lock_number:

@@ -86,7 +86,7 @@ class SmallWriteHandler:
             replication = Replication(self._sender, ticket, item.ticket)
             replication.send_encoded(item.stream)
         blob = WholeBlob(chunks, manifest, fence_of(ticket))
-        return _Received(index, item.ticket, blob, reader.facts, replication)
+        return _Received(index, item.ticket, blob, reader.trailing_metadata, replication)
 
     def _put(self, received: list[_Received], results: list[Outcome[WriteReply]], hop: Hop) -> list[_Received]:
         """Store the blobs; return the writes whose blob is durable here."""

@@ -78,7 +78,7 @@ class StreamWriteHandler:
                 crash_point("file_server.replica.stream-sealed")
                 return WriteReply(manifest.digest, manifest.size, self._own_id)
             holders = replication.settle(manifest, self._own_id)
-        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders, reader.facts)
+        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders, reader.trailing_metadata)
         committed = self._commits.commit(item)
         crash_point("file_server.answer.stream-ready")
         return WriteReply(

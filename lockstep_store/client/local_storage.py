@@ -30,7 +30,7 @@ class LocalFileError(LockstepError):
 class NameRefused(LocalFileError):
     """A name that leads outside the folder, or that the folder cannot hold."""
 
-    code, title = "local_name_refused", "Name refused"
+    code, title = "local_name_refused", "Invalid name"
 
 
 class FileChanged(LocalFileError):

@@ -1,4 +1,4 @@
-"""What two Lockstep programs must agree on: names, digests, messages, errors, transport.
+"""The contract between Lockstep's programs: names, digests, messages, errors, framing.
 
-Nothing in here belongs to one program alone, and nothing in here imports a program.
+Nothing here does I/O, belongs to a single program, or imports one.
 """

@@ -1,7 +1,7 @@
-"""A backup of the directory as a file: one line that says what it is, one with what is in it, then the metadata.
+"""The backup file of a directory: a format line, a line of information, then the metadata.
 
-Whoever has the file can check it without opening the metadata: every byte is covered by the digest. How a backup is
-made and put in place is the directory's business.
+The digest covers every byte of the metadata, so the file can be checked without opening it. The directory server
+creates and restores backups.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _infos = decoder(BackupInfo)
 
 
 def header_of(info: BackupInfo) -> bytes:
-    """The two lines before the metadata."""
+    """Return the two lines before the metadata."""
     return BACKUP_FORMAT + encode(info) + b"\n"
 
 
 def read_header(file: BinaryIO, name: str) -> BackupInfo:
-    """What is in the backup `file`, which is left at the metadata's first byte.
+    """Read the information about the backup `file`, and leave `file` at the metadata's first byte.
 
-    StorageFormatError for another kind or a newer version, Damaged when what it says of itself cannot be read.
+    StorageFormatError for another kind of file or a newer version, Damaged when the information cannot be read.
     """
     first = file.readline(len(BACKUP_FORMAT) + 1)
     if first != BACKUP_FORMAT:
         if first.startswith(BACKUP_FORMAT.rpartition(b" ")[0]):
             raise StorageFormatError(
-                f"{name} says {first[:60].decode('utf-8', 'replace').strip()!r}, and this program knows "
-                f"{BACKUP_FORMAT.decode().strip()!r}: use the version of Lockstep that made it"
+                f"{name} has the format {first[:60].decode('utf-8', 'replace').strip()!r}, but this program reads "
+                f"{BACKUP_FORMAT.decode().strip()!r}: use the version of Lockstep that created it"
             )
         raise StorageFormatError(f"{name} is not a backup of a Lockstep directory")
     line = file.readline(MAX_BACKUP_INFO_BYTES)
     try:
         return _infos.decode(line)
     except (msgspec.DecodeError, LockstepError) as error:
-        raise Damaged(f"{name} is damaged: what is in it cannot be read ({error}); use another backup") from error
+        raise Damaged(f"{name} is damaged: its second line cannot be read ({error}); use another backup") from error
 
 
 def digest_of(file: BinaryIO) -> tuple[Digest, int]:
-    """BLAKE3 of the rest of `file`, and how many bytes that is."""
+    """Return the BLAKE3 digest of the rest of `file`, and its length in bytes."""
     hasher, size = blake3(), 0
     while block := file.read(BLOCK_BYTES):
         hasher.update(block)
@@ -55,11 +55,11 @@ def digest_of(file: BinaryIO) -> tuple[Digest, int]:
 
 
 def check(file: BinaryIO, name: str) -> BackupInfo:
-    """What is in the backup `file`, every byte of which was checked; Damaged or StorageFormatError otherwise."""
+    """Check every byte of the backup `file` and return its information; raises Damaged or StorageFormatError."""
     info = read_header(file, name)
     digest, size = digest_of(file)
     if size != info.size:
-        raise Damaged(f"{name} has {size} bytes of metadata and should have {info.size}: it is cut, use another backup")
+        raise Damaged(f"{name} has {size} bytes of metadata instead of {info.size}: use another backup")
     if digest != info.digest:
-        raise Damaged(f"{name} is damaged: its bytes have another digest than when it was made; use another backup")
+        raise Damaged(f"{name} is damaged: the metadata does not match its digest; use another backup")
     return info

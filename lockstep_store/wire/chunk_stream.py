@@ -1,25 +1,25 @@
-"""The chunk stream: the one framing of content on every hop.
+"""The chunk stream: how content is framed on every hop.
 
 A stream is the 4 bytes ``LSC1``, then frames, then one end frame (all integers big-endian):
 
 =========  =====================================================================================
 bytes      chunk frame
 =========  =====================================================================================
-1          1: the bytes follow.  0: no bytes follow, "you have it"
+1          1: the bytes follow.  0: no bytes follow, the receiver has them
 32         digest of the chunk
 4          length of the chunk
 length     the plain bytes, when the first byte is 1
 =========  =====================================================================================
 
-Before the end frame there may be one frame of facts, for what its sender learned only while it read the content (a
-checksum, say): they become part of the version's metadata when it is committed.
+One frame of trailing metadata may precede the end frame. It carries what the sender learned only while it read the
+content, such as a checksum, and becomes part of the version's metadata at the commit.
 
 =========  =====================================================================================
-bytes      facts frame
+bytes      trailing metadata frame
 =========  =====================================================================================
 1          3
-32         BLAKE3 of what follows the length
-4          length, at most 8 KiB
+32         BLAKE3 of the JSON
+4          length of the JSON, at most 8 KiB
 length     a JSON object of names and texts
 =========  =====================================================================================
 
@@ -31,8 +31,8 @@ bytes      end frame
 8          size of the blob in bytes
 =========  =====================================================================================
 
-The end frame is what tells a whole stream from one cut short: the runner ends a body that the client abandoned
-without any error, so a stream without its end frame is refused.
+When a client abandons a body, the runner ends it without an error. Only the end frame shows that a stream is complete,
+so a stream without it is rejected.
 """
 
 from __future__ import annotations
@@ -51,42 +51,42 @@ from lockstep_store.wire.manifest import MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest
 
 CONTENT_TYPE = "application/vnd.lockstep.chunk-stream"
 MAGIC = b"LSC1"
-HAVE, BYTES, END, FACTS = 0, 1, 2, 3
-MAX_FACTS_BYTES = 8192
+HAVE, BYTES, END, METADATA = 0, 1, 2, 3
+MAX_TRAILING_METADATA_BYTES = 8192
 READ_BYTES = 256 * 1024
-"""Bytes read at a time. The source buffers as many before it returns them, in addition to the chunk itself."""
+"""Bytes read at a time. The source buffers this much before it returns, in addition to the chunk itself."""
 
-_facts = decoder(dict[str, str])
+_metadata_decoder = decoder(dict[str, str])
 _FRAME = struct.Struct(f">B{DIGEST_BYTES}sI")
 FRAME_BYTES = _FRAME.size
 END_BYTES = 1 + DIGEST_BYTES + 8
 
 Read = Callable[[int], bytes]
-"""Reads up to n bytes; fewer are allowed, none means the end (like `wsgi.input` or a socket file)."""
+"""Reads up to n bytes: fewer are allowed, none means the end (like `wsgi.input` or a socket file)."""
 
 
 def frame_header(chunk: Chunk) -> bytes:
-    """The 37 bytes before a chunk's data."""
+    """Return the 37 bytes before a chunk's data."""
     return _FRAME.pack(HAVE if chunk.data is None else BYTES, chunk.digest, chunk.length)
 
 
 def end_frame(digest: Digest, size: int) -> bytes:
-    """The end frame of a blob."""
+    """Return the end frame of a blob."""
     return bytes([END]) + digest + size.to_bytes(8, "big")
 
 
-def facts_frame(facts: dict[str, str]) -> bytes:
-    """The frame that carries `facts`; no bytes when there are none. TooLarge over 8 KiB."""
-    if not facts:
+def trailing_metadata_frame(metadata: dict[str, str]) -> bytes:
+    """Return the frame that carries `metadata`; no bytes when it is empty. TooLarge over 8 KiB."""
+    if not metadata:
         return b""
-    body = encode(facts)
-    if len(body) > MAX_FACTS_BYTES:
-        raise TooLarge(f"a write's late facts have {len(body)} bytes; at most {MAX_FACTS_BYTES} are kept")
-    return _FRAME.pack(FACTS, chunk_digest(body), len(body)) + body
+    body = encode(metadata)
+    if len(body) > MAX_TRAILING_METADATA_BYTES:
+        raise TooLarge(f"trailing metadata of {len(body)} bytes exceeds the limit of {MAX_TRAILING_METADATA_BYTES}")
+    return _FRAME.pack(METADATA, chunk_digest(body), len(body)) + body
 
 
 def encode_stream(chunks: Iterable[Chunk]) -> Iterator[bytes | memoryview]:
-    """A whole stream, piece by piece. The end frame is computed from the chunks that were sent."""
+    """Yield a whole stream, piece by piece. The end frame is computed from the chunks that were sent."""
     yield MAGIC
     sent: list[tuple[Digest, int]] = []
     for chunk in chunks:
@@ -99,34 +99,34 @@ def encode_stream(chunks: Iterable[Chunk]) -> Iterator[bytes | memoryview]:
 
 
 def stream_length(lengths: Iterable[int]) -> int:
-    """Length in bytes of a stream that carries every chunk with its bytes."""
+    """Return the length in bytes of a stream that carries every chunk with its bytes."""
     return len(MAGIC) + END_BYTES + sum(FRAME_BYTES + length for length in lengths)
 
 
 class StreamReader:
-    """Reads a chunk stream and checks every byte of it: framing, each chunk's digest, and the end frame.
+    """Reads a chunk stream and checks every byte: framing, each chunk's digest, and the end frame.
 
-    Iterating gives `Chunk`s (with `data` None for "you have it"). After the loop `manifest` is the blob's. A damaged
-    chunk raises BadDigest, a stream without its end IncompleteBody, and nothing after that may be trusted. `facts` are
-    those that came along.
+    Iterate over its `Chunk`s; `data` is None for one that was sent without bytes. After the loop `manifest` and
+    `trailing_metadata` are complete. A damaged chunk raises BadDigest, a stream without its end frame IncompleteBody;
+    trust nothing from the stream after that.
     """
 
     def __init__(self, read: Read, *, expect_blob: bool = True) -> None:
         self._read = read
         self._expect_blob = expect_blob
         self._manifest: Manifest | None = None
-        self.facts: dict[str, str] = {}
+        self.trailing_metadata: dict[str, str] = {}
 
     @property
     def manifest(self) -> Manifest:
-        """The blob that was streamed; only after the whole stream was read."""
+        """The manifest of the streamed blob; IncompleteBody before the whole stream was read."""
         if self._manifest is None:
             raise IncompleteBody("the chunk stream has not been read to its end")
         return self._manifest
 
     def __iter__(self) -> Iterator[Chunk]:
         if self._exactly(len(MAGIC)) != MAGIC:
-            raise BadRequest("this is not a chunk stream (format 1): it does not begin with LSC1")
+            raise BadRequest("not a chunk stream: it does not begin with LSC1")
         seen: list[tuple[Digest, int]] = []
         while True:
             head = self._exactly(FRAME_BYTES)
@@ -134,36 +134,39 @@ class StreamReader:
             if kind == END:
                 self._finish(head, seen)
                 return
-            if kind == FACTS:
-                self._take_facts(Digest(raw_digest), length)
+            if kind == METADATA:
+                self._read_metadata(Digest(raw_digest), length)
                 continue
-            if self.facts:
-                raise BadRequest("in a chunk stream nothing but the end comes after the facts")
+            if self.trailing_metadata:
+                raise BadRequest("invalid chunk stream: only the end frame may follow the trailing metadata")
             if kind not in (HAVE, BYTES) or length > MAX_CHUNK_BYTES:
-                raise BadRequest(f"a chunk frame of kind {kind} and {length} bytes is not allowed")
+                raise BadRequest(f"invalid chunk stream: a frame has kind {kind} and {length} bytes")
             if len(seen) >= MAX_CHUNKS:
-                raise BadRequest(f"a chunk stream has at most {MAX_CHUNKS} chunks")
+                raise BadRequest(f"invalid chunk stream: more than {MAX_CHUNKS} chunks")
             digest = Digest(raw_digest)
             data = None
             if kind == BYTES:
                 data = self._exactly(length)
                 if chunk_digest(data) != digest:
-                    raise BadDigest(f"a chunk of {length} bytes does not hash to its digest {digest}")
+                    raise BadDigest(f"a chunk of {length} bytes does not match its digest {digest}")
             seen.append((digest, length))
             yield Chunk(digest, length, data)
 
-    def _take_facts(self, digest: Digest, length: int) -> None:
-        if self.facts or length > MAX_FACTS_BYTES:
-            raise BadRequest(f"a chunk stream has one frame of facts, of at most {MAX_FACTS_BYTES} bytes")
+    def _read_metadata(self, digest: Digest, length: int) -> None:
+        if self.trailing_metadata or length > MAX_TRAILING_METADATA_BYTES:
+            raise BadRequest(
+                "invalid chunk stream: more than one frame of trailing metadata, "
+                f"or more than {MAX_TRAILING_METADATA_BYTES} bytes"
+            )
         body = self._exactly(length)
         if chunk_digest(body) != digest:
-            raise BadDigest("the facts of a chunk stream do not hash to their digest")
+            raise BadDigest("the trailing metadata of a chunk stream does not match its digest")
         try:
-            self.facts = _facts.decode(body)
+            self.trailing_metadata = _metadata_decoder.decode(body)
         except msgspec.DecodeError as error:
-            raise BadRequest(f"the facts of a chunk stream cannot be read: {error}") from error
-        if not self.facts:
-            raise BadRequest("a chunk stream's frame of facts is empty")
+            raise BadRequest(f"invalid chunk stream: the trailing metadata cannot be read ({error})") from error
+        if not self.trailing_metadata:
+            raise BadRequest("invalid chunk stream: the frame of trailing metadata is empty")
 
     def _finish(self, head: bytes, seen: list[tuple[Digest, int]]) -> None:
         rest = self._exactly(END_BYTES - FRAME_BYTES)
@@ -172,8 +175,8 @@ class StreamReader:
         manifest = Manifest(seen)
         if self._expect_blob and (manifest.digest != digest or manifest.size != size):
             raise BadDigest(
-                f"the chunks make up {manifest.size} bytes with digest {manifest.digest}, "
-                f"but the end frame says {size} bytes with digest {digest}"
+                f"the chunks have {manifest.size} bytes and the digest {manifest.digest}, "
+                f"but the end frame declares {size} bytes and the digest {digest}"
             )
         self._manifest = manifest
 
@@ -183,7 +186,7 @@ class StreamReader:
             return data
         whole = io.BytesIO()
         whole.seek(count - 1)
-        whole.write(b"\0")  # of its full length at once: joined pieces would take as much again
+        whole.write(b"\0")  # allocates the full length at once: joining pieces would double the memory
         whole.seek(0)
         while True:
             if not data:

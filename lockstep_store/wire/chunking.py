@@ -1,8 +1,8 @@
-"""Content-defined chunk boundaries (FastCDC), fixed for format 1: equal content always gives equal boundaries.
+"""Content-defined chunk boundaries (FastCDC), fixed for format 1: equal content has equal boundaries.
 
-Where a chunk ends depends only on the bytes from its own start: that is what makes an edit local, and it is why an
-unchanged chunk of an older manifest can be recognised by its hash alone, without searching for its boundary again (the
-command line does so, see `LocalFile.chunks`).
+The end of a chunk depends only on the bytes from its start. So an edit changes only chunks near it, and an unchanged
+chunk of an older manifest can be recognised by its hash alone, without searching for its boundary (see
+`LocalFile.chunks` in the client library).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lockstep_store.wire.manifest import AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, M
 
 
 class Chunk(NamedTuple):
-    """One piece of a file: its digest, its length in bytes, and its plain bytes (None: "you have it")."""
+    """One piece of a file: its digest, its length in bytes, and its plain bytes (None: the receiver has them)."""
 
     digest: Digest
     length: int
@@ -27,7 +27,7 @@ class Chunk(NamedTuple):
 def chunk_blocks(blocks: Iterable[bytes]) -> Iterator[Chunk]:
     """Cut a stream of blocks of any size into chunks.
 
-    At most one maximal chunk and one block are held, and mostly little more than an average chunk.
+    Holds at most one chunk of maximal size and one block; usually little more than an average chunk.
     """
     buffer = bytearray()
     worth_a_look = AVERAGE_CHUNK_BYTES
@@ -38,14 +38,14 @@ def chunk_blocks(blocks: Iterable[bytes]) -> Iterator[Chunk]:
             done = 0
             with memoryview(buffer) as view:
                 for length in _cuts(view):
-                    # A cut depends only on the bytes before it, but this one may be where the bytes end so far.
+                    # This cut may only be the end of the bytes received so far.
                     if done + length == len(buffer) and length < MAX_CHUNK_BYTES:
                         break
                     yield _chunk(bytes(view[done : done + length]))
                     done += length
                     cut_any = True
             del buffer[:done]
-            # What is left was looked at in vain; looking again with every block would cost more than reading it.
+            # The rest has no cut yet; searching it again with every block would cost more than reading it.
             worth_a_look = max(AVERAGE_CHUNK_BYTES, len(buffer) + AVERAGE_CHUNK_BYTES // 2)
     if buffer or not cut_any:
         data = bytes(buffer)
@@ -54,7 +54,7 @@ def chunk_blocks(blocks: Iterable[bytes]) -> Iterator[Chunk]:
 
 
 def chunk_bytes(data: bytes | memoryview) -> Iterator[Chunk]:
-    """Cut a whole file that is in memory (or mapped). An empty file is one empty chunk."""
+    """Cut a whole file that is in memory or mapped. An empty file is one empty chunk."""
     if len(data) <= MIN_CHUNK_BYTES:
         yield _chunk(data)
         return
@@ -66,7 +66,7 @@ def chunk_bytes(data: bytes | memoryview) -> Iterator[Chunk]:
 
 
 def _chunk(data: bytes | memoryview) -> Chunk:
-    """In a function of its own, so that nobody who waits for the next one holds this one's bytes."""
+    """A separate function, so that the generator holds no chunk's bytes while it waits for the next."""
     return Chunk(chunk_digest(data), len(data), data)
 
 

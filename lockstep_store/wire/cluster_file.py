@@ -1,6 +1,6 @@
-"""The shape of `cluster.json`, which describes a cluster on one machine: written by it, read by people's tools.
+"""The shape of `cluster.json`, which describes a cluster on one machine.
 
-Its member names are an interface: scripts read them. Members may be added, none renamed or removed.
+`local_cluster` writes it, and people's scripts read it. So members may be added, but none renamed or removed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import msgspec
 
 
 class ProgramEntry(msgspec.Struct):
-    """One running program. `program` is its package, as "file_server"."""
+    """One running program. `program` is the name of its package, such as "file_server"."""
 
     program: str
     id: str
@@ -24,7 +24,7 @@ class ProgramEntry(msgspec.Struct):
 
 
 class ClusterFile(msgspec.Struct):
-    """The whole file. Paths that are not absolute are relative to its folder."""
+    """The whole file. Relative paths are relative to its folder."""
 
     ca_file: str = ""
     admin_credentials_file: str = ""

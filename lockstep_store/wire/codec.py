@@ -1,7 +1,7 @@
-"""Calls between programs: one declaration names the route, the request's shape and the answer's.
+"""Calls between programs: one declaration has the route, the request's shape and the reply's.
 
-The caller encodes and decodes with the same `Call` object as the server, so the two cannot drift apart. Bounds
-stand in the shapes themselves (`msgspec.Meta`) and are checked on both sides.
+Caller and server encode and decode with the same `Call` object, so the two cannot drift apart. The shapes declare
+their bounds (`msgspec.Meta`), and both sides check them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ def _decode_hook(kind: type, value: Any) -> Any:
     if kind is not Digest:
         raise NotImplementedError(f"{kind.__name__} has no wire form")
     if not isinstance(value, str):
-        raise TypeError("expected a digest's hexadecimal digits")
+        raise TypeError("expected the hexadecimal digits of a digest")
     try:
         return Digest.parse(value)
     except BadRequest as error:
-        raise ValueError(str(error)) from error  # which msgspec makes its own, with the place in the message
+        raise ValueError(str(error)) from error  # msgspec turns it into a DecodeError that names the member
 
 
 class Decoder(Generic[Req]):
-    """msgspec's decoder with a single kind of error, msgspec.DecodeError: also for bytes that are not UTF-8 and for
-    values that are nested too deeply, which it tells of in other ways."""
+    """A JSON decoder that raises only msgspec.DecodeError.
+
+    msgspec itself raises other errors for bytes that are not UTF-8 and for values that are nested too deeply.
+    """
 
     def __init__(self, kind: type[Req]) -> None:
         self._decode = msgspec.json.Decoder(kind, dec_hook=_decode_hook).decode
@@ -45,7 +47,7 @@ class Decoder(Generic[Req]):
         try:
             return self._decode(body)
         except (UnicodeError, RecursionError) as error:
-            raise msgspec.DecodeError(f"it is not JSON that can be read ({error})") from error
+            raise msgspec.DecodeError(f"invalid JSON ({error})") from error
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
@@ -53,7 +55,7 @@ _problem_decoder = Decoder(Problem)
 
 
 class Call(Generic[Req, Rep]):
-    """One remote call: `path` on the server, the request's type and the reply's type."""
+    """One remote call: the path on the server, the request's type and the reply's type."""
 
     def __init__(self, path: str, request: type[Req], reply: type[Rep]) -> None:
         self.path = path
@@ -63,38 +65,38 @@ class Call(Generic[Req, Rep]):
         self._reply_decoder = decoder(reply)
 
     def decode_request(self, body: bytes) -> Req:
-        """The request in `body`; BadRequest names the field that does not fit."""
+        """Decode the request in `body`; BadRequest names the member that is invalid."""
         try:
             return self._request_decoder.decode(body)
         except (msgspec.DecodeError, LockstepError) as error:
-            raise BadRequest(f"the body of {self.path} does not fit its declared shape: {error}") from error
+            raise BadRequest(f"invalid request to {self.path}: {error}") from error
 
     def decode_reply(self, body: bytes) -> Rep:
-        """The reply in `body`; Unavailable when the server speaks another version of the protocol.
+        """Decode the reply in `body`; Unavailable when the server speaks another version of the protocol.
 
-        Never a refusal of the request, which would promise that nothing was done: this server did what it was asked.
+        BadRequest would be wrong: it promises that nothing was done, but this server has carried out the request.
         """
         try:
             return self._reply_decoder.decode(body)
         except (msgspec.DecodeError, LockstepError) as error:
-            raise Unavailable(f"the answer of {self.path} does not fit its declared shape: {error}") from error
+            raise Unavailable(f"invalid reply from {self.path}: {error}") from error
 
     def __repr__(self) -> str:
         return f"Call({self.path})"
 
 
 def decoder(kind: type[Req]) -> Decoder[Req]:
-    """A JSON decoder for `kind` that knows digests."""
+    """Return a JSON decoder for `kind` that knows digests."""
     return Decoder(kind)
 
 
 def encode(message: Any) -> bytes:
-    """A message as JSON bytes."""
+    """Encode a message as JSON."""
     return _encoder.encode(message)
 
 
 def decode_problem(body: bytes, status: int) -> Problem:
-    """The problem in an error answer's body, or a plain one when the body is something else."""
+    """Decode the problem in the body of an error reply; any other body becomes the detail of an unknown problem."""
     try:
         return _problem_decoder.decode(body)
     except msgspec.DecodeError:

@@ -1,10 +1,9 @@
-"""Crash points: named places in the programs at which one of them can be made to die as a power failure would kill it.
+"""Crash points: named places where a program can be made to die as in a power failure.
 
-A tool of the tests. The variable LOCKSTEP_CRASH_POINT is looked at once, when this module is imported: without it
-`crash_point` is a function that does nothing. With `name` or `name:N` the program ends itself by SIGKILL when it
-passes that point for the first or the N-th time: nothing is flushed, no handler runs. Every name is declared here, and
-stands in the code exactly once; a test compares the two. What must be true afterwards is asked by
-tests/cluster/test_crash_points.py.
+Only tests use them. This module reads the variable LOCKSTEP_CRASH_POINT once, when it is imported; without the
+variable `crash_point` does nothing. With `name` or `name:N` the program sends itself SIGKILL when it passes that point
+for the first or the N-th time: nothing is flushed, no handler runs. Every name is declared here and occurs in the code
+exactly once; a test compares the two. tests/cluster/test_crash_points.py checks what must be true afterwards.
 """
 
 from __future__ import annotations
@@ -93,26 +92,26 @@ CRASH_POINTS = {
     "proxy.cache.placed": "a cache entry is in place, not counted",
     "proxy.cache.evicting": "an entry is out of the cache's index, its file still there",
 }
-"""Every crash point and what has been done, and what not, when it is passed."""
+"""Every crash point, and what has and has not been done when the program passes it."""
 
 
 def armed_by(setting: str) -> Callable[[str], None]:
-    """The function to call at each point for a `setting` of `name`, `name:N`, or nothing.
+    """Return the function to call at each point for the `setting` `name`, `name:N`, or an empty one.
 
-    Raises ValueError for a name that is not declared or an N below 1: a test that waits for it would wait for ever.
+    Raises ValueError for an undeclared name or an N below 1, because a test would wait for that crash for ever.
     """
     if not setting:
         return _pass
     name, _, number = setting.partition(":")
     if name not in CRASH_POINTS or (number and not (number.isdecimal() and int(number) > 0)):
-        raise ValueError(f"{ENVIRONMENT}={setting!r} is not `name` or `name:N` of a crash point that exists")
+        raise ValueError(f"{ENVIRONMENT}={setting!r} is invalid: set it to `name` or `name:N` of a known crash point")
     last = int(number or 1)
     passings = count(1)
 
     def passed(point: str) -> None:
         if point == name and next(passings) == last:
             os.kill(os.getpid(), signal.SIGKILL)
-            while True:  # the signal takes a moment to reach every thread, and this one must not go on
+            while True:  # the signal takes a moment to reach every thread; this one must not continue
                 signal.pause()
 
     return passed

@@ -1,8 +1,8 @@
-"""Digests: how content is named.
+"""Digests, which name content.
 
-A chunk's digest is BLAKE3-256 of its plain bytes. A blob's digest is its chunk's digest when it has one chunk
-(so that `b3sum FILE` agrees), otherwise BLAKE3 in derive-key mode over the canonical manifest, so that no file's
-content can ever be mistaken for a manifest.
+A chunk's digest is BLAKE3-256 of its plain bytes. The digest of a blob of one chunk is that chunk's (so `b3sum FILE`
+agrees). For several chunks it is BLAKE3 in derive-key mode over the canonical manifest, so that no file's content can
+be mistaken for a manifest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Digest(bytes):
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """The digest written as 64 hex digits; raises BadRequest for anything else."""
+        """Parse 64 hexadecimal digits; raises BadRequest for anything else."""
         if len(text) == 2 * DIGEST_BYTES:
             try:
                 return cls(bytes.fromhex(text))
@@ -47,7 +47,7 @@ class Digest(bytes):
 
 
 def chunk_digest(data: Buffer) -> Digest:
-    """BLAKE3-256 of one chunk's plain bytes."""
+    """Return BLAKE3-256 of one chunk's plain bytes."""
     return Digest(blake3(data).digest())
 
 

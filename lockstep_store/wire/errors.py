@@ -1,47 +1,49 @@
-"""Every refusal Lockstep knows, its code, its HTTP status, and whether trying again can help.
+"""Every error of Lockstep, with its code, its HTTP status, and whether a retry can help.
 
 ::
 
     LockstepError
-    ├── BadRequest                 the request itself is wrong; sending it again cannot help
-    │   ├── BadName                a path or bucket name that is refused
-    │   ├── BadDigest              bytes that do not match the digest they were sent under
-    │   ├── IncompleteBody         a body cut short, longer than declared, or without an end
-    │   ├── LengthRequired         a body without a declared length on a door that needs one
-    │   ├── TooLarge               over a documented bound
-    │   ├── UnsupportedMediaType   a body of a content type that this address does not take
-    │   └── ExpectationFailed      an Expect header that the server cannot meet
-    ├── NotLoggedIn                no credential, or one that is wrong, expired or revoked
-    ├── Forbidden                  known person, not allowed
-    ├── PeerRefused                a program without a valid peer token for this call
-    ├── NotFound                   no such path, version, bucket, lock, blob
-    │   └── MethodNotAllowed       the address exists, not with this method
+    ├── BadRequest                 the request is invalid; a retry cannot help
+    │   ├── BadName                the path, bucket or user name is invalid
+    │   ├── BadDigest              the bytes do not match their digest
+    │   ├── IncompleteBody         the body is shorter or longer than declared, or lacks its end
+    │   ├── LengthRequired         the body's length must be declared
+    │   ├── TooLarge               over a documented limit
+    │   ├── UnsupportedMediaType   the address does not accept this content type
+    │   └── ExpectationFailed      the server cannot meet the Expect header
+    ├── NotLoggedIn                the credential is missing, wrong, expired or revoked
+    ├── Forbidden                  the account is not allowed to do this
+    ├── PeerRefused                the calling program has no valid peer token for this call
+    ├── NotFound                   no such path, version, bucket, lock or blob
+    │   └── MethodNotAllowed       the address exists, but not with this method
     ├── Conflict                   the current state does not allow it
-    │   ├── AlreadyExists          a bucket or account of that name
+    │   ├── AlreadyExists          a bucket or account of that name exists
     │   ├── BucketNotEmpty
-    │   ├── LockStale              the lock number is not, or no longer, the path's lock
+    │   ├── LockStale              the lock number is not the current one of the path
     │   ├── Deadlock               waiting would close a cycle, which the message names
-    │   └── TicketRefused          a ticket that is altered, expired, superseded or for something else
-    ├── PreconditionFailed         If-Match or If-None-Match did not hold
-    ├── NotModified                the reader's copy is the current one
+    │   └── TicketRefused          the ticket is altered, expired, superseded or for another write
+    ├── PreconditionFailed         If-Match or If-None-Match is not met
+    ├── NotModified                the reader's copy is current
     ├── RangeNotSatisfiable
-    ├── Locked                     someone else holds the lock; says who and until when
+    ├── Locked                     another client holds the lock; the message says who and until when
     ├── TooManyRequests
-    ├── MissingChunks              the receiver lacks chunks that were sent without bytes; names them
-    ├── TargetUnusable             a notification target that can never be reached as it is named
+    ├── MissingChunks              the receiver lacks chunks that were sent without bytes, and lists them
+    ├── TargetUnusable             the notification target cannot be reached as configured
     ├── Unavailable                temporary; a retry can succeed
-    │   ├── TooFewHolders          the promised copies cannot be made
+    │   ├── TooFewHolders          the required copies cannot be made
     │   ├── StorageFull
-    │   ├── PeerUnreachable        connection refused, cut, or timed out between programs
+    │   ├── PeerUnreachable        a connection between programs was refused, cut or timed out
+    │   ├── Starting               the program is not ready yet
+    │   ├── OutOfDate              the directory's metadata is older than what file servers know
     │   ├── Undecided              the outcome is unknown: check the state before a retry
     │   └── Overloaded
     ├── Damaged                    stored bytes failed their check
     │   └── DamagedChunk
-    ├── StorageFormatError         data on disk of a version this program does not know
+    ├── StorageFormatError         this program does not know the version of the data on disk
     ├── SetupError                 a program cannot start; the message says what to do
     └── InternalError              a defect in Lockstep
 
-One handler encodes them (`to_problem`), the caller decodes them to the same class (`from_problem`).
+The server encodes an error in one place (`to_problem`), and the caller decodes it to the same class (`from_problem`).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 problem details: the JSON body of every refusal."""
+    """RFC 9457 problem details: the JSON body of every error reply."""
 
     code: str
     status: int
@@ -65,7 +67,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 class LockstepError(Exception):
-    """Base of every refusal. `facts` are the machine-readable details, such as a lock's holder."""
+    """Base of every error. `facts` are machine-readable details, such as a lock's holder."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
@@ -82,13 +84,15 @@ class LockstepError(Exception):
 
 
 class BadRequest(LockstepError):
-    """The request itself is wrong; sending it again cannot help."""
+    """The request is invalid; a retry cannot help."""
 
     code, status, title = "bad_request", 400, "Bad request"
 
 
 class BadName(BadRequest):
-    code, title = "bad_name", "Name refused"
+    """`facts["reason"]` is `bucket` for a bucket's name and `too_long` for a path over the limit."""
+
+    code, title = "bad_name", "Invalid name"
 
 
 class BadDigest(BadRequest):
@@ -96,7 +100,7 @@ class BadDigest(BadRequest):
 
 
 class IncompleteBody(BadRequest):
-    code, title = "incomplete_body", "Body is not what was declared"
+    code, title = "incomplete_body", "Incomplete body"
 
 
 class LengthRequired(BadRequest):
@@ -116,19 +120,19 @@ class ExpectationFailed(BadRequest):
 
 
 class NotLoggedIn(LockstepError):
-    """No credential, or one that is wrong, expired or revoked."""
+    """The credential is missing, wrong, expired or revoked."""
 
-    code, status, title = "not_logged_in", 401, "Log in first"
+    code, status, title = "not_logged_in", 401, "Not logged in"
 
 
 class Forbidden(LockstepError):
-    """The account may not do this."""
+    """The account is not allowed to do this."""
 
     code, status, title = "forbidden", 403, "Not allowed"
 
 
 class PeerRefused(LockstepError):
-    code, status, title = "peer_refused", 403, "Program refused"
+    code, status, title = "peer_refused", 403, "Program rejected"
 
 
 class NotFound(LockstepError):
@@ -142,7 +146,7 @@ class MethodNotAllowed(NotFound):
 
 
 class Conflict(LockstepError):
-    """The state of the cluster does not allow it."""
+    """The current state does not allow it."""
 
     code, status, title = "conflict", 409, "Conflict"
 
@@ -158,23 +162,23 @@ class BucketNotEmpty(Conflict):
 
 
 class LockStale(Conflict):
-    """The lock number is no longer (or never was) the path's lock."""
+    """The lock number is not the current one of the path."""
 
-    code, title = "lock_stale", "Lock number is not current"
+    code, title = "lock_stale", "Stale lock number"
 
 
 class Deadlock(Conflict):
     """Waiting would close a cycle, which the message names."""
 
-    code, title = "deadlock", "Waiting would never end"
+    code, title = "deadlock", "Deadlock"
 
 
 class TicketRefused(Conflict):
-    code, title = "ticket_refused", "Write ticket refused"
+    code, title = "ticket_refused", "Write ticket rejected"
 
 
 class PreconditionFailed(LockstepError):
-    """If-Match or If-None-Match does not hold."""
+    """If-Match or If-None-Match is not met."""
 
     code, status, title = "precondition_failed", 412, "Precondition failed"
 
@@ -188,7 +192,7 @@ class RangeNotSatisfiable(LockstepError):
 
 
 class Locked(LockstepError):
-    """Somebody else holds the lock; the message says who and until when."""
+    """Another client holds the lock; the message says who and until when."""
 
     code, status, title = "locked", 423, "Locked by someone else"
     can_retry = True
@@ -202,20 +206,20 @@ class TooManyRequests(LockstepError):
 class MissingChunks(LockstepError):
     """`facts["digests"]` lists the chunks to send with their bytes, at most 100,000."""
 
-    code, status, title = "missing_chunks", 409, "Chunks are needed"
+    code, status, title = "missing_chunks", 409, "Missing chunks"
     can_retry = True
 
 
 class TargetUnusable(LockstepError):
-    """The notification target must be changed first, here or where it is."""
+    """The notification target cannot be reached as configured; a retry cannot help until it is changed."""
 
-    code, status, title = "target_unusable", 424, "Notification target cannot be used"
+    code, status, title = "target_unusable", 424, "Notification target is unusable"
 
 
 class Unavailable(LockstepError):
-    """Not now; trying again can help."""
+    """A temporary failure; a retry can succeed."""
 
-    code, status, title = "unavailable", 503, "Not available now"
+    code, status, title = "unavailable", 503, "Temporarily unavailable"
     can_retry = True
 
 
@@ -228,9 +232,9 @@ class StorageFull(Unavailable):
 
 
 class PeerUnreachable(Unavailable):
-    """A connection was refused, cut, or timed out."""
+    """A connection between programs was refused, cut or timed out."""
 
-    code, title = "peer_unreachable", "A program of the cluster cannot be reached"
+    code, title = "peer_unreachable", "Server unreachable"
 
 
 class Starting(Unavailable):
@@ -243,9 +247,9 @@ class OutOfDate(Unavailable):
 
 
 class Undecided(Unavailable):
-    """It may have been done or may still be: look before trying again."""
+    """The request may have been carried out, or may still be: check the state before a retry."""
 
-    code, title = "undecided", "It may have been done"
+    code, title = "undecided", "Outcome unknown"
     can_retry = False
 
 
@@ -254,11 +258,11 @@ class Overloaded(Unavailable):
 
 
 class Damaged(LockstepError):
-    code, status, title = "damaged", 500, "Stored bytes are damaged"
+    code, status, title = "damaged", 500, "Stored data is damaged"
 
 
 class DamagedChunk(Damaged):
-    code, title = "damaged_chunk", "A stored chunk is damaged"
+    code, title = "damaged_chunk", "Stored chunk is damaged"
     can_retry = True
 
 
@@ -284,7 +288,7 @@ BY_CODE: dict[str, type[LockstepError]] = {cls.code: cls for cls in _walk(Lockst
 
 
 def to_problem(error: LockstepError, request_id: str = "") -> Problem:
-    """The body that tells a caller about `error`."""
+    """Return the body of the error reply for `error`."""
     return Problem(
         code=error.code,
         status=error.status,
@@ -297,7 +301,7 @@ def to_problem(error: LockstepError, request_id: str = "") -> Problem:
 
 
 def from_problem(problem: Problem) -> LockstepError:
-    """The same class of error the other program raised; an unknown code becomes its plain base."""
+    """Return an error of the class that the other program raised; the base class for an unknown code."""
     cls = BY_CODE.get(problem.code)
     if cls is None:
         cls = Unavailable if problem.status in (502, 503, 504) else LockstepError

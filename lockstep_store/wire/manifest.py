@@ -1,8 +1,7 @@
-"""Manifests: the ordered chunks a blob is made of, and the digest that follows from them.
+"""Manifests: the ordered list of a blob's chunks, and the blob's digest.
 
-Canonical form (format 1): for each chunk its 32-byte digest and its length as a 4-byte big-endian integer. The form
-is what is hashed, stored and sent, so a manifest can be checked against the blob's digest without reading a byte of
-content.
+Canonical form (format 1): for each chunk its 32-byte digest and its length as a 4-byte big-endian integer. This form
+is hashed, stored and sent, so a manifest can be checked against the blob's digest without reading any content.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ MANIFEST_CONTEXT = "lockstep 2026-11 blob manifest v1"
 MIN_CHUNK_BYTES = 256 * 1024
 AVERAGE_CHUNK_BYTES = 1024 * 1024
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
-MAX_CHUNKS = 16 * 1024 * 1024  # 16 TiB at the average chunk; bounds what a peer may make us hold
+MAX_CHUNKS = 16 * 1024 * 1024  # 16 TiB at the average size; bounds the memory that a peer can make us use
 
 _ENTRY = struct.Struct(f">{DIGEST_BYTES}sI")
 
@@ -45,18 +44,18 @@ class Manifest:
     def decode(cls, raw: bytes, expected: Digest | None = None) -> Manifest:
         """Parse the canonical form; BadDigest when it does not hash to `expected`."""
         if not raw or len(raw) % _ENTRY.size:
-            raise BadRequest(f"a manifest of {len(raw)} bytes is not a whole number of entries")
+            raise BadRequest(f"invalid manifest: {len(raw)} bytes are not a whole number of entries")
         manifest = cls((Digest(digest), length) for digest, length in _ENTRY.iter_unpack(raw))
         if expected is not None and manifest.digest != expected:
-            raise BadDigest(f"the manifest hashes to {manifest.digest}, not to the blob digest {expected}")
+            raise BadDigest(f"the manifest has the digest {manifest.digest}, not the blob's digest {expected}")
         return manifest
 
     def offset_of(self, index: int) -> int:
-        """Where chunk number `index` starts in the file, in bytes."""
+        """Return the byte at which chunk number `index` starts in the file."""
         return self._offsets()[index] - self.chunks[index][1]
 
     def span(self, start: int, stop: int) -> Iterator[tuple[int, Digest, int, int, int]]:
-        """The chunks that cover bytes [start, stop): (index, digest, length, first, last+1 within the chunk)."""
+        """Yield the chunks that cover bytes [start, stop): (index, digest, length, start and stop in the chunk)."""
         if start >= stop:
             return
         ends = self._offsets()
@@ -86,12 +85,12 @@ class Manifest:
 
 
 def encode_chunks(chunks: Iterable[tuple[Digest, int]]) -> bytes:
-    """The canonical form of a list of chunks."""
+    """Return the canonical form of a list of chunks."""
     return b"".join(_ENTRY.pack(digest, length) for digest, length in chunks)
 
 
 def blob_digest(chunks: tuple[tuple[Digest, int], ...]) -> Digest:
-    """A single chunk names its blob; several are named by the hash of their canonical manifest."""
+    """Return the digest of the only chunk, or of the canonical manifest when there are several."""
     if len(chunks) == 1:
         return chunks[0][0]
     return Digest(blake3(encode_chunks(chunks), derive_key_context=MANIFEST_CONTEXT).digest())

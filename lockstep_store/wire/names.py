@@ -1,7 +1,7 @@
-"""Names: what a path and a bucket may be called.
+"""Names: the rules for paths, buckets and accounts.
 
-A path is kept exactly as given (no Unicode normalisation: two spellings are two paths), so every refusal is here and
-nowhere else. Whether a name may also be used in someone's local storage is that folder's own, stricter, question.
+A path is kept exactly as given: without Unicode normalisation, two spellings are two paths. Only this module rejects
+names; a person's local storage has stricter rules of its own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 def check_key(key: str) -> str:
-    """`key` itself, when it may name an object in a bucket; BadName says what is wrong with it otherwise.
+    """Return `key` if it can name an object in a bucket; BadName explains why it cannot.
 
-    This is all that the directory and S3 ask: to them a name is one text, in which slashes and dots mean nothing.
+    The directory and S3 check nothing else: to them slashes and dots have no meaning.
     """
     if not key:
         raise BadName("the file name is empty")
@@ -32,7 +32,10 @@ def check_key(key: str) -> str:
     except UnicodeEncodeError:
         raise BadName("the file name is not valid Unicode") from None
     if len(encoded) > MAX_PATH_BYTES:
-        raise BadName(f"the file name has {len(encoded)} bytes; the limit is {MAX_PATH_BYTES}")
+        raise BadName(
+            f"the file name is too long: it has {len(encoded)} bytes, and the limit is {MAX_PATH_BYTES}",
+            reason="too_long",
+        )
     if not key.isprintable():
         for character in key:
             if unicodedata.category(character) in ("Cc", "Cs"):
@@ -41,23 +44,25 @@ def check_key(key: str) -> str:
 
 
 def check_path(path: str) -> str:
-    """`path` itself, when it is a key that reads as a relative path too; BadName otherwise.
+    """Return `path` if it is a key and also a relative path; BadName otherwise.
 
-    Every door but S3 asks this: addresses and folders take `..` and a leading slash for something else than a name, so
-    a request about `a/../b` would reach `b`.
+    Every door but S3 checks this: in addresses and folders `..` and a leading slash have a meaning, so a request for
+    `a/../b` would reach `b`.
     """
     check_key(path)
     if path[0] == "/":
-        raise BadName(f"{path[:80]!r} starts with a slash; such a name is for S3 clients only, here names are relative")
+        raise BadName(f"{path[:80]!r} starts with a slash: only S3 clients can use such a name")
     if "." in path and any(part in (".", "..") for part in path.split("/")):
-        raise BadName(f"{path[:80]!r} has a '.' or '..' part; such a name is for S3 clients only, here none climbs")
+        raise BadName(f"{path[:80]!r} contains a '.' or '..' segment: only S3 clients can use such a name")
     return path
 
 
 def check_bucket(bucket: str) -> str:
-    """`bucket` itself, when S3's rules and Lockstep's own reserved names allow it; else BadName."""
+    """Return `bucket` if S3's rules and Lockstep's reserved names allow it; BadName otherwise."""
     if bucket in RESERVED_BUCKETS:
-        raise BadName(f"{bucket!r} is one of the proxy's own addresses and cannot be a bucket")
+        raise BadName(
+            f"the bucket name {bucket!r} is reserved: it is one of the proxy's own addresses", reason="bucket"
+        )
     if (
         not _BUCKET.fullmatch(bucket)
         or _BAD_LABEL.search(bucket)
@@ -66,15 +71,19 @@ def check_bucket(bucket: str) -> str:
         or bucket.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"))
     ):
         raise BadName(
-            f"{bucket[:80]!r} cannot be a bucket: 3 to 63 lower-case letters, digits, dots or hyphens, beginning and "
-            "ending with a letter or digit, as each part between dots does, not shaped like an IP address, and without "
-            "the endings that S3 keeps for itself"
+            f"{bucket[:80]!r} is not a valid bucket name: use 3 to 63 lower-case letters, digits, dots and hyphens; "
+            "the name and each of its parts between dots must begin and end with a letter or digit; it must not look "
+            "like an IP address or have a prefix or suffix that S3 reserves",
+            reason="bucket",
         )
     return bucket
 
 
 def check_account(name: str) -> str:
-    """`name` itself, when an account may have it: 1 to 64 printable characters without '/', ':' or outer spaces."""
+    """Return `name` if an account may have it; BadName otherwise."""
     if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\"):
-        raise BadName("a user name has 1 to 64 printable characters, no '/', ':' or '\\', and no spaces at its ends")
+        raise BadName(
+            "the user name is invalid: use 1 to 64 printable characters, no '/', ':' or '\\', "
+            "and no spaces at the beginning or end"
+        )
     return name

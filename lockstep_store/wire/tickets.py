@@ -1,7 +1,7 @@
-"""Write tickets: what the directory signs so that a file server accepts one particular write.
+"""Write tickets: the directory signs one so that file servers accept one particular write.
 
-A ticket is ``base64url(json) "." base64url(mac)``, the MAC being keyed BLAKE3-256. The key is made by the directory
-and given to registered file servers only: a proxy carries tickets but can neither make nor alter one.
+A ticket is ``base64url(json) "." base64url(mac)``, where the MAC is keyed BLAKE3-256. The directory generates the key
+and gives it only to registered file servers: a proxy carries tickets, but can neither create nor alter one.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ _decoder = decoder(WriteTicket)
 
 
 class TicketSigner:
-    """Signs and checks tickets with one key of 32 bytes."""
+    """Signs and verifies tickets with one key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != TICKET_KEY_BYTES:
-            raise ValueError(f"a ticket key has {TICKET_KEY_BYTES} bytes")
+            raise ValueError(f"a ticket key must have {TICKET_KEY_BYTES} bytes")
         self._key = key
 
     @property
     def key_id(self) -> str:
-        """Tells this key from others, and nothing about it."""
+        """Identifies this key without revealing it."""
         return blake3(_KEY_ID_PREFIX, key=self._key).hexdigest(8)
 
     def sign(self, ticket: WriteTicket) -> str:
-        """The ticket as text for a header."""
+        """Return the signed ticket as text for a header."""
         body = encode(ticket)
         return f"{_b64(body)}.{_b64(self._mac(body))}"
 
     def verify(self, text: str, directory_time: float) -> WriteTicket:
-        """The ticket in `text`; TicketRefused when it is damaged, altered, or over at `directory_time`."""
+        """Return the ticket in `text`; TicketRefused when it is damaged, altered, or expired at `directory_time`."""
         try:
             encoded_body, encoded_mac = text.split(".")
             body, mac = _unb64(encoded_body), _unb64(encoded_mac)
         except (ValueError, binascii.Error):
             raise TicketRefused("the write ticket is damaged; begin the write again") from None
         if not hmac.compare_digest(mac, self._mac(body)):
-            raise TicketRefused("the write ticket was not signed by this cluster's directory, or was altered")
+            raise TicketRefused("the write ticket was altered, or another cluster signed it")
         try:
             ticket = _decoder.decode(body)
         except (ValueError, BadRequest):
-            raise TicketRefused("the write ticket is of another version; begin the write again") from None
+            raise TicketRefused("the write ticket is from another version of Lockstep; begin the write again") from None
         if directory_time > ticket.expires:
             raise TicketRefused("the write ticket has expired; begin the write again", expired=True)
         return ticket
@@ -72,7 +72,7 @@ _write_id_decoder = decoder(_WriteIdOnly)
 
 
 def unchecked_write_id(text: str) -> str:
-    """The write id in a ticket that was verified before; TicketRefused when there is none."""
+    """Return the write id in a ticket that was already verified; TicketRefused when it has none."""
     try:
         return _write_id_decoder.decode(_unb64(text.partition(".")[0])).write_id
     except (ValueError, binascii.Error) as error:

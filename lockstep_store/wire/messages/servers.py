@@ -87,8 +87,8 @@ class CommitItem(Message):
     digest: Digest
     size: Size
     holders: list[str]
-    facts: dict[str, str] = {}
-    """What the sender learned while it sent (see lockstep_store/wire/chunk_stream.py): joins the version's metadata."""
+    trailing_metadata: dict[str, str] = field(default_factory=dict, name="facts")
+    """From the end of the chunk stream (see lockstep_store/wire/chunk_stream.py): added to the version's metadata."""
 
 
 class CommitRequest(Message):

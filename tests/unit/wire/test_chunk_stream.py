@@ -17,8 +17,8 @@ from lockstep_store.wire.chunk_stream import (
     StreamReader,
     encode_stream,
     end_frame,
-    facts_frame,
     stream_length,
+    trailing_metadata_frame,
 )
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.digest import chunk_digest
@@ -118,48 +118,48 @@ def test_a_chunk_over_the_maximum_is_refused_before_it_is_read() -> None:
         list(StreamReader(io.BytesIO(MAGIC + header).read))
 
 
-FACTS = {"etag": "0cc175b9c0f1b6a831c399e269772661", "ü": "☃"}
+METADATA = {"etag": "0cc175b9c0f1b6a831c399e269772661", "ü": "☃"}
 
 
-def with_facts(facts: dict[str, str], place: int = -END_BYTES) -> bytes:
+def with_metadata(metadata: dict[str, str], place: int = -END_BYTES) -> bytes:
     stream = _stream(_chunks())
-    return stream[:place] + facts_frame(facts) + stream[place:]
+    return stream[:place] + trailing_metadata_frame(metadata) + stream[place:]
 
 
-def test_facts_come_along_before_the_end() -> None:
+def test_trailing_metadata_precedes_the_end() -> None:
     """What a sender learned while it read arrives with the chunks, and changes nothing about the blob."""
-    reader = StreamReader(_dribble(with_facts(FACTS), 2))
+    reader = StreamReader(_dribble(with_metadata(METADATA), 2))
     assert list(reader) == _chunks()
-    assert reader.facts == FACTS
-    assert facts_frame({}) == b""
+    assert reader.trailing_metadata == METADATA
+    assert trailing_metadata_frame({}) == b""
 
 
 @pytest.mark.parametrize(
     "stream",
     [
-        with_facts(FACTS, len(MAGIC)),
-        with_facts(FACTS)[:-END_BYTES] + facts_frame(FACTS) + with_facts({})[-END_BYTES:],
-        with_facts(FACTS).replace(b"etag", b"gate"),
-        with_facts(FACTS)[: -END_BYTES - 5],
+        with_metadata(METADATA, len(MAGIC)),
+        with_metadata(METADATA)[:-END_BYTES] + trailing_metadata_frame(METADATA) + with_metadata({})[-END_BYTES:],
+        with_metadata(METADATA).replace(b"etag", b"gate"),
+        with_metadata(METADATA)[: -END_BYTES - 5],
     ],
     ids=["before the chunks", "twice", "altered", "cut"],
 )
-def test_facts_in_the_wrong_place_or_altered_are_refused(stream: bytes) -> None:
-    """At most one frame of facts, whole, right before the end."""
+def test_misplaced_or_altered_trailing_metadata_is_rejected(stream: bytes) -> None:
+    """At most one whole frame of trailing metadata, right before the end."""
     with pytest.raises((BadRequest, BadDigest, IncompleteBody)):
         list(StreamReader(io.BytesIO(stream).read))
 
 
 @pytest.mark.parametrize("body", [b'{"etag": "\xff"}', b'{"etag": ' + b"[" * 8000, b"{}", b"[]", b""])
-def test_facts_that_cannot_be_read_are_refused(body: bytes) -> None:
-    """Whatever stands in their frame, it is the sender's mistake and not a defect."""
+def test_unreadable_trailing_metadata_is_rejected(body: bytes) -> None:
+    """Any content of the frame is the sender's mistake, not a defect of ours."""
     frame = bytes([3]) + chunk_digest(body) + len(body).to_bytes(4, "big")
-    stream = with_facts({})
+    stream = with_metadata({})
     with pytest.raises(BadRequest):
         list(StreamReader(_dribble(stream[:-END_BYTES] + frame + body + stream[-END_BYTES:], 7)))
 
 
-def test_facts_are_bounded() -> None:
-    """Nobody keeps a book in a version's metadata."""
+def test_trailing_metadata_is_bounded() -> None:
+    """The bound keeps a version's metadata small."""
     with pytest.raises(TooLarge):
-        facts_frame({"long": "x" * 9000})
+        trailing_metadata_frame({"long": "x" * 9000})

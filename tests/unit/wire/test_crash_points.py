@@ -50,7 +50,7 @@ def test_crash_points_do_nothing_when_off() -> None:
 @pytest.mark.parametrize("setting", ["no.such.point", "directory.commit.done:0", "directory.commit.done:x", ":3"])
 def test_an_unknown_point_is_refused_at_the_start(setting: str) -> None:
     """A misspelt point ends the program with a sentence instead of a test that waits for ever."""
-    with pytest.raises(ValueError, match="crash point that exists"):
+    with pytest.raises(ValueError, match="of a known crash point"):
         armed_by(setting)
     assert _run(setting, passings=0).returncode == 1
 

@@ -77,10 +77,8 @@ def _no_such_range(error: e.RangeNotSatisfiable) -> S3Error:
 
 
 def _bad_name(error: e.BadName) -> S3Error:
-    text = str(error)
-    if "cannot be a bucket" in text:
-        return S3Error("InvalidBucketName", text)
-    return S3Error("KeyTooLongError" if "the limit is" in text else "InvalidURI", text)
+    codes = {"bucket": "InvalidBucketName", "too_long": "KeyTooLongError"}
+    return S3Error(codes.get(error.facts.get("reason", ""), "InvalidURI"), str(error))
 
 
 def _not_logged_in(error: e.NotLoggedIn) -> S3Error:

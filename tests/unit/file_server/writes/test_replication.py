@@ -18,7 +18,7 @@ from file_server.writes.stream_write_handler import SMALL_BYTES
 from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
 from file_server.writes.upload_slots import UploadSlots
 from lockstep_store.runtime.clock import SystemClock
-from lockstep_store.wire.chunk_stream import END_BYTES, FRAME_BYTES, MAGIC, encode_stream, facts_frame
+from lockstep_store.wire.chunk_stream import END_BYTES, FRAME_BYTES, MAGIC, encode_stream, trailing_metadata_frame
 from lockstep_store.wire.chunking import Chunk, chunk_bytes
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
@@ -554,13 +554,13 @@ def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluste
     assert again.version == results[0].unwrap().version
 
 
-def test_a_small_writes_late_facts_are_committed_with_it(cluster: Cluster) -> None:
-    """As those of any other chunk stream: what it says of itself is the version's from its first moment."""
+def test_a_small_writes_trailing_metadata_is_committed_with_it(cluster: Cluster) -> None:
+    """As in any other chunk stream, the version has this metadata from its first moment."""
     stream = _stream(b"content")
-    facts = facts_frame({"etag": "9a0364b9e99bb480dd25e1f0284c8555"})
-    item = SmallWrite(cluster.ticket("12"), stream[:-END_BYTES] + facts + stream[-END_BYTES:])
+    metadata = trailing_metadata_frame({"etag": "9a0364b9e99bb480dd25e1f0284c8555"})
+    item = SmallWrite(cluster.ticket("12"), stream[:-END_BYTES] + metadata + stream[-END_BYTES:])
     assert _send_small(cluster, [item])[0].unwrap().copies == 2
-    assert cluster.directory.commits[-1].items[0].facts == {"etag": "9a0364b9e99bb480dd25e1f0284c8555"}
+    assert cluster.directory.commits[-1].items[0].trailing_metadata == {"etag": "9a0364b9e99bb480dd25e1f0284c8555"}
 
 
 def test_small_writes_to_a_master_get_a_spare_for_a_dead_replica(cluster: Cluster) -> None:
