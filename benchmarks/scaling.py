@@ -23,8 +23,9 @@ from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.digest import chunk_digest
-from lockstep_store.wire.messages.files import BeginItem, ListRequest, LookupItem
+from lockstep_store.wire.messages.files import ListRequest, LookupItem
 from lockstep_store.wire.messages.servers import CommitItem, HeartbeatRequest, RegisterRequest
+from lockstep_store.wire.messages.writes import BeginItem
 
 SMALL = 1000
 ROUNDS = 300

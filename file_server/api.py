@@ -22,8 +22,8 @@ from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.codec import Call, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Overloaded, TooLarge
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.cluster import Health
-from lockstep_store.wire.messages.files import Nothing
 from lockstep_store.wire.messages.servers import (
     HOP_HEADER,
     MANIFEST_PATH,

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         Unavailable,
         Undecided,
     )
-    from lockstep_store.wire.messages.files import BucketInfo, FileVersion
+    from lockstep_store.wire.messages.buckets import BucketInfo
+    from lockstep_store.wire.messages.files import FileVersion
     from lockstep_store.wire.messages.journal import Change
     from lockstep_store.wire.messages.locks import LockInfo
 
@@ -93,7 +94,8 @@ _HOMES = {
     "lockstep_store.client.transfers.upload": ("Sent",),
     "lockstep_store.client.watcher": ("Watcher",),
     "lockstep_store.wire.digest": ("Digest",),
-    "lockstep_store.wire.messages.files": ("BucketInfo", "FileVersion"),
+    "lockstep_store.wire.messages.buckets": ("BucketInfo",),
+    "lockstep_store.wire.messages.files": ("FileVersion",),
     "lockstep_store.wire.messages.journal": ("Change",),
     "lockstep_store.wire.messages.locks": ("LockInfo",),
 }

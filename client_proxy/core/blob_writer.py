@@ -52,8 +52,9 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.manifest import MIN_CHUNK_BYTES, Manifest
-from lockstep_store.wire.messages.files import BeginItem, BeginReplyItem, CommittedReply, Holder
+from lockstep_store.wire.messages.files import CommittedReply, Holder
 from lockstep_store.wire.messages.servers import WriteReply
+from lockstep_store.wire.messages.writes import BeginItem, BeginReplyItem
 
 HOLD_BYTES = 8 * 1024 * 1024
 WINDOW_BYTES = 2 * 1024 * 1024

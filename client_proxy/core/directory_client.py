@@ -39,31 +39,25 @@ from lockstep_store.wire.errors import (
     Undecided,
     from_problem,
 )
-from lockstep_store.wire.messages.cluster import CLUSTER, REPAIR_REPORT
-from lockstep_store.wire.messages.files import (
-    BEGIN,
+from lockstep_store.wire.messages.base import MAX_BATCH, Outcome
+from lockstep_store.wire.messages.buckets import (
     BUCKETS,
-    COPY,
     CREATE_BUCKET,
-    DELETE,
     DELETE_BUCKET,
     GET_BUCKET,
-    GIVE_UP,
-    LIST,
-    LOOKUP,
-    MAX_BATCH,
-    VERSIONS,
-    BeginItem,
-    BeginReplyItem,
-    BeginRequest,
     BucketRequest,
     CreateBucketRequest,
+)
+from lockstep_store.wire.messages.cluster import CLUSTER, REPAIR_REPORT
+from lockstep_store.wire.messages.files import (
+    COPY,
+    DELETE,
+    LIST,
+    LOOKUP,
+    VERSIONS,
     FileVersion,
-    GiveUpReply,
-    GiveUpRequest,
     LookupItem,
     LookupRequest,
-    Outcome,
 )
 from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
 from lockstep_store.wire.messages.kms import BUCKET_ENCRYPTION, KMS_KEYS, NEW_DATA_KEY
@@ -81,6 +75,15 @@ from lockstep_store.wire.messages.s3 import (
 from lockstep_store.wire.messages.servers import DAMAGED, DamagedRequest
 from lockstep_store.wire.messages.targets import TryTargetRequest
 from lockstep_store.wire.messages.uploads import CREATE_UPLOAD, UPLOAD_PARTS, UPLOADS
+from lockstep_store.wire.messages.writes import (
+    BEGIN,
+    GIVE_UP,
+    BeginItem,
+    BeginReplyItem,
+    BeginRequest,
+    GiveUpReply,
+    GiveUpRequest,
+)
 
 PATIENCE_SECONDS = 8.0
 CALL_SECONDS = 5.0

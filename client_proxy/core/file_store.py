@@ -30,7 +30,6 @@ from lockstep_store.wire.messages.files import (
     DELETE,
     LIST,
     VERSIONS,
-    BeginItem,
     CommittedReply,
     DeleteReply,
     FileVersion,
@@ -44,6 +43,7 @@ from lockstep_store.wire.messages.files import (
 from lockstep_store.wire.messages.kms import KMS_FACT
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT, OBJECT_SETTINGS, ObjectSettingsRequest
 from lockstep_store.wire.messages.uploads import PARTS_SETTING, VersionPart
+from lockstep_store.wire.messages.writes import BeginItem
 
 Change = TypeVar("Change", bound=PathChange)
 _parts = decoder(list[VersionPart])

@@ -9,15 +9,8 @@ import secrets
 
 import msgspec
 
-from lockstep_store.wire.messages.files import (
-    NO_PRECONDITIONS,
-    BeginItem,
-    CopyRequest,
-    DeleteRequest,
-    LookupItem,
-    Preconditions,
-    UploadStep,
-)
+from lockstep_store.wire.messages.files import NO_PRECONDITIONS, CopyRequest, DeleteRequest, LookupItem, Preconditions
+from lockstep_store.wire.messages.writes import BeginItem, UploadStep
 from lockstep_store.wire.secret_members import repr_without_secrets
 
 

@@ -25,9 +25,10 @@ from lockstep_store.wire.chunking import chunk_blocks
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, MissingChunks, PreconditionFailed
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import BeginItem, CommittedReply, FileVersion, Preconditions
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Preconditions
 from lockstep_store.wire.messages.kms import KMS_FACT, KMS_KEY_FACT
 from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, CUSTOMER_KEY_FACT, ETAG_FACT
+from lockstep_store.wire.messages.writes import BeginItem
 
 MAX_DIGESTS = 1000
 MAX_MISSING = 100_000

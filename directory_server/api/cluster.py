@@ -7,7 +7,7 @@ from directory_server.metadata.statements import files
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import cluster as cm
-from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 
 class ClusterApi:
@@ -31,7 +31,7 @@ class ClusterApi:
         self._components.accounts.administrator(request.credential)
         return self._components.enrolment.join_secret(request.valid_seconds)
 
-    def _cluster(self, request: m.CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
+    def _cluster(self, request: CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         components = self._components
         person = components.accounts.authenticate(request.credential)
         totals = components.totals.latest()
@@ -63,10 +63,10 @@ class ClusterApi:
         self._components.draining.drain(request.id, stop=request.stop)
         return next(info for info in self._file_servers() if info.id == request.id)
 
-    def _remove(self, request: cm.RemoveServerRequest, _: PeerIdentity) -> m.Nothing:
+    def _remove(self, request: cm.RemoveServerRequest, _: PeerIdentity) -> Nothing:
         self._components.accounts.administrator(request.credential)
         self._components.draining.remove(request.id, force=request.force)
-        return m.Nothing()
+        return Nothing()
 
     def _balance(self, request: cm.BalanceRequest, _: PeerIdentity) -> cm.RepairInfo:
         self._components.accounts.administrator(request.credential)

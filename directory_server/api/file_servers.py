@@ -5,8 +5,8 @@ from __future__ import annotations
 from directory_server.components import BOTH, FILE_SERVER, Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
-from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.tickets import TicketSigner
 
 
@@ -55,7 +55,7 @@ class FileServerApi:
         rest = [digest for digest in request.digests if digest not in surplus] if surplus else request.digests
         return s.CollectReply(surplus + self._components.collector.collect(peer.id, rest))
 
-    def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> m.Nothing:
+    def _damaged(self, request: s.DamagedRequest, _: PeerIdentity) -> Nothing:
         self._components.repair.damaged(request.holder, request.digests)
         self._components.inventories.note_damaged(request.holder, request.digests, request.inventory)
-        return m.Nothing()
+        return Nothing()

@@ -8,12 +8,12 @@ from directory_server.components import FILE_SERVER, PROXY, Components
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 _MAX_REQUEST_BYTES = 4096
-_BACKUP = Call(rm.BACKUP_PATH, m.CredentialRequest, m.Nothing)
+_BACKUP = Call(rm.BACKUP_PATH, CredentialRequest, Nothing)
 
 
 class CareApi:
@@ -30,16 +30,16 @@ class CareApi:
         api.serve(rm.RECOVER, self._recover, PROXY)
         api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
 
-    def _fsck(self, request: rm.FsckRequest, _: PeerIdentity) -> m.Nothing:
+    def _fsck(self, request: rm.FsckRequest, _: PeerIdentity) -> Nothing:
         self._components.accounts.administrator(request.credential)
         self._components.fsck.start(deep=request.deep)
-        return m.Nothing()
+        return Nothing()
 
-    def _fsck_report(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.FsckReport:
+    def _fsck_report(self, request: CredentialRequest, _: PeerIdentity) -> rm.FsckReport:
         self._components.accounts.administrator(request.credential)
         return msgspec.structs.replace(self._components.fsck.report(), recovery=self._components.recovery.info())
 
-    def _recovery(self, request: m.CredentialRequest, _: PeerIdentity) -> rm.RecoveryReply:
+    def _recovery(self, request: CredentialRequest, _: PeerIdentity) -> rm.RecoveryReply:
         self._components.accounts.administrator(request.credential)
         return rm.RecoveryReply(self._components.recovery.info())
 

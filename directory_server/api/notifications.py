@@ -5,8 +5,8 @@ from __future__ import annotations
 from directory_server.components import PROXY, Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
-from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import targets as tm
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 
 class NotificationApi:
@@ -20,7 +20,7 @@ class NotificationApi:
         api.serve(tm.TEST_TARGET, self._test, PROXY)
         api.serve(tm.PUT_NOTIFICATION, lambda request, _: components.outbox.put_configuration(request), PROXY)
 
-    def _list(self, request: m.CredentialRequest, _: PeerIdentity) -> tm.TargetsReply:
+    def _list(self, request: CredentialRequest, _: PeerIdentity) -> tm.TargetsReply:
         self._components.accounts.administrator(request.credential)
         return self._components.targets.list()
 
@@ -32,6 +32,6 @@ class NotificationApi:
         self._components.accounts.administrator(request.credential)
         return self._components.targets.remove(request.name)
 
-    def _test(self, request: tm.TryTargetRequest, _: PeerIdentity) -> m.Nothing:
+    def _test(self, request: tm.TryTargetRequest, _: PeerIdentity) -> Nothing:
         self._components.accounts.administrator(request.credential)
         return self._components.targets.test(request.name)

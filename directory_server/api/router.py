@@ -21,6 +21,16 @@ from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import uploads as um
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
+from lockstep_store.wire.messages.buckets import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketRequest,
+)
+from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginReply, BeginRequest
 from lockstep_store.wire.names import check_bucket, check_key
 
 
@@ -46,27 +56,27 @@ class DirectoryApi:
         who = self._components.accounts.authenticate
         anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
         api.serve(m.LOOKUP, lambda request, _: namespace.lookup(request.items), PROXY)
-        api.serve(m.BEGIN, self._begin, PROXY)
-        api.serve(m.GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
+        api.serve(BEGIN, self._begin, PROXY)
+        api.serve(GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
         api.serve(m.LIST, lambda request, _: namespace.list(request), PROXY)
         api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
         api.serve(jm.CHANGES, lambda request, _: self._components.changes.read(request), PROXY)
-        api.serve(m.BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
-        api.serve(m.GET_BUCKET, lambda request, _: buckets.get(anyone(request.credential), request.bucket), PROXY)
-        api.serve(m.CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)
-        api.serve(m.CHANGE_BUCKET, lambda request, _: buckets.change(anyone(request.credential), request), PROXY)
-        api.serve(m.DELETE_BUCKET, self._delete_bucket, PROXY)
+        api.serve(BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
+        api.serve(GET_BUCKET, lambda request, _: buckets.get(anyone(request.credential), request.bucket), PROXY)
+        api.serve(CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)
+        api.serve(CHANGE_BUCKET, lambda request, _: buckets.change(anyone(request.credential), request), PROXY)
+        api.serve(DELETE_BUCKET, self._delete_bucket, PROXY)
 
-    def _begin(self, request: m.BeginRequest, _: PeerIdentity) -> m.BeginReply:
+    def _begin(self, request: BeginRequest, _: PeerIdentity) -> BeginReply:
         for id in {id for item in request.items for id in item.exclude}:
             self._components.membership.report_unreachable(id)
         return self._components.writes.begin(request.items)
 
-    def _delete_bucket(self, request: m.BucketRequest, _: PeerIdentity) -> m.Nothing:
+    def _delete_bucket(self, request: BucketRequest, _: PeerIdentity) -> Nothing:
         self._components.buckets.delete(self._components.accounts.identify(request.credential), request.bucket)
-        return m.Nothing()
+        return Nothing()
 
     # ------------------------------------------------------------ locks
 
@@ -87,15 +97,15 @@ class DirectoryApi:
         person = self._components.accounts.authenticate(request.credential)
         return self._components.locks.renew(person.account, request.lock_id, request.lease_seconds)
 
-    def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> m.Nothing:
+    def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> Nothing:
         person = self._components.accounts.authenticate(request.credential)
         if request.break_lock:
             self._components.locks.break_lock(request.lock_id, person)
         else:
             self._components.locks.release(person.account, request.lock_id)
-        return m.Nothing()
+        return Nothing()
 
-    def _locks(self, request: m.CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
+    def _locks(self, request: CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
         """List locks and places with the paths that the person may see: names in a private bucket are private too.
 
         Administrators see everything, also what is left from a bucket that is gone.
@@ -153,7 +163,7 @@ class DirectoryApi:
     def _serve_named_keys(self, api: Api) -> None:
         keys, administrator = self._components.named_keys, self._components.accounts.administrator
 
-        def all_keys(request: m.CredentialRequest, _: PeerIdentity) -> km.KmsKeysReply:
+        def all_keys(request: CredentialRequest, _: PeerIdentity) -> km.KmsKeysReply:
             administrator(request.credential)
             return keys.all()
 
@@ -175,11 +185,11 @@ class DirectoryApi:
         api.serve(km.ROTATE_KMS_KEY, rotate, PROXY)
         api.serve(km.NEW_DATA_KEY, lambda request, _: keys.new_data_key(request), PROXY)
 
-    def _log_out(self, request: m.CredentialRequest, _: PeerIdentity) -> m.Nothing:
+    def _log_out(self, request: CredentialRequest, _: PeerIdentity) -> Nothing:
         self._components.accounts.log_out(request.credential)
-        return m.Nothing()
+        return Nothing()
 
-    def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> m.Nothing:
+    def _revoke_api_key(self, request: am.RevokeApiKeyRequest, _: PeerIdentity) -> Nothing:
         accounts = self._components.accounts
         accounts.revoke_api_key(accounts.authenticate(request.credential), request.key_id)
-        return m.Nothing()
+        return Nothing()

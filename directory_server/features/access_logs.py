@@ -18,8 +18,8 @@ from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import BadName, BadRequest, Forbidden, NotFound
-from lockstep_store.wire.messages.files import BeginItem
 from lockstep_store.wire.messages.s3 import ACCESS_LOG_PREFIX, LOGGING, AccessLogReply, AccessLogRequest, LogDates
+from lockstep_store.wire.messages.writes import BeginItem
 from lockstep_store.wire.names import check_path
 
 _BAD_TARGET = "InvalidTargetBucketForLogging"

@@ -21,7 +21,7 @@ from directory_server.metadata.statements import buckets, files, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from lockstep_store.wire.errors import BadRequest, NotFound, TooLarge
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.kms import BucketEncryptionRequest
 from lockstep_store.wire.messages.s3 import (
     ENCRYPTION,

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from lockstep_store.runtime.tracing import log, request_id
 from lockstep_store.wire.errors import InternalError, LockstepError, to_problem
-from lockstep_store.wire.messages.files import Outcome
+from lockstep_store.wire.messages.base import Outcome
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -19,7 +19,7 @@ from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import AlreadyExists, BucketNotEmpty, Conflict, Forbidden
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.buckets import (
     BucketInfo,
     BucketsReply,
     ChangeBucketRequest,

@@ -27,8 +27,9 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, LockstepError, TicketRefused, TooFewHolders
-from lockstep_store.wire.messages.files import FileVersion, WriteTicket
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import CommitItem, CommitReply, CommitReplyItem
+from lockstep_store.wire.messages.writes import WriteTicket
 from lockstep_store.wire.tickets import TicketSigner
 
 # The signature is checked before the transaction, the time in it: a repeat of a commit that was done may come late.

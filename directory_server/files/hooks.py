@@ -23,8 +23,9 @@ from directory_server.metadata.store import Reader, Row, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Forbidden, to_problem
-from lockstep_store.wire.messages.files import BeginItem, DataKey, FileVersion, UploadStep
+from lockstep_store.wire.messages.files import DataKey, FileVersion
 from lockstep_store.wire.messages.uploads import UploadInfo
+from lockstep_store.wire.messages.writes import BeginItem, UploadStep
 
 Settings = dict[str, str]
 

@@ -7,7 +7,8 @@ from directory_server.metadata.statements import files
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.errors import BadRequest, TicketRefused, TooFewHolders
-from lockstep_store.wire.messages.files import DeleteReply, FileVersion, Message
+from lockstep_store.wire.messages.base import Message
+from lockstep_store.wire.messages.files import DeleteReply, FileVersion
 
 
 class PastAnswer(Message):

@@ -27,7 +27,7 @@ from directory_server.people.person import Person
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, LockstepError, TooLarge
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.writes import (
     BeginItem,
     BeginReply,
     BeginReplyItem,

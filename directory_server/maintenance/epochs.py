@@ -29,8 +29,10 @@ from lockstep_store.wire.messages import locks, targets, uploads
 from lockstep_store.wire.messages import recovery as recovery_messages
 from lockstep_store.wire.messages import s3 as s3_messages
 from lockstep_store.wire.messages import servers as server_messages
-from lockstep_store.wire.messages.files import Message
+from lockstep_store.wire.messages.base import Message
+from lockstep_store.wire.messages.buckets import CHANGE_BUCKET, CREATE_BUCKET, DELETE_BUCKET
 from lockstep_store.wire.messages.servers import RegisterRequest, SeenMarks
+from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP
 
 EPOCHS_SETTING = "epochs"
 EPOCH_JUMP = 1_000_000
@@ -46,13 +48,13 @@ REFUSAL = (
 CHANGING = frozenset(
     call.path
     for call in (
-        messages.BEGIN,
-        messages.GIVE_UP,
+        BEGIN,
+        GIVE_UP,
         messages.DELETE,
         messages.COPY,
-        messages.CREATE_BUCKET,
-        messages.CHANGE_BUCKET,
-        messages.DELETE_BUCKET,
+        CREATE_BUCKET,
+        CHANGE_BUCKET,
+        DELETE_BUCKET,
         locks.ACQUIRE,
         locks.RELEASE,
         uploads.CREATE_UPLOAD,

@@ -27,7 +27,8 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, BadRequest, Conflict
-from lockstep_store.wire.messages.files import Message, Versioning
+from lockstep_store.wire.messages.base import Message
+from lockstep_store.wire.messages.buckets import Versioning
 from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo, RecoverySource
 from lockstep_store.wire.messages.servers import CommitNote, FoundReply, FoundRequest
 from lockstep_store.wire.names import check_bucket, check_key

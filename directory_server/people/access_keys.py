@@ -19,7 +19,7 @@ from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.s3 import (
     CreateS3KeyRequest,
     S3KeyInfo,

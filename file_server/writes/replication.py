@@ -20,8 +20,9 @@ from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError, MissingChunks, TicketRefused, TooFewHolders
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import Holder, WriteTicket
+from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.servers import MAX_SMALL_STREAM_BYTES, SmallWrite
+from lockstep_store.wire.messages.writes import WriteTicket
 
 Outcome = LockstepError | None
 """Why a holder does not have the blob durably; None if it does."""

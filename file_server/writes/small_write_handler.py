@@ -18,7 +18,7 @@ from file_server.writes.ticket_check import TicketCheck, check_content, fence_of
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError, to_problem
-from lockstep_store.wire.messages.files import Outcome
+from lockstep_store.wire.messages.base import Outcome
 from lockstep_store.wire.messages.servers import (
     CommitItem,
     Hop,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import LockstepError, Overloaded, PeerUnreachable
-from lockstep_store.wire.messages.files import Outcome
+from lockstep_store.wire.messages.base import Outcome
 from lockstep_store.wire.messages.servers import (
     MAX_SMALL_WRITES,
     SMALL_WRITES,

@@ -26,8 +26,8 @@ from lockstep_store.wire.chunk_stream import Read, StreamReader
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import BadRequest, IncompleteBody
-from lockstep_store.wire.messages.files import WriteTicket
 from lockstep_store.wire.messages.servers import CommitItem, Hop, WriteReply
+from lockstep_store.wire.messages.writes import WriteTicket
 
 SMALL_BYTES = 1024 * 1024
 SMALL_FRAMES = 64

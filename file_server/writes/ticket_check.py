@@ -13,8 +13,8 @@ from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import TicketRefused, Unavailable
-from lockstep_store.wire.messages.files import WriteTicket
 from lockstep_store.wire.messages.servers import Hop
+from lockstep_store.wire.messages.writes import WriteTicket
 from lockstep_store.wire.tickets import TicketSigner
 
 MAX_BEGUN_AGAIN = 10_000

@@ -14,7 +14,8 @@ from blake3 import blake3
 
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.errors import BadRequest, TicketRefused
-from lockstep_store.wire.messages.files import Message, WriteTicket
+from lockstep_store.wire.messages.base import Message
+from lockstep_store.wire.messages.writes import WriteTicket
 
 TICKET_KEY_BYTES = 32
 _PREFIX = b"lockstep ticket v1\0"

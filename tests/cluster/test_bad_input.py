@@ -22,8 +22,8 @@ from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.errors import TicketRefused
-from lockstep_store.wire.messages.files import BEGIN, BeginItem, BeginRequest
 from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person, file_path, new_token
 

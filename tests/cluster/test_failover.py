@@ -27,16 +27,9 @@ from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import TicketRefused, TooFewHolders
-from lockstep_store.wire.messages.files import (
-    BEGIN,
-    LOOKUP,
-    BeginItem,
-    BeginReplyItem,
-    BeginRequest,
-    LookupItem,
-    LookupRequest,
-)
+from lockstep_store.wire.messages.files import LOOKUP, LookupItem, LookupRequest
 from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH, WriteReply
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginReplyItem, BeginRequest
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person, file_path
 from tests.cluster.promised_times import check_time, in_time_once

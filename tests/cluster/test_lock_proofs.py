@@ -22,7 +22,7 @@ from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import LockStale, LockstepError, NotFound, TicketRefused, Unavailable, from_problem
-from lockstep_store.wire.messages.files import BEGIN, BeginItem, BeginReplyItem, BeginRequest, Holder
+from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.locks import ACQUIRE, RELEASE, AcquireRequest, LockPath, ReleaseRequest
 from lockstep_store.wire.messages.servers import (
     COMMIT,
@@ -33,6 +33,7 @@ from lockstep_store.wire.messages.servers import (
     CommitRequest,
     Hop,
 )
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginReplyItem, BeginRequest
 from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
 from tests.cluster.cluster_harness import PATIENCE_SECONDS, ClusterHarness
 from tests.cluster.people import Person, file_path

@@ -26,12 +26,10 @@ from directory_server.people.passwords import NOBODY
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import NotLoggedIn
+from lockstep_store.wire.messages.buckets import CreateBucketRequest
 from lockstep_store.wire.messages.files import (
     NO_PRECONDITIONS,
-    BeginItem,
-    BeginReplyItem,
     CopyRequest,
-    CreateBucketRequest,
     DeleteReply,
     DeleteRequest,
     FileVersion,
@@ -43,6 +41,7 @@ from lockstep_store.wire.messages.files import (
 )
 from lockstep_store.wire.messages.locks import AcquireRequest, LockInfo, LockPath
 from lockstep_store.wire.messages.servers import CommitItem, CommitReplyItem, HeartbeatRequest, RegisterRequest
+from lockstep_store.wire.messages.writes import BeginItem, BeginReplyItem
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.clock import ManualClock
 

@@ -20,7 +20,8 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import Call, decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable, to_problem
-from lockstep_store.wire.messages.files import FileVersion, Holder, Nothing, Outcome, WriteTicket
+from lockstep_store.wire.messages.base import Nothing, Outcome
+from lockstep_store.wire.messages.files import FileVersion, Holder
 from lockstep_store.wire.messages.servers import (
     COLLECT,
     COMMIT,
@@ -47,6 +48,7 @@ from lockstep_store.wire.messages.servers import (
     RegisterReply,
     WriteReply,
 )
+from lockstep_store.wire.messages.writes import WriteTicket
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.clock import ManualClock
 from tests.fakes.local_calls import LocalCalls, SentBody, exchange

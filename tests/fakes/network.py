@@ -26,24 +26,8 @@ from lockstep_store.wire.errors import (
     to_problem,
 )
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import (
-    BEGIN,
-    GIVE_UP,
-    LOOKUP,
-    BeginItem,
-    BeginReply,
-    BeginReplyItem,
-    BeginRequest,
-    FileVersion,
-    GiveUpReply,
-    GiveUpRequest,
-    Holder,
-    LookupItem,
-    LookupReply,
-    LookupRequest,
-    Nothing,
-    Outcome,
-)
+from lockstep_store.wire.messages.base import Nothing, Outcome
+from lockstep_store.wire.messages.files import LOOKUP, FileVersion, Holder, LookupItem, LookupReply, LookupRequest
 from lockstep_store.wire.messages.kms import BUCKET_ENCRYPTION
 from lockstep_store.wire.messages.s3 import SettingReply
 from lockstep_store.wire.messages.servers import (
@@ -60,6 +44,16 @@ from lockstep_store.wire.messages.servers import (
     SmallWrite,
     SmallWritesReply,
     WriteReply,
+)
+from lockstep_store.wire.messages.writes import (
+    BEGIN,
+    GIVE_UP,
+    BeginItem,
+    BeginReply,
+    BeginReplyItem,
+    BeginRequest,
+    GiveUpReply,
+    GiveUpRequest,
 )
 
 _write_reply = decoder(WriteReply)

@@ -36,6 +36,15 @@ from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import s3 as s3
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
+from lockstep_store.wire.messages.buckets import (
+    BucketInfo,
+    BucketRequest,
+    BucketsReply,
+    BucketsRequest,
+    ChangeBucketRequest,
+    CreateBucketRequest,
+)
 from tests.fakes.people_operating import OperatingCore
 
 ADMIN = "admin"
@@ -52,7 +61,7 @@ class PeopleCore(OperatingCore):
         self.tokens: dict[str, str] = {}
         self.keys: dict[str, tuple[str, am.ApiKeyInfo]] = {}
         self.s3_access_keys: dict[str, s3.S3KeyInfo] = {}
-        self.buckets = {"files": m.BucketInfo("files", ADMIN, "enabled", True, 0.0)}
+        self.buckets = {"files": BucketInfo("files", ADMIN, "enabled", True, 0.0)}
         self.chunks: dict[Digest, bytes] = {}
         self.manifests: dict[Digest, Manifest] = {}
         self.history: dict[tuple[str, str], list[m.FileVersion]] = {}
@@ -217,16 +226,16 @@ class PeopleCore(OperatingCore):
             self.tokens[token] = request.name
             return am.LoginReply(token, request.name, request.name == ADMIN, time.time() + 3600, known is None)
 
-    def _logout(self, request: m.CredentialRequest) -> m.Nothing:
+    def _logout(self, request: CredentialRequest) -> Nothing:
         self._who(request.credential, "logout")
         self.tokens.pop(request.credential, None)
-        return m.Nothing()
+        return Nothing()
 
-    def _who_am_i(self, request: m.CredentialRequest) -> am.AccountInfo:
+    def _who_am_i(self, request: CredentialRequest) -> am.AccountInfo:
         account = self._who(request.credential, "who_am_i")
         return am.AccountInfo(account, account == ADMIN, 0.0)
 
-    def _api_keys(self, request: m.CredentialRequest) -> am.ApiKeysReply:
+    def _api_keys(self, request: CredentialRequest) -> am.ApiKeysReply:
         account = self._who(request.credential, "api_keys")
         return am.ApiKeysReply([key for owner, key in self.keys.values() if owner == account])
 
@@ -238,14 +247,14 @@ class PeopleCore(OperatingCore):
         self.tokens[secret] = account
         return am.ApiKeyInfo(key.id, key.name, key.created_at, secret)
 
-    def _api_keys_revoke(self, request: am.RevokeApiKeyRequest) -> m.Nothing:
+    def _api_keys_revoke(self, request: am.RevokeApiKeyRequest) -> Nothing:
         self._who(request.credential, "revoke_key")
         if self.keys.pop(request.key_id, None) is None:
             raise NotFound("no such API key")
         self.tokens.pop(f"lsk_{request.key_id}", None)
-        return m.Nothing()
+        return Nothing()
 
-    def _s3_keys(self, request: m.CredentialRequest) -> s3.S3KeysReply:
+    def _s3_keys(self, request: CredentialRequest) -> s3.S3KeysReply:
         account = self._who(request.credential, "s3_keys")
         return s3.S3KeysReply([key for key in self.s3_access_keys.values() if key.account == account])
 
@@ -261,39 +270,39 @@ class PeopleCore(OperatingCore):
         old = self.s3_access_keys.pop(request.access_key_id)
         return self._s3_keys_create(s3.CreateS3KeyRequest(request.credential, old.name))
 
-    def _s3_keys_revoke(self, request: s3.S3KeyRequest) -> m.Nothing:
+    def _s3_keys_revoke(self, request: s3.S3KeyRequest) -> Nothing:
         self._who(request.credential, "revoke_s3_key")
         if self.s3_access_keys.pop(request.access_key_id, None) is None:
             raise NotFound("no such S3 key")
-        return m.Nothing()
+        return Nothing()
 
-    def _buckets(self, request: m.BucketsRequest) -> m.BucketsReply:
+    def _buckets(self, request: BucketsRequest) -> BucketsReply:
         self._who(request.credential, "buckets")
-        return m.BucketsReply(list(self.buckets.values()))
+        return BucketsReply(list(self.buckets.values()))
 
-    def _buckets_create(self, request: m.CreateBucketRequest) -> m.BucketInfo:
+    def _buckets_create(self, request: CreateBucketRequest) -> BucketInfo:
         account = self._who(request.credential, "create_bucket")
         if request.bucket in self.buckets:
             raise AlreadyExists(f"the bucket {request.bucket} exists already")
-        bucket = m.BucketInfo(request.bucket, account, request.versioning, request.shared, time.time())
+        bucket = BucketInfo(request.bucket, account, request.versioning, request.shared, time.time())
         self.buckets[bucket.name] = bucket
         return bucket
 
-    def _buckets_change(self, request: m.ChangeBucketRequest) -> m.BucketInfo:
+    def _buckets_change(self, request: ChangeBucketRequest) -> BucketInfo:
         self._who(request.credential, "change_bucket")
         bucket = self.buckets[request.bucket]
         bucket.versioning = request.versioning or bucket.versioning
         bucket.shared = bucket.shared if request.shared is None else request.shared
         return bucket
 
-    def _buckets_delete(self, request: m.BucketRequest) -> m.Nothing:
+    def _buckets_delete(self, request: BucketRequest) -> Nothing:
         self._who(request.credential, "delete_bucket")
         if request.bucket not in self.buckets:
             raise NotFound(f"there is no bucket {request.bucket}")
         if any(bucket == request.bucket for bucket, _ in self.history):
             raise BucketNotEmpty(f"{request.bucket} has files")
         del self.buckets[request.bucket]
-        return m.Nothing()
+        return Nothing()
 
     def _locks_acquire(self, request: lm.AcquireRequest) -> lm.AcquireReply:
         until = time.monotonic() + request.wait_seconds
@@ -336,7 +345,7 @@ class PeopleCore(OperatingCore):
             lock.until_at = time.time() + (request.lease_seconds or lock.lease_seconds)
             return self._with_time_left(lock)
 
-    def _locks_release(self, request: lm.ReleaseRequest) -> m.Nothing:
+    def _locks_release(self, request: lm.ReleaseRequest) -> Nothing:
         with self._guard:
             account = self._who(request.credential, "release")
             self.queue = [waiter for waiter in self.queue if waiter.id != request.lock_id]
@@ -347,16 +356,16 @@ class PeopleCore(OperatingCore):
             if lock is not None:
                 del self.locks[lock.id]
             self._guard.notify_all()
-            return m.Nothing()
+            return Nothing()
 
-    def _locks(self, request: m.CredentialRequest) -> lm.LocksReply:
+    def _locks(self, request: CredentialRequest) -> lm.LocksReply:
         with self._guard:
             self._who(request.credential, "locks")
             for place, waiter in enumerate(self.queue, start=1):
                 waiter.place = place
             return lm.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
 
-    def _cluster(self, request: m.CredentialRequest) -> cm.ClusterReply:
+    def _cluster(self, request: CredentialRequest) -> cm.ClusterReply:
         self._who(request.credential, "cluster")
         self.step()
         live = [versions for versions in self.history.values() if not versions[-1].delete_marker]

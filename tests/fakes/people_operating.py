@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages import cluster as cm
-from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages.base import Nothing
 
 
 class OperatingCore:
@@ -51,14 +51,14 @@ class OperatingCore:
         self.repair.to_move = 0 if request.stop else server.held_blobs
         return server
 
-    def _servers_remove(self, request: cm.RemoveServerRequest) -> m.Nothing:
+    def _servers_remove(self, request: cm.RemoveServerRequest) -> Nothing:
         server = self._server(request.credential, request.id)
         if server.held_blobs and not request.force:
             raise Conflict(
                 f"file server {server.id} holds {server.held_blobs} blobs that have too few copies elsewhere"
             )
         self.servers.remove(server)
-        return m.Nothing()
+        return Nothing()
 
     def _servers_balance(self, request: cm.BalanceRequest) -> cm.RepairInfo:
         self._administrator(request.credential)

@@ -17,7 +17,8 @@ from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.file_store import FileStore
 from client_proxy.core.requests import Read
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
-from lockstep_store.wire.messages.files import BeginItem, FileVersion
+from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.messages.writes import BeginItem
 from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeFileServer, FakeNetwork
 

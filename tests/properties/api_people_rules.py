@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from lockstep_store.wire.codec import decoder
-from lockstep_store.wire.messages.files import BucketInfo, BucketsReply
+from lockstep_store.wire.messages.buckets import BucketInfo, BucketsReply
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply
 from tests.properties.api_machine import ADMIN, BUCKETS, ApiMachine, buckets, people
 from tests.properties.api_model import Bucket, Refused

@@ -13,7 +13,7 @@ from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import CredentialRequest, Text
+from lockstep_store.wire.messages.base import CredentialRequest, Text
 from lockstep_store.wire.messages.people import (
     API_KEYS,
     CREATE_API_KEY,

@@ -9,13 +9,13 @@ from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.base import Bucket
+from lockstep_store.wire.messages.buckets import (
     BUCKETS,
     CHANGE_BUCKET,
     CREATE_BUCKET,
     DELETE_BUCKET,
     GET_BUCKET,
-    Bucket,
     BucketInfo,
     BucketRequest,
     BucketsReply,

@@ -14,6 +14,7 @@ from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
+from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import (
     CLUSTER,
     ENROL,
@@ -25,7 +26,6 @@ from lockstep_store.wire.messages.cluster import (
     JoinSecretReply,
     JoinSecretRequest,
 )
-from lockstep_store.wire.messages.files import CredentialRequest
 
 
 class JoinSecretBody(JsonBody):

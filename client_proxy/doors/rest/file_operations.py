@@ -6,7 +6,8 @@ from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYP
 from client_proxy.doors.rest.files import CopyBody, FileRoutes
 from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, DeleteReply, ListReply
+from lockstep_store.wire.messages.base import MAX_LISTING
+from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, ListReply
 
 VERSION = Parameter("version", "query", "This version instead of the current one.")
 LOCK = Parameter("X-Lockstep-Lock", "header", "The number of the lock that you hold on the path.", NUMBER)

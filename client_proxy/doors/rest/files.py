@@ -29,15 +29,12 @@ from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES, StreamedCont
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.base import MAX_LISTING, Bucket, PathText, Text
 from lockstep_store.wire.messages.files import (
-    MAX_LISTING,
-    Bucket,
     CommittedReply,
     DeleteReply,
     ListReply,
     ListRequest,
-    PathText,
-    Text,
     VersionsReply,
     VersionsRequest,
 )

@@ -19,7 +19,7 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import Overloaded
-from lockstep_store.wire.messages.files import MAX_LISTING
+from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.journal import CHANGES, ChangesReply, ChangesRequest
 from lockstep_store.wire.messages.locks import MAX_WAIT_SECONDS
 from lockstep_store.wire.names import check_bucket

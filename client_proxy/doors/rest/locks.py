@@ -25,7 +25,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest, Overloaded
-from lockstep_store.wire.messages.files import Bucket, CredentialRequest, PathText, Text, WriteId
+from lockstep_store.wire.messages.base import Bucket, CredentialRequest, PathText, Text, WriteId
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     DEFAULT_LEASE_SECONDS,

@@ -16,7 +16,7 @@ from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import CredentialRequest
+from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.recovery import (
     BACKUP_PATH,
     FSCK,

@@ -11,7 +11,7 @@ from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import CredentialRequest
+from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.kms import (
     CREATE_KMS_KEY,
     ENABLE_KMS_KEY,

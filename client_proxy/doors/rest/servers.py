@@ -17,6 +17,7 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.base import MAX_LISTING, CredentialRequest
 from lockstep_store.wire.messages.cluster import (
     BALANCE,
     CLUSTER,
@@ -32,7 +33,6 @@ from lockstep_store.wire.messages.cluster import (
     RepairReport,
     RepairReportRequest,
 )
-from lockstep_store.wire.messages.files import MAX_LISTING, CredentialRequest
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_key
 
 LOST_IN_ONE_PAGE = 100

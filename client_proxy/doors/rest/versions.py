@@ -12,7 +12,8 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.conditions import write_preconditions
 from lockstep_store.wire import errors
-from lockstep_store.wire.messages.files import MAX_LISTING, CommittedReply, Text, VersionsReply, VersionsRequest
+from lockstep_store.wire.messages.base import MAX_LISTING, Text
+from lockstep_store.wire.messages.files import CommittedReply, VersionsReply, VersionsRequest
 
 
 class RestoreBody(JsonBody):

@@ -22,7 +22,7 @@ from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.s3 import NOTIFICATION
 from lockstep_store.wire.messages.targets import PutNotificationRequest
 

@@ -31,7 +31,7 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, TargetUnusable, Unavailable
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.targets import AddTargetRequest, RemovedTarget, TargetInfo, TargetsReply
 
 MAX_TARGETS = 64

@@ -23,7 +23,8 @@ from directory_server.metadata.statements import files
 from directory_server.metadata.statements import uploads as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.wire.errors import BadRequest, TooLarge
-from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, Nothing, UploadStep
+from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.files import MAX_METADATA_BYTES
 from lockstep_store.wire.messages.kms import KMS_FACT
 from lockstep_store.wire.messages.uploads import (
     CreateUploadRequest,
@@ -34,6 +35,7 @@ from lockstep_store.wire.messages.uploads import (
     UploadsReply,
     UploadsRequest,
 )
+from lockstep_store.wire.messages.writes import UploadStep
 from lockstep_store.wire.names import check_key
 
 COMPLETION_BYTES = 1024

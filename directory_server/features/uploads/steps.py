@@ -21,8 +21,9 @@ from directory_server.metadata.store import Reader, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, TicketRefused
-from lockstep_store.wire.messages.files import MAX_PART_NUMBER, FileVersion, UploadStep
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.uploads import PARTS_SETTING, PartInfo, UploadInfo, decode_numbers, parts_mark
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER, UploadStep
 
 _SAID = "said"
 """Among an upload's settings: the condition keys of the request that began it which concern the version. They are not

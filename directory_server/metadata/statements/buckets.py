@@ -10,7 +10,7 @@ from directory_server.metadata.schema import bucket, bucket_setting, journal
 from directory_server.metadata.statement import JoinedByComma, Statement
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.errors import NotFound
-from lockstep_store.wire.messages.files import BucketInfo, Versioning
+from lockstep_store.wire.messages.buckets import BucketInfo, Versioning
 
 NO_SETTINGS: frozenset[str] = frozenset()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lockstep_store.client.api.caller import ApiCaller, segment
+from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.cluster import (
     ClusterReply,
     EnrolReply,
@@ -15,7 +16,6 @@ from lockstep_store.wire.messages.cluster import (
     RepairInfo,
     RepairReport,
 )
-from lockstep_store.wire.messages.files import MAX_LISTING
 from lockstep_store.wire.messages.targets import RemovedTarget, TargetInfo, TargetsReply
 
 

@@ -24,14 +24,8 @@ from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, NotFound
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import (
-    MAX_LISTING,
-    CommittedReply,
-    DeleteReply,
-    FileVersion,
-    ListReply,
-    VersionsReply,
-)
+from lockstep_store.wire.messages.base import MAX_LISTING
+from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket, check_path
 
 UPLOAD_SECONDS = 600.0

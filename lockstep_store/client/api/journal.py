@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep_store.client.api.caller import POLL_MARGIN_SECONDS, ApiCaller
-from lockstep_store.wire.messages.files import MAX_LISTING
+from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.journal import ChangesReply
 from lockstep_store.wire.names import check_bucket
 

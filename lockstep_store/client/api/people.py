@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep_store.client.api.caller import ApiCaller, segment
-from lockstep_store.wire.messages.files import BucketInfo, BucketsReply, Versioning
+from lockstep_store.wire.messages.buckets import BucketInfo, BucketsReply, Versioning
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
 from lockstep_store.wire.messages.s3 import S3KeyInfo, S3KeysReply
 from lockstep_store.wire.names import check_bucket

@@ -13,7 +13,7 @@ from lockstep_store.client.credentials import authority_of
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest, NotLoggedIn, Unavailable
-from lockstep_store.wire.messages.files import Versioning
+from lockstep_store.wire.messages.buckets import Versioning
 
 
 class _PasswordFile(msgspec.Struct):

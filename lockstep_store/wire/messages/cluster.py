@@ -1,4 +1,4 @@
-"""The cluster: its servers, its health, and how programs join it. See lockstep_store/wire/messages/files.py."""
+"""The cluster: its servers, its health, and how programs join it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.base import (
     MAX_LISTING,
     Bucket,
     Credential,
@@ -38,30 +38,30 @@ class FileServerInfo(Message):
     seconds_since_heartbeat: float
     version: str = ""
     held_blobs: int = 0
-    """Blobs whose copy here counts in the directory's books; `blobs` is what the server itself says it has."""
+    """Blobs whose copy on this server the directory counts; `blobs` is the server's own count."""
     drained: bool = False
-    """It is draining, and everything it holds has its copies elsewhere: it can be removed."""
+    """It is draining, and everything it holds has enough copies elsewhere, so it can be removed."""
 
 
 class RepairInfo(Message):
-    """What the repair planner knows: blobs below the promised copies, and those with none."""
+    """The state of repair: blobs with too few copies, and blobs without any readable copy."""
 
     under_copied: int
     without_living_copy: int
     ordered: int
     repaired_since_start: int
     to_move: int = 0
-    """Copies that draining servers still have and others do not."""
+    """Copies that only draining servers have."""
     surplus: int = 0
-    """Copies beyond the promised number, which will be dropped."""
+    """Copies beyond the required number, which will be dropped."""
     dropped_since_start: int = 0
     balancing: bool = False
     to_balance: int = 0
-    """Copies that a running rebalance has still to move."""
+    """Copies that a running rebalance still has to move."""
     walking: bool = False
-    """The books are being looked through, so the figures may still rise."""
+    """A walk over the metadata is running, so the counts may still rise."""
     silent: list[str] = []
-    """File servers that do not answer but whose copies still count. Repair begins when their grace period ends."""
+    """Ids of file servers that do not answer but whose copies still count. Repair begins after their grace period."""
 
 
 class ClusterReply(Message):
@@ -81,11 +81,11 @@ class ClusterReply(Message):
     recovery: RecoveryInfo | None = None
     """None unless the directory was restored from a backup."""
     targets: list[TargetInfo] = []
-    """For administrators: where notifications go, and what waits for them."""
+    """For administrators: where notifications go, and what is waiting for delivery."""
 
 
 class DrainRequest(Message):
-    """An administrator has everything moved off a file server, so that it can leave; with `stop`, lets it stay."""
+    """Administrator: drain a file server, so that it can be removed; with `stop`, cancel the draining."""
 
     credential: Credential
     id: Text
@@ -93,8 +93,10 @@ class DrainRequest(Message):
 
 
 class RemoveServerRequest(Message):
-    """An administrator has a file server forgotten. Conflict while it holds what has too few copies elsewhere,
-    unless `force` says that those copies are given up."""
+    """Administrator: remove a file server from the cluster.
+
+    Conflict while blobs that it holds have too few copies elsewhere; with `force` those copies are given up.
+    """
 
     credential: Credential
     id: Text
@@ -102,14 +104,14 @@ class RemoveServerRequest(Message):
 
 
 class BalanceRequest(Message):
-    """An administrator has copies moved from full file servers to empty ones; `stop` ends that where it is."""
+    """Administrator: move copies from full file servers to empty ones; with `stop`, cancel the rebalance."""
 
     credential: Credential
     stop: bool = False
 
 
 class LostFile(Message):
-    """A version whose content no file server can give now."""
+    """A version whose content no file server can serve now."""
 
     bucket: Bucket
     path: PathText
@@ -118,32 +120,32 @@ class LostFile(Message):
     size: Size
     current: bool
     damaged: bool
-    """True: every known copy failed its check. False: the servers that have it are away."""
+    """True: every known copy failed its check. False: the servers that have it do not answer."""
     file_servers: list[str]
     """Ids of the file servers that have or had a copy."""
     last_good_version: str = ""
-    """The newest version of the same path that can be read; empty when there is none."""
+    """The newest readable version of the same path; empty when there is none."""
 
 
 class RepairReportRequest(Message):
-    """An administrator asks what repair did, what it has to do, and what is lost, by name."""
+    """Administrator: report what repair has done, what it has to do, and which files are lost."""
 
     credential: Credential
     after: tuple[str, str, str] | None = None
-    """(bucket, path, version) of the last lost file seen; continue behind it."""
+    """(bucket, path, version) of the last lost file seen; continue after it."""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTING)] = 100
 
 
 class RepairReport(Message):
     repair: RepairInfo
     finished: bool
-    """Every blob has been looked at, and everything that can be repaired is."""
+    """Every blob was examined, and everything that can be repaired is repaired."""
     lost: list[LostFile]
     next_after: tuple[str, str, str] | None
 
 
 class JoinSecretRequest(Message):
-    """An administrator asks for a one-time join secret."""
+    """Administrator: create a one-time join secret."""
 
     credential: Credential
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
@@ -154,11 +156,11 @@ class JoinSecretReply(Message):
     expires_at: float
     ca_pem: str
     directory_url: str = ""
-    """Where the new program will find the directory server."""
+    """The directory server's address, for the new program."""
 
 
 class EnrolRequest(Message):
-    """A new program's certificate request, vouched for by a join secret (first time)."""
+    """A new program's certificate request, authorised by a join secret."""
 
     secret: Annotated[str, Meta(max_length=256)]
     role: Literal["file_server", "client_proxy"]
@@ -168,7 +170,7 @@ class EnrolRequest(Message):
 
 
 class RenewCertificateRequest(Message):
-    """The same, for a program that already has a valid peer token."""
+    """The certificate request of a program that already has a valid peer token."""
 
     hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
     csr_pem: Annotated[str, Meta(max_length=16384)]
@@ -183,7 +185,7 @@ class EnrolReply(Message):
 
 
 class Health(Message):
-    """Every program's answer at GET /health, and the proxy's at /api/v1/health."""
+    """Every program's reply at GET /health, and the proxy's at /api/v1/health."""
 
     program: str
     id: str

@@ -1,4 +1,4 @@
-"""The journal: every change that was committed, once and in order. See lockstep_store/wire/messages/files.py."""
+"""The journal: every committed change, once and in order."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import MAX_LISTING, Bucket, Credential, Message, PathText, Size
+from lockstep_store.wire.messages.base import MAX_LISTING, Bucket, Credential, Message, PathText, Size
 from lockstep_store.wire.messages.locks import MAX_WAIT_SECONDS
 
 ChangeKind = Literal["write", "copy", "move", "restore", "delete", "remove", "recover"]
-"""`delete`: the path stopped being current. `remove`: one version is gone for good. `recover`: found again on the file
-servers after an older backup of the directory was restored. A move has its source's `delete` or `remove` behind it."""
+"""`delete`: the path has no current version any more. `remove`: one version is gone for good. `recover`: found on the
+file servers after an older backup of the directory was restored. After a `move` comes its source's `delete` or
+`remove`."""
 
 
 class Change(Message):
-    """One committed change. Facts of the version stand here while that version exists."""
+    """One committed change. The version's details are set only while that version exists."""
 
     cursor: int
     kind: str
     bucket: Bucket
     path: PathText
     version: str
-    """The version made, or the one removed."""
+    """The version created or removed."""
     at: float
     digest: Digest | None = None
     size: Size | None = None
@@ -33,9 +34,9 @@ class Change(Message):
 
 
 class ChangesRequest(Message):
-    """Changes after `cursor` (None: from now on), of one bucket or of all that the person may use.
+    """Changes after `cursor` (None: from now on), in one bucket or in all that the person may use.
 
-    Waits up to `wait_seconds` for the first one when there is none yet.
+    If there is none yet, the reply waits up to `wait_seconds` for the first one.
     """
 
     credential: Credential
@@ -48,7 +49,7 @@ class ChangesRequest(Message):
 class ChangesReply(Message):
     changes: list[Change]
     cursor: int
-    """Give it with the next request: everything up to it was either in an answer or is not the person's to see."""
+    """The `cursor` of the next request: every earlier change was in a reply, or the person may not see it."""
 
 
 CHANGES = Call("/v1/changes", ChangesRequest, ChangesReply)

@@ -1,7 +1,7 @@
-"""Named keys: what client proxies ask of the directory about them, and what versions say of the key they are under.
+"""Named keys (SSE-KMS): the calls about them, and the metadata of content under one.
 
-A content under a named key (SSE-KMS) has a data key of its own. It stands wrapped among the content's facts, and the
-directory, which alone has the named keys, unwraps it for proxies: in the answer to a lookup, for who may read.
+Content under a named key has a data key of its own, stored wrapped in the version's metadata. Only the directory has
+the named keys. It unwraps the data key in the reply to a lookup, for those who may read the content.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.files import Bucket, Credential, CredentialRequest, Message
+from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message
 from lockstep_store.wire.messages.s3 import SettingReply
 
 KMS_FACT = "s3:kms"
-"""What begins the names of the facts of a content under a named key."""
+"""Prefix of the metadata names of content under a named key."""
 KMS_KEY_FACT = f"{KMS_FACT}-key"
 """The named key's id."""
 KMS_DATA_FACT = f"{KMS_FACT}-data"
@@ -24,17 +24,20 @@ associated data is `data_key_use`."""
 KMS_CONTEXT_FACT = f"{KMS_FACT}-context"
 """The encryption context, as JSON with sorted names; absent without one."""
 KMS_BUCKET_KEY_FACT = f"{KMS_FACT}-bucket-key"
-"""There when the writer asked for a bucket key."""
+"""Present when the writer asked for a bucket key."""
 DEFAULT_KEY_NAME = "aws/s3"
-"""Of the key that serves who names none. It is made when it is needed first."""
+"""The key for requests that name none. It is created on first use."""
 MAX_CONTEXT = 2048
 KeyName = Annotated[str, Meta(min_length=1, max_length=2048)]
 _ARN = "arn:aws:kms:us-east-1:000000000000"
 
 
 class KmsKeyInfo(Message):
-    """A named key, without its material. `versions` counts how often it has been made anew: new contents are under the
-    latest, older ones stay under theirs."""
+    """A named key, without its material.
+
+    `versions` is one more than the number of rotations: new content uses the latest version, older content keeps its
+    own.
+    """
 
     id: str
     name: str
@@ -42,7 +45,7 @@ class KmsKeyInfo(Message):
     created_at: float
     versions: int
     rotated_at: float
-    """When the latest version was made."""
+    """When the latest version was created."""
     arn: str = ""
 
 
@@ -51,46 +54,48 @@ class KmsKeysReply(Message):
 
 
 class KmsKeyRequest(Message):
-    """An administrator's. `key` is named in any of the forms of `key_name`."""
+    """Administrator. `key` is a name or id in any form that `key_name` accepts."""
 
     credential: Credential
     key: KeyName
 
 
 class EnableKmsKeyRequest(KmsKeyRequest):
-    """Nothing is written or read under a key that is not enabled."""
+    """Enable or disable a key. Content under a disabled key can neither be written nor read."""
 
     enabled: bool = True
 
 
 class NewDataKeyRequest(Message):
-    """For a content to be written; without `key` under the default key. BadRequest with the fact `s3_code` for a key
-    that is not there, or disabled."""
+    """A data key for new content; without `key`, under the default key.
+
+    BadRequest with the fact `s3_code` when the named key does not exist or is disabled.
+    """
 
     key: Annotated[str, Meta(max_length=2048)] = ""
     context: Annotated[str, Meta(max_length=2 * MAX_CONTEXT)] = ""
 
 
 class NewDataKeyReply(Message):
-    """`key` in hex, and the facts with which it can be had again."""
+    """The data key in hex, and the metadata from which the directory can unwrap it again."""
 
     key: str
     facts: dict[str, str]
 
 
 class BucketEncryptionRequest(Message):
-    """A bucket's default encryption, asked by a proxy for itself. It applies to writes through every door."""
+    """The bucket's default encryption, for the proxy itself. It applies to writes through every door."""
 
     bucket: Bucket
 
 
 def key_arn(id: str) -> str:
-    """The name under which S3 answers tell a key."""
+    """Return the ARN that names a key in S3 replies."""
     return f"{_ARN}:key/{id}"
 
 
 def key_name(text: str) -> str:
-    """The name or id in `NAME`, `ID`, `alias/NAME`, `arn:aws:kms:REGION:ACCOUNT:key/ID` or `…:alias/NAME`."""
+    """Return the name or id in `NAME`, `ID`, `alias/NAME`, `arn:aws:kms:REGION:ACCOUNT:key/ID` or `…:alias/NAME`."""
     if text.startswith("arn:"):
         text = text.split(":", 5)[-1]
         if text.startswith("key/"):
@@ -99,7 +104,7 @@ def key_name(text: str) -> str:
 
 
 def data_key_use(id: str, context: str) -> bytes:
-    """What a wrapped data key is bound to."""
+    """Return the associated data of a wrapped data key."""
     return f"lockstep data key 1\n{id}\n{context}".encode()
 
 

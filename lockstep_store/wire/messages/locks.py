@@ -1,4 +1,4 @@
-"""Locks, waiters and leases: what client proxies ask of the directory about them. See wire/messages/files.py."""
+"""Locks, waiters and leases: the calls from client proxies to the directory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.base import (
     Bucket,
     Credential,
     CredentialRequest,
@@ -31,25 +31,25 @@ class LockPath(FrozenMessage, frozen=True):
 
 
 class AcquireRequest(Message):
-    """Ask for all of `paths`, all or nothing. With `waiter`, keep that place in the queue.
+    """Acquire a lock on all of `paths`, or on none of them.
 
-    `client` names the agent that asks (one shell, one script, one menu); it is shown to others and is what the search
-    for deadlocks takes as one party. Without it the credential's session is the party.
+    `client` names the agent (one shell, one script, one menu). It is shown to others, and the deadlock search treats it
+    as one party; without it, the credential's session is the party.
     """
 
     credential: Credential
     paths: Annotated[list[LockPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
     request_id: WriteId
-    """Makes the call safe to repeat: the same id never takes two locks or two places."""
+    """Makes the call safe to repeat: one id never gets two locks or two places in the queue."""
     wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
     lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
     queue: bool = False
-    """Keep a place in the queue although `wait_seconds` is over. False: a refusal leaves no place behind."""
+    """Keep the place in the queue after `wait_seconds`. False: the place is lost when the call fails."""
     client: Text = ""
 
 
 class LockInfo(Message):
-    """A lock. Numbers only ever rise. One lock of several paths has one number."""
+    """A lock. Lock numbers only rise; a lock on several paths has one number."""
 
     id: str
     number: int
@@ -69,7 +69,7 @@ class WaiterInfo(Message):
     account: str
     client: str
     place: int
-    """1 is next in line."""
+    """1 is the next to get the lock."""
     since_at: float
 
 
@@ -93,9 +93,10 @@ class LocksReply(Message):
 
 
 class ReleaseRequest(Message):
-    """Release a lock, or give up a place in the queue (`lock_id` may be a waiter's id or an acquire's request id).
+    """Release a lock, or leave the queue: `lock_id` can also be the id of a waiter or of an acquire request.
 
-    `break_lock`: an administrator or the owner of its bucket takes it from its holder."""
+    `break_lock`: an administrator or the bucket's owner takes the lock from its holder.
+    """
 
     credential: Credential
     lock_id: Text

@@ -1,4 +1,4 @@
-"""People: log-ins, accounts and API keys, as client proxies ask the directory. See wire/messages/files.py."""
+"""People: log-ins, accounts and API keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.files import Credential, CredentialRequest, Message, Nothing, Text
+from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
 
 
 class PasswordRequest(Message):
@@ -38,7 +38,7 @@ class ApiKeyInfo(Message):
     name: str
     created_at: float
     key: str = ""
-    """The secret itself: only in the answer that creates it."""
+    """The secret itself: only in the reply that creates it."""
 
 
 class ApiKeysReply(Message):

@@ -1,7 +1,7 @@
-"""Checking the directory's books, backing them up, and what follows a restore. See wire/messages/files.py.
+"""Checks and backups of the directory's metadata, and recovery after a restore.
 
-A backup itself is a stream: POST `BACKUP_PATH` with a `CredentialRequest` answers with a file that begins with one
-line of `BACKUP_FORMAT`, one line of `BackupInfo` as JSON, and then the `size` bytes of the metadata.
+A backup is a stream: POST a `CredentialRequest` to `BACKUP_PATH`. The reply is a file of the line `BACKUP_FORMAT`, a
+line of `BackupInfo` as JSON, and the `size` bytes of the metadata.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import Credential, CredentialRequest, Message, Nothing, Size
+from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Size
 
 BACKUP_PATH = "/v1/backup"
 BACKUP_FORMAT = b"lockstep directory backup 1\n"
@@ -27,96 +27,100 @@ all, or a file server whose storage it did not know."""
 
 
 class BackupInfo(Message):
-    """What is in a backup, and what its bytes must be."""
+    """The content of a backup, and the size and digest of its bytes."""
 
     made_at: float
     lockstep: str
-    """The version of the program that made it."""
+    """The version of the program that created it."""
     engine: str
-    """`sqlite`: what the bytes are."""
+    """The metadata store that the bytes belong to: `sqlite`."""
     cursor: int
     files: int
     versions: int
     blobs: int
     rows: dict[str, int]
-    """Rows in every table."""
+    """Number of rows by table."""
     size: Size
-    """Bytes of the metadata that follow."""
+    """Length of the metadata in bytes."""
     digest: Digest
     """BLAKE3 of those bytes."""
 
 
 class FsckProblem(Message):
-    """One disagreement."""
+    """One inconsistency."""
 
     kind: str
     name: str
-    """Which file, bucket, blob, server or lock."""
+    """The file, bucket, blob, server or lock concerned."""
     detail: str = ""
     file_server: str = ""
 
 
 class FsckServer(Message):
-    """What one file server's inventory came to."""
+    """The result of one file server's inventory."""
 
     id: str
     state: ServerCheck
-    """`away`: it was not up, or went down meanwhile, and was not checked to the end."""
+    """`away`: it was or went down, so its check is incomplete."""
     compared: int = 0
     missing: int = 0
-    """The books count these copies, and they were not there. They are made again."""
+    """Copies that the metadata counts but the server did not have. Repair replaces them."""
     damaged: int = 0
-    """Copies that failed their check meanwhile. They are made again."""
+    """Copies that failed their check meanwhile. Repair replaces them."""
     counted: int = 0
-    """Copies that were there and not counted. They count now."""
+    """Copies that the server had but the metadata did not count. They count now."""
     unknown: int = 0
-    """Blobs that no version refers to: left by writes that were never committed. The collector's."""
+    """Blobs that no version refers to, left by writes that were never committed. They will be collected."""
 
 
 class FsckRequest(Message):
-    """An administrator has the books checked, and every file server's holdings compared with them; with `deep`, every
-    byte read as well. One check runs at a time: asked for again meanwhile, that one is answered."""
+    """Administrator: check the metadata, and compare every file server's inventory with it.
+
+    With `deep`, file servers also read every byte. Only one check runs at a time; a request during a check joins it.
+    """
 
     credential: Credential
     deep: bool = False
 
 
 class FsckReport(Message):
-    """The latest check. `problems` is empty when nothing disagrees; at most `MAX_PROBLEMS` are named."""
+    """The latest check. `problems` lists at most `MAX_PROBLEMS` inconsistencies; `more_problems` counts the rest."""
 
     state: FsckState
     deep: bool = False
     started_at: float = 0.0
     seconds: float = 0.0
     checks: dict[str, int] = {}
-    """How much was looked at, by table."""
+    """Number of rows checked by table."""
     problems: list[FsckProblem] = []
     more_problems: int = 0
-    """How many more there are than the listed ones."""
     file_servers: list[FsckServer] = []
     recovery: RecoveryInfo | None = None
     """None unless the directory was restored from a backup."""
 
 
 class RecoveryInfo(Message):
-    """How far the directory is in finding again what happened after the backup that it was restored from."""
+    """How far the directory has recovered the changes made after the backup that it was restored from."""
 
     restored_at: float
     backup_made_at: float
     backup_cursor: int
     waiting_for: list[str]
-    """File servers that have yet to say what they hold; nothing of theirs is collected."""
+    """Ids of file servers that have not yet sent their inventory; nothing on them is collected."""
     finished: bool
     recovered_versions: int
     unnamed_blobs: int
-    """Blobs that nobody knows a name of. They are kept until an administrator decides."""
+    """Blobs without a known name. They are kept until an administrator decides."""
     unnamed_bytes: int
     source: RecoverySource = "backup"
 
 
 class RecoverRequest(Message):
-    """An administrator decides: `finish` ends the waiting for file servers that will not come back; unnamed blobs
-    stay (`keep`), become files named by their digest in bucket `recovered` (`name`), or are given up (`drop`)."""
+    """Administrator: complete a recovery.
+
+    `finish` stops the wait for file servers that will not return. Unnamed blobs are kept (`keep`), become files named
+    by their digest in bucket `recovered` (`name`), or are given up (`drop`).
+    """
 
     credential: Credential
     finish: bool = False
@@ -124,9 +128,8 @@ class RecoverRequest(Message):
 
 
 class RecoveryReply(Message):
-    """None: this directory was never restored from a backup."""
-
     recovery: RecoveryInfo | None = None
+    """None if this directory was never restored from a backup."""
 
 
 FSCK = Call("/v1/fsck", FsckRequest, Nothing)

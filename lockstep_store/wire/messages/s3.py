@@ -1,8 +1,8 @@
-"""S3: access keys, and S3's settings of buckets and versions. See wire/messages/files.py.
+"""S3: access keys, and the S3 settings of buckets and versions.
 
-A request signed with signature version 4 is proven to the directory by an `S3Proof`, which stands in every message
-where a bearer token or an API key would: the directory, which alone has the secrets, checks it each time. So that a
-proxy can judge streams and forms itself, it may have the signing key of one day and region, never the secret.
+An `S3Proof` proves a request signed with signature version 4 to the directory. It takes the credential's place in every
+message, and the directory, which alone has the secrets, checks it each time. A proxy that must verify streams and
+forms itself can get the signing key of one day and region, but never the secret.
 """
 
 from __future__ import annotations
@@ -15,16 +15,8 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import (
-    Bucket,
-    Credential,
-    CredentialRequest,
-    FileVersion,
-    Message,
-    Nothing,
-    PathText,
-    Text,
-)
+from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message, Nothing, PathText, Text
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.secret_members import repr_without_secrets
 
 S3_PROOF_PREFIX = "lss_"
@@ -37,7 +29,7 @@ AccessKeyId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^/]+
 
 
 class S3KeyInfo(Message):
-    """An S3 access key. `secret` is only in the answer that makes it."""
+    """An S3 access key. `secret` is set only in the reply that creates it."""
 
     access_key_id: str
     account: str
@@ -45,7 +37,7 @@ class S3KeyInfo(Message):
     name: str = ""
     secret: str = ""
     session_token: str = ""
-    """Of a temporary key: must come along with every request that the key signs."""
+    """For a temporary key: every request that the key signs must include it."""
     expires_at: float | None = None
 
 
@@ -54,7 +46,7 @@ class S3KeysReply(Message):
 
 
 class CreateS3KeyRequest(Message):
-    """A new key for the caller's account; with `valid_seconds` a temporary one with a session token."""
+    """Create a key for the caller's account; with `valid_seconds`, a temporary one with a session token."""
 
     credential: Credential
     name: Text = ""
@@ -83,7 +75,7 @@ class SigningKeyReply(Message):
 
 
 class S3Proof(NamedTuple):
-    """A signature and what it was made over, as one line of text."""
+    """A signature and what it signs, as one line of text."""
 
     access_key_id: str
     date: str
@@ -96,28 +88,28 @@ class S3Proof(NamedTuple):
         return repr_without_secrets(self)
 
     def encode(self) -> str:
-        """The text that goes where a credential goes."""
+        """Return the text to send as a credential."""
         return S3_PROOF_PREFIX + "/".join(self)
 
     @classmethod
     def decode(cls, text: str) -> S3Proof | None:
-        """The proof in a credential; None when it is none."""
+        """Return the proof in a credential; None for any other credential."""
         parts = text.removeprefix(S3_PROOF_PREFIX).split("/")
         return cls(*parts) if text.startswith(S3_PROOF_PREFIX) and len(parts) == 6 else None
 
     @property
     def scope(self) -> str:
-        """The credential scope, as it appears in the string to sign."""
+        """The credential scope of the string to sign."""
         return f"{self.date}/{self.region}/s3/aws4_request"
 
     def is_made_with(self, key: bytes) -> bool:
-        """Whether `key` (of this day and region) made the signature."""
+        """Whether `key` (for this day and region) made the signature."""
         text = f"{SIGNING_ALGORITHM}\n{self.amz_date}\n{self.scope}\n{self.canonical_sha256}"
         return hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), self.signature)
 
 
 def signing_key(secret: str, date: str, region: str) -> bytes:
-    """The key of one day and region, derived from a secret key. Source: the S3 API reference, signature version 4."""
+    """Derive the key of one day and region from a secret key. Source: S3 API reference, signature version 4."""
     key = b"AWS4" + secret.encode()
     for part in (date, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -125,50 +117,49 @@ def signing_key(secret: str, date: str, region: str) -> bytes:
 
 
 def canonical_digest(canonical_request: str) -> str:
-    """What of a canonical request is signed."""
+    """Return the digest of a canonical request, which the signature covers."""
     return hashlib.sha256(canonical_request.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# ---------------------------------------------------------------- what is said of buckets and versions
+# ---------------------------------------------------------------- metadata and settings
 
 ETAG_FACT = "s3:etag"
 CHECKSUM_FACTS = "s3:checksum-"
-"""What begins the names of a content's checksums, by algorithm, and of what is said about them."""
+"""Prefix of the metadata names of a version's checksums and their types; the algorithm follows."""
 CUSTOMER_KEY_FACT = "s3:sse-c"
-"""What begins the names of a version's facts that say how to tell and use the customer's key its content is under."""
+"""Prefix of the metadata names of content under a customer's key: how to recognise and use that key."""
 TAGS = "tags"
-"""The setting of a version or a bucket that has its tags: {"TagSet": [{"Key", "Value"}, …]}."""
+"""The tags of a version or a bucket: {"TagSet": [{"Key", "Value"}, …]}."""
 ENCRYPTION = "encryption"
-"""The setting of a bucket that says how what comes without a wish is encrypted, as S3's description has it."""
+"""The default encryption of a bucket, in the form of S3's service description."""
 OBJECT_LOCK = "object-lock"
-"""The setting of a bucket whose versions can be held back from deletion: {"ObjectLockEnabled", "Rule"}."""
+"""The object lock configuration of a bucket: {"ObjectLockEnabled", "Rule"}."""
 RETENTION = "retention"
-"""The setting of a version that must not be deleted before a time: {"Mode", "RetainUntilDate"}."""
+"""The time before which a version cannot be deleted: {"Mode", "RetainUntilDate"}."""
 LOGGING = "logging"
-"""The setting of a bucket whose requests are logged: {"LoggingEnabled": {"TargetBucket", "TargetPrefix",
-"TargetObjectKeyFormat"}}."""
+"""The access log of a bucket: {"LoggingEnabled": {"TargetBucket", "TargetPrefix", "TargetObjectKeyFormat"}}."""
 ACCESS_LOG_PREFIX = "lsg_"
-"""Begins what stands for a credential where a proxy writes the access log of the bucket named after it. It is no
-secret: only proxies can send it, and it is good for new files below the prefix that the bucket's owner named."""
+"""Prefix of the credential with which a proxy writes the access log of the bucket named after it. It is not secret:
+only proxies can send it, and it allows only new files below the prefix that the bucket's owner chose."""
 LEGAL_HOLD = "legal-hold"
-"""The setting of a version that must not be deleted while it says so: {"Status": "ON"}."""
+"""Whether a version is protected from deletion until the hold ends: {"Status": "ON"}."""
 
 
 NOTIFICATION = "notification"
-"""The setting that holds a bucket's notification configuration."""
+"""The notification configuration of a bucket."""
 LOCATION = "location"
-"""The setting of a bucket that was wanted in another region than REGION, from its first moment: that region's name."""
+"""The region in which a bucket was created, if it is not REGION."""
 REGION = "us-east-1"
-"""Every region is accepted in signatures; this one is what is said of a bucket that was wanted in none."""
+"""The region of a bucket created without one. Signatures may name any region."""
 
 
-def etag_of_content(facts: dict[str, str], digest: Digest) -> str:
-    """Without quotes. `…-1` says, as for a multipart upload, that it is no MD5."""
-    return facts.get(ETAG_FACT) or f"{digest.hex()[:32]}-1"
+def etag_of_content(metadata: dict[str, str], digest: Digest) -> str:
+    """Return the ETag without quotes. The suffix `-1` shows, as for a multipart upload, that it is not an MD5."""
+    return metadata.get(ETAG_FACT) or f"{digest.hex()[:32]}-1"
 
 
 class BucketSettingRequest(Message):
-    """One setting of a bucket: for its owner, administrators, and whom its policy lets."""
+    """Read one setting of a bucket: for its owner, administrators, and those whom its policy allows."""
 
     credential: Credential
     bucket: Bucket
@@ -176,7 +167,7 @@ class BucketSettingRequest(Message):
 
 
 class PutBucketSettingRequest(BucketSettingRequest):
-    """`value` is JSON; None removes the setting."""
+    """Change one setting of a bucket. `value` is JSON; None removes the setting."""
 
     value: SettingText | None = None
 
@@ -186,13 +177,13 @@ class SettingReply(Message):
 
 
 class BucketCorsRequest(Message):
-    """The bucket's CORS rules for a proxy itself: a browser asks about them before it shows who it is for."""
+    """The bucket's CORS rules, for the proxy itself: browsers send preflight requests without a credential."""
 
     bucket: Bucket
 
 
 class AccessLogRequest(Message):
-    """Whether requests to a bucket are to be logged, for a proxy itself: it must know before it knows who asks."""
+    """The bucket's access log, for the proxy itself, which needs it before it has authenticated anyone."""
 
     bucket: Bucket
 
@@ -201,8 +192,10 @@ LogDates = Literal["", "EventTime", "DeliveryTime"]
 
 
 class AccessLogReply(Message):
-    """Whose the bucket is, and where its log goes; `target` is empty when there is none. `dates` says whose date is in
-    the folders that the files are sorted into; empty without folders."""
+    """The bucket's owner and the target of its log; `target` is empty without a log.
+
+    `dates` says which date names the log's folders; it is empty without folders.
+    """
 
     owner: str = ""
     target: str = ""
@@ -211,7 +204,7 @@ class AccessLogReply(Message):
 
 
 class ObjectSettingsRequest(Message):
-    """All settings of a version; without `version`, of the current one."""
+    """Read all settings of a version; without `version`, of the current one."""
 
     credential: Credential
     bucket: Bucket
@@ -220,16 +213,17 @@ class ObjectSettingsRequest(Message):
 
 
 class PutObjectSettingRequest(ObjectSettingsRequest):
-    """`value` is JSON; None removes the setting."""
+    """Change one setting of a version. `value` is JSON; None removes the setting."""
 
     name: SettingName = ""
     value: SettingText | None = None
     bypass_governance: bool = False
-    """Shorten or end a retention in governance mode too: for owner, administrators, and whom the policy lets."""
+    """Shorten or end even a retention in governance mode, if the caller is the owner, an administrator, or allowed by
+    the policy."""
 
 
 class ObjectSettingsReply(Message):
-    """`version` has no content facts beyond those of its row, and no holders."""
+    """`version` is without holders and without what only lookups fill in."""
 
     version: FileVersion
     settings: dict[str, str]

@@ -1,7 +1,7 @@
-"""What a proxy says of an S3 request beside whose it is: the action, the key, and what conditions may ask about.
+"""S3 access: the action, key and condition values of an S3 request, for the directory to authorise.
 
-It stands in every message where a credential would, around the credential itself, so no call can be made without it.
-Only the S3 door makes one; the others refuse what looks like one. Who may do what is the directory's to decide.
+It wraps the credential and takes its place in every message, so no call can be made without it. Only the S3 door
+creates one; the other doors reject credentials of this form.
 """
 
 from __future__ import annotations
@@ -9,47 +9,50 @@ from __future__ import annotations
 import msgspec
 
 from lockstep_store.wire.codec import decoder
-from lockstep_store.wire.messages.files import FrozenMessage
+from lockstep_store.wire.messages.base import FrozenMessage
 from lockstep_store.wire.messages.s3 import ACCESS_LOG_PREFIX, S3_PROOF_PREFIX
 
 S3_ACCESS_PREFIX = "lsa_"
 FORM_OPERATION = "PostObject"
-"""What a form upload is called, which the service description does not have as an operation."""
+"""The name of a form upload, which is not an operation in the service description."""
 OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX)
-"""Of credentials that only the S3 door may bring."""
+"""Prefixes of credentials that only the S3 door may send."""
 
 
 class S3Access(FrozenMessage, frozen=True):
-    """`credential` is the caller's proof, empty for an anonymous request. `keys` are condition keys in small letters
-    with their values; what the directory knows itself (who, when, tags that exist) is not among them."""
+    """What the directory needs to authorise an S3 request.
+
+    `credential` is the caller's proof, empty for an anonymous request. `keys` are condition keys in lower case with
+    their values, without those that the directory knows itself (account, time, existing tags).
+    """
 
     credential: str = ""
     action: str = ""
     bucket: str = ""
     path: str = ""
-    """The bucket and key that the request is about; of a copy the ones that are written."""
+    """The bucket and key of the request; for a copy, those of the target."""
     owner: str = ""
-    """The account that must own the bucket; empty when the caller does not care."""
+    """The account that must own the bucket; empty without such a condition."""
     source_action: str = ""
-    """What a copy does to what it copies from, and so to every version that it looks at; empty when it is no copy."""
+    """The action of a copy on its source, and on every version that it reads; empty if the request is not a copy."""
     source_owner: str = ""
-    """The same for the bucket that is copied from."""
+    """The account that must own the source's bucket."""
     keys: dict[str, list[str]] = {}
     operation: str = ""
-    """The operation's name in the service description; for notifications, not for access decisions."""
+    """The operation's name in the service description; for notifications, not for authorisation."""
     request_id: str = ""
 
     def reads(self, bucket: str, path: str) -> bool:
-        """Whether a call about that key is about what a copy reads, and not about what it writes."""
+        """Whether a call about that key concerns the source of a copy, and not its target."""
         return bool(self.source_action) and (self.bucket, self.path) != (bucket, path)
 
     def encode(self) -> str:
-        """The text that goes where a credential goes."""
+        """Return the text to send as a credential."""
         return S3_ACCESS_PREFIX + msgspec.json.encode(self).decode()
 
     @classmethod
     def decode(cls, text: str) -> S3Access | None:
-        """What a credential says; None when it is a plain one."""
+        """Return the S3 access in a credential; None for any other credential."""
         if not text.startswith(S3_ACCESS_PREFIX):
             return None
         try:

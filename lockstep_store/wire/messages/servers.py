@@ -1,9 +1,9 @@
-"""What file servers and the directory say to each other, and what is asked of a file server.
+"""Calls from file servers to the directory, and calls to file servers.
 
-Besides these calls a file server answers three streams (see lockstep_store/wire/chunk_stream.py for the framing):
+A file server also serves three streams (see lockstep_store/wire/chunk_stream.py for the framing):
 
 - ``POST /v1/write``: a chunk stream in, `WriteReply` out. Headers `X-Lockstep-Ticket`, `X-Lockstep-Hop`.
-- ``POST /v1/chunks/read``: `ReadChunksRequest` in, a chunk stream out with its length declared.
+- ``POST /v1/chunks/read``: `ReadChunksRequest` in, a chunk stream of declared length out.
 - ``GET /v1/manifests/<digest>``: the canonical manifest of a blob.
 """
 
@@ -15,7 +15,8 @@ from msgspec import Meta, field
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import FileVersion, Holder, Message, Nothing, Outcome, Size, WriteId
+from lockstep_store.wire.messages.base import Message, Nothing, Outcome, Size, WriteId
+from lockstep_store.wire.messages.files import FileVersion, Holder
 
 TICKET_HEADER = "X-Lockstep-Ticket"
 HOP_HEADER = "X-Lockstep-Hop"
@@ -36,7 +37,7 @@ Hop = Literal["master", "replica"]
 
 
 class WriteReply(Message):
-    """A master's answer carries the committed version; a replica's only says what is durable on its disk."""
+    """The reply to a write. A master's has the committed version; a replica's means only that the blob is durable."""
 
     digest: Digest
     size: Size
@@ -47,15 +48,17 @@ class WriteReply(Message):
 
 
 class SmallWrite(Message):
-    """One small write: what POST /v1/write would carry in its header and body."""
+    """One small write: the ticket and the body that POST /v1/write would carry."""
 
     ticket: Annotated[str, Meta(max_length=256 * 1024)]
     stream: Annotated[bytes, Meta(max_length=MAX_SMALL_STREAM_BYTES)]
 
 
 class SmallWritesRequest(Message):
-    """Several small writes for one file server, which then share its answer, its flush and, at the master, the
-    calls to replicas and the commit."""
+    """Several small writes for one file server.
+
+    They share its reply, its flush and, at the master, the calls to replicas and the commit.
+    """
 
     items: Annotated[list[SmallWrite], Meta(max_length=MAX_SMALL_WRITES)]
     hop: Hop = "replica"
@@ -81,7 +84,7 @@ class MissingChunksReply(Message):
 
 
 class CommitItem(Message):
-    """The master reports that `holders` hold the blob durably: the directory makes it the truth, or refuses."""
+    """A master's report that `holders` hold the blob durably: the directory commits the write or rejects it."""
 
     ticket: str
     digest: Digest
@@ -106,35 +109,35 @@ class CommitReply(Message):
 
 
 class SeenMarks(Message):
-    """The newest that a directory has told a file server of itself, and the file server remembers on its disk."""
+    """The newest state of the directory that a file server knows of and keeps on its disk."""
 
     epoch: Size = 0
-    """Counts the directory's starts; 0: nothing is remembered, or this start is not yet to be."""
+    """Counts the directory's starts; 0: nothing is stored, or this start must not be stored yet."""
     mark: Size = 0
-    """The epoch's random half."""
+    """The random part of the epoch."""
     lock_number: Size = 0
     cursor: Size = 0
 
 
 class RegisterRequest(Message):
-    """A file server says who it is. `store_id` is made with its storage: a new one means an empty disk."""
+    """A file server registers. `store_id` is created with its storage: a new one means an empty disk."""
 
     url: str
     store_id: str
     zone: str = ""
     version: str = ""
     highest_fence: Size = 0
-    """The highest lock number that it has seen: a directory restored from a backup must not hand it out again."""
+    """The highest lock number that it has seen: a directory restored from a backup must not grant it again."""
     highest_note: Size = 0
     """The highest cursor of a version that it committed."""
     blobs: Size = 0
-    """How many it holds: a directory that does not know this storage keeps them."""
+    """Number of blobs that it holds: a directory that does not know this storage keeps them."""
     seen: SeenMarks = field(default_factory=SeenMarks)
 
 
 class RegisterReply(Message):
     ticket_key: str
-    """Hex. What tickets are signed with; shared with file servers, never with proxies."""
+    """The key that signs tickets, in hex; shared with file servers, never with proxies."""
     directory_time: float
     heartbeat_seconds: float
 
@@ -149,27 +152,28 @@ class HeartbeatRequest(Message):
     healthy: bool
     problem: str = ""
     ticket_key_id: str = ""
-    """Which ticket key it trusts (see TicketSigner.key_id). Another one than the directory's: it must register."""
+    """The id of its ticket key (see TicketSigner.key_id). If the directory has another key, the server must register
+    again."""
     inventory_done: int = 0
-    """The id of the last inventory order that it has carried out."""
+    """The id of the last inventory order that it has completed."""
     inventoried: bool = False
-    """It has compared everything it holds since it registered: others may drop a copy in reliance on its own."""
+    """It has compared all its blobs since it registered, so other servers may drop copies in favour of its own."""
 
 
 class InventoryOrder(Message):
-    """Walk over everything you hold, from the start, and send it with INVENTORY under this id."""
+    """Orders a file server to list everything it holds, from the start, with INVENTORY under this id."""
 
     id: int
     notes_after: int | None = None
-    """Send with FOUND the commit notes of versions behind this cursor, up to `notes_through`, and whatever the
-    directory does not know. None: not asked for."""
+    """Also send with FOUND the commit notes after this cursor, up to `notes_through`, and every blob that the directory
+    does not know. None: do not."""
     notes_through: int = 0
     deep: bool = False
-    """Read and check every byte too, as the scrubber does, before saying that it is done."""
+    """Also read and check every byte, as the scrubber does, before reporting the order as done."""
 
 
 class CopyOrder(Message):
-    """Fetch this blob from one of `sources` and report it with HELD."""
+    """Orders a file server to fetch this blob from one of `sources`, and to report it with HELD."""
 
     digest: Digest
     size: Size
@@ -178,39 +182,39 @@ class CopyOrder(Message):
 
 class HeartbeatReply(Message):
     registered: bool
-    """False: the directory does not know this server (any more); register again."""
+    """False: the directory does not know this server (any more), so it must register again."""
     directory_time: float = 0.0
     orders: list[CopyOrder] = []
     servers: list[Holder] = []
     drops: list[Digest] = []
-    """Copies that are not needed: the caller may ask with COLLECT to drop them."""
+    """Copies that are not needed: the caller may ask with COLLECT whether to drop them."""
     inventory: InventoryOrder | None = None
     marks: SeenMarks = field(default_factory=SeenMarks)
-    """What to remember of this directory, and to send with the next registration."""
+    """State of this directory to store, and to send with the next registration."""
 
 
 class HeldRequest(Message):
-    """Blobs that are durable on the caller's disk now."""
+    """Blobs that are now durable on the caller's disk."""
 
     digests: Annotated[list[Digest], Meta(max_length=1000)]
 
 
 class HeldReply(Message):
     unwanted: list[Digest]
-    """No version refers to these any more."""
+    """Blobs that no version refers to any more."""
 
 
 class DamagedRequest(Message):
-    """A chunk or blob of `holder` failed its check; the directory stops counting that copy and has it repaired."""
+    """Copies on `holder` that failed their check: the directory stops counting them and has them repaired."""
 
     holder: str
     digests: Annotated[list[Digest], Meta(max_length=1000)]
     inventory: int = 0
-    """The inventory order that showed them to be missing altogether."""
+    """The inventory order that found them missing."""
 
 
 class CollectRequest(Message):
-    """May the caller drop its copies of these blobs? Asked for blobs older than the grace period, oldest first."""
+    """Asks whether the caller may drop its copies of these blobs: older than the grace period, oldest first."""
 
     digests: Annotated[list[Digest], Meta(max_length=1000)]
 
@@ -220,8 +224,8 @@ class CollectReply(Message):
 
 
 class InventoryRequest(Message):
-    """All blobs that the caller holds whole with digests above `after` (None: from the first), up to `through`
-    (None: to the last), rising. `id` is that of the order it belongs to; 0 for the daily round."""
+    """All blobs that the caller holds whole, by rising digest, after `after` (None: from the first) and up to `through`
+    (None: to the last). `id` is that of the inventory order; 0 for the daily inventory."""
 
     id: int = 0
     after: Digest | None = None
@@ -230,20 +234,21 @@ class InventoryRequest(Message):
 
 
 class InventoryReply(Message):
-    """What the comparison of one page with the books found."""
+    """The result of comparing one page with the metadata."""
 
     missing: list[Digest]
-    """The books count these as held by the caller, and it did not name them. It looks again, and says DAMAGED."""
+    """Blobs that the metadata counts on the caller but the page does not list. The caller checks again and reports with
+    DAMAGED what is really missing."""
     unknown: list[Digest]
-    """The directory has never heard of these. Left to collection, or sent with FOUND when that was ordered."""
+    """Blobs that the directory does not know: left to collection, or sent with FOUND if that was ordered."""
     counted: int = 0
-    """Copies that the books had not counted, and count again now."""
+    """Copies that the metadata had not counted, and counts now."""
     through: Digest | None = None
-    """How far the comparison went; the next page begins behind it. None: to the end."""
+    """The last digest compared; the next page begins after it. None: everything was compared."""
 
 
 class CommitNote(Message):
-    """What a master remembers of a version that it committed: enough to make its row again."""
+    """What a master keeps about a version that it committed: enough to restore its row."""
 
     write_id: WriteId
     version: FileVersion
@@ -255,8 +260,10 @@ class FoundBlob(Message):
 
 
 class FoundRequest(Message):
-    """For a directory restored from a backup: versions that the caller committed and holds, by rising cursor, and
-    blobs that the directory did not know."""
+    """For a directory restored from a backup: what the caller has and the directory may not know.
+
+    `notes` are versions that the caller committed and holds, by rising cursor; `blobs` are unknown to the directory.
+    """
 
     notes: Annotated[list[CommitNote], Meta(max_length=MAX_FOUND)] = []
     blobs: Annotated[list[FoundBlob], Meta(max_length=MAX_INVENTORY)] = []
@@ -264,7 +271,7 @@ class FoundRequest(Message):
 
 class FoundReply(Message):
     recovered: int
-    """Versions made again."""
+    """Number of versions restored."""
 
 
 COMMIT = Call("/v1/commit", CommitRequest, CommitReply)

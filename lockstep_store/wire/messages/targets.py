@@ -1,4 +1,4 @@
-"""Notification targets: where messages about changes in buckets go. See lockstep_store/wire/messages/files.py."""
+"""Notification targets: where messages about changes in buckets go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.files import Bucket, Credential, CredentialRequest, Message, Nothing
+from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message, Nothing
 
 TARGET_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _NAME = re.compile(TARGET_NAME)
@@ -18,26 +18,26 @@ Secret = Annotated[str, Meta(max_length=512)]
 
 
 class TargetInfo(Message):
-    """A target, and how delivery to it goes. `url` is without passwords."""
+    """A target, and the state of delivery to it. `url` is without passwords."""
 
     name: str
     kind: Literal["webhook", "amqp"]
     url: str
     created_at: float
     signed: bool = False
-    """A secret signs what a webhook is sent."""
+    """Messages to this webhook are signed with a secret."""
     has_token: bool = False
     has_ca: bool = False
     waiting: int = 0
-    """Messages that it does not have yet."""
+    """Messages not yet delivered."""
     oldest_seconds: float = 0.0
-    """How long the first of them waits."""
+    """How long the oldest of them has waited."""
     delivered: int = 0
-    """Since the directory started."""
+    """Messages delivered since the directory started."""
     dropped: int = 0
-    """Messages that were given up because too many waited, or for too long; never counted back."""
+    """Messages given up because too many were waiting or because they waited too long. The count is never reset."""
     problem: str = ""
-    """Why the last attempt failed; empty when it did not."""
+    """Why the last attempt failed; empty if it succeeded."""
 
 
 class TargetsReply(Message):
@@ -45,7 +45,7 @@ class TargetsReply(Message):
 
 
 class AddTargetRequest(Message):
-    """An administrator names a target; in the place of one of that name if there is one."""
+    """Administrator: add a target, or replace the one of that name."""
 
     credential: Credential
     name: TargetName
@@ -61,19 +61,21 @@ class TargetRequest(Message):
 
 
 class TryTargetRequest(TargetRequest):
-    """`wait_seconds` is how long a receiver may take over everything until it has a message."""
+    """Send a test message. `wait_seconds` limits the whole delivery."""
 
     wait_seconds: Annotated[float, Meta(ge=0, le=60)] = 30.0
 
 
 class RemovedTarget(Message):
     dropped: int
-    """Messages that waited for it."""
+    """Messages that were waiting for it."""
 
 
 class PutNotificationRequest(Message):
-    """`value` is the configuration as JSON; None switches notifications off. Without `validate` no target needs to be
-    there, and none is sent a test message."""
+    """Set a bucket's notifications. `value` is the configuration as JSON; None switches notifications off.
+
+    Without `validate`, targets need not exist, and no test message is sent.
+    """
 
     credential: Credential
     bucket: Bucket
@@ -82,7 +84,7 @@ class PutNotificationRequest(Message):
 
 
 def target_of_arn(arn: str) -> str:
-    """The name of the target that an ARN means: its last part, if that can be one; else empty."""
+    """Return the target's name in an ARN: its last part; empty if that is not a valid name."""
     name = arn.rpartition(":")[2]
     return name if _NAME.fullmatch(name) else ""
 

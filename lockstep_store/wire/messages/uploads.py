@@ -1,7 +1,7 @@
-"""Multipart uploads between client proxy and directory: one content that is sent in numbered parts.
+"""Multipart uploads: content sent in numbered parts.
 
-A part is a blob like any other, known only to its upload; completing makes a version of some of the parts. Both are
-writes (`BEGIN`, then a ticket) that say with `UploadStep` which upload they belong to.
+A part is a blob like any other, but only its upload refers to it; completing the upload creates a version from some of
+the parts. Storing a part and completing are both writes (`BEGIN`, then a ticket) with an `UploadStep`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,16 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import (
-    MAX_LISTING,
-    MAX_PART_NUMBER,
-    Bucket,
-    Credential,
-    DataKey,
-    Holder,
-    LifecycleDate,
-    Message,
-    Nothing,
-    PathText,
-    Size,
-    Text,
-    UploadId,
-)
+from lockstep_store.wire.messages.base import MAX_LISTING, Bucket, Credential, Message, Nothing, PathText, Size, Text
+from lockstep_store.wire.messages.files import DataKey, Holder, LifecycleDate
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER, UploadId
 
 PARTS_SETTING = "parts"
-"""The version setting in which a completed upload's parts stand: a JSON list of [number, size, facts]."""
+"""The version setting that lists a completed upload's parts, as JSON: [[number, size, metadata], …]."""
 
 
 class VersionPart(NamedTuple):
-    """One line of it."""
+    """One part in that list."""
 
     number: int
     size: int
@@ -43,7 +31,7 @@ class VersionPart(NamedTuple):
 
 
 class UploadInfo(Message):
-    """A multipart upload in progress, and the metadata of the version that it will become."""
+    """A multipart upload in progress, and the metadata of its future version."""
 
     id: UploadId
     bucket: Bucket
@@ -54,11 +42,11 @@ class UploadInfo(Message):
     metadata: dict[str, str] = {}
     settings: dict[str, str] = {}
     aborted: LifecycleDate | None = None
-    """When it goes if nobody completes it; where it is created and where its parts are listed."""
+    """When a lifecycle rule will abort it; only in replies that create it or list its parts."""
 
 
 class PartInfo(Message):
-    """A part as it is on disk now. `write_id` is that of the write that brought it."""
+    """A stored part. `write_id` is that of the write that stored it."""
 
     number: int
     digest: Digest
@@ -67,11 +55,11 @@ class PartInfo(Message):
     write_id: str
     metadata: dict[str, str] = {}
     holders: list[Holder] = []
-    """In reading order; only where they were asked for."""
+    """In reading order; only if the request asked for them."""
 
 
 class UploadRequest(Message):
-    """One upload. NotFound (with the fact `upload`) unless it is under way for just that bucket and path."""
+    """One upload. NotFound (with the fact `upload`) unless it is in progress for exactly that bucket and path."""
 
     credential: Credential
     bucket: Bucket
@@ -80,7 +68,7 @@ class UploadRequest(Message):
 
 
 class CreateUploadRequest(UploadRequest):
-    """Begin an upload under an id that the caller made up: unguessable, and rising with time."""
+    """Begin an upload. The caller chooses the id: unguessable, and rising with time."""
 
     content_type: Text = ""
     metadata: dict[str, str] = {}
@@ -88,7 +76,7 @@ class CreateUploadRequest(UploadRequest):
 
 
 class UploadPartsRequest(UploadRequest):
-    """The parts in the order of their numbers, after number `after`."""
+    """List the parts by number, after number `after`."""
 
     limit: Annotated[int, Meta(ge=0, le=MAX_LISTING)] = MAX_LISTING
     after: Size = 0
@@ -100,11 +88,11 @@ class UploadPartsReply(Message):
     parts: list[PartInfo]
     truncated: bool = False
     data_key: DataKey | None = None
-    """Of an upload under a named key."""
+    """The data key of an upload under a named key."""
 
 
 class UploadsRequest(Message):
-    """The uploads of a bucket by path, then by age; with a delimiter folders count as one entry each."""
+    """List the uploads of a bucket by path, then by age; with a delimiter, folders count as one entry each."""
 
     credential: Credential
     bucket: Bucket
@@ -112,8 +100,8 @@ class UploadsRequest(Message):
     delimiter: Text = ""
     limit: Annotated[int, Meta(ge=0, le=MAX_LISTING)] = MAX_LISTING
     after: tuple[str, str] | None = None
-    """(path, upload id) to continue after, exclusive; with an empty id, after all uploads of the path, and after
-    everything in the folder when the path is a common prefix."""
+    """(path, upload id) to continue after, exclusive. With an empty id, continue after all uploads of the path, or
+    after the whole folder when the path is a common prefix."""
 
 
 class UploadsReply(Message):
@@ -123,7 +111,7 @@ class UploadsReply(Message):
 
 
 def encode_numbers(numbers: Iterable[int]) -> str:
-    """Part numbers as the hexadecimal form of one bit each: 10,000 of them fit into a ticket."""
+    """Encode part numbers as one bit each, in hexadecimal: 10,000 of them fit into a ticket."""
     bits = 0
     for number in numbers:
         bits |= 1 << number
@@ -131,13 +119,13 @@ def encode_numbers(numbers: Iterable[int]) -> str:
 
 
 def decode_numbers(text: str) -> list[int]:
-    """The numbers in `text`, rising."""
+    """Return the numbers in `text`, rising."""
     bits = bin(int(text, 16))[:1:-1]
     return [number for number, bit in enumerate(bits[: MAX_PART_NUMBER + 1]) if bit == "1"]
 
 
 def parts_mark(parts: Iterable[tuple[int, str]]) -> str:
-    """What tells this choice of (number, write id) from any other: a part that is sent again has another mark."""
+    """Return a digest of the chosen (number, write id) pairs: when a part is sent again, the mark changes."""
     running = blake3()
     for number, write_id in parts:
         running.update(f"{number} {write_id}\n".encode())

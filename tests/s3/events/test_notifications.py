@@ -14,8 +14,8 @@ from directory_server.features.lifecycle import job
 from directory_server.features.notifications.addresses import Destination
 from directory_server.features.notifications.targets import Targets
 from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
+from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import CLUSTER
-from lockstep_store.wire.messages.files import CredentialRequest
 from lockstep_store.wire.messages.s3 import NOTIFICATION, PUT_BUCKET_SETTING, PutBucketSettingRequest
 from lockstep_store.wire.messages.targets import (
     ADD_TARGET,

@@ -10,8 +10,8 @@ import pytest
 
 from client_proxy.core.requests import Write
 from lockstep_store.wire.errors import Forbidden, TicketRefused
-from lockstep_store.wire.messages.files import BeginItem
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.messages.writes import BeginItem
 from tests.s3.calls import read, refused
 from tests.s3.people import document, statement, token_of
 from tests.s3.rig import S3Rig

@@ -21,6 +21,8 @@ from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages.buckets import CREATE_BUCKET, CreateBucketRequest, Versioning
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.unit.directory_server.api.test_directory_api import Directory
 
 BEGIN_STATEMENTS = 8
@@ -96,9 +98,9 @@ def directory(tmp_path: Path, meter: Meter) -> Iterator[Directory]:
 
 def put_and_get(directory: Directory, meter: Meter, path: str, write_id: str, bucket: str) -> tuple[Cost, Cost, Cost]:
     """The cost of begin, commit and lookup."""
-    item = m.BeginItem(directory.admin, write_id, bucket, path)
+    item = BeginItem(directory.admin, write_id, bucket, path)
     with meter.measured() as begin:
-        begun = directory.call(m.BEGIN, m.BeginRequest([item])).results[0].unwrap()
+        begun = directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
     content = write_id.encode()
     commit = s.CommitItem(begun.ticket, chunk_digest(content), len(content), ["1", "2"])
     with meter.measured() as committed:
@@ -111,13 +113,13 @@ def put_and_get(directory: Directory, meter: Meter, path: str, write_id: str, bu
 
 
 def make_bucket(directory: Directory, name: str, **fields: Any) -> None:
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(directory.admin, name, **fields))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(directory.admin, name, **fields))
 
 
 @pytest.mark.parametrize("versioning", ["enabled", "off"])
 @pytest.mark.parametrize("overwrites", [False, True])
 def test_a_plain_write_and_read_run_no_feature(
-    directory: Directory, meter: Meter, versioning: m.Versioning, overwrites: bool
+    directory: Directory, meter: Meter, versioning: Versioning, overwrites: bool
 ) -> None:
     """In a bucket without settings, no function of any feature's module runs, in any thread of the directory."""
     make_bucket(directory, "plain", versioning=versioning)

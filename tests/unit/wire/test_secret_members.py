@@ -13,7 +13,7 @@ import pytest
 
 from client_proxy.core.requests import PathRequest
 from lockstep_store.wire import messages
-from lockstep_store.wire.messages.files import FrozenMessage, Message
+from lockstep_store.wire.messages.base import FrozenMessage, Message
 from lockstep_store.wire.messages.people import PasswordRequest
 from lockstep_store.wire.messages.s3 import S3Proof
 from lockstep_store.wire.secret_members import HIDDEN

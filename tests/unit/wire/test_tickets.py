@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lockstep_store.wire.errors import TicketRefused
-from lockstep_store.wire.messages.files import Holder, WriteTicket
+from lockstep_store.wire.messages.files import Holder
+from lockstep_store.wire.messages.writes import WriteTicket
 from lockstep_store.wire.tickets import TicketSigner
 
 KEY = bytes(range(32))

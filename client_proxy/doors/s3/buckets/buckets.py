@@ -13,7 +13,7 @@ from client_proxy.doors.s3.security.acls import ACL_MEMBERS, acl_settings
 from client_proxy.doors.s3.security.policies import ownership_setting
 from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotFound
-from lockstep_store.wire.messages.files import (
+from lockstep_store.wire.messages.buckets import (
     BUCKETS,
     CHANGE_BUCKET,
     CREATE_BUCKET,

@@ -16,7 +16,7 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.stored_settings import StoredSettings
 from client_proxy.encryption.named_keys import KMS_ALGORITHM
-from lockstep_store.wire.messages.files import GET_BUCKET, BucketRequest
+from lockstep_store.wire.messages.buckets import GET_BUCKET, BucketRequest
 from lockstep_store.wire.messages.s3 import ENCRYPTION
 
 NEVER_SET = "no-configuration"

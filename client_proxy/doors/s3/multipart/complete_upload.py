@@ -49,7 +49,7 @@ from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import encryption_members
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
-from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Holder, UploadStep
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Holder
 from lockstep_store.wire.messages.kms import KMS_FACT
 from lockstep_store.wire.messages.uploads import (
     UPLOAD_PARTS,
@@ -58,6 +58,7 @@ from lockstep_store.wire.messages.uploads import (
     UploadPartsRequest,
     VersionPart,
 )
+from lockstep_store.wire.messages.writes import UploadStep
 
 _ATTEMPTS = 3
 """A part that is sent again during the completion makes another look necessary."""

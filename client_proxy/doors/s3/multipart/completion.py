@@ -13,7 +13,7 @@ from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import CustomerKey, customer_key
-from lockstep_store.wire.messages.files import MAX_PART_NUMBER
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER
 
 _CHECKSUM_MEMBERS = frozenset(algorithm.member for algorithm in checksums.ALGORITHMS.values())
 

@@ -15,7 +15,7 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
 from client_proxy.encryption.content_keys import ContentKey
-from lockstep_store.wire.messages.files import MAX_LISTING, MAX_PART_NUMBER
+from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.uploads import (
     UPLOAD_PARTS,
     UPLOADS,
@@ -26,6 +26,7 @@ from lockstep_store.wire.messages.uploads import (
     UploadsReply,
     UploadsRequest,
 )
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER
 from lockstep_store.wire.names import check_key
 
 

@@ -42,7 +42,7 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import CustomerKey, customer_key, encryption_members
 from client_proxy.encryption.content_keys import ContentKey
-from lockstep_store.wire.messages.files import MAX_PART_NUMBER, CommittedReply, FileVersion, Holder, UploadStep
+from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Holder
 from lockstep_store.wire.messages.uploads import (
     UPLOAD_PARTS,
     UploadInfo,
@@ -50,6 +50,7 @@ from lockstep_store.wire.messages.uploads import (
     UploadPartsRequest,
     VersionPart,
 )
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER, UploadStep
 from lockstep_store.wire.names import check_key
 
 MAX_PART_BYTES = 5 * 1024**3

@@ -13,14 +13,8 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import Interleaved
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
-from lockstep_store.wire.messages.files import (
-    MAX_LISTING,
-    FileVersion,
-    ListReply,
-    ListRequest,
-    VersionsReply,
-    VersionsRequest,
-)
+from lockstep_store.wire.messages.base import MAX_LISTING
+from lockstep_store.wire.messages.files import FileVersion, ListReply, ListRequest, VersionsReply, VersionsRequest
 
 # Characters that `encoding-type=url` does not escape.
 _SAFE = "/-_.~"

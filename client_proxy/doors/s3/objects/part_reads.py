@@ -10,7 +10,8 @@ from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.encrypted_content import Parts
-from lockstep_store.wire.messages.files import MAX_PART_NUMBER, FileVersion
+from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.messages.writes import MAX_PART_NUMBER
 
 PARTS_FACT = f"{OWN}parts-count"
 """The name under which metadata has the number of parts."""

@@ -34,7 +34,8 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import BeginItem, BeginReplyItem, CommittedReply
+from lockstep_store.wire.messages.files import CommittedReply
+from lockstep_store.wire.messages.writes import BeginItem, BeginReplyItem
 from tests.fakes.network import FakeFileServer
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
 

@@ -18,19 +18,9 @@ from lockstep_store.wire.errors import (
     Unavailable,
     Undecided,
 )
-from lockstep_store.wire.messages.files import (
-    CHANGE_BUCKET,
-    DELETE,
-    LIST,
-    BeginItem,
-    ChangeBucketRequest,
-    DeleteRequest,
-    Holder,
-    ListReply,
-    ListRequest,
-    LookupItem,
-    Nothing,
-)
+from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.buckets import CHANGE_BUCKET, ChangeBucketRequest
+from lockstep_store.wire.messages.files import DELETE, LIST, DeleteRequest, Holder, ListReply, ListRequest, LookupItem
 from lockstep_store.wire.messages.locks import ACQUIRE, AcquireReply, AcquireRequest, LockPath
 from lockstep_store.wire.messages.people import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from lockstep_store.wire.messages.s3 import (
@@ -42,6 +32,7 @@ from lockstep_store.wire.messages.s3 import (
     PutObjectSettingRequest,
     SettingReply,
 )
+from lockstep_store.wire.messages.writes import BeginItem
 from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
 

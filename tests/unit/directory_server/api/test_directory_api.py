@@ -44,6 +44,19 @@ from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import targets as tm
 from lockstep_store.wire.messages import uploads as um
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
+from lockstep_store.wire.messages.buckets import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketRequest,
+    BucketsRequest,
+    ChangeBucketRequest,
+    CreateBucketRequest,
+)
+from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginItem, BeginRequest, GiveUpRequest
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import heartbeat
@@ -106,8 +119,8 @@ class Directory:
 
     def write(self, credential: str, path: str, content: bytes, write_id: str, **fields: Any) -> m.FileVersion:
         """A write as proxy and master make it together."""
-        item = m.BeginItem(credential, write_id, "files", path, **fields)
-        begun = self.call(m.BEGIN, m.BeginRequest([item])).results[0].unwrap()
+        item = BeginItem(credential, write_id, "files", path, **fields)
+        begun = self.call(BEGIN, BeginRequest([item])).results[0].unwrap()
         commit = s.CommitItem(begun.ticket, chunk_digest(content), len(content), ["1", "2"])
         reply = self.call(s.COMMIT, s.CommitRequest([commit]), "file_server", begun.master.id)
         version: m.FileVersion = reply.results[0].unwrap().version
@@ -149,7 +162,7 @@ def test_nobody_is_answered_without_a_peer_token(directory: Directory, call: Cal
     tokens = ["", "client_proxy.1.0000", directory.authority.peer_token("client_proxy", "1")[:-1]]
     tokens.append(directory.authority.peer_token("directory_server", "1"))
     for token in tokens:
-        answer = directory.ask_with(token, call, m.Nothing())
+        answer = directory.ask_with(token, call, Nothing())
         assert (answer.status, answer.json["code"]) == (403, "peer_refused")
 
 
@@ -189,26 +202,26 @@ def test_a_file_through_all_its_calls(directory: Directory) -> None:
 def test_buckets_through_their_calls(directory: Directory) -> None:
     """Create, get, change, list and delete."""
     ann = directory.person("ann")
-    assert directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "mine", "enabled")).owner == "ann"
-    assert directory.call(m.CHANGE_BUCKET, m.ChangeBucketRequest(ann, "mine", shared=True)).shared
-    assert directory.call(m.GET_BUCKET, m.BucketRequest(directory.person("bob"), "mine")).versioning == "enabled"
-    names = [bucket.name for bucket in directory.call(m.BUCKETS, m.BucketsRequest(ann)).buckets]
+    assert directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "mine", "enabled")).owner == "ann"
+    assert directory.call(CHANGE_BUCKET, ChangeBucketRequest(ann, "mine", shared=True)).shared
+    assert directory.call(GET_BUCKET, BucketRequest(directory.person("bob"), "mine")).versioning == "enabled"
+    names = [bucket.name for bucket in directory.call(BUCKETS, BucketsRequest(ann)).buckets]
     assert names == ["files", "mine"]
-    directory.call(m.DELETE_BUCKET, m.BucketRequest(ann, "mine"))
-    assert len(directory.call(m.BUCKETS, m.BucketsRequest(ann)).buckets) == 1
+    directory.call(DELETE_BUCKET, BucketRequest(ann, "mine"))
+    assert len(directory.call(BUCKETS, BucketsRequest(ann)).buckets) == 1
 
 
 def test_people_through_their_calls(directory: Directory) -> None:
     """Keys are made, listed and revoked; a log-out ends the token; passwords never come back."""
     ann = directory.person("ann")
-    assert directory.call(am.WHO_AM_I, m.CredentialRequest(ann)).name == "ann"
+    assert directory.call(am.WHO_AM_I, CredentialRequest(ann)).name == "ann"
     key = directory.call(am.CREATE_API_KEY, am.CreateApiKeyRequest(ann, "laptop"))
-    assert [listed.name for listed in directory.call(am.API_KEYS, m.CredentialRequest(key.key)).keys] == ["laptop"]
+    assert [listed.name for listed in directory.call(am.API_KEYS, CredentialRequest(key.key)).keys] == ["laptop"]
     directory.call(am.REVOKE_API_KEY, am.RevokeApiKeyRequest(ann, key.id))
-    directory.call(am.LOGOUT, m.CredentialRequest(ann))
+    directory.call(am.LOGOUT, CredentialRequest(ann))
     for credential in (ann, key.key):
         with pytest.raises(NotLoggedIn):
-            directory.call(am.WHO_AM_I, m.CredentialRequest(credential))
+            directory.call(am.WHO_AM_I, CredentialRequest(credential))
 
 
 def test_locks_through_their_calls(directory: Directory) -> None:
@@ -223,28 +236,28 @@ def test_locks_through_their_calls(directory: Directory) -> None:
     with pytest.raises(Forbidden):
         directory.call(lm.RELEASE, lm.ReleaseRequest(bob, lock.id, break_lock=True))
     directory.call(lm.RELEASE, lm.ReleaseRequest(directory.admin, lock.id, break_lock=True))
-    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "private"))
+    assert directory.call(lm.LOCKS, CredentialRequest(bob)).locks == []
+    directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "private"))
     private = lm.LockPath("private", "diary.txt")
     with pytest.raises(Forbidden):
         directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [private], "request-0000000003"))
     directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [private], "request-0000000004"))
-    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
-    assert len(directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks) == 1
+    assert directory.call(lm.LOCKS, CredentialRequest(bob)).locks == []
+    assert len(directory.call(lm.LOCKS, CredentialRequest(ann)).locks) == 1
 
 
 def test_a_lock_ends_with_the_right_to_it(directory: Directory) -> None:
     """After a bucket is no longer shared, a renewal is refused, waiters are skipped, and the owner has the path."""
     ann, bob, eve = (directory.person(name) for name in ("ann", "bob", "eve"))
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "team", shared=True))
     path = lm.LockPath("team", "plan.txt")
     lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000001")).lock
     directory.call(lm.ACQUIRE, lm.AcquireRequest(eve, [path], "request-0000000002", queue=True))
-    directory.call(m.CHANGE_BUCKET, m.ChangeBucketRequest(ann, "team", shared=False))
+    directory.call(CHANGE_BUCKET, ChangeBucketRequest(ann, "team", shared=False))
     with pytest.raises(Forbidden):
         directory.call(lm.RENEW, lm.RenewRequest(bob, lock.id))
     directory.call(lm.RELEASE, lm.ReleaseRequest(bob, lock.id))
-    reply = directory.call(lm.LOCKS, m.CredentialRequest(ann))
+    reply = directory.call(lm.LOCKS, CredentialRequest(ann))
     assert (reply.locks, reply.waiters) == ([], [])
     assert directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000003")).lock is not None
 
@@ -252,26 +265,26 @@ def test_a_lock_ends_with_the_right_to_it(directory: Directory) -> None:
 def test_the_owner_of_a_bucket_sees_and_breaks_locks_in_it(directory: Directory) -> None:
     """Also a lock that reaches into somebody else's private bucket, of which the names stay private."""
     ann, bob = directory.person("ann"), directory.person("bob")
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(bob, "bobs"))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "team", shared=True))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(bob, "bobs"))
     paths = [lm.LockPath("bobs", "diary.txt"), lm.LockPath("team", "plan.txt")]
     lock = directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, paths, "request-0000000001")).lock
-    (shown,) = directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks
+    (shown,) = directory.call(lm.LOCKS, CredentialRequest(ann)).locks
     assert (shown.id, shown.paths) == (lock.id, paths[1:])
     directory.call(lm.RELEASE, lm.ReleaseRequest(ann, shown.id, break_lock=True))
-    assert directory.call(lm.LOCKS, m.CredentialRequest(bob)).locks == []
+    assert directory.call(lm.LOCKS, CredentialRequest(bob)).locks == []
 
 
 def test_a_new_bucket_does_not_inherit_locks(directory: Directory) -> None:
     """Locks and places in line end with their bucket, so the next owner of the name starts without them."""
     ann, bob = directory.person("ann"), directory.person("bob")
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team", shared=True))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "team", shared=True))
     path = lm.LockPath("team", "plan.txt")
     directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001"))
     directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000002", queue=True))
-    directory.call(m.DELETE_BUCKET, m.BucketRequest(ann, "team"))
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(bob, "team"))
-    reply = directory.call(lm.LOCKS, m.CredentialRequest(bob))
+    directory.call(DELETE_BUCKET, BucketRequest(ann, "team"))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(bob, "team"))
+    reply = directory.call(lm.LOCKS, CredentialRequest(bob))
     assert (reply.locks, reply.waiters) == ([], [])
     assert directory.call(lm.ACQUIRE, lm.AcquireRequest(bob, [path], "request-0000000003")).lock is not None
 
@@ -279,14 +292,14 @@ def test_a_new_bucket_does_not_inherit_locks(directory: Directory) -> None:
 def test_administrators_see_locks_without_a_bucket(directory: Directory) -> None:
     """A lock that an older directory left behind is listed, cannot be renewed, and can be broken."""
     ann = directory.person("ann")
-    directory.call(m.CREATE_BUCKET, m.CreateBucketRequest(ann, "team"))
+    directory.call(CREATE_BUCKET, CreateBucketRequest(ann, "team"))
     path = lm.LockPath("team", "plan.txt")
     directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001"))
     directory.store.write(lambda tx: buckets.delete_bucket(tx, "team"))
-    (orphan,) = directory.call(lm.LOCKS, m.CredentialRequest(directory.admin)).locks
-    assert directory.call(lm.LOCKS, m.CredentialRequest(ann)).locks == []
+    (orphan,) = directory.call(lm.LOCKS, CredentialRequest(directory.admin)).locks
+    assert directory.call(lm.LOCKS, CredentialRequest(ann)).locks == []
     directory.call(lm.RELEASE, lm.ReleaseRequest(directory.admin, orphan.id, break_lock=True))
-    assert directory.call(lm.LOCKS, m.CredentialRequest(directory.admin)).locks == []
+    assert directory.call(lm.LOCKS, CredentialRequest(directory.admin)).locks == []
 
 
 def test_a_deadlock_is_refused_by_name(directory: Directory) -> None:
@@ -304,8 +317,8 @@ def test_a_deadlock_is_refused_by_name(directory: Directory) -> None:
 def test_file_servers_learn_the_ticket_key(directory: Directory) -> None:
     """What register gives lets a file server check the tickets that begin gives."""
     reply = directory.file_servers_up("1", "2")
-    item = m.BeginItem(directory.person("ann"), "write-000000000001", "files", "a.txt")
-    begun = directory.call(m.BEGIN, m.BeginRequest([item])).results[0].unwrap()
+    item = BeginItem(directory.person("ann"), "write-000000000001", "files", "a.txt")
+    begun = directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
     ticket = TicketSigner(bytes.fromhex(reply.ticket_key)).verify(begun.ticket, reply.directory_time)
     assert (ticket.path, ticket.author, ticket.copies) == ("a.txt", "ann", 2)
     assert ticket.expires > reply.directory_time
@@ -315,12 +328,12 @@ def test_what_a_proxy_could_not_reach_is_suspect(directory: Directory) -> None:
     """A server excluded by one begin gets no other new writes before its next heartbeat."""
     directory.file_servers_up("1", "2", "3")
     ann = directory.person("ann")
-    first = m.BeginItem(ann, "write-000000000001", "files", "a.txt", exclude=["1"])
-    directory.call(m.BEGIN, m.BeginRequest([first]))
-    states = {info.id: info.state for info in directory.call(cm.CLUSTER, m.CredentialRequest(ann)).file_servers}
+    first = BeginItem(ann, "write-000000000001", "files", "a.txt", exclude=["1"])
+    directory.call(BEGIN, BeginRequest([first]))
+    states = {info.id: info.state for info in directory.call(cm.CLUSTER, CredentialRequest(ann)).file_servers}
     assert states == {"1": "suspect", "2": "up", "3": "up"}
     directory.beat("1")
-    states = {info.id: info.state for info in directory.call(cm.CLUSTER, m.CredentialRequest(ann)).file_servers}
+    states = {info.id: info.state for info in directory.call(cm.CLUSTER, CredentialRequest(ann)).file_servers}
     assert states["1"] == "up"
 
 
@@ -405,7 +418,7 @@ def test_a_restart_keeps_everything(folder: Path, authority: CertificateAuthorit
     looked = second.call(m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a.txt")]))
     assert looked.results[0].unwrap().digest == chunk_digest(b"hello")
     assert second.admin == first.admin
-    (held,) = second.call(lm.LOCKS, m.CredentialRequest(ann)).locks
+    (held,) = second.call(lm.LOCKS, CredentialRequest(ann)).locks
     assert (held.number, round(held.seconds_left)) == (lock.number, 30)
     second.server.stop()
 
@@ -450,9 +463,9 @@ def test_answers_are_kept_for_as_long_as_tickets_live(folder: Path, authority: C
     """Where a write may take longer than a day, one that was given up stays given up for that long."""
     directory = Directory(folder, authority, ticket_seconds=200_000.0)
     directory.file_servers_up("1", "2")
-    item = m.BeginItem(directory.admin, "write-000000000001", "files", "a.txt")
-    begun = directory.call(m.BEGIN, m.BeginRequest([item])).results[0].unwrap()
-    directory.call(m.GIVE_UP, m.GiveUpRequest(directory.admin, item.write_id, "files", "a.txt"))
+    item = BeginItem(directory.admin, "write-000000000001", "files", "a.txt")
+    begun = directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
+    directory.call(GIVE_UP, GiveUpRequest(directory.admin, item.write_id, "files", "a.txt"))
     directory.time.advance(150_000.0)
     directory.server.housekeep()
     commit = s.CommitItem(begun.ticket, chunk_digest(b"late"), 4, ["1", "2"])
@@ -476,7 +489,7 @@ def test_figures_for_monitoring(directory: Directory) -> None:
         "lockstep_directory_under_copied_blobs 0.0",
     ):
         assert line in text.splitlines()
-    reply = directory.call(cm.CLUSTER, m.CredentialRequest(ann))
+    reply = directory.call(cm.CLUSTER, CredentialRequest(ann))
     assert (reply.files, reply.versions, reply.blobs, reply.logical_bytes, reply.locks) == (1, 1, 1, 5, 1)
     assert (reply.copies, reply.cursor) == (2, 1)
 
@@ -500,7 +513,7 @@ def test_bounds_of_messages_are_enforced(directory: Directory) -> None:
         (lm.ACQUIRE, lm.AcquireRequest(ann, [], "request-0000000001")),
         (lm.ACQUIRE, lm.AcquireRequest(ann, [lm.LockPath("files", "a")], "request-0000000001", wait_seconds=31)),
         (am.LOGIN, am.PasswordRequest("ann", "")),
-        (m.BEGIN, m.BeginRequest([m.BeginItem(ann, "short", "files", "a")])),
+        (BEGIN, BeginRequest([BeginItem(ann, "short", "files", "a")])),
     ]
     for call, request in too_much:
         with pytest.raises(BadRequest):
@@ -514,8 +527,8 @@ def _health(directory: Directory) -> tuple[int, cm.Health]:
 
 def test_refusals_come_back_as_their_class(directory: Directory) -> None:
     """What a rule raises is what the caller raises, with its facts and whether trying again can help."""
-    answer = directory.ask(m.BEGIN, m.BeginRequest([m.BeginItem(directory.admin, "write-000000000001", "files", "a")]))
-    problem = m.BEGIN.decode_reply(answer.body).results[0].problem
+    answer = directory.ask(BEGIN, BeginRequest([BeginItem(directory.admin, "write-000000000001", "files", "a")]))
+    problem = BEGIN.decode_reply(answer.body).results[0].problem
     assert problem is not None
     error: LockstepError = from_problem(problem)
     assert (type(error).__name__, error.can_retry, error.facts["needed"]) == ("TooFewHolders", True, 2)

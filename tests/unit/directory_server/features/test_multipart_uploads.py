@@ -22,7 +22,7 @@ from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, Locked, NotFound, TicketRefused, TooLarge
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import BeginReplyItem, FileVersion, UploadStep
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.uploads import (
     CreateUploadRequest,
     PartInfo,
@@ -33,6 +33,7 @@ from lockstep_store.wire.messages.uploads import (
     encode_numbers,
     parts_mark,
 )
+from lockstep_store.wire.messages.writes import BeginReplyItem, UploadStep
 from tests.fakes.directory_rig import TICKET_SECONDS, DirectoryRig, PeopleByName
 
 PATH = "big.bin"

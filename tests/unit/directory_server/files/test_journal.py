@@ -20,7 +20,7 @@ from directory_server.metadata.store import Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound, NotLoggedIn, Overloaded
-from lockstep_store.wire.messages.files import ChangeBucketRequest
+from lockstep_store.wire.messages.buckets import ChangeBucketRequest
 from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 

@@ -22,7 +22,8 @@ from lockstep_store.wire.errors import (
     PreconditionFailed,
     TooFewHolders,
 )
-from lockstep_store.wire.messages.files import ChangeBucketRequest, CreateBucketRequest, LookupItem, VersionsRequest
+from lockstep_store.wire.messages.buckets import ChangeBucketRequest, CreateBucketRequest
+from lockstep_store.wire.messages.files import LookupItem, VersionsRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, only_if_absent, only_if_digest
 
 

@@ -32,8 +32,9 @@ from lockstep_store.wire.errors import (
     TooLarge,
     Unavailable,
 )
-from lockstep_store.wire.messages.files import BeginItem, GiveUpRequest, Preconditions
+from lockstep_store.wire.messages.files import Preconditions
 from lockstep_store.wire.messages.servers import CommitItem, RegisterRequest
+from lockstep_store.wire.messages.writes import BeginItem, GiveUpRequest
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.directory_rig import (
     ADMIN,

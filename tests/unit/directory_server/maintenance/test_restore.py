@@ -21,7 +21,8 @@ from directory_server.metadata.statements import notifications
 from lockstep_store.wire.backup_file import check
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, NotFound, SetupError, StorageFormatError
-from lockstep_store.wire.messages.files import ChangeBucketRequest, FileVersion
+from lockstep_store.wire.messages.buckets import ChangeBucketRequest
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo
 from lockstep_store.wire.messages.servers import CommitNote, FoundBlob, FoundRequest
 from tests.fakes.clock import ManualClock

@@ -35,7 +35,8 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.manifest import Manifest
-from lockstep_store.wire.messages.files import Holder, Outcome
+from lockstep_store.wire.messages.base import Outcome
+from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.servers import (
     SMALL_WRITES,
     SmallWrite,

@@ -33,15 +33,8 @@ from lockstep_store.wire.errors import (
     TicketRefused,
     Unavailable,
 )
-from lockstep_store.wire.messages.files import (
-    BUCKETS,
-    LOOKUP,
-    BucketsReply,
-    BucketsRequest,
-    LookupItem,
-    LookupReply,
-    LookupRequest,
-)
+from lockstep_store.wire.messages.buckets import BUCKETS, BucketsReply, BucketsRequest
+from lockstep_store.wire.messages.files import LOOKUP, LookupItem, LookupReply, LookupRequest
 from tests.fakes.lasting_ports import lasting_ports
 
 

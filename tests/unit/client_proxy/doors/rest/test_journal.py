@@ -11,6 +11,7 @@ from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.long_polls import STEP_SECONDS
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import Conflict, Forbidden, Overloaded, PeerUnreachable, Unavailable
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.cluster import (
     BALANCE,
     CLUSTER,
@@ -23,7 +24,6 @@ from lockstep_store.wire.messages.cluster import (
     RepairInfo,
     RepairReport,
 )
-from lockstep_store.wire.messages.files import Nothing
 from lockstep_store.wire.messages.journal import CHANGES, Change, ChangesReply, ChangesRequest
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory

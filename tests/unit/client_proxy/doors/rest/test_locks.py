@@ -9,7 +9,7 @@ import pytest
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.long_polls import STEP_SECONDS
 from lockstep_store.wire.errors import Deadlock, Locked, Overloaded
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     LOCKS,

@@ -17,7 +17,7 @@ from lockstep_store.client.text import maintenance
 from lockstep_store.wire.backup_file import check, header_of
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import Damaged, Forbidden, PeerUnreachable
-from lockstep_store.wire.messages.files import Nothing
+from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.recovery import (
     BACKUP_PATH,
     FSCK,

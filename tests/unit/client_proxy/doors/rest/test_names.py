@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lockstep_store.wire.messages.files import BucketInfo
+from lockstep_store.wire.messages.buckets import BucketInfo
 from tests.fakes.wsgi import ask
 from tests.unit.rest_door import TOKEN, Door, make_door
 

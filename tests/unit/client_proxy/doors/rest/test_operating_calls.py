@@ -10,8 +10,8 @@ from directory_server.cluster import totals
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages import cluster as cm
-from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages.base import CredentialRequest
 from tests.unit.directory_server.api.test_directory_api import Directory, authority, cheap_hashing, directory, folder
 
 __all__ = ["authority", "cheap_hashing", "directory", "folder"]
@@ -22,7 +22,7 @@ def info_of(directory: Directory, id: str) -> cm.FileServerInfo:
     for other in ("1", "2", "3"):
         directory.beat(other)
     directory.server.repair.step()
-    reply = directory.call(cm.CLUSTER, m.CredentialRequest(directory.admin))
+    reply = directory.call(cm.CLUSTER, CredentialRequest(directory.admin))
     return next(info for info in reply.file_servers if info.id == id)
 
 

@@ -8,6 +8,16 @@ import pytest
 
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import Forbidden, NotLoggedIn, TooManyRequests
+from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.buckets import (
+    BUCKETS,
+    CHANGE_BUCKET,
+    CREATE_BUCKET,
+    DELETE_BUCKET,
+    GET_BUCKET,
+    BucketInfo,
+    BucketsReply,
+)
 from lockstep_store.wire.messages.cluster import (
     CLUSTER,
     ENROL,
@@ -18,16 +28,6 @@ from lockstep_store.wire.messages.cluster import (
     Health,
     JoinSecretReply,
     RepairInfo,
-)
-from lockstep_store.wire.messages.files import (
-    BUCKETS,
-    CHANGE_BUCKET,
-    CREATE_BUCKET,
-    DELETE_BUCKET,
-    GET_BUCKET,
-    BucketInfo,
-    BucketsReply,
-    Nothing,
 )
 from lockstep_store.wire.messages.people import (
     API_KEYS,
