@@ -1,6 +1,6 @@
 """How a program of the cluster answers its calls: a thin WSGI layer in front of Flask.
 
-Calls declared in `wire.messages.files` cost one dictionary look-up, decode, handler, encode. Everything else (health,
+Calls declared in `wire.messages` cost one dictionary look-up, decode, handler, encode. Everything else (health,
 metrics, a proxy's pages) is Flask's. Both share the handling of request ids, errors and figures, which stands here
 once. Listening, certificates and stopping are `lockstep_store.runtime.http.service`'s.
 """

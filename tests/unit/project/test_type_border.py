@@ -13,7 +13,8 @@ from client_proxy.core.file_store import FileStore
 from client_proxy.core.requests import Compose, Copy, Delete, Read, Stat, Write
 from client_proxy.doors.rest.files import Files
 from client_proxy.doors.s3.app import S3Files
-from lockstep_store.wire.messages.files import ListRequest, UploadStep, VersionsRequest
+from lockstep_store.wire.messages.files import ListRequest, VersionsRequest
+from lockstep_store.wire.messages.writes import UploadStep
 
 
 def rest(files: Files) -> None:
