@@ -33,6 +33,7 @@ from lockstep_store.wire.errors import (
     Unavailable,
     from_problem,
 )
+from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import journal as jm
@@ -44,6 +45,7 @@ from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import targets as tm
 from lockstep_store.wire.messages import uploads as um
+from lockstep_store.wire.messages import writes as wm
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 from lockstep_store.wire.messages.buckets import (
     BUCKETS,
@@ -65,7 +67,7 @@ from tests.fakes.wsgi import Answer, ask
 FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, lm, am, cm, jm, km, rm, s3, tm, um)
+    for module in (m, bm, wm, lm, am, cm, jm, km, rm, s3, tm, um)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

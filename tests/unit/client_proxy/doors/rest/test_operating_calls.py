@@ -49,7 +49,7 @@ def test_a_server_leaves_through_the_calls(directory: Directory, monkeypatch: py
     directory.file_servers_up("1", "2", "3")
     version = directory.write(directory.person("ann"), "a.txt", b"hello", "write-000000000001")
     admin = directory.admin
-    with pytest.raises(Conflict, match="1 blobs"):
+    with pytest.raises(Conflict, match="1 blob with too few"):
         directory.call(cm.REMOVE_SERVER, cm.RemoveServerRequest(admin, "1"))
     with pytest.raises(NotFound):
         directory.call(cm.DRAIN_SERVER, cm.DrainRequest(admin, "77"))
