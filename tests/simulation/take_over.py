@@ -9,7 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import errno
+import importlib
 import os
+import pkgutil
 import random
 import secrets
 import sqlite3
@@ -17,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -181,6 +184,7 @@ def taken_over(constants: dict[str, int], names: dict[str, Any]) -> Iterator[Non
     `constants` replaces numbers by their name wherever a program's module has it; `names` replaces "module.name" by
     another object, after that.
     """
+    _load_programs()
     undo = _Undo()
     stand_ins = _stand_ins()
     try:
@@ -192,6 +196,15 @@ def taken_over(constants: dict[str, int], names: dict[str, Any]) -> Iterator[Non
         yield
     finally:
         undo.all()
+
+
+@cache
+def _load_programs() -> None:
+    """Import every module of the programs: one that is first imported inside a run would keep a stand-in for ever."""
+    for program in PROGRAMS:
+        for found in pkgutil.walk_packages(importlib.import_module(program).__path__, f"{program}."):
+            if not found.name.endswith(".__main__") and ".migrations" not in found.name:
+                importlib.import_module(found.name)
 
 
 def _take_module(
