@@ -68,8 +68,12 @@ class ChunkIndex:
         self._flushes = flushes
         self._in_doubt = False
         self._writer = self._connect(_WRITER_CACHE_KIB)
-        self._writer.executescript(SCHEMA)
-        self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
+        try:
+            self._writer.executescript(SCHEMA)
+            self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
+        except BaseException:
+            self._writer.close()
+            raise
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
@@ -364,9 +368,13 @@ class ChunkIndex:
 
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+        except BaseException:
+            connection.close()
+            raise
         return connection

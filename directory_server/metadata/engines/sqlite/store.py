@@ -63,6 +63,9 @@ class SqliteStore(MetadataStore):
             _flush_what_was_left(path)
             self._open_all(checked)
         except BaseException:
+            self._drop_writer()
+            if self._keeper is not None:
+                self._keeper.close()
             os.close(self._lock_descriptor)
             raise
         self._group = GroupCommit(self._transaction, name="metadata-writer")
@@ -253,19 +256,16 @@ class SqliteStore(MetadataStore):
             self._writer = None
 
     def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
-        cursor = self._open().cursor()
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA cache_size = -16384")
         own_checkpoints = self._checks is not None if checked is None else checked
-        cursor.execute(f"PRAGMA wal_autocheckpoint = {0 if own_checkpoints else CHECKPOINT_FRAMES}")
-        cursor.execute("PRAGMA journal_size_limit = 67108864")
-        return cursor
+        return self._open(
+            "PRAGMA synchronous = FULL",
+            "PRAGMA cache_size = -16384",
+            f"PRAGMA wal_autocheckpoint = {0 if own_checkpoints else CHECKPOINT_FRAMES}",
+            "PRAGMA journal_size_limit = 67108864",
+        ).cursor()
 
-    def _open_reader(self) -> sqlite3.Connection:
-        connection = self._open()
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA cache_size = -2048")
-        return connection
+    def _open_reader(self, *first: str) -> sqlite3.Connection:
+        return self._open("PRAGMA query_only = ON", "PRAGMA cache_size = -2048", *first)
 
     def _open_keeper(self) -> sqlite3.Connection:
         """A connection that stays open, so that SQLite never reads the log anew while this process runs.
@@ -273,14 +273,20 @@ class SqliteStore(MetadataStore):
         With no connection left it would, and would count a commit whose flush had failed: it was refused, and is
         perhaps not on the disk that later commits would rest on. The frames are written over instead.
         """
-        keeper = self._open_reader()
-        keeper.execute(_ANY_READ).fetchone()
-        return keeper
+        return self._open_reader(_ANY_READ)
 
-    def _open(self) -> sqlite3.Connection:
-        return self._connect(
+    def _open(self, *first: str) -> sqlite3.Connection:
+        """A connection on which the statements `first` have run, or none that is left open."""
+        connection = self._connect(
             self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
+        try:
+            for statement in first:
+                connection.execute(statement).fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _flush_what_was_left(path: Path) -> None:
