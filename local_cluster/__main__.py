@@ -1,4 +1,4 @@
-"""`python -m local_cluster`: what run_cluster.sh becomes once its libraries are installed."""
+"""`python -m local_cluster`, which run_cluster.sh runs once the libraries are installed."""
 
 import sys
 

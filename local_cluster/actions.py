@@ -1,4 +1,4 @@
-"""What can be done to a cluster: start, stop, status, menu, reset. Options are read by `cli`."""
+"""The actions on a cluster: start, stop, status, menu, reset. `cli` reads the options."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ HOLDER_PATIENCE_SECONDS = 45.0
 
 
 def _root() -> Path:
-    """The checkout; the current folder when Lockstep is installed without one."""
+    """Return the checkout; the current folder when Lockstep is installed without one."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "run_cluster.sh").exists() else Path.cwd()
 
 
 def folder_for(data: Path | None) -> Folder:
-    """The folders of the cluster in `data`. Only the default cluster's trust is the checkout's `certs/`."""
+    """Return the folders of the cluster in `data`. Only the default cluster uses the checkout's `certs/`."""
     default = _root() / ".cluster"
     chosen = (data or default).expanduser().absolute()
     return Folder(chosen, _root() / "certs" if chosen == default else chosen / "certs")
 
 
 class Cluster:
-    """The cluster in one data folder; every method returns the command's exit code or raises ClusterFailure."""
+    """The cluster in one data folder. Every action returns the command's exit code or raises ClusterFailure."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -54,14 +54,16 @@ class Cluster:
     def start(
         self, wanted: dict[str, int], wait_seconds: float, detach: bool, menu: int | None, new_metadata: bool = False
     ) -> int:
-        """Start the cluster; returns when healthy with `detach`, else when the user has stopped it again."""
+        """Start the cluster. Returns when it is healthy with `detach`, otherwise when the user has stopped it."""
         self._make_folder()
         with self.lock.held():
             self.signals.install()
             self._clean_up_earlier_start()
             settings = self._settle(wanted)
             if menu is not None and menu > settings.proxies:
-                raise NotRunning(f"there is no proxy {menu}: the cluster has {settings.proxies}")
+                raise NotRunning(
+                    f"there is no proxy {menu}: the cluster has {_count(settings.proxies, 'proxy', 'proxies')}"
+                )
             plans = plan_programs(settings, self.folder)
             check_ports(plans)
             save_settings(self.folder, settings)
@@ -74,7 +76,7 @@ class Cluster:
                 interrupted=self.signals.came,
                 new_metadata=new_metadata,
             )
-            remark(f"\nHealthy after {progress.seconds:.1f} s.\n")
+            remark(f"\nThe cluster is healthy after {progress.seconds:.1f} s.\n")
             tell(program_table([one.record for one in started]))
             proxy_url = next(plan.url for plan in plans if plan.program == "client_proxy")
             tell(f"\n{next_step(self.folder, _root(), _root() / '.cluster', proxy_url)}")
@@ -86,7 +88,7 @@ class Cluster:
             self.folder.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnsuitableFolder(
-                f"{self.folder.data} cannot be made ({error.strerror}): give another folder with --data"
+                f"cannot create {self.folder.data} ({error.strerror}): choose another folder with --data"
             ) from error
 
     def _clean_up_earlier_start(self) -> None:
@@ -94,16 +96,16 @@ class Cluster:
         running = [record for record in records if record.running]
         if running and len(running) == len(records) and self.folder.cluster_file.exists():
             raise AlreadyRunning(
-                f"the cluster in {self.folder.data} runs already ({len(running)} programs): "
-                "see it with --status, use it with --menu, stop it with --stop"
+                f"the cluster in {self.folder.data} is already running ({len(running)} programs): "
+                "show it with --status, use it with --menu, or stop it with --stop"
             )
         if running:
             names = ", ".join(record.name for record in running)
-            remark(f"Only a part of an earlier start still runs ({names}): stopping it first.")
+            remark(f"Some programs of an earlier start are still running ({names}): stopping them first.")
         stop_programs(self.folder)
 
     def _settle(self, wanted: dict[str, int]) -> Settings:
-        """The settings of this start: what was asked for, else what this cluster had, else the defaults."""
+        """Return the settings of this start: the options given, else those of the last start, else the defaults."""
         before = load_settings(self.folder)
         known = before or Settings()
         settings = Settings(
@@ -117,14 +119,14 @@ class Cluster:
             raise ImpossibleCluster(fault)
         left_out = [id for id in self.folder.ids_with_data("file_server") if int(id) > settings.file_servers]
         if left_out:
+            several = len(left_out) > 1
             remark(
-                f"File server {', '.join(left_out)} keeps data from earlier but is not started now; files are "
-                f"read from their other copies. --file-servers {left_out[-1]} brings it back.",
+                f"File server{'s' if several else ''} {', '.join(left_out)} {'have' if several else 'has'} data from "
+                "an earlier start but will not run now; files are read from their other copies. "
+                f"To start {'them' if several else 'it'} again, use --file-servers {left_out[-1]}."
             )
         if before and before.copies != settings.copies:
-            remark(
-                f"From now on {settings.copies} copies are made of every write (before: {before.copies}).",
-            )
+            remark(f"Each new write is now stored in {settings.copies} copies (before: {before.copies}).")
         return settings
 
     def _stay(self, started: list[Started], menu: int | None) -> int:
@@ -134,30 +136,30 @@ class Cluster:
             proxies = [one.record for one in started if one.record.program == "client_proxy"]
             if proxies and (menu is not None or input_is_for_menu()):
                 proxy = next((one for one in proxies if one.id == str(menu or 1)), proxies[0])
-                tell(f"\nThe menu on proxy {proxy.id}; leaving it stops the cluster.\n")
+                tell(f"\nMenu on proxy {proxy.id}; leaving it stops the cluster.\n")
                 code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, watch.look)
             else:
-                tell("\nRunning until Ctrl-C or SIGTERM.")
+                tell("\nThe cluster runs until Ctrl-C or SIGTERM.")
                 wait_for_signal(self.signals, watch.say)
         finally:
             watch.say()
             stop_programs(self.folder, reap=lambda: [one.process.poll() for one in started])
-            remark("Stopped; the data stays for the next start.")
+            remark("Stopped. The data is kept for the next start.")
         return 0 if self.signals.came() or code in (-2, INTERRUPTED) else code
 
     def stop(self) -> int:
-        """Stop the cluster, no matter which command started it. Safe to repeat."""
+        """Stop the cluster, whichever command started it. Safe to repeat."""
         if not self.folder.data.is_dir():
-            tell(f"No cluster runs in {self.folder.data}.")
+            tell(f"No cluster is running in {self.folder.data}.")
             return 0
         was_held = self._ask_holder_to_stop()
         with self.lock.held():
             ended = stop_programs(self.folder)
-        tell("Stopped." if ended or was_held else f"No cluster runs in {self.folder.data}.")
+        tell("Stopped." if ended or was_held else f"No cluster is running in {self.folder.data}.")
         return 0
 
     def _ask_holder_to_stop(self) -> bool:
-        """Whether another command stood in front of the cluster; it stops the cluster best itself."""
+        """Make the command that runs the cluster in the foreground stop it; return whether there was one."""
         holder = self.lock.holder()
         if not holder:
             return False
@@ -165,45 +167,55 @@ class Cluster:
         deadline = time.monotonic() + HOLDER_PATIENCE_SECONDS
         while self.lock.holder() == holder:
             if time.monotonic() > deadline:
-                raise AlreadyRunning(f"process {holder} does not stop the cluster: end it with kill -9 {holder}")
+                raise AlreadyRunning(
+                    f"process {holder} did not stop the cluster within {HOLDER_PATIENCE_SECONDS:g} s: "
+                    f"end it with kill -9 {holder}, then run --stop again"
+                )
             time.sleep(0.05)
         return True
 
     def status(self) -> int:
-        """Print the table with every program's state; raises NotRunning or Degraded unless all is well."""
+        """Print the table with every program's state; raises NotRunning or Degraded unless all are healthy."""
         records = load_records(self.folder)
         alive = [record.running for record in records]
         if not any(alive):
-            raise NotRunning(f"no cluster runs in {self.folder.data}: start it with run_cluster.sh")
+            raise NotRunning(f"no cluster is running in {self.folder.data}: start it with run_cluster.sh")
         faults = HealthProbe(self.folder).faults(records)
         states = [fault or "healthy" if lives else "not running" for fault, lives in zip(faults, alive, strict=True)]
         tell(program_table(records, states))
         ill = [record.name for record, state in zip(records, states, strict=True) if state != "healthy"]
         if ill:
-            raise Degraded(f"{len(ill)} of {len(records)} programs not healthy ({', '.join(ill)}): see their logs")
+            raise Degraded(
+                f"{len(ill)} of {len(records)} programs {'are' if len(ill) > 1 else 'is'} not healthy "
+                f"({', '.join(ill)}): see {'their logs' if len(ill) > 1 else 'its log'}"
+            )
         return 0
 
     def running_proxy(self, number: int) -> RunRecord | None:
-        """Proxy `number` of the running cluster; None when no cluster runs at all."""
+        """Return proxy `number` of the running cluster; None when no cluster is running."""
         running = [record for record in load_records(self.folder) if record.running]
         if not running:
             return None
         proxies = {record.id: record for record in running if record.program == "client_proxy"}
         if str(number) not in proxies:
-            raise NotRunning(f"proxy {number} does not run: running are {', '.join(proxies) or 'none'}")
+            raise NotRunning(
+                f"proxy {number} is not running: choose one of {', '.join(proxies)}"
+                if proxies
+                else "no proxy is running: stop the cluster with --stop, then start it again"
+            )
         return proxies[str(number)]
 
     def menu(self, proxy: RunRecord) -> int:
-        """Open the menu on a proxy of a cluster that runs already; leaving it stops nothing."""
+        """Open the menu on a proxy of a running cluster; leaving the menu stops nothing."""
         self.signals.install()
         code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, lambda: None)
         return 0 if code == -signal.SIGINT else code
 
     def reset(self, sure: bool) -> None:
-        """Stop the cluster and remove all that it keeps, after asking."""
+        """Ask for confirmation, then stop the cluster and remove its data and certificates."""
         doomed = what_would_go(self.folder)
         if not doomed:
-            tell(f"There is nothing of a cluster in {self.folder.data}.")
+            tell(f"Nothing to remove: there is no cluster in {self.folder.data}.")
             return
         if not sure:
             self._ask_to_remove(doomed)
@@ -217,13 +229,17 @@ class Cluster:
         tell(f"Removed the cluster in {self.folder.data}: its data, accounts and certificates.")
 
     def _ask_to_remove(self, doomed: Sequence[Path]) -> None:
-        tell("This stops the cluster and removes for good, with every file stored in it:")
+        tell("This stops the cluster and permanently removes all files stored in it, with:")
         beside = [path for path in doomed if path.parent == self.folder.data]
         for path in [*beside, self.folder.log_dir, self.folder.certs_dir]:
-            tell(f"  {short_path(path)}{'' if path in beside else ' (what Lockstep made there)'}")
+            tell(f"  {short_path(path)}{'' if path in beside else ' (only what Lockstep created there)'}")
         try:
             sure = click.confirm("Remove all this?", default=False)
         except click.Abort:
             sure = False
         if not sure:
-            raise Declined("nothing was removed: answer y, or give --yes")
+            raise Declined("nothing was removed: answer y to confirm, or use --yes")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

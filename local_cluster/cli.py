@@ -1,4 +1,7 @@
-"""The command behind `run_cluster.sh`: reads the options, does one thing, ends with one sentence on failure."""
+"""The command behind `run_cluster.sh`: reads the options and runs one action.
+
+A failure prints one sentence. `help.txt` is a copy of --help that `run_cluster.sh` shows before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -17,50 +20,51 @@ from lockstep_store.wire.errors import LockstepError
 DEFAULT_WAIT_SECONDS = 60.0
 
 _EPILOG = """\b
-Standard input decides what happens without --detach:
+Without --detach, standard input decides what happens next:
   a terminal         the menu opens on the first proxy
   a pipe or file     the menu reads its requests from it
-  /dev/null, closed  nothing is asked; runs until Ctrl-C or SIGTERM
-When the menu ends, or at Ctrl-C or SIGTERM, everything is stopped.
+  /dev/null, closed  the cluster runs until Ctrl-C or SIGTERM
+When the menu ends, or on Ctrl-C or SIGTERM, everything stops.
 
 \b
-Ports with base port P: proxies P, P+10, ... (five; any further ones come after
-the last file server), directory P+50, file servers P+60, P+70, ...
+Ports with base port P: proxies P, P+10, ... (five; more come after the last
+file server), directory P+50, file servers P+60, P+70, ...
 
 \b
-Exit codes: 0 done, 2 wrong option, 3 no usable Python, 4 libraries could not
-be installed, 5 port busy, 6 already running, 7 a program did not become
+Exit codes: 0 success, 2 invalid option, 3 no usable Python, 4 libraries could
+not be installed, 5 port in use, 6 already running, 7 a program did not become
 healthy, 8 not running, 9 running but not all healthy, 10 unsuitable data
 folder, 11 reset declined, 130 interrupted while starting.
 
-Number options that are not given keep the value the cluster in DIR last had.
-The programs read their own LOCKSTEP_... variables too; see `python -m
-file_server --help` and its siblings."""
+Number options that are not given keep the value of the last start in DIR. The
+programs also read their own LOCKSTEP_... variables; see `python -m file_server
+--help`, and the same for directory_server and client_proxy."""
 
 _COUNT = click.IntRange(1, MAX_PROGRAMS)
 
 
 class _Folder(click.Path):
-    """A folder's name. An empty one, as a script gives whose variable is not set, would be the current folder."""
+    """A folder's name. An empty one (from a script with an unset variable) would mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("it is empty: name a folder, or leave the option out", param, ctx)
+            self.fail("the folder's name is empty: name a folder, or leave the option out", param, ctx)
         return super().convert(value, param, ctx)
 
 
 @click.command(
     "run_cluster.sh", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.option("--detach", is_flag=True, help="Return when every program is healthy, and leave them running.")
-@click.option("--stop", is_flag=True, help="Stop the cluster. Its data stays.")
+@click.option("--detach", is_flag=True, help="Return as soon as every program is healthy, and leave them running.")
+@click.option("--stop", is_flag=True, help="Stop the cluster and keep its data.")
 @click.option("--status", is_flag=True, help="Show every program and its health.")
 @click.option(
     "--menu",
     is_flag=False,
     flag_value="1",
     metavar="[N]",
-    help="Open the menu on proxy N (1). A running cluster is used and stays; otherwise it is started first.",
+    help="Open the menu on proxy N (default 1). Starts the cluster first if it is not running; one that was already "
+    "running stays up afterwards.",
 )
 @click.option(
     "--data",
@@ -68,8 +72,8 @@ class _Folder(click.Path):
     metavar="DIR",
     envvar="LOCKSTEP_CLUSTER_DATA",
     show_envvar=True,
-    help="Where data, logs and cluster.json are kept. Default: .cluster in the checkout, with its "
-    "certificates in certs/; any other DIR holds its own in DIR/certs.",
+    help="Folder for data, logs and cluster.json. Default: .cluster in the checkout, with certificates in certs/; "
+    "any other DIR has its certificates in DIR/certs.",
 )
 @click.option(
     "--file-servers",
@@ -77,7 +81,7 @@ class _Folder(click.Path):
     metavar="N",
     envvar="LOCKSTEP_CLUSTER_FILE_SERVERS",
     show_envvar=True,
-    help="How many file servers run. Default: 3.",
+    help="Number of file servers. Default: 3.",
 )
 @click.option(
     "--proxies",
@@ -85,7 +89,7 @@ class _Folder(click.Path):
     metavar="N",
     envvar="LOCKSTEP_CLUSTER_PROXIES",
     show_envvar=True,
-    help="How many client proxies run. Default: 2.",
+    help="Number of client proxies. Default: 2.",
 )
 @click.option(
     "--copies",
@@ -93,7 +97,7 @@ class _Folder(click.Path):
     metavar="N",
     envvar="LOCKSTEP_CLUSTER_COPIES",
     show_envvar=True,
-    help="On how many file servers every write is on disk before it is acknowledged. Default: 2.",
+    help="Number of file servers that must have a write on disk before it is acknowledged. Default: 2.",
 )
 @click.option(
     "--base-port",
@@ -101,7 +105,7 @@ class _Folder(click.Path):
     metavar="P",
     envvar="LOCKSTEP_CLUSTER_BASE_PORT",
     show_envvar=True,
-    help="The first port; all others shift with it. Default: 5000.",
+    help="First port; all others shift with it. Default: 5000.",
 )
 @click.option(
     "--wait",
@@ -112,20 +116,22 @@ class _Folder(click.Path):
     metavar="SECONDS",
     envvar="LOCKSTEP_CLUSTER_WAIT_SECONDS",
     show_envvar=True,
-    help="How long the programs may take to become healthy.",
+    help="Time that the programs have to become healthy.",
 )
 @click.option(
     "--reset",
     is_flag=True,
-    help="Ask, then stop the cluster and remove its data, cluster.json and certificates (never local_storage/). "
-    "With --detach it then starts again.",
+    help="Ask for confirmation, then stop the cluster and remove its data, cluster.json and certificates (never "
+    "local_storage/). "
+    "With --detach, then start it again.",
 )
 @click.option(
     "--new-metadata",
     is_flag=True,
-    help="Start although the directory's metadata is gone for good. File servers keep everything they have.",
+    help="Start with empty metadata because the directory's metadata is lost for good. File servers keep all their "
+    "data.",
 )
-@click.option("--yes", is_flag=True, help="With --reset: do not ask.")
+@click.option("--yes", is_flag=True, help="With --reset: do not ask for confirmation.")
 def command(
     detach: bool,
     stop: bool,
@@ -138,19 +144,20 @@ def command(
     new_metadata: bool,
     **counts: int | None,
 ) -> int:
-    """Run a Lockstep cluster on this machine: one directory server, some file servers and client proxies.
+    """Run a Lockstep cluster on this machine: one directory server, file servers and client proxies.
 
-    Without options: start it, wait until it is healthy, open the menu, and stop it when the menu is left.
+    Without options: start the cluster, wait until it is healthy, open the menu, and stop the cluster when you leave
+    the menu.
     """
     actions = [name for name, given in (("--stop", stop), ("--status", status), ("--reset", reset)) if given]
     if len(actions) > 1 or (actions and menu is not None) or (detach and menu is not None):
-        raise click.UsageError("give only one of --detach, --stop, --status, --menu and --reset at a time")
+        raise click.UsageError("use only one of --detach, --stop, --status, --menu and --reset")
     if detach and (stop or status):
-        raise click.UsageError(f"--detach starts the cluster and does not go with {actions[0]}")
+        raise click.UsageError(f"--detach starts the cluster: do not use it with {actions[0]}")
     if new_metadata and (actions or menu is not None):
-        raise click.UsageError("--new-metadata goes with a start only")
+        raise click.UsageError("use --new-metadata only to start the cluster")
     if yes and not reset:
-        raise click.UsageError("--yes goes with --reset only")
+        raise click.UsageError("use --yes only with --reset")
     cluster = Cluster(folder_for(data))
     if stop:
         return cluster.stop()
@@ -171,12 +178,12 @@ def _menu_number(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= MAX_PROGRAMS:
-        raise click.UsageError(f"--menu takes the number of a proxy, not {text!r}")
+        raise click.UsageError(f"--menu needs the number of a proxy, not {text!r}")
     return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code and prints one sentence when it is not 0."""
+    """Run the command and return the exit code; prints one sentence when it is not 0."""
     try:
         code: int = command.main(args=arguments, prog_name="run_cluster.sh", standalone_mode=False) or 0
     except click.ClickException as error:
@@ -189,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LockstepError as error:
         return _fail(UnsuitableFolder(str(error)))
     except OSError as error:
-        return _fail(UnsuitableFolder(f"the cluster's files cannot be used: {error}"))
+        return _fail(UnsuitableFolder(f"cannot use the cluster's files: {error}"))
     return code
 
 

@@ -1,7 +1,7 @@
-"""Makes or updates the checkout's virtual environment; run by the shell scripts with the system's own Python.
+"""Creates or updates the checkout's virtual environment. The shell scripts run it with the system's Python.
 
-Standard library only, because nothing is installed yet, and never imported by another module. Two starts at once
-wait for each other; a start that was cut short is repeated, because the stamp is written last.
+It uses only the standard library, because nothing is installed yet, and no other module imports it. Of two starts at
+once, one waits for the other. The stamp is written last, so a start that was cut short is repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class InstallFailure(Exception):
 
 
 class Environment:
-    """The `.venv` of one checkout. `kind` is `run`, or `dev`, which adds the tools that tests need."""
+    """The `.venv` of one checkout. `kind` is `run`, or `dev` with the tests' tools as well."""
 
     def __init__(self, root: Path, kind: str) -> None:
         self.root = root
@@ -40,11 +40,11 @@ class Environment:
         self.log = self.venv / "install.log"
 
     def wanted_stamp(self) -> str:
-        """What an up-to-date stamp says: the place and the dependencies. The shell compares the same text."""
+        """Return the content of an up-to-date stamp: the place and the dependencies. venv.sh compares the same text."""
         return f"{self.root}\n{(self.root / 'setup.cfg').read_text()}"
 
     def is_ready(self) -> bool:
-        """Whether `.venv` has what is wanted; one with the tests' tools has all that running needs."""
+        """Whether `.venv` is up to date. One of kind `dev` also has everything of kind `run`."""
         kinds = ("dev",) if self.kind == "dev" else ("run", "dev")
         wanted = self.wanted_stamp().rstrip("\n")
         stamps = [self._stamp(kind) for kind in kinds]
@@ -56,7 +56,7 @@ class Environment:
         return self.venv / f"lockstep-{kind}.stamp"
 
     def prepare(self) -> None:
-        """Make `.venv` ready; raises InstallFailure."""
+        """Create or update `.venv`; raises InstallFailure."""
         with self._one_at_a_time():
             if self.is_ready():
                 return
@@ -66,13 +66,13 @@ class Environment:
 
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        # The checkout itself is locked: a lock file inside .venv would be removed when .venv is rebuilt.
+        # This locks the checkout itself: a lock file inside .venv would be removed when .venv is rebuilt.
         descriptor = os.open(self.root, os.O_RDONLY)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("Another start is preparing .venv; waiting for it ...")
+                say("Waiting for another start that is preparing .venv ...")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
@@ -87,10 +87,10 @@ class Environment:
     def _make(self) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
-        code, output = run_visibly(f"Making .venv with Python {version}", command)
+        code, output = run_visibly(f"Creating .venv with Python {version}", command)
         if code:
             raise InstallFailure(
-                f"the virtual environment could not be made with {sys.executable}: {last_line(output)}. "
+                f"{sys.executable} could not create the virtual environment: {last_line(output)}. "
                 "On Debian and Ubuntu: apt install python3-venv",
                 EXIT_NO_PYTHON,
             )
@@ -104,8 +104,8 @@ class Environment:
         self.log.write_text(output)
         if code:
             raise InstallFailure(
-                f"the libraries could not be installed: {last_line(output)}. The whole story is in {self.log}; "
-                "check the network or the package registry, then start again"
+                f"the libraries could not be installed: {last_line(output)}. "
+                f"Check the network or the package registry, then start again; the full log is {self.log}"
             )
         self._stamp(self.kind).write_text(self.wanted_stamp())
 
@@ -115,7 +115,7 @@ def say(text: str) -> None:
 
 
 def run_visibly(what: str, command: Sequence[str]) -> tuple[int, str]:
-    """Run `command` under a progress line on standard error; its exit code and all its output."""
+    """Run `command` under a progress line on standard error; return its exit code and its output."""
     started = time.monotonic()
     done = threading.Event()
     live = sys.stderr.isatty()
@@ -147,20 +147,20 @@ def run_visibly(what: str, command: Sequence[str]) -> tuple[int, str]:
 
 
 def last_line(output: str) -> str:
-    """The line that names the fault: pip's last ERROR line, else the last line there is."""
+    """Return the line that names the fault: pip's last ERROR line, otherwise the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     return (errors or lines or ["no message"])[-1].rstrip(".")
 
 
 def main(root: str, kind: str) -> int:
-    """Make `.venv` of the checkout `root` ready; returns the exit code."""
+    """Prepare `.venv` in the checkout `root` and return the exit code."""
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError as error:
         say(
-            f"{sys.executable} cannot make virtual environments ({error}). "
+            f"{sys.executable} cannot create virtual environments ({error}). "
             f"On Debian and Ubuntu: apt install python3.{sys.version_info.minor}-venv"
         )
         return EXIT_NO_PYTHON
@@ -170,7 +170,7 @@ def main(root: str, kind: str) -> int:
         say(f"Lockstep: {error}")
         return error.exit_code
     except OSError as error:
-        say(f"Lockstep: .venv cannot be prepared in {root} ({error}): check the disk and its permissions")
+        say(f"Lockstep: cannot prepare .venv in {root} ({error}): check the disk and its permissions")
         return EXIT_NOT_INSTALLED
     except KeyboardInterrupt:
         return 130

@@ -1,8 +1,8 @@
-"""Standing in front of a running cluster: the menu, or waiting, until the user or a signal says stop.
+"""Runs a started cluster in the foreground: with the menu, or until a signal arrives.
 
-When standard input is a terminal, or anything else with input for us (a pipe, a file), the menu reads it, and its
-end is the end of the cluster. When it is `/dev/null`, closed, or the terminal of a shell that put us in the
-background, nobody will type anything: then we wait for a signal.
+When standard input is a terminal, a pipe or a file, the menu reads it, and the cluster stops when the menu ends. When
+it is `/dev/null`, closed, or the terminal of a shell that runs this command in the background, there is no input to
+read: the cluster runs until a signal arrives.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ MENU_PATIENCE_SECONDS = 5.0
 
 
 class StopSignals:
-    """Remembers that SIGINT, SIGTERM or SIGHUP came, so that every wait can end in good order.
+    """Records SIGINT, SIGTERM and SIGHUP, so that every wait can end cleanly.
 
-    A flag and not an exception: an exception between starting a program and writing its record would lose it.
+    An exception was refused: raised between the start of a program and its record, it would lose the program.
     """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def install(self) -> None:
-        """Listen to the signals; a SIGHUP that `nohup` switched off stays off."""
+        """Handle the signals. A SIGHUP that `nohup` ignores stays ignored."""
         signal.signal(signal.SIGINT, self._remember)
         signal.signal(signal.SIGTERM, self._remember)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -44,16 +44,16 @@ class StopSignals:
         self._seen.add(number)
 
     def came(self) -> bool:
-        """Whether any of them came."""
+        """Whether any of them has arrived."""
         return bool(self._seen)
 
     def came_except_interrupt(self) -> bool:
-        """Whether one came that is not Ctrl-C."""
+        """Whether one other than Ctrl-C has arrived."""
         return bool(self._seen - {signal.SIGINT})
 
 
 def input_is_for_menu(descriptor: int = 0) -> bool:
-    """Whether standard input can bring requests for the menu (see the module's docstring)."""
+    """Whether standard input can have requests for the menu (see the module's docstring)."""
     try:
         if os.isatty(descriptor):
             return os.tcgetpgrp(descriptor) == os.getpgrp()
@@ -75,11 +75,10 @@ _null_descriptor = -1
 def run_menu(
     proxy: ProgramEntry, ca_file: Path, local_storage: Path, signals: StopSignals, meanwhile: Callable[[], None]
 ) -> int:
-    """The menu on `proxy`, until the person leaves it; returns its exit code.
+    """Run the menu on `proxy` until the person leaves it, and return its exit code.
 
-    Files come from and go to `local_storage`, wherever the person stands, unless the environment names another folder.
-
-    On a terminal Ctrl-C reaches the menu as well, which may only give up a wait: so it is the menu's to decide.
+    Local files are in `local_storage`, unless the environment names another folder. On a terminal, Ctrl-C also reaches
+    the menu, which may only cancel a wait; so there, only the menu reacts to it.
     """
     on_terminal = os.isatty(0)
     command = [
@@ -114,14 +113,14 @@ def _end(menu: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for_signal(signals: StopSignals, meanwhile: Callable[[], None]) -> None:
-    """Return when a signal came."""
+    """Return when a signal has arrived."""
     while not signals.came():
         meanwhile()
         time.sleep(WATCH_SECONDS)
 
 
 class LossWatch:
-    """Says once for each program that it has ended on its own. The others stay: a cluster is built for that."""
+    """Reports each program that ends unexpectedly, once. The others keep running, because a cluster tolerates that."""
 
     def __init__(self, started: Sequence[Started]) -> None:
         self._left = list(started)
@@ -133,11 +132,11 @@ class LossWatch:
             self._left.remove(one)
             self._lost.append(
                 f"{one.plan.name} (process {one.record.pid}) ended unexpectedly with code "
-                f"{one.process.returncode}; its log is {one.plan.log_file}"
+                f"{one.process.returncode}: see its log {one.plan.log_file}"
             )
 
     def say(self) -> None:
-        """Notice, and print what was lost since the last time."""
+        """Notice programs that ended, and print those not yet reported."""
         self.look()
         while self._lost:
             remark(self._lost.pop(0))

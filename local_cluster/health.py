@@ -1,4 +1,4 @@
-"""Whether programs are healthy: asks each one over TLS, as its own peers would."""
+"""Health checks of the cluster's programs, over TLS as their peers connect."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class HealthProbe:
-    """Asks programs how they are. Directory and file servers are asked with proxy 1's certificate, which the
-    authority on this machine makes or renews here; proxies as any person asks them, with the authority alone.
+    """Checks programs over HTTPS.
+
+    For the directory and file servers it uses proxy 1's certificate, which the authority on this machine issues or
+    renews here; for proxies, as people do, only the authority's certificate.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -32,29 +34,29 @@ class HealthProbe:
         self._people = people_context(folder.ca_file)
 
     def fault(self, entry: ProgramEntry) -> str:
-        """What is wrong with a program, as a short clause; empty when it is healthy. Takes seconds at most."""
+        """Return what is wrong with a program, as a short clause; empty when it is healthy. Takes seconds at most."""
         try:
             health = self._ask(entry)
         except TimeoutError:
-            return f"does not answer within {ASK_SECONDS:g} s"
+            return f"did not answer within {ASK_SECONDS:g} s"
         except ConnectionRefusedError:
-            return "does not listen yet"
+            return "is not listening yet"
         except (OSError, http.client.HTTPException) as error:
-            return f"cannot be asked ({error})"
+            return f"cannot be reached ({error})"
         except (msgspec.MsgspecError, LockstepError) as error:
-            return f"gives no sensible answer ({error})"
+            return f"sent an invalid reply ({error})"
         if health.program != entry.program or health.id != entry.id:
-            return f"is {health.program} {health.id} on its port"
+            return f"does not have its port: {health.program} {health.id} answers there"
         if health.pid and health.pid != entry.pid:
-            return f"has its port taken by process {health.pid}"
-        # Problems count even beside `healthy`: a file server that has not reached its directory can do its own part,
-        # but the cluster cannot use it.
+            return f"does not have its port: process {health.pid} answers there"
+        # Problems count even if the program is `healthy`: a file server that cannot reach its directory works, but the
+        # cluster cannot use it.
         if health.problems or not health.healthy:
-            return "; ".join(health.problems) or "says it is not healthy"
+            return "; ".join(health.problems) or "reports that it is not healthy"
         return ""
 
     def faults(self, entries: Sequence[ProgramEntry]) -> list[str]:
-        """The same for many programs at once, in their order."""
+        """Check many programs at once; return their faults in order."""
         with ThreadPoolExecutor(max_workers=max(1, min(16, len(entries)))) as pool:
             return list(pool.map(self.fault, entries))
 

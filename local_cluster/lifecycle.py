@@ -1,6 +1,6 @@
-"""Starting and stopping: from a plan to healthy programs, and back to nothing, however it was left before.
+"""Starts the programs of a plan and waits until they are healthy; stops whatever is running.
 
-Whatever goes wrong during a start, everything that was started is stopped again before the failure is raised.
+When anything fails during a start, everything that was started is stopped before the failure is raised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.05
 
 
 class Progress(Protocol):
-    """Where the start tells what happens."""
+    """Receives the progress of a start."""
 
     def healthy(self, name: str) -> None: ...
 
@@ -38,15 +38,15 @@ class Progress(Protocol):
 
 
 class Started:
-    """A program that this process is the parent of."""
+    """A program started by this process."""
 
     def __init__(self, plan: ProgramPlan, folder: Folder, env: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
 
         def write_own_record() -> None:
-            # By the new process itself: were it written here, a command killed just now would leave a program that
-            # nobody knows of.
+            # The new process writes its own record: if this command wrote it and were killed first, a program without
+            # a record would keep running.
             save_record(folder, _record(plan, os.getpid()))
 
         self.process: subprocess.Popen[bytes] = spawn(plan.command, plan.log_file, env, write_own_record)
@@ -55,8 +55,8 @@ class Started:
     def last_words(self) -> str:
         lines = last_lines(self.plan.log_file, self.log_start)
         if not lines:
-            return f"It wrote nothing to {self.plan.log_file}"
-        return f"The end of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
+            return f"It wrote nothing to its log, {self.plan.log_file}"
+        return f"Last lines of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def _record(plan: ProgramPlan, pid: int) -> RunRecord:
@@ -73,26 +73,24 @@ def _record(plan: ProgramPlan, pid: int) -> RunRecord:
 
 
 def check_ports(plans: Sequence[ProgramPlan]) -> None:
-    """Raise PortBusy, naming the ports, unless every program could listen. Nothing listens afterwards."""
+    """Raise PortBusy, naming the ports, unless every port is free. Nothing listens afterwards."""
     busy = [plan for plan in plans if not _port_is_free(plan.port)]
     if busy:
         names = ", ".join(f"port {plan.port} ({plan.name})" for plan in busy)
         raise PortBusy(
-            f"{names}: in use by another program, so nothing was started. Stop that program, "
+            f"nothing was started, because another program uses {names}: stop that program, "
             "or shift all ports with --base-port"
         )
 
 
 def _port_is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without SO_REUSEADDR the connections of a cluster stopped a second ago would count as a busy port.
+        # Without SO_REUSEADDR, connections of a cluster that has just stopped would count as a port in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except PermissionError as error:
-            raise PortBusy(
-                f"port {port} may only be used by an administrator: choose a --base-port from 1024"
-            ) from error
+            raise PortBusy(f"only root may use port {port}: choose a --base-port of 1024 or higher") from error
         except OSError:
             return False
         return True
@@ -108,15 +106,15 @@ def start_programs(
     env: Mapping[str, str] | None = None,
     new_metadata: bool = False,
 ) -> list[Started]:
-    """Start all programs at once and wait until every one is healthy; then `cluster.json` is written.
+    """Start all programs at once, wait until they are healthy, and write `cluster.json`.
 
-    The directory begins with new metadata only in a cluster where none has run, or with `new_metadata`. Raises
-    NotHealthy or Interrupted with everything stopped again.
+    The directory may create new metadata only in a cluster without earlier data, or with `new_metadata`. Raises
+    NotHealthy or Interrupted after it has stopped everything.
     """
     started: list[Started] = []
     try:
         may_begin = new_metadata or not any(folder.certs_dir.glob("directory_server-*"))
-        probe = HealthProbe(folder)  # makes the authority, so that no two programs race for it
+        probe = HealthProbe(folder)  # creates the authority, so that programs do not race to create it
         for plan in plans:
             is_first = may_begin and plan.program == "directory_server"
             started.append(Started(plan, folder, _with_new_metadata(env) if is_first else env))
@@ -125,13 +123,15 @@ def start_programs(
     except BaseException as error:
         stop_programs(folder, reap=lambda: [one.process.poll() for one in started])
         if isinstance(error, subprocess.SubprocessError):
-            raise UnsuitableFolder(f"{folder.run_dir} cannot be written, so nothing runs: see to the disk") from error
+            raise UnsuitableFolder(
+                f"cannot write to {folder.run_dir}, so everything was stopped: check the disk"
+            ) from error
         raise
     return started
 
 
 def _with_new_metadata(env: Mapping[str, str] | None) -> Mapping[str, str]:
-    """In the environment, not in the command: whoever starts the program again by that must not repeat it."""
+    """Set it in the environment, not in the command: running the recorded command again must not repeat it."""
     return {**(os.environ if env is None else env), "LOCKSTEP_DIRECTORY_NEW_METADATA": "1"}
 
 
@@ -150,7 +150,7 @@ def _wait_until_healthy(
     try:
         while waiting:
             if interrupted():
-                raise Interrupted("interrupted while starting: everything was stopped again")
+                raise Interrupted("interrupted while starting: everything was stopped")
             for name, one in list(waiting.items()):
                 _check_alive(one)
                 answer = asked.get(name)
@@ -174,23 +174,23 @@ def _wait_until_healthy(
 def _check_alive(one: Started) -> None:
     code = one.process.poll()
     if code is not None:
-        ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise NotHealthy(
             f"{one.plan.name} {ended} before it was healthy, so everything was stopped. {one.last_words()}"
         )
 
 
 def _too_late(late: Sequence[Started], faults: Mapping[str, str], wait_seconds: float) -> NotHealthy:
-    reasons = "; ".join(f"{one.plan.name} {faults.get(one.plan.name) or 'gave no answer'}" for one in late)
+    reasons = "; ".join(f"{one.plan.name} {faults.get(one.plan.name) or 'did not answer'}" for one in late)
     return NotHealthy(
         f"not healthy within {wait_seconds:g} s, so everything was stopped: {reasons}. {late[0].last_words()}"
     )
 
 
 def stop_programs(folder: Folder, *, reap: Callable[[], object] = lambda: None) -> int:
-    """Stop whatever of this cluster still runs and forget it; returns how many programs ran. Safe to repeat.
+    """Stop all running programs of this cluster, and return how many there were. Safe to repeat.
 
-    Proxies first and the directory last: nobody is left talking to a program that is gone already.
+    Proxies stop first and the directory last, so that no program calls one that is gone.
     """
     running = [record for record in load_records(folder) if record.running]
     for program in ("client_proxy", "file_server", "directory_server"):

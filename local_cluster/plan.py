@@ -1,6 +1,6 @@
-"""What a cluster on one machine consists of: programs, ports, folders and command lines.
+"""The plan of a cluster on one machine: programs, ports, folders and command lines.
 
-Rules only: nothing here starts a process, opens a socket or writes a file.
+Nothing here starts a process, opens a socket or writes a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Program = Literal["directory_server", "file_server", "client_proxy"]
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The shape of a cluster. Kept beside its data, so that the next start resumes the same cluster."""
+    """The shape of a cluster. Stored beside its data, so that the next start resumes the same cluster."""
 
     file_servers: int = 3
     proxies: int = 2
@@ -33,19 +33,22 @@ class Settings(msgspec.Struct, frozen=True):
     format: int = 1
 
     def fault(self) -> str:
-        """Why this cluster cannot be, as a sentence; empty when it can."""
+        """Return why this cluster is impossible, as a sentence; empty when it is possible."""
         if self.copies > self.file_servers:
             return (
                 f"{self.copies} copies of every file need at least {self.copies} file servers, "
-                f"not {self.file_servers}: give --file-servers {self.copies} or --copies {self.file_servers}"
+                f"not {self.file_servers}: use --file-servers {self.copies} or --copies {self.file_servers}"
             )
         highest = max(port for _, _, port in self.ports())
         if highest > 65535:
-            return f"with --base-port {self.base_port} the last port would be {highest}, above 65535"
+            return (
+                f"with --base-port {self.base_port} the last port would be {highest}, above 65535: "
+                f"use at most --base-port {self.base_port + 65535 - highest}"
+            )
         return ""
 
     def ports(self) -> list[tuple[Program, str, int]]:
-        """(program, id, port) of every program, in the order in which a person reads them."""
+        """Return (program, id, port) of every program, in reading order."""
         base = self.base_port
         programs: list[tuple[Program, str, int]] = [("directory_server", "1", base + DIRECTORY_OFFSET)]
         for number in range(1, self.file_servers + 1):
@@ -61,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a cluster keeps its things: `data` is DIR, `certs_dir` its trust. Both are absolute paths."""
+    """The files and folders of a cluster: `data` is DIR, `certs_dir` has its certificates. Both are absolute paths."""
 
     data: Path
     certs_dir: Path
@@ -84,7 +87,7 @@ class Folder:
 
     @property
     def run_dir(self) -> Path:
-        """One record per running program, written as soon as it has a process id."""
+        """One record for each running program, written as soon as it has a process id."""
         return self.data / "run"
 
     @property
@@ -96,14 +99,14 @@ class Folder:
         return self.certs_dir / "ca.pem"
 
     def data_dir(self, program: Program, id: str) -> Path:
-        """The folder that one program alone writes to."""
+        """Return the folder to which only this program writes."""
         return self.data / (program if program == "directory_server" else f"{program}-{id}")
 
     def log_file(self, program: Program, id: str) -> Path:
         return self.log_dir / f"{program}-{id}.log"
 
     def ids_with_data(self, program: Program) -> list[str]:
-        """The ids of those programs that have a folder here, from this start or an earlier one."""
+        """Return the ids of programs that have a folder here, from this or an earlier start."""
         found = re.compile(rf"{program}-(\d+)")
         names = [entry.name for entry in self.data.iterdir()] if self.data.is_dir() else []
         return sorted((match[1] for name in names if (match := found.fullmatch(name))), key=int)
@@ -111,7 +114,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class ProgramPlan:
-    """One program to start. `command` is complete: running it by hand does the same."""
+    """One program to start. `command` is complete, so it can also be run by hand."""
 
     program: Program
     id: str
@@ -130,7 +133,7 @@ class ProgramPlan:
 
 
 def plan_programs(settings: Settings, folder: Folder) -> list[ProgramPlan]:
-    """Every program of the cluster, the directory first."""
+    """Return every program of the cluster, the directory first."""
     return [_plan(settings, folder, program, id, port) for program, id, port in settings.ports()]
 
 
@@ -143,7 +146,7 @@ def _plan(settings: Settings, folder: Folder, program: Program, id: str, port: i
         options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
     else:
         options |= {"--id": id, "--directory": directory_url}
-    # -P: a folder named `file_server` or a file `json.py` where the user happens to stand must not be imported.
+    # -P: a folder `file_server` or a file `json.py` in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", program]
     command += [word for option, value in options.items() for word in (option, str(value))]
     if program == "client_proxy":

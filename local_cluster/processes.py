@@ -1,8 +1,7 @@
-"""Processes: starting one in its own session, knowing it again later, and ending it within a bound.
+"""Processes: started in their own sessions, recognised later, and ended within a bound.
 
-A process id alone is not an identity, because the system gives it to somebody else afterwards. Each process is
-therefore known by its id and a *mark* made of the time it was started; a process whose mark differs is never
-signalled.
+A process id alone does not identify a process, because the system reuses it. So each process is identified by its id
+and a *mark*, which contains its start time; a process whose mark differs is never signalled.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ LOG_KEPT_BYTES = 16 * 1024 * 1024
 
 
 def process_mark(pid: int) -> str:
-    """What tells process `pid` from every other that had or will have its id; empty when it is gone.
+    """Return what distinguishes process `pid` from all others that had or will have its id; empty when it is gone.
 
-    A process that has ended and only waits to be reaped (a zombie) is gone.
+    A zombie, which has ended and waits to be reaped, is gone.
     """
     if Path("/proc/self/stat").exists():
         return _mark_from_proc(pid)
@@ -37,13 +36,13 @@ def _mark_from_proc(pid: int) -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    fields = stat.rpartition(")")[2].split()  # the command's name before it may hold spaces and brackets
+    fields = stat.rpartition(")")[2].split()  # the command's name before it may contain spaces and brackets
     state, started = fields[0], fields[19]
     return "" if state in "ZX" else f"{boot}:{started}"
 
 
 def is_running(pid: int, mark: str) -> bool:
-    """Whether the process that had this mark still runs."""
+    """Whether the process with this mark is still running."""
     return bool(mark) and process_mark(pid) == mark
 
 
@@ -53,11 +52,11 @@ def spawn(
     env: Mapping[str, str] | None = None,
     before_it_runs: Callable[[], None] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, all its output appended to `log_file`.
+    """Start `command` in a session of its own, and append all its output to `log_file`.
 
-    Its own session keeps Ctrl-C on the terminal from it, so that programs are stopped in order. `before_it_runs` is
-    called in the new process, with its process id but not yet its program; when it raises, SubprocessError is raised
-    here. Pass it only while this process has a single thread.
+    In its own session it does not receive Ctrl-C from the terminal, so programs stop in order. `before_it_runs` is
+    called in the new process before it becomes the program; when it raises, SubprocessError is raised here. Pass it
+    only while this process has a single thread.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     if log_file.exists() and log_file.stat().st_size > LOG_KEPT_BYTES:
@@ -76,7 +75,7 @@ def spawn(
 
 
 def send(pid: int, mark: str, number: signal.Signals) -> None:
-    """Signal the process if it is still the one that was started; nothing happens when it is gone."""
+    """Signal the process if it still has this mark; do nothing when it is gone."""
     if is_running(pid, mark):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -87,8 +86,8 @@ def end_processes(
 ) -> list[int]:
     """End all (pid, mark): SIGTERM, then SIGKILL after `patience_seconds`. Returns the ids that had to be killed.
 
-    `reap` is called while waiting, for a caller that is the parent of some of them. A process that was paused is
-    continued, because it could not hear the SIGTERM otherwise.
+    `reap` is called while waiting, for a caller that is the parent of some of them. A paused process is continued,
+    because it could not handle the SIGTERM otherwise.
     """
     for pid, mark in processes:
         send(pid, mark, signal.SIGTERM)
@@ -115,7 +114,7 @@ def _wait_until_gone(
 
 
 def last_lines(log_file: Path, since_byte: int = 0, count: int = 8) -> list[str]:
-    """The last `count` lines that were written to `log_file` after `since_byte`."""
+    """Return the last `count` lines written to `log_file` after `since_byte`."""
     try:
         with log_file.open("rb") as log:
             size = log.seek(0, os.SEEK_END)

@@ -1,7 +1,6 @@
-"""What a person sees: one line per program while the cluster starts, the table of programs, the next step.
+"""Output for people: one line for each program during the start, the table of programs, the next steps.
 
-Everything about progress goes to standard error; the table and the next step are the command's result and go to
-standard output.
+Progress goes to standard error. The table and the next steps are the command's result and go to standard output.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ _SPINNER = "|/-\\"
 
 
 def tell(text: str, stream: TextIO | None = None) -> None:
-    """Print for the user, on standard output unless said otherwise.
+    """Print for the user, by default on standard output.
 
-    A reader that went away (a closed terminal, `| head`) must not cut a start or a stop short.
+    A closed terminal or pipe (`| head`) must not interrupt a start or a stop.
     """
     with contextlib.suppress(OSError, ValueError):
         print(text, file=stream or sys.stdout, flush=True)
 
 
 def remark(text: str) -> None:
-    """Tell the user something on the side, on standard error."""
+    """Print a message on standard error."""
     tell(text, sys.stderr)
 
 
 class StartProgress:
-    """One line per program. On a terminal the lines are redrawn in place, elsewhere each event is a new line."""
+    """One line for each program. On a terminal the lines are redrawn in place; otherwise each event is a new line."""
 
     def __init__(self, names: Sequence[str], stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
         self._stream = stream
         self._state = {name: "starting" for name in names}
         size = shutil.get_terminal_size()
-        roomy = stream.isatty() and len(names) < size.lines  # lines that scrolled away cannot be redrawn
+        roomy = stream.isatty() and len(names) < size.lines  # lines that have scrolled away cannot be redrawn
         self._live = roomy and os.environ.get("TERM", "dumb") != "dumb"
         self._width = size.columns - 1
         self._started = time.monotonic()
@@ -66,7 +65,7 @@ class StartProgress:
         self.tick({})
 
     def tick(self, faults: dict[str, str]) -> None:
-        """Show that time passes, and for programs that are late what they wait for."""
+        """Show that time passes, and what late programs are waiting for."""
         if self._live:
             self._redraw(faults)
         elif faults and time.monotonic() - self._reminded > REMIND_SECONDS:
@@ -87,7 +86,7 @@ class StartProgress:
 
 
 def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None = None) -> str:
-    """Program, URL, process id and log file as aligned columns, with a state column when `states` is given."""
+    """Format program, URL, process id and log file as aligned columns, with a state column if `states` is given."""
     logs = short_path(Path(entries[0].log_file).parent) if entries else ""
     header = ["PROGRAM", "URL", "PID", *(["STATE"] if states is not None else []), f"LOG IN {logs}/"]
     rows = [header]
@@ -99,7 +98,7 @@ def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None 
 
 
 def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) -> str:
-    """What a person does with a running cluster, as commands to copy."""
+    """Return what a person can do with the running cluster, as commands to copy."""
     run = shlex.quote(short_path(root / "run_cluster.sh"))
     run = run if "/" in run else f"./{run}"
     data = "" if folder.data == default_data else f" --data {shlex.quote(short_path(folder.data))}"
@@ -113,7 +112,7 @@ def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) ->
 
 
 def short_path(path: Path) -> str:
-    """The path relative to the current folder if it is inside, else absolute."""
+    """Return the path relative to the current folder if it is inside, otherwise absolute."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):

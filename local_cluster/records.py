@@ -1,8 +1,8 @@
 """The files that describe a cluster: its settings, its running programs, `cluster.json` and the run lock.
 
-`cluster.json` is for people's tools and appears once every program is healthy. The truth about processes are the
-records in `run/`, one per program, written as soon as a program has a process id: a start that is cut short at any
-moment leaves what the next one needs to clean up.
+`cluster.json` is for people's tools and appears once every program is healthy. The records in `run/`, one for each
+program, are authoritative. Each is written as soon as its program has a process id, so after a start that was cut short
+at any moment, the next one can clean up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lockstep_store.wire.cluster_file import ClusterFile, ProgramEntry
 
 
 class RunRecord(ProgramEntry):
-    """A started process: its entry, the mark it is known by, and how to start it again."""
+    """A started process: its entry, its mark, and how to start it again."""
 
     mark: str = ""
     command: list[str] = []
@@ -38,7 +38,7 @@ class RunRecord(ProgramEntry):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` in one step: a reader sees the old content or the new, never a part."""
+    """Replace `path` atomically: a reader sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content)
@@ -53,7 +53,7 @@ def _pretty(value: msgspec.Struct) -> bytes:
 
 
 def load_settings(folder: Folder) -> Settings | None:
-    """The settings that the cluster in `folder` last started with; None when it never did."""
+    """Return the settings of the last start in `folder`; None when there was none."""
     try:
         content = folder.settings_file.read_bytes()
         settings = msgspec.json.decode(content, type=Settings)
@@ -61,12 +61,12 @@ def load_settings(folder: Folder) -> Settings | None:
         return None
     except (msgspec.DecodeError, OSError) as error:
         raise UnsuitableFolder(
-            f"{folder.settings_file} cannot be read ({error}): remove that file and give --file-servers, "
-            "--proxies and --copies as they were"
+            f"cannot read {folder.settings_file} ({error}): remove that file and repeat --file-servers, "
+            "--proxies and --copies as in the last start"
         ) from error
     if settings.format != 1:
         raise UnsuitableFolder(
-            f"{folder.data} was written by a newer Lockstep (settings format {settings.format}): update this one"
+            f"{folder.data} was written by a newer version (settings format {settings.format}): update Lockstep"
         )
     return settings
 
@@ -81,10 +81,10 @@ def save_record(folder: Folder, record: RunRecord) -> None:
 
 
 def load_records(folder: Folder) -> list[RunRecord]:
-    """Every program that was started and not yet stopped; directory, file servers, proxies, each by number."""
+    """Return every program that was started and not stopped: directory, file servers, proxies, each by number."""
     records = []
     for file in folder.run_dir.glob("*.json"):
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # stopped meanwhile; not ours
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # stopped meanwhile, or not our file
             records.append(msgspec.json.decode(file.read_bytes(), type=RunRecord))
     return sorted(records, key=_reading_order)
 
@@ -95,7 +95,7 @@ def _reading_order(record: RunRecord) -> tuple[int, int, str]:
 
 
 def forget_records(folder: Folder) -> None:
-    """Remove `cluster.json` first, so that no tool reads about programs without a record."""
+    """Remove `cluster.json`, then the records, so that no tool finds a program without a record."""
     folder.cluster_file.unlink(missing_ok=True)
     for file in folder.run_dir.glob("*.json"):
         file.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def save_cluster_file(folder: Folder, records: Sequence[RunRecord]) -> None:
 
 
 class RunLock:
-    """Held by the one command that starts, resets or watches a cluster; the system releases it when that dies."""
+    """Held by the command that starts, resets or watches a cluster. The system releases it when the command dies."""
 
     def __init__(self, folder: Folder) -> None:
         self._path = folder.lock_file
@@ -116,13 +116,13 @@ class RunLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; raises AlreadyRunning at once when another command has it."""
+        """Hold the lock; raises AlreadyRunning at once when another command holds it."""
         descriptor = self._open()
         try:
             if not _try_lock(descriptor):
                 raise AlreadyRunning(
-                    f"another run_cluster.sh (process {self.holder() or 'unknown'}) has the cluster in "
-                    f"{self._data}: stop it with --stop, open a menu with --menu, or give another --data"
+                    f"another run_cluster.sh (process {self.holder() or 'unknown'}) is running the cluster in "
+                    f"{self._data}: stop it with --stop, open a menu with --menu, or choose another --data"
                 )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -132,14 +132,14 @@ class RunLock:
             os.close(descriptor)
 
     def holder(self) -> int:
-        """The process id of the command that holds the lock; 0 when it is free."""
+        """Return the process id of the command that holds the lock; 0 when it is free."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return 0
         try:
             deadline = time.monotonic() + 1.0
-            while True:  # a new holder writes its id a moment after it got the lock
+            while True:  # a new holder writes its id a moment after it has locked the file
                 if not _is_locked(descriptor):
                     return 0
                 text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
@@ -154,12 +154,12 @@ class RunLock:
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UnsuitableFolder(
-                f"{self._path} cannot be written ({error.strerror}): give another folder with --data"
+                f"cannot write {self._path} ({error.strerror}): choose another folder with --data"
             ) from error
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Take the lock; tried for a moment, because `holder` touches it too when it looks."""
+    """Take the lock, with retries for a moment, because `holder` also locks the file briefly."""
     deadline = time.monotonic() + 0.2
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Removing a cluster's data and certificates, and nothing else.
+"""Removes a cluster's data and certificates, and nothing else.
 
-Only names that Lockstep itself makes are removed, and only in a folder where it left its settings: a `--data` that
-points at somebody's project must cost nothing. Links are removed, never followed.
+It removes only names that Lockstep creates, and only in a folder with its settings, so a `--data` that points at
+somebody's project does no harm. Links are removed, never followed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _LOG = re.compile(r"(directory_server|file_server|client_proxy)-\w+\.log(\.1)?")
 
 
 def check_folder(folder: Folder) -> None:
-    """Raise UnsuitableFolder when the data folder holds things under our names that are not ours."""
+    """Raise UnsuitableFolder when the data folder contains our names but not our settings."""
     if folder.settings_file.exists():
         return
     if folder.data.exists() and not folder.data.is_dir():
-        raise UnsuitableFolder(f"{folder.data} is not a folder: give another one with --data")
+        raise UnsuitableFolder(f"{folder.data} is not a folder: choose one with --data")
     entries = list(folder.data.iterdir()) if folder.data.exists() else []
     foreign = [
         entry.name for entry in entries if _DATA.fullmatch(entry.name) and (not entry.is_dir() or any(entry.iterdir()))
     ]
     if foreign:
         raise UnsuitableFolder(
-            f"{folder.data} has {', '.join(sorted(foreign))}, but no settings.json of a Lockstep cluster: "
-            "give an empty folder with --data"
+            f"{folder.data} contains {', '.join(sorted(foreign))}, but no settings.json of a Lockstep cluster: "
+            "choose an empty folder with --data"
         )
 
 
 def what_would_go(folder: Folder) -> list[Path]:
-    """The files and folders that a reset removes, in the order of removal; settings.json goes last."""
+    """Return the files and folders that a reset removes, in that order; settings.json is last."""
     if not folder.settings_file.exists():
         return []
     data = _matching(folder.data, _DATA)
@@ -55,7 +55,7 @@ def _matching(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 
 def remove(folder: Folder) -> None:
-    """Remove the cluster. Cut short, it can be repeated."""
+    """Remove the cluster. Safe to repeat after an interruption."""
     for path in what_would_go(folder):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

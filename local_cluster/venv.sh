@@ -1,9 +1,9 @@
-# Sourced by run_cluster.sh and run_tests.sh: a ready .venv, or one sentence and an exit code.
+# Sourced by run_cluster.sh and run_tests.sh: prepares .venv, or prints one sentence and exits.
 #
-# The common case, nothing to do, is decided with the shell alone and costs no process: a warm start has five
-# seconds in all. Everything else is left to environment.py, run with the first Python that is new enough.
+# The shell alone handles the common case, a .venv that is ready, without a process: a warm start may take five seconds
+# in all. Otherwise the first Python that is new enough runs environment.py.
 
-# ensure_venv ROOT run|dev: exits with 3 or 4 when .venv cannot be made ready.
+# ensure_venv ROOT run|dev: exits with 3 or 4 when it cannot prepare .venv.
 ensure_venv() {
     local root=$1 kind=$2 wanted stamp candidate tried=
     wanted="$root"$'\n'"$(<"$root/setup.cfg")"
@@ -22,7 +22,7 @@ ensure_venv() {
         fi
         tried="$tried $candidate"
     done
-    echo "Lockstep needs Python 3.11 or newer, and there is only${tried:- none}:" \
-        "install one (Debian and Ubuntu: apt install python3 python3-venv), then run this again." >&2
+    echo "Lockstep needs Python 3.11 or newer, and this machine has${tried:+ only}${tried:- none}:" \
+        "install it (Debian and Ubuntu: apt install python3 python3-venv), then run this command again." >&2
     exit 3
 }

@@ -120,7 +120,7 @@ def test_a_second_start_is_refused_and_harms_nothing(shared_cluster: ClusterHarn
     ended = shared_cluster.command("--detach")
     assert ended.returncode == 6
     assert ended.stderr.count("\n") == 1
-    assert "runs already" in ended.stderr
+    assert "already running" in ended.stderr
     assert [one.pid for one in shared_cluster.programs] == before
     _until_all_are_healthy(shared_cluster)
 
@@ -158,7 +158,7 @@ def test_data_survives_a_restart(make_cluster: MakeCluster) -> None:
     assert not any(_listens(port) for port in ports)
     assert not cluster.folder.cluster_file.exists()
     again = run_cluster("--data", cluster.data, "--stop")
-    assert (again.returncode, again.stdout.startswith("No cluster runs")) == (0, True)
+    assert (again.returncode, again.stdout.startswith("No cluster is running")) == (0, True)
     assert run_cluster("--data", cluster.data, "--status").returncode == 8
 
     ended = _run([str(ROOT / "run_cluster.sh"), "--data", str(cluster.data), "--detach"], cluster)
@@ -196,7 +196,7 @@ def test_the_menus_end_is_the_clusters_end(make_cluster: MakeCluster) -> None:
     """With a pipe for input the menu reads it, and its end stops everything."""
     cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
     ended = cluster.command(input="")
-    assert "The menu on proxy 1" in ended.stdout
+    assert "Menu on proxy 1" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
     assert cluster.programs == []
     assert not _listens(cluster.ports.base)
@@ -322,7 +322,7 @@ def test_a_program_that_cannot_start_ends_the_command_with_its_reason(make_clust
     ended = cluster.command("--detach")
     assert ended.returncode == 7
     assert "file_server 1 ended with exit code" in ended.stderr
-    assert f"The end of {cluster.folder.log_file('file_server', '1')}" in ended.stderr
+    assert f"Last lines of {cluster.folder.log_file('file_server', '1')}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert cluster.programs == []
     assert not any(_listens(cluster.ports.base + offset) for offset in (0, 50, 60))
@@ -342,7 +342,7 @@ def test_the_shape_of_a_cluster_can_change_between_starts(make_cluster: MakeClus
     cluster.stop()
     ended = run_cluster("--data", cluster.data, "--file-servers", "2", "--detach")
     assert ended.returncode == 0, ended.stderr
-    assert "File server 3 keeps data" in ended.stderr
+    assert "File server 3 has data" in ended.stderr
     assert len(cluster.file_server_urls) == 2
     assert len(cluster.proxy_urls) == 1
     assert _get(cluster, "a.txt") == b"two copies"

@@ -225,7 +225,7 @@ def test_a_program_that_never_becomes_healthy_ends_the_wait(folder: Folder) -> N
     """The wait is bounded: it names who is late and why, and leaves nothing running."""
     late = _plan(folder, "1", "import time; print('looking for the key', flush=True); time.sleep(600)")
     started = time.monotonic()
-    with pytest.raises(NotHealthy, match=r"not healthy within 8 s.*file_server 1 does not listen yet"):
+    with pytest.raises(NotHealthy, match=r"not healthy within 8 s.*file_server 1 is not listening yet"):
         start_programs([late], folder, Silent(), wait_seconds=8)
     assert time.monotonic() - started < 60
     assert load_records(folder) == []
@@ -285,7 +285,7 @@ def test_a_file_server_left_out_is_said(folder: Folder, capsys: pytest.CaptureFi
     for number in (1, 2, 3, 10):
         folder.data_dir("file_server", str(number)).mkdir()
     Cluster(folder)._settle({"file_servers": 3})
-    assert "File server 10 keeps data" in capsys.readouterr().err
+    assert "File server 10 has data" in capsys.readouterr().err
 
 
 def test_settings_that_cannot_be_read_are_refused(folder: Folder) -> None:
@@ -356,7 +356,7 @@ def test_a_reset_removes_only_what_is_ours(folder: Folder, tmp_path: Path) -> No
         (["--detach", "--stop"], 2, "--stop"),
         (["--menu", "x"], 2, "number of a proxy"),
         (["--file-servers", "0"], 2, "0"),
-        (["--status"], 8, "no cluster runs"),
+        (["--status"], 8, "no cluster is running"),
         (["--menu", "3", "--proxies", "2"], 8, "no proxy 3"),
     ],
 )
@@ -378,13 +378,38 @@ def test_a_wrong_command_ends_with_a_sentence_and_its_code(
 def test_an_empty_name_of_the_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """It is a script's unset variable, and not the current folder."""
     assert main(["--reset", "--yes", "--data", ""]) == 2
-    assert "it is empty: name a folder" in capsys.readouterr().err
+    assert "the folder's name is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_installs_nothing(option: str, tmp_path: Path) -> None:
+    """The help appears without Python, without libraries and without a virtual environment."""
+    (tmp_path / "local_cluster").mkdir()
+    for name in ("run_cluster.sh", "local_cluster/venv.sh", "local_cluster/help.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("cat", "dirname", "readlink"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    bash = shutil.which("bash") or ""
+    command = [bash, str(tmp_path / "run_cluster.sh"), "--detach", option]
+    ended = subprocess.run(command, env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == (ROOT / "local_cluster" / "help.txt").read_text()
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_stored_help_is_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m local_cluster --help > local_cluster/help.txt` was run after the last change of an option."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == (ROOT / "local_cluster" / "help.txt").read_text()
 
 
 def test_stopping_what_does_not_run_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--stop can be repeated, and makes no folder."""
     assert main(["--stop", "--data", str(tmp_path / "data")]) == 0
-    assert "No cluster runs" in capsys.readouterr().out
+    assert "No cluster is running" in capsys.readouterr().out
     assert not (tmp_path / "data").exists()
 
 
@@ -521,7 +546,7 @@ def test_two_preparations_wait_for_each_other(checkout: Path) -> None:
     command = [sys.executable, str(ROOT / "local_cluster" / "environment.py"), str(checkout), "run"]
     second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert second.stderr is not None
-    assert "waiting" in second.stderr.readline()
+    assert "Waiting for another start" in second.stderr.readline()
     environment = Environment(checkout, "run")
     environment.python.parent.mkdir(parents=True)
     environment.python.symlink_to(sys.executable)
