@@ -55,6 +55,7 @@ class LocalAnswer:
 
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
+        self.length = len(body)
 
     def read(self, count: int) -> bytes:
         data, self._body = bytes(self._body[:count]), self._body[count:]
@@ -62,6 +63,9 @@ class LocalAnswer:
 
     def read_all(self, limit: int) -> bytes:
         return self.read(limit)
+
+    def close(self) -> None:
+        """There is no connection."""
 
     def __enter__(self) -> LocalAnswer:
         return self

@@ -19,6 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from client_proxy.doors.rest import create_app
 from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 from lockstep_store.wire.messages.cluster import Health
+from tests.fakes.documented import check_statuses
 from tests.fakes.lasting_ports import lasting_ports
 from tests.fakes.people_core import PeopleCore
 
@@ -74,6 +75,7 @@ class RestServer:
         self._app = create_app(
             self.core, self.core, program_id="1", version="0.1.0", health=self._health, max_waiting=16
         )
+        check_statuses(self._app)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(identity.cert_file, identity.key_file)
         self._server: BaseWSGIServer = make_server(

@@ -32,6 +32,7 @@ from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.errors import PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.clock import ManualClock
+from tests.fakes.documented import check_statuses
 from tests.fakes.local_calls import LocalCalls, SentBody, Wsgi, exchange
 from tests.fakes.wsgi import Answer, ask
 
@@ -79,6 +80,7 @@ class LocalProxy:
             version="0",
             health=lambda: Health("client_proxy", id, "0", True),
         )
+        check_statuses(self.app)
 
     def close(self) -> None:
         self.reader.close()

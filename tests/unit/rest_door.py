@@ -10,6 +10,7 @@ from flask import Flask
 
 from client_proxy.doors.rest import create_app
 from lockstep_store.wire.messages.cluster import Health
+from tests.fakes.documented import check_statuses
 from tests.fakes.rest_core import TOKEN, FakeDirectory, FakeFiles
 from tests.fakes.wsgi import Answer, ask
 
@@ -47,4 +48,10 @@ def make_door(*, thin: bool = True, max_waiting: int = 64) -> Door:
         max_waiting=max_waiting,
         thin=thin,
     )
+    check_statuses(app, lambda: _is_told_to_refuse(files, directory))
     return Door(app, files, directory, health)
+
+
+def _is_told_to_refuse(files: FakeFiles, directory: FakeDirectory) -> bool:
+    answers = directory.answers.values()
+    return bool(files.error or files.read_error or any(isinstance(answer, Exception) for answer in answers))

@@ -76,7 +76,13 @@ class AccountRoutes:
                 description="The token goes with every request as `Authorization: Bearer <token>`.",
                 bodies=(Content(LoginBody),),
                 answers={200: Answer("A token; `created` when the account is new.", Content(LoginReply))},
-                refusals=(errors.BadName, errors.Forbidden, errors.TooManyRequests, errors.Unavailable),
+                refusals=(
+                    errors.BadName,
+                    errors.NotLoggedIn,
+                    errors.Forbidden,
+                    errors.TooManyRequests,
+                    errors.Unavailable,
+                ),
                 login=False,
             ),
             Operation(
@@ -86,6 +92,10 @@ class AccountRoutes:
                 handler=self.register,
                 tag="People",
                 summary="Make an account",
+                description=(
+                    "Unlike a log-in it is refused when the name exists. Names are compared as RFC 8265 says: `Ann` "
+                    "and `ann` are one person."
+                ),
                 bodies=(Content(PasswordBody),),
                 answers={201: Answer("The new account, logged in.", Content(LoginReply))},
                 refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists, errors.TooManyRequests),
@@ -98,6 +108,7 @@ class AccountRoutes:
                 handler=self.logout,
                 tag="People",
                 summary="End this log-in: its token is worth nothing afterwards",
+                description="Other log-ins and keys of the account stay valid.",
                 answers={204: Answer("Logged out.")},
                 refusals=(errors.Unavailable,),
             ),
@@ -108,6 +119,7 @@ class AccountRoutes:
                 handler=self.who_am_i,
                 tag="People",
                 summary="Whose credential this is",
+                description="The account, and whether it is an administrator.",
                 answers={200: Answer("The account.", Content(AccountInfo))},
                 refusals=(errors.Unavailable,),
             ),
@@ -122,6 +134,7 @@ class AccountRoutes:
                 handler=self.list_keys,
                 tag="People",
                 summary="List your API keys, without their secrets",
+                description="Each with its name, its id and when it was made.",
                 answers={200: Answer("The keys.", Content(ApiKeysReply))},
                 refusals=(errors.Unavailable,),
             ),
@@ -144,6 +157,7 @@ class AccountRoutes:
                 handler=self.revoke_key,
                 tag="People",
                 summary="Revoke an API key",
+                description="It is refused from the next request on.",
                 answers={204: Answer("Revoked.")},
                 refusals=(errors.NotFound, errors.Unavailable),
             ),

@@ -60,6 +60,7 @@ class BucketRoutes:
                 handler=self.list_buckets,
                 tag="Buckets",
                 summary="List the buckets you may use",
+                description="Your own buckets and the shared ones.",
                 answers={200: Answer("The buckets.", Content(BucketsReply))},
                 refusals=(errors.Unavailable,),
             ),
@@ -70,6 +71,7 @@ class BucketRoutes:
                 handler=self.create,
                 tag="Buckets",
                 summary="Create a bucket",
+                description="You become its owner. With `shared` every account may use it.",
                 bodies=(Content(NewBucket),),
                 answers={201: Answer("The new bucket.", info)},
                 refusals=(errors.BadName, errors.AlreadyExists, errors.Unavailable),
@@ -81,6 +83,7 @@ class BucketRoutes:
                 handler=self.get,
                 tag="Buckets",
                 summary="Look at a bucket",
+                description="Its owner, whether it is shared, and whether it keeps versions.",
                 answers={200: Answer("The bucket.", info)},
                 refusals=usual,
             ),
@@ -91,9 +94,10 @@ class BucketRoutes:
                 handler=self.change,
                 tag="Buckets",
                 summary="Change a bucket's versioning, or who may use it",
+                description="Only its owner and administrators may. What is absent in the body stays as it is.",
                 bodies=(Content(BucketChange),),
                 answers={200: Answer("The bucket as it is now.", info)},
-                refusals=usual,
+                refusals=(*usual, errors.Conflict),
             ),
             Operation(
                 id="delete_bucket",
@@ -102,6 +106,10 @@ class BucketRoutes:
                 handler=self.delete,
                 tag="Buckets",
                 summary="Delete an empty bucket",
+                description=(
+                    "Only its owner and administrators may, and only when it has no files and no old versions. Its "
+                    "locks end with it."
+                ),
                 answers={204: Answer("Deleted.")},
                 refusals=(*usual, errors.BucketNotEmpty),
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE, METADATA_HEADER
 from client_proxy.doors.rest.files import CopyBody, FileRoutes
-from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter, between
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, ListReply
@@ -63,7 +63,8 @@ def file_operations(handlers: FileRoutes) -> list[Operation]:
 
 
 def _reading(handlers: FileRoutes) -> list[Operation]:
-    whole = Answer("The file.", Content(media="*/*"), READ_RECEIPT)
+    content = Content(media="application/octet-stream", others=("*/*",))
+    whole = Answer("The file.", content, READ_RECEIPT)
     return [
         Operation(
             id="list_files",
@@ -72,10 +73,14 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
             handler=handlers.list_files,
             tag="Files",
             summary="List a bucket's current files, in path order",
+            description=(
+                "Page through with `cursor`. Only current files are shown; a deleted file has a delete marker among "
+                "its versions."
+            ),
             parameters=(
                 Parameter("prefix", "query", "Only paths that begin with this."),
                 Parameter("delimiter", "query", "Fold what follows the next delimiter into `prefixes`, like folders."),
-                Parameter("limit", "query", "Files and prefixes in one page.", _between(1, MAX_LISTING)),
+                Parameter("limit", "query", "Files and prefixes in one page.", between(1, MAX_LISTING)),
                 Parameter("cursor", "query", "`next_after` of the page before."),
             ),
             answers={200: Answer("One page; `next_after` is absent on the last.", Content(ListReply))},
@@ -89,6 +94,9 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
             handler=handlers.read,
             tag="Files",
             summary="Look at a file without reading it",
+            description=(
+                "The same headers as a GET, the receipt included, without looking up where the content would come from."
+            ),
             parameters=(VERSION, *READ_CONDITIONS),
             answers={
                 200: Answer("The headers of a GET.", None, READ_RECEIPT),
@@ -108,7 +116,7 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
             parameters=(VERSION, *RANGE_HEADERS, *READ_CONDITIONS),
             answers={
                 200: whole,
-                206: Answer("The range.", Content(media="*/*"), {**READ_RECEIPT, "Content-Range": "Which bytes."}),
+                206: Answer("The range.", content, {**READ_RECEIPT, "Content-Range": "Which bytes."}),
                 304: Answer("Your copy is the current one.", None, RECEIPT),
             },
             refusals=(*READ_REFUSALS, errors.PreconditionFailed, errors.RangeNotSatisfiable),
@@ -202,7 +210,3 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
             refusals=(*WRITE_REFUSALS, errors.TooLarge),
         ),
     ]
-
-
-def _between(low: int, high: int) -> dict[str, object]:
-    return {"type": "integer", "minimum": low, "maximum": high, "default": high}

@@ -13,7 +13,7 @@ import msgspec
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.long_polls import LongPolls
-from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
@@ -59,10 +59,10 @@ class ChangeRoutes:
                 ),
                 parameters=(
                     Parameter("bucket", "query", "Only this bucket; without it, every bucket that you may use."),
-                    Parameter("cursor", "query", "Changes after this one.", _between(0, LARGEST_CURSOR)),
-                    Parameter("limit", "query", "Changes in one answer.", _between(1, MAX_LISTING)),
+                    Parameter("cursor", "query", "Changes after this one.", between(0, LARGEST_CURSOR)),
+                    Parameter("limit", "query", "Changes in one answer.", between(1, MAX_LISTING)),
                     Parameter(
-                        "wait", "query", "Seconds to wait for the first change.", _between(0, int(MAX_WAIT_SECONDS))
+                        "wait", "query", "Seconds to wait for the first change.", between(0, int(MAX_WAIT_SECONDS))
                     ),
                 ),
                 answers={200: Answer("Changes, and the cursor to go on from.", Content(ChangesReply))},
@@ -113,7 +113,3 @@ class ChangeRoutes:
     def _ask(self, request: ChangesRequest) -> ChangesReply:
         reply: ChangesReply = self._directory.call(CHANGES, request)
         return reply
-
-
-def _between(low: int, high: int) -> dict[str, object]:
-    return {"type": "integer", "minimum": low, "maximum": high}

@@ -135,6 +135,7 @@ class LockRoutes:
                 handler=self.list_locks,
                 tag="Locks",
                 summary="List locks and who waits for them",
+                description="Who holds what and until when, and who waits in line for it.",
                 answers={200: Answer("Locks, and waiters in line.", Content(LocksReply))},
                 refusals=(errors.Unavailable,),
             ),
@@ -145,6 +146,9 @@ class LockRoutes:
                 handler=self.renew,
                 tag="Locks",
                 summary="Renew a lock's lease",
+                description=(
+                    "The lease runs from now. A lease that has ended cannot be renewed: acquire the lock again."
+                ),
                 bodies=(Content(RenewBody),),
                 body_optional=True,
                 answers={200: Answer("The lock with its new end.", Content(LockInfo))},
@@ -158,6 +162,7 @@ class LockRoutes:
                 handler=self.release,
                 tag="Locks",
                 summary="Release a lock, or give up a place in line",
+                description="The next one in line gets the lock at once.",
                 parameters=(
                     Parameter("break", "query", "`true`: break a lock (administrators and the bucket's owner).", FLAG),
                 ),

@@ -76,6 +76,7 @@ class CareRoutes:
                 template="/cluster/fsck",
                 handler=self.fsck_report,
                 summary="What the check that runs, or the last one, found (administrators)",
+                description="`state` is `never` before the first check, and `running` while one runs.",
                 answers={200: Answer("The report.", Content(FsckReport))},
             ),
             _operation(
@@ -98,6 +99,7 @@ class CareRoutes:
                 template="/cluster/recovery",
                 handler=self.recovery,
                 summary="How far recovery after a restored backup is (administrators)",
+                description="A file server is in recovery until it has reported everything that it holds.",
                 answers={200: Answer("How it stands; `recovery` is null without a restore.", Content(RecoveryReply))},
             ),
             _operation(
@@ -106,6 +108,10 @@ class CareRoutes:
                 template="/cluster/recovery",
                 handler=self.recover,
                 summary="Decide what a restore left open (administrators)",
+                description=(
+                    "`finish` ends the wait for file servers that do not return; `unnamed` decides about blobs that "
+                    "no metadata names."
+                ),
                 bodies=(Content(RecoverBody),),
                 answers={200: Answer("How it stands now.", Content(RecoveryReply))},
             ),

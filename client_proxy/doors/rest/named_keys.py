@@ -48,6 +48,7 @@ class KmsRoutes:
                 template="/kms/keys",
                 handler=self.list_keys,
                 summary="List the named keys that contents can be under (administrators)",
+                description="Each with its id, its version, and whether it may be used.",
                 answers={200: Answer("The keys, by name; their material is never told.", Content(KmsKeysReply))},
                 refusals=(errors.Forbidden, errors.Unavailable),
             ),
@@ -68,6 +69,7 @@ class KmsRoutes:
                 template="/kms/keys/{id}/enable",
                 handler=self.enable,
                 summary="Let a named key be used again (administrators)",
+                description="Contents under it can be read again at once.",
                 answers={200: key},
             ),
             _operation(
@@ -76,6 +78,7 @@ class KmsRoutes:
                 template="/kms/keys/{id}/disable",
                 handler=self.disable,
                 summary="Stop a named key from being used: nothing is written or read under it (administrators)",
+                description="Nothing is deleted; enabling the key makes everything readable again.",
                 answers={200: key},
             ),
             _operation(

@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from client_proxy.doors.rest.operation import TEXT, Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.examples import EXAMPLES
+from client_proxy.doors.rest.operation import BINARY, TEXT, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
+from client_proxy.doors.rest.schemas import BUCKET, ID, PATH, REFERENCE, schemas
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BY_CODE, LockstepError, NotFound, NotLoggedIn, Problem
+from lockstep_store.wire.errors import LockstepError, NotFound
 
 PAGE_FOLDER = Path(__file__).parent / "docs_page"
 PAGE_TYPES = {
@@ -27,10 +26,14 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PATH_VALUES = {
-    "bucket": "The bucket's name.",
-    "path": "The file's path, percent-encoded; it may contain slashes.",
-    "id": "The id that the list or the creating answer gave.",
-    "file": "One of the page's own files.",
+    "bucket": ("The bucket's name.", BUCKET, "files"),
+    "path": ("The file's path, percent-encoded; it may contain slashes.", PATH, "plans/roof.txt"),
+    "id": ("The id that the list or the creating answer gave.", ID, "3f9a2c"),
+    "file": (
+        "One of the page's own files.",
+        {"type": "string", "enum": sorted(PAGE_TYPES)},
+        "page.css",
+    ),
 }
 TAGS = {
     "Files": "Read and write. Every answer carries a receipt in its X-Lockstep headers.",
@@ -42,7 +45,6 @@ TAGS = {
     "Cluster": "The programs behind this door.",
     "About": "This description.",
 }
-_REFERENCE = "#/components/schemas/{name}"
 
 
 class DocumentRoutes:
@@ -61,6 +63,7 @@ class DocumentRoutes:
                 handler=self.document,
                 tag="About",
                 summary="This API as an OpenAPI 3.1 document",
+                description="Made from the declarations that the routes are registered with, so the two cannot differ.",
                 answers={200: Answer("The document.", Content(dict[str, Any]))},
                 login=False,
             ),
@@ -71,6 +74,7 @@ class DocumentRoutes:
                 handler=self.page,
                 tag="About",
                 summary="This API as a page to read",
+                description="It shows the document at /api/v1/openapi.json and loads nothing from elsewhere.",
                 answers={200: Answer("The page.", Content(media="text/html"))},
                 login=False,
             ),
@@ -81,7 +85,8 @@ class DocumentRoutes:
                 handler=self.page_file,
                 tag="About",
                 summary="The page's style and script",
-                answers={200: Answer("The file.", Content(media="*/*"))},
+                description="Served with a policy that lets the page load only its own files.",
+                answers={200: Answer("The file.", Content(media="text/css", others=("text/javascript", "text/html")))},
                 refusals=(NotFound,),
                 login=False,
             ),
@@ -106,13 +111,7 @@ class DocumentRoutes:
 
 def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of `operations`."""
-    shapes = list(dict.fromkeys(content.shape for op in operations for content in _contents(op) if content.shape))
-    schemas, components = msgspec.json.schema_components(
-        [*shapes, Problem], schema_hook=_schema_hook, ref_template=_REFERENCE
-    )
-    by_shape = dict(zip(shapes, schemas, strict=False))
-    components["Problem"]["properties"]["code"]["enum"] = sorted(BY_CODE)
-    components["Problem"]["additionalProperties"] = True
+    by_shape, components = schemas(content.shape for op in operations for content in _contents(op) if content.shape)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.address, {})[operation.method.lower()] = _describe(operation, by_shape)
@@ -127,6 +126,7 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": "/", "description": "The proxy that served this document."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
@@ -159,14 +159,12 @@ def _describe(operation: Operation, by_shape: dict[Any, Any]) -> dict[str, Any]:
     if operation.bodies:
         described["requestBody"] = {
             "required": not operation.body_optional,
-            "content": {content.media: _media(content, by_shape) for content in operation.bodies},
+            "content": {media: said for body in operation.bodies for media, said in _content(body, by_shape).items()},
         }
     if not operation.login:
         described["security"] = []
-    refusals = (*operation.refusals, *((NotLoggedIn,) if operation.login else ()))
-    for status, sentence in sorted(_refusals_by_status(refusals).items()):
-        described["responses"][str(status)] = _problem(sentence)
-    described["responses"]["default"] = _problem("Any other refusal.")
+    for status, sentence in sorted(_refusals_by_status(operation.all_refusals).items()):
+        described["responses"][str(status)] = _problem(sentence, with_body=operation.method != "HEAD")
     return described
 
 
@@ -175,16 +173,22 @@ def _answer(answer: Answer, by_shape: dict[Any, Any]) -> dict[str, Any]:
     if answer.headers:
         described["headers"] = {name: {"description": text, "schema": TEXT} for name, text in answer.headers.items()}
     if answer.content is not None:
-        described["content"] = {answer.content.media: _media(answer.content, by_shape)}
+        described["content"] = _content(answer.content, by_shape)
     return described
 
 
-def _media(content: Content, by_shape: dict[Any, Any]) -> dict[str, Any]:
-    return {"schema": by_shape[content.shape]} if content.shape else {}
+def _content(content: Content, by_shape: dict[Any, Any]) -> dict[str, Any]:
+    schema = by_shape[content.shape] if content.shape else TEXT if content.media.startswith("text/") else BINARY
+    described: dict[str, Any] = {"schema": schema}
+    if content.shape in EXAMPLES:
+        described["example"] = EXAMPLES[content.shape]
+    return {media: described for media in (content.media, *content.others)}
 
 
 def _path_value(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": PATH_VALUES[name], "schema": TEXT}
+    description, schema, example = PATH_VALUES[name]
+    described = {"name": name, "in": "path", "required": True, "description": description}
+    return {**described, "schema": schema, "example": example}
 
 
 def _parameter(given: Parameter) -> dict[str, Any]:
@@ -198,15 +202,11 @@ def _refusals_by_status(refusals: Sequence[type[LockstepError]]) -> dict[int, st
     return {status: "; ".join(parts) + "." for status, parts in sentences.items()}
 
 
-def _problem(description: str) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(name="Problem")}
+def _problem(description: str, *, with_body: bool) -> dict[str, Any]:
+    if not with_body:
+        return {"description": description}
+    schema = {"$ref": REFERENCE.format(name="Problem")}
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
-def _schema_hook(kind: type) -> dict[str, Any]:
-    if kind is Digest:
-        return {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "A content hash."}
-    raise NotImplementedError(f"{kind.__name__} has no schema")
 
 
 def _page_reply(name: str) -> RawReply:

@@ -10,7 +10,18 @@ from typing import Any, Literal
 
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.errors import (
+    BadRequest,
+    ExpectationFailed,
+    IncompleteBody,
+    InternalError,
+    LengthRequired,
+    LockstepError,
+    NotLoggedIn,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
 
 PREFIX = "/api/v1"
 Handler = Callable[[RestRequest], RawReply]
@@ -18,8 +29,16 @@ Schema = dict[str, Any]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 TEXT: Schema = {"type": "string"}
+GIVEN: Schema = {"type": "string", "minLength": 1}
+"""What is there and empty is refused."""
+BINARY: Schema = {"type": "string", "format": "binary"}
 FLAG: Schema = {"type": "boolean"}
-NUMBER: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+
+
+def between(low: int, high: int) -> Schema:
+    """A whole number in this range."""
+    return {"type": "integer", "minimum": low, "maximum": high}
 
 
 @dataclass(frozen=True)
@@ -29,15 +48,16 @@ class Parameter:
     name: str
     where: Literal["query", "header"]
     description: str
-    schema: Schema = field(default_factory=lambda: TEXT)
+    schema: Schema = field(default_factory=lambda: GIVEN)
 
 
 @dataclass(frozen=True)
 class Content:
-    """A body: a message shape as JSON, or `media` of raw bytes or text."""
+    """A body: a message shape as JSON, or `media` of raw bytes or text, which may also come as one of `others`."""
 
     shape: Any = None
     media: str = "application/json"
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,21 @@ class Operation:
     def names(self) -> list[str]:
         """The values that the address carries, in order."""
         return _PLACEHOLDER.findall(self.template)
+
+    @cached_property
+    def all_refusals(self) -> tuple[type[LockstepError], ...]:
+        """Its own refusals and those that every such operation has."""
+        usual: list[type[LockstepError]] = [BadRequest, ExpectationFailed, InternalError, Unavailable]
+        if self.login:
+            usual.append(NotLoggedIn)
+        if any(body.shape for body in self.bodies):
+            usual += [IncompleteBody, LengthRequired, TooLarge, UnsupportedMediaType]
+        return (*self.refusals, *usual)
+
+    @cached_property
+    def statuses(self) -> frozenset[int]:
+        """Every status that it answers with."""
+        return frozenset([*self.answers, *(refusal.status for refusal in self.all_refusals)])
 
     @cached_property
     def arguments(self) -> frozenset[str]:

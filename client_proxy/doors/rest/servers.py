@@ -70,6 +70,7 @@ class ServerRoutes:
                 template="/cluster/servers",
                 handler=self.list_servers,
                 summary="List the file servers",
+                description="Each with its state, its zone, and how much it holds.",
                 answers={200: Answer("The file servers.", Content(ServersReply))},
                 refusals=(errors.Unavailable,),
             ),
@@ -90,6 +91,7 @@ class ServerRoutes:
                 template="/cluster/servers/{id}",
                 handler=self.remove,
                 summary="Have a file server forgotten (administrators)",
+                description="Refused while it has copies that are nowhere else, unless `force` gives them up.",
                 parameters=(
                     Parameter(
                         "force", "query", "`true`: give up copies that are nowhere else. DANGER: they are lost.", FLAG
@@ -107,6 +109,9 @@ class ServerRoutes:
                 template="/cluster/balance",
                 handler=self.balance,
                 summary="Have copies moved from full file servers to empty ones (administrators)",
+                description=(
+                    "It ends by itself when every file server is near its share. With `stop` it ends where it is."
+                ),
                 bodies=(Content(StopBody),),
                 body_optional=True,
                 answers={200: Answer("What repair has to do now.", Content(RepairInfo))},
@@ -117,6 +122,7 @@ class ServerRoutes:
                 template="/cluster/repair",
                 handler=self.report,
                 summary="What repair did and has to do, and what is lost, by name (administrators)",
+                description="`finished` says that nothing is left to do. Lost files come in pages.",
                 parameters=(
                     Parameter("after", "query", "`bucket/path/version` of the last lost file seen (`next_after`)."),
                     Parameter(

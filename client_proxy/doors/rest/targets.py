@@ -57,6 +57,7 @@ class TargetRoutes:
                 handler=self.list_targets,
                 tag="Cluster",
                 summary="List the notification targets, and how delivery to them goes (administrators)",
+                description="Each with what waits for it, and why the last attempt failed.",
                 answers={200: Answer("The targets, without their secrets.", Content(TargetsReply))},
                 refusals=(errors.Forbidden, errors.Unavailable),
             ),
@@ -79,6 +80,7 @@ class TargetRoutes:
                 handler=self.remove,
                 tag="Cluster",
                 summary="Forget a notification target that no bucket uses, and what waits for it (administrators)",
+                description="Messages that wait for it are dropped.",
                 answers={200: Answer("How many messages it did not get.", Content(RemovedTarget))},
                 refusals=(*_REFUSALS, errors.Conflict),
             ),
@@ -89,6 +91,10 @@ class TargetRoutes:
                 handler=self.test,
                 tag="Cluster",
                 summary="Send a test message to a notification target now (administrators)",
+                description=(
+                    "It goes ahead of the messages that wait. 424 says that the target must be changed first, 503 "
+                    "that it may take the message later."
+                ),
                 answers={204: Answer("It took the message.")},
                 refusals=(*_REFUSALS, errors.TargetUnusable),
             ),

@@ -6,7 +6,7 @@ from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
 from client_proxy.doors.rest.files import Files
 from client_proxy.doors.rest.json_body import JsonBody
-from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import committed_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
@@ -39,8 +39,11 @@ class VersionRoutes:
                 handler=self.list_versions,
                 tag="Versions",
                 summary="List a file's versions, newest first",
+                description=(
+                    "Delete markers are versions too. Give the version of `next_after` as `cursor` for the next page."
+                ),
                 parameters=(
-                    Parameter("limit", "query", f"Versions in one page, at most {MAX_LISTING}.", {"type": "integer"}),
+                    Parameter("limit", "query", "Versions in one page.", between(1, MAX_LISTING)),
                     Parameter("cursor", "query", "The version in the page before's `next_after` (its second part)."),
                 ),
                 answers={200: Answer("One page, delete markers included.", Content(VersionsReply))},
@@ -53,6 +56,9 @@ class VersionRoutes:
                 handler=self.restore,
                 tag="Versions",
                 summary="Make an old version current again, as a new version",
+                description=(
+                    "The old version stays where it is, and its content becomes the current one. No bytes travel."
+                ),
                 parameters=(LOCK, RELEASE, IF_MATCH),
                 bodies=(Content(RestoreBody),),
                 answers={

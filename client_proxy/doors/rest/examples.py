@@ -1,0 +1,36 @@
+"""An example of every JSON body that people send, for the API's document and the tools that read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_proxy.doors.rest.access_keys import NewS3Key
+from client_proxy.doors.rest.accounts import LoginBody, NewKey, PasswordBody
+from client_proxy.doors.rest.buckets import BucketChange, NewBucket
+from client_proxy.doors.rest.cluster import JoinSecretBody
+from client_proxy.doors.rest.files import CopyBody
+from client_proxy.doors.rest.locks import AcquireBody, RenewBody
+from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
+from client_proxy.doors.rest.named_keys import NewKmsKey
+from client_proxy.doors.rest.servers import StopBody
+from client_proxy.doors.rest.targets import NewTarget
+from client_proxy.doors.rest.versions import RestoreBody
+
+EXAMPLES: dict[Any, Any] = {
+    LoginBody: {"username": "ann", "password": "correct horse battery"},
+    PasswordBody: {"username": "ann", "password": "correct horse battery"},
+    NewKey: {"name": "nightly script"},
+    NewS3Key: {"name": "backup tool"},
+    NewBucket: {"name": "plans", "versioning": "enabled"},
+    BucketChange: {"shared": True},
+    CopyBody: {"source": {"bucket": "files", "path": "plans/roof.txt"}, "bucket": "files", "path": "plans/roof-2.txt"},
+    RestoreBody: {"version": "0000000000000004"},
+    AcquireBody: {"paths": ["files/plans/roof.txt"], "wait_seconds": 10, "lease_seconds": 60, "client": "editor"},
+    RenewBody: {"lease_seconds": 60},
+    FsckBody: {"deep": False},
+    RecoverBody: {"unnamed": "keep"},
+    JoinSecretBody: {"valid_seconds": 3600},
+    NewKmsKey: {"name": "invoices"},
+    StopBody: {"stop": True},
+    NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
+}
