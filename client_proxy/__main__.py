@@ -1,4 +1,4 @@
-"""`python -m client_proxy`: one proxy, with the numbered menu in the foreground when there is a terminal."""
+"""`python -m client_proxy`: runs one proxy, with the numbered menu if there is a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXIT_SETUP = 3
 @click.command(context_settings={"max_content_width": 100})
 @proxy_options
 def main(**options: Any) -> None:
-    """Run a Lockstep client proxy: the door through which people and programs use the cluster's files."""
+    """Run a Lockstep client proxy, through which people and programs use the cluster's files."""
     settings = from_options(**options)
     try:
         if settings.menu:
@@ -35,7 +35,7 @@ def main(**options: Any) -> None:
 
 def _menu_of(settings: Settings) -> Callable[[str, Path], int]:
     def menu(url: str, ca_file: Path) -> int:
-        from lockstep_store.client.menu import run_menu  # a proxy without a terminal need not load it
+        from lockstep_store.client.menu import run_menu  # loaded only when there is a terminal
 
         return run_menu(url, ca_file, settings.local_storage, sys.stdin, sys.stdout)
 

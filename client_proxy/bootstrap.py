@@ -1,4 +1,4 @@
-"""Builds a proxy's real objects and runs them: the only place where its parts meet the system."""
+"""Builds a proxy's real objects, connects them to the system, and runs them."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
 
 LONG_POLLS = frozenset({"/api/v1/changes"})
-"""What holds a thread without a body; a wait for a lock comes with one."""
+"""Requests without a body that hold a thread for long. (A wait for a lock has a body.)"""
 
 Menu = Callable[[str, Path], int]
-"""Runs the numbered menu against a proxy's URL, trusting the certificates in a file, until the person leaves. Gives
-the exit code."""
+"""Runs the numbered menu until the person leaves, and returns the exit code.
+
+Its arguments are the proxy's URL and the file with the CA certificate."""
 
 
 @dataclass
 class Proxy:
-    """A proxy that is ready to serve people. Close it when it has stopped serving."""
+    """A proxy that is ready to serve people. Close it after it has stopped serving."""
 
     settings: Settings
     identity: Identity
@@ -62,7 +63,7 @@ class Proxy:
 
     @property
     def cert_file(self) -> Path:
-        """What is shown to people: the operator's own certificate, or the cluster's."""
+        """The certificate that clients see: the operator's own, or the cluster's."""
         return self.settings.tls_cert or self.identity.cert_file
 
     @property
@@ -71,7 +72,7 @@ class Proxy:
 
 
 def build(settings: Settings) -> Proxy:
-    """Everything of a proxy but its listener. SetupError says what to do when it cannot be built."""
+    """Build a proxy without its listener. Raises SetupError, which says what to do."""
     if settings.tls_cert is not None and settings.tls_key is not None:
         _check_pair(settings.tls_cert, settings.tls_key)
     folder = _claim(settings.data_dir)
@@ -116,7 +117,7 @@ def build(settings: Settings) -> Proxy:
 
 
 def serve(settings: Settings) -> None:
-    """Serve people until SIGTERM or SIGINT; does not return."""
+    """Serve people until SIGTERM or SIGINT. Does not return."""
     keep_memory_flat()
     setup_logging("client_proxy", settings.id, settings.log_level)
     proxy = build(settings)
@@ -134,9 +135,9 @@ def serve(settings: Settings) -> None:
 
 
 def serve_with_menu(settings: Settings, menu: Menu) -> int:
-    """Serve while a person uses the menu on this terminal, and stop when they leave it; the menu's exit code.
+    """Serve while a person uses the menu on this terminal. Returns the menu's exit code.
 
-    The log goes to a file beside the cache: on the terminal it would run through the menu.
+    The log is written to a file beside the cache, because on the terminal it would disturb the menu.
     """
     keep_memory_flat()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -178,8 +179,8 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
 def _warn_about(settings: Settings) -> None:
     if not _is_private(settings.host):
         log.warning(
-            "listening on %s: people on other machines need a certificate with the name they use (--name), and the "
-            "file ca.pem from %s",
+            "listening on %s: for people on other machines, add the name they use to the certificate (--name), "
+            "and give them the file ca.pem from %s",
             settings.host,
             settings.certs_dir,
         )
@@ -190,7 +191,7 @@ def _is_private(host: str) -> bool:
 
 
 def _claim(data_dir: Path) -> int:
-    """Hold the data folder against a second proxy: two would evict each other's entries and break both bounds."""
+    """Lock the data folder: two proxies would evict each other's entries and exceed both bounds."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         return claim(data_dir / ".in-use", "client proxy", data_dir, "--id or --data")
@@ -201,11 +202,11 @@ def _claim(data_dir: Path) -> int:
 
 
 def _cache_keys(path: Path) -> KeyRing:
-    """The cache's own keys. A broken file costs only the cache, so it is replaced, unlike a file server's."""
+    """The cache's own keys. Losing them costs only the cache, so an unreadable file is replaced."""
     try:
         return KeyRing.load_or_create(path)
     except SetupError as error:
-        log.warning("the cache starts empty, because its keys are unusable: %s", error)
+        log.warning("starting with an empty cache, because its keys cannot be used: %s", error)
         path.unlink(missing_ok=True)
         return KeyRing.load_or_create(path)
 

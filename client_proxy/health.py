@@ -1,4 +1,4 @@
-"""Whether a proxy can do its work, and why not."""
+"""Checks whether a proxy can do its work."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lockstep_store.wire.errors import LockstepError, PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
 
 ASK_SECONDS = 2.0
-GOOD_NEWS_SECONDS = 1.0
-BAD_NEWS_SECONDS = 0.2
-"""How long an answer counts: whoever waits for a start is not to wait for an old refusal."""
+HEALTHY_SECONDS = 1.0
+FAILED_SECONDS = 0.2
+"""How long a result is reused. A failure is reused for less time, so a start is noticed soon."""
 
 
 class HealthCheck:
-    """Healthy means: the directory answers. A full cache disk is a fact, not a failure, because reads still work."""
+    """A proxy is healthy if the directory replies. A full cache disk is reported but no failure: reads still work."""
 
     def __init__(
         self, id: str, peer: Opener, directory_url: str, cache: Cache, monotonic: Callable[[], float] = time.monotonic
@@ -54,8 +54,8 @@ class HealthCheck:
         )
 
     def _directory_problem(self) -> str:
-        with self._guard:  # a crowd of monitors asks the directory once
-            remembered = BAD_NEWS_SECONDS if self._problem else GOOD_NEWS_SECONDS
+        with self._guard:  # concurrent monitors cause one call to the directory
+            remembered = FAILED_SECONDS if self._problem else HEALTHY_SECONDS
             if self._monotonic() - self._asked_at > remembered:
                 self._problem = self._ask()
                 self._asked_at = self._monotonic()
@@ -68,5 +68,5 @@ class HealthCheck:
         except PeerUnreachable as error:
             return f"the directory server is unreachable: {error}"
         except LockstepError:
-            return ""  # it answered, and what ails it is in its own health
+            return ""  # it replied; its own health shows its problems
         return ""

@@ -1,4 +1,4 @@
-"""What a proxy counts. `bytes fetched` and `bytes sent` are content only, without framing: the cost of an edit."""
+"""A proxy's metrics. Bytes fetched and sent are content without framing, so they show the cost of an edit."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from prometheus_client import Counter, Gauge
 
 from lockstep_store.runtime.http.content import ContentMetrics
 
-_READS = Counter("lockstep_client_proxy_reads_total", "Files read, by where their chunks came from", ["cache"])
+_READS = Counter("lockstep_client_proxy_reads_total", "Files read, by use of the cache", ["cache"])
 READS = {use: _READS.labels(use) for use in ("hit", "delta", "miss")}
-SERVED_BYTES = Counter("lockstep_client_proxy_served_bytes_total", "Verified content bytes given to readers")
+SERVED_BYTES = Counter("lockstep_client_proxy_served_bytes_total", "Verified content bytes sent to readers")
 FETCHED_BYTES = Counter("lockstep_client_proxy_fetched_bytes_total", "Content bytes fetched from file servers")
 SENT_BYTES = Counter("lockstep_client_proxy_sent_bytes_total", "Content bytes sent to masters")
 WRITES = Counter("lockstep_client_proxy_writes_total", "Versions committed through this proxy, by kind", ["kind"])
 LINKED = WRITES.labels("linked")
 SENT = WRITES.labels("sent")
-FAILOVERS = Counter("lockstep_client_proxy_failovers_total", "File servers given up in the middle of work", ["work"])
+FAILOVERS = Counter("lockstep_client_proxy_failovers_total", "File servers replaced during a read or write", ["work"])
 READ_FAILOVERS = FAILOVERS.labels("read")
 WRITE_FAILOVERS = FAILOVERS.labels("write")
 DIRECTORY_REPEATS = Counter(
-    "lockstep_client_proxy_directory_repeats_total", "Calls asked again because the directory did not answer"
+    "lockstep_client_proxy_directory_repeats_total", "Calls repeated because the directory did not reply"
 )
-CACHE_DAMAGED = Counter("lockstep_client_proxy_cache_damaged_total", "Cache entries that failed their check")
+CACHE_DAMAGED = Counter("lockstep_client_proxy_cache_damaged_total", "Cache entries that failed verification")
 CACHE_EVICTED = Counter("lockstep_client_proxy_cache_evicted_total", "Cache entries removed to stay within bounds")
 CACHE_UNWRITABLE = Counter(
-    "lockstep_client_proxy_cache_unwritable_total", "Chunks served but not kept because the cache disk refused"
+    "lockstep_client_proxy_cache_unwritable_total", "Chunks served but not cached because the disk failed"
 )
 CACHE_BYTES = Gauge("lockstep_client_proxy_cache_bytes", "Bytes the cache takes on disk")
 RECEIVED_BYTES = Counter(
@@ -32,9 +32,10 @@ RECEIVED_BYTES = Counter(
 ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of response bodies sent, by every door")
 CONTENT_METRICS = ContentMetrics(
     aborted=Counter(
-        "lockstep_client_proxy_aborted_answers_total", "Files whose answer was cut off because the rest was unreadable"
+        "lockstep_client_proxy_aborted_answers_total",
+        "Downloads cut off because the rest could not be read",
     ),
     abandoned=Counter(
-        "lockstep_client_proxy_clients_gone_total", "Files whose reader closed the connection before the end"
+        "lockstep_client_proxy_clients_gone_total", "Downloads whose client closed the connection before the end"
     ),
 )

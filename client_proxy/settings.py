@@ -1,4 +1,4 @@
-"""What a proxy can be told: options on its command line, or `LOCKSTEP_PROXY_…` variables. Nothing else reads either."""
+"""A proxy's settings: command-line options, or `LOCKSTEP_PROXY_…` variables. Only this module reads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIZE = re.compile(r"(\d+)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Settings:
-    """See the options' help for each. Paths are as given; `data_dir` and `menu` have been decided."""
+    """The options' help describes each. Paths are as given; `data_dir` and `menu` have their final values."""
 
     id: str
     host: str
@@ -58,7 +58,9 @@ class _Size(click.ParamType[int]):
         found = _SIZE.fullmatch(value.strip())
         unit = found.group(2).lower() if found else "?"
         if found is None or unit not in _UNITS:
-            self.fail(f"{value!r} is not a size: give bytes, or a number with KiB, MiB, GiB or TiB", param, ctx)
+            self.fail(
+                f"{value!r} is not a size: give a number, alone for bytes or with KiB, MiB, GiB or TiB", param, ctx
+            )
         return int(found.group(1)) * _UNITS[unit]
 
 
@@ -68,7 +70,7 @@ def _option(*names: str, **details: Any) -> Callable[[Any], Any]:
 
 
 _OPTIONS = (
-    _option("--id", default="1", help="Which proxy this is: its data folder and certificate are named after it."),
+    _option("--id", default="1", help="Id of this proxy, in the names of its data folder and certificate."),
     _option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for every network."),
     _option("--port", default=5000, type=click.IntRange(1, 65535), help="Port to listen on."),
     _option(
@@ -88,18 +90,18 @@ _OPTIONS = (
         "--cache-bytes",
         type=_Size(),
         default=f"{DEFAULT_DISK_BYTES // 1024**3}GiB",
-        help="Most the cache may take on disk.",
+        help="Maximum size of the cache on disk.",
     ),
     _option(
         "--memory-bytes",
         type=_Size(),
         default=f"{DEFAULT_MEMORY_BYTES // 1024**2}MiB",
-        help="Most that small files may take in memory.",
+        help="Maximum size of the small files kept in memory.",
     ),
     _option(
         "--name",
         multiple=True,
-        help="Another host name or address by which people reach this proxy, for its certificate; may be repeated.",
+        help="Another host name or address of this proxy, for its certificate; may be repeated.",
     ),
     _option(
         "--s3-domain",
@@ -110,7 +112,7 @@ _OPTIONS = (
         "--tls-cert",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         default=None,
-        help="Your own certificate chain (PEM) to serve people with, instead of the cluster's.",
+        help="Your own certificate chain (PEM), used instead of the cluster's.",
     ),
     _option(
         "--tls-key",
@@ -119,7 +121,10 @@ _OPTIONS = (
         help="The private key (PEM) of --tls-cert.",
     ),
     _option(
-        "--threads", default=DEFAULT_THREADS, type=click.IntRange(4, 4096), help="Requests answered at the same time."
+        "--threads",
+        default=DEFAULT_THREADS,
+        type=click.IntRange(4, 4096),
+        help="Requests served at the same time.",
     ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
     click.option(
@@ -129,19 +134,19 @@ _OPTIONS = (
         show_default=True,
         type=click.Path(path_type=Path, file_okay=False),
         default=DEFAULT_FOLDER,
-        help="The menu's folder on this machine, which files are uploaded from and downloaded to.",
+        help="The menu's folder on this machine, for uploads and downloads.",
     ),
     _option(
         "--log-level",
         default="info",
         type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-        help="What is written to the log.",
+        help="Lowest level of log messages.",
     ),
 )
 
 
 def proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a click command with every option; pass what it gets to `from_options`."""
+    """Decorate a click command with every option. Pass its arguments to `from_options`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -166,7 +171,7 @@ def from_options(
     local_storage: Path,
     log_level: str,
 ) -> Settings:
-    """The settings that the options say; click.UsageError when they do not fit together."""
+    """The settings from the options. click.UsageError when they contradict each other."""
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together: give both or neither")
     if menu and tls_cert is not None:

@@ -1,7 +1,7 @@
-"""Reading a file's content: from the cache where it is there, from holders where it is not, verified in both cases.
+"""Reads a file's content, from the cache or else from holders, and verifies it in both cases.
 
-The content to be read is fixed by the version that the directory named; this module decides only which chunks are
-needed, when to fetch them, and how much memory that may take. Fetching itself is the chunk fetcher's job.
+The directory has chosen the version to read. This module decides which chunks are needed, when to fetch them, and how
+much memory to use. The chunk fetcher fetches them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ STALL_SECONDS = 5.0
 FETCH_THREADS = 16
 WINDOW_BYTES = 8 * 1024 * 1024
 FIRST_WINDOW_BYTES = 1024 * 1024
-"""Windows grow from here, so that the first byte does not wait for a whole batch."""
+"""The first window is this small, so the first byte does not wait for a whole batch. Later windows grow."""
 WINDOW_CHUNKS = 256
 
 
-class Part(NamedTuple):
+class ChunkRange(NamedTuple):
     """Bytes [first, last) of one chunk."""
 
     digest: Digest
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 class BlobReader:
     """Opens files for reading. Thread-safe; memory for read-ahead comes from `budget`, shared by all transfers.
 
-    `stall_seconds`: a holder that sends nothing for so long is replaced.
+    A holder that sends nothing for `stall_seconds` is replaced.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class BlobReader:
     def open(
         self, version: FileVersion, cursor: int, *, holders_now: Callable[[], Sequence[Holder]] | None = None
     ) -> OpenBlob:
-        """The content of `version`, found at journal `cursor`; nothing is fetched yet.
+        """Open the content of `version`, found at journal `cursor`. Fetches nothing yet.
 
-        `holders_now` asks the directory again, for when every holder that `version` names has failed.
+        `holders_now` looks up the holders again after every holder that `version` names has failed.
         """
         return OpenBlob(self, version, cursor, holders_now)
 
     def pieces(self, contents: Sequence[Stored]) -> list[Piece]:
-        """The manifests of `contents`, several fetched at a time. Unavailable when no holder gives one."""
+        """The manifests of `contents`, fetched several at a time. Unavailable when no holder has one."""
 
         def find(stored: Stored) -> Piece:
             if stored.digest == EMPTY_DIGEST:
@@ -93,7 +93,7 @@ class BlobReader:
 
 
 class OpenBlob:
-    """One version being read, by one thread at a time. `version` says what it is, as of journal place `cursor`."""
+    """One version, open for reading by one thread at a time. It was current at journal position `cursor`."""
 
     def __init__(
         self,
@@ -122,45 +122,45 @@ class OpenBlob:
         self.close()
 
     def close(self) -> None:
-        """Forget the file's manifest. Reading may not go on afterwards."""
+        """Release the file's manifest. Reading must not continue afterwards."""
         self._manifest = None
 
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
-        """Final after the last block. Before, what reading [start, stop) will say unless the cache changes."""
+        """Final after the last block. Before, what reading [start, stop) will report unless the cache changes."""
         use, holder = self._use(), self._holder
         if not self._finished:
-            use = self._foreseen(start, stop)
+            use = self._expected_use(start, stop)
             holder = "" if use == "hit" or not self.version.holders else self.version.holders[0].id
         version = self.version
         return Receipt(version.digest, version.version, self.cursor, use, 0, holder)
 
     def manifest(self) -> Manifest:
-        """The ordered chunks of the content. Unavailable when no holder gives it."""
+        """The ordered chunks of the content. Unavailable when no holder has it."""
         if self._manifest is None:
             manifest = self._find_manifest()
             if manifest.size != self.version.size:
                 raise Damaged(
-                    f"{self._name} has {manifest.size} bytes by its manifest but {self.version.size} by the directory: "
-                    "restore another version of it"
+                    f"{self._name} is damaged: its manifest has {manifest.size} bytes, but the directory recorded "
+                    f"{self.version.size}; restore another version"
                 )
             self._manifest = manifest
         return self._manifest
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Bytes [start, stop) (`stop` None: to the end) in blocks of at most 4 MiB, each verified before it is given.
+        """Bytes [start, stop), by default to the end, in verified blocks of at most 4 MiB.
 
-        Only the chunks that cover the range are read. RangeNotSatisfiable at once for a range outside the file;
-        Unavailable, perhaps after some blocks, when every holder fails.
+        Only the chunks that cover the range are read. Raises RangeNotSatisfiable at once for a range outside the file,
+        and Unavailable, perhaps after some blocks, when every holder fails.
         """
         stop = self._checked_stop(start, stop)
         if self.version.size <= MIN_CHUNK_BYTES:
             return self._small_blocks(start, stop)
         return self._windowed_blocks(start, stop)
 
-    # ------------------------------------------------------------ small files: one chunk named like the file
+    # ------------------------------------------------------------ small files: one chunk with the file's digest
 
     def _small(self) -> bytes | None:
-        """The content when it is one chunk; None when this small blob was put together from several."""
+        """The content if it is one chunk; None if this small blob was composed of several."""
         version = self.version
         data = b"" if version.digest == EMPTY_DIGEST else self._cache.chunk(version.digest)
         if data is not None and len(data) == version.size:
@@ -171,7 +171,7 @@ class OpenBlob:
         try:
             return self._fetch([(version.digest, version.size)])[version.digest]
         except Unavailable as error:
-            # Only a holder that answered can know the blob by its manifest; the dead are not asked twice.
+            # Only a holder that replied can have the blob's manifest; unreachable holders are not tried twice.
             if set(error.facts.get("holders", {}).values()) <= {PeerUnreachable.code} or len(self.manifest()) == 1:
                 raise
             return None
@@ -188,17 +188,17 @@ class OpenBlob:
     # ------------------------------------------------------------ windows of chunks
 
     def _windowed_blocks(self, start: int, stop: int) -> Iterator[bytes]:
-        parts = (Part(*piece[1:]) for piece in self.manifest().span(start, stop))
+        ranges = (ChunkRange(*piece[1:]) for piece in self.manifest().span(start, stop))
         lacking = self._lacking_bytes(start, stop)
         ahead: Future[dict[Digest, bytes]] | None = None
         with self._reader.budget.share(min(2 * WINDOW_BYTES, 2 * lacking)) as granted:
-            windows = _windows(parts, granted // 2)
+            windows = _windows(ranges, granted // 2)
             window = next(windows, None)
             fetched = self._fetch(self._missing(window or ()))
             try:
                 while window is not None:
                     following = next(windows, None)
-                    # Without a share of the budget nothing is held but the window being read.
+                    # Without a share of the budget, only the window being read is held in memory.
                     if following is not None and granted:
                         ahead = self._fetch_ahead(following)
                     yield from self._serve(window, fetched)
@@ -211,7 +211,7 @@ class OpenBlob:
         self._finish(stop - start)
 
     def _lacking_bytes(self, start: int, stop: int) -> int:
-        """How many bytes will have to be fetched; counted no further than a window, which is all that matters."""
+        """How many bytes must be fetched. Stops counting at a window's size, the most that read-ahead can use."""
         lacking = 0
         for _, digest, length, _, _ in self.manifest().span(start, stop):
             if not self._cache.has_chunk(digest):
@@ -220,25 +220,25 @@ class OpenBlob:
                     break
         return lacking
 
-    def _fetch_ahead(self, window: Sequence[Part]) -> Future[dict[Digest, bytes]] | None:
+    def _fetch_ahead(self, window: Sequence[ChunkRange]) -> Future[dict[Digest, bytes]] | None:
         missing = self._missing(window)
         if not missing:
             return None
         return self._reader.pool.submit(copy_context().run, self._fetch, missing)
 
-    def _serve(self, window: Sequence[Part], fetched: dict[Digest, bytes]) -> Iterator[bytes]:
-        for part in window:
-            data = fetched.get(part.digest)
+    def _serve(self, window: Sequence[ChunkRange], fetched: dict[Digest, bytes]) -> Iterator[bytes]:
+        for chunk in window:
+            data = fetched.get(chunk.digest)
             if data is None:
-                data = self._cache.chunk(part.digest)
+                data = self._cache.chunk(chunk.digest)
                 if data is not None:
                     self._from_cache += 1
-                else:  # evicted since it was planned, or damaged
-                    data = self._fetch([(part.digest, part.length)])[part.digest]
-            yield data if part.last - part.first == len(data) else data[part.first : part.last]
+                else:  # evicted since the window was planned, or damaged
+                    data = self._fetch([(chunk.digest, chunk.length)])[chunk.digest]
+            yield data if chunk.last - chunk.first == len(data) else data[chunk.first : chunk.last]
 
-    def _missing(self, parts: Iterable[Part]) -> list[Wanted]:
-        distinct = dict((part.digest, part.length) for part in parts)
+    def _missing(self, ranges: Iterable[ChunkRange]) -> list[Wanted]:
+        distinct = dict((chunk.digest, chunk.length) for chunk in ranges)
         return [wanted for wanted in distinct.items() if not self._cache.has_chunk(wanted[0])]
 
     def _fetch(self, wanted: Sequence[Wanted]) -> dict[Digest, bytes]:
@@ -249,7 +249,7 @@ class OpenBlob:
         self._holder = holder or self._holder
         return got
 
-    # ------------------------------------------------------------ facts
+    # ------------------------------------------------------------ manifest, range and receipt
 
     @property
     def _name(self) -> str:
@@ -262,7 +262,7 @@ class OpenBlob:
     def _find_manifest(self) -> Manifest:
         version = self.version
         if version.size <= MAX_CHUNK_BYTES:
-            whole = self._cache.chunk(version.digest)  # named like the blob, so it is all of it
+            whole = self._cache.chunk(version.digest)  # it has the blob's digest, so it is the whole blob
             if whole is not None and len(whole) == version.size:
                 return Manifest([(version.digest, version.size)])
         if version.digest == EMPTY_DIGEST:
@@ -274,17 +274,17 @@ class OpenBlob:
         stop = size if stop is None else stop
         if not 0 <= start <= stop <= size:
             raise RangeNotSatisfiable(
-                f"bytes {start} to {stop} are not within the {size} bytes of {self._name}", size=size
+                f"bytes {start} to {stop} are outside {self._name}, which has {size} bytes", size=size
             )
         return stop
 
-    def _foreseen(self, start: int, stop: int | None) -> CacheUse:
+    def _expected_use(self, start: int, stop: int | None) -> CacheUse:
         stop = self._checked_stop(start, stop)
         if self.version.digest == EMPTY_DIGEST or self._cache.has_chunk(self.version.digest):
             return "hit"
         if self.version.size <= MIN_CHUNK_BYTES:
             return "miss"
-        needed = {part[1] for part in self.manifest().span(start, stop)}
+        needed = {chunk[1] for chunk in self.manifest().span(start, stop)}
         present = sum(self._cache.has_chunk(digest) for digest in needed)
         return "hit" if present == len(needed) else "delta" if present else "miss"
 
@@ -299,17 +299,17 @@ class OpenBlob:
         READS[self._use() or "hit"].inc()
 
 
-def _windows(parts: Iterable[Part], limit: int) -> Iterator[list[Part]]:
-    """`parts` in runs of at most `limit` bytes (but at least one part), the first ones smaller."""
-    window: list[Part] = []
+def _windows(ranges: Iterable[ChunkRange], limit: int) -> Iterator[list[ChunkRange]]:
+    """Group `ranges` into windows of at most `limit` bytes (but at least one chunk), the first ones smaller."""
+    window: list[ChunkRange] = []
     size = 0
     room = min(limit, FIRST_WINDOW_BYTES)
-    for part in parts:
-        if window and (size + part.length > room or len(window) >= WINDOW_CHUNKS):
+    for chunk in ranges:
+        if window and (size + chunk.length > room or len(window) >= WINDOW_CHUNKS):
             yield window
             window, size = [], 0
             room = min(limit, 2 * room)
-        window.append(part)
-        size += part.length
+        window.append(chunk)
+        size += chunk.length
     if window:
         yield window

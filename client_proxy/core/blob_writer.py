@@ -64,21 +64,21 @@ WINDOWS_HELD = 4
 """The hold is divided into this many windows: one is filled while the others are sent."""
 WINDOW_CHUNKS = 4096
 WINDOW_SECONDS = 2.0
-"""A client that sends slowly must not leave the master without a sign of life until a window is full."""
+"""After so long a window is sent although it is not full, so that the master does not time out on a slow client."""
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.1
 """Doubled with each attempt. The pauses together outlast a heartbeat, after which a server that is back, or was wrongly
 believed unreachable, accepts writes again."""
 AVOID_SECONDS = 5.0
-"""For how long a master that let a call time out is avoided. By then the directory knows."""
+"""How long a master is avoided after a call to it timed out. By then the directory knows."""
 
 R = TypeVar("R")
 TrailingMetadata = Callable[[], dict[str, str]]
-"""Metadata that is known only after the last block, such as checksums; called once, then."""
+"""Returns metadata that is known only after the last block, such as checksums. Called once, at that point."""
 
 
 def no_trailing_metadata() -> dict[str, str]:
-    """For a body that adds none."""
+    """For a body without trailing metadata."""
     return {}
 
 
@@ -90,14 +90,14 @@ class Window(NamedTuple):
 
 
 class IncomingBody(NamedTuple):
-    """A body: its chunks, and the metadata to ask for after the last one."""
+    """A body: its chunks, and the metadata that follows the last one."""
 
     chunks: Iterator[Chunk]
     trailing_metadata: TrailingMetadata
 
 
 class BlobWriter:
-    """Thread-safe. Memory for windows comes from `budget`, shared by all transfers."""
+    """Writes contents. Thread-safe; memory for windows comes from `budget`, shared by all transfers."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class BlobWriter:
     def write(
         self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
     ) -> CommittedReply:
-        """Commit `blocks` as `item` says. IncompleteBody when they are not `item.size` bytes, if that is given."""
+        """Commit `blocks` as the content of `item`. IncompleteBody when `item.size` is given and differs."""
         try:
             return self._write(item, IncomingBody(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
         except MissingChunks as error:  # a client that sends plain bytes cannot send single chunks
@@ -148,7 +148,7 @@ class BlobWriter:
         def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
             try:
                 return _committed(self._upload.send_composed(master, begun.ticket or "", composition))
-            except MissingChunks as error:  # it had reported that it has them
+            except MissingChunks as error:  # it had reported that it holds them
                 raise Unavailable(f"file server {master.id} lost chunks of {item.path!r} during the write") from error
 
         return self._with_masters(item, None, send)

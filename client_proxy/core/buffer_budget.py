@@ -1,4 +1,4 @@
-"""How much memory all transfers of a proxy may use together for windows and read-ahead."""
+"""Bounds the memory that all transfers of a proxy together use for windows and read-ahead."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 DEFAULT_BUDGET_BYTES = 32 * 1024 * 1024
 LARGEST_SHARE = 4
-"""One in so many of the bytes that are left: those who come later shall not find nothing."""
+"""A share is at most this fraction (1/4) of the bytes left, so later transfers also get some."""
 
 
 class BufferBudget:
-    """Grants shares of a fixed number of bytes, and less (down to nothing) when it runs short.
+    """Grants shares of a fixed number of bytes: smaller ones, or none, when few are left.
 
-    Nobody ever waits for a share: a transfer without one works chunk by chunk. Waiting instead would let a few
-    clients that read slowly stop everyone else.
+    A transfer never waits for a share; without one it works chunk by chunk. If transfers waited, a few slow clients
+    could stop all others.
     """
 
     def __init__(self, total: int = DEFAULT_BUDGET_BYTES) -> None:
@@ -24,7 +24,7 @@ class BufferBudget:
 
     @contextmanager
     def share(self, wanted: int) -> Iterator[int]:
-        """Hold up to `wanted` bytes inside the block; the value is how many were granted."""
+        """Hold up to `wanted` bytes inside the `with` block. Its value is the number of bytes granted."""
         with self._guard:
             granted = max(0, min(wanted, self._left // LARGEST_SHARE))
             self._left -= granted

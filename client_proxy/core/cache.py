@@ -1,8 +1,8 @@
 """The proxy's cache: chunks and manifests by digest, sealed on disk, bounded, and disposable.
 
-An entry is named by the hash of its content, so it can never be out of date; whether a path still has that content is
-asked of the directory before every read, elsewhere. Whatever is wrong with an entry (a flipped bit, a part, another
-program's file, a lost key) makes it a miss and removes it. Nothing here is fsynced: losing an entry is only a miss.
+An entry is named by the hash of its content, so it is never out of date. Before every read, the file store asks the
+directory whether the path still has that content. Any defect of an entry (a flipped bit, a truncated file, another
+program's file, a lost key) makes it a miss and removes it. Nothing is fsynced: a lost entry is only a miss.
 
 On disk::
 
@@ -35,12 +35,12 @@ from lockstep_store.wire.manifest import Manifest
 DEFAULT_DISK_BYTES = 10 * 1024**3
 DEFAULT_MEMORY_BYTES = 32 * 1024**2
 MAX_ENTRIES = 200_000
-"""Bounds the index in memory (about 300 bytes an entry), whatever the entries' size."""
+"""Bounds the index in memory, which takes about 300 bytes for each entry of any size."""
 MEMORY_ENTRY_BYTES = 64 * 1024
 """Only blobs up to this size are kept in memory: larger ones gain little and push out many."""
 TOUCH_SECONDS = 60.0
 SPARE_BYTES = 256 * 1024**2
-"""Free space that the cache leaves on its disk, which the directory and a file server may have to write to as well."""
+"""Free space that the cache leaves on its disk. A directory and a file server may write to the same disk."""
 BLOCK_BYTES = 4096
 _MEMORY_OVERHEAD = 256
 
@@ -50,7 +50,7 @@ WriteFile = Callable[[Path, tuple[bytes, bytes]], None]
 
 
 def write_unsynced(path: Path, parts: tuple[bytes, bytes]) -> None:
-    """Write a new file from `parts`; it is complete or the call raised, but it may not survive a power cut."""
+    """Write a new file from `parts`, without fsync: a power cut may lose it. Raises if it is incomplete."""
     with path.open("xb", buffering=0) as file:
         for part in parts:
             view = memoryview(part)
@@ -59,12 +59,12 @@ def write_unsynced(path: Path, parts: tuple[bytes, bytes]) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """What a program may still write on the disk of `folder`."""
+    """The free space on the disk of `folder`."""
     return shutil.disk_usage(folder).free
 
 
 class MemoryTier:
-    """Small plain blobs by digest, least recently used out first. Checked against their digest on every read."""
+    """Small decrypted chunks by digest, verified on every read. Evicts the least recently used."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -114,8 +114,8 @@ class MemoryTier:
 class Cache:
     """Chunks and manifests on disk, with small blobs also in memory. Thread-safe; never raises for a bad disk.
 
-    `disk_bytes` and `max_entries` bound what is kept on disk, counted in whole file-system blocks; and the cache gives
-    way to everything else on the disk when less than SPARE_BYTES would be left free.
+    `disk_bytes` (counted in whole file-system blocks) and `max_entries` bound the cache on disk. It also shrinks when
+    less than SPARE_BYTES are free there, so other programs can write.
     """
 
     def __init__(
@@ -160,18 +160,18 @@ class Cache:
 
     @property
     def writable(self) -> bool:
-        """Whether the disk took the last entry that it was given."""
+        """Whether the last write to the cache's disk succeeded."""
         return not self._complained
 
     def __len__(self) -> int:
         return len(self._index)
 
     def has_chunk(self, digest: Digest) -> bool:
-        """Whether the chunk is probably here: asks the index only."""
+        """Whether the chunk is probably cached. Looks at the index only."""
         return ("chunks", digest) in self._index or digest in self._memory
 
     def chunk(self, digest: Digest) -> bytes | None:
-        """The chunk's plain bytes, checked against its digest just now, or None."""
+        """The chunk's bytes, just verified against its digest, or None."""
         data = self._memory.get(digest)
         if data is not None:
             return data
@@ -179,13 +179,13 @@ class Cache:
         if data is None:
             return None
         if chunk_digest(data) != digest:
-            self._damaged(("chunks", digest), "it does not hash to its name")
+            self._damaged(("chunks", digest), "its content does not match its digest")
             return None
         self._memory.put(digest, data)
         return data
 
     def manifest(self, digest: Digest) -> Manifest | None:
-        """The blob's manifest, checked against its digest, or None."""
+        """The blob's manifest, verified against its digest, or None."""
         raw = self._load(("manifests", digest))
         if raw is None:
             return None
@@ -196,16 +196,16 @@ class Cache:
             return None
 
     def keep_chunk(self, digest: Digest, data: bytes) -> None:
-        """Keep a chunk that has just been verified. Does nothing when the disk refuses."""
+        """Cache a chunk that has just been verified. Does nothing if the disk fails."""
         self._memory.put(digest, data)
         self._store(("chunks", digest), data)
 
     def keep_in_memory(self, digest: Digest, data: bytes) -> None:
-        """Keep a small chunk that has just been written, without a disk write on the writer's path."""
+        """Cache a small chunk that has just been written, in memory only: a write must not wait for this disk."""
         self._memory.put(digest, data)
 
     def keep_manifest(self, manifest: Manifest) -> None:
-        """Keep a verified manifest. Does nothing when the disk refuses."""
+        """Cache a verified manifest. Does nothing if the disk fails."""
         self._store(("manifests", manifest.digest), manifest.encode())
 
     # ------------------------------------------------------------ disk
@@ -236,7 +236,7 @@ class Cache:
         return plain
 
     def _touch(self, key: Key, path: Path, entry: tuple[int, float]) -> None:
-        """The modification time is the order of use that a restart finds; a minute's precision is enough."""
+        """Update the modification time, from which a restart restores the order of use, at most once a minute."""
         now = self._clock.monotonic()
         if now - entry[1] < TOUCH_SECONDS:
             return
@@ -277,21 +277,21 @@ class Cache:
         self._complained = False
         try:
             self._enter(key, size)
-        except OSError as error:  # the entry is in place, but the disk does not even say what is free on it
+        except OSError as error:  # the entry is stored, but the free space cannot be read
             self._complain(error)
 
     def _refused(self, incoming: Path, error: OSError) -> None:
         _remove(incoming)
         CACHE_UNWRITABLE.inc()
         self._complain(error)
-        with contextlib.suppress(OSError):  # somebody emptied the cache's folder, or its disk is there again
+        with contextlib.suppress(OSError):  # the cache's folder was emptied, or its disk was mounted again
             incoming.parent.mkdir(parents=True, exist_ok=True)
 
     def _complain(self, error: OSError) -> None:
-        if not self._complained:  # one warning an outage: every read of a busy proxy comes by here
+        if not self._complained:  # one warning per outage, because every read of a busy proxy gets here
             self._complained = True
             log.warning(
-                "the cache in %s cannot be written (%s): files are still served, but not kept; "
+                "the cache in %s cannot be written (%s): files are served without caching; "
                 "free some space there or lower --cache-bytes",
                 self._root,
                 error.strerror or error,
@@ -306,7 +306,7 @@ class Cache:
         self._make_room(0)
 
     def _allowed(self) -> int:
-        """How much may be kept now."""
+        """How many bytes the cache may take on disk now."""
         return min(self._disk_bytes, self._stored + self._free_bytes(self._root) - SPARE_BYTES)
 
     def _make_room(self, wanted: int) -> None:
@@ -328,7 +328,7 @@ class Cache:
 
     def _damaged(self, key: Key, why: str) -> None:
         CACHE_DAMAGED.inc()
-        log.warning("cache entry %s/%s is removed and fetched again: %s", key[0], key[1], why)
+        log.warning("removed damaged cache entry %s/%s, which will be fetched again: %s", key[0], key[1], why)
         self._forget(key)
         _remove(self._path(key))
 
@@ -339,7 +339,7 @@ class Cache:
                 self._stored -= entry[0]
 
     def _rebuild(self) -> None:
-        """Find the entries that an earlier run left, in the order in which they were used."""
+        """Index the entries of an earlier run, least recently used first."""
         shutil.rmtree(self._root / "incoming", ignore_errors=True)
         for folder in ("incoming", "chunks", "manifests"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
@@ -363,13 +363,13 @@ def _on_disk(length: int) -> int:
 
 
 def _remove(file: Path) -> None:
-    """Best effort: a file that stays is overwritten by its next use, or found by the next start."""
+    """Remove a file if possible. One that stays is overwritten by its next use, or indexed by the next start."""
     with contextlib.suppress(OSError):
         file.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The entries under `folder`; whatever else lies there is removed, so that the bound is the whole truth."""
+    """The entries under `folder`. Removes other files, so that everything there counts towards the bound."""
     for shelf in os.scandir(folder):
         if not shelf.is_dir(follow_symlinks=False):
             _remove(Path(shelf.path))

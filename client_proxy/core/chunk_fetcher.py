@@ -1,8 +1,8 @@
-"""Getting chunks and manifests from file servers: every byte verified, and failing holders replaced unnoticed.
+"""Fetches chunks and manifests from file servers, verifies every byte, and replaces failing holders.
 
-A holder that refuses, dies, stalls or sends wrong bytes is left for the next at the very chunk it failed at; what it
-did send is kept. Chunks that several readers miss at once are fetched once. Which chunks a read needs, and how far
-ahead, is the reader's business; what becomes of a damaged copy is the directory's, who is told.
+When a holder refuses, dies, stalls or sends wrong bytes, the next one continues at the chunk that failed; chunks
+received before are kept. A chunk that several readers need at once is fetched once. The reader decides which chunks to
+fetch and how far ahead. Damaged copies are reported to the directory, which repairs them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from lockstep_store.wire.messages.servers import MANIFEST_PATH, MAX_READ_CHUNKS,
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 READ_BYTES = 256 * 1024
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
-"""A holder slower than this counts as stalled: one that sends a byte now and then would hang a read for ever."""
+"""A slower holder counts as stalled: one that sends a byte now and then would block a read for ever."""
 IMPATIENT_SECONDS = 0.7
-"""How long one holder may stall while another one is there that should work: asking the next is cheap, and a reader
-shall not notice a hung server. Once is enough; both are slow when the second stalls too, so it is given its time."""
+"""How long a holder may stall while another should work: trying the next is cheap, and readers must not notice a hung
+server. The last holder gets the full time, because then all are slow."""
 AVOID_SECONDS = 5.0
 LONGEST_AVOID_SECONDS = 60.0
-"""For how long a holder that failed is asked last; doubled with each failure until it works again."""
+"""How long a failed holder is tried last. Doubled with each failure until it works again."""
 
 T = TypeVar("T")
 Wanted = tuple[Digest, int]
@@ -44,7 +44,7 @@ Wanted = tuple[Digest, int]
 
 
 class Source(NamedTuple):
-    """Where a blob may be had: its holders in reading order, and how to ask the directory for them again."""
+    """A blob's holders in reading order. `holders_now` looks them up in the directory again."""
 
     name: str
     holders: Sequence[Holder]
@@ -52,7 +52,7 @@ class Source(NamedTuple):
 
 
 class _Flight:
-    """A chunk that one reader is fetching and others may wait for."""
+    """A fetch of one chunk by one reader, for which others may wait."""
 
     def __init__(self) -> None:
         self.landed = threading.Event()
@@ -82,14 +82,14 @@ class ChunkFetcher:
         self._guard = threading.Lock()
 
     def chunks(self, source: Source, wanted: Sequence[Wanted]) -> tuple[dict[Digest, bytes], str]:
-        """The plain bytes of all of `wanted` (distinct, at most a window), and the last holder that gave any.
+        """Fetch and cache `wanted` (distinct chunks, at most a window). Returns the bytes and the last holder used.
 
-        Unavailable when no holder gives them. What is fetched is put in the cache.
+        Unavailable when no holder has them.
         """
         got: dict[Digest, bytes] = {}
         mine, others = self._claim(wanted)
         try:
-            # Someone may have finished fetching it between our look at the cache and our claim.
+            # Another reader may have fetched it between our look at the cache and our claim.
             for digest in [digest for digest, _ in mine if self._cache.has_chunk(digest)]:
                 data = self._cache.chunk(digest)
                 if data is not None:
@@ -99,18 +99,18 @@ class ChunkFetcher:
                 crash_point("proxy.read.fetched")
         finally:
             self._give_up([digest for digest, _ in mine if digest not in got])
-        # Waiting comes only now that nothing of ours is unfinished, so two readers never wait for each other.
-        unlucky = []
+        # Wait only after our own fetches have ended: otherwise two readers could wait for each other.
+        failed = []
         for entry, flight in others:
             flight.landed.wait()
             if flight.data is None:
-                unlucky.append(entry)
+                failed.append(entry)
             else:
                 got[entry[0]] = flight.data
-        return got, self._fetch(source, unlucky, got) or holder
+        return got, self._fetch(source, failed, got) or holder
 
     def manifest(self, source: Source, digest: Digest) -> Manifest:
-        """The blob's manifest from the cache or a holder, checked against `digest`. Unavailable as above."""
+        """The blob's manifest from the cache or a holder, verified. Unavailable when no holder has it."""
         manifest = self._cache.manifest(digest)
         if manifest is not None:
             return manifest
@@ -182,9 +182,9 @@ class ChunkFetcher:
             try:
                 for digest, length, data in StreamReader(self._paced(holder, answer, deadline), expect_blob=False):
                     if awaited is None or (digest, length) != awaited:
-                        raise BadDigest(f"file server {holder.id} sent chunk {digest} that it was not asked for now")
+                        raise BadDigest(f"file server {holder.id} sent chunk {digest} out of order")
                     if data is None:
-                        raise IncompleteBody(f"file server {holder.id} left out chunk {digest}")
+                        raise IncompleteBody(f"file server {holder.id} did not send chunk {digest}")
                     FETCHED_BYTES.inc(length)
                     plain = bytes(data)
                     self._cache.keep_chunk(digest, plain)
@@ -195,7 +195,7 @@ class ChunkFetcher:
                     self._pool.submit(self._report_damaged, holder.id, [awaited[0]])
                 raise
         if awaited is not None:
-            raise IncompleteBody(f"file server {holder.id} left out chunk {awaited[0]}")
+            raise IncompleteBody(f"file server {holder.id} did not send chunk {awaited[0]}")
 
     def _paced(self, holder: Holder, answer: UnreadReply, deadline: float) -> Callable[[int], bytes]:
         def read(count: int) -> bytes:
@@ -207,20 +207,22 @@ class ChunkFetcher:
         return read
 
     def _from_any(self, source: Source, ask: Callable[[Holder, float], T]) -> T:
-        """What `ask(holder, seconds a stall may last)` gives for the first holder that does not fail it."""
+        """The result of `ask(holder, stall seconds)` with the first holder that does not fail."""
         failures: dict[str, LockstepError] = {}
         for holder, patience in self._candidates(source):
             try:
-                given = ask(holder, patience)
+                result = ask(holder, patience)
                 self._avoided.pop(holder.id, None)
-                return given
+                return result
             except LockstepError as error:
                 failures[holder.id] = error
                 self._avoid(holder)
                 READ_FAILOVERS.inc()
-                log.warning("file server %s failed while %s was read: %s", holder.id, source.name, error)
+                log.warning("file server %s failed while reading %s: %s", holder.id, source.name, error)
         if not failures:
-            raise Unavailable(f"{source.name} cannot be read now: no file server that holds it is known to be up")
+            raise Unavailable(
+                f"{source.name} cannot be read now: no file server that holds it is up; try again shortly"
+            )
         reasons = "; ".join(f"{id}: {error}" for id, error in failures.items())
         raise Unavailable(
             f"{source.name} cannot be read now: every file server that holds it failed ({reasons}); try again shortly",
@@ -228,7 +230,7 @@ class ChunkFetcher:
         )
 
     def _candidates(self, source: Source) -> Iterator[tuple[Holder, float]]:
-        """Those that should work first; when all have failed, once more as the directory knows them now."""
+        """Holders to try, those that should work first. After all have failed, the directory's current ones follow."""
         ordered = self._ordered(source.holders)
         for index, holder in enumerate(ordered):
             another = any(other.up and not self._is_avoided(other) for other in ordered[index + 1 :])
@@ -237,9 +239,9 @@ class ChunkFetcher:
             try:
                 holders = source.holders_now()
             except Damaged:
-                raise  # the directory knows it: nobody has a good copy, and asking again cannot help
+                raise  # the directory knows that no good copy is left, so retrying cannot help
             except LockstepError as error:
-                log.warning("the holders of %s could not be asked for again: %s", source.name, error)
+                log.warning("could not look up the holders of %s again: %s", source.name, error)
                 return
             yield from ((holder, self._stall_seconds) for holder in self._ordered(holders))
 

@@ -1,7 +1,7 @@
-"""Sending chunks to a master as a chunk stream, leaving out the bytes that it has already.
+"""Sends chunks to a master as a chunk stream, without the bytes that it has already.
 
-A body held in memory goes in one call; a long one through a `MasterStream`, which sends chunks while its owner prepares
-the next window of them. What to do when a master fails is left to the blob writer.
+A body held in memory is sent in one call. A long one is sent through a `MasterStream`, which sends chunks while the
+writer prepares the next window. The blob writer decides what to do when a master fails.
 """
 
 from __future__ import annotations
@@ -50,24 +50,27 @@ from lockstep_store.wire.messages.servers import (
 SMALL_CHUNKS = 16
 SMALL_BYTES = MAX_SMALL_STREAM_BYTES - stream_length([0] * SMALL_CHUNKS)
 MAX_SMALL_IN_FLIGHT = 1
-"""Calls with small writes under way to one master: while one waits for the disk, the next one gathers."""
+"""Concurrent calls with small writes to one master: while one waits for the disk, the next batch gathers."""
 HELD_SECONDS = 10.0
 STREAM_SECONDS = 60.0
-"""For one socket operation. The longest one waits for the fsyncs of a whole file on two machines."""
+"""Time limit of one socket operation. The longest waits while two machines fsync a whole file."""
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
 Piece = bytes | memoryview
 _decoder = decoder(WriteReply)
-_NO_ANSWER = Problem("internal", 500, "the master answered nothing about the write")
+_NO_ANSWER = Problem("internal", 500, "the master sent no result for the write")
 
 
 class MasterPeer(Caller, Streamer, Protocol):
-    """Calls, and bodies that are sent as they are produced."""
+    """Makes calls, and sends bodies as they are produced."""
 
 
 class Upload:
-    """Thread-safe. Raises what the master raised, or PeerUnreachable when it cannot be reached or understood."""
+    """Sends chunks to masters. Thread-safe.
+
+    Raises the master's error, or PeerUnreachable when it cannot be reached or its reply cannot be decoded.
+    """
 
     def __init__(
         self, peer: MasterPeer, *, held_seconds: float = HELD_SECONDS, stream_seconds: float = STREAM_SECONDS
@@ -78,9 +81,9 @@ class Upload:
         self._stream_seconds = stream_seconds
 
     def thinned(self, master: Holder, chunks: list[Chunk], sent: set[Digest]) -> list[Chunk]:
-        """`chunks` without the bytes of those that `master` has, or that were `sent` earlier in the same stream.
+        """`chunks` without the bytes that `master` has, or that were `sent` earlier in the same stream.
 
-        Adds to `sent` those that go with their bytes.
+        Adds the chunks that keep their bytes to `sent`.
         """
         asked = list({chunk.digest for chunk in chunks if chunk.data is not None and chunk.digest not in sent})
         needed: set[Digest] = set()
@@ -91,7 +94,7 @@ class Upload:
             if chunk.data is None or chunk.digest not in needed:
                 thinned.append(chunk._replace(data=None))
                 continue
-            needed.discard(chunk.digest)  # its bytes once, however often the body repeats it
+            needed.discard(chunk.digest)  # send its bytes once, however often the body repeats it
             sent.add(chunk.digest)
             thinned.append(chunk)
         return thinned
@@ -102,15 +105,15 @@ class Upload:
         return set(reply.missing) & set(asked)
 
     def send_composed(self, master: Holder, ticket: str, composition: Composition) -> WriteReply:
-        """Send what the master can put together from chunks that it has, with the bytes of those that it lacks."""
+        """Send a composition, with the bytes of the chunks that the master lacks."""
         blocks = _counted(composition.stream(partial(self._lacking, master)))
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds)
         return _decode(master, answer)
 
     def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
-        """Send a whole body and return the master's answer. With `leave_out`, only the chunks that it lacks.
+        """Send a whole body and return the master's reply. `leave_out` omits the bytes that it has.
 
-        A single chunk is sent as it is: the directory would have linked it if the cluster had it.
+        A single chunk is always sent: if the cluster had it, the directory would have linked it.
         """
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())
@@ -124,7 +127,7 @@ class Upload:
         return _decode(master, answer)
 
     def _small(self, url: str) -> Coalescer[SmallWrite, WriteReply]:
-        """Where small writes to one master gather while a call to it is under way."""
+        """Gathers small writes to one master while a call to it is under way."""
         coalescer = self._coalescers.get(url)
         if coalescer is None:
             coalescer = Coalescer(
@@ -139,7 +142,7 @@ class Upload:
         return [result.value or from_problem(result.problem or _NO_ANSWER) for result in results]
 
     def start(self, master: Holder, ticket: str, room: int) -> MasterStream:
-        """Begin a stream to `master`, with `room` bytes for chunks that wait; use it in a `with` block."""
+        """Begin a stream to `master`, with a queue of `room` bytes. Use it in a `with` block."""
 
         def send(blocks: Iterator[Piece]) -> bytes:
             return self._peer.send_stream(
@@ -150,9 +153,9 @@ class Upload:
 
 
 class MasterStream:
-    """One stream to a master, sent from a thread of its own; use it in a `with` block.
+    """One stream to a master, sent from its own thread. Use it in a `with` block.
 
-    Leaving the block before `finish` cuts the stream, so nothing is committed from it.
+    Leaving the block before `finish` cuts the stream, so it is not committed.
     """
 
     def __init__(self, master: Holder, send: Send, room: int) -> None:
@@ -170,13 +173,13 @@ class MasterStream:
         self._sender.wait()
 
     def put(self, window: list[Chunk]) -> None:
-        """Take the next chunks out of `window`, waiting for room. Raises what sending raised."""
+        """Queue the chunks of `window` and clear it, waiting for room. Raises the error of the sending thread."""
         if not self._sender.put(window):
             raise self._failure()
         window.clear()
 
     def finish(self, manifest: Manifest, metadata: dict[str, str]) -> WriteReply:
-        """Send the trailing `metadata` and the end frame of `manifest`; return the master's answer."""
+        """Send the trailing `metadata` and the end frame of `manifest`, and return the master's reply."""
         end = trailing_metadata_frame(metadata) + end_frame(manifest.digest, manifest.size)
         if self._sender.wait(0):
             raise self._failure()
@@ -187,7 +190,7 @@ class MasterStream:
         return _decode(self.master, self._sender.answer)
 
     def _failure(self) -> BaseException:
-        early = PeerUnreachable(f"file server {self.master.id} answered before it had the whole file")
+        early = PeerUnreachable(f"file server {self.master.id} replied before it had received the whole file")
         return self._sender.error or early
 
 
@@ -210,4 +213,4 @@ def _decode(master: Holder, answer: bytes) -> WriteReply:
     try:
         return _decoder.decode(answer)
     except (msgspec.DecodeError, LockstepError) as error:
-        raise PeerUnreachable(f"file server {master.id} gave an answer that cannot be read: {error}") from error
+        raise PeerUnreachable(f"the reply of file server {master.id} cannot be decoded: {error}") from error

@@ -25,7 +25,7 @@ FETCHED_BYTES = 4 * 1024 * 1024
 
 
 class Stored(NamedTuple):
-    """A stored content. `holders_now` asks the directory for its current holders."""
+    """A stored content. `holders_now` looks up its current holders in the directory."""
 
     name: str
     digest: Digest
@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 class Composition:
     """`pieces` in order, as one content. `fetch(source, wanted)` returns the bytes of distinct chunks.
 
-    TooLarge when it has more chunks than readers accept.
+    Raises TooLarge when it has more chunks than readers accept.
     """
 
     def __init__(

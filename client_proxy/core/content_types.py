@@ -1,4 +1,4 @@
-"""The content type of a file whose writer stated none."""
+"""Guesses the content type of a file that was written without one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import mimetypes
 
 UNKNOWN_TYPE = "application/octet-stream"
 
-# Only the table that comes with Python: what a machine's own mime.types says would differ from proxy to proxy.
+# Only Python's own table: a machine's mime.types file would make proxies differ.
 _TYPES = mimetypes.MimeTypes()
 
 
 def guessed_type(path: str) -> str:
-    """The type that a file's name suggests."""
+    """The type suggested by the file's name."""
     kind, packed = _TYPES.guess_type(path.rsplit("/", 1)[-1], strict=False)
     if packed:
         return "application/gzip" if packed == "gzip" else UNKNOWN_TYPE

@@ -1,4 +1,4 @@
-"""The directory as the doors and the encryption call it, so that each can be tested without a cluster."""
+"""The directory's interface for the doors and the encryption, so each can be tested without a cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rep = TypeVar("Rep")
 
 
 class DirectoryStream(Protocol):
-    """An answer that is read piece by piece; `length` is how many bytes it has."""
+    """A reply that is read in pieces. `length` is its size in bytes."""
 
     length: int | None
 
@@ -20,7 +20,7 @@ class DirectoryStream(Protocol):
 
 
 class Directory(Protocol):
-    """Makes declared calls; the credential of the person who asks is inside the request."""
+    """Makes declared calls. The request contains the person's credential."""
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep: ...
     def bucket_life(self, bucket: str) -> int: ...

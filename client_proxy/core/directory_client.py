@@ -1,7 +1,7 @@
-"""The proxy's side of the directory: patient calls, and many readers' lookups merged into one.
+"""Calls the directory for the proxy: retries lost calls, and coalesces concurrent lookups into one call.
 
-What makes merging sound: a lookup only joins a request that has not been sent yet, so it always begins after the
-read that asked for it, and nothing older than the read can come back. What the answers mean is the callers' business.
+Coalescing is safe because a lookup only joins a call that has not been sent yet. So the directory looks it up after the
+read began, and the reply is never older than the read.
 """
 
 from __future__ import annotations
@@ -88,16 +88,16 @@ from lockstep_store.wire.messages.writes import (
 PATIENCE_SECONDS = 8.0
 CALL_SECONDS = 5.0
 STREAM_SECONDS = 3600.0
-"""A backup is copied and checked whole before its first byte."""
+"""The directory copies and checks a whole backup before it sends the first byte."""
 BEGIN_OR_END_A_LIFE = (CREATE_BUCKET.path, DELETE_BUCKET.path)
 MAX_LIVES = 10_000
-"""Many more buckets than are created or deleted while an entry of a cache is valid."""
+"""Far more buckets than are created or deleted while a cache entry is valid."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 MAX_LOOKUPS_IN_FLIGHT = 1
-"""Merged lookups under way at once. With 32 readers a second one cost a quarter of their rate, a third one more."""
+"""With 32 readers, a second call in flight cost a quarter of their rate, and a third one more."""
 MAX_BEGINS_IN_FLIGHT = 2
-"""A begin that links known content waits for the directory's disk; others need not wait with it."""
+"""A begin that links known content waits for the directory's disk. The second call keeps others from waiting too."""
 
 SAFE_TO_REPEAT: frozenset[str] = frozenset(
     call.path
@@ -127,20 +127,27 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             KMS_KEYS,
             BUCKET_ENCRYPTION,
             NEW_DATA_KEY,
-        ),  # they only ask
-        *(BEGIN, GIVE_UP, DELETE, COPY, ACQUIRE, CREATE_UPLOAD),  # they carry an id that the directory remembers
-        *(RENEW, DAMAGED, FSCK, RECOVER),  # the second time finds the first one's result and keeps it
+        ),  # they change nothing
+        *(
+            BEGIN,
+            GIVE_UP,
+            DELETE,
+            COPY,
+            ACQUIRE,
+            CREATE_UPLOAD,
+        ),  # their id identifies a repeat
+        *(RENEW, DAMAGED, FSCK, RECOVER),  # repeating them has no further effect
     )
 )
-"""What sets something and can be set back is asked for once (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING, CHANGE_BUCKET,
-ENABLE_KMS_KEY, DRAIN_SERVER, BALANCE): it carries no id, so the late first attempt of one that was repeated could undo
-what somebody else has set since, and open again what a later policy or list closed."""
+"""Calls that change a setting are not repeated (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING, CHANGE_BUCKET, ENABLE_KMS_KEY,
+DRAIN_SERVER, BALANCE). They carry no id, so a first attempt that arrives late could undo what another person has set
+since, and so open what a later policy or list closed."""
 
 MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
-"""An attempt of these that was given up may still arrive, and change something, after its repeat was refused."""
+"""A lost attempt of these calls may still arrive, and change something, after its repeat was refused."""
 REFUSED_FOR_NOW = (PreconditionFailed, Locked, Deadlock, NotFound, NotLoggedIn, Forbidden)
-"""Refusals that say nothing of an earlier attempt: the state may have been another one then, or may be when it arrives.
-Who may do what comes first, so of these two even an attempt that was done long ago hears."""
+"""Refusals that do not show what became of an earlier attempt, because the state may have differed then, or may differ
+when it arrives. Permissions are checked first, so even the repeat of a completed attempt can get the last two."""
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
@@ -150,7 +157,7 @@ _begin_items = decoder(BeginItem)
 
 
 class DirectoryPeer(Caller, Opener, Protocol):
-    """Calls, and answers that are read as they come."""
+    """Makes calls, and opens replies that are read as they arrive."""
 
 
 class Found(NamedTuple):
@@ -161,11 +168,11 @@ class Found(NamedTuple):
 
 
 class DirectoryClient:
-    """Calls the directory in people's names. Thread-safe.
+    """Calls the directory on behalf of people. Thread-safe.
 
-    When the directory does not answer, calls that are safe to repeat are repeated, with jittered pauses, for
-    `patience` seconds; then, or at once for the others, Unavailable (503) says so. A refused connection carried
-    nothing, so there every call is repeated.
+    When the directory does not reply, calls that are safe to repeat are retried, with jittered pauses, for `patience`
+    seconds. Then they raise Unavailable (503); other calls raise Undecided at once. After a refused connection, which
+    carried nothing, every call is retried.
     """
 
     def __init__(
@@ -194,7 +201,7 @@ class DirectoryClient:
         )
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:
-        """Make any declared call. Raises what the directory raised, or Unavailable when it stays away."""
+        """Make a declared call. Raises the directory's error, or Unavailable when it does not reply."""
         waits = request.wait_seconds if isinstance(request, (AcquireRequest, ChangesRequest, TryTargetRequest)) else 0.0
 
         def attempt(seconds: float) -> Rep:
@@ -204,41 +211,42 @@ class DirectoryClient:
             return self._patiently(attempt, call.path, repeatable=call.path in SAFE_TO_REPEAT)
         finally:
             if call.path in BEGIN_OR_END_A_LIFE and isinstance(request, (CreateBucketRequest, BucketRequest)):
-                self._lives[request.bucket] = next(self._life_numbers)  # also after a failure: it may have happened
+                # Even after a failure, because the call may have taken effect.
+                self._lives[request.bucket] = next(self._life_numbers)
 
     def bucket_life(self, bucket: str) -> int:
-        """Changes whenever the bucket may have been created or deleted through this proxy: a part of caches' keys."""
+        """A number, for the keys of caches, that changes when this proxy may have created or deleted the bucket."""
         return self._lives.get(bucket, 0)
 
     def stream(self, path: str, request: Any) -> Any:
-        """POST to a stream of the directory: its unread answer. PeerUnreachable when it does not answer."""
+        """POST a request and return the reply unread. PeerUnreachable when the directory does not reply."""
         return self._peer.open(self.url, "POST", path, encode(request), timeout=STREAM_SECONDS)
 
     def lookup(self, item: LookupItem) -> FileVersion:
-        """The version asked for, with its holders, as it is at some moment after this call began."""
+        """The requested version and its holders, looked up after this call began."""
         return self.lookup_at(item).version
 
     def lookup_at(self, item: LookupItem) -> Found:
-        """The same with the journal cursor of that moment."""
+        """The same, with the journal cursor of the look-up."""
         _check_shape(_lookup_items, item)
         return self._patiently(lambda _: self._lookups.submit(item), LOOKUP.path, repeatable=True)
 
     def begin(self, item: BeginItem) -> BeginReplyItem:
-        """Begin a write, or link known content; with a write id seen before, the version it committed."""
+        """Begin a write, or link known content. A repeated write id returns the version that it committed."""
         _check_shape(_begin_items, item)
         return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
 
     def give_up(self, item: BeginItem) -> GiveUpReply:
-        """Make sure that a write which failed is never committed later; its version when it was already."""
+        """Prevent a failed write from being committed later. Returns its version if it was committed already."""
         request = GiveUpRequest(item.credential, item.write_id, item.bucket, item.path)
         return self.call(GIVE_UP, request)
 
     def report_damaged(self, holder: str, digests: list[Digest]) -> None:
-        """Tell the directory that `holder` gave bytes that fail their check. Never raises: a read goes on."""
+        """Report chunks of `holder` that failed verification. Never raises, because the read continues."""
         try:
             self.call(DAMAGED, DamagedRequest(holder=holder, digests=digests))
         except LockstepError as error:
-            log.warning("the directory could not be told of damage on file server %s: %s", holder, error)
+            log.warning("could not report damage on file server %s to the directory: %s", holder, error)
 
     def _send_lookups(self, items: list[LookupItem]) -> list[Found | Exception]:
         reply = self._peer.call(self.url, LOOKUP, LookupRequest(items=items), timeout=CALL_SECONDS)
@@ -264,7 +272,7 @@ class DirectoryClient:
                 if lost and what in MAY_COME_LATE:
                     raise undecided(refusal) from refusal
                 raise
-            except Starting as refusal:  # nothing was done, so that every call can be repeated
+            except Starting as refusal:  # nothing was done, so every call can be repeated
                 left = deadline - self._clock.monotonic()
                 if left <= 0 and lost and what in MAY_COME_LATE:
                     raise undecided(refusal) from refusal
@@ -274,19 +282,19 @@ class DirectoryClient:
                 lost = lost or not isinstance(error.__cause__, ConnectionRefusedError)
                 if not (repeatable or isinstance(error.__cause__, ConnectionRefusedError)):
                     raise Undecided(
-                        f"the directory server's answer to {what} was lost ({error}): it may or may not have been "
-                        "done, so look before you ask again"
+                        f"the directory server's reply to {what} was lost ({error}): it may or may not have been "
+                        "done, so check before you try again"
                     ) from error
                 left = deadline - self._clock.monotonic()
                 if left <= 0 and lost and what in MAY_COME_LATE:
                     raise Undecided(
-                        f"the directory server has not answered for {self._patience:g} s ({error}): what was asked of "
-                        "it may or may not have been done, so look before you ask again"
+                        f"the directory server has not replied for {self._patience:g} s ({error}): the request may or "
+                        "may not have been done, so check before you try again"
                     ) from error
                 if left <= 0:
                     raise Unavailable(
-                        f"the directory server has not answered for {self._patience:g} s ({error}): nothing can be "
-                        "read or written until it is back; try again then"
+                        f"the directory server has not replied for {self._patience:g} s ({error}): nothing can be read "
+                        "or written until it is back; try again then"
                     ) from error
             DIRECTORY_REPEATS.inc()
             repeats += 1
@@ -294,13 +302,13 @@ class DirectoryClient:
 
 
 def undecided(refusal: LockstepError) -> Undecided:
-    """What to say when a repeat is refused although an earlier attempt, whose answer was lost, may still arrive.
+    """The error when a repeat was refused, but a lost earlier attempt may still take effect.
 
-    The state that refused the repeat may have passed by then. To say "refused" would promise that nothing is done.
+    The state may have changed when that attempt arrives. The refusal itself would promise that nothing is done.
     """
     return Undecided(
-        f"the answer to an earlier attempt was lost and its repeat was refused ({refusal}): the earlier one was not "
-        "done so far and may still be done, so look before you ask again"
+        f"the reply to an earlier attempt was lost, and its repeat was refused ({refusal}): the earlier attempt may "
+        "still take effect, so check before you try again"
     )
 
 
@@ -309,8 +317,7 @@ def _refusal(outcome: Outcome[Any]) -> LockstepError:
 
 
 def _check_shape(items: Decoder[R], item: R) -> None:
-    """BadRequest for an item that the directory could not read: it would refuse the whole call, and so everybody whose
-    items share it."""
+    """BadRequest for an item that does not fit its shape. The directory would reject the whole coalesced call."""
     try:
         items.decode(encode(item))
     except (msgspec.DecodeError, LockstepError, UnicodeError) as error:

@@ -66,18 +66,18 @@ class FileStore:
         self._decrypted = DecryptedFiles(writer)
 
     def stat(self, request: Stat) -> FileVersion:
-        """The current version of a path (or the one named), looked up after this call began. NotFound if none.
+        """The current version of a path, or the one named. Looked up after this call began; NotFound if none.
 
-        With `version` it may be a delete marker: see its `delete_marker`.
+        A named `version` may be a delete marker: see its `delete_marker`.
         """
         return self._directory.lookup(request.item())
 
     def open(self, request: Read) -> OpenFile:
-        """A file ready to be read; nothing is fetched yet. NotFound if there is none, or for a delete marker.
+        """Open a file for reading. Fetches nothing yet. NotFound if there is none, or for a delete marker.
 
         The version is fixed by this call: later writes do not change what is read. Close it when done. A file under a
-        named key is decrypted, and has the digest of the decrypted content; one that a customer's key encrypted is
-        BadRequest. With `raw` the caller deals with both.
+        named key is decrypted, and has the digest of the decrypted content. One that a customer's key encrypted is a
+        BadRequest. With `raw`, both are returned encrypted.
         """
         found = self._directory.lookup_at(request.item())
         version = found.version
@@ -86,7 +86,7 @@ class FileStore:
         if CUSTOMER_KEY_FACT in version.metadata and not request.raw:
             raise BadRequest(
                 f"{request.path!r} in bucket {request.bucket!r} is encrypted with a customer's key (SSE-C), which the "
-                "cluster does not have: read it through S3 and send that key along",
+                "cluster does not have: read it through S3 and send that key",
                 bucket=request.bucket,
                 path=request.path,
             )
@@ -97,7 +97,7 @@ class FileStore:
         return self._decrypted.open(opened, lambda: self.parts_of(request.credential, version))
 
     def _holders_now(self, exact: LookupItem) -> list[Holder]:
-        """The current holders. Damaged when the directory knows that no good copy is left."""
+        """The current holders. Damaged if no good copy is left."""
         version = self._directory.lookup(exact)
         if not version.damaged:
             return version.holders
@@ -116,12 +116,12 @@ class FileStore:
     def write(
         self, request: Write, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
     ) -> CommittedReply:
-        """Make `blocks` (plain bytes, of any lengths) the path's new current version.
+        """Make `blocks` (bytes, of any lengths) the path's new current version.
 
-        Returns once the promised copies are on disk and the directory has committed. When `blocks` raises or does
-        not add up to the size (IncompleteBody), nothing is committed. `trailing_metadata` is called after the last
-        block, and joins the metadata. Locked, LockStale, PreconditionFailed and Forbidden come from the directory. In
-        a bucket that encrypts by default `blocks` are encrypted, unless they are `raw`.
+        Returns once the promised copies are on disk and the directory has committed. If `blocks` raises or has another
+        size than declared (IncompleteBody), nothing is committed. `trailing_metadata` is called after the last block,
+        and its result is added to the metadata. Locked, LockStale, PreconditionFailed and Forbidden come from the
+        directory. A bucket that encrypts by default encrypts `blocks`, unless the request is `raw`.
         """
         item, key = self._begun(request)
         if key is not None:
@@ -129,10 +129,10 @@ class FileStore:
         return self._writer.write(item, blocks, trailing_metadata)
 
     def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply:
-        """The same from a client's chunk stream, whose frames may leave out bytes that the cluster has.
+        """Write a client's chunk stream, whose frames may omit bytes that the cluster has.
 
-        MissingChunks names the chunks to send again with their bytes. Content that was `announced` and that the cluster
-        has becomes the version without reading the stream at all. In a bucket that encrypts by default every chunk
+        MissingChunks names the chunks to send again with their bytes. If the cluster has the `announced` content, it
+        becomes the version without reading the stream. In a bucket that encrypts by default every chunk
         needs its bytes.
         """
         item, key = self._begun(request)
@@ -141,24 +141,24 @@ class FileStore:
         return self._writer.write_chunks(item, stream, announced)
 
     def _begun(self, request: Write) -> tuple[BeginItem, NewKey | None]:
-        """The write to begin, and the key to encrypt it with, if any."""
+        """The write to begin, and the key to encrypt it with, or None."""
         if request.raw:
             item, default = request.item(), None
         else:
             default = self.keys.default_of(request.bucket)
             item = self._with_evaluated_conditions(request).item()
         if request.ask_first:
-            with suppress(Unavailable):  # the write itself waits for servers
-                self._directory.begin(item)  # stores nothing while no content is named
+            with suppress(Unavailable):  # the write itself waits for file servers
+                self._directory.begin(item)  # without a digest, begin stores nothing
         return item, None if default is None else self.keys.new_key(default)
 
     def _with_evaluated_conditions(self, request: Change) -> Change:
-        """`request` with conditions that the directory can decide: it does not know the digests of decrypted files."""
+        """`request` with conditions that the directory can decide, although it does not know decrypted digests."""
 
         def current() -> FileVersion | None:
             with suppress(
                 NotFound, Forbidden
-            ):  # a person who may only write: the directory decides on the given digests
+            ):  # without the right to read, the directory decides on the digests as given
                 where = request.credential, request.bucket, request.path
                 version = self.stat(Stat(*where))
                 if KMS_FACT in version.metadata:
@@ -170,23 +170,23 @@ class FileStore:
         return request if decidable is request.preconditions else replace(request, preconditions=decidable)
 
     def compose(self, request: Compose, contents: Sequence[Stored]) -> CommittedReply:
-        """Join `contents`, which the cluster holds, one after the other, as a step of a multipart upload.
+        """Join stored `contents`, in order, as a step of a multipart upload.
 
-        Only their manifests are read, and no bytes move unless the master lacks some.
+        Only their manifests are read. Bytes are sent only if the master lacks them.
         """
         pieces = self._reader.pieces(contents)
         composition = Composition(pieces, lambda source, wanted: self._reader.fetcher.chunks(source, wanted)[0])
         return self._writer.write_composed(request.item(), composition)
 
     def composed_before(self, request: Compose) -> FileVersion | None:
-        """The version that the step of this `write_id` made, or None while it is under way.
+        """The version that the step with this `write_id` created, or None while it is under way.
 
-        NotFound with the fact `upload` when the upload is gone without it.
+        NotFound with the fact `upload` if the upload has ended without it.
         """
         return self._directory.begin(request.item()).version
 
     def parts_of(self, credential: str, version: FileVersion) -> list[VersionPart]:
-        """The parts that a version was put together from, in order; empty for any other version."""
+        """The parts of a completed upload, in order; empty for any other version."""
         request = ObjectSettingsRequest(credential, version.bucket, version.path, version.version)
         parts = self._directory.call(OBJECT_SETTINGS, request).settings.get(PARTS_SETTING)
         return [] if parts is None else _parts.decode(parts)
@@ -196,10 +196,10 @@ class FileStore:
         return self._directory.call(DELETE, self._with_evaluated_conditions(request).message())
 
     def copy(self, request: Copy) -> CommittedReply:
-        """Make the source's content the target's new version; a `move` deletes the source in the same transaction.
+        """Copy the source's content to the target. A `move` also deletes the source, in the same transaction.
 
-        Restoring an old version is copying it onto its own path. No bytes move, unless the target's bucket encrypts
-        by default with another key than the source's: then the content is written again. A move never does that.
+        To restore an old version, copy it onto its own path. No bytes are sent, unless the target's bucket encrypts
+        by default with a key that differs from the source's: then the content is rewritten. A move never rewrites.
         """
         if request.raw:
             return self._directory.call(COPY, request.message())
@@ -234,17 +234,17 @@ class FileStore:
             return self._decrypted.write(item, opened.blocks(), no_trailing_metadata, key)
 
     def list(self, request: ListRequest) -> ListReply:
-        """One page of current versions in path order; give `next_after` as `after` for the next."""
+        """One page of current versions in path order. Pass its `next_after` as `after` for the next."""
         return self._directory.call(LIST, request)
 
     def versions(self, request: VersionsRequest) -> VersionsReply:
-        """One page of all versions of a path, newest first; or, without a path, of every path under `prefix`."""
+        """One page of all versions of a path, newest first. Without a path, of every path under `prefix`."""
         return self._directory.call(VERSIONS, request)
 
 
 def _deleted(request: Read, marker: FileVersion) -> NotFound:
     return NotFound(
-        f"version {marker.version} of {request.path!r} in bucket {request.bucket!r} marks its deletion: "
+        f"version {marker.version} of {request.path!r} in bucket {request.bucket!r} is a delete marker: "
         "read an older version instead",
         delete_marker=True,
         version=marker.version,

@@ -1,4 +1,4 @@
-"""A file being read, as the doors and the encryption see it, whatever its bytes are stored as."""
+"""The interface of an open file, whether its stored bytes are encrypted with a key or not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a door asks of the file store: one frozen object for each call, so a misspelt field fails the type check.
+"""Requests to the file store: one frozen object for each call, so a misspelt field fails the type check.
 
-Listings are asked for with the messages of `lockstep_store.wire.messages.files` themselves, which say all there is.
+Listings use the messages of `lockstep_store.wire.messages.files` directly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lockstep_store.wire.secret_members import repr_without_secrets
 
 
 class PathRequest(msgspec.Struct, frozen=True):
-    """What every call about one path names. Structs, because making one costs a tenth of what a dataclass does."""
+    """Base of requests about one path. Creating a msgspec struct costs a tenth of creating a dataclass."""
 
     __repr__ = repr_without_secrets
 
@@ -31,14 +31,14 @@ class Stat(PathRequest, frozen=True, kw_only=True):
     with_settings: bool = False
 
     def item(self) -> LookupItem:
-        """This look-up, as the directory reads it."""
+        """This request as a message to the directory."""
         return LookupItem(self.credential, self.bucket, self.path, self.version, self.with_settings)
 
 
 class Read(PathRequest, frozen=True, kw_only=True):
     """Open a path's current version, or the one named.
 
-    `raw` gives the bytes as they are stored, whichever key encrypted them; decrypting them is then the caller's task.
+    `raw` returns the stored bytes, which the caller must decrypt if a key encrypted them.
     """
 
     version: str | None = None
@@ -47,12 +47,12 @@ class Read(PathRequest, frozen=True, kw_only=True):
     raw: bool = False
 
     def item(self) -> LookupItem:
-        """The look-up of the version to read, as the directory reads it."""
+        """The look-up of the version to read, as a message to the directory."""
         return LookupItem(self.credential, self.bucket, self.path, self.version, self.with_settings, self.with_lock)
 
 
 class PathChange(PathRequest, frozen=True, kw_only=True):
-    """What every change of a path may name: the lock held on it, and the conditions of the commit."""
+    """Base of changes to a path, with the lock held on it and the conditions of the commit."""
 
     lock_number: int | None = None
     release_lock: bool = False
@@ -61,10 +61,10 @@ class PathChange(PathRequest, frozen=True, kw_only=True):
 
 
 class Write(PathChange, frozen=True, kw_only=True):
-    """Store a new version of a path. Without `size` the content ends where its blocks do.
+    """Store a new version of a path. Without `size` the content ends with its last block.
 
-    `ask_first` reports a plain refusal before the first block is taken. `raw` stores the bytes as they come, also in a
-    bucket that encrypts by default. As a step of an `upload` the content becomes a part, and no version is made.
+    `ask_first` reports a refusal before the first block is read. `raw` stores the bytes unchanged, even in a bucket
+    that encrypts by default. As a step of an `upload` the content becomes a part, and creates no version.
     """
 
     size: int | None
@@ -77,7 +77,7 @@ class Write(PathChange, frozen=True, kw_only=True):
     raw: bool = False
 
     def item(self) -> BeginItem:
-        """This write as the directory reads it, under a write id of its own."""
+        """This write as a message to the directory, with a new write id."""
         return BeginItem(
             credential=self.credential,
             write_id=new_write_id(),
@@ -97,7 +97,7 @@ class Write(PathChange, frozen=True, kw_only=True):
 class Compose(PathChange, frozen=True, kw_only=True):
     """Join stored contents into one, as a step of a multipart upload.
 
-    With a `write_id` of the caller's the step is done once, however often it is requested.
+    With a `write_id` from the caller, repeating the request does the step only once.
     """
 
     upload: UploadStep
@@ -105,7 +105,7 @@ class Compose(PathChange, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
 
     def item(self) -> BeginItem:
-        """This step as the directory reads it."""
+        """This step as a message to the directory."""
         return BeginItem(
             credential=self.credential,
             write_id=self.write_id or new_write_id(),
@@ -120,16 +120,16 @@ class Compose(PathChange, frozen=True, kw_only=True):
 
 
 class Delete(PathChange, frozen=True, kw_only=True):
-    """Delete a path: leave a delete marker where versions are kept. With `version`, remove that version for good."""
+    """Delete a path, leaving a delete marker if the bucket keeps versions; or delete the named `version` for good."""
 
     version: str | None = None
     mark_missing: bool = False
-    """Leave a delete marker also where there is no file, as S3 does."""
+    """Create a delete marker even if there is no file, as S3 does."""
     bypass_governance: bool = False
     """Remove the version even while it is retained in governance mode."""
 
     def message(self) -> DeleteRequest:
-        """This deletion as the directory reads it, under a write id of its own."""
+        """This deletion as a message to the directory, with a new write id."""
         return DeleteRequest(
             credential=self.credential,
             write_id=new_write_id(),
@@ -145,10 +145,10 @@ class Delete(PathChange, frozen=True, kw_only=True):
 
 
 class Copy(PathChange, frozen=True, kw_only=True):
-    """Give a path the content of another one, or `move` it there. Without bytes on the way, where no key changes them.
+    """Copy a path's content to another path, or `move` it. No bytes are sent unless the copy is encrypted differently.
 
-    Without `content_type` or `metadata` the source's are kept. `source_if_version` is the version that must still be
-    the source's at the commit. `raw` copies the stored bytes, also where the target's bucket encrypts by default.
+    Without `content_type` or `metadata` the source's are copied. `source_if_version` must still be the source's current
+    version at the commit. `raw` copies the stored bytes, even if the target's bucket encrypts by default.
     """
 
     source_bucket: str
@@ -163,7 +163,7 @@ class Copy(PathChange, frozen=True, kw_only=True):
     raw: bool = False
 
     def message(self) -> CopyRequest:
-        """This copy as the directory reads it, under a write id of its own."""
+        """This copy as a message to the directory, with a new write id."""
         return CopyRequest(
             credential=self.credential,
             write_id=new_write_id(),
@@ -185,5 +185,5 @@ class Copy(PathChange, frozen=True, kw_only=True):
 
 
 def new_write_id() -> str:
-    """128 random bits in hex, which make one write safe to repeat."""
+    """128 random bits in hex. The id makes one write safe to repeat."""
     return secrets.token_hex(16)

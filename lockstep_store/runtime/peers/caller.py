@@ -147,7 +147,7 @@ class PeerClient:
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
-        connection.standing.heard_at = time.monotonic()
+        connection.state.answered_at = time.monotonic()
         connection.waiting_since = 0.0
         response = PeerResponse(self, url, connection, answer, reusable)
         if answer.status >= 300:
@@ -160,8 +160,8 @@ class PeerClient:
         """A connection, kept or new, that is watched from now on; its wait has begun."""
         key = _address(url)
         seconds = self._timeout if timeout is None else timeout
-        standing = self._liveness.standing(key)
-        if standing.dead_since and (reason := self._liveness.why_dead(standing)):
+        state = self._liveness.state(key)
+        if state.dead_since and (reason := self._liveness.why_dead(state)):
             raise PeerUnreachable(f"{url} {reason}", url=url)
         now = time.monotonic()
         while True:
@@ -175,7 +175,7 @@ class PeerClient:
                 self._watch(connection, now)
                 return connection
             connection.close()
-        connection = PeerConnection(standing, seconds, client_context(self._identity))
+        connection = PeerConnection(state, seconds, client_context(self._identity))
         self._watch(connection, now)
         try:
             connection.connect()
@@ -186,11 +186,11 @@ class PeerClient:
 
     def _watch(self, connection: PeerConnection, now: float) -> None:
         connection.waiting_since = now
-        if connection.standing.address not in self._unwatched:
-            self._liveness.enter(connection.standing, connection)
+        if connection.state.address not in self._unwatched:
+            self._liveness.enter(connection.state, connection)
 
     def _drop(self, connection: PeerConnection) -> None:
-        self._liveness.leave(connection.standing, connection)
+        self._liveness.leave(connection.state, connection)
         connection.close()
 
     def _give_up(self, url: str, connection: PeerConnection, error: BaseException) -> None:
@@ -200,10 +200,10 @@ class PeerClient:
             raise unreachable(url, error, connection) from error
 
     def _give_back(self, connection: PeerConnection) -> None:
-        self._liveness.leave(connection.standing, connection)
+        self._liveness.leave(connection.state, connection)
         if not connection.cut_because:
             with self._guard:
-                idle = self._idle.setdefault(connection.standing.address, deque())
+                idle = self._idle.setdefault(connection.state.address, deque())
                 if len(idle) < MAX_IDLE_PER_SERVER:
                     idle.append((connection, time.monotonic()))
                     return
@@ -262,7 +262,7 @@ class PeerResponse:
         except TRANSPORT_ERRORS as error:
             self._reusable = False
             raise unreachable(self._url, error, self._connection) from error
-        self._connection.standing.heard_at = time.monotonic()
+        self._connection.state.answered_at = time.monotonic()
         self._connection.waiting_since = 0.0
         return data
 

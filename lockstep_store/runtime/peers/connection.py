@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 
-from lockstep_store.runtime.peers.liveness import Standing
+from lockstep_store.runtime.peers.liveness import PeerState
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable
 
 CONNECT_SECONDS = 2.0
@@ -65,17 +65,17 @@ class PeerConnection(http.client.HTTPSConnection):
 
     response_class = _Answer
 
-    def __init__(self, standing: Standing, timeout: float, context: ssl.SSLContext) -> None:
-        super().__init__(*standing.address, timeout=timeout, context=context)
+    def __init__(self, state: PeerState, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(*state.address, timeout=timeout, context=context)
         self._tls = context
-        self.standing = standing
+        self.state = state
         self.waiting_since = 0.0
         self.cut_because = ""
 
     def connect(self) -> None:
         # Each step's socket is seen by `cut` before the step can hang.
         seconds = self.timeout or CONNECT_SECONDS
-        self.sock = socket.create_connection(self.standing.address, min(seconds, CONNECT_SECONDS))
+        self.sock = socket.create_connection(self.state.address, min(seconds, CONNECT_SECONDS))
         self.sock.settimeout(seconds)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)

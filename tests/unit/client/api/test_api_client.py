@@ -129,7 +129,7 @@ def test_what_may_have_been_done_is_not_asked_for_again(
 
     def refuse(*_: object, **options: object) -> None:
         calls.append("copy")
-        raise refusal("the answer was lost: look before you ask again")
+        raise refusal("the reply was lost: check before you try again")
 
     monkeypatch.setattr(server.core, "copy", refuse)
     with pytest.raises(refusal):

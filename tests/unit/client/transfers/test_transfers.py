@@ -169,10 +169,10 @@ def test_what_the_cluster_says_it_did_not_do_is_not_looked_for(
     (tmp_path / "f").write_bytes(b"x")
 
     def refuse(*_: object, **options: object) -> None:
-        raise Unavailable("the directory server has not answered for 8 s")
+        raise Unavailable("the directory server has not replied for 8 s")
 
     monkeypatch.setattr(server.core, "write", refuse)
-    with pytest.raises(Unavailable, match="has not answered"):
+    with pytest.raises(Unavailable, match="has not replied"):
         upload(api, tmp_path / "f", "files", "f", sleep=no_sleep)
     assert "HEAD" not in [method for method, _ in server.requests]
 

@@ -378,7 +378,7 @@ def test_a_write_that_cannot_be_given_up_is_not_said_to_have_failed(rig: ProxyRi
     """While the directory is away nobody knows whether the lost attempt will still be committed; so it is a 503."""
     _lose_the_first_attempt(rig)
     rig.directory.refuse_give_up = Unavailable("the directory is away")
-    with pytest.raises(Unavailable, match="may still be done"):
+    with pytest.raises(Unavailable, match="may still take effect"):
         put(rig, noise(12, size))
 
 
@@ -394,7 +394,7 @@ def test_a_repeat_that_may_not_be_made_any_more_does_not_claim_that_nothing_was_
         return PeerUnreachable("did not answer in time")
 
     rig.one.take_stream = lambda headers, blocks: raise_(commit_and_lose())  # type: ignore[method-assign]
-    with pytest.raises(Unavailable, match="may still be done"):
+    with pytest.raises(Unavailable, match="may still take effect"):
         put(rig, b"x")
     assert versions(rig) == 1
 

@@ -212,7 +212,7 @@ def test_a_directory_that_comes_back_in_time_is_not_noticed(rig: Rig) -> None:
 def test_a_directory_that_stays_away_is_named_in_a_bounded_time(rig: Rig) -> None:
     """When patience ends the error is a 503 that says what is missing."""
     rig.directory.hang = True
-    with pytest.raises(Unavailable, match="directory server has not answered for 8 s") as caught:
+    with pytest.raises(Unavailable, match="directory server has not replied for 8 s") as caught:
         rig.client.lookup(find("file"))
     assert caught.value.status == 503
     assert rig.clock.monotonic() <= 8.0
@@ -309,7 +309,7 @@ def test_a_refusal_after_a_lost_attempt_does_not_claim_that_nothing_was_done(rig
 
     rig.directory.replies[DELETE.path] = answer
     request = DeleteRequest(credential="ann", write_id="w" * 16, bucket="files", path="file")
-    with pytest.raises(Undecided, match="may still be done"):
+    with pytest.raises(Undecided, match="may still take effect"):
         rig.client.call(DELETE, request)
     answers[:] = [refusal]
     with pytest.raises(type(refusal)):

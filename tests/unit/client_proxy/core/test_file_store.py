@@ -74,7 +74,7 @@ def test_a_missing_file_and_a_delete_marker_are_not_found(rig: ProxyRig) -> None
     with pytest.raises(NotFound):
         rig.files.open(Read("ann", "files", "nothing"))
     rig.publish("file", b"").delete_marker = True
-    with pytest.raises(NotFound, match="marks its deletion") as caught:
+    with pytest.raises(NotFound, match="is a delete marker") as caught:
         rig.files.open(Read("ann", "files", "file"))
     assert caught.value.facts["delete_marker"] is True
     assert rig.files.stat(Stat("ann", "files", "file")).delete_marker

@@ -23,8 +23,8 @@ from lockstep_store.runtime.peers.liveness import (
     REVIVE_SECONDS,
     SUSPECT_SECONDS,
     Address,
-    Answer,
     Liveness,
+    ProbeResult,
     handshake_probe,
 )
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
@@ -56,23 +56,23 @@ class Rig:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.answers: dict[Address, Answer] = {}
+        self.answers: dict[Address, ProbeResult] = {}
         self.probed: list[Address] = []
         self.dead: list[Address] = []
         self.during_probe: Callable[[], object] = lambda: None
         self.liveness = Liveness(self.probe, self.dead.append, lambda: self.now, _at_once)
         self.liveness._watching = True  # the test looks itself
 
-    def probe(self, address: Address, seconds: float) -> Answer:
+    def probe(self, address: Address, seconds: float) -> ProbeResult:
         self.probed.append(address)
-        answer = self.answers.get(address, Answer.ALIVE)
-        self.now += seconds if answer is Answer.SILENT else 0.01
+        answer = self.answers.get(address, ProbeResult.ALIVE)
+        self.now += seconds if answer is ProbeResult.SILENT else 0.01
         self.during_probe()
         return answer
 
     def call(self, address: Address = HERE) -> Waiting:
         call = Waiting(self.now)
-        self.liveness.enter(self.liveness.standing(address), call)
+        self.liveness.enter(self.liveness.state(address), call)
         return call
 
     def pass_time(self, seconds: float) -> None:
@@ -86,7 +86,7 @@ class Rig:
 def test_a_silent_address_is_found_dead_within_about_two_seconds_and_all_its_calls_are_cut() -> None:
     """Two handshakes fail, then every call to the address is cut; a call to another one is not."""
     rig = Rig()
-    rig.answers[HERE] = Answer.SILENT
+    rig.answers[HERE] = ProbeResult.SILENT
     first, second, other = rig.call(), rig.call(), rig.call(THERE)
     began = rig.now
     rig.pass_time(DEAD_AFTER + 0.1)
@@ -94,45 +94,45 @@ def test_a_silent_address_is_found_dead_within_about_two_seconds_and_all_its_cal
     assert second.why
     assert not other.why
     assert rig.dead == [HERE]
-    assert rig.liveness.standing(HERE).dead_since - began <= 2.5
+    assert rig.liveness.state(HERE).dead_since - began <= 2.5
 
 
 def test_a_dead_address_is_refused_at_once_and_used_again_as_soon_as_it_answers() -> None:
     """No second caller waits for a hung server, and one that wakes up is asked again within a second."""
     rig = Rig()
-    rig.answers[HERE] = Answer.SILENT
-    standing = rig.liveness.standing(HERE)
+    rig.answers[HERE] = ProbeResult.SILENT
+    state = rig.liveness.state(HERE)
     call = rig.call()
     rig.pass_time(DEAD_AFTER + 0.1)
-    rig.liveness.leave(standing, call)
-    assert "no handshake" in rig.liveness.why_dead(standing)
-    rig.answers[HERE] = Answer.ALIVE
+    rig.liveness.leave(state, call)
+    assert "no handshake" in rig.liveness.why_dead(state)
+    rig.answers[HERE] = ProbeResult.ALIVE
     rig.pass_time(REVIVE_SECONDS + PROBE_SECONDS[0] + 0.1)
-    assert rig.liveness.why_dead(standing) == ""
+    assert rig.liveness.why_dead(state) == ""
 
 
 def test_a_dead_address_that_nobody_asks_for_is_forgotten() -> None:
     """Nothing is probed for ever on behalf of nobody."""
     rig = Rig()
-    rig.answers[HERE] = Answer.SILENT
-    standing = rig.liveness.standing(HERE)
+    rig.answers[HERE] = ProbeResult.SILENT
+    state = rig.liveness.state(HERE)
     call = rig.call()
     rig.pass_time(DEAD_AFTER + 0.1)
-    rig.liveness.leave(standing, call)
+    rig.liveness.leave(state, call)
     rig.pass_time(FORGET_SECONDS + 5)
     assert rig.liveness.look() is None
-    assert rig.liveness.why_dead(standing) == ""
+    assert rig.liveness.why_dead(state) == ""
 
 
 def test_a_refused_connection_cuts_at_once_and_is_not_held_against_the_address() -> None:
     """A program that ended is known by one refusal; a call to it finds out by itself whether it is back."""
     rig = Rig()
-    rig.answers[HERE] = Answer.REFUSED
+    rig.answers[HERE] = ProbeResult.REFUSED
     call = rig.call()
     rig.pass_time(SUSPECT_SECONDS + 0.1)
     assert "refuses" in call.why
     assert len(rig.probed) == 1
-    assert not rig.liveness.standing(HERE).dead_since
+    assert not rig.liveness.state(HERE).dead_since
 
 
 def test_a_busy_program_is_never_cut_however_long_a_call_takes() -> None:
@@ -147,9 +147,9 @@ def test_a_busy_program_is_never_cut_however_long_a_call_takes() -> None:
 def test_one_lost_handshake_cuts_nobody() -> None:
     """A packet lost, or a processor that was busy for a second, is no failure."""
     rig = Rig()
-    rig.answers[HERE] = Answer.SILENT
+    rig.answers[HERE] = ProbeResult.SILENT
     call = rig.call()
-    rig.during_probe = lambda: rig.answers.update({HERE: Answer.ALIVE})
+    rig.during_probe = lambda: rig.answers.update({HERE: ProbeResult.ALIVE})
     rig.pass_time(5)
     assert not call.why
 
@@ -157,11 +157,11 @@ def test_one_lost_handshake_cuts_nobody() -> None:
 def test_an_address_that_answers_calls_is_alive_even_when_it_takes_no_connections() -> None:
     """Whatever came from it while it was probed counts for more than the probe."""
     rig = Rig()
-    rig.answers[HERE] = Answer.SILENT
+    rig.answers[HERE] = ProbeResult.SILENT
     call = rig.call()
 
     def heard() -> None:
-        rig.liveness.standing(HERE).heard_at = rig.now
+        rig.liveness.state(HERE).answered_at = rig.now
 
     rig.during_probe = heard
     rig.pass_time(10)
@@ -183,7 +183,7 @@ def test_calls_that_get_on_are_never_probed_for() -> None:
 def test_two_servers_that_die_together_are_found_as_fast_as_one() -> None:
     """Addresses are examined beside each other, not one after the other."""
     rig = Rig()
-    rig.answers = {HERE: Answer.SILENT, THERE: Answer.SILENT}
+    rig.answers = {HERE: ProbeResult.SILENT, THERE: ProbeResult.SILENT}
     examinations: list[object] = []
     rig.liveness._start = examinations.append
     rig.call(HERE), rig.call(THERE)
@@ -315,9 +315,9 @@ def test_a_slow_call_to_a_busy_program_is_left_alone(certs: Path) -> None:
     proxy = ensure_identity(certs, "client_proxy", "1")
     probed = threading.Event()
     real = handshake_probe(proxy)
-    answers: list[Answer] = []
+    answers: list[ProbeResult] = []
 
-    def probe(address: Address, seconds: float) -> Answer:
+    def probe(address: Address, seconds: float) -> ProbeResult:
         answers.append(real(address, 60.0))  # with all patience: the test's machine may be the one that is busy
         if len(answers) == 2:
             probed.set()
@@ -343,7 +343,7 @@ def test_a_slow_call_to_a_busy_program_is_left_alone(certs: Path) -> None:
     try:
         with client.open(f"https://127.0.0.1:{port}", "GET", "/slow") as answer:
             assert answer.read_all(10) == b"done"
-        assert set(answers) == {Answer.ALIVE}
+        assert set(answers) == {ProbeResult.ALIVE}
     finally:
         client.close()
         service.stop()
@@ -353,9 +353,9 @@ def test_calls_to_an_irreplaceable_program_keep_their_own_time_out(certs: Path) 
     """Nothing is gained by cutting a call to the directory: there is no other to ask."""
     probed: list[Address] = []
 
-    def probe(address: Address, seconds: float) -> Answer:
+    def probe(address: Address, seconds: float) -> ProbeResult:
         probed.append(address)
-        return Answer.SILENT
+        return ProbeResult.SILENT
 
     hung = Half(certs, 0)
     client = PeerClient(ensure_identity(certs, "client_proxy", "1"), timeout=1.2, irreplaceable=[hung.url], probe=probe)
@@ -370,12 +370,12 @@ def test_the_watching_thread_ends_when_nothing_is_under_way(monkeypatch: pytest.
     """An idle client costs no thread."""
     monkeypatch.setattr("lockstep_store.runtime.peers.liveness.IDLE_SECONDS", 0.1)
     monkeypatch.setattr("lockstep_store.runtime.peers.liveness.SUSPECT_SECONDS", 0.05)
-    liveness = Liveness(lambda address, seconds: Answer.ALIVE)
-    standing = liveness.standing(HERE)
+    liveness = Liveness(lambda address, seconds: ProbeResult.ALIVE)
+    state = liveness.state(HERE)
     call = Waiting(0.0)
-    liveness.enter(standing, call)
+    liveness.enter(state, call)
     assert liveness._watching
-    liveness.leave(standing, call)
+    liveness.leave(state, call)
     deadline = time.monotonic() + 60
     while liveness._watching:
         assert time.monotonic() < deadline
