@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+Answer = tuple[int, dict[str, str], bytes]
+Ask = Callable[..., Answer]
+"""Sends a signed request as it stands: (method, path with arguments, headers, body)."""
+
 
 def read(client: Any, bucket: str, key: str = "k", **more: Any) -> bytes:
     """An object's content."""
@@ -21,3 +25,8 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
         call(**arguments)
     answer = error.value.response
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+
+
+def code_in(body: bytes) -> str:
+    """The code in the XML of an error."""
+    return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()

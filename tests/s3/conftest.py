@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from tests.cluster.cluster_harness import ClusterHarness
+from tests.s3.calls import Answer, Ask
 from tests.s3.people import anonymous_client, client_of
-from tests.s3.rig import S3Rig
+from tests.s3.rig import ENDPOINT, REGION, S3Rig
 
 _numbers = itertools.count(1)
 
@@ -29,6 +33,23 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
 def s3(rig: S3Rig) -> Any:
     """A boto3 client of the administrator."""
     return rig.client()
+
+
+@pytest.fixture(scope="module")
+def ask(rig: S3Rig) -> Ask:
+    """Sends a signed request as it stands: (method, path with arguments, headers, body)."""
+    credentials = Credentials(*rig.key())
+
+    def send(method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+        request = AWSRequest(method=method, url=ENDPOINT + path, data=body or b"", headers=headers or {})
+        S3SigV4Auth(credentials, "s3", REGION).add_auth(request)
+        sent = dict(request.headers.items())
+        if body is not None:
+            sent["Content-Length"] = str(len(body))
+        status, answered, content = rig.ask(method, request.url, sent, body or b"")
+        return status, {name.lower(): value for name, value in answered}, content
+
+    return send
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.protocol.parameters import Values, read_body, read_parameters
 from client_proxy.doors.s3.protocol.replies import XML_TYPE, Headers, write_error, write_reply
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.routing import PREFLIGHT, level_of, name_operation
+from client_proxy.doors.s3.protocol.routing import PREFLIGHT, check_arguments, level_of, name_operation
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
@@ -128,6 +128,7 @@ class S3Door:
         name = name_operation(request.method, level, request.arguments, request.headers.get)
         if name is None or (name not in operations() and name not in self._browsers):
             raise S3Error("MethodNotAllowed", f"{request.method} is not allowed at this address")
+        check_arguments(request.method, name, request.arguments)
         return name
 
     def _answer(self, request: S3Request, operation: S3Operation) -> RawReply:

@@ -1,7 +1,8 @@
 """Finds the operation of a request by its method, address and arguments.
 
 Several operations share an address. Of those whose distinguishing arguments and headers are all present, the one with
-the most of them is meant. As in S3, arguments that no operation has are ignored.
+the most of them is meant. As in S3, arguments that no operation has are ignored. A write rejects those of another
+operation: a part upload that lost its `partNumber` must not replace the whole object.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from functools import cache
 
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 
 POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
 """Two requests that only browsers send and the description lacks: an HTML form's upload, and a CORS preflight."""
 
 Level = str
+_WRITES = frozenset({"PUT", "POST", "DELETE"})
+_UPLOAD = "uploadId"
+"""Names a resource, an upload in progress, although the description calls it an option."""
 
 
 def level_of(bucket: str, key: str) -> Level:
@@ -40,6 +45,41 @@ def name_operation(
         if _has_arguments(operation, arguments) and _has_needs(operation, arguments, header):
             return operation.name
     return None
+
+
+def check_arguments(method: str, name: str, arguments: Mapping[str, str]) -> None:
+    """S3Error when a write has an argument that belongs to another operation than `name`."""
+    if method not in _WRITES:
+        return
+    resources, options = _known_arguments()
+    own = operations().get(name)
+    allowed = _resources_of(own) | _options_of(own) if own else frozenset()
+    for argument in arguments.keys() - allowed:
+        if argument in resources:
+            raise S3Error("MethodNotAllowed", f"{name} does not take ?{argument}; {method} is not allowed with it")
+        if argument in options:
+            raise S3Error(
+                "InvalidArgument",
+                f"{name} does not take the argument {argument}, which belongs to another operation",
+                ArgumentName=argument,
+                ArgumentValue=arguments[argument][:256],
+            )
+
+
+@cache
+def _known_arguments() -> tuple[frozenset[str], frozenset[str]]:
+    """The arguments of all operations: those that name a resource of their own, and those that only say more."""
+    every = operations().values()
+    resources = frozenset({_UPLOAD}).union(*(_resources_of(one) for one in every))
+    return resources, frozenset().union(*(_options_of(one) for one in every)) - resources
+
+
+def _resources_of(operation: S3Operation) -> frozenset[str]:
+    return frozenset(name for name, _ in operation.query)
+
+
+def _options_of(operation: S3Operation) -> frozenset[str]:
+    return frozenset(member.wire_name for member in operation.input if member.place == "querystring")
 
 
 def _has_arguments(operation: S3Operation, arguments: Mapping[str, str]) -> bool:
