@@ -175,10 +175,11 @@ class Standing:
         return self._verdict(action, path, None, _NO_KEYS) == "Deny"
 
     def hide(self, found: NotFound) -> Exception:
-        """Return the error for a missing path: NotFound only for people who may list the bucket."""
+        """Return the error for a missing path: NotFound only for people who may list the bucket at that path."""
         if self.ground.rules is None and self.trusted:
             return found
-        if self.may("s3:ListBucket") or self.may("s3:ListBucketVersions"):
+        keys = {"s3:prefix": [str(found.facts.get("path", ""))]}
+        if self.may("s3:ListBucket", keys=keys) or self.may("s3:ListBucketVersions", keys=keys):
             return found
         return self._forbidden("s3:GetObject", False)
 

@@ -368,6 +368,23 @@ def test_listing_is_bounded_by_prefix(owner: Any, eve: Any, bucket: str) -> None
     assert refused(eve.list_objects_v2, Bucket=bucket) == DENIED
 
 
+def test_a_missing_key_is_404_where_its_prefix_may_be_listed(owner: Any, eve: Any, bucket: str) -> None:
+    """The key is the prefix of that question: missing in one's own folder, hidden elsewhere."""
+    condition = {"StringLike": {"s3:prefix": "home/${aws:username}/*"}}
+    owner.put_bucket_policy(
+        Bucket=bucket,
+        Policy=document(
+            statement(Allow, "*", "s3:ListBucket", bucket, Condition=condition),
+            statement(Allow, "*", ["s3:GetObject", "s3:GetObjectTagging"], f"{bucket}/*"),
+        ),
+    )
+    assert refused(eve.get_object, Bucket=bucket, Key="home/eve/none") == (404, "NoSuchKey")
+    assert refused(eve.head_object, Bucket=bucket, Key="home/eve/none")[0] == 404
+    assert refused(eve.get_object_tagging, Bucket=bucket, Key="home/eve/none") == (404, "NoSuchKey")
+    assert refused(eve.get_object, Bucket=bucket, Key="home/fay/none") == DENIED
+    assert refused(eve.head_object, Bucket=bucket, Key="home/fay/none")[0] == 403
+
+
 def test_a_deny_put_between_begin_and_commit_holds(rig: S3Rig, owner: Any, eve: Any, bucket: str) -> None:
     """The decision is made in the transaction that makes the version, not when the bytes were announced."""
     owner.put_bucket_policy(Bucket=bucket, Policy=document(statement(Allow, "eve", "s3:PutObject", f"{bucket}/*")))
