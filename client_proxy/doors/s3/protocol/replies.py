@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -37,7 +38,7 @@ def write_reply(operation: S3Operation, output: Values) -> tuple[Headers, bytes]
         if member.place == "header":
             headers.append((member.wire_name, _header_text(member.type, value)))
         elif member.place == "headers":
-            headers.extend((f"{member.wire_name}{name}", text) for name, text in value.items())
+            headers.extend((f"{member.wire_name}{name}", _encoded(text)) for name, text in value.items())
     body = _body(operation, output)
     if body:
         headers.append(XML_TYPE)
@@ -134,6 +135,13 @@ def _text(type_: Type, value: Any) -> str:
     if type_.kind == "timestamp":
         return write_time(value, type_.time_format or "iso8601")
     return str(value)
+
+
+def _encoded(text: str) -> str:
+    """User metadata as a header can carry it: as in S3, by RFC 2047 where it is not printable ASCII."""
+    if text.isascii() and text.isprintable():
+        return text
+    return f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
 
 
 def _header_text(type_: Type, value: Any) -> str:

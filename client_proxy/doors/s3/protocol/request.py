@@ -48,6 +48,11 @@ class S3Request(DrainableRequest):
         """A header's value by its name in any letters; None when it was not sent."""
         return self.headers.get(name.lower().replace("_", "-"))
 
+    def add_headers(self, given: Mapping[str, str]) -> None:
+        """Adds those that were not sent, by names in small letters; they keep their underscores."""
+        sent = {name.replace("_", "-") for name in self.headers}
+        self.headers |= {name: value for name, value in given.items() if name.replace("_", "-") not in sent}
+
     @cached_property
     def argument_list(self) -> list[tuple[str, str]]:
         """The decoded arguments in order."""

@@ -12,7 +12,6 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date, write_time
 from client_proxy.doors.s3.security.gate import Principal
-from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.messages.s3_access import FORM_OPERATION, S3Access
 
@@ -87,12 +86,11 @@ _HEADERS = {
     "s3:object-lock-mode": "x-amz-object-lock-mode",
     "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
     "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
-    "s3:if-match": "If-Match",
-    "s3:if-none-match": "If-None-Match",
-    "aws:useragent": "User-Agent",
-    "aws:referer": "Referer",
+    "s3:if-match": "if-match",
+    "s3:if-none-match": "if-none-match",
+    "aws:useragent": "user-agent",
+    "aws:referer": "referer",
 }
-_ENVIRON = {key: "HTTP_" + name.upper().replace("-", "_") for key, name in _HEADERS.items()}
 _SOURCES = ("CopySource", "RenameSource")
 _TAG = "s3:requestobjecttag/"
 
@@ -118,7 +116,7 @@ def access_of(
         owner=values.get("ExpectedBucketOwner") or "",
         source_action=_source_action(source),
         source_owner=values.get("ExpectedSourceBucketOwner") or "",
-        keys=_condition_keys(request.environ, principal, values),
+        keys=_condition_keys(request, principal, values),
         operation=FORM_OPERATION if is_form else operation,
         request_id=request_id(),
     )
@@ -130,9 +128,10 @@ def _source_action(source: str | None) -> str:
     return "s3:GetObjectVersion" if "?versionId=" in source else "s3:GetObject"
 
 
-def _condition_keys(environ: Environ, principal: Principal, values: Values) -> dict[str, list[str]]:
+def _condition_keys(request: S3Request, principal: Principal, values: Values) -> dict[str, list[str]]:
     claim = principal.claim
-    keys: dict[str, list[str]] = {key: [environ[name]] for key, name in _ENVIRON.items() if name in environ}
+    headers, environ = request.headers, request.environ
+    keys: dict[str, list[str]] = {key: [headers[name]] for key, name in _HEADERS.items() if name in headers}
     keys["aws:sourceip"] = [environ.get("REMOTE_ADDR") or ""]
     keys["aws:securetransport"] = ["true" if environ.get("wsgi.url_scheme") == "https" else "false"]
     if claim is not None:

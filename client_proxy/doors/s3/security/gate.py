@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import signature
+from client_proxy.doors.s3.security.presigned_headers import presigned_headers
 from client_proxy.doors.s3.security.signature import Claim, Scope
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.wire.errors import NotLoggedIn
@@ -66,6 +67,8 @@ class Gate:
         key, account = self.signing_key(claim.scope, claim.session_token)
         proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, header)
         signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
+        if claim.form == "query":
+            request.add_headers(presigned_headers(request.argument_list))
         request.requester = account
         return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
