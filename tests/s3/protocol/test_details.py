@@ -14,32 +14,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.s3.calls import refused
+from client_proxy.doors.s3.protocol.checksums import ALGORITHMS
+from tests.s3.calls import Ask, code_in, refused
 from tests.s3.rig import ENDPOINT, REGION, S3Rig
-
-Answer = tuple[int, dict[str, str], bytes]
-Ask = Callable[..., Answer]
-
-
-@pytest.fixture(scope="module")
-def ask(rig: S3Rig) -> Ask:
-    """Sends a signed request as it stands: (method, path with arguments, headers, body)."""
-    credentials = Credentials(*rig.key())
-
-    def send(method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
-        request = AWSRequest(method=method, url=ENDPOINT + path, data=body or b"", headers=headers or {})
-        S3SigV4Auth(credentials, "s3", REGION).add_auth(request)
-        sent = dict(request.headers.items())
-        if body is not None:
-            sent["Content-Length"] = str(len(body))
-        status, answered, content = rig.ask(method, request.url, sent, body or b"")
-        return status, {name.lower(): value for name, value in answered}, content
-
-    return send
-
-
-def code_in(body: bytes) -> str:
-    return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
 
 
 def test_content_without_a_length_is_refused(s3: Any, ask: Ask, bucket: str) -> None:
@@ -155,6 +132,29 @@ def test_an_announced_checksum_comes(s3: Any, ask: Ask, bucket: str) -> None:
         status, _, body = ask("PUT", f"/{bucket}/k", headers, b"data")
         assert (status, code_in(body)) == (400, code)
     assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 404
+
+
+@pytest.mark.parametrize("name", ["crc32", "Crc32", "CRC32"])
+def test_checksum_algorithms_are_named_in_any_case(s3: Any, ask: Ask, bucket: str, name: str) -> None:
+    """On puts, in trailers' announcements, for uploads and for copies."""
+    sent = {"x-amz-sdk-checksum-algorithm": name, "x-amz-checksum-crc32": ALGORITHMS["CRC32"].of(b"data")}
+    assert ask("PUT", f"/{bucket}/k", sent, b"data")[0] == 200
+    wanted = {"x-amz-checksum-algorithm": name}
+    assert ask("POST", f"/{bucket}/k?uploads", wanted)[1]["x-amz-checksum-algorithm"] == "CRC32"
+    assert ask("PUT", f"/{bucket}/copy", wanted | {"x-amz-copy-source": f"{bucket}/k"}, b"")[0] == 200
+    head = s3.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")
+    assert head["ChecksumCRC32"] == sent["x-amz-checksum-crc32"]
+
+
+def test_a_header_that_arrives_without_its_value_is_named(ask: Ask, rig: S3Rig, bucket: str) -> None:
+    """The HTTP server drops values beyond ASCII: 400 that names the header, not a signature that does not match."""
+    request = AWSRequest("PUT", f"{ENDPOINT}/{bucket}/k", data=b"x", headers={"x-amz-meta-city": "Zürich"})
+    S3SigV4Auth(Credentials(*rig.key()), "s3", REGION).add_auth(request)
+    sent = {**dict(request.headers.items()), "x-amz-meta-city": "", "Content-Length": "1"}
+    status, _, body = rig.ask("PUT", request.url, sent, b"x")
+    assert (status, code_in(body)) == (400, "InvalidArgument")
+    assert b"<ArgumentName>x-amz-meta-city</ArgumentName>" in body
+    assert ask("PUT", f"/{bucket}/k", {"x-amz-meta-city": ""}, b"x")[0] == 200
 
 
 def test_what_is_wrong_with_the_bucket_is_wrong_with_deleting_many(s3: Any, bucket: str) -> None:

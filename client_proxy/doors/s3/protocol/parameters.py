@@ -20,6 +20,8 @@ Values = dict[str, Any]
 _UNCHECKED = frozenset({"StorageClass", "RequestPayer", "EncodingType", "ChecksumMode"})
 # Elements that have an error code of their own, which the handler knows.
 _CHECKED_LATER = frozenset({"LocationConstraint"})
+# Enumerations that are written in any case: newer clients send `crc32`.
+_ANY_CASE = frozenset({"ChecksumAlgorithm"})
 _IGNORED_TIMES = frozenset(
     {"IfModifiedSince", "IfUnmodifiedSince", "CopySourceIfModifiedSince", "CopySourceIfUnmodifiedSince", "Expires"}
 )
@@ -103,8 +105,9 @@ def _from_text(member: Member, text: str) -> Any:
             assert type_.member is not None
             parts = [part.strip() for part in text.split(",") if part.strip()]
             return [_scalar(type_.member, part) for part in parts]
-        unchecked = member.name in _UNCHECKED
-        return text if unchecked else _scalar(type_, text)
+        if member.name in _UNCHECKED:
+            return text
+        return _scalar(type_, text.upper() if member.name in _ANY_CASE else text)
     except ValueError as error:
         if member.name in _IGNORED_TIMES:
             return None  # HTTP ignores malformed dates

@@ -285,6 +285,7 @@ def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: s
     canonical = canonical_request(claim, method, path, query, header)
     proof = proof_of(claim, canonical)
     if not proof.is_made_with(key):
+        _check_headers_arrived(claim, header)
         to_sign = string_to_sign(claim, canonical)
         raise S3Error(
             "SignatureDoesNotMatch",
@@ -296,6 +297,19 @@ def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: s
             CanonicalRequest=canonical,
         )
     return proof
+
+
+def _check_headers_arrived(claim: Claim, header: Header) -> None:
+    """S3Error when a signed header is empty: the HTTP server hands over those beyond ASCII without their value."""
+    for name in claim.signed_headers:
+        if name.startswith("x-amz-") and header(name.replace("_", "-")) == "":
+            raise S3Error(
+                "InvalidArgument",
+                f"the signature does not match, and the header {name[:128]} has no value: a value beyond ASCII is not "
+                "read; encode it (RFC 2047), or percent-encode it",
+                ArgumentName=name[:128],
+                ArgumentValue="",
+            )
 
 
 def proof_of(claim: Claim, canonical: str) -> S3Proof:
