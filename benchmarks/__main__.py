@@ -56,6 +56,27 @@ def _plot(results: list[Figure], file: Path) -> None:
     picture.savefig(file, dpi=120)
 
 
+PARTS = (
+    "small",
+    "locks",
+    "large",
+    "memory",
+    "memory at a time",
+    "s3 doors",
+    "s3 listing",
+    "s3 memory",
+    "start",
+    "scaling",
+)
+
+
+def _known(_: click.Context, option: click.Parameter, value: str) -> str:
+    """Refuse a name that is in no figure's: a run that measures nothing would look like one that is fine."""
+    if not any(value in name for name in PARTS):
+        raise click.BadParameter(f"no figure has {value!r} in its name; there are {', '.join(PARTS)}", param=option)
+    return value
+
+
 @click.command()
 @click.option("--seconds", default=6.0, show_default=True, help="How long each rate is measured.")
 @click.option("--clients", default=32, show_default=True, help="Clients of the small reads and writes.")
@@ -67,8 +88,8 @@ def _plot(results: list[Figure], file: Path) -> None:
 @click.option(
     "--only",
     default="",
-    help="Measure only figures whose name has this in it: "
-    "small, locks, large, memory, s3 doors, s3 listing, start, scaling.",
+    callback=_known,
+    help=f"Measure only figures whose name has this in it: {', '.join(PARTS)}.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(
@@ -107,10 +128,10 @@ def main(
             "start": lambda: [figures.warm_start(cluster)],
             "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
-        for name, part in parts.items():
+        for name in PARTS:
             if only in name:
                 click.echo(f"measuring {name} …", err=True)
-                for figure in part():
+                for figure in parts[name]():
                     results.append(figure)
                     click.echo(f"  {figure.name}: {figure.value:.3g} {figure.unit} ({figure.detail})", err=True)
     finally:
