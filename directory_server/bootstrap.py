@@ -83,10 +83,25 @@ class DirectoryServer:
         clock: Clock,
     ) -> None:
         self.store = store
-        self._accounts_made(settings, clock)
+        self._settings = settings
+        self._make_first_accounts(clock)
         self.clock = DirectoryClock(clock, _saved_time(store))
         store.last_in_each_transaction(lambda tx: self.clock.save(lambda now: _save_time(tx, now)))
-        key = _ticket_key(store)
+        self._ticket_key = _ticket_key(store)
+        self._build_people_and_cluster()
+        self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
+        self._build_features(storage_keys_file)
+        self._build_maintenance()
+        self._build_files()
+        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
+        self.wsgi.admit = self.epochs.admit
+        DirectoryApi(self.wsgi, self._components())
+        self._jobs = self._make_jobs()
+        # Before the first call: locks that survived a restart get their lease again, or the first write would end them.
+        self.locks.start()
+
+    def _build_people_and_cluster(self) -> None:
+        store, settings = self.store, self._settings
         self.s3_keys = S3Keys(store, self.clock)
         self.accounts = Accounts(
             store,
@@ -101,23 +116,30 @@ class DirectoryServer:
             self.clock,
             Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds),
         )
-        self._ticket_seconds = settings.ticket_seconds
         self.collector = Collector(store, self.clock, settings.ticket_seconds)
         self.repair = RepairPlanner(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
+
+    def _build_features(self, storage_keys_file: Path) -> None:
+        store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, cache(lambda: Sealer(KeyRing.load(storage_keys_file))))
         self.targets = Targets(store, self.clock, storage_keys_file)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
-        hooks = make_hooks(features, self.named_keys)
-        self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, hooks)
+        self._hooks = make_hooks(features, self.named_keys)
+
+    def _build_maintenance(self) -> None:
+        store, settings = self.store, self._settings
+        self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, self._hooks)
         self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
         self.locks.may_grant = lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
-        self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
+
+    def _build_files(self) -> None:
+        store, settings, hooks = self.store, self._settings, self._hooks
         self.namespace = Namespace(
             store,
             self.clock,
@@ -128,7 +150,7 @@ class DirectoryServer:
             hooks,
         )
         self.changes = Changes(store, self.accounts)
-        signer = TicketSigner(key)
+        signer = TicketSigner(self._ticket_key)
         self.writes = Writes(
             store,
             self.clock,
@@ -154,56 +176,54 @@ class DirectoryServer:
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
-        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
-        self.wsgi.admit = self.epochs.admit
-        DirectoryApi(
-            self.wsgi,
-            Components(
-                store=store,
-                clock=self.clock,
-                accounts=self.accounts,
-                s3_keys=self.s3_keys,
-                s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
-                access_logs=access_logs.AccessLogs(store),
-                named_keys=self.named_keys,
-                buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket),
-                namespace=self.namespace,
-                changes=self.changes,
-                writes=self.writes,
-                commits=self.commits,
-                uploads=self.uploads,
-                locks=self.locks,
-                membership=self.membership,
-                repair=self.repair,
-                repair_reports=RepairReports(store, self.repair),
-                draining=Draining(store, self.membership, settings.copies, settings.repair_grace_seconds),
-                collector=self.collector,
-                enrolment=self.enrolment,
-                totals=ClusterTotals(store),
-                inventories=self.inventories,
-                recovery=self.recovery,
-                epochs=self.epochs,
-                fsck=self.fsck,
-                targets=self.targets,
-                outbox=self.outbox,
-                backups=Backups(store, self.clock, settings.data, program_version()),
-                ticket_key=key.hex(),
-                copies=settings.copies,
-                version=program_version(),
-            ),
+
+    def _components(self) -> Components:
+        store, settings, hooks = self.store, self._settings, self._hooks
+        return Components(
+            store=store,
+            clock=self.clock,
+            accounts=self.accounts,
+            s3_keys=self.s3_keys,
+            s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
+            access_logs=access_logs.AccessLogs(store),
+            named_keys=self.named_keys,
+            buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket),
+            namespace=self.namespace,
+            changes=self.changes,
+            writes=self.writes,
+            commits=self.commits,
+            uploads=self.uploads,
+            locks=self.locks,
+            membership=self.membership,
+            repair=self.repair,
+            repair_reports=RepairReports(store, self.repair),
+            draining=Draining(store, self.membership, settings.copies, settings.repair_grace_seconds),
+            collector=self.collector,
+            enrolment=self.enrolment,
+            totals=ClusterTotals(store),
+            inventories=self.inventories,
+            recovery=self.recovery,
+            epochs=self.epochs,
+            fsck=self.fsck,
+            targets=self.targets,
+            outbox=self.outbox,
+            backups=Backups(store, self.clock, settings.data, program_version()),
+            ticket_key=self._ticket_key.hex(),
+            copies=settings.copies,
+            version=program_version(),
         )
+
+    def _make_jobs(self) -> list[BackgroundJob]:
         checking = BackgroundJob("fsck", self.fsck.step)
         self.fsck.wake = checking.wake
-        self._jobs = [
+        return [
             checking,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
-            BackgroundJob("metadata check", store.check_some),
+            BackgroundJob("metadata check", self.store.check_some),
         ]
-        # Before the first call: locks that survived a restart get their lease anew, or the first write would end them.
-        self.locks.start()
 
     def start(self) -> None:
         """Start the background jobs."""
@@ -241,11 +261,12 @@ class DirectoryServer:
 
         def work(tx: Tx) -> int:
             now = self.clock.now()
-            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - max(PAST_WRITE_SECONDS, self._ticket_seconds))
+            ticket_seconds = self._settings.ticket_seconds
+            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - max(PAST_WRITE_SECONDS, ticket_seconds))
             self.accounts.remove_ended(tx)
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
-            self.repair.surplus.remove_ended(tx, now - self._ticket_seconds)
+            self.repair.surplus.remove_ended(tx, now - ticket_seconds)
             _save_time(tx, now)
             return forgotten
 
@@ -256,8 +277,8 @@ class DirectoryServer:
             log.error("housekeeping failed: %s", error)
         return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS
 
-    def _accounts_made(self, settings: Settings, clock: Clock) -> None:
-        administrator = ensure_administrator(self.store, settings.credentials_file, clock.wall())
+    def _make_first_accounts(self, clock: Clock) -> None:
+        administrator = ensure_administrator(self.store, self._settings.credentials_file, clock.wall())
         buckets.ensure_files_bucket(self.store, administrator, clock.wall())
 
 

@@ -49,9 +49,9 @@ class BucketRoutes:
         self._directory = directory
 
     def operations(self) -> list[Operation]:
-        one = "/buckets/{bucket}"
-        info = Content(BucketInfo)
-        usual = (errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [*self._of_all(), *self._of_one()]
+
+    def _of_all(self) -> list[Operation]:
         return [
             Operation(
                 id="list_buckets",
@@ -73,9 +73,16 @@ class BucketRoutes:
                 summary="Create a bucket",
                 description="You become its owner. With `shared` every account may use it.",
                 bodies=(Content(NewBucket),),
-                answers={201: Answer("The new bucket.", info)},
+                answers={201: Answer("The new bucket.", Content(BucketInfo))},
                 refusals=(errors.BadName, errors.AlreadyExists, errors.Unavailable),
             ),
+        ]
+
+    def _of_one(self) -> list[Operation]:
+        one = "/buckets/{bucket}"
+        info = Content(BucketInfo)
+        usual = (errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [
             Operation(
                 id="get_bucket",
                 method="GET",

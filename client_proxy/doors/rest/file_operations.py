@@ -59,12 +59,10 @@ READ_CONDITIONS = (
 
 def file_operations(handlers: FileRoutes) -> list[Operation]:
     """Describe the routes that `handlers` answers."""
-    return [*_reading(handlers), *_writing(handlers)]
+    return [*_looking(handlers), *_reading(handlers), *_writing(handlers), *_changing(handlers)]
 
 
-def _reading(handlers: FileRoutes) -> list[Operation]:
-    content = Content(media="application/octet-stream", others=("*/*",))
-    whole = Answer("The file.", content, READ_RECEIPT)
+def _looking(handlers: FileRoutes) -> list[Operation]:
     return [
         Operation(
             id="list_files",
@@ -105,6 +103,13 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
             refusals=(*READ_REFUSALS, errors.PreconditionFailed),
             thin=True,
         ),
+    ]
+
+
+def _reading(handlers: FileRoutes) -> list[Operation]:
+    content = Content(media="application/octet-stream", others=("*/*",))
+    whole = Answer("The file.", content, READ_RECEIPT)
+    return [
         Operation(
             id="read_file",
             method="GET",
@@ -180,6 +185,11 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
             ),
             thin=True,
         ),
+    ]
+
+
+def _changing(handlers: FileRoutes) -> list[Operation]:
+    return [
         Operation(
             id="delete_file",
             method="DELETE",

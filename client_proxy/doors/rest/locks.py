@@ -106,8 +106,9 @@ class LockRoutes:
         self._polls.stop()
 
     def operations(self) -> list[Operation]:
-        one = "/locks/{id}"
-        usual = (errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [*self._of_all(), *self._of_one()]
+
+    def _of_all(self) -> list[Operation]:
         return [
             Operation(
                 id="acquire_lock",
@@ -139,6 +140,12 @@ class LockRoutes:
                 answers={200: Answer("Locks, and waiters in line.", Content(LocksReply))},
                 refusals=(errors.Unavailable,),
             ),
+        ]
+
+    def _of_one(self) -> list[Operation]:
+        one = "/locks/{id}"
+        usual = (errors.Forbidden, errors.NotFound, errors.Unavailable)
+        return [
             Operation(
                 id="renew_lock",
                 method="PUT",
