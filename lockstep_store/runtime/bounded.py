@@ -1,7 +1,7 @@
-"""Dictionaries that forget: bounded by a number of entries, and optionally by age.
+"""Maps bounded by a number of entries, and optionally by age.
 
-For what a program remembers about others, who decide how much there is of it. cachetools was refused: its classes are
-not thread-safe, so each use would still bring a lock and the same few lines around it.
+For state about other programs and people, who decide how many entries there are. cachetools was refused: its classes
+are not thread-safe, so each use would still need a lock and the same few lines around it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time as an argument: rules ask a `Clock`, tests hand them one they can move."""
+"""Time as an argument: rules read a `Clock`, and tests pass one that they can move."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Clock(Protocol):
     """Two clocks that must never be mixed up."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever rise; what every decision is made by."""
+        """Seconds that never go back. All decisions use them."""
         ...
 
     def wall(self) -> float:
-        """Seconds since 1970, for people to read. It may jump; nothing is decided by it."""
+        """Seconds since 1970, for people to read. They may jump, so no decision uses them."""
         ...
 
 

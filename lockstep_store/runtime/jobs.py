@@ -1,4 +1,4 @@
-"""Background jobs: a job is one `step()`, the loop is here, and tests call `step()` themselves."""
+"""Background jobs: a job is one `step()`, and this module runs the loop. Tests call `step()` themselves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ AFTER_FAILURE_SECONDS = 5.0
 
 
 class BackgroundJob:
-    """Runs `step` in a daemon thread; it answers how many seconds to wait before the next one.
+    """Runs `step` in a daemon thread. Each step returns the seconds to wait before the next one.
 
-    A step that raises is logged and tried again after a pause: a job never dies quietly.
+    A step that raises is logged and retried after a pause, so a job never ends unnoticed.
     """
 
     def __init__(self, name: str, step: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ class BackgroundJob:
         return self
 
     def wake(self) -> None:
-        """Take the next step now instead of at the end of the pause."""
+        """Run the next step now, without waiting for the end of the pause."""
         self._wake.set()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -43,8 +43,8 @@ class BackgroundJob:
             start_request()
             try:
                 pause = self._step()
-            except Exception:  # noqa: BLE001 - whatever it was, it is logged and the job goes on
-                log.exception("background job %s failed; it is tried again", self.name)
+            except Exception:  # noqa: BLE001 - any failure is logged, and the job goes on
+                log.exception("background job %s failed; retrying in %.0f s", self.name, AFTER_FAILURE_SECONDS)
                 pause = AFTER_FAILURE_SECONDS
             self._wake.wait(max(0.0, pause))
             self._wake.clear()

@@ -1,8 +1,8 @@
-"""Keeps the process small under load.
+"""Keeps the process's memory small under load.
 
-By default glibc gives every thread a heap of its own. With a hundred threads that pass megabytes around, freed buffers
-then stay behind in a hundred heaps: sixteen uploads at once were measured to keep 280 MB where two heaps keep 180.
-Giving every large buffer pages of its own instead would keep 150, but doubles the processor time of an upload.
+By default glibc gives every thread a heap of its own. With a hundred threads that handle megabytes, freed buffers stay
+in a hundred heaps: with sixteen uploads at once the process kept 280 MB, and with two heaps 180 MB. Separate pages for
+every large buffer would keep 150 MB, but double the processor time of an upload.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _KEPT_BYTES = 32 * 1024 * 1024
 
 
 def keep_memory_flat() -> None:
-    """Set the allocator's bounds; call it before threads start. Does nothing where the allocator is another one."""
+    """Set the allocator's bounds, before any thread starts. Does nothing with an allocator other than glibc's."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _HEAPS)

@@ -1,4 +1,4 @@
-"""Command-line options that several programs of the cluster have alike."""
+"""Command-line options that several programs share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A callback for options that take an address of the cluster."""
+    """Check the value of an option that takes an address of the cluster."""
     if value is not None:
         address = urlsplit(value)
         if address.scheme != "https" or not address.hostname:
@@ -19,11 +19,11 @@ def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -
 
 
 def log_level(default: str) -> Callable[[Any], Any]:
-    """--log-level."""
+    """Return the option --log-level."""
     return click.option(
         "--log-level",
         default=default,
         type=click.Choice(["debug", "info", "warning", "error"]),
         show_envvar=True,
-        help="What is logged to standard error.",
+        help="Lowest level of messages logged to standard error.",
     )

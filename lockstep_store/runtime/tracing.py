@@ -1,7 +1,7 @@
-"""Request ids and log lines: how one request is followed through three programs.
+"""Request ids and log lines, to follow one request through all programs.
 
-The first program to see a request gives it an id; every call made on its behalf carries it in `X-Request-Id`, and
-every log line written meanwhile shows it.
+The first program that receives a request assigns its id. Every call made for that request carries the id in
+`X-Request-Id`, and every log line shows it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ log = logging.getLogger("lockstep")
 
 
 def request_id() -> str:
-    """The id of the request that this thread is working on, or an empty string."""
+    """Return the id of the request that this thread is working on, or an empty string."""
     return _current.get()
 
 
 def start_request(given: str = "") -> str:
-    """Begin a request under the id that the caller sent, when it is well formed, or a new one."""
+    """Begin a request under the id that the caller sent if it is well formed, otherwise under a new one."""
     chosen = given if given and _ACCEPTED.fullmatch(given) else secrets.token_hex(8)
     _current.set(chosen)
     return chosen
@@ -38,7 +38,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 def setup_logging(program: str, id: str, level: str = "INFO") -> None:
-    """One line per event on standard error: time, level, program, request id, message."""
+    """Log one line for each event to standard error: time, level, program, request id, message."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_RequestIdFilter())
     handler.setFormatter(

@@ -14,7 +14,7 @@ from lockstep_store.client.cli.command import App, Group, end, pass_app
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.tls.certificate_authority import ROLES, Role
-from lockstep_store.runtime.tls.contexts import CertificateFacts, HandshakeFacts, certificate_facts, handshake_facts
+from lockstep_store.runtime.tls.contexts import CertificateInfo, HandshakeInfo, certificate_info, handshake_info
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.wire.cluster_file import ProgramEntry
@@ -59,7 +59,7 @@ def show(app: App, folder: Path | None) -> None:
 class _Checked:
     program: str
     where: str
-    facts: HandshakeFacts | None
+    facts: HandshakeInfo | None
     problem: str
 
 
@@ -185,7 +185,7 @@ def _check(entry: ProgramEntry, ca_file: Path, own: Identity | None) -> _Checked
     if entry.program == "client_proxy":
         cert_file = key_file = None  # as a person's client would: a proxy asks them for none
     try:
-        facts = handshake_facts(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
+        facts = handshake_info(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
     except (LockstepError, Unavailable) as error:
         return _Checked(name, where, None, str(error))
     return _Checked(name, where, facts, "")
@@ -205,7 +205,7 @@ def _check_data(one: _Checked) -> dict[str, Any]:
     }
 
 
-def _as_data(name: str, facts: CertificateFacts) -> dict[str, Any]:
+def _as_data(name: str, facts: CertificateInfo) -> dict[str, Any]:
     return {
         "name": name,
         "subject": facts.subject,
@@ -218,9 +218,9 @@ def _as_data(name: str, facts: CertificateFacts) -> dict[str, Any]:
     }
 
 
-def _facts(file: Path) -> CertificateFacts:
+def _facts(file: Path) -> CertificateInfo:
     try:
-        return certificate_facts(file.read_bytes())
+        return certificate_info(file.read_bytes())
     except OSError as error:
         raise SetupError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
 

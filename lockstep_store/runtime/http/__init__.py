@@ -1,1 +1,1 @@
-"""Serving HTTPS: the runner, the calls between programs, admission and what HTTP itself asks for."""
+"""Serving HTTPS: the runner, calls between programs, admission, conditions and content."""

@@ -1,9 +1,9 @@
-"""Admission: how many requests may hold a thread for long at the same time, in all and of one client.
+"""Admission: bounds the threads that slow requests may occupy, in total and for each client.
 
-A thread is held for as long as a client sends a body or takes a streamed answer, and the runner cannot time out either.
-A hundred clients that stall would otherwise stop everyone else. So some threads are always left for requests that end
-by themselves, and no client gets all of the others. Whoever finds no room is told so at once (503, Retry-After):
-waiting would hold a thread too.
+A client occupies a thread while it sends a body or receives a streamed reply, and the runner can time out neither. A
+hundred stalled clients would block everyone else. So some threads are always reserved for requests that end by
+themselves, and no client gets all the others. A request over the bounds is refused at once (503, Retry-After), because
+waiting would occupy a thread too.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 TurnAway = Callable[[Overloaded, Environ, StartResponse], Iterable[bytes]]
 
 RESERVED_SHARE = 8
-"""One thread in so many is never held by a body or a streamed answer."""
+"""One thread in this many is never occupied by a body or a streamed reply."""
 
-HELD = Gauge("lockstep_held_threads", "Threads held by clients that send a body or take a streamed answer")
+HELD = Gauge("lockstep_held_threads", "Threads occupied by clients that send a body or receive a streamed reply")
 TURNED_AWAY = Counter(
-    "lockstep_turned_away_total", "Requests answered 503 at once because too many threads were held", ["by"]
+    "lockstep_turned_away_total", "Requests refused with 503 because too many threads were occupied", ["by"]
 )
 
 
 class Bounds(NamedTuple):
-    """How many places there are, and how many of them for one client."""
+    """The number of places, and how many of them one client may have."""
 
     total: int
     per_client: int
 
 
 Counted = tuple[bool, str | None]
-"""Whether only requests of the part count here, and whose; None for everybody's."""
+"""Whether only requests of the part count, and the client whose requests count (None: every client's)."""
 
 
 class Admission:
-    """Counts the threads each client holds. Thread-safe. Requests `in_part` also keep to the bounds of `part`."""
+    """Counts the threads that each client occupies. Thread-safe. The bounds `part` also apply to requests `in_part`."""
 
     def __init__(self, total: int, per_client: int, part: Bounds | None = None) -> None:
         self.total = total
@@ -56,7 +56,7 @@ class Admission:
         self._held: Counts[Counted] = Counts()
 
     def enter(self, client: str, in_part: bool = False) -> Pass:
-        """A pass to be given back. Overloaded when there is no room for `client`, or for anyone."""
+        """Return a pass, to be given back. Overloaded when `client` or all clients together are over their bound."""
         bounds: dict[Counted, int] = {(False, client): self.per_client, (False, None): self.total}
         if in_part and self._part is not None:
             bounds |= {(True, client): self._part.per_client, (True, None): self._part.total}
@@ -70,14 +70,14 @@ class Admission:
         if client in full:
             TURNED_AWAY.labels("client").inc()
             raise Overloaded(
-                f"{mine} uploads and downloads from the same address or program are under way here already; "
-                "let some of them end first"
+                f"too many uploads and downloads from your address or program are in progress ({mine}): "
+                "wait until some of them end"
             )
         TURNED_AWAY.labels("total").inc()
-        raise Overloaded("too many uploads and downloads are under way here; try again shortly, or use another proxy")
+        raise Overloaded("too many uploads and downloads are in progress: retry shortly, or use another proxy")
 
     def leave(self, counted: Iterable[Counted]) -> None:
-        """One request that was counted there holds no thread any more."""
+        """Stop counting a request that no longer occupies a thread."""
         with self._guard:
             for each in counted:
                 self._held[each] -= 1
@@ -87,12 +87,12 @@ class Admission:
 
     @property
     def held(self) -> int:
-        """How many threads are held now."""
+        """The number of threads occupied now."""
         return self._held[False, None]
 
 
 class Pass:
-    """One request's place. Giving it back twice does nothing."""
+    """One request's place. Giving it back again does nothing."""
 
     __slots__ = ("_admission", "_counted", "_held")
 
@@ -110,9 +110,9 @@ class Pass:
 class AdmissionGate:
     """A WSGI application in front of another one.
 
-    `holds(environ)`: whether the request holds a thread while its body comes. `client(environ)`: whose request it is.
-    Streamed answers are counted whatever `holds` says; answers in one piece leave their thread at once. `turn_away`
-    makes the refusal, in the words of whichever protocol the request speaks. `in_part(environ)`: see Admission.
+    `holds(environ)`: whether the request occupies a thread while its body arrives. `client(environ)`: who sent it.
+    Streamed replies are always counted; replies in one piece free their thread at once. `turn_away` creates the refusal
+    in the request's protocol. `in_part(environ)`: see Admission.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class AdmissionGate:
         place: Pass | None = None
         try:
             if self._holds(environ):
-                # The body of a request that is turned away is not read: that is what must not be waited for.
+                # The body of a refused request is not read: waiting for it is what admission prevents.
                 place = self._admission.enter(self._client(environ), self._in_part(environ))
             answer = self._inner(environ, start_response)
             if not isinstance(answer, list):
@@ -156,7 +156,7 @@ class AdmissionGate:
 
 
 class _HeldAnswer:
-    """A streamed answer; its place is given back when it has ended, however it ends."""
+    """A streamed reply, which gives its place back when it ends, however it ends."""
 
     def __init__(self, answer: Iterable[bytes], place: Pass) -> None:
         self._answer = answer
@@ -174,7 +174,7 @@ class _HeldAnswer:
             raise
 
     def close(self) -> None:
-        """The runner has sent it, or the client went away."""
+        """Called by the runner when the reply was sent or the client has disconnected."""
         self._place.give_back()
         _close(self._answer)
 
@@ -185,10 +185,10 @@ class _HeldAnswer:
 def gate_for_people(
     wsgi: Wsgi, threads: int, long_polls: Collection[str] = (), turn_away: TurnAway | None = None
 ) -> AdmissionGate:
-    """Before a proxy with so many threads: one address gets three quarters of them at most.
+    """Return the gate of a proxy with `threads` threads: one address gets at most three quarters of them.
 
-    That is more than 64 parts of an upload at a time from one workstation, and leaves something to everybody else.
-    `long_polls`: paths that hold their thread without a body.
+    That allows 64 parallel parts of an upload from one workstation, and leaves threads for everybody else.
+    `long_polls`: paths that occupy their thread without a body.
     """
     return AdmissionGate(
         wsgi,
@@ -200,10 +200,10 @@ def gate_for_people(
 
 
 def gate_for_programs(wsgi: Wsgi, threads: int, stream_path: str) -> AdmissionGate:
-    """Before a file server: streams to `stream_path`, of which one other program gets half of the threads at most.
+    """Return the gate of a file server: it counts streams to `stream_path`. One program gets at most half the threads.
 
-    Those from proxies take half of the places, so that as many copies can come in from other file servers: a write that
-    was taken by its master would otherwise fail at a replica that is full of masters' writes, which fail likewise.
+    Proxies' streams get half of the places, so that as many can arrive from other file servers. Otherwise a write that
+    a master has accepted would fail at a replica full of masters' writes, which fail in the same way.
     """
     places = threads - threads // RESERVED_SHARE
     from_proxies = max(1, places // 2)
@@ -217,20 +217,20 @@ def gate_for_programs(wsgi: Wsgi, threads: int, stream_path: str) -> AdmissionGa
 
 
 def has_body(environ: Environ) -> bool:
-    """Whether anything is to be read of a request before it can be answered."""
+    """Whether the request has a body to read."""
     length = environ.get("CONTENT_LENGTH")
     return (bool(length) and length != "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def remote_address(environ: Environ) -> str:
-    """The address a request came from, without its port."""
+    """Return the address that sent the request, without its port."""
     address: str = environ.get("REMOTE_ADDR", "")
     host, colon, port = address.rpartition(":")
     return host if colon and port.isdigit() and (":" not in host or host.endswith("]")) else address
 
 
 def calling_program(environ: Environ) -> str:
-    """The role and id of the program that calls, as it says: mutual TLS has let it in, so it belongs to the cluster."""
+    """Return the caller's role and id as it claims them: mutual TLS has shown that it belongs to the cluster."""
     token: str = environ.get("HTTP_X_LOCKSTEP_PEER", "")
     return token.rpartition(".")[0] or remote_address(environ)
 
@@ -243,7 +243,7 @@ def _close(answer: Iterable[bytes]) -> None:
 
 
 def turn_away_with_problem(error: Overloaded, _: Environ, start_response: StartResponse) -> list[bytes]:
-    """The refusal as problem JSON, as every door but S3 speaks."""
+    """Send the refusal as problem JSON, the format of every door but S3."""
     body = encode(to_problem(error, request_id()))
     start_response(
         f"{error.status} -",

@@ -1,8 +1,8 @@
-"""How a program of the cluster answers its calls: a thin WSGI layer in front of Flask.
+"""Serves the calls of a program: a thin WSGI layer in front of Flask.
 
-Calls declared in `wire.messages` cost one dictionary look-up, decode, handler, encode. Everything else (health,
-metrics, a proxy's pages) is Flask's. Both share the handling of request ids, errors and figures, which stands here
-once. Listening, certificates and stopping are `lockstep_store.runtime.http.service`'s.
+A call declared in `wire.messages` costs one dictionary look-up, decode, handler, encode. Flask serves everything else
+(health, metrics, a proxy's pages). Request ids, errors and metrics are handled here for both.
+`lockstep_store.runtime.http.service` listens and handles certificates.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Rep = TypeVar("Rep")
 
 
 class RawReply(NamedTuple):
-    """An answer: its body is a list of bytes, or an iterator whose total length the headers declare."""
+    """A reply: its body is a list of bytes, or an iterator whose total length the headers declare."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -60,7 +60,7 @@ class RawReply(NamedTuple):
 
 
 class RawRequest:
-    """A request as the runner gives it, for handlers that read or write streams."""
+    """A request as the runner delivers it, for handlers that read or write streams."""
 
     def __init__(self, environ: Environ, rest: str = "") -> None:
         self.environ = environ
@@ -72,17 +72,17 @@ class RawRequest:
         self._input = environ["wsgi.input"]
 
     def header(self, name: str, default: str = "") -> str:
-        """A request header's value, by its usual name."""
+        """Return a request header's value, by its usual name."""
         value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), default)
         return value
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes of the body; none at its end, which a client that went away looks like too."""
+        """Return up to `count` bytes of the body; none at its end, and also when the client has disconnected."""
         data: bytes = self._input.read(count)
         return data
 
     def body(self, limit: int) -> bytes:
-        """The whole body. TooLarge over `limit`; IncompleteBody when it is shorter than declared."""
+        """Return the whole body. TooLarge over `limit`; IncompleteBody when it is shorter than declared."""
         if self.content_length is not None and self.content_length > limit:
             raise TooLarge(f"the body has {self.content_length} bytes; at most {limit} are accepted here")
         parts: list[bytes] = []
@@ -108,7 +108,7 @@ _PROBLEM_JSON = ("Content-Type", "application/problem+json")
 class Api:
     """A program's routes. The object itself is the WSGI application.
 
-    `verify_peer` turns the peer header into who is calling, or raises PeerRefused; only the directory can do that.
+    `verify_peer` returns the identity in a peer header, or raises PeerRefused; only the directory can verify it.
     """
 
     def __init__(self, program: str, id: str, verify_peer: Callable[[str], PeerIdentity] | None = None) -> None:
@@ -131,7 +131,7 @@ class Api:
         handler: Callable[[Req, Any], Rep],
         roles: Collection[str] | None = None,
     ) -> None:
-        """Answer `call` with `handler(request, peer)`. With `roles`, only peers of these roles are answered."""
+        """Serve `call` with `handler(request, peer)`. With `roles`, reject peers of other roles."""
         seconds = REQUEST_SECONDS.labels(call.path)
 
         def answer(request: RawRequest) -> RawReply:
@@ -153,8 +153,8 @@ class Api:
         prefix: bool = False,
         roles: Collection[str] | None = None,
     ) -> None:
-        """Answer a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`). With
-        `roles`, only peers of these roles are answered."""
+        """Serve a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`). With
+        `roles`, reject peers of other roles."""
         if roles is not None:
             handler = self._only_for(roles, handler)
         if prefix:
@@ -164,7 +164,7 @@ class Api:
 
     @property
     def routes(self) -> list[tuple[str, str]]:
-        """(method, path) of every route answered by the thin layer, for documents and tests."""
+        """(method, path) of every route of the thin layer, for documents and tests."""
         return sorted([*self._routes, *((method, path + "…") for method, path, _ in self._prefixes)])
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -181,7 +181,7 @@ class Api:
             return self.flask.wsgi_app(environ, start_response)
         try:
             status, headers, body = handler(RawRequest(environ, rest))
-        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a reply
             status, headers, body = error_reply(error, path.removesuffix(rest))
         start_response(f"{status} -", [*headers, ("X-Request-Id", id)])
         return body
@@ -198,18 +198,18 @@ class Api:
             return None
         peer = self._verify_peer(request.header(PEER_HEADER))
         if roles is not None and peer.role not in roles:
-            raise PeerRefused(f"{peer.role}-{peer.id} may not use {request.path}")
+            raise PeerRefused(f"{peer.role}-{peer.id} is not allowed to call {request.path}")
         return peer
 
 
 def error_reply(error: Exception, route: str) -> RawReply:
-    """Any failure as a problem answer; what is not a refusal is logged with its trace and says nothing inward.
+    """Return any failure as a problem reply. An unexpected one is logged with its trace, and its details stay inside.
 
-    `route` is as it was declared: each one that is counted stays in memory for good.
+    `route` must be a declared path: every path that is counted stays in memory for good.
     """
     if not isinstance(error, LockstepError):
         log.exception("unexpected failure in %s", route)
-        error = InternalError(f"an unexpected error happened; the log of the server has it under {request_id()}")
+        error = InternalError(f"internal error: see the server's log for request {request_id()}")
     REFUSALS.labels(route, error.code).inc()
     body = encode(to_problem(error, request_id()))
     headers = [_PROBLEM_JSON, ("Content-Length", str(len(body)))]
@@ -223,8 +223,8 @@ def _flask_problem(error: LockstepError) -> Response:
 
 
 def _flask_not_found(_: Exception) -> Response:
-    return _flask_problem(NotFound("there is nothing at this address"))
+    return _flask_problem(NotFound("no such address"))
 
 
 def _flask_wrong_method(_: Exception) -> Response:
-    return _flask_problem(MethodNotAllowed("this address does not answer that method"))
+    return _flask_problem(MethodNotAllowed("this address does not support that method"))

@@ -1,6 +1,6 @@
-"""Conditional and range requests (RFC 9110, sections 13 and 14), apart from any I/O.
+"""Conditional and range requests (RFC 9110, sections 13 and 14), without any I/O.
 
-An entity tag of Lockstep is the digest in hex, in quotes, and always a strong one.
+Lockstep's entity tags are strong: the digest in hex, in quotes.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ _CONDITIONS = (
 
 
 @dataclass(frozen=True)
-class Tag:
+class EntityTag:
     """One entity tag as it was sent."""
 
     text: str
     weak: bool = False
 
 
-def parse_tags(header: str, name: str) -> list[Tag] | None:
-    """The tags in an If-Match or If-None-Match header; None stands for `*`. BadRequest for anything else.
+def parse_tags(header: str, name: str) -> list[EntityTag] | None:
+    """Parse an If-Match or If-None-Match header; None stands for `*`. BadRequest for anything else.
 
-    A bare word is taken as a tag too: people paste digests without the quotes.
+    A tag without quotes is accepted, because people paste digests without them.
     """
     if len(header) > MAX_CONDITION_BYTES:
-        raise BadRequest(f"the header {name} has more than {MAX_CONDITION_BYTES} bytes")
+        raise BadRequest(f"the header {name} is too long: the limit is {MAX_CONDITION_BYTES} bytes")
     if header.strip() == "*":
         return None
-    tags: list[Tag] = []
+    tags: list[EntityTag] = []
     at = 0
     while at < len(header):
         found = _TAG.match(header, at)
         if found is None or (found.end() < len(header) and header[found.end()] != ","):
-            raise BadRequest(f"the header {name} is not a list of entity tags in quotes: {header[:80]!r}")
+            raise BadRequest(f"the header {name} must be a list of entity tags in quotes: {header[:80]!r}")
         quoted, bare = found.group(2), found.group(3)
-        tags.append(Tag(quoted if quoted is not None else bare, found.group(1) is not None))
+        tags.append(EntityTag(quoted if quoted is not None else bare, found.group(1) is not None))
         at = found.end() + 1
     if not tags or len(tags) > MAX_TAGS:
-        raise BadRequest(f"the header {name} needs 1 to {MAX_TAGS} entity tags, or *")
+        raise BadRequest(f"the header {name} must have 1 to {MAX_TAGS} entity tags, or *")
     return tags
 
 
 def write_preconditions(environ: Mapping[str, Any]) -> Preconditions:
-    """What the directory is to check inside the commit."""
+    """Return the conditions that the directory checks inside the commit."""
     if_match, if_none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
@@ -74,7 +74,7 @@ def write_preconditions(environ: Mapping[str, Any]) -> Preconditions:
 def not_modified(environ: Mapping[str, Any], tag: str, modified_at: float) -> bool:
     """Whether a reader already has version `tag` (without quotes), committed at `modified_at` (wall seconds).
 
-    Raises PreconditionFailed when the reader wants another version than that. The order is RFC 9110's, 13.2.2.
+    Raises PreconditionFailed when If-Match or If-Unmodified-Since is not met. The order is that of RFC 9110, 13.2.2.
     """
     if not any(name in environ for name in _CONDITIONS):
         return False
@@ -82,9 +82,9 @@ def not_modified(environ: Mapping[str, Any], tag: str, modified_at: float) -> bo
     if if_match is not None:
         tags = parse_tags(if_match, "If-Match")
         if tags is not None and not any(given.text == tag and not given.weak for given in tags):
-            raise PreconditionFailed("the file is at another version than If-Match names", digest=tag)
+            raise PreconditionFailed("precondition failed: the file is not at a version in If-Match", digest=tag)
     elif _newer(environ.get("HTTP_IF_UNMODIFIED_SINCE"), modified_at):
-        raise PreconditionFailed("the file was changed after the time that If-Unmodified-Since names", digest=tag)
+        raise PreconditionFailed("precondition failed: the file has changed since If-Unmodified-Since", digest=tag)
     if_none_match = environ.get("HTTP_IF_NONE_MATCH")
     if if_none_match is not None:
         tags = parse_tags(if_none_match, "If-None-Match")
@@ -93,10 +93,10 @@ def not_modified(environ: Mapping[str, Any], tag: str, modified_at: float) -> bo
 
 
 def wanted_range(environ: Mapping[str, Any], tag: str, modified_at: float, size: int) -> tuple[int, int] | None:
-    """The bytes [start, stop) that a GET asks for, or None for the whole file.
+    """Return the bytes [start, stop) that a GET asks for, or None for the whole file.
 
-    None as well for what RFC 9110 lets a server ignore: several ranges, another unit, a form that is not one, or an
-    If-Range that no longer holds. RangeNotSatisfiable when no byte of the file is in the range.
+    Also None for what RFC 9110 lets a server ignore: several ranges, another unit, invalid syntax, or an If-Range that
+    no longer holds. RangeNotSatisfiable when no byte of the file is in the range.
     """
     header = environ.get("HTTP_RANGE")
     if not header or len(header) > MAX_RANGE_BYTES or not _range_holds(environ, tag, modified_at):
@@ -105,7 +105,7 @@ def wanted_range(environ: Mapping[str, Any], tag: str, modified_at: float, size:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """`bytes=a-b`, `bytes=a-` or `bytes=-n` as [start, stop) of a file of `size` bytes; see `wanted_range`."""
+    """Parse `bytes=a-b`, `bytes=a-` or `bytes=-n` as [start, stop) of a file of `size` bytes; see `wanted_range`."""
     found = _RANGE.fullmatch(header)
     if found is None:
         return None
@@ -114,13 +114,15 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         if not last:
             return None
         if int(last) == 0:
-            raise RangeNotSatisfiable("the last 0 bytes of a file are not a range", size=size)
+            raise RangeNotSatisfiable("invalid range: it asks for the last 0 bytes", size=size)
         return (max(0, size - int(last)), size) if size else None
     start = int(first)
     if last and int(last) < start:
         return None
     if start >= size:
-        raise RangeNotSatisfiable(f"the file has {size} bytes; byte {start} is past its end", size=size)
+        raise RangeNotSatisfiable(
+            f"the range begins at byte {start}, but the file has only {size} byte{'' if size == 1 else 's'}", size=size
+        )
     return start, min(size, int(last) + 1) if last else size
 
 
@@ -135,7 +137,7 @@ def _range_holds(environ: Mapping[str, Any], tag: str, modified_at: float) -> bo
 
 
 def _newer(header: str | None, modified_at: float) -> bool | None:
-    """Whether the file is newer than the header's time; None without a readable time, which RFC 9110 ignores."""
+    """Whether the file is newer than the header's time; None without a valid time, which RFC 9110 ignores."""
     when = _seconds(header) if header else None
     return None if when is None else int(modified_at) > when
 
@@ -154,5 +156,5 @@ def _for_directory(header: str, name: str, *, strong: bool) -> list[str]:
     tags = parse_tags(header, name)
     if tags is None:
         return ["*"]
-    # A weak tag never equals a digest under If-Match: kept with its mark, the directory finds that it differs.
+    # Under If-Match a weak tag never equals a digest. The directory compares it with its `W/` and so finds none.
     return [f"W/{tag.text}" if tag.weak and strong else tag.text for tag in tags]

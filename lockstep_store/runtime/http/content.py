@@ -1,6 +1,6 @@
-"""A content as the body of an answer: small ones whole, which frees the server's thread at once, large ones streamed.
+"""Content as the body of a reply: small content whole, which frees the thread at once, large content streamed.
 
-The length is always declared, so an answer that has to end early never looks complete.
+The length is always declared, so a reply that is cut short never looks complete.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lockstep_store.runtime.tracing import log, request_id
 from lockstep_store.wire.errors import InternalError
 
 WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
-"""Up to this many bytes are read before the answer begins, so any failure is still answered with its error."""
+"""Up to this many bytes are read before the reply begins, so any failure still gets an error reply."""
 PIECE_BYTES = 512 * 1024
 
 
@@ -26,34 +26,34 @@ class Readable(Protocol):
 
 
 class ContentMetrics(NamedTuple):
-    """What a program counts of streamed answers."""
+    """What a program counts about streamed replies."""
 
     aborted: Counter
-    """Answers cut off because the rest could not be read."""
+    """Replies cut short because the rest could not be read."""
     abandoned: Counter
-    """Answers whose client closed the connection before the end."""
+    """Replies whose client closed the connection before the end."""
 
 
 def content_body(content: Readable, start: int, stop: int, metrics: ContentMetrics) -> list[bytes] | StreamedContent:
-    """Bytes [start, stop) of `content`, as the body of an answer that declares their length.
+    """Return bytes [start, stop) of `content` as the body of a reply that declares their length.
 
-    Up to WHOLE_ANSWER_BYTES they are read now, and the caller closes `content`. More are streamed, and the stream
-    closes it. InternalError when it has another number of bytes.
+    Up to WHOLE_ANSWER_BYTES are read now, and the caller closes `content`. A larger range is streamed, and the stream
+    closes it. InternalError when the content has another number of bytes.
     """
     if stop - start > WHOLE_ANSWER_BYTES:
         return StreamedContent(content, start, stop, metrics)
     data = b"".join(content.blocks(start, stop))
     if len(data) != stop - start:
-        raise InternalError(f"{len(data)} bytes were read where {stop - start} were expected; nothing was sent")
+        raise InternalError(f"nothing was sent: the content has {len(data)} bytes instead of {stop - start}")
     return [data]
 
 
 class StreamedContent:
-    """Bytes on their way out. Closing it, as the server does at the end or when the client is gone, closes the content.
+    """A streamed body. The runner closes it at the end or when the client has disconnected, which closes the content.
 
-    The first block is read at once, so a failure before the first byte is still answered with its error. A later one is
-    raised to the server, which aborts the connection: the declared length tells the client that bytes are missing.
-    Blocks go out in pieces, because the server keeps a copy of what a slow client has not taken yet.
+    The first block is read at once, so a failure before the first byte still gets an error reply. A later failure is
+    raised to the runner, which aborts the connection; the declared length shows the client that bytes are missing.
+    Blocks are sent in pieces, because the runner keeps a copy of what a slow client has not received yet.
     """
 
     def __init__(self, content: Readable, start: int, stop: int, metrics: ContentMetrics) -> None:
@@ -99,4 +99,4 @@ class StreamedContent:
     def _abort(self, reason: str) -> None:
         self._left = 0
         self._metrics.aborted.inc()
-        log.warning("an answer was cut off in the middle of its content (request %s): %s", self._request_id, reason)
+        log.warning("a reply was cut short in its content (request %s): %s", self._request_id, reason)

@@ -1,4 +1,4 @@
-"""Names and text of headers, whichever door reads or gives them."""
+"""Names and text of headers, for all doors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ what does not come as a header must have a name that could."""
 
 
 def header_text(value: str) -> str:
-    """`value` as a header can carry it: what is not printable ASCII is percent-encoded."""
+    """Encode `value` for a header: everything but printable ASCII is percent-encoded."""
     if value.isascii() and value.isprintable():
         return value
     return quote(value, safe=" !#$&'()*+,/:;=?@[]~")

@@ -1,4 +1,4 @@
-"""What every program shows its operator: /health for people and probes, /metrics for Prometheus."""
+"""Pages for operators: /health for people and probes, /metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep_store.wire.messages.cluster import Health
 
 
 def add_operator_views(app: Flask, health: Callable[[], Health]) -> None:
-    """Serve both on `app`. /health has the status 503 while `health()` says that the program is unhealthy."""
+    """Serve both on `app`. /health replies 503 while `health()` reports that the program is unhealthy."""
 
     def health_view() -> Response:
         now = health()

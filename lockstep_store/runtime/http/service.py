@@ -1,7 +1,7 @@
-"""The one runner: how a program of the cluster serves its WSGI application over HTTPS.
+"""The runner: serves a program's WSGI application over HTTPS, with Granian in the program's own process.
 
-Granian runs it, in this very process: a program is one process, so stopping, pausing or killing that process id does
-what it says, and nothing of it is left behind. What is answered to a call is `runtime.http.api`'s business.
+A program is one process, so stopping, pausing or killing that process id affects all of it and leaves nothing behind.
+`runtime.http.api` creates the replies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_THREADS = 128
 MAX_CONNECTIONS = 8192
 STOP_SECONDS = 5.0
 UNSEEN_SECONDS = 5.0
-"""After so long a listener counts as one although the system does not show it: not every one does."""
+"""After this time a listener counts as started even if the system does not list it; not every system does."""
 CERTIFICATE_CHECK_SECONDS = 10.0
 
 
@@ -53,8 +53,8 @@ class _InProcessServer(MTServer):
 class Service:
     """A WSGI application on one port, started and stopped by its owner.
 
-    `client_ca`: only callers with a certificate of that authority get an answer, over TLS 1.3; without it people's
-    clients are served, from TLS 1.2.
+    With `client_ca`, only clients with a certificate from that authority can connect, over TLS 1.3. Without it, any
+    client can, from TLS 1.2.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class Service:
         self._listener: _Listener | None = None
 
     def start(self) -> Service:
-        """Listen. SetupError when the port cannot be had."""
+        """Listen. SetupError when the port is not available."""
         _check_port(self._host, self._port)
         self._certificate_of = self._cert_file.stat().st_mtime_ns
         self._listener = _Listener(self._options, self._wsgi)
         return self
 
     def follow_certificate(self) -> None:
-        """Replace the listener when the certificate on disk is not the one being served.
+        """Replace the listener when the certificate on disk differs from the one in use.
 
-        A certificate that cannot be used is logged and tried again at the next check: a person who replaces it and
-        its key by hand writes one after the other, and requests must be served meanwhile.
+        A certificate that cannot be used is logged and retried at the next check: a person who replaces it and its key
+        by hand writes one after the other, and requests must be served meanwhile.
         """
         try:
             on_disk = self._cert_file.stat().st_mtime_ns
@@ -111,20 +111,20 @@ class Service:
             self.reload()
         except (OSError, SetupError) as error:
             if str(error) != self._certificate_problem:
-                log.error("the new certificate %s cannot be used, the old one is kept: %s", self._cert_file, error)
+                log.error("cannot use the new certificate %s, keeping the old one: %s", self._cert_file, error)
             self._certificate_problem = str(error)
             return
         log.info("the certificate was renewed; listening with it")
         self._certificate_of, self._certificate_problem = on_disk, ""
 
     def reload(self) -> None:
-        """Replace the listener by one with the certificate now on disk; the old one finishes its requests."""
+        """Replace the listener with one that uses the certificate on disk; the old one finishes its requests."""
         old, self._listener = self._listener, _Listener(self._options, self._wsgi)
         if old is not None:
             old.stop(STOP_SECONDS)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
-        """Stop listening and let requests under way end, for at most `timeout` seconds."""
+        """Stop listening, and let requests in progress end for at most `timeout` seconds."""
         if self._listener is not None:
             self._listener.stop(timeout)
 
@@ -152,7 +152,7 @@ class _Listener:
         self._thread.join(timeout)
 
     def _listens(self, waited: float) -> bool:
-        """Whether the worker listens. Granian reports ready earlier, when the old listener cannot be stopped yet."""
+        """Whether the worker listens. Granian reports it too early to stop the old listener."""
         if not self._server.listening.is_set():
             return False
         if not _TABLES[0].exists():
@@ -181,8 +181,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread.
 
-    `on_start` is called once the port is had: a program that cannot listen must not tell others that it is there.
-    `on_stopping` is called before requests under way are waited for: it answers those that would take long.
+    `on_start` is called once the program listens: one that cannot listen must not register with others. `on_stopping`
+    is called before the wait for requests in progress, to end those that would take long.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -209,14 +209,14 @@ def run(
         on_stop()
     log.info("stopped")
     logging.shutdown()
-    # A thread that still waits for a slow client must not keep a stopped program alive: what had to be durable is.
+    # A thread that waits for a slow client must not keep a stopped program alive. Everything acknowledged is durable.
     os._exit(0)
 
 
 def _connections() -> int:
-    """How many connections are taken at a time: idle ones count, so a few hundred people must not shut out the rest.
+    """Return the maximum number of connections. Idle ones count, so it must be far above the number of people.
 
-    Each needs a file descriptor, of which half are left for everything else.
+    Each connection needs a file descriptor; half of the descriptors are left for everything else.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_CONNECTIONS)
@@ -229,7 +229,7 @@ _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 def _listening(port: int) -> set[str]:
-    """The sockets that listen on a port, by inode; none where the system does not tell."""
+    """Return the sockets that listen on a port, by inode; none if the system does not list them."""
     found: set[str] = set()
     for table in _TABLES:
         try:
@@ -243,7 +243,10 @@ def _listening(port: int) -> set[str]:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Granian listens with SO_REUSEPORT, so a second program on a taken port would start and share its calls."""
+    """Raise SetupError when the port is in use.
+
+    Granian listens with SO_REUSEPORT, so a second program on the same port would start and get some of the requests.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -251,6 +254,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise SetupError(
-                f"cannot listen on {host}:{port}: {error.strerror}. Stop the program that uses it, "
+                f"cannot listen on {host}:{port} ({error.strerror}): stop the program that uses it, "
                 "or choose another port with --port"
             ) from error

@@ -1,7 +1,7 @@
-"""A request whose unread body can be dropped: what every door does before it refuses one.
+"""A request whose unread body can be drained, as every door does before it rejects one.
 
-A connection closed while its client still sends is reset, and the client never sees why it was refused; one that is
-kept would take the rest of the body for the next request.
+If the connection were closed while the client sends, it would be reset, and the client would not see the error. If it
+were kept, the rest of the body would be read as the next request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DRAIN_SECONDS = 10.0
 
 
 class DrainableRequest(RawRequest):
-    """`received` counts the bytes of the body that were read."""
+    """A request that counts the bytes of its body read so far (`received`)."""
 
     def __init__(self, environ: Environ) -> None:
         super().__init__(environ)
@@ -31,9 +31,9 @@ class DrainableRequest(RawRequest):
         return data
 
     def drain(self) -> None:
-        """Read and drop the rest of a refused body, within bounds.
+        """Read and drop the rest of a rejected body, within bounds.
 
-        A client that waits for `100 Continue` before it sends has nothing under way.
+        A client that waits for `100 Continue` has sent nothing yet.
         """
         if self._ended or (self.environ.get("HTTP_EXPECT") and not self.received):
             return

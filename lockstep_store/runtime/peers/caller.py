@@ -1,8 +1,7 @@
-"""The one caller: how a program of the cluster talks to another.
+"""The client for calls between programs: HTTPS with certificates on both sides, over pooled connections.
 
-HTTPS with certificates on both sides, over a pool of kept connections. It is built on `http.client` because these
-calls are on every read's and write's path, and `requests` costs several times as much a call; people's clients use
-`requests`. Third-party and socket errors become `PeerUnreachable` here and nowhere else.
+It uses `http.client`, because every read and write makes such calls, and `requests` costs several times as much for
+each. Only this module turns socket and library errors into `PeerUnreachable`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from lockstep_store.wire.errors import PeerUnreachable, from_problem
 
 PEER_HEADER = "X-Lockstep-Peer"
 MAX_IDLE_PER_SERVER = 64
-# The runner closes a connection that stays idle for 30 s; one taken just then would lose its request.
+# The runner closes a connection after 30 idle seconds; a request sent at that moment would be lost.
 MAX_IDLE_SECONDS = 20.0
 SEND_BLOCK_BYTES = 256 * 1024
 MAX_REPLY_BYTES = 256 * 1024 * 1024
@@ -37,9 +36,9 @@ Rep = TypeVar("Rep")
 
 
 class PeerClient:
-    """Calls other programs in the name of `identity`. Thread-safe; `timeout` is seconds per socket operation.
+    """Calls other programs under `identity`. Thread-safe; `timeout` is seconds for each socket operation.
 
-    `irreplaceable`: URLs of programs that nothing can stand in for. Calls to them are never cut before their time.
+    `irreplaceable`: URLs of programs that no other can replace. The failure detector never cuts calls to them.
     """
 
     def __init__(
@@ -72,9 +71,9 @@ class PeerClient:
         blocks: Iterable[bytes | memoryview],
         timeout: float | None = None,
     ) -> bytes:
-        """POST `blocks` as they come (chunked transfer encoding); the 2xx answer's body, or the decoded refusal.
+        """POST `blocks` as they come (chunked transfer encoding); return the 2xx reply's body, or raise its error.
 
-        An exception raised by `blocks` itself closes the connection, so the server sees a cut stream, and passes on.
+        An exception raised by `blocks` closes the connection, so that the server sees a cut stream, and propagates.
         """
         connection = self._take(url, timeout)
         answered_early = False
@@ -87,14 +86,14 @@ class PeerClient:
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
-        connection.waiting_since = 0.0  # it is the source that may take its time now
+        connection.waiting_since = 0.0  # a slow source is not the peer's fault
         try:
             for piece in _http_chunks(blocks):
                 connection.waiting_since = time.monotonic()
                 try:
                     connection.send(piece)
                 except TRANSPORT_ERRORS:
-                    # A server that refuses before the end answers and closes; its answer is worth more than EPIPE.
+                    # A server that rejects the stream early replies and closes; its reply says more than EPIPE.
                     answered_early = True
                     break
                 connection.waiting_since = 0.0
@@ -113,7 +112,7 @@ class PeerClient:
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> PeerResponse:
-        """Send a request and return its 2xx answer, unread. A refusal is raised as the class the server raised."""
+        """Send a request and return its 2xx reply, unread. Raises the error class that the server raised."""
         connection = self._take(url, timeout)
         try:
             connection.request(method, path, body=body or None, headers=self._headers(headers))
@@ -123,7 +122,7 @@ class PeerClient:
         return self._response(url, connection)
 
     def close(self) -> None:
-        """Close the idle connections, and stop watching."""
+        """Close the idle connections, and stop the failure detector."""
         self._liveness.stop()
         with self._guard:
             idle, self._idle = self._idle, {}
@@ -157,7 +156,7 @@ class PeerClient:
         return response
 
     def _take(self, url: str, timeout: float | None) -> PeerConnection:
-        """A connection, kept or new, that is watched from now on; its wait has begun."""
+        """Return a pooled or new connection. The failure detector watches it, and its wait has begun."""
         key = _address(url)
         seconds = self._timeout if timeout is None else timeout
         state = self._liveness.state(key)
@@ -194,7 +193,7 @@ class PeerClient:
         connection.close()
 
     def _give_up(self, url: str, connection: PeerConnection, error: BaseException) -> None:
-        """Watch the connection no longer, whatever failed; what the transport raised becomes PeerUnreachable."""
+        """Drop the connection after any failure; raise PeerUnreachable for a transport error."""
         self._drop(connection)
         if isinstance(error, TRANSPORT_ERRORS):
             raise unreachable(url, error, connection) from error
@@ -217,7 +216,7 @@ class PeerClient:
 
 
 class PeerResponse:
-    """An answer whose body is read piece by piece. Close it, or use it as a context manager."""
+    """A reply whose body is read piece by piece. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -235,24 +234,22 @@ class PeerResponse:
         self.status = answer.status
         self.headers = answer.headers
         self.length = answer.length
-        """Bytes left to read, when declared."""
+        """Bytes left to read, if declared."""
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the declared end."""
+        """Return up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the end."""
         data = self._read(count)
         if not data and count and self._answer.length:
             self._reusable = False
-            why = self._connection.cut_because or f"cut its answer {self._answer.length} bytes short"
+            why = self._connection.cut_because or f"cut its reply {self._answer.length} bytes short"
             raise PeerUnreachable(f"{self._url} {why}", url=self._url)
         return data
 
     def read_all(self, limit: int) -> bytes:
-        """The whole body, at most `limit` bytes."""
+        """Return the whole body. PeerUnreachable when it has more than `limit` bytes."""
         if self._answer.length is not None and self._answer.length > limit:
             self._reusable = False
-            raise PeerUnreachable(
-                f"{self._url} answered with {self._answer.length} bytes; at most {limit} are accepted"
-            )
+            raise PeerUnreachable(f"{self._url} sent a reply of {self._answer.length} bytes; the limit is {limit}")
         return self._read(None if self._answer.length is not None else limit)
 
     def _read(self, count: int | None) -> bytes:
@@ -267,7 +264,7 @@ class PeerResponse:
         return data
 
     def close(self) -> None:
-        """Give the connection back when the answer was read to its end, else close it."""
+        """Return the connection to the pool if the reply was read to its end, otherwise close it."""
         if self._reusable and self._answer.isclosed() and self._connection.sock is not None:
             self._client._give_back(self._connection)
         else:
@@ -289,14 +286,14 @@ def _address(url: str) -> Address:
 
 
 def _http_chunks(blocks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """Blocks framed as HTTP chunks, with the last one that ends the body.
+    """Frame blocks as HTTP chunks, including the last one that ends the body.
 
-    Small ones are joined to pieces worth a system call; a large one goes as it is, since a copy of every chunk under
-    way is what many uploads at a time would need most memory for.
+    Small blocks are joined into pieces worth a system call. Large ones are sent as they are, because copies of them
+    would take most of the memory of many parallel uploads.
     """
     gathered: list[bytes | memoryview] = []
     size = 0
-    ended = b""  # what ends the HTTP chunk before goes with the next piece
+    ended = b""  # the end of an HTTP chunk is sent with the next piece
     for block in blocks:
         if len(block) >= SEND_BLOCK_BYTES:
             yield b"".join((ended, b"%x\r\n" % (size + len(block)), *gathered))

@@ -1,8 +1,7 @@
-"""Sends one chunk stream from a thread of its own, so that its owner can prepare or receive chunks meanwhile.
+"""Sends one chunk stream from its own thread, so that the owner can prepare or receive chunks meanwhile.
 
-The chunks that wait are bounded, in bytes and in number: a slow receiver holds the owner back and never fills memory.
-A stream that is cut ends without its end frame, so the receiver stores nothing from it. What to do about a receiver
-that fails is left to the owner.
+Waiting chunks are bounded in bytes and in number: a slow receiver slows the owner down and never fills memory. A stream
+that is cut ends without its end frame, so the receiver stores nothing from it. The owner handles receivers that fail.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from lockstep_store.wire.chunk_stream import MAGIC, frame_header
 from lockstep_store.wire.chunking import Chunk
 
 MAX_WAITING_FRAMES = 256
-"""Chunks without bytes take memory too."""
+"""Bounds chunks without bytes, which also use memory."""
 
 Block = bytes | memoryview
 Send = Callable[[Iterator[Block]], bytes]
-"""Sends the blocks of a stream to its receiver and returns the body of the answer."""
+"""Sends the blocks of a stream to its receiver and returns the body of the reply."""
 
 
 class StreamCut(Exception):
@@ -37,7 +36,7 @@ class ChunkSender:
     def __init__(self, send: Send, *, name: str, room: int, on_sent: Callable[[int], None] = lambda size: None) -> None:
         self.answer: bytes | None = None
         self.error: BaseException | None = None
-        """Why there is no answer, once the stream has ended; StreamCut after `cut`."""
+        """Why there is no reply, once the stream has ended; StreamCut after `cut`."""
         self._send = send
         self._room = room
         self._on_sent = on_sent
@@ -47,7 +46,7 @@ class ChunkSender:
         self._end: bytes | None = None
         self._cut = False
         self._ended = False
-        context = copy_context()  # the request id goes along
+        context = copy_context()  # for the request id
         self._thread = threading.Thread(target=context.run, args=(self._run,), name=name, daemon=True)
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
-"""One kept connection to another program: TLS, HTTP answers, and waits that another thread can see and cut.
+"""One persistent connection to another program: TLS, HTTP replies, and waits that another thread can see and cut.
 
-How connections are pooled and watched, and what is asked over them, is `lockstep_store.runtime.peers.caller`'s.
+`lockstep_store.runtime.peers.caller` pools connections, watches them, and sends requests over them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from lockstep_store.runtime.peers.liveness import PeerState
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable
 
 CONNECT_SECONDS = 2.0
-"""A TCP connection is answered by the other machine's kernel, however busy its programs are."""
+"""The other machine's kernel accepts TCP connections, however busy its programs are."""
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 65_536
 TRANSPORT_ERRORS = (OSError, http.client.HTTPException)
-"""What a connection raises; `unreachable` tells people what it means."""
+"""What a connection raises; `unreachable` puts it into words."""
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer of the runner, read without the email package, whose parser was a sixth of a small call's cost.
+    """A reply of the runner, parsed without the email package, which took a sixth of the time of a small call.
 
-    The runner declares the length of every answer, so one without it is refused: its end could not be told.
+    The runner declares the length of every reply. One without it is rejected, because its end would be unknown.
     """
 
     def begin(self) -> None:
@@ -43,7 +43,7 @@ class _Answer(http.client.HTTPResponse):
         self.will_close = headers.get("connection", "").lower() == "close"
         declared = headers.get("content-length", "0" if status in (204, 304) else "")
         if not declared.isdigit():
-            raise http.client.HTTPException("the answer does not declare its length")
+            raise http.client.HTTPException("the reply does not declare its length")
         self.length = int(declared)
 
     def _read_headers(self) -> http.client.HTTPMessage:
@@ -56,12 +56,15 @@ class _Answer(http.client.HTTPResponse):
                 break
             name, _, value = line.decode("latin-1").partition(":")
             headers.set_raw(name, value.strip())
-        raise http.client.HTTPException("the answer's headers are too long")
+        raise http.client.HTTPException("the reply's headers are too long")
 
 
 class PeerConnection(http.client.HTTPSConnection):
-    """Not thread-safe but for `cut`. `waiting_since` is the monotonic time at which the wait under way began, 0.0
-    without one, and belongs to whoever uses the connection."""
+    """A connection that another thread can cut; nothing else in it is thread-safe.
+
+    `waiting_since` is the monotonic time at which the present wait began, 0.0 without one. The user of the connection
+    sets it.
+    """
 
     response_class = _Answer
 
@@ -73,7 +76,7 @@ class PeerConnection(http.client.HTTPSConnection):
         self.cut_because = ""
 
     def connect(self) -> None:
-        # Each step's socket is seen by `cut` before the step can hang.
+        # Each step sets `sock` before it can hang, so that `cut` can reach it.
         seconds = self.timeout or CONNECT_SECONDS
         self.sock = socket.create_connection(self.state.address, min(seconds, CONNECT_SECONDS))
         self.sock.settimeout(seconds)
@@ -84,16 +87,16 @@ class PeerConnection(http.client.HTTPSConnection):
         self.sock.do_handshake()
 
     def cut(self, reason: str) -> None:
-        """Make the operation under way fail. It does not close: the socket's number may be another's by then."""
+        """Make the present operation fail. It does not close the socket, because its number could then be reused."""
         self.cut_because = reason
         if self.sock is not None:
             with contextlib.suppress(OSError):
-                # SSLSocket's own shutdown would let a write under way go on in the clear.
+                # SSLSocket's own shutdown would let a write in progress continue unencrypted.
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 def is_readable(connection: PeerConnection) -> bool:
-    """A kept connection with something to read has been closed by the server (it owes us nothing)."""
+    """Whether an idle connection is readable, which means that the server has closed it."""
     try:
         poll = select.poll()
         poll.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
@@ -103,7 +106,7 @@ def is_readable(connection: PeerConnection) -> bool:
 
 
 def unreachable(url: str, error: BaseException, connection: PeerConnection) -> LockstepError:
-    """What failed on the way to `url`, in words for people."""
+    """Return the PeerUnreachable for a transport error on the way to `url`."""
     if connection.cut_because:
         what = connection.cut_because
     elif isinstance(error, TimeoutError | socket.timeout):
@@ -111,7 +114,7 @@ def unreachable(url: str, error: BaseException, connection: PeerConnection) -> L
     elif isinstance(error, ConnectionRefusedError):
         what = "refused the connection; it is probably not running"
     elif isinstance(error, ssl.SSLCertVerificationError):
-        what = f"shows a certificate that is not trusted ({error.verify_message})"
+        what = f"presented a certificate that is not trusted ({error.verify_message})"
     else:
         what = f"cut the connection ({type(error).__name__})"
     return PeerUnreachable(f"{url} {what}", url=url)

@@ -1,4 +1,4 @@
-"""Ways to reach another program, as narrow protocols: a consumer names only the one it uses.
+"""Narrow protocols for calls to another program: a consumer declares only the one it uses.
 
 `PeerClient` (caller.py) implements all of them. Timeouts are seconds for each socket operation, not for a whole call.
 Every method raises the error class that the other program raised, or PeerUnreachable.
@@ -35,7 +35,7 @@ class Streamer(Protocol):
         blocks: Iterable[bytes | memoryview],
         timeout: float | None = None,
     ) -> bytes:
-        """POST `blocks` and return the body of the 2xx answer.
+        """POST `blocks` and return the body of the 2xx reply.
 
         An exception raised by `blocks` cuts the connection, so that the receiver sees an unfinished body.
         """
@@ -43,10 +43,10 @@ class Streamer(Protocol):
 
 
 class UnreadReply(Protocol):
-    """A 2xx answer whose body is read piece by piece; use it in a `with` block."""
+    """A 2xx reply whose body is read piece by piece; use it in a `with` block."""
 
     def read(self, count: int) -> bytes:
-        """Return up to `count` bytes, none at the end. PeerUnreachable when the answer is cut short."""
+        """Return up to `count` bytes, none at the end. PeerUnreachable when the reply is cut short."""
         ...
 
     def read_all(self, limit: int) -> bytes:
@@ -60,7 +60,7 @@ class UnreadReply(Protocol):
 
 
 class Opener(Protocol):
-    """Opens answers that are too large to hold."""
+    """Opens replies that are too large to hold in memory."""
 
     def open(
         self,
@@ -71,5 +71,5 @@ class Opener(Protocol):
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> UnreadReply:
-        """Send a request and return its answer, unread."""
+        """Send a request and return its reply, unread."""
         ...

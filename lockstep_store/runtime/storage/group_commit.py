@@ -1,7 +1,7 @@
 """Group commit: concurrent writers share one transaction, and so one fsync.
 
-Both engines (the directory's metadata and a file server's chunk index) are bound by the disk's flush, not by the
-statements. One thread owns the writing; whatever work gathers while a commit is flushing goes into the next one.
+The directory's metadata and a file server's chunk index are both limited by the disk's flush, not by their statements.
+One thread writes; the work that arrives during a commit's flush goes into the next commit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MAX_WAITING = 10_000
 
 
 class SupportsSavepoint(Protocol):
-    """What group commit needs of a transaction."""
+    """What group commit needs from a transaction."""
 
     def savepoint(self) -> AbstractContextManager[None]:
-        """Undoes the work done inside it, and only that, when the block raises."""
+        """Undo the work done inside the block, and only that, when the block raises."""
         ...
 
 
@@ -43,9 +43,9 @@ class _Work(Generic[Tx]):
 class GroupCommit(Generic[Tx]):
     """Runs many callers' work in shared transactions on one writer thread.
 
-    `open_transaction` gives a context manager: entering begins a transaction, leaving normally commits it durably,
-    leaving by an exception rolls it back. A caller gets its result only after that commit has returned; if the commit
-    fails, everyone in it gets the failure, whatever their own work had said.
+    `open_transaction` returns a context manager: entering begins a transaction, leaving commits it durably, and leaving
+    by an exception rolls it back. A caller gets its result only after the commit has returned; if the commit fails,
+    everyone in it gets that failure, whatever the result of their own work.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class GroupCommit(Generic[Tx]):
         self._thread.start()
 
     def submit(self, work: Callable[[Tx], R]) -> R:
-        """Run `work(tx)` in the next transaction; its result, durable on return, or its exception, undone.
+        """Run `work(tx)` in the next transaction, and return its durable result or raise its exception.
 
-        `work` runs on the writer thread, before the commit: what it changes outside the transaction is not undone
-        when the commit fails, so anything else (waking waiters, counting) belongs after `submit` has returned.
+        `work` runs on the writer thread before the commit. Changes that it makes outside the transaction are not undone
+        when the commit fails, so do anything else (waking waiters, counting) after `submit` has returned.
         """
         item: _Work[Tx] = _Work(work)
         with self._condition:
             if self._closed:
-                raise Unavailable("the store is closing; try again in a moment")
+                raise Unavailable("the program is stopping: retry in a moment")
             if len(self._queue) >= MAX_WAITING:
-                raise Overloaded("too many writes are waiting for the disk; try again shortly")
+                raise Overloaded("too many writes are waiting for the disk: retry shortly")
             self._queue.append(item)
             self._condition.notify()
         item.done.acquire()
@@ -82,7 +82,7 @@ class GroupCommit(Generic[Tx]):
         return item.result  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Finish what was submitted, then end the writer thread. Safe to repeat."""
+        """Finish all submitted work, then end the writer thread. Safe to repeat."""
         with self._condition:
             self._closed = True
             self._condition.notify()
@@ -106,9 +106,9 @@ class GroupCommit(Generic[Tx]):
                     try:
                         with tx.savepoint():
                             item.result = item.call(tx)
-                    except Exception as error:  # noqa: BLE001 - one caller's refusal, delivered to that caller alone
+                    except Exception as error:  # noqa: BLE001 - one caller's error, raised to that caller alone
                         item.error = error
-        except BaseException as error:  # noqa: BLE001 - the commit failed: nobody's work is durable
+        except BaseException as error:  # noqa: BLE001 - the commit failed, so no work in it is durable
             for item in batch:
                 item.result, item.error = None, error
         finally:

@@ -1,4 +1,4 @@
-"""Secrets on disk: how key files are written, which storage keys exist, and how a chunk is sealed with them.
+"""Secrets on disk: durable key files, the ring of storage keys, and sealed chunks.
 
 A sealed chunk is::
 
@@ -12,9 +12,9 @@ A sealed chunk is::
     ring secret = BLAKE3 derive_key(context "lockstep 2026 chunk sealing v1", storage key)
     data key    = BLAKE3 keyed_hash(key = ring secret, chunk digest)
 
-Each chunk has its own data key, so random nonces never come near AES-GCM's bound for one key. Whether the
-plain bytes are what the digest says is left to the reader of the chunk: the tag proves that they are what was
-sealed under that name. Where sealed bytes are kept is left to the storage engines.
+Each chunk has its own data key, so random nonces never approach AES-GCM's limit for one key. The tag proves that the
+plain bytes were sealed under that digest; the reader of the chunk checks that they match it. The storage engines store
+the sealed bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import DamagedChunk, SetupError, StorageFormatError
 
 Bytes = bytes | bytearray | memoryview
-"""What can be sealed or opened without being copied first."""
+"""Bytes that can be sealed or opened without a copy."""
 
 FORMAT_VERSION = 1
 KEY_ID_BYTES = 4
@@ -54,9 +54,9 @@ _RING_CONTEXT = "lockstep 2026 chunk sealing v1"
 
 @contextlib.contextmanager
 def one_program_at_a_time(lock_file: Path) -> Iterator[None]:
-    """Hold `lock_file` against every other program and thread; the system drops it when a program dies.
+    """Hold `lock_file` against every other program and thread. The system releases it when the program dies.
 
-    The file itself stays: removing it would let two programs hold two different files of one name.
+    The file is never removed: two programs could then hold two different files of one name.
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,9 +68,9 @@ def one_program_at_a_time(lock_file: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` in one step: after a crash it holds the old content or the new, never a part.
+    """Replace `path` atomically: after a crash it has the old content or the new, never a part.
 
-    The file never exists with wider permissions than `mode`, and is on disk when this returns.
+    The file never has wider permissions than `mode`, and is on disk when this returns.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -100,7 +100,7 @@ class _RingFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyRing:
-    """The cluster's storage keys by id: one seals new chunks, all of them open old ones."""
+    """The cluster's storage keys by id: the current one seals new chunks, and all of them open old ones."""
 
     def __init__(self, path: Path, current: bytes, secrets_by_id: dict[bytes, bytes]) -> None:
         self._path = path
@@ -112,9 +112,9 @@ class KeyRing:
 
     @classmethod
     def load_or_create(cls, path: Path) -> KeyRing:
-        """The ring in `path`, made with one random key if there is none. Programs may call it at once.
+        """Load the ring in `path`, or create it with one random key. Several programs may call this at once.
 
-        Raises SetupError for a file that is not a key ring: making a new one would orphan every sealed chunk.
+        Raises SetupError for a file that is not a key ring: with a new ring, no sealed chunk could be read.
         """
         with one_program_at_a_time(_lock_file(path)):
             if not path.exists():
@@ -125,7 +125,7 @@ class KeyRing:
 
     @classmethod
     def load(cls, path: Path) -> KeyRing:
-        """The ring in `path`; raises SetupError when it is absent or is not a key ring."""
+        """Load the ring in `path`; raises SetupError when it is missing or not a key ring."""
         return cls(path, *_parse(_read(path), str(path)))
 
     @property
@@ -139,7 +139,7 @@ class KeyRing:
         return frozenset(self._state[1])
 
     def rotate(self) -> bytes:
-        """Add a random key, make it the current one, and return its id; on disk before anything uses it."""
+        """Add a random key, make it the current one, and return its id. The key is on disk before anything uses it."""
         with one_program_at_a_time(_lock_file(self._path)):
             text = _read(self._path)
             _parse(text, str(self._path))
@@ -154,28 +154,28 @@ class KeyRing:
         return bytes.fromhex(key_id)
 
     def reload(self) -> None:
-        """Take over the keys another program on this machine has written since."""
+        """Read the keys again that another program on this machine may have added."""
         self._state = _parse(_read(self._path), str(self._path))
 
     def secret(self, key_id: bytes) -> bytes | None:
-        """The ring secret (32 bytes) of `key_id`, or None if no such key exists."""
+        """Return the ring secret (32 bytes) of `key_id`, or None if there is no such key."""
         return self._state[1].get(key_id)
 
     def current_secret(self) -> tuple[bytes, bytes]:
-        """The current key's id and ring secret, both of the same moment."""
+        """Return the current key's id and its ring secret, consistently."""
         current, keys = self._state
         return current, keys[current]
 
 
 def check_ring(text: str) -> frozenset[bytes]:
-    """The key ids in the ring `text`; raises SetupError for a broken one, so it never replaces a good one."""
-    return frozenset(_parse(text.encode(), "what was sent as storage keys")[1])
+    """Return the key ids in the ring `text`; SetupError for an invalid one, so that it never replaces a good one."""
+    return frozenset(_parse(text.encode(), "the received file of storage keys")[1])
 
 
 class Sealer:
-    """Seals chunks under the ring's current key and opens them under whichever key they name. Thread-safe.
+    """Seals chunks under the ring's current key and opens them under the key that they name. Thread-safe.
 
-    Nothing is cached per chunk: deriving a data key and preparing the cipher take 1.3 µs together.
+    Nothing is cached for each chunk: deriving a data key and preparing the cipher take 1.3 µs together.
     """
 
     def __init__(self, keyring: KeyRing) -> None:
@@ -183,13 +183,13 @@ class Sealer:
         self._reloading = threading.Lock()
 
     def seal(self, digest: Digest, plain: Bytes) -> bytes:
-        """The sealed form of `plain`, `OVERHEAD_BYTES` longer, bound to the name `digest`."""
+        """Return the sealed form of `plain`, which is `OVERHEAD_BYTES` longer and bound to `digest`."""
         return b"".join(self.seal_parts(digest, plain))
 
     def seal_parts(self, digest: Digest, plain: Bytes) -> tuple[bytes, bytes]:
-        """The sealed form as (header, ciphertext with tag), to be stored one after the other.
+        """Return the sealed form as (header, ciphertext with tag), to be stored one after the other.
 
-        For large chunks: joining the two copies the whole chunk, which costs several times the encryption.
+        For large chunks: joining the two would copy the whole chunk, which costs several times the encryption.
         """
         key_id, secret = self._ring.current_secret()
         nonce = os.urandom(NONCE_BYTES)
@@ -197,17 +197,17 @@ class Sealer:
         return _VERSION_BYTE + key_id + nonce, cipher.encrypt(nonce, plain, digest)
 
     def open(self, digest: Digest, sealed: Bytes) -> bytes:
-        """The plain bytes that were sealed under `digest`.
+        """Return the plain bytes that were sealed under `digest`.
 
-        Raises DamagedChunk when they are not intact or belong to another digest, and StorageFormatError for a
-        format version or key id that this program does not know.
+        Raises DamagedChunk when the sealed bytes are altered or belong to another digest, and StorageFormatError for an
+        unknown format version or key id.
         """
         view = memoryview(sealed)
         if len(view) < OVERHEAD_BYTES:
-            raise _damaged(digest, f"{len(view)} bytes are less than the {OVERHEAD_BYTES} of an empty chunk")
+            raise _damaged(digest, f"it has only {len(view)} bytes, and an empty chunk has {OVERHEAD_BYTES}")
         if view[0] != FORMAT_VERSION:
             raise StorageFormatError(
-                f"chunk {digest} is stored in format {view[0]}, this program knows format {FORMAT_VERSION}: "
+                f"chunk {digest} is stored in format {view[0]}, but this program reads format {FORMAT_VERSION}: "
                 "update this program, or repair the chunk from another copy"
             )
         secret = self._secret(bytes(view[1 : 1 + KEY_ID_BYTES]), digest)
@@ -215,7 +215,7 @@ class Sealer:
         try:
             return cipher.decrypt(view[1 + KEY_ID_BYTES : HEADER_BYTES], view[HEADER_BYTES:], digest)
         except InvalidTag:
-            raise _damaged(digest, "its seal does not match") from None
+            raise _damaged(digest, "its authentication tag does not match") from None
 
     def _secret(self, key_id: bytes, digest: Digest) -> bytes:
         secret = self._ring.secret(key_id)
@@ -226,13 +226,13 @@ class Sealer:
         if secret is None:
             raise StorageFormatError(
                 f"chunk {digest} is sealed with storage key {key_id.hex()}, which is not in the key ring: "
-                "restore the storage-keys.json that holds it, or repair the chunk from another copy"
+                "restore the storage-keys.json with that key, or repair the chunk from another copy"
             )
         return secret
 
 
 def _damaged(digest: Digest, why: str) -> DamagedChunk:
-    return DamagedChunk(f"chunk {digest} is damaged: {why}; it is read from another copy", digest=str(digest))
+    return DamagedChunk(f"chunk {digest} is damaged: {why}; retry to read another copy", digest=str(digest))
 
 
 def _lock_file(path: Path) -> Path:
@@ -252,8 +252,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SetupError(
-            f"the storage keys {path} cannot be read ({error.strerror}): restore them from the directory's "
-            "machine or run `lockstep join TOKEN` again"
+            f"cannot read the storage keys {path} ({error.strerror}): restore the file from the directory's "
+            "machine, or run `lockstep join TOKEN` again"
         ) from error
 
 
@@ -266,8 +266,8 @@ def _parse(text: bytes, origin: str) -> tuple[bytes, dict[bytes, bytes]]:
             raise ValueError("its current key is missing")
     except (ValueError, msgspec.MsgspecError) as error:
         raise SetupError(
-            f"{origin} is not a key ring ({error}): restore it from a backup, "
-            "for without it the stored chunks cannot be read"
+            f"{origin} is not a key ring ({error}): restore it from a backup; "
+            "without it the stored chunks cannot be read"
         ) from None
     return current, keys
 
@@ -275,12 +275,12 @@ def _parse(text: bytes, origin: str) -> tuple[bytes, dict[bytes, bytes]]:
 def _key_id(text: str) -> bytes:
     raw = bytes.fromhex(text)
     if len(raw) != KEY_ID_BYTES:
-        raise ValueError(f"a key id has {KEY_ID_BYTES} bytes")
+        raise ValueError(f"a key id must have {KEY_ID_BYTES} bytes")
     return raw
 
 
 def _ring_secret(text: str) -> bytes:
     raw = base64.b64decode(text, validate=True)
     if len(raw) != _STORAGE_KEY_BYTES:
-        raise ValueError(f"a storage key has {_STORAGE_KEY_BYTES} bytes")
+        raise ValueError(f"a storage key must have {_STORAGE_KEY_BYTES} bytes")
     return blake3(raw, derive_key_context=_RING_CONTEXT).digest()

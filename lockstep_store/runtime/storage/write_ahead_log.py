@@ -1,11 +1,11 @@
-"""SQLite's write-ahead log after a crash: what is read from it must be on the disk, not only in the page cache.
+"""Makes SQLite's write-ahead log durable after a crash: its frames may be only in the page cache.
 
-The danger: a flush fails (EIO), so the commit is refused and SQLite does not count its frames; but they stand in the
-log, and Linux marks the pages that it could not write as clean. If the program ends before something else is written
-over them, the next start finds whole, valid frames in the page cache and counts them as committed. New commits then
-come after frames that the disk does not have, flushes succeed because those pages are "clean", and a power failure
-takes every acknowledged commit behind the hole. So a log that an earlier process left is written again, byte for byte,
-and flushed, before anyone opens the database. (PostgreSQL panics after a failed flush for the same reason.)
+The danger: a flush fails (EIO), the commit is rejected, and SQLite does not count its frames. But they remain in the
+log, and Linux marks the pages that it could not write as clean. If the program ends before they are overwritten, the
+next start finds valid frames in the page cache and counts them as committed. New commits then follow frames that the
+disk does not have, flushes succeed because those pages are "clean", and a power failure loses every acknowledged commit
+after the hole. So a log left by an earlier process is rewritten, byte for byte, and flushed before anyone opens the
+database. (PostgreSQL panics after a failed flush for the same reason.)
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BLOCK_BYTES = 1024 * 1024
 
 
 def make_log_durable(database: Path) -> int:
-    """Write the log beside `database` again, in place, and flush it; how many bytes it has, 0 when there is none.
+    """Rewrite the log beside `database` in place, flush it, and return its length in bytes; 0 when there is none.
 
-    Call it while no process has the database open. Safe to repeat; a crash in it changes nothing, because every byte
-    is replaced by itself. Raises OSError when the disk still does not take it.
+    Call this while no process has the database open. Safe to repeat, also after a crash, because every byte is replaced
+    by itself. Raises OSError when the disk still cannot store it.
     """
     try:
         descriptor = os.open(database.with_name(f"{database.name}-wal"), os.O_RDWR | os.O_CLOEXEC)

@@ -1,8 +1,7 @@
-"""The cluster's own certificate authority: it makes what programs know each other by.
+"""The cluster's own certificate authority, which issues certificates and peer tokens.
 
-Those are certificates and peer tokens. It lives only where `certs/authority/` is, on the directory's machine.
-Which program may ask for a certificate is decided by its callers (a join token, or being on this machine);
-where a program keeps what it was given is `lockstep_store.runtime.tls.identity`'s job.
+It exists only on the directory's machine, in `certs/authority/`. Its callers decide which program may have a
+certificate (with a join token, or on this machine); `lockstep_store.runtime.tls.identity` stores what it issues.
 
 A peer token is `role.id.mac`, where mac is the hex of BLAKE3 keyed with the 32-byte peer key over
 `lockstep peer token v1`, a zero byte, and `role.id`. Neither a role nor an id may contain a dot.
@@ -46,13 +45,13 @@ _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za
 
 
 def utc_now() -> datetime:
-    """The wall clock: certificates are judged by it everywhere, so they are made by it."""
+    """Return the wall clock, by which certificates are issued and verified everywhere."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class PeerIdentity:
-    """A program that proved with its peer token who it is."""
+    """A program authenticated by its peer token."""
 
     role: Role
     id: str
@@ -66,22 +65,24 @@ def is_role(text: str) -> TypeGuard[Role]:
 def check_program(role: str, id: str) -> None:
     """Raise BadRequest unless `role` exists and `id` is 1 to 32 letters, digits, `_` or `-`."""
     if not is_role(role):
-        raise BadRequest(f"{role[:40]!r} is not a program of the cluster: expected one of {', '.join(ROLES)}")
+        raise BadRequest(f"{role[:40]!r} is not a role of a program: use one of {', '.join(ROLES)}")
     if not _ID.fullmatch(id):
         raise BadRequest(f"{id[:40]!r} is not a program id: use 1 to 32 letters, digits, '_' or '-'")
 
 
 def host_names(hosts: Iterable[str] = ()) -> list[x509.GeneralName]:
-    """`hosts` as certificate names, each an IP address or a DNS name, which may begin with `*.` for every label there;
-    raises BadRequest for anything else."""
+    """Return `hosts` as certificate names: IP addresses and DNS names, which may begin with `*.`.
+
+    Raises BadRequest for anything else.
+    """
     distinct = list(dict.fromkeys(host.strip() for host in hosts))
     if len(distinct) > MAX_HOSTS:
-        raise BadRequest(f"{len(distinct)} host names are more than a certificate may carry ({MAX_HOSTS})")
+        raise BadRequest(f"too many host names: {len(distinct)}, but a certificate may have at most {MAX_HOSTS}")
     return list(dict.fromkeys(_host_name(host) for host in distinct))
 
 
 def local_hosts() -> list[str]:
-    """The names by which a program on this machine is reached from this machine."""
+    """Return the names under which programs on this machine can reach one another."""
     name = socket.gethostname()
     return ["localhost", "127.0.0.1", "::1", *([name] if _DNS_NAME.fullmatch(name) else [])]
 
@@ -93,12 +94,12 @@ def _host_name(host: str) -> x509.GeneralName:
         pass
     name = host.removeprefix("*.")
     if not _DNS_NAME.fullmatch(name) or (name != host and "." not in name):  # no client takes a *.org
-        raise BadRequest(f"{host[:80]!r} is neither an IP address nor a host name: leave out scheme and port")
+        raise BadRequest(f"{host[:80]!r} is not an IP address or host name: leave out scheme and port")
     return x509.DNSName(host.lower())
 
 
 def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The key as unencrypted PKCS #8, the one form that every TLS library here reads."""
+    """Return the key as unencrypted PKCS #8, which every TLS library in use can read."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -120,10 +121,10 @@ class CertificateAuthority:
 
     @classmethod
     def create(cls, folder: Path, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
-        """The authority in the certs folder `folder`, made if absent; safe from several programs at once.
+        """Load the authority in `folder`, or create it. Several programs may call this at once.
 
-        A creation cut short by a crash is continued with the keys it left. Raises SetupError when the folder
-        has the certificate of another machine's authority: a second authority would split the cluster.
+        A creation interrupted by a crash continues with the keys it left. Raises SetupError when the folder has the
+        certificate of another machine's authority: a second authority would split the cluster.
         """
         with one_program_at_a_time(folder / ".authority.lock"):
             if not cls.exists(folder):
@@ -132,7 +133,7 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, folder: Path, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
-        """The authority in the certs folder `folder`; raises SetupError when absent, damaged or expired."""
+        """Load the authority in `folder`; raises SetupError when it is missing, damaged or expired."""
         try:
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
             key = _load_key(_key_file(folder))
@@ -144,10 +145,12 @@ class CertificateAuthority:
             ) from error
         except (OSError, ValueError) as error:
             raise SetupError(
-                f"the certificate authority in {folder} cannot be read ({error}): restore it from a backup"
+                f"cannot read the certificate authority in {folder} ({error}): restore it from a backup"
             ) from error
         if certificate.public_key() != key.public_key() or len(peer_key) != _PEER_KEY_BYTES:
-            raise SetupError(f"the files of the certificate authority in {folder} do not belong together: restore them")
+            raise SetupError(
+                f"the files of the certificate authority in {folder} do not match one another: restore them"
+            )
         if certificate.not_valid_after_utc <= now():
             raise SetupError(
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
@@ -157,22 +160,22 @@ class CertificateAuthority:
 
     @property
     def ca_pem(self) -> str:
-        """The authority's own certificate, the one thing a client must trust."""
+        """The authority's own certificate, which clients must trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
     def issue(self, role: str, id: str, hosts: Iterable[str], public_key: ec.EllipticCurvePublicKey) -> str:
-        """A certificate (PEM) for a program's key, good for 90 days, as server and as client.
+        """Issue a certificate (PEM) for a program's key, valid for 90 days, as server and as client.
 
-        It carries `hosts` and this machine's own names. Raises BadRequest for a bad role, id or host.
+        It has `hosts` and this machine's own names. Raises BadRequest for an invalid role, id or host.
         """
         check_program(role, id)
         return self._certify(role, id, host_names([*local_hosts(), *hosts]), public_key)
 
     def sign_request(self, csr_pem: str, role: str, id: str, hosts: Iterable[str]) -> str:
-        """The certificate (PEM) for another machine's signing request.
+        """Issue a certificate (PEM) for another machine's signing request.
 
-        Only the key is taken from the request: names are those its caller vouches for in `role`, `id` and
-        `hosts`, besides localhost. Raises BadRequest for a request malformed or not signed by its own key.
+        Only the key is taken from the request. The names are `role`, `id` and `hosts`, which the caller has verified,
+        and localhost. Raises BadRequest for a request that is malformed or not signed by its own key.
         """
         check_program(role, id)
         try:
@@ -180,14 +183,14 @@ class CertificateAuthority:
             public_key = request.public_key()
             signed = request.is_signature_valid
         except (ValueError, InvalidSignature) as error:
-            raise BadRequest("the certificate request cannot be read: join again") from error
+            raise BadRequest("the certificate request is malformed: join again") from error
         if not signed or not isinstance(public_key, ec.EllipticCurvePublicKey):
             raise BadRequest("the certificate request is not signed by its own elliptic-curve key")
         return self._certify(role, id, host_names(["localhost", "127.0.0.1", "::1", *hosts]), public_key)
 
     def _certify(self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey) -> str:
         if not isinstance(public_key.curve, (ec.SECP256R1, ec.SECP384R1)):
-            raise BadRequest(f"a program's key is on curve P-256 or P-384, not {public_key.curve.name}")
+            raise BadRequest(f"a program's key must be on curve P-256 or P-384, not {public_key.curve.name}")
         now = self.now()
         until = min(now + CERTIFICATE_LIFETIME, self.certificate.not_valid_after_utc)
         issuer_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -213,19 +216,19 @@ class CertificateAuthority:
         return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
     def peer_token(self, role: str, id: str) -> str:
-        """The token that proves to the directory that a program is `role` number `id`."""
+        """Return the token that proves to the directory that a program is `role` number `id`."""
         check_program(role, id)
         return f"{role}.{id}.{self._mac(role, id)}"
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
-        """Who sent `token`; raises PeerRefused for one this authority did not make. Takes constant time."""
+        """Return whose token this is; PeerRefused if this authority did not create it. Compares in constant time."""
         role, _, rest = token.partition(".")
         id, _, mac = rest.partition(".")
         if not is_role(role) or not _ID.fullmatch(id):
             raise PeerRefused("the peer token is malformed: run `lockstep join TOKEN` on that machine again")
         if not hmac.compare_digest(self._mac(role, id).encode(), mac.encode("utf-8", "surrogatepass")):
             raise PeerRefused(
-                f"the peer token of {role} {id} was not made by this cluster: run `lockstep join TOKEN` there again"
+                f"the peer token of {role} {id} is from another cluster: run `lockstep join TOKEN` there again"
             )
         return PeerIdentity(role, id)
 
@@ -271,7 +274,7 @@ def _create_files(folder: Path, now: datetime) -> None:
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
     key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # Two clusters' authorities must not share a name: OpenSSL would blame the signature and not the issuer.
+    # Two clusters' authorities need different names: otherwise OpenSSL reports a bad signature, not a wrong issuer.
     name = _name(f"Lockstep cluster CA {key_id.digest.hex()[:8]}")
     certificate = (
         x509.CertificateBuilder()

@@ -1,8 +1,8 @@
-"""TLS between the programs, and between people and a proxy: contexts, certificate facts and a real handshake.
+"""TLS for clients: contexts, certificate details, and a verified handshake.
 
-Only the cluster's own authority is trusted; the system's certificates are not consulted and no check is ever
-switched off. Between programs both sides show a certificate and nothing older than TLS 1.3 is spoken. Serving
-TLS is left to the runner, making certificates to `lockstep_store.runtime.tls.certificate_authority`.
+Clients trust only the cluster's own authority, never the system's certificates, and never disable a check. Between
+programs both sides present a certificate over TLS 1.3. The runner serves TLS;
+`lockstep_store.runtime.tls.certificate_authority` issues certificates.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 class _Contexts:
-    """Contexts by the files they were made from: parsing certificates costs as much as a handshake.
+    """Caches contexts by their files, because parsing certificates costs as much as a handshake.
 
-    The files' times are part of the key, so a renewed certificate is picked up by the next caller.
+    The key includes the files' times, so the next caller uses a renewed certificate.
     """
 
     def __init__(self) -> None:
@@ -60,15 +60,15 @@ _contexts = _Contexts()
 
 
 def client_context(identity: Identity) -> ssl.SSLContext:
-    """For calls between programs: TLS 1.3, our certificate shown, the cluster's authority alone trusted.
+    """Return the context for calls between programs: TLS 1.3, with our certificate, trusting only the cluster's CA.
 
-    The same context is returned until a file changes, so do not alter it. Raises SetupError for bad files.
+    The same context is returned until a file changes, so do not alter it. Raises SetupError for invalid files.
     """
     return _contexts.get(identity.ca_file, identity.cert_file, identity.key_file)
 
 
 def people_context(ca_file: Path) -> ssl.SSLContext:
-    """For a person's client: TLS 1.2 or later, `ca_file` alone trusted, no certificate of one's own."""
+    """Return the context for a person's client: TLS 1.2 or later, trusting only `ca_file`, without a certificate."""
     return _contexts.get(ca_file, None, None)
 
 
@@ -79,7 +79,7 @@ def _stamp(files: list[Path]) -> _Stamp:
             facts = file.stat()
         except OSError as error:
             raise SetupError(
-                f"{file} cannot be read ({error.strerror}): start the cluster, or run `lockstep join TOKEN`"
+                f"cannot read {file} ({error.strerror}): start the cluster, or run `lockstep join TOKEN`"
             ) from error
         stamps.append((str(file), facts.st_mtime_ns, facts.st_ino))
     return tuple(stamps)
@@ -101,8 +101,8 @@ def _make_context(ca_file: Path, cert_file: Path | None, key_file: Path | None) 
 
 
 @dataclass(frozen=True)
-class CertificateFacts:
-    """What a certificate says: UTC times, `fingerprint` as SHA-256 hex, `days_left` negative once expired."""
+class CertificateInfo:
+    """Details of a certificate: UTC times, `fingerprint` as SHA-256 hex, `days_left` negative once expired."""
 
     subject: str
     issuer: str
@@ -113,17 +113,17 @@ class CertificateFacts:
     fingerprint: str
 
 
-def certificate_facts(pem: str | bytes, *, now: datetime | None = None) -> CertificateFacts:
-    """The facts of the first certificate in `pem`; raises SetupError when there is none."""
+def certificate_info(pem: str | bytes, *, now: datetime | None = None) -> CertificateInfo:
+    """Return the details of the first certificate in `pem`; raises SetupError when there is none."""
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode() if isinstance(pem, str) else pem)
     except ValueError as error:
-        raise SetupError(f"this is not a certificate ({error}): expected PEM text") from error
+        raise SetupError(f"not a certificate ({error}): expected PEM text") from error
     return _facts(certificate, now or utc_now())
 
 
-def _facts(certificate: x509.Certificate, now: datetime) -> CertificateFacts:
-    return CertificateFacts(
+def _facts(certificate: x509.Certificate, now: datetime) -> CertificateInfo:
+    return CertificateInfo(
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         hosts=tuple(_hosts(certificate)),
@@ -143,19 +143,19 @@ def _hosts(certificate: x509.Certificate) -> list[str]:
 
 
 @dataclass(frozen=True)
-class HandshakeFacts:
-    """What one verified handshake agreed on. `chain` runs from the server's certificate to the authority."""
+class HandshakeInfo:
+    """The result of a verified handshake. `chain` runs from the server's certificate to the authority."""
 
     protocol: str
     cipher: str
     chain: tuple[str, ...]
     days_left: float
-    certificate: CertificateFacts
+    certificate: CertificateInfo
     milliseconds: float
 
 
 def names_match(host: str, certificate: x509.Certificate) -> bool:
-    """Whether `certificate` is for `host` (RFC 6125: exactly, or a name by one leading `*.`)."""
+    """Whether `certificate` is valid for `host` (RFC 6125: exactly, or by a name with one leading `*.`)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -166,7 +166,7 @@ def names_match(host: str, certificate: x509.Certificate) -> bool:
     return str(address) in _hosts(certificate)
 
 
-def handshake_facts(
+def handshake_info(
     host: str,
     port: int,
     ca_file: Path,
@@ -174,11 +174,11 @@ def handshake_facts(
     key_file: Path | None = None,
     *,
     timeout_seconds: float = HANDSHAKE_SECONDS,
-) -> HandshakeFacts:
-    """Connect to `host`:`port`, verify everything a program verifies, and say what was agreed.
+) -> HandshakeInfo:
+    """Connect to `host`:`port` and verify everything that a program verifies.
 
-    Raises PeerUnreachable when nobody answers TLS in time, PeerRefused when either side refuses the other,
-    with a sentence that names the reason, and SetupError for our own unusable files.
+    Raises PeerUnreachable when no TLS server answers in time, PeerRefused with the reason when either side rejects the
+    other, and SetupError when our own files cannot be used.
     """
     where = f"{host}:{port}"
     started = time.monotonic()
@@ -189,12 +189,10 @@ def handshake_facts(
             return _Probe(context, plain, host, where, started + timeout_seconds, refusals).run(started)
     except TimeoutError as error:
         raise PeerUnreachable(
-            f"{where} did not answer within {timeout_seconds:g} s: look at its log, it may hang"
+            f"{where} did not answer within {timeout_seconds:g} s: it may hang, see its log"
         ) from error
     except ConnectionRefusedError as error:
-        raise PeerUnreachable(
-            f"{where} refused the connection: nothing listens there, so start the program or check the port"
-        ) from error
+        raise PeerUnreachable(f"{where} refused the connection: start the program there, or check the port") from error
     except OSError as error:
         raise PeerUnreachable(
             f"{where} cannot be reached ({error.strerror or error}): check the address and the network"
@@ -247,7 +245,7 @@ class _Probe:
         self._deadline = deadline
         self._refusals = refusals
 
-    def run(self, started: float) -> HandshakeFacts:
+    def run(self, started: float) -> HandshakeInfo:
         if not _is_address(self._host):
             self._tls.set_tlsext_host_name(self._host.encode("idna"))
         self._tls.set_connect_state()
@@ -257,13 +255,13 @@ class _Probe:
         certificate = _facts(chain[0], utc_now())
         if not names_match(self._host, chain[0]):
             raise PeerRefused(
-                f"{self._where} is not one of the names in its certificate ({', '.join(certificate.hosts)}): "
-                "use one of those, or renew that certificate with this host name"
+                f"the certificate of {self._where} is only valid for {', '.join(certificate.hosts)}: "
+                "use one of these names, or renew the certificate with this host name"
             )
         self._hear_verdict()
         with contextlib.suppress(SSL.Error):
             self._tls.shutdown()  # so that the server's log has an orderly end
-        return HandshakeFacts(
+        return HandshakeInfo(
             protocol=self._tls.get_protocol_version_name(),
             cipher=self._tls.get_cipher_name() or "",
             chain=tuple(link.subject.rfc4514_string() for link in chain),
@@ -273,11 +271,11 @@ class _Probe:
         )
 
     def _hear_verdict(self) -> None:
-        """Wait until the server has judged our side of the handshake; raises PeerRefused if it refuses.
+        """Wait until the server has verified our certificate; raises PeerRefused if it rejects us.
 
-        In TLS 1.3 the client is done before the server has looked at its certificate. What comes next is either an
-        alert or session tickets, which a server sends once it is content; silence is no objection. We send nothing
-        before that: writing to a server that has left would lose its alert.
+        In TLS 1.3 the client finishes before the server has checked the client's certificate. The server then sends
+        either an alert or session tickets; silence is not a rejection. We send nothing before that, because writing to
+        a server that has closed would lose its alert.
         """
         if self._tls.get_protocol_version() < SSL.TLS1_3_VERSION:
             return
@@ -319,16 +317,16 @@ class _Probe:
                 return PeerRefused(f"{self._where} {sentence}")
         if any(words in reason for words in _NOT_TLS):
             return PeerUnreachable(f"{self._where} does not speak TLS: another program may use that port")
-        return PeerRefused(f"{self._where} ended the handshake ({reason}): look at that program's log")
+        return PeerRefused(f"{self._where} ended the handshake ({reason}): see that program's log")
 
 
 _ALERTS = {
-    "certificate required": "demands a client certificate: only programs of the cluster may connect to it",
-    "alert certificate expired": "refused our certificate, which has expired: run `lockstep certs renew`",
-    "alert unknown ca": "refused our certificate, which is not from its cluster: join that cluster",
-    "alert bad certificate": "refused our certificate: run `lockstep certs renew`, or join it again",
-    "alert certificate unknown": "refused our certificate: run `lockstep certs renew`, or join it again",
-    "protocol version": "speaks only TLS versions that are too old: update that program",
+    "certificate required": "requires a client certificate: only programs of the cluster may connect to it",
+    "alert certificate expired": "rejected our certificate, which has expired: run `lockstep certs renew`",
+    "alert unknown ca": "rejected our certificate, which is not from its cluster: join that cluster",
+    "alert bad certificate": "rejected our certificate: run `lockstep certs renew`, or join it again",
+    "alert certificate unknown": "rejected our certificate: run `lockstep certs renew`, or join it again",
+    "protocol version": "supports only TLS versions that are too old: update that program",
 }
 _NOT_TLS = ("wrong version number", "packet length too long", "http request", "record layer failure")
 
@@ -344,18 +342,18 @@ _OTHER_AUTHORITY = {
 
 
 def _distrust(code: int, certificate: x509.Certificate) -> str:
-    """Why OpenSSL refused `certificate` with verification error `code`, as the rest of a sentence."""
+    """Return why OpenSSL rejected `certificate` with verification error `code`, as the rest of a sentence."""
     name = certificate.subject.rfc4514_string()
     if code == _Codes.ERR_CERT_HAS_EXPIRED:
         day = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
-        return f"shows a certificate ({name}) that expired on {day}: run `lockstep certs renew` there"
+        return f"presented a certificate ({name}) that expired on {day}: run `lockstep certs renew` there"
     if code == _Codes.ERR_CERT_NOT_YET_VALID:
         day = f"{certificate.not_valid_before_utc:%Y-%m-%d}"
-        return f"shows a certificate ({name}) that is not valid before {day}: set the clocks of both machines"
+        return f"presented a certificate ({name}) that is not valid before {day}: check the clocks of both machines"
     if code in _OTHER_AUTHORITY:
         issuer = certificate.issuer.rfc4514_string()
-        return f"shows a certificate from another authority ({issuer}): it is not a program of this cluster"
-    return f"shows a certificate ({name}) that fails verification (OpenSSL code {code}): renew it there"
+        return f"presented a certificate from another authority ({issuer}): it is not a program of this cluster"
+    return f"presented a certificate ({name}) that fails verification (OpenSSL code {code}): renew it there"
 
 
 def _reason(error: SSL.Error) -> str:

@@ -1,8 +1,8 @@
-"""A program's identity on disk: its certificate, key and peer token, and how it obtains them.
+"""A program's identity on disk: its certificate, key and peer token.
 
-On the directory's machine the authority is at hand and an identity is made and renewed where it is needed. On
-any other machine it comes with `lockstep join TOKEN`: this module makes the key and the request, and files
-what came back. Carrying them over the network is left to the caller, signing to `runtime.tls.certificate_authority`.
+On the directory's machine, which has the authority, identities are created and renewed as needed. Other machines get
+theirs with `lockstep join TOKEN`: this module creates the key and the request, and stores the reply. The caller sends
+them over the network, and `runtime.tls.certificate_authority` signs.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Identity:
 
 
 def ensure_authority(certs_dir: Path, *, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
-    """The cluster's authority, made with the storage keys at the first start; safe from several programs."""
+    """Load the cluster's authority, or create it and the storage keys. Several programs may call this at once."""
     authority = CertificateAuthority.create(certs_dir, now)
     KeyRing.load_or_create(_storage_keys(certs_dir))
     return authority
@@ -80,10 +80,10 @@ def ensure_authority(certs_dir: Path, *, now: Callable[[], datetime] = utc_now) 
 def ensure_identity(
     certs_dir: Path, role: str, id: str, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now
 ) -> Identity:
-    """The identity of program `role` number `id`, made or renewed if the authority is on this machine.
+    """Load the identity of program `role` number `id`; create or renew it if the authority is on this machine.
 
-    Renewed are certificates with less than 30 days left, without one of `hosts`, or of another authority.
-    Elsewhere a certificate that works is used to its last day, and SetupError says to join when it does not.
+    A certificate is renewed when it expires within 30 days, lacks one of `hosts`, or is from another authority. On
+    other machines a valid certificate is used to its last day, and SetupError asks to join without one.
     """
     _check_program(role, id)
     hosts = list(hosts)
@@ -103,7 +103,7 @@ def ensure_identity(
                 write_durably(_token_file(identity), token.encode())
         elif fault:
             raise SetupError(
-                f"{role} {id} cannot prove who it is: {fault}. Get a token with `lockstep invite` on the "
+                f"{role} {id} has no valid identity: {fault}. Get a token with `lockstep invite` on the "
                 "directory's machine, then run `lockstep join TOKEN` here"
             )
         else:
@@ -112,11 +112,10 @@ def ensure_identity(
 
 
 def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now) -> Identity:
-    """A fresh certificate for the same key and names (and `hosts`), where the authority is on this machine.
+    """Issue a new certificate for the same key and names (and `hosts`), if the authority is on this machine.
 
-    The key stays: key and certificate are two files, and replacing only one leaves no moment at which they
-    differ. Elsewhere it raises SetupError: send `renewal_request` to the directory and file the answer with
-    `accept_bundle`.
+    The key is kept, because two files cannot be replaced at once, and key and certificate must always match. On other
+    machines it raises SetupError: send `renewal_request` to the directory and store the reply with `accept_bundle`.
     """
     certs_dir = identity.ca_file.parent
     with one_program_at_a_time(certs_dir / f".{identity.role}-{identity.id}.lock"):
@@ -125,19 +124,19 @@ def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], da
 
 
 def days_left(identity: Identity, *, now: Callable[[], datetime] = utc_now) -> float:
-    """How many days the identity's certificate is still good for; negative once it has expired."""
+    """Return the days until the identity's certificate expires; negative once it has expired."""
     return _time_left(identity, now()) / timedelta(days=1)
 
 
 def new_key_and_request(role: str, id: str, hosts: Iterable[str] = ()) -> tuple[str, str]:
-    """A fresh private key and the request to have it certified, both PEM. The key stays on this machine."""
+    """Create a private key and its certificate request, both PEM. The key stays on this machine."""
     _check_program(role, id)
     key = ec.generate_private_key(ec.SECP256R1())
     return private_key_pem(key).decode("ascii"), _request(key, role, id, _names([*local_hosts(), *hosts]))
 
 
 def renewal_request(identity: Identity) -> str:
-    """The request (PEM) for a new certificate of this identity's key and names; see `accept_bundle`."""
+    """Return the request (PEM) for a new certificate with this identity's key and names; see `accept_bundle`."""
     key = _load_key(identity.key_file.read_bytes())
     return _request(key, identity.role, identity.id, _names(_hosts_of(identity)))
 
@@ -152,10 +151,10 @@ def accept_bundle(
     peer_token: str,
     storage_keys_json: str,
 ) -> Identity:
-    """Check and keep an identity that the directory sent; every part is on disk on return.
+    """Check and store an identity that the directory sent; every part is durable on return.
 
-    Raises SetupError, with nothing written, when the parts do not fit together, the folder belongs to another
-    cluster, or storage keys would be lost.
+    Raises SetupError and writes nothing when the parts do not match, the folder belongs to another cluster, or storage
+    keys would be lost.
     """
     _check_program(role, id)
     try:
@@ -172,10 +171,10 @@ def accept_bundle(
     identity = _at(certs_dir, role, id)
     with one_program_at_a_time(certs_dir / ".authority.lock"):
         if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
-            raise SetupError(f"{certs_dir} belongs to another cluster: give this program its own data folder")
+            raise SetupError(f"{certs_dir} belongs to another cluster: use another folder for this program")
         ring_file = identity.storage_keys_file
         if ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
-            raise SetupError(f"{ring_file} has storage keys that the directory does not: move it away first")
+            raise SetupError(f"{ring_file} has storage keys that the directory does not have: move the file away first")
         write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
         write_durably(identity.storage_keys_file, storage_keys_json.encode())
     with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):
@@ -195,14 +194,14 @@ class _JoinContent(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class JoinToken:
-    """All that a machine needs to join: where to ask, a one-time secret, and whom to trust from byte one."""
+    """What a machine needs to join: the address, a one-time secret, and the authority's certificate."""
 
     url: str
     secret: str = field(repr=False)
     ca_pem: str = field(repr=False)
 
     def encode(self) -> str:
-        """One word to copy and paste: prefix, then url-safe base64 of a check value and the content."""
+        """Return one word to copy and paste: the prefix, then url-safe base64 of a check value and the content."""
         certificate = x509.load_pem_x509_certificate(self.ca_pem.encode("ascii"))
         der = certificate.public_bytes(serialization.Encoding.DER)
         content = msgspec.msgpack.encode(_JoinContent(self.url, self.secret, der))
@@ -211,26 +210,26 @@ class JoinToken:
 
     @classmethod
     def decode(cls, text: str) -> JoinToken:
-        """The token in `text`, line breaks from copying ignored; raises SetupError for a damaged one."""
+        """Parse the token in `text`, ignoring line breaks from copying; raises SetupError for a damaged one."""
         text = "".join(text[: 2 * _MAX_JOIN_TOKEN].split()).rstrip("=")
         if not text.startswith(JOIN_PREFIX) or len(text) > _MAX_JOIN_TOKEN:
-            raise SetupError(f"this is not a join token: one starts with {JOIN_PREFIX!r}, copy it as a whole")
+            raise SetupError(f"not a join token: it must start with {JOIN_PREFIX!r}; copy the whole token")
         body = text.removeprefix(JOIN_PREFIX)
         try:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", body):
-                raise ValueError("it has characters that no token has")
+                raise ValueError("it contains invalid characters")
             raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
             check, content = raw[:_JOIN_CHECK_BYTES], raw[_JOIN_CHECK_BYTES:]
             if blake3(content).digest(_JOIN_CHECK_BYTES) != check:
-                raise ValueError("its check value is wrong")
+                raise ValueError("its check value does not match")
             fields = msgspec.msgpack.decode(content, type=_JoinContent)
             certificate = x509.load_der_x509_certificate(fields.ca)
             address = urlsplit(fields.url)
             if address.scheme != "https" or not address.hostname or not fields.secret:
-                raise ValueError("it names no https address or no secret")
+                raise ValueError("it has no https address or no secret")
         except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
             raise SetupError(
-                f"the join token is damaged ({error}): copy it again as a whole, or ask for a new one"
+                f"the join token is damaged ({error}): copy the whole token again, or ask for a new one"
             ) from None
         pem = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
         return cls(fields.url, fields.secret, pem)
@@ -294,8 +293,10 @@ def _request(key: ec.EllipticCurvePrivateKey, role: str, id: str, names: list[x5
 
 
 def _issue(authority: CertificateAuthority, identity: Identity, hosts: Iterable[str]) -> None:
-    """A certificate for `hosts`, and for those it had before as far as there is room: a container is called something
-    else each time it is made, and must start all the same."""
+    """Issue a certificate for `hosts` and, as far as there is room, for its earlier host names.
+
+    The limit must not prevent a start: a container has another host name each time it is created.
+    """
     _make_folder(identity)
     wanted = dict.fromkeys([*local_hosts(), *hosts])
     before = [host for host in _hosts_of(identity) if host not in wanted]
@@ -310,7 +311,7 @@ def _issue(authority: CertificateAuthority, identity: Identity, hosts: Iterable[
 
 
 def _fault(identity: Identity, wanted: set[x509.GeneralName], now: datetime) -> str:
-    """Why the files of `identity` do not prove it, as a clause for a message; empty when they do."""
+    """Return why the files of `identity` are not valid, as a clause for a message; empty when they are."""
     try:
         certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
         authority = x509.load_pem_x509_certificate(identity.ca_file.read_bytes())
@@ -340,7 +341,7 @@ def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _hosts_of(identity: Identity) -> list[str]:
-    """The names its certificate has, so that a new one keeps those it was once asked for."""
+    """Return the names in its certificate, so that a new one keeps them."""
     try:
         certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from client_proxy import bootstrap
 from client_proxy.bootstrap import Proxy, build, serve_with_menu
 from client_proxy.health import HealthCheck
 from client_proxy.settings import Settings, from_options, proxy_options
-from lockstep_store.runtime.tls.contexts import handshake_facts
+from lockstep_store.runtime.tls.contexts import handshake_info
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity, renew
 from lockstep_store.wire.errors import SetupError
 from tests.fakes.lasting_ports import lasting_ports
@@ -154,7 +154,7 @@ def test_a_proxy_with_a_menu_shows_a_renewed_certificate(folder: Path, monkeypat
 
     def menu(url: str, ca_file: Path) -> int:
         def shown() -> str:
-            return handshake_facts("127.0.0.1", port, ca_file, timeout_seconds=60).certificate.fingerprint
+            return handshake_info("127.0.0.1", port, ca_file, timeout_seconds=60).certificate.fingerprint
 
         first = shown()
         renew(ensure_identity(certs, "client_proxy", "1"))

@@ -33,7 +33,7 @@ def test_one_client_never_gets_every_place_and_all_never_every_thread() -> None:
     admission = Admission(total=3, per_client=2)
     first = admission.enter("a")
     admission.enter("a")
-    with pytest.raises(Overloaded, match="from the same address or program"):
+    with pytest.raises(Overloaded, match="from your address or program"):
         admission.enter("a")
     admission.enter("b")
     with pytest.raises(Overloaded, match="too many"):

@@ -58,7 +58,7 @@ def test_a_small_content_is_read_before_the_answer_begins(metrics: ContentMetric
 
 def test_a_small_content_with_other_bytes_than_declared_is_an_error(metrics: ContentMetrics) -> None:
     """Nothing is sent of a content that is shorter than its version says."""
-    with pytest.raises(InternalError, match="3 bytes were read where 9 were expected"):
+    with pytest.raises(InternalError, match="has 3 bytes instead of 9"):
         content_body(Memory(b"abc"), 0, 9, metrics)
 
 

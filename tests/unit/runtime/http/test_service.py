@@ -16,7 +16,7 @@ from granian.server import mt
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.http.service import Service
 from lockstep_store.runtime.peers.caller import PeerClient
-from lockstep_store.runtime.tls.contexts import handshake_facts
+from lockstep_store.runtime.tls.contexts import handshake_info
 from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.wire.digest import chunk_digest
@@ -277,12 +277,12 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
         client.close()
 
     certificates = (running.proxy.ca_file, running.proxy.cert_file, running.proxy.key_file)
-    before = handshake_facts("127.0.0.1", running.port, *certificates, timeout_seconds=60)
+    before = handshake_info("127.0.0.1", running.port, *certificates, timeout_seconds=60)
     thread = threading.Thread(target=caller)
     thread.start()
     CertificateRenewal(running.server, ask=lambda request: pytest.fail("the authority is here")).renew_now()
     running.service.reload()
-    after = handshake_facts("127.0.0.1", running.port, *certificates, timeout_seconds=60)
+    after = handshake_info("127.0.0.1", running.port, *certificates, timeout_seconds=60)
     stop.set()
     thread.join()
     assert before.certificate.fingerprint != after.certificate.fingerprint
@@ -307,9 +307,9 @@ def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
     files = {"cert_file": identity.cert_file, "key_file": identity.key_file}
     service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, **files).start()
     try:
-        handshake_facts("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
+        handshake_info("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
         service.reload()
-        handshake_facts("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
+        handshake_info("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
     finally:
         service.stop()
 
@@ -326,7 +326,7 @@ def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tm
             file.write_bytes((of.cert_file if file is cert else of.key_file).read_bytes())
 
     def shown() -> str:
-        return handshake_facts("127.0.0.1", port, old.ca_file, timeout_seconds=60).certificate.subject
+        return handshake_info("127.0.0.1", port, old.ca_file, timeout_seconds=60).certificate.subject
 
     copy(old, cert, key)
     service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, cert_file=cert, key_file=key).start()

@@ -169,7 +169,7 @@ def test_a_broken_ring_is_refused_and_left_alone(tmp_path: Path, text: str) -> N
 
 def test_a_missing_ring_is_not_made_by_load(tmp_path: Path) -> None:
     """Loading an absent ring raises SetupError and makes nothing: a new key could open no old chunk."""
-    with pytest.raises(SetupError, match="cannot be read"):
+    with pytest.raises(SetupError, match="cannot read"):
         KeyRing.load(tmp_path / "storage-keys.json")
     assert list(tmp_path.iterdir()) == []
 

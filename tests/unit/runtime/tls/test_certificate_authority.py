@@ -79,10 +79,10 @@ def test_load_says_what_is_wrong(tmp_path: Path) -> None:
         CertificateAuthority.load(tmp_path, lambda: datetime.now(UTC) + timedelta(days=3651))
     CertificateAuthority.create(tmp_path / "other")
     (tmp_path / "ca.pem").write_bytes((tmp_path / "other" / "ca.pem").read_bytes())
-    with pytest.raises(SetupError, match="belong together"):
+    with pytest.raises(SetupError, match="do not match one another"):
         CertificateAuthority.load(tmp_path)
     (tmp_path / "authority" / "ca.key").write_text("rubbish")
-    with pytest.raises(SetupError, match="cannot be read"):
+    with pytest.raises(SetupError, match="cannot read"):
         CertificateAuthority.load(tmp_path)
 
 
