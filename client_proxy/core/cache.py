@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from client_proxy.core.memory_tier import MemoryTier
 from client_proxy.metrics import CACHE_BYTES, CACHE_DAMAGED, CACHE_EVICTED, CACHE_UNWRITABLE
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.storage.sealing import Sealer
@@ -36,13 +37,10 @@ DEFAULT_DISK_BYTES = 10 * 1024**3
 DEFAULT_MEMORY_BYTES = 32 * 1024**2
 MAX_ENTRIES = 200_000
 """Bounds the index in memory, which takes about 300 bytes for each entry of any size."""
-MEMORY_ENTRY_BYTES = 64 * 1024
-"""Only blobs up to this size are kept in memory: larger ones gain little and push out many."""
 TOUCH_SECONDS = 60.0
 SPARE_BYTES = 256 * 1024**2
 """Free space that the cache leaves on its disk. A directory and a file server may write to the same disk."""
 BLOCK_BYTES = 4096
-_MEMORY_OVERHEAD = 256
 
 Kind = Literal["chunks", "manifests"]
 Key = tuple[Kind, Digest]
@@ -61,54 +59,6 @@ def write_unsynced(path: Path, parts: tuple[bytes, bytes]) -> None:
 def free_bytes(folder: Path) -> int:
     """The free space on the disk of `folder`."""
     return shutil.disk_usage(folder).free
-
-
-class MemoryTier:
-    """Small decrypted chunks by digest, verified on every read. Evicts the least recently used."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._entries: OrderedDict[Digest, bytes] = OrderedDict()
-        self._guard = threading.Lock()
-
-    @property
-    def stored_bytes(self) -> int:
-        return self._bytes
-
-    def __contains__(self, digest: Digest) -> bool:
-        return digest in self._entries
-
-    def get(self, digest: Digest) -> bytes | None:
-        with self._guard:
-            data = self._entries.get(digest)
-            if data is None:
-                return None
-            self._entries.move_to_end(digest)
-        if chunk_digest(data) == digest:
-            return data
-        CACHE_DAMAGED.inc()
-        self.drop(digest)
-        return None
-
-    def put(self, digest: Digest, data: bytes) -> None:
-        cost = len(data) + _MEMORY_OVERHEAD
-        if len(data) > MEMORY_ENTRY_BYTES or cost > self._max_bytes:
-            return
-        with self._guard:
-            if digest in self._entries:
-                return
-            self._entries[digest] = data
-            self._bytes += cost
-            while self._bytes > self._max_bytes:
-                _, evicted = self._entries.popitem(last=False)
-                self._bytes -= len(evicted) + _MEMORY_OVERHEAD
-
-    def drop(self, digest: Digest) -> None:
-        with self._guard:
-            data = self._entries.pop(digest, None)
-            if data is not None:
-                self._bytes -= len(data) + _MEMORY_OVERHEAD
 
 
 class Cache:
