@@ -357,3 +357,32 @@ def test_a_checksum_that_cannot_be_one_is_refused(value: str) -> None:
     """Length and alphabet are checked before anything is compared."""
     with pytest.raises(S3Error):
         check_form(ALGORITHMS["CRC32"], value)
+
+
+@pytest.mark.parametrize(
+    ("date", "is_read"),
+    [
+        ("20261121T120000Z", True),
+        ("Sat, 21 Nov 2026 12:00:00 GMT", True),
+        ("Sat, 21 Nov 2026 12:00:00 -0000", True),
+        ("Sat, 21 Nov 2026 13:00:00 +0100", True),
+        ("2026-11-21 12:00:00", False),
+        ("noon", False),
+        ("Sat, 99 Nov 2026 12:00:00 GMT", False),
+    ],
+)
+def test_a_request_is_dated_by_its_date_header(date: str, is_read: bool) -> None:
+    """In ISO 8601 basic form, as AWS asks for it, or as an HTTP date, which botocore ends with `-0000`."""
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={ACCESS}/20261121/{REGION}/s3/aws4_request, "
+        f"SignedHeaders=date;host, Signature={'0' * 64}"
+    )
+    headers = {"authorization": authorization, "date": date, "x-amz-content-sha256": signature.UNSIGNED}
+    if is_read:
+        claim = signature.read_claim([], headers.get)
+        assert claim is not None
+        assert claim.amz_date == "20261121T120000Z"
+    else:
+        with pytest.raises(S3Error) as refused:
+            signature.read_claim([], headers.get)
+        assert refused.value.code == "AccessDenied"

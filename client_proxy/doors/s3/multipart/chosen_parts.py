@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 def choose(completion: Completion, upload: UploadInfo, parts: dict[int, PartInfo]) -> Choice:
     """The named parts among the uploaded `parts`; S3Error when they do not fit each other or the completion."""
-    chosen = [_checked_part(parts.get(one["PartNumber"]), one) for one in completion.parts]
+    chosen = [_checked_part(parts.get(one["PartNumber"]), one, upload) for one in completion.parts]
     for part in chosen[:-1]:
         if part.size < MIN_PART_BYTES:
             raise S3Error(
@@ -56,14 +56,25 @@ def choose(completion: Completion, upload: UploadInfo, parts: dict[int, PartInfo
     return Choice(chosen, metadata | _whole_checksum(completion, upload, chosen))
 
 
-def _checked_part(part: PartInfo | None, named: Values) -> PartInfo:
+def _checked_part(part: PartInfo | None, named: Values, upload: UploadInfo) -> PartInfo:
+    """The part that is `named`; S3Error when it was not uploaded like that."""
     if part is None or bare_etag(named["ETag"]) != _part_etag(part):
         raise _invalid_part(named, "was not uploaded, or its ETag differs")
-    stored = part_checksums(part)
+    own, stored = checksum_algorithm(upload), part_checksums(part)
     for algorithm in checksums.ALGORITHMS.values():
         sent = named.get(algorithm.member)
-        if sent is not None and stored.get(algorithm.member, sent) != sent:
-            raise _invalid_part(named, f"has a different {algorithm.name}")
+        if sent is None or stored.get(algorithm.member) == sent:
+            continue
+        if own is not None and algorithm is not own:
+            raise S3Error("BadDigest", f"the {algorithm.name} of part {part.number} does not match what was received")
+        raise _invalid_part(named, f"has a different {algorithm.name}, or was sent without one")
+    is_composite = own is not None and upload.metadata[CHECKSUM_TYPE] == "COMPOSITE"
+    if own is not None and is_composite and own.member in stored and own.member not in named:
+        raise S3Error(
+            "InvalidRequest",
+            f"the upload was created with composite checksums by {own.name}: the completion must name that of each "
+            f"part, and that of part {part.number} is missing",
+        )
     return part
 
 

@@ -14,7 +14,14 @@ from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.gate import Principal
-from client_proxy.doors.s3.security.signature import STREAMING, STREAMING_UNSIGNED_TRAILER, UNSIGNED, Claim, Scope
+from client_proxy.doors.s3.security.signature import (
+    STREAMING,
+    STREAMING_UNSIGNED_TRAILER,
+    UNSIGNED,
+    Claim,
+    Scope,
+    check_payload,
+)
 
 
 class BodyChecks(msgspec.Struct, frozen=True):
@@ -54,24 +61,46 @@ def read_body_checks(
     """
     headers = request.headers
     claim = principal.claim or _unsigned_framing(headers)
-    payload = claim.payload if claim else UNSIGNED
+    payload = claim.payload if claim else _unsigned_payload(headers)
     is_chunked = payload in STREAMING  # its framing proves its end, so HTTP need not declare it
     length = _decoded_length(headers) if is_chunked else _declared_length(request, required=needs_length)
     declared = {} if foreign_checksums else _declared_checksums(headers)
     md5 = _declared_md5(headers.get("content-md5"))
-    names = [name.strip() for name in headers.get("x-amz-trailer", "").split(",")]
-    trailing = [one for name in names if name and (one := checksums.by_header(name)) is not None]
+    trailing = _announced_trailers(headers.get("x-amz-trailer", ""))
+    if len(declared) + len(trailing) > 1:
+        raise S3Error("InvalidRequest", "expecting one checksum in a header or a trailer; several were announced")
     if not foreign_checksums:
         _check_announced(headers.get("x-amz-sdk-checksum-algorithm"), [*declared, *trailing])
-    sha256 = "" if is_chunked or payload == UNSIGNED else payload
-    return BodyChecks(length, claim, principal.key, sha256, md5, declared, tuple(trailing))
+    sha256 = "" if is_chunked or payload == UNSIGNED else payload.lower()
+    return BodyChecks(length, claim, principal.key, sha256, md5, declared, trailing)
 
 
 def _unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
     """A claim for an anonymous body that is framed all the same, to send its checksum in a trailer."""
-    if "aws-chunked" not in headers.get("content-encoding", "").lower():
+    encoding = headers.get("content-encoding", "").lower()
+    if "aws-chunked" not in encoding and headers.get("x-amz-content-sha256") != STREAMING_UNSIGNED_TRAILER:
         return None
     return Claim("header", Scope("", "", ""), "", (), "", STREAMING_UNSIGNED_TRAILER)
+
+
+def _unsigned_payload(headers: Mapping[str, str]) -> str:
+    """What an anonymous request claims about its body: its SHA-256, or nothing."""
+    payload = check_payload(headers.get("x-amz-content-sha256") or UNSIGNED)
+    if payload in STREAMING:
+        raise S3Error("InvalidArgument", f"x-amz-content-sha256 is {payload}, but the request is not signed")
+    return payload
+
+
+def _announced_trailers(text: str) -> tuple[Algorithm, ...]:
+    """The checksums that x-amz-trailer names; S3Error for any other trailer, as nothing would look at it."""
+    found = []
+    for name in (part.strip() for part in text.split(",")):
+        algorithm = checksums.by_header(name)
+        if name and algorithm is None:
+            raise S3Error("InvalidRequest", f"x-amz-trailer is {name[:64]!r}; only x-amz-checksum- trailers are read")
+        if algorithm is not None:
+            found.append(algorithm)
+    return tuple(found)
 
 
 def _declared_length(request: S3Request, *, required: bool) -> int:

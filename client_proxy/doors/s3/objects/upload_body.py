@@ -104,11 +104,19 @@ class UploadBody:
         self.checksums = {name: checksums.encode(running) for name, running in self._running.items()}
         for algorithm, value in self.checks.checksums.items():
             self._compare(algorithm, value)
+        self._check_trailer_names()
         for algorithm in self.checks.trailing:
             sent = self._chunked.trailers.get(algorithm.header) if self._chunked else None
             if sent is None:
                 raise S3Error("MalformedTrailerError", f"the trailer {algorithm.header} was announced but not sent")
             self._compare(algorithm, checksums.check_form(algorithm, sent))
+
+    def _check_trailer_names(self) -> None:
+        """S3Error for a trailer that was not announced: its checksum was not computed, so it cannot be compared."""
+        announced = {algorithm.header for algorithm in self.checks.trailing}
+        for name in self._chunked.trailers if self._chunked else ():
+            if name not in announced:
+                raise S3Error("MalformedTrailerError", f"the trailer {name[:64]!r} was not announced in x-amz-trailer")
 
     def _compare(self, algorithm: Algorithm, value: str) -> None:
         if self.checksums[algorithm.name] != value:

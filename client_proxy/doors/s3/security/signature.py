@@ -12,6 +12,8 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Literal
 from urllib.parse import quote
 
@@ -121,7 +123,7 @@ def _from_header(text: str, header: Header) -> Claim:
         _date_of(header, scope),
         _signed_headers(signed, "AuthorizationHeaderMalformed"),
         _checked_signature(signature, "AuthorizationHeaderMalformed"),
-        _payload(payload),
+        check_payload(payload),
         session_token=header("x-amz-security-token") or "",
     )
 
@@ -146,7 +148,7 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
         date,
         _signed_headers(given["X-Amz-SignedHeaders"], code),
         _checked_signature(given["X-Amz-Signature"], code),
-        _payload(header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256") or UNSIGNED),
+        check_payload(header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256") or UNSIGNED),
         expires=int(expires),
         session_token=given.get("X-Amz-Security-Token", ""),
     )
@@ -221,8 +223,9 @@ def _checked_signature(text: str, code: str) -> str:
     return text
 
 
-def _payload(text: str) -> str:
-    if text == UNSIGNED or text in STREAMING or _SIGNATURE.fullmatch(text):
+def check_payload(text: str) -> str:
+    """`text` itself when it can be the value of x-amz-content-sha256; its hex may have letters of either case."""
+    if text == UNSIGNED or text in STREAMING or _SIGNATURE.fullmatch(text.lower()):
         return text
     raise S3Error(
         "InvalidArgument", f"x-amz-content-sha256 must be {UNSIGNED}, a SHA-256 in hex, or one of the STREAMING forms"
@@ -232,7 +235,7 @@ def _payload(text: str) -> str:
 def _date_of(header: Header, scope: Scope) -> str:
     given = header("x-amz-date")
     if given is None:
-        given = _from_http_date(header("date"))
+        given = _from_date(header("date") or "")
     if given is None or not _AMZ_DATE.fullmatch(given):
         raise S3Error("AccessDenied", "a signed request needs the header x-amz-date, such as 20260131T120000Z")
     if not given.startswith(scope.date):
@@ -240,12 +243,20 @@ def _date_of(header: Header, scope: Scope) -> str:
     return given
 
 
-def _from_http_date(text: str | None) -> str | None:
+def _from_date(text: str) -> str | None:
+    """The time of a Date header in the form of x-amz-date; None when it is none.
+
+    AWS asks for ISO 8601 basic form in it, and botocore ends an HTTP date with `-0000`.
+    """
+    if _AMZ_DATE.fullmatch(text):
+        return text
     try:
-        moment = time.strptime(text or "", "%a, %d %b %Y %H:%M:%S GMT")
+        moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return time.strftime("%Y%m%dT%H%M%SZ", moment)
+    if moment.tzinfo is None:  # `-0000`
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 # ---------------------------------------------------------------- judging it
