@@ -249,4 +249,5 @@ def _deleted(request: Read, marker: FileVersion) -> NotFound:
         delete_marker=True,
         version=marker.version,
         null_version=marker.null_version,
+        deleted_at=marker.created_at,
     )

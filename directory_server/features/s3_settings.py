@@ -126,6 +126,7 @@ class S3Settings:
                     path=request.path,
                     version=row[2],
                     null_version=bool(row[10]),
+                    deleted_at=files.as_version(row).created_at,
                     delete_marker=True,
                 )
             bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)

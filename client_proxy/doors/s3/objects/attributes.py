@@ -7,6 +7,7 @@ from typing import Protocol
 
 from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.objects.object_encryption import decrypted_version, key_of, parts_of
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
 from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
@@ -15,7 +16,6 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.security.encryption import customer_key
 from client_proxy.encryption.encrypted_content import Parts
-from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.uploads import VersionPart
 from lockstep_store.wire.names import check_key
@@ -51,10 +51,7 @@ class AttributeHandlers:
         version = self._files.stat(
             Stat(call.credential, call.bucket, check_key(call.key), version=call.get("VersionId"))
         )
-        if version.delete_marker:
-            raise NotFound(
-                "a delete marker has no attributes", path=call.key, version=version.version, delete_marker=True
-            )
+        check_no_marker(call.key, version, "attributes")
         key = key_of(version, customer_key(call.values))
         parts = parts_of(self._files, call.credential, version, key)
         if "Checksum" in wanted:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 
 from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.stored_settings import StoredSettings
-from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.s3 import LEGAL_HOLD, OBJECT_LOCK, RETENTION
 
 MAX_DAYS = 36_500
@@ -116,13 +116,7 @@ class ObjectLockHandlers:
 
     def _of_version(self, call: S3Call, name: str) -> Values:
         reply = self._settings.of_version(call)
-        if reply.version.delete_marker:
-            raise NotFound(
-                "a delete marker has no retention or legal hold",
-                path=call.key,
-                version=reply.version.version,
-                delete_marker=True,
-            )
+        check_no_marker(call.key, reply.version, "retention or legal hold")
         if name not in reply.settings:
             if self._settings.of_bucket(call, OBJECT_LOCK) is None:
                 raise S3Error("InvalidRequest", "the bucket has no object lock configuration")

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.stored_settings import StoredSettings
-from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.s3 import TAGS
 
 MAX_OBJECT_TAGS = 10
@@ -105,8 +105,7 @@ class TaggingHandlers:
     def of_object(self, call: S3Call) -> Values:
         reply = self._settings.of_version(call)
         version = reply.version
-        if version.delete_marker:
-            raise NotFound("a delete marker has no tags", path=call.key, version=version.version, delete_marker=True)
+        check_no_marker(call.key, version, "tags")
         return {"TagSet": tags_in(reply.settings), **version_id_of(version)}
 
     def _put_of_object(self, call: S3Call, value: str | None) -> Values:

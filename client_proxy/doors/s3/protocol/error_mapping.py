@@ -67,6 +67,8 @@ def _not_found(error: e.NotFound, version_asked: bool) -> S3Error:
         if not version_asked:
             return S3Error("NoSuchKey", str(error), headers, Key=path)
         headers["Allow"] = "DELETE"
+        if "deleted_at" in facts:
+            headers["Last-Modified"] = write_time(facts["deleted_at"], "rfc822")
         return S3Error("MethodNotAllowed", str(error), headers, Method="GET", ResourceType="DeleteMarker")
     return S3Error("NoSuchVersion" if version_asked else "NoSuchKey", str(error), Key=path)
 

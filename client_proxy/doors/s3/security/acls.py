@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
@@ -57,7 +58,9 @@ class AclHandlers:
         return {}
 
     def of_object(self, call: S3Call) -> Values:
-        return _shown(self._settings.of_version(call).settings.get(ACL))
+        reply = self._settings.of_version(call)
+        check_no_marker(call.key, reply.version, "access control list")
+        return _shown(reply.settings.get(ACL))
 
     def put_of_object(self, call: S3Call) -> Values:
         version = self._settings.put_of_version(call, ACL, _asked(call))
