@@ -6,13 +6,13 @@ import re
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.listings import owner_of
+from client_proxy.doors.s3.objects.listings import check_echoed, owner_of
 from client_proxy.doors.s3.protocol.parameters import Values, select
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security.acls import ACL_MEMBERS, acl_settings
+from client_proxy.doors.s3.security.acls import ACL, ACL_MEMBERS, acl_settings
 from client_proxy.doors.s3.security.policies import ownership_setting
 from client_proxy.doors.s3.stored_settings import StoredSettings
-from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotFound
+from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, NotFound
 from lockstep_store.wire.messages.buckets import (
     BUCKETS,
     CHANGE_BUCKET,
@@ -30,6 +30,7 @@ from lockstep_store.wire.messages.s3 import BUCKET_SETTING, LOCATION, REGION, Bu
 from lockstep_store.wire.names import check_bucket
 
 MAX_BUCKETS_PAGE = 10_000
+_PRIVATE = '{"canned": "private"}'
 _LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 
@@ -55,6 +56,7 @@ class BucketHandlers:
         """The buckets that the account may use, by name, in pages."""
         if call.principal.anonymous:
             raise S3Error("AccessDenied", "sign the request: only accounts can list buckets")
+        check_echoed(call, ("Prefix", "ContinuationToken"))
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
         wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
@@ -75,7 +77,7 @@ class BucketHandlers:
         return values
 
     def create(self, call: S3Call) -> Values:
-        """CreateBucket; as in S3's oldest region, creating one's own bucket again is no error."""
+        """CreateBucket; as in S3's oldest region, creating one's own bucket again only resets its ACL."""
         name = check_bucket(call.bucket)
         configuration = call.get("CreateBucketConfiguration") or {}
         if configuration.get("Location") or configuration.get("Bucket"):
@@ -89,7 +91,18 @@ class BucketHandlers:
         except AlreadyExists as error:
             if error.facts.get("owner") != call.principal.account:
                 raise
+            if LOCATION in settings:
+                raise S3Error("BucketAlreadyOwnedByYou", str(error), BucketName=name) from error
+            self._reset_acl(call, settings.get(ACL))
         return {"Location": f"/{name}"}
+
+    def _reset_acl(self, call: S3Call, wanted: str | None) -> None:
+        """Set the bucket's ACL as if the bucket was new. Where ACLs are disabled only an explicit one is rejected."""
+        try:
+            self._settings.put_of_bucket(call, ACL, wanted or _PRIVATE)
+        except BadRequest as error:
+            if wanted is not None or error.facts.get("s3_code") != "AccessControlListNotSupported":
+                raise
 
     def head(self, call: S3Call) -> Values:
         return {"BucketRegion": _region(self._settings.of_bucket(call, LOCATION))}
