@@ -17,6 +17,7 @@ FILES_BUCKET = "files"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BAD_LABEL = re.compile(r"\.[.-]|-\.")
+_NOT_IN_XML = "\ufffe\uffff"
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -40,6 +41,8 @@ def check_key(key: str) -> str:
         for character in key:
             if unicodedata.category(character) in ("Cc", "Cs"):
                 raise BadName(f"the file name contains the control character U+{ord(character):04X}")
+            if character in _NOT_IN_XML:
+                raise BadName(f"the file name contains U+{ord(character):04X}, which listings in XML cannot have")
     return key
 
 

@@ -16,9 +16,11 @@ _XML_TEXT = st.text(
 )
 _HEADER_TEXT = st.text(string.ascii_letters + string.digits + "-_.:/", min_size=1, max_size=12)
 _BUCKET = st.from_regex(r"[a-z][a-z0-9]{2,8}", fullmatch=True)
-_KEY = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(
-    lambda key: not key.startswith("/") and all(part not in (".", "..") for part in key.split("/"))
-)
+_KEY = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"),
+    min_size=1,
+    max_size=12,
+).filter(lambda key: not key.startswith("/") and all(part not in (".", "..") for part in key.split("/")))
 
 
 def values_of(type_: Type, place: str, depth: int = 0) -> st.SearchStrategy[Any]:

@@ -7,12 +7,15 @@ import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from client_proxy.doors.s3.protocol.checksums import ALGORITHMS
 from tests.s3.calls import Ask, code_in, refused
@@ -185,3 +188,83 @@ def test_a_lifecycle_may_be_longer_than_calendars_are(s3: Any, bucket: str, days
     told = [s3.put_object(Bucket=bucket, Key="k"), s3.head_object(Bucket=bucket, Key="k")]
     assert ["Expiration" in answer for answer in told] == [days == 36_500] * 2
     assert ("AbortDate" in s3.create_multipart_upload(Bucket=bucket, Key="k")) == (days == 36_500)
+
+
+def test_what_is_asked_of_a_delete_marker(s3: Any, make_bucket: Callable[..., str]) -> None:
+    """405 with the time at which it was made, on reads and on writes of its settings."""
+    bucket = make_bucket(versioning=True)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    (listed,) = s3.list_object_versions(Bucket=bucket)["DeleteMarkers"]
+    place = {"Bucket": bucket, "Key": "k", "VersionId": marker}
+    for call, options in (
+        (s3.get_object, {}),
+        (s3.head_object, {}),
+        (s3.get_object_acl, {}),
+        (s3.put_object_acl, {"ACL": "private"}),
+        (s3.get_object_tagging, {}),
+        (s3.delete_object_tagging, {}),
+        (s3.get_object_attributes, {"ObjectAttributes": ["ETag"]}),
+    ):
+        with pytest.raises(ClientError) as refusal:
+            call(**place, **options)
+        answer = refusal.value.response["ResponseMetadata"]
+        headers = answer["HTTPHeaders"]
+        assert (answer["HTTPStatusCode"], headers["x-amz-delete-marker"], headers["allow"]) == (405, "true", "DELETE")
+        assert parsedate_to_datetime(headers["last-modified"]) == listed["LastModified"].replace(microsecond=0)
+    assert refused(s3.get_object_acl, Bucket=bucket, Key="k")[0] == 404
+
+
+def test_making_ones_own_bucket_again_resets_its_acl(s3: Any, ask: Ask, bucket: str) -> None:
+    """With another region's constraint it is refused, and with disabled ACLs nothing changes."""
+    own = [{"ID": s3.get_bucket_acl(Bucket=bucket)["Owner"]["ID"], "Type": "CanonicalUser"}]
+
+    def grantees() -> list[dict[str, str]]:
+        return [{k: v for k, v in one["Grantee"].items() if k != "DisplayName"} for one in grants()]
+
+    def grants() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = s3.get_bucket_acl(Bucket=bucket)["Grants"]
+        return found
+
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert len(grants()) == 2
+    elsewhere = {"LocationConstraint": "eu-west-1"}
+    again = {"Bucket": bucket, "CreateBucketConfiguration": elsewhere}
+    assert refused(s3.create_bucket, **again) == (409, "BucketAlreadyOwnedByYou")
+    assert len(grants()) == 2
+    s3.create_bucket(Bucket=bucket)
+    assert grantees() == own
+    s3.create_bucket(Bucket=bucket, ACL="public-read")
+    assert len(grants()) == 2
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_ownership_controls(
+        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    assert ask("PUT", f"/{bucket}", {}, b"")[0] == 200
+
+
+@pytest.mark.parametrize("character", ["%EF%BF%BE", "%EF%BF%BF"])
+def test_no_key_has_what_xml_cannot_express(ask: Ask, bucket: str, character: str) -> None:
+    """Listings of it would be no XML."""
+    status, _, body = ask("PUT", f"/{bucket}/a{character}b", {}, b"x")
+    assert (status, code_in(body)) == (400, "InvalidURI")
+    assert ask("GET", f"/{bucket}?list-type=2")[2].count(b"<Key>") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["prefix=%01", "delimiter=%0B", "marker=%EF%BF%BF", "list-type=2&start-after=%01", "versions&key-marker=%01"],
+)
+def test_listings_are_xml_whatever_they_repeat(ask: Ask, bucket: str, arguments: str) -> None:
+    """Such an argument is refused, unless its repetition is escaped."""
+    status, _, body = ask("GET", f"/{bucket}?{arguments}")
+    assert (status, code_in(body)) == (400, "InvalidArgument")
+    status, _, body = ask("GET", f"/{bucket}?{arguments}&encoding-type=url")
+    assert status == 200
+    ElementTree.fromstring(body)
+
+
+def test_a_list_of_buckets_is_xml(ask: Ask) -> None:
+    """It has no encoding-type."""
+    status, _, body = ask("GET", "/?prefix=%01")
+    assert (status, code_in(body)) == (400, "InvalidArgument")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.replies import Interleaved
+from client_proxy.doors.s3.protocol.replies import UNSAYABLE, Interleaved
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
 from lockstep_store.wire.messages.base import MAX_LISTING
@@ -18,6 +19,9 @@ from lockstep_store.wire.messages.files import FileVersion, ListReply, ListReque
 
 # Characters that `encoding-type=url` does not escape.
 _SAFE = "/-_.~"
+# Parameters that replies repeat as they are, and those that `encoding-type=url` escapes.
+_ECHOED = frozenset({"ContinuationToken", "VersionIdMarker", "UploadIdMarker"})
+_ENCODED = frozenset({"Prefix", "Delimiter", "Marker", "KeyMarker", "StartAfter"})
 
 
 class ListedFiles(Protocol):
@@ -196,11 +200,23 @@ def _max_keys(call: S3Call) -> int:
 def encoder_of(call: S3Call) -> Any:
     """How names are written in the reply: as they are, or percent-encoded with `encoding-type=url`."""
     kind = call.get("EncodingType")
+    check_echoed(call, _ECHOED if kind is not None else _ECHOED | _ENCODED)
     if kind is None:
         return lambda text: text
     if kind.lower() != "url":
         raise S3Error("InvalidArgument", "encoding-type can only be url", ArgumentName="encoding-type")
     return lambda text: quote(text, safe=_SAFE)
+
+
+def check_echoed(call: S3Call, names: Iterable[str]) -> None:
+    """InvalidArgument for a parameter that the XML of the reply repeats but cannot express."""
+    for name in names:
+        if UNSAYABLE.search(call.get(name) or ""):
+            raise S3Error(
+                "InvalidArgument",
+                f"{name} has characters that XML cannot express; ask with encoding-type=url",
+                ArgumentName=name,
+            )
 
 
 def _token(after: str) -> str:

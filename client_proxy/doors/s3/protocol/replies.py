@@ -15,7 +15,7 @@ Headers = list[tuple[str, str]]
 XML_TYPE = ("Content-Type", "application/xml")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL = re.compile('[&<>"\r\n\t\x00-\x1f\x7f\ufffe\uffff]')
-_UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
 
 
@@ -54,7 +54,7 @@ def write_error(refusal: S3Error, resource: str, request_id: str, host_id: str) 
     """The XML of an error, well-formed whatever text it quotes."""
     elements = {"Code": refusal.code, "Message": refusal.message, **refusal.details}
     elements |= {"Resource": resource, "RequestId": request_id, "HostId": host_id}
-    parts = [_element(name, _UNSAYABLE.sub("\ufffd", text)) for name, text in elements.items()]
+    parts = [_element(name, UNSAYABLE.sub("\ufffd", text)) for name, text in elements.items()]
     return "".join([_DECLARATION, "<Error>", *parts, "</Error>"]).encode()
 
 
