@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -29,6 +30,8 @@ from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import MasterStream, Upload
 from client_proxy.core.composition import Composition
 from client_proxy.core.directory_client import DirectoryClient, undecided
+from client_proxy.core.incoming_blocks import noted, of_size
+from client_proxy.core.left_out_chunks import LeftOutChunks, SentChunks
 from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
 from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.tracing import log
@@ -118,20 +121,24 @@ class BlobWriter:
         self._monotonic = monotonic
         self._jitter = jitter
         self._unreachable_until: dict[str, float] = {}
+        self._sent = SentChunks()
 
     def write(
         self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
     ) -> CommittedReply:
         """Commit `blocks` as the content of `item`. IncompleteBody when `item.size` is given and differs."""
         try:
-            return self._write(item, IncomingBody(chunk_blocks(_of_size(blocks, item.size)), trailing_metadata), None)
+            return self._write(item, IncomingBody(chunk_blocks(of_size(blocks, item.size)), trailing_metadata), None)
         except MissingChunks as error:  # a client that sends plain bytes cannot send single chunks
             raise Unavailable(f"a file server lost chunks of {item.path!r} during the write; send it again") from error
 
-    def write_chunks(self, item: BeginItem, stream: StreamReader, announced: Digest | None) -> CommittedReply:
+    def write_chunks(
+        self, item: BeginItem, stream: StreamReader, announced: Digest | None, readable: Container[Digest] = ()
+    ) -> CommittedReply:
         """Commit a client's chunk stream; BadDigest when its content is not the `announced` one.
 
-        MissingChunks when frames came without bytes that the master lacks.
+        MissingChunks when frames came without bytes that the master lacks, or that are neither among the `readable`
+        chunks nor in an upload that the same person began here.
         """
         begun = None
         if announced is not None:
@@ -139,7 +146,13 @@ class BlobWriter:
             begun = self._directory.begin(item)
             if begun.version is not None:
                 return _linked(begun)
-        return self._write(item, IncomingBody(iter(stream), no_trailing_metadata), begun)
+        left_out = LeftOutChunks(lambda digest: self._sent.has(item.credential, digest) or digest in readable)
+        try:
+            return self._write(item, IncomingBody(left_out.checked(stream), no_trailing_metadata), begun)
+        except MissingChunks as error:
+            if begun is None or begun.master is None or not left_out.refused:
+                raise
+            raise left_out.all_missing(partial(self._upload.lacking, begun.master)) from error
 
     def write_composed(self, item: BeginItem, composition: Composition) -> CommittedReply:
         """Commit a composition of stored contents. After any failure it is sent again."""
@@ -154,6 +167,8 @@ class BlobWriter:
         return self._with_masters(item, None, send)
 
     def _write(self, item: BeginItem, body: IncomingBody, begun: BeginReplyItem | None) -> CommittedReply:
+        arrived: set[Digest] = set()
+        body = body._replace(chunks=noted(body.chunks, arrived))
         chunks = body.chunks
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
             window = self._gather(chunks, HOLD_BYTES)
@@ -165,7 +180,11 @@ class BlobWriter:
             window = self._gather(chunks, hold)
             if window.ended:
                 return self._write_held(_learned(item, body), window.chunks, begun)
-            return self._write_streamed(item, window, body, hold, begun)
+            try:
+                return self._write_streamed(item, window, body, hold, begun)
+            except BaseException:
+                self._sent.remember(item.credential, arrived)  # so that the next attempt need not send them
+                raise
 
     def _gather(self, chunks: Iterator[Chunk], room: int, seconds: float | None = None) -> Window:
         gathered: list[Chunk] = []
@@ -335,18 +354,6 @@ class BlobWriter:
 def _may_be_committed_late(error: LockstepError) -> bool:
     """Whether the attempt that ended with `error` may still be committed: its master has not ruled that out."""
     return isinstance(error, Unavailable) and not isinstance(error, TooFewHolders | StorageFull | Overloaded)
-
-
-def _of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
-    """Yield `blocks`; IncompleteBody when they have more or fewer than `size` bytes."""
-    have = 0
-    for block in blocks:
-        have += len(block)
-        if size is not None and have > size:
-            raise IncompleteBody(f"the body is longer than the {size} bytes declared; nothing was saved")
-        yield block
-    if size is not None and have != size:
-        raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
 
 
 def _learned(item: BeginItem, body: IncomingBody) -> BeginItem:

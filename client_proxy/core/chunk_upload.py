@@ -88,7 +88,7 @@ class Upload:
         asked = list({chunk.digest for chunk in chunks if chunk.data is not None and chunk.digest not in sent})
         needed: set[Digest] = set()
         if asked:
-            needed = self._lacking(master, asked)
+            needed = self.lacking(master, asked)
         thinned: list[Chunk] = []
         for chunk in chunks:
             if chunk.data is None or chunk.digest not in needed:
@@ -99,21 +99,22 @@ class Upload:
             thinned.append(chunk)
         return thinned
 
-    def _lacking(self, master: Holder, asked: list[Digest]) -> set[Digest]:
+    def lacking(self, master: Holder, asked: list[Digest]) -> set[Digest]:
+        """The chunks among `asked` that `master` does not have."""
         request = MissingChunksRequest(digests=asked)
         reply = self._peer.call(master.url, MISSING_CHUNKS, request, timeout=self._held_seconds)
         return set(reply.missing) & set(asked)
 
     def send_composed(self, master: Holder, ticket: str, composition: Composition) -> WriteReply:
         """Send a composition, with the bytes of the chunks that the master lacks."""
-        blocks = _counted(composition.stream(partial(self._lacking, master)))
+        blocks = _counted(composition.stream(partial(self.lacking, master)))
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._stream_seconds)
         return _decode(master, answer)
 
     def send_held(self, master: Holder, ticket: str, chunks: list[Chunk], *, leave_out: bool = True) -> WriteReply:
         """Send a whole body and return the master's reply. `leave_out` omits the bytes that it has.
 
-        A single chunk is always sent: if the cluster had it, the directory would have linked it.
+        A single chunk is sent as it is: asking first would cost as much.
         """
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())

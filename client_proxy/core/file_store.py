@@ -16,6 +16,7 @@ from client_proxy.core.blob_reader import BlobReader
 from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
 from client_proxy.core.composition import Composition, Stored
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.left_out_chunks import Readable
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Copy, Delete, PathChange, Read, Stat, Write
 from client_proxy.encryption.decrypted_files import DecryptedFiles, copied_metadata, evaluated_conditions
@@ -24,7 +25,7 @@ from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, NotFound, Unavailable
+from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, LockstepError, NotFound, Unavailable
 from lockstep_store.wire.messages.files import (
     COPY,
     DELETE,
@@ -129,16 +130,30 @@ class FileStore:
         return self._writer.write(item, blocks, trailing_metadata)
 
     def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply:
-        """Write a client's chunk stream, whose frames may omit bytes that the cluster has.
+        """Write a client's chunk stream, whose frames may leave out chunks that the cluster has.
 
-        MissingChunks names the chunks to send again with their bytes. If the cluster has the `announced` content, it
-        becomes the version without reading the stream. In a bucket that encrypts by default every chunk
-        needs its bytes.
+        They may leave out chunks of the path's current version and of `request.base_version`, if the person may read
+        these, and chunks that the person sent before in an upload that was interrupted. MissingChunks names the chunks
+        to send again with their bytes. Content that was `announced`, and that the cluster has and the person may read,
+        becomes the version without reading the stream at all. In a bucket that encrypts by default every chunk needs
+        its bytes.
         """
         item, key = self._begun(request)
         if key is not None:
             return self._decrypted.write_stream(item, stream, announced, key)
-        return self._writer.write_chunks(item, stream, announced)
+        return self._writer.write_chunks(item, stream, announced, Readable(lambda: self._readable_chunks(request)))
+
+    def _readable_chunks(self, request: Write) -> set[Digest]:
+        """The chunks that the request may leave out because the person may read them now."""
+        digests: set[Digest] = set()
+        for version in dict.fromkeys((None, request.base_version)):
+            where = Stat(request.credential, request.bucket, request.path, version=version, reads_content=True)
+            with suppress(LockstepError):  # then the bytes are sent
+                found = self._directory.lookup_at(where.item())
+                if not found.version.delete_marker:
+                    with closing(self._reader.open(found.version, found.cursor)) as opened:
+                        digests.update(digest for digest, _ in opened.manifest().chunks)
+        return digests
 
     def _begun(self, request: Write) -> tuple[BeginItem, NewKey | None]:
         """The write to begin, and the key to encrypt it with, or None."""

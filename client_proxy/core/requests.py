@@ -25,14 +25,25 @@ class PathRequest(msgspec.Struct, frozen=True):
 
 
 class Stat(PathRequest, frozen=True, kw_only=True):
-    """Look up a path's current version, or the one named."""
+    """Look up a path's current version, or the one named.
+
+    With `reads_content` the person must be allowed to read it, whatever the request is that looks.
+    """
 
     version: str | None = None
     with_settings: bool = False
+    reads_content: bool = False
 
     def item(self) -> LookupItem:
         """This request as a message to the directory."""
-        return LookupItem(self.credential, self.bucket, self.path, self.version, self.with_settings)
+        return LookupItem(
+            self.credential,
+            self.bucket,
+            self.path,
+            self.version,
+            self.with_settings,
+            reads_content=self.reads_content,
+        )
 
 
 class Read(PathRequest, frozen=True, kw_only=True):
@@ -72,6 +83,8 @@ class Write(PathChange, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     settings: dict[str, str] = {}
     """The version's S3 settings: tags, retention, legal hold."""
+    base_version: str | None = None
+    """An older version of the path whose chunks a chunk stream may leave out too, and not only the current one's."""
     upload: UploadStep | None = None
     ask_first: bool = False
     raw: bool = False

@@ -170,6 +170,15 @@ class Standing:
             return False
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
 
+    def may_read(self, path: str, version: str) -> bool:
+        """Whether the person may read that version: by its id, or as what is current."""
+        if self.may("s3:GetObjectVersion", path, version=version):
+            return True
+        if not self.may("s3:GetObject", path):
+            return False
+        current = self._version(path, None)
+        return current is not None and current[2] == version
+
     def denied(self, action: str, path: str = "") -> bool:
         """Whether the policy denies it explicitly."""
         return self._verdict(action, path, None, _NO_KEYS) == "Deny"

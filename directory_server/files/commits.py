@@ -149,7 +149,7 @@ class Commits:
                 "at what changed, then write again",
                 fence=fence,
             )
-        check_preconditions(tx, ticket.bucket, ticket.path, ticket.preconditions)
+        check_preconditions(place, ticket.path, ticket.preconditions)
         holders = self._counted_holders(tx, item, ticket, server_id)
         new = NewVersion(
             path=ticket.path,

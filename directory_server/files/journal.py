@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from directory_server.access.decisions import standing
+from directory_server.access.decisions import Standing, standing
 from directory_server.files import versions
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statement import Statement
@@ -115,20 +115,20 @@ class Changes:
                 rows = reader.all(statement, after=position, until=until, count=request.limit, **parameters)
                 position = rows[-1][0] if len(rows) == request.limit else until
             listed = self._listed(reader, person, {row[2] for row in rows})
-            changes = [_as_change(reader, row) for row in rows if row[2] in listed]
+            changes = [_as_change(reader, row, listed[row[2]]) for row in rows if row[2] in listed]
         return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
 
-    def _listed(self, reader: Reader, person: Person, names: set[str]) -> set[str]:
-        """Return the buckets that the person may list by their policies, and those that are gone."""
-        kept = set()
+    def _listed(self, reader: Reader, person: Person, names: set[str]) -> dict[str, Standing | None]:
+        """Return the buckets that the person may list by their policies, and (with None) those that are gone."""
+        kept: dict[str, Standing | None] = {}
         for name in names:
             try:
                 place = standing(reader, name, person, self._wall())
             except NotFound:
-                kept.add(name)
+                kept[name] = None
                 continue
             if not place.denied("s3:ListBucket"):
-                kept.add(name)
+                kept[name] = place
         return kept
 
     def _step(self, reader: Reader, after: int) -> int:
@@ -171,7 +171,8 @@ def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> 
     return journal.VISIBLE, {"account": person.account}, 0
 
 
-def _as_change(reader: Reader, row: Row) -> Change:
+def _as_change(reader: Reader, row: Row, place: Standing | None) -> Change:
+    """Return the change as the person may see it: only those who may read the version now learn about its content."""
     cursor, kind, bucket, path, version, at = row
     version = version or versions.version_id(cursor)
     change = Change(cursor, kind, bucket, path, version, at)
@@ -181,4 +182,6 @@ def _as_change(reader: Reader, row: Row) -> Change:
         change.author, change.lock_number = author, lock_number
         if not delete_marker:
             change.digest, change.size = Digest(digest), size
+    if place is not None and not place.may_read(path, version):
+        change.version, change.digest, change.size = "", None, None
     return change

@@ -12,6 +12,7 @@ from typing import Protocol
 from prometheus_client import Counter, Histogram
 
 from directory_server.access.decisions import Ground, Standing, standing
+from directory_server.access.known_content import hide_unreadable
 from directory_server.access.version_settings import may_bypass_governance, shown
 from directory_server.files import listing, past_writes
 from directory_server.files.batch import attempt, outcome
@@ -140,6 +141,9 @@ class Namespace:
         if row is None:
             raise place.hide(not_found(reader, item.bucket, item.path, item.version))
         bucket = place.demand(place.asked_to_read(item.path, item.version), item.path, version=item.version)
+        if item.reads_content:
+            action = "s3:GetObject" if item.version is None else "s3:GetObjectVersion"
+            place.demand(action, item.path, version=item.version)
         if item.version is None:
             found = files.as_version(row)
         else:
@@ -191,6 +195,7 @@ class Namespace:
             place.demand("s3:ListBucket", keys=_listing_keys(request))
             reply = listing.list_files(reader, request)
             place.say_owners(reply.files)
+            hide_unreadable(place, reply.files)
             reply.cursor = files.read_cursor(reader)
         return reply
 
@@ -202,6 +207,7 @@ class Namespace:
             place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
             reply = listing.list_versions(reader, request)
             place.say_owners(reply.versions)
+            hide_unreadable(place, reply.versions)
             if request.path is not None and not reply.versions and request.after is None:
                 raise not_found(reader, request.bucket, request.path)
             reply.cursor = files.read_cursor(reader)
@@ -225,7 +231,7 @@ class Namespace:
         if before is not None:
             return before
         self._locks.check_write(tx, request.bucket, request.path, person.account, request.lock_number)
-        check_preconditions(tx, request.bucket, request.path, request.preconditions)
+        check_preconditions(place, request.path, request.preconditions)
         bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
         reply = self._delete_version(tx, bucket, person, request, bypass=bypass)
         crash_point("directory.delete.inside")
@@ -285,7 +291,7 @@ class Namespace:
         number = self._locks.check_write(tx, request.bucket, request.path, account, request.lock_number)
         if request.move:
             self._locks.check_write(tx, source[0], source[1], account, request.source_lock_number)
-        check_preconditions(tx, request.bucket, request.path, request.preconditions)
+        check_preconditions(place, request.path, request.preconditions)
         copies = len(tx.all(files.HOLDERS, digest=source[3]))
         if copies < self._copies:
             raise TooFewHolders(

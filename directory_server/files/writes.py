@@ -1,4 +1,4 @@
-"""Writes that bring bytes: begin returns a ticket, or commits at once when the cluster already holds the content.
+"""Writes that bring bytes: begin returns a ticket, or commits at once when the person may read held content.
 
 `commits` makes versions of what masters stored for a ticket.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from directory_server.access.decisions import Standing, access_of, standing
+from directory_server.access.known_content import readable_size
 from directory_server.cluster.placement import Candidate, choose
 from directory_server.files import past_writes
 from directory_server.files.batch import attempt, outcome
@@ -72,7 +73,7 @@ class _Link:
 
 
 class _NotHeld(LockstepError):
-    """The copies that a link counted on are gone, so the bytes must be sent after all."""
+    """The copies or the right that a link counted on are gone, so the bytes must be sent after all."""
 
 
 class Writes:
@@ -129,7 +130,7 @@ class Writes:
             for index, result in linked.items():
                 if isinstance(result, _NotHeld):
                     with self._store.read() as reader:
-                        answers[index] = attempt(self._ticket, reader, links[index], candidates)
+                        answers[index] = attempt(self._ticket_after_all, reader, links[index], candidates)
         return BeginReply(cursor, [outcome(answers[index]) for index in range(len(items))])
 
     def _begin(self, reader: Reader, item: BeginItem, candidates: Sequence[Candidate]) -> BeginReplyItem | _Link:
@@ -145,15 +146,21 @@ class Writes:
         if before is not None:
             return before
         link = _Link(item, person, item.size or 0, stored_metadata(item.metadata))
-        if item.digest is not None:
-            blob = reader.one(files.BLOB, digest=item.digest)
-            if blob is not None:
-                if item.size is not None and item.size != blob[0]:
-                    raise BadDigest(f"the content {item.digest} has {blob[0]} bytes, not {item.size}")
-                if self._held_by_living(reader, item) >= self._copies:
-                    self._check_early(reader, item, person.account)
-                    return _Link(item, person, blob[0], link.metadata)
-        return self._ticket(reader, link, candidates)
+        size = self._readable_size(reader, place, item)
+        if size is not None:
+            if item.size is not None and item.size != size:
+                raise BadDigest(f"the content {item.digest} has {size} bytes, not {item.size}")
+            if self._held_by_living(reader, item) >= self._copies:
+                self._check_early(reader, place, item)
+                return _Link(item, person, size, link.metadata)
+        return self._ticket(reader, place, link, candidates)
+
+    def _readable_size(self, reader: Reader, place: Standing, item: BeginItem) -> int | None:
+        """Return the size of the announced content if the person may read it; None if the bytes must be sent."""
+        if item.digest is None:
+            return None
+        known = {item.bucket: place.ground}
+        return readable_size(reader, place.person, item.digest, item.bucket, self._clock.wall(), known)
 
     def _done_before(self, reader: Reader, place: Standing, item: BeginItem) -> BeginReplyItem | None:
         """Return the reply of this very write, if it was committed."""
@@ -168,19 +175,19 @@ class Writes:
         ids = [row[0] for row in reader.all(files.HOLDERS, digest=item.digest) if row[0] not in item.exclude]
         return sum(holder.up for holder in self._servers.holders_in_reading_order(ids))
 
-    def _check_early(self, reader: Reader, item: BeginItem, account: str) -> int:
+    def _check_early(self, reader: Reader, place: Standing, item: BeginItem) -> int:
         """Refuse, before any byte is sent, what the commit would refuse; return the number of the lock."""
         if item.upload is not None:
             self._hooks.uploads.check(reader, item.upload, item.bucket, item.path)
             if is_part(item.upload):
                 return 0
-        number = self._locks.check_write(reader, item.bucket, item.path, account, item.lock_number)
-        check_preconditions(reader, item.bucket, item.path, item.preconditions)
+        number = self._locks.check_write(reader, item.bucket, item.path, place.person.account, item.lock_number)
+        check_preconditions(place, item.path, item.preconditions)
         return number
 
-    def _ticket(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
+    def _ticket(self, reader: Reader, place: Standing, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
         item = link.item
-        number = self._check_early(reader, item, link.account)
+        number = self._check_early(reader, place, item)
         kept = self._kept(reader, item)
         placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
         expires = self._clock.now() + self._ticket_seconds
@@ -212,6 +219,10 @@ class Writes:
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 
+    def _ticket_after_all(self, reader: Reader, link: _Link, candidates: Sequence[Candidate]) -> BeginReplyItem:
+        place = standing(reader, link.item.bucket, link.person, self._clock.wall())
+        return self._ticket(reader, place, link, candidates)
+
     def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
         """Return the servers that hold most of the chunks already."""
         kept = self._hooks.uploads.preferred_servers(reader, item.upload) if item.upload is not None else []
@@ -237,7 +248,9 @@ class Writes:
             return before
         keys = self._hooks.upload_keys(place, item.upload, item.path)
         bucket = place.demand("s3:PutObject", item.path, keys=keys)
-        number = self._check_early(tx, item, link.account)
+        number = self._check_early(tx, place, item)
+        if self._readable_size(tx, place, item) is None:
+            raise _NotHeld("the person may no longer read the content")
         copies = self._held_by_living(tx, item)
         if copies < self._copies:
             raise _NotHeld("the cluster no longer holds the content")

@@ -101,6 +101,8 @@ version = _table(
     UniqueConstraint("write_id", name="version_write_id"),
 )
 Index("version_newest_first", version.c.bucket, version.c.path, version.c.id.desc())
+# Who may read a content that a writer only names is looked up here.
+Index("version_digest", version.c.digest, version.c.bucket)
 Index(
     "version_null",
     version.c.bucket,

@@ -161,7 +161,7 @@ def _skip_lock_number(put: Put) -> None:
 
 def _skip_conditions(put: Put) -> None:
     for module in (commits, namespace, writes):
-        put(module, "check_preconditions", lambda reader, bucket, path, wanted: None)
+        put(module, "check_preconditions", lambda place, path, wanted: None)
 
 
 def _repeated_commit_writes_again(put: Put) -> None:

@@ -166,8 +166,17 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
                     "header",
                     "Metadata to store with the version: a JSON object of strings in ASCII, 8 KiB in all.",
                 ),
-                Parameter("X-Lockstep-Digest", "header", "Chunk stream: the file's digest. Known content is linked."),
+                Parameter(
+                    "X-Lockstep-Digest",
+                    "header",
+                    "Chunk stream: the file's digest. Known content that you may read is linked.",
+                ),
                 Parameter("X-Lockstep-Size", "header", "Chunk stream: the file's size in bytes.", NUMBER),
+                Parameter(
+                    "X-Lockstep-Base-Version",
+                    "header",
+                    "Chunk stream: chunks of this version of the path are left out too, not only of the current one.",
+                ),
                 Parameter("X-Lockstep-Content-Type", "header", "Chunk stream: the file's own content type."),
             ),
             bodies=(Content(media="application/octet-stream"), Content(media=CHUNK_STREAM_TYPE)),

@@ -141,6 +141,7 @@ class FileRoutes:
             preconditions=conditions.write_preconditions(request.environ),
             content_type=_content_type(request, streams_chunks),
             metadata=given_metadata(request.environ) or {},
+            base_version=request.bounded("X-Lockstep-Base-Version") or None,
         )
         if not streams_chunks:
             return committed_reply(self._files.write(write, request.blocks()))

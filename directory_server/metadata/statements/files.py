@@ -89,6 +89,12 @@ CURRENT_HELD = Statement(select(*_CURRENT, _holders_of(current)).where(_at(curre
 VERSION_HELD = Statement(
     select(*_VERSION, _holders_of(version)).where(_at(version), version.c.id == bindparam("version"))
 )
+OF_DIGEST = Statement(select(*_VERSION).where(version.c.digest == bindparam("digest")).limit(bindparam("count")))
+OF_DIGEST_IN_BUCKET = Statement(
+    select(*_VERSION)
+    .where(version.c.digest == bindparam("digest"), version.c.bucket == bindparam("bucket"))
+    .limit(bindparam("count"))
+)
 NULL_VERSION_HELD = Statement(select(*_VERSION, _holders_of(version)).where(_at(version), version.c.null_version))
 NULL_VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.null_version))
 VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.id == bindparam("version")))

@@ -147,8 +147,12 @@ class FileCalls(ApiCaller):
         bucket: str = FILES_BUCKET,
         digest: Digest | None = None,
         size: int | None = None,
+        base_version: str = "",
     ) -> Saved:
-        """Write a chunk stream (`wire.chunk_stream`); MissingChunks names the chunks to send with their bytes."""
+        """Write a chunk stream (`wire.chunk_stream`); MissingChunks names the chunks to send with their bytes.
+
+        Left-out chunks may be those of the current version, of `base_version`, or of an interrupted upload.
+        """
         headers = {**options.headers(), "Content-Type": CHUNK_STREAM}
         if options.content_type:
             headers["X-Lockstep-Content-Type"] = options.content_type
@@ -156,6 +160,8 @@ class FileCalls(ApiCaller):
             headers["X-Lockstep-Digest"] = str(digest)
         if size is not None:
             headers["X-Lockstep-Size"] = str(size)
+        if base_version:
+            headers["X-Lockstep-Base-Version"] = base_version
         return self._write(bucket, path, body, headers)
 
     def delete(

@@ -109,7 +109,9 @@ def saved_line(saved: Saved, verb: str = "saved") -> str:
 
 def files_table(files: Iterable[FileVersion], width: int = WIDTH) -> str:
     """Current files, one a line."""
-    rows = [(file.path, size(file.size), when(file.created_at), file.author) for file in files]
+    rows = [
+        (file.path, size(file.size) if file.readable else "-", when(file.created_at), file.author) for file in files
+    ]
     return table(("name", "size", "changed", "by"), rows, right="size", width=width)
 
 
@@ -118,7 +120,7 @@ def versions_table(versions: Sequence[FileVersion], width: int = WIDTH) -> str:
     rows = []
     for number, version in enumerate(versions, start=1):
         note = "current" if version.current and not version.delete_marker else ""
-        amount = "deleted" if version.delete_marker else size(version.size)
+        amount = "deleted" if version.delete_marker else size(version.size) if version.readable else "-"
         rows.append((str(number), version.version, amount, when(version.created_at), version.author, note))
     return table(("no.", "version", "size", "made", "by", ""), rows, right="no. size", width=width)
 
@@ -194,4 +196,5 @@ def change_line(change: Change) -> str:
         facts.append(size(change.size))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change.at))
     name = safe(label(change.bucket, change.path))
-    return f"{at}  {change.kind:<7}  {name}  version {change.version}{', ' if facts else ''}{', '.join(facts)}"
+    version = f"version {change.version}" if change.version else "a version that you may not read"
+    return f"{at}  {change.kind:<7}  {name}  {', '.join([version, *facts])}"

@@ -30,6 +30,6 @@ class InterruptedUploads:
 
     def _note(self, bucket: str, path: str, size: int) -> Path:
         # Without the time of last change: a file touched meanwhile still shares most chunks with what has arrived.
-        # Without the proxy: what has arrived lies on the file servers, and another proxy finds it there too.
+        # Without the proxy: another one, which does not know what this person sent, asks for every byte.
         name = hashlib.sha256("\0".join((bucket, path, str(size))).encode("utf-8", "surrogatepass"))
         return self._folder / name.hexdigest()[:40]

@@ -236,7 +236,13 @@ class _Upload:
         length = stream_length(0 if digest in withheld else length for digest, length in manifest.chunks)
         body = Body(self._stream(manifest, withheld), length)
         saved = self._api.put_chunks(
-            self._path, body, self._options, bucket=self._bucket, digest=manifest.digest, size=manifest.size
+            self._path,
+            body,
+            self._options,
+            bucket=self._bucket,
+            digest=manifest.digest,
+            size=manifest.size,
+            base_version=self._before.version if self._before is not None and withheld else "",
         )
         self._advance_to(manifest.size)
         return Sent(saved, self._sent, delta=bool(withheld))

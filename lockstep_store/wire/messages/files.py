@@ -101,6 +101,9 @@ class FileVersion(Message):
     """When it stops being current; in the reply to the write or copy that created it, and to lookups with settings."""
     data_key: DataKey | None = None
     """For content under a named key; only from lookups, and only for those who may read it."""
+    readable: bool = True
+    """False in listings for people who may list the file and not read it: version, size, metadata and content type are
+    then empty, and the digest is that of nothing."""
 
 
 class Preconditions(FrozenMessage, frozen=True):
@@ -125,6 +128,9 @@ class LookupItem(Message):
     version: str | None = None
     with_settings: bool = False
     with_lock: bool = False
+    reads_content: bool = False
+    """The reply lets the person learn about the content, so it requires the right to read, whatever the request is: a
+    write with If-Match is such a request."""
 
 
 class LookupRequest(Message):

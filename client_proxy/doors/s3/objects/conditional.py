@@ -106,9 +106,10 @@ def for_commit(if_match: str | None, if_none_match: str | None, current: FileVer
 
 
 def current_version(files: VersionLookup, credential: str, bucket: str, path: str) -> FileVersion | None:
-    """The path's current version; None when there is no such path."""
+    """The path's current version; None when there is no such path. Forbidden for people who may not read it: a
+    condition on a version they cannot see would be a way to guess it."""
     try:
-        return files.stat(Stat(credential, bucket, path))
+        return files.stat(Stat(credential, bucket, path, reads_content=True))
     except NotFound as error:
         if "path" not in error.facts:
             raise

@@ -1,0 +1,58 @@
+"""What people may know about content: a digest alone is no right to it, and a right to list is no right to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from directory_server.access.decisions import Ground, Standing, standing
+from directory_server.metadata.statements import files
+from directory_server.metadata.store import Reader, Row
+from directory_server.people.person import Person
+from lockstep_store.wire.digest import EMPTY_DIGEST, Digest
+from lockstep_store.wire.errors import Forbidden, NotFound
+from lockstep_store.wire.messages.files import FileVersion
+
+MAX_VERSIONS = 16
+"""So many versions are looked at, here and again in the bucket that is written to. Content with more names may have its
+bytes asked for although the person could read one of them: that costs bandwidth, and an unbounded search time."""
+
+
+def readable_size(
+    reader: Reader, person: Person, digest: Digest, bucket: str, at: float, known: dict[str, Ground]
+) -> int | None:
+    """Return the size of the content if the person may read a version that has it; None as for unknown content.
+
+    Versions in `bucket` get a look of their own when others have the content more often than is looked at. `known` is
+    as `standing` has it.
+    """
+    rows = reader.all(files.OF_DIGEST, digest=digest, count=MAX_VERSIONS)
+    found = _readable(reader, person, rows, at, known)
+    if found is None and len(rows) == MAX_VERSIONS:
+        rows = reader.all(files.OF_DIGEST_IN_BUCKET, digest=digest, bucket=bucket, count=MAX_VERSIONS)
+        found = _readable(reader, person, rows, at, known)
+    return found
+
+
+def _readable(reader: Reader, person: Person, rows: list[Row], at: float, known: dict[str, Ground]) -> int | None:
+    for row in rows:
+        try:
+            place = standing(reader, row[0], person, at, is_source=True, known=known)
+        except (Forbidden, NotFound):
+            continue
+        if place.may_read(row[1], row[2]):
+            return int(row[4])
+    return None
+
+
+def hide_unreadable(place: Standing, listed: Iterable[FileVersion]) -> None:
+    """Remove from a listing what describes content that the person may not read. S3 lists it, as its protocol says."""
+    shared = place.bucket.shared and bool(place.person.account)
+    if place.person.access is not None or (place.ground.rules is None and (place.trusted or shared)):
+        return
+    for found in listed:
+        if found.delete_marker or (found.current and place.may("s3:GetObject", found.path)):
+            continue
+        if not place.may("s3:GetObjectVersion", found.path, version=found.version):
+            found.readable = False
+            found.version, found.digest, found.size, found.cursor = "", EMPTY_DIGEST, 0, 0
+            found.content_type, found.metadata = "", {}

@@ -1,0 +1,67 @@
+"""Listings and the journal describe content only for people who may read it now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.security.people import Person
+
+SECRET = b"a secret of olga's"
+OPEN = b"open to those who may list"
+
+
+@pytest.fixture
+def bucket(olga: Person) -> str:
+    """A bucket with versions, in which eve may list everything and read what is below open/."""
+    name = olga.bucket()
+    olga.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    olga.put(name, "open/a", OPEN)
+    olga.put(name, "secret", SECRET, X_Lockstep_Metadata='{"topic": "merger"}')
+    return name
+
+
+def let_list(olga: Person, eve: Person, bucket: str) -> None:
+    olga.let_each(bucket, eve, {"": ["s3:ListBucket", "s3:ListBucketVersions"], "/open/*": ["s3:GetObject*"]})
+
+
+@pytest.mark.parametrize("listing", ["/files/{}", "/versions/{}/secret"])
+def test_a_listing_hides_what_may_not_be_read(olga: Person, eve: Person, bucket: str, listing: str) -> None:
+    """People who may only list see names, times and authors; the owner, and readers, see digests and sizes."""
+    let_list(olga, eve, bucket)
+    target = listing.format(bucket)
+    for person, whole in ((olga, True), (eve, False)):
+        answer = person.ask("GET", target)
+        assert answer.status == 200, answer.body
+        found = {entry["path"]: entry for entry in answer.json.get("files") or answer.json["versions"]}
+        if "open/a" in found:
+            assert found["open/a"]["size"] == len(OPEN)
+            assert found["open/a"]["digest"] == olga.get(bucket, "open/a").headers["X-Lockstep-Digest"]
+        assert (found["secret"]["size"] == len(SECRET)) is whole
+        assert ("merger" in str(answer.body)) is whole
+        facts = olga.get(bucket, "secret").headers
+        for name in ("X-Lockstep-Digest", "X-Lockstep-Version"):
+            assert (facts[name] in answer.body.decode()) is whole
+        assert found["secret"].get("readable", True) is whole
+
+
+def test_the_journal_hides_what_may_not_be_read(olga: Person, eve: Person, bucket: str) -> None:
+    """A change of an unreadable file says that it happened, where, when and by whom."""
+    let_list(olga, eve, bucket)
+    olga.ask("DELETE", f"/files/{bucket}/secret")
+    for person, whole in ((olga, True), (eve, False)):
+        answer = person.ask("GET", f"/changes?bucket={bucket}&cursor=0")
+        assert answer.status == 200, answer.body
+        found = {(change["path"], change["kind"]): change for change in answer.json["changes"]}
+        assert found["open/a", "write"]["size"] == len(OPEN)
+        written = found["secret", "write"]
+        assert written["author"] == "olga"
+        assert ("digest" in written, "size" in written, bool(written["version"])) == (whole,) * 3
+        assert bool(found["secret", "delete"]["version"]) is whole
+
+
+def test_s3_lists_its_own_fields(olga: Person, eve: Person, bucket: str) -> None:
+    """S3's listing has ETag and Size for everybody who may list, as the protocol says."""
+    let_list(olga, eve, bucket)
+    found = {entry["Key"]: entry for entry in eve.s3.list_objects_v2(Bucket=bucket)["Contents"]}
+    assert found["secret"]["Size"] == len(SECRET)
+    assert found["secret"]["ETag"]
