@@ -321,17 +321,23 @@ def test_conditions_name_the_digest_that_people_see(rig: S3Rig, sealed_bucket: s
     assert api(rig, "PUT", place, b"new", If_Match=now)[0] == 412
 
 
-def test_who_may_only_write_has_conditions_judged_too(rig: S3Rig, s3: Any, bucket: str) -> None:
-    """Judging a plain digest must not need more rights than the write: the directory decides as it always did."""
+def test_who_may_only_write_may_not_name_a_digest(rig: S3Rig, s3: Any, bucket: str) -> None:
+    """A condition that names a digest needs the right to read: without it a right and a wrong one are refused alike."""
     token = f"Bearer {token_of(rig, 'wanda')}"
-    s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Allow", "wanda", "s3:PutObject", f"{bucket}/*")))
     files = rig.cluster.proxies["1"].files
     digest = files.write(Write(rig.cluster.admin_key, bucket, "k", size=3), [b"one"]).version.digest.hex()
+
+    def let(*actions: str) -> None:
+        allowed = statement("Allow", "wanda", list(actions), f"{bucket}/*")
+        s3.put_bucket_policy(Bucket=bucket, Policy=document(allowed))
 
     def put(condition: str) -> int:
         told = {"Authorization": token, "If-Match": f'"{condition}"', "Content-Length": "3"}
         return rig.ask("PUT", f"https://127.0.0.1:5000/api/v1/files/{bucket}/k", told, b"two")[0]
 
+    let("s3:PutObject")
+    assert [put("00" * 32), put(digest)] == [403, 403]
+    let("s3:PutObject", "s3:GetObject")
     assert put("00" * 32) == 412
     assert put(digest) == 200
     assert put(digest) == 412
