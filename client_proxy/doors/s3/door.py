@@ -16,6 +16,7 @@ from client_proxy.doors.s3.call import BrowserHandlers, Handlers, new_call
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.access_log_line import Visit
 from client_proxy.doors.s3.objects.body_checks import read_body_checks
+from client_proxy.doors.s3.objects.conditional import name_condition
 from client_proxy.doors.s3.objects.upload_body import UploadBody
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
@@ -141,7 +142,10 @@ class S3Door:
         try:
             output = handler(call)
         except LockstepError as error:
-            raise as_s3_error(error, version_asked="VersionId" in call.values) from error
+            mapped = as_s3_error(error, version_asked="VersionId" in call.values)
+            raise name_condition(mapped, call.values) from error
+        except S3Error as error:
+            raise name_condition(error, call.values) from error
         if isinstance(output, RawReply):
             return output
         if not _ENCRYPTION & output.keys():

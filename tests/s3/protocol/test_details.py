@@ -127,7 +127,7 @@ def test_an_announced_checksum_comes(s3: Any, ask: Ask, bucket: str) -> None:
     announced = {"x-amz-sdk-checksum-algorithm": "CRC32"}
     for headers, code in (
         (announced, "InvalidRequest"),
-        (announced | {"x-amz-checksum-md5": md5}, "BadDigest"),
+        (announced | {"x-amz-checksum-md5": md5}, "InvalidRequest"),
         ({"x-amz-checksum-md5": "AAAA"}, "InvalidRequest"),
         ({"x-amz-checksum-md4": md5}, "InvalidRequest"),
         ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-md5": md5}, "InvalidRequest"),
@@ -268,3 +268,47 @@ def test_a_list_of_buckets_is_xml(ask: Ask) -> None:
     """It has no encoding-type."""
     status, _, body = ask("GET", "/?prefix=%01")
     assert (status, code_in(body)) == (400, "InvalidArgument")
+
+
+def test_a_failed_condition_is_named(s3: Any, bucket: str) -> None:
+    """s3fs tells by it whether an exclusive create met a file, or failed."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    source = {"CopySource": {"Bucket": bucket, "Key": "source"}}
+    etag = s3.put_object(Bucket=bucket, Key="source", Body=b"y")["ETag"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    whole = {"UploadId": upload, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": part}]}}
+    for call, options, name in (
+        (s3.put_object, {"IfNoneMatch": "*"}, "If-None-Match"),
+        (s3.put_object, {"IfMatch": '"other"'}, "If-Match"),
+        (s3.complete_multipart_upload, whole | {"IfNoneMatch": "*"}, "If-None-Match"),
+        (s3.copy_object, source | {"IfNoneMatch": "*"}, "If-None-Match"),
+        (s3.copy_object, source | {"CopySourceIfMatch": '"other"'}, "x-amz-copy-source-If-Match"),
+        (s3.copy_object, source | {"CopySourceIfNoneMatch": etag}, "x-amz-copy-source-If-None-Match"),
+    ):
+        with pytest.raises(ClientError) as refusal:
+            call(Bucket=bucket, Key="k", **options)
+        assert refusal.value.response["Error"]["Condition"] == name
+
+
+def test_a_content_encoding_is_kept_as_it_was_put(s3: Any, bucket: str) -> None:
+    """With its spaces."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentEncoding="gzip,  br")
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentEncoding"] == "gzip,  br"
+
+
+def test_log_delivery_write_is_a_canned_acl(ask: Ask, s3: Any, bucket: str) -> None:
+    """The service description lacks it."""
+    assert ask("PUT", f"/{bucket}?acl", {"x-amz-acl": "log-delivery-write"}, b"")[0] == 200
+    groups = [one["Grantee"].get("URI", "") for one in s3.get_bucket_acl(Bucket=bucket)["Grants"]]
+    assert sum(group.endswith("LogDelivery") for group in groups) == 2
+
+
+def test_an_unknown_encryption_has_a_code_of_its_own(ask: Ask, bucket: str) -> None:
+    """One that is known and not supported has another."""
+    for name, refusal in (
+        ("rot13", (400, "InvalidEncryptionAlgorithmError")),
+        ("aws:kms:dsse", (501, "NotImplemented")),
+    ):
+        status, _, body = ask("PUT", f"/{bucket}/k", {"x-amz-server-side-encryption": name}, b"x")
+        assert (status, code_in(body)) == refusal

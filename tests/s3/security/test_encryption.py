@@ -135,7 +135,7 @@ def test_what_would_not_be_carried_out_is_refused(s3: Any, bucket: str) -> None:
     assert put(ServerSideEncryption="aws:kms:dsse") == (501, "NotImplemented")
     assert put(ServerSideEncryption="aws:kms", **with_key()) == (400, "InvalidArgument")
     assert put(ServerSideEncryption="AES256", SSEKMSKeyId="mine") == (400, "InvalidArgument")
-    assert put(ServerSideEncryption="aws:foo") == (400, "InvalidArgument")
+    assert put(ServerSideEncryption="aws:foo") == (400, "InvalidEncryptionAlgorithmError")
     assert put(SSEKMSKeyId="mine") == (400, "InvalidArgument")
     assert put(ServerSideEncryption="AES256", **with_key()) == (400, "InvalidArgument")
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)

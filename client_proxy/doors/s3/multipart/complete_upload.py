@@ -45,7 +45,7 @@ from client_proxy.doors.s3.objects.object_metadata import (
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import copies_header
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.protocol.version_ids import written_version_id
 from client_proxy.doors.s3.security.encryption import encryption_members
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
@@ -210,7 +210,7 @@ def _reply(call: S3Call, version: FileVersion) -> Values:
         "Key": call.key,
         "ETag": f'"{etag_of(version)}"',
         **checksums_of(version),
-        **version_id_of(version),
+        **written_version_id(version),
         **expiration_of(version),
         **encryption_members(version.metadata),
     }

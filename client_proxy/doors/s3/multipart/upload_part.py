@@ -250,10 +250,10 @@ def _read_range(text: str | None, size: int) -> tuple[int, int]:
     start, last = int(found[1]), int(found[2])
     if last >= size:
         raise S3Error(
-            "InvalidRange",
+            "InvalidArgument",
             f"the source has {size} bytes; the range {start} to {last} is not within them",
-            ActualObjectSize=str(size),
-            RangeRequested=text,
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=text,
         )
     return start, last + 1
 

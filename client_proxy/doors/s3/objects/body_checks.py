@@ -151,4 +151,4 @@ def _check_announced(name: str | None, sent: list[Algorithm]) -> None:
             "x-amz-sdk-checksum-algorithm announces a checksum, but no x-amz-checksum- header or trailer was sent",
         )
     if checksums.by_name(name) not in sent:
-        raise S3Error("BadDigest", f"x-amz-sdk-checksum-algorithm is {name[:32]}, but {sent[0].name} was sent")
+        raise S3Error("InvalidRequest", f"x-amz-sdk-checksum-algorithm is {name[:32]}, but {sent[0].name} was sent")

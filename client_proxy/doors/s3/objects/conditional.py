@@ -17,6 +17,7 @@ from lockstep_store.wire.errors import BadRequest, NotFound, NotModified
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, FileVersion, Preconditions
 
 ANY = ["*"]
+_OF_SOURCE = "x-amz-copy-source-"
 
 
 class VersionLookup(Protocol):
@@ -48,7 +49,7 @@ class Conditions(NamedTuple):
         return cls(*(values.get(prefix + name) for name in names))
 
 
-def check_read(version: FileVersion, conditions: Conditions) -> None:
+def check_read(version: FileVersion, conditions: Conditions, prefix: str = "") -> None:
     """Raises NotModified, or S3Error PreconditionFailed, when a reader's condition fails.
 
     An ETag takes precedence over a time (RFC 9110, 13.2.2, and the API reference).
@@ -57,9 +58,9 @@ def check_read(version: FileVersion, conditions: Conditions) -> None:
     etag = etag_of(version)
     if if_match is not None:
         if not _matches(if_match, etag):
-            raise failed("If-Match")
+            raise failed(f"{prefix}If-Match")
     elif unmodified_since is not None and int(version.created_at) > unmodified_since:
-        raise failed("If-Unmodified-Since")
+        raise failed(f"{prefix}If-Unmodified-Since")
     if if_none_match is not None:
         if _matches(if_none_match, etag):
             raise NotModified("the reader has this version")
@@ -70,9 +71,17 @@ def check_read(version: FileVersion, conditions: Conditions) -> None:
 def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
     """The same for the source of a copy, where 'not modified' is a failed condition too."""
     try:
-        check_read(version, conditions)
+        check_read(version, conditions, _OF_SOURCE)
     except NotModified:
-        raise failed("x-amz-copy-source-if-none-match or -if-modified-since") from None
+        name = "If-Modified-Since" if conditions.if_none_match is None else "If-None-Match"
+        raise failed(f"{_OF_SOURCE}{name}") from None
+
+
+def name_condition(error: S3Error, values: Values) -> S3Error:
+    """`error` with the condition of a write that failed in its commit: clients decide by that name."""
+    if error.code == "PreconditionFailed":
+        error.details.setdefault("Condition", "If-None-Match" if "IfNoneMatch" in values else "If-Match")
+    return error
 
 
 def write_preconditions(

@@ -52,7 +52,7 @@ from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import copies_header
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.protocol.version_ids import version_id_of, written_version_id
 from client_proxy.doors.s3.security.encryption import CustomerKey, encryption_members
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.encrypted_content import Parts
@@ -252,7 +252,7 @@ def _reply(made: FileVersion, source: FileVersion, key: CustomerKey | None) -> V
     result = {"ETag": f'"{etag_of(made)}"', "LastModified": made.created_at, **checksums_of(made)}
     values: Values = {
         "CopyObjectResult": result,
-        **version_id_of(made),
+        **written_version_id(made),
         **expiration_of(made),
         **encryption_members(made.metadata, key),
     }

@@ -7,6 +7,7 @@ these; its ETag is derived from its digest.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from client_proxy.core.content_types import guessed_type
@@ -14,7 +15,7 @@ from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
-from client_proxy.doors.s3.protocol.version_ids import version_id_of
+from client_proxy.doors.s3.protocol.version_ids import version_id_of, written_version_id
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, ETAG_FACT, etag_of_content
 
@@ -30,6 +31,7 @@ _HEADERS = {
 }
 HEADER_MEMBERS = frozenset(_HEADERS)
 _ENCODING = f"{OWN}content-encoding"
+_AWS_CHUNKED = re.compile(r"(?:^|,)\s*aws-chunked\s*(?=,|$)", re.IGNORECASE)
 _EXPIRES = f"{OWN}expires"
 _REDIRECT = f"{OWN}website-redirect-location"
 _STORAGE_CLASS = f"{OWN}storage-class"
@@ -172,7 +174,7 @@ def storage_class_of(version: FileVersion) -> str:
 
 def written_members(version: FileVersion) -> Values:
     """The members by which the replies of writes describe the new version."""
-    members = {"ETag": f'"{etag_of(version)}"', **version_id_of(version), **checksums_of(version)}
+    members = {"ETag": f'"{etag_of(version)}"', **written_version_id(version), **checksums_of(version)}
     return members | expiration_of(version)
 
 
@@ -204,5 +206,5 @@ def expiration_of(version: FileVersion) -> Values:
 
 
 def _without_aws_chunked(encoding: str) -> str:
-    """The framing of the transfer is no encoding of the content."""
-    return ",".join(part.strip() for part in encoding.split(",") if part.strip().lower() not in ("aws-chunked", ""))
+    """The framing of the transfer is no encoding of the content; the rest is stored as it was sent."""
+    return _AWS_CHUNKED.sub("", encoding).strip(", ")

@@ -25,7 +25,10 @@ def wanted_part(parts_now: Parts, number: int, version: FileVersion, values: Val
     count = max(len(parts), 1)
     if number > count:
         raise S3Error(
-            "InvalidPart", f"the object has {count} part{'s' if count > 1 else ''}; there is no part {number}"
+            "InvalidPartNumber",
+            f"the object has {count} part{'s' if count > 1 else ''}; there is no part {number}",
+            ActualPartCount=str(count),
+            PartNumberRequested=str(number),
         )
     if not parts:  # an object that was put whole counts as one part
         start, stop = 0, version.size

@@ -16,8 +16,8 @@ from client_proxy.doors.s3.protocol.timestamps import read_time
 from client_proxy.doors.s3.protocol.xml_reader import Element, read_xml
 
 Values = dict[str, Any]
-# Headers whose values S3 does not check.
-_UNCHECKED = frozenset({"StorageClass", "RequestPayer", "EncodingType", "ChecksumMode"})
+# Headers whose values S3 does not check, or that have an error code of their own, which the handler knows.
+_UNCHECKED = frozenset({"StorageClass", "RequestPayer", "EncodingType", "ChecksumMode", "ServerSideEncryption"})
 # Elements that have an error code of their own, which the handler knows.
 _CHECKED_LATER = frozenset({"LocationConstraint"})
 # Enumerations that are written in any case: newer clients send `crc32`.

@@ -41,6 +41,8 @@ _ROOTS = {
 }
 # Enumerations that handlers check: they have an error of their own, or letters of either case are valid.
 _HANDLERS_CHECK = frozenset({"Event", "FilterRuleName"})
+# Values that S3 takes and the description lacks.
+_FURTHER_VALUES = {"BucketCannedACL": ("log-delivery-write",)}
 # Old operations whose address a later one has taken over.
 _SUPERSEDED = frozenset(
     {
@@ -110,7 +112,7 @@ def _type(shape: Shape, place: Place = "xml") -> Type:
     if isinstance(shape, MapShape):
         return Type(kind, member=_type(shape.value, place))
     if isinstance(shape, StringShape):
-        return Type(kind, values=frozenset(() if shape.name in _HANDLERS_CHECK else shape.enum))
+        return Type(kind, values=_values(shape))
     if kind == "timestamp":
         default = "rfc822" if place in ("header", "headers") else "iso8601"
         return Type(kind, time_format=shape.serialization.get("timestampFormat", default))
@@ -122,3 +124,10 @@ def _namespace(shape: StructureShape) -> tuple[tuple[str, str], ...]:
     if not isinstance(namespace, dict) or "prefix" not in namespace:
         return ()
     return ((f"xmlns:{namespace['prefix']}", namespace["uri"]),)
+
+
+def _values(shape: StringShape) -> frozenset[str]:
+    """What an enumeration allows; empty for any text."""
+    if shape.name in _HANDLERS_CHECK or not shape.enum:
+        return frozenset()
+    return frozenset(shape.enum) | frozenset(_FURTHER_VALUES.get(shape.name, ()))

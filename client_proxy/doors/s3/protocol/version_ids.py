@@ -25,6 +25,11 @@ def check_version_id(text: str, argument: str = "versionId") -> str:
     return text
 
 
+def written_version_id(version: FileVersion) -> dict[str, str]:
+    """The member `VersionId` of a write's reply; as in S3, empty while the bucket does not keep versions."""
+    return {} if version.null_version else {"VersionId": version.version}
+
+
 def version_id_of(version: FileVersion) -> dict[str, str]:
     """The member `VersionId`; empty when the bucket has never kept versions."""
     if version.null_version:

@@ -78,6 +78,9 @@ def customer_key(values: Values) -> CustomerKey | None:
     return CustomerKey(key, md5)
 
 
+_UNSUPPORTED = ("aws:kms:dsse", "aws:fsx", "aws:backup")
+
+
 def check_encryption(operation: S3Operation, values: Values, header: Any) -> None:
     """S3Error for an encryption that is not supported. `header` returns a header's value or None."""
     algorithm = values.get("ServerSideEncryption")
@@ -85,7 +88,9 @@ def check_encryption(operation: S3Operation, values: Values, header: Any) -> Non
         raise S3Error("InvalidArgument", "x-amz-server-side-encryption is only for writes")
     if algorithm is not None and any(values.get(f"SSECustomer{part}") for part in ("Algorithm", "Key", "KeyMD5")):
         raise S3Error("InvalidArgument", "send either a customer's key or x-amz-server-side-encryption, not both")
-    if algorithm not in (None, "AES256", KMS_ALGORITHM):
+    if algorithm not in (None, "AES256", KMS_ALGORITHM, *_UNSUPPORTED):
+        raise S3Error("InvalidEncryptionAlgorithmError", f"the encryption {algorithm[:64]!r} is not known")
+    if algorithm in _UNSUPPORTED:
         raise S3Error("NotImplemented", f"this server encrypts with AES256 or {KMS_ALGORITHM}, not with {algorithm}")
     if (values.get("SSEKMSKeyId") or values.get("SSEKMSEncryptionContext")) and algorithm != KMS_ALGORITHM:
         raise S3Error("InvalidArgument", "a KMS key or context needs x-amz-server-side-encryption: aws:kms")
