@@ -26,7 +26,7 @@ from lockstep_store.wire.messages.buckets import (
     CreateBucketRequest,
     Versioning,
 )
-from lockstep_store.wire.messages.s3 import LOCATION, OBJECT_LOCK
+from lockstep_store.wire.messages.s3 import LOCATION, OBJECT_LOCK, TAGS
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket
 
 
@@ -87,9 +87,10 @@ class Buckets:
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, s3_settings.OBJECT_LOCK_WITHOUT_RULE)
             settings = dict(request.settings)
-            location = settings.pop(LOCATION, None)
-            if location is not None:
-                s3_settings.put_bucket_value(tx, made.name, LOCATION, location)
+            for name in (LOCATION, TAGS):
+                value = settings.pop(name, None)
+                if value is not None:
+                    s3_settings.put_bucket_value(tx, made.name, name, value)
             for setting in access_settings.in_order(settings):
                 place = standing(tx, made.name, person, made.created_at)
                 access_settings.put(tx, place, setting, settings[setting])

@@ -312,3 +312,21 @@ def test_an_unknown_encryption_has_a_code_of_its_own(ask: Ask, bucket: str) -> N
     ):
         status, _, body = ask("PUT", f"/{bucket}/k", {"x-amz-server-side-encryption": name}, b"x")
         assert (status, code_in(body)) == refusal
+
+
+def test_a_buckets_tags_may_come_with_it(s3: Any, bucket: str) -> None:
+    """They are on the new bucket at once; invalid ones make none."""
+    made, tags = f"{bucket}-tagged", [{"Key": "team", "Value": "red"}]
+    s3.create_bucket(Bucket=made, CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket=made)["TagSet"] == tags
+    wrong = {"Tags": [{"Key": "aws:team", "Value": "red"}]}
+    assert refused(s3.create_bucket, Bucket=f"{made}-2", CreateBucketConfiguration=wrong) == (400, "InvalidTag")
+    assert refused(s3.head_bucket, Bucket=f"{made}-2")[0] == 404
+
+
+def test_a_repeated_deletion_names_the_version_again(s3: Any, make_bucket: Callable[..., str]) -> None:
+    """As the first one did."""
+    bucket = make_bucket(versioning=True)
+    version = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["VersionId"]
+    for _ in range(2):
+        assert s3.delete_object(Bucket=bucket, Key="k", VersionId=version)["VersionId"] == version

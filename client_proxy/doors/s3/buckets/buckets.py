@@ -7,6 +7,7 @@ import re
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.listings import check_echoed, owner_of
+from client_proxy.doors.s3.objects.tagging import MAX_BUCKET_TAGS, check_tags, tag_settings
 from client_proxy.doors.s3.protocol.parameters import Values, select
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.acls import ACL, ACL_MEMBERS, acl_settings
@@ -86,6 +87,7 @@ class BucketHandlers:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | acl_settings(select(call.values, ACL_MEMBERS))
             settings |= _location_setting(configuration.get("LocationConstraint"))
+            settings |= tag_settings(check_tags(configuration.get("Tags") or [], MAX_BUCKET_TAGS))
             request = CreateBucketRequest(call.credential, name, object_lock=locking, settings=settings)
             self._directory.call(CREATE_BUCKET, request)
         except AlreadyExists as error:

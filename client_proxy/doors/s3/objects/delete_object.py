@@ -65,9 +65,10 @@ class DeleteHandlers:
             )
         )
         values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
-        if reply.version and (version is not None or reply.delete_marker):
-            made = NULL_VERSION if reply.null_version else reply.version
-            values["VersionId"] = made if version is None else version
+        if version is not None:
+            values["VersionId"] = version  # also when it was gone already
+        elif reply.version and reply.delete_marker:
+            values["VersionId"] = NULL_VERSION if reply.null_version else reply.version
         return values
 
     def delete_many(self, call: S3Call) -> Values:
