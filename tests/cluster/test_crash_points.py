@@ -146,7 +146,7 @@ def test_a_first_start_that_dies_is_finished_by_the_next(tmp_path: Path) -> None
             cluster.env[ENVIRONMENT] = point
             ended = cluster.command("--detach", "--wait", "100")
             assert ended.returncode != 0
-            assert "directory_server 1 was ended by signal 9" in ended.stderr, f"{point}: {ended.stderr}"
+            assert "directory_server 1 was killed by signal 9" in ended.stderr, f"{point}: {ended.stderr}"
         credentials = cluster.folder.credentials_file.read_bytes()
         del cluster.env[ENVIRONMENT]
         cluster.start_all()
