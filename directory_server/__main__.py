@@ -13,7 +13,7 @@ import click
 
 from directory_server.bootstrap import serve
 from directory_server.maintenance import restore as restoring
-from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.fsck import check_metadata
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
 from lockstep_store.runtime.options import https_url, log_level
@@ -189,7 +189,7 @@ def check_offline(data: Path) -> None:
             raise SetupError(f"there is no metadata in {data}: name the directory's folder with --data")
         store = SqliteStore(settings.metadata_file)
         try:
-            counts, problems, more = check_books(store)
+            counts, problems, more = check_metadata(store)
         finally:
             store.close()
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))

@@ -1,1 +1,1 @@
-"""Upkeep of the metadata: fsck, backup, restore, recovery, inventories and garbage collection."""
+"""Maintains the metadata: fsck, backup, restore, recovery, inventories and garbage collection."""

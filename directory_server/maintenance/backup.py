@@ -1,8 +1,8 @@
-"""Backups of the directory: a verified copy of the metadata of one moment, made beside the writers.
+"""Backups: makes a verified copy of the metadata as of one moment, without blocking writers.
 
-The copy is made and checked on the directory's own disk, then streamed, so that neither this program nor the proxy
-holds it in memory. It has everything the directory knows, secrets too: the ticket key, password hashes, S3 secrets. It
-has no file bytes, and not the authority in certs/. Putting a backup in place is restore.py's job.
+The copy is made and checked on the directory's own disk and then streamed, so neither this program nor the proxy
+holds it in memory. It contains everything the directory knows, including secrets: the ticket key, password hashes, S3
+secrets. It contains no file content, and not the authority in certs/. restore.py restores it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PART = "backup-*.part"
 
 
 class Backups:
-    """Makes one backup at a time in `folder`, which is the metadata's own."""
+    """Makes one backup at a time, in `folder`, the metadata's own."""
 
     def __init__(self, store: MetadataStore, clock: DirectoryClock, folder: Path, version: str) -> None:
         self._store = store
@@ -42,12 +42,13 @@ class Backups:
             left_over.unlink(missing_ok=True)
 
     def stream(self) -> RawReply:
-        """A new backup as an answer whose length is declared.
+        """Make a backup and return it as a reply with a declared length.
 
-        Conflict while another is being made, StorageFull without room for the copy, Damaged when the metadata is.
+        Raises Conflict while another backup is being made, StorageFull if the disk has no room for the copy, and
+        Damaged if the metadata is damaged.
         """
         if not self._one.acquire(blocking=False):
-            raise Conflict("another backup is being made just now; try again when it is done")
+            raise Conflict("another backup is being made; try again when it is done")
         try:
             info, file = self._make()
         finally:
@@ -77,12 +78,12 @@ class Backups:
                 size=size,
                 digest=digest,
             )
-            log.info("a backup of %d versions up to cursor %d was made", info.versions, cursor)
+            log.info("made a backup of %d versions up to cursor %d", info.versions, cursor)
             return info, path.open("rb")
         except OSError as error:
-            raise Unavailable(f"the directory cannot write a backup to its disk ({error.strerror})") from error
+            raise Unavailable(f"the directory cannot write the backup to its disk ({error.strerror})") from error
         finally:
-            # Whoever reads it has it open: no copy stays behind, however the reading ends.
+            # The stream has the file open. Unlinking it now leaves no copy behind, however the stream ends.
             path.unlink(missing_ok=True)
 
     def _check_room(self) -> None:
@@ -90,21 +91,22 @@ class Backups:
         needed = sum(part.stat().st_size for part in parts if part.exists())
         if shutil.disk_usage(self._folder).free < needed + (64 << 20):
             raise StorageFull(
-                f"a backup is made on the directory's disk first, and there is no room for {needed} bytes: free some"
+                f"no room for the backup on the directory's disk, where it is made first: {needed} bytes are needed; "
+                "free some space"
             )
 
     def _verify(self, path: Path, rows: dict[str, int]) -> int:
-        """The newest cursor in the copy; Damaged unless it is whole and has these rows."""
+        """Return the newest cursor in the copy; raise Damaged unless the copy is intact and has these rows."""
         try:
             with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
                 defects = find_defects(copy)
                 if not defects and count_rows(copy) != rows:
-                    defects = ["the copy has other rows than the metadata"]
+                    defects = ["the copy's row counts differ from the metadata's"]
                 cursor = copy.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()[0]
         except sqlite3.Error as error:
             defects = [str(error)]
         if defects:
-            raise Damaged(f"the metadata is damaged ({defects[0]}): restore an older backup, and check the disk")
+            raise Damaged(f"the metadata is damaged ({defects[0]}); restore an older backup, and check the disk")
         return int(cursor)
 
 

@@ -1,14 +1,14 @@
-"""Epochs: notices that this directory runs on an older copy of its metadata.
+"""Epochs: detects that the directory runs on an older copy of its metadata.
 
-A snapshot or a copy that was put back knows nothing of what happened after it was made. It would give lock numbers and
-version ids a second time, and let file servers collect what it does not know. File servers know better: they remember
-the highest lock number and change that they saw, and the epoch, a count with a random mark that each start of the
-directory writes. They send these when they register, which they do once in each start. If one is ahead, the directory
-refuses everything from then on, also after a restart, until an administrator accepts the loss (restore.py).
+A restored snapshot lacks everything that happened after it was taken. A directory that ran on it would issue lock
+numbers and version ids twice, and let file servers collect content it does not know. So each start of the directory
+writes an epoch (a number with a random mark), and file servers remember the latest epoch, lock number and change that
+they saw. They present these when they register, once per start. If one is ahead, the directory refuses every call from
+then on, restarts included, until an administrator accepts the loss (restore.py).
 
-Until enough file servers have registered, nothing is granted, committed or collected: of any `copies` servers that
-took a write, at least one is then among them. The wait ends after `patience_seconds` in any case, or a cluster whose
-servers are gone would need an operator for each start.
+Until enough file servers have registered, nothing is granted, committed or collected. Enough means that any `copies`
+servers that took a write include one of them. The wait ends after `patience_seconds` in any case; otherwise a cluster
+that lost its servers would need an operator at each start.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP
 EPOCHS_SETTING = "epochs"
 EPOCH_JUMP = 1_000_000
 MAX_KEPT = 1000
-"""Epochs that are remembered. A file server that missed more starts is judged by its numbers alone."""
+"""A file server that missed more starts than this is compared by lock number and change alone."""
 HOLD_SECONDS = 0.5
 REFUSAL = (
-    "the directory's metadata is older than what its file servers have seen, so it refuses everything: its log and its "
-    "health say what to do"
+    "the directory's metadata is older than its file servers' records, so it refuses all calls; "
+    "see the directory's log or health page for what to do"
 )
-"""For people and programs, who need not know where its folders are."""
+"""For callers. The full explanation names folders of the directory's machine, which they need not know."""
 
 CHANGING = frozenset(
     call.path
@@ -76,22 +76,22 @@ class Epoch(Message):
 
     number: int
     mark: int
-    """Random: tells two starts with one number apart, which a copy of the metadata has made."""
+    """Random. Distinguishes two starts with the same number, made from copies of the metadata."""
     started_at: float = 0.0
 
 
 class EpochRecord(Message):
-    """Stored as a setting."""
+    """The epochs of this metadata, stored as a setting."""
 
     epochs: list[Epoch] = []
     lost_through: int = 0
-    """Raised by a restore: of the epochs up to this number file servers may remember others than are known here."""
+    """Raised by a restore. File servers may remember epochs up to this number that are unknown here."""
     out_of_date: str = ""
-    """Why this metadata is refused; empty while it is not."""
+    """Why this metadata is refused; empty if it is not."""
 
     @property
     def newest(self) -> int:
-        """The highest number that may have been used."""
+        """Return the highest number that may have been used."""
         return max([self.lost_through, *(epoch.number for epoch in self.epochs[-1:])])
 
 
@@ -99,12 +99,15 @@ _records = decoder(EpochRecord)
 
 
 def decode_record(stored: str | None) -> EpochRecord:
-    """The record as it is stored; an empty one for metadata that has none."""
+    """Decode the stored record; None gives an empty one."""
     return _records.decode(stored) if stored else EpochRecord()
 
 
 class Epochs:
-    """Thread-safe. Opening one begins an epoch, durably; SetupError for metadata that was found to be out of date."""
+    """Compares file servers' records with the metadata, and holds calls until it is known to be current.
+
+    The constructor writes the new epoch; it raises SetupError if the metadata was found to be out of date. Thread-safe.
+    """
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class Epochs:
         self._registered: set[str] = set()
         self._open = not self._needed
         self.problem = ""
-        """Why this directory refuses everything; empty while it does not."""
+        """Why the directory refuses every call; empty if it does not."""
 
     def _begin(self, tx: Tx) -> EpochRecord:
         record = decode_record(people.read_setting(tx, EPOCHS_SETTING))
@@ -138,56 +141,56 @@ class Epochs:
         people.write_setting(tx, EPOCHS_SETTING, encode(record).decode())
         return record
 
-    # ------------------------------------------------------------ what may be answered
+    # ------------------------------------------------------------ admitting calls
 
     @property
     def is_open(self) -> bool:
-        """Whether numbers may be given and bytes given up."""
+        """Whether numbers may be issued and copies dropped."""
         if self._open or self.problem:
             return self._open
         if self._clock.since_start() >= self._patience:
             silent = sorted(self._expected - self._registered)
-            log.warning("going on without having heard from file servers %s", ", ".join(silent))
+            log.warning("file servers %s have not registered; continuing without them", ", ".join(silent))
             self._open = True
         return self._open
 
     def admit(self, path: str) -> None:
-        """Refuse a call: Starting for a while after the start, OutOfDate once a file server was ahead."""
+        """Raise Starting for a held call, or OutOfDate for any call once a file server was ahead."""
         if self._open or self.is_open:
             return
         if self.problem:
             raise OutOfDate(REFUSAL)
         if path in CHANGING:
             raise Starting(
-                "the directory server has just started and waits for its file servers before it grants anything; "
+                "the directory server has just started and is waiting for file servers to register; "
                 "try again in a moment"
             )
 
     def held(self, step: Callable[[], float]) -> Callable[[], float]:
-        """A background job's step that waits until the directory is open."""
+        """Wrap a background job's step so that it waits until the directory is open."""
         return lambda: step() if self.is_open else HOLD_SECONDS
 
-    # ------------------------------------------------------------ what file servers remember
+    # ------------------------------------------------------------ registering file servers
 
     def has_registered(self, server_id: str) -> bool:
-        """Whether the file server has registered in this start."""
+        """Whether the file server has registered since this start."""
         return server_id in self._registered
 
     def compare(self, server_id: str, request: RegisterRequest) -> None:
-        """Compare what a registering file server remembers. OutOfDate when it is ahead, from then on for everybody."""
+        """Compare a registering file server's marks. If it is ahead, raise OutOfDate, from then on for every caller."""
         why = self._why_older(server_id, request)
         if why:
             self._refuse_everything(server_id, why)
             raise OutOfDate(REFUSAL)
 
     def note_registered(self, server_id: str) -> None:
-        """The file server is not ahead, and registered."""
+        """Count the file server as registered; `compare` has found it not ahead."""
         self._registered.add(server_id)
         if not self.problem and len(self._registered & self._expected) >= self._needed:
             self._open = True
 
     def marks(self, reader: Reader) -> SeenMarks:
-        """What file servers are to remember; nothing before this start is trusted itself."""
+        """Return the marks for file servers to remember; none until this metadata is known to be current."""
         if not self._open:
             return SeenMarks()
         begun = self._record.epochs[-1]
@@ -199,31 +202,31 @@ class Epochs:
             lock_number = recovery.lock_number(reader)
             cursor = max(files.read_cursor(reader), state.through if state is not None else 0)
         seen = request.seen
-        # A restored directory takes a higher lock number over from servers that it has yet to recover from.
+        # During recovery a higher lock number is expected: the directory adopts it (Recovery.note_fence).
         seen_lock, seen_change = max(request.highest_fence, seen.lock_number), max(request.highest_note, seen.cursor)
         if seen_lock > lock_number and not self._recovery.covers(server_id):
-            return f"it has seen lock number {seen_lock}, here {lock_number} is the last"
+            return f"it saw lock number {seen_lock}, but the last one here is {lock_number}"
         if seen_change > cursor:
-            return f"it has seen change {seen_change}, here {cursor} is the last"
+            return f"it saw change {seen_change}, but the last one here is {cursor}"
         return self._why_other_epoch(seen)
 
     def _why_other_epoch(self, seen: SeenMarks) -> str:
         known = {epoch.number: epoch.mark for epoch in self._record.epochs}
         newest = self._record.epochs[-1].number
         if seen.epoch > newest:
-            return f"it has seen start {seen.epoch} of the directory, this is start {newest}"
+            return f"it saw start {seen.epoch} of the directory, but this is start {newest}"
         if seen.epoch <= self._record.lost_through or seen.epoch < min(known) or known.get(seen.epoch) == seen.mark:
             return ""
-        return f"it has seen another start {seen.epoch} of the directory than this metadata knows"
+        return f"it saw a different start {seen.epoch} of the directory"
 
     def _refuse_everything(self, server_id: str, why: str) -> None:
         if self.problem:
-            return  # another file server said so first
+            return  # another file server was ahead first
         self.problem = (
-            f"the metadata in {self._data} is older than what file_server-{server_id} has seen ({why}): going on would "
-            "lose acknowledged files and give numbers twice, so the directory refuses everything. Stop it and put the "
-            "newest metadata back; if this is the newest, run "
-            f"`lockstep restore --accept-older --data {self._data}`, then start it"
+            f"the metadata in {self._data} is older than the records of file_server-{server_id} ({why}). Continuing "
+            "would lose acknowledged files and issue numbers twice, so the directory refuses all calls. Stop it and "
+            "put the newest metadata back; if this is the newest, run "
+            f"`lockstep restore --accept-older --data {self._data}`; then start the directory again"
         )
         self._open = False
         log.error("%s", self.problem)

@@ -1,9 +1,9 @@
-"""fsck: do the directory's books agree with themselves, and with what every file server holds?
+"""fsck: checks the metadata against its own rules and against what every file server holds.
 
-The books are asked table by table, beside writers (metadata/consistency.py); every file server that is up is ordered
-to take an inventory (inventory.py), with `deep` to read every byte. Then the blobs that are concerned get the names of
-their files. It ends: a server that goes down meanwhile is reported as away. Nothing is mended here; what inventories
-find is counted or copied again by repair, and the books' own breaches are for a person to look at.
+The metadata is checked rule by rule without blocking writers (metadata/statements/consistency.py). Every file server
+that is up is ordered to take an inventory (inventory.py); with `deep` it reads every byte. Then the blobs with problems
+are given the names of their files. A server that goes down meanwhile is reported as away, so a check always ends. fsck
+repairs nothing: repair counts or copies what inventories find, and broken rules are for a person to look at.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_NAMES = 3
 _CHECKED = ("up", "suspect", "draining")
 
 
-def check_books(store: MetadataStore) -> tuple[dict[str, int], list[FsckProblem], int]:
-    """(rows by table, what disagrees, how much more does) of the books alone."""
+def check_metadata(store: MetadataStore) -> tuple[dict[str, int], list[FsckProblem], int]:
+    """Check the metadata alone; return (rows by table, problems, how many more problems were left out)."""
     problems = [FsckProblem("damaged metadata file", "metadata", defect) for defect in store.defects()]
     more = 0
     with store.read() as reader:
@@ -44,7 +44,7 @@ def check_books(store: MetadataStore) -> tuple[dict[str, int], list[FsckProblem]
 
 
 class Fsck:
-    """One check at a time. Thread-safe; `step` is a background job."""
+    """Runs one check at a time. Thread-safe; `step` is a background job."""
 
     def __init__(
         self, store: MetadataStore, clock: DirectoryClock, membership: Membership, inventories: Inventories
@@ -56,12 +56,12 @@ class Fsck:
         self._mutex = threading.Lock()
         self._report = FsckReport("never")
         self._started = 0.0
-        self._books_done = True
+        self._metadata_done = True
         self.wake: Callable[[], None] = lambda: None
-        """Has `step` called now."""
+        """Set by the bootstrap: makes the job runner call `step` now."""
 
     def start(self, *, deep: bool) -> None:
-        """Begin a check, unless one is under way. Servers that are not up are not waited for."""
+        """Start a check, unless one is running. It does not wait for servers that are not up."""
         with self._mutex:
             if self._report.state == "running":
                 return
@@ -70,35 +70,35 @@ class Fsck:
             self._report = FsckReport("running", deep, self._clock.wall())
             self._report.file_servers = [FsckServer(info.id, "waiting") for info in infos]
             self._started = self._clock.now()
-            self._books_done = False
+            self._metadata_done = False
         self.wake()
 
     def report(self) -> FsckReport:
-        """The check under way, or the last one."""
+        """Return the report of the running check, or of the last one."""
         with self._mutex:
             if self._report.state == "running":
-                self._look()
+                self._update_servers()
                 self._report.seconds = self._clock.now() - self._started
             return self._report
 
     def step(self) -> float:
-        """Seconds until there may be more to do."""
+        """Continue the running check; return seconds until the next call."""
         if self._report.state != "running":
             return IDLE_SECONDS
-        if not self._books_done:
-            counts, problems, more = check_books(self._store)
+        if not self._metadata_done:
+            counts, problems, more = check_metadata(self._store)
             with self._mutex:
                 self._report.checks, self._report.problems, self._report.more_problems = counts, problems, more
-                self._books_done = True
+                self._metadata_done = True
         with self._mutex:
-            self._look()
+            self._update_servers()
             if any(server.state == "waiting" for server in self._report.file_servers):
                 return WAIT_SECONDS
         self._finish()
         return IDLE_SECONDS
 
-    def _look(self) -> None:
-        """Bring what is said about each server up to date; the mutex is held."""
+    def _update_servers(self) -> None:
+        """Update each server's state and counts in the report. The caller holds the mutex."""
         tallies = self._inventories.tallies()
         for server in self._report.file_servers:
             if server.state != "waiting":
@@ -129,7 +129,7 @@ class Fsck:
         log.info("fsck: %d problems", len(report.problems) + report.more_problems)
 
     def _names(self, digests: set[str]) -> dict[str, str]:
-        """Files that have these contents, by digest in hex. One walk over the versions, in pages, when any is asked."""
+        """Return names of files with these contents, by hex digest, from one paged walk over all versions."""
         found: dict[str, list[str]] = {}
         after = "" if digests else None
         while after is not None:
@@ -145,7 +145,7 @@ class Fsck:
 
 
 def _problems_of(tallies: dict[str, Tally]) -> tuple[list[FsckProblem], int]:
-    """What inventories found, named by digest for now."""
+    """Return the problems that inventories found, named by digest, and how many more were left out."""
     problems: list[FsckProblem] = []
     for server, tally in sorted(tallies.items()):
         kinds: tuple[tuple[str, Iterable[Digest]], ...] = (

@@ -1,10 +1,9 @@
-"""Inventories: what file servers say they hold, compared with the books.
+"""Inventories: compares the copies that file servers report with the holder rows.
 
-A server names everything it has, page by page in digest order (after it registers, once a day, and when an order
-asks for it). Copies that the books miss are counted again, the way a finished copy order is, so that what was just
-given up is not counted and what is too much is trimmed; copies that the books count and nobody has are named to the
-server, which looks again before it reports them. Blobs that no version refers to are the collector's, except while
-recovery waits for the server.
+A server lists everything it holds, page by page in digest order: after it registers, once a day, and when ordered to.
+Copies without a holder row are counted like a finished copy order, so a copy that was just dropped is not counted, and
+surplus ones are dropped. Holder rows without a copy are returned to the server, which looks again before it reports
+them missing. Blobs without references are left to garbage collection, except while recovery waits for the server.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.recovery import MAX_PROBLEMS
 from lockstep_store.wire.messages.servers import MAX_INVENTORY, InventoryOrder, InventoryReply, InventoryRequest
 
-COUNTED = Counter("lockstep_directory_counted_again", "Copies that inventories found and the books did not count")
-MISSING = Counter("lockstep_directory_missing_copies", "Copies that the books counted and their servers did not have")
+COUNTED = Counter("lockstep_directory_counted_again", "Copies that inventories found and the metadata lacked")
+MISSING = Counter("lockstep_directory_missing_copies", "Copies that the metadata had and their file servers lacked")
 
 
 @dataclass
 class Tally:
-    """What one ordered inventory of one server has come to; at most `MAX_PROBLEMS` digests of a kind are kept."""
+    """The result so far of one ordered inventory of one server; at most `MAX_PROBLEMS` digests of each kind."""
 
     order: InventoryOrder
     compared: int = 0
@@ -43,7 +42,7 @@ class Tally:
     done: bool = False
 
     def note(self, kind: dict[Digest, None], digests: Iterable[Digest]) -> None:
-        """Add digests to one of the kinds."""
+        """Add digests to one kind."""
         for digest in digests:
             if digest in kind:
                 continue
@@ -54,7 +53,7 @@ class Tally:
 
 
 class Inventories:
-    """Thread-safe. `held` counts copies as the repair planner does, and says which are unwanted."""
+    """Orders inventories and compares their pages. `held` counts copies (RepairPlanner.held). Thread-safe."""
 
     def __init__(
         self, store: MetadataStore, recovery: Recovery, held: Callable[[str, Sequence[Digest]], Sequence[Digest]]
@@ -69,14 +68,14 @@ class Inventories:
     # ------------------------------------------------------------ orders
 
     def begin(self, server_ids: Iterable[str], *, deep: bool) -> int:
-        """Order an inventory of each of these servers, in place of what was ordered before; its id."""
+        """Order an inventory of each of these servers, replacing earlier orders; return the order's id."""
         id = new_id()
         with self._mutex:
             self._ordered = {server: Tally(InventoryOrder(id, deep=deep)) for server in server_ids}
         return id
 
     def order_for(self, server_id: str) -> InventoryOrder | None:
-        """For the heartbeat's answer: what this server has still to do."""
+        """Return the inventory that the server has yet to take, for the reply to its heartbeat."""
         state = self._recovery.state
         if state is not None and self._recovery.covers(server_id):
             with self._mutex:
@@ -86,7 +85,7 @@ class Inventories:
         return tally.order if tally is not None and not tally.done else None
 
     def note_done(self, server_id: str, id: int) -> None:
-        """The server says that it has carried out order `id`."""
+        """Note that the server has finished order `id`."""
         if id and id == self._recovering.get(server_id):
             self._recovery.server_done(server_id)
         tally = self._tally(server_id, id)
@@ -94,7 +93,7 @@ class Inventories:
             tally.done = True
 
     def tallies(self) -> dict[str, Tally]:
-        """Of the latest `begin`, by server."""
+        """Return the tallies of the latest `begin`, by server."""
         return dict(self._ordered)
 
     def _tally(self, server_id: str, id: int) -> Tally | None:
@@ -104,23 +103,23 @@ class Inventories:
     # ------------------------------------------------------------ pages
 
     def compare(self, server_id: str, request: InventoryRequest) -> InventoryReply:
-        """INVENTORY: one page. It reads one snapshot; what is to be counted is decided again when it is written."""
+        """INVENTORY: compare one page in one snapshot. `held` decides again what counts, in its own transaction."""
         listed = set(request.digests)
         with self._store.read() as reader:
-            books = rows.held_in_range(reader, server_id, request.after, MAX_INVENTORY + 1)
+            held = rows.held_in_range(reader, server_id, request.after, MAX_INVENTORY + 1)
             through = request.through
-            if len(books) > MAX_INVENTORY and (through is None or books[-2][0] < through):
-                books = books[:-1]
-                through = books[-1][0]  # the books have more in this range than one answer can name
+            if len(held) > MAX_INVENTORY and (through is None or held[-2][0] < through):
+                held = held[:-1]
+                through = held[-1][0]  # more rows in this range than one reply can name: shorten the page
             if through is not None:
-                books = [row for row in books if row[0] <= through]
+                held = [row for row in held if row[0] <= through]
                 listed = {digest for digest in listed if digest <= through}
-            counted = {digest for digest, _ in books}
-            facts = {digest: servers.blob_facts(reader, digest) for digest in sorted(listed - counted)}
-            absent = [digest for digest, damaged in books if digest not in listed and not damaged]
-            missing = [digest for digest in absent if (known := servers.blob_facts(reader, digest)) and known[1] > 0]
-        uncounted = [digest for digest, known in facts.items() if known is not None and known[1] > 0]
-        unknown = [digest for digest, known in facts.items() if known is None]
+            counted = {digest for digest, _ in held}
+            blobs = {digest: servers.find_blob(reader, digest) for digest in sorted(listed - counted)}
+            absent = [digest for digest, damaged in held if digest not in listed and not damaged]
+            missing = [digest for digest in absent if (blob := servers.find_blob(reader, digest)) and blob.refs > 0]
+        uncounted = [digest for digest, blob in blobs.items() if blob is not None and blob.refs > 0]
+        unknown = [digest for digest, blob in blobs.items() if blob is None]
         if uncounted:
             uncounted = self._count(server_id, uncounted)
         tally = self._tally(server_id, request.id)
@@ -132,17 +131,17 @@ class Inventories:
         return InventoryReply(missing, named, len(uncounted), through)
 
     def _count(self, server_id: str, digests: list[Digest]) -> list[Digest]:
-        """Those of `digests` that count now; the others were given up while the page was on its way."""
+        """Count copies; return those that count now. The others were dropped while the page was in flight."""
         self._held(server_id, digests)
         with self._store.read() as reader:
             counted = [digest for digest in digests if server_id in servers.holders_of(reader, digest)]
         if counted:
             COUNTED.inc(len(counted))
-            log.info("file_server-%s holds %d copies that were not counted", server_id, len(counted))
+            log.info("file_server-%s holds %d copies that the metadata lacked; counted them", server_id, len(counted))
         return counted
 
     def note_damaged(self, server_id: str, digests: Sequence[Digest], id: int) -> None:
-        """DAMAGED was reported for a server: as missing by its inventory `id`, or as bytes that are bad (0)."""
+        """Note a DAMAGED report: copies missing in the server's inventory `id`, or damaged ones (`id` 0)."""
         if id:
             MISSING.inc(len(digests))
         tally = self._ordered.get(server_id)
@@ -151,5 +150,5 @@ class Inventories:
 
 
 def new_id() -> int:
-    """An order's id; the directory and its file servers restart at different times, so it is not a count."""
+    """Return a new order's id. Random, because a count would repeat after a restart."""
     return secrets.randbelow(1 << 52) + 1

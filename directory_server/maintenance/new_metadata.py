@@ -1,7 +1,7 @@
-"""New metadata: only for a new cluster, or when an administrator asks for it by name.
+"""Allows empty metadata only for a new cluster, or when an administrator asks for it.
 
-An unmounted disk or a mistyped folder looks like a first start. A directory that began with nothing would not know any
-file, and file servers collect what no directory knows. An authority in certs/ says that there is a cluster already.
+An unmounted disk or a mistyped folder looks like a first start. A directory that started empty would know no file, and
+file servers collect what the directory does not know. An authority in certs/ shows that the cluster exists already.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from lockstep_store.wire.errors import SetupError
 
 
 def check_new_metadata(metadata: Path, certs: Path, *, asked_for: bool, wall: Callable[[], float]) -> None:
-    """Before the metadata is opened: refuse to begin with none beside an existing authority (SetupError).
+    """Raise SetupError if there is no metadata although certs/ has an authority. Call before opening the metadata.
 
-    With `asked_for` the directory begins as one that was restored from an empty backup: it gives no number again and
-    keeps what file servers have. A cluster whose directory never ran has nothing to keep.
+    With `asked_for` the directory starts as if restored from an empty backup: it issues no number twice and keeps what
+    file servers have. If the cluster's directory never ran, there is nothing to keep.
     """
     if has_metadata(metadata) or not (certs / "authority").exists():
         return
     if not asked_for:
         raise SetupError(
-            f"there is no metadata in {metadata.parent}, but {certs} has the authority of a cluster: a new directory "
-            "would know none of its files. Mount the disk that has the metadata, correct --data, or put a backup in "
-            f"place with `lockstep restore FILE --data {metadata.parent}`; --new-metadata begins without any"
+            f"there is no metadata in {metadata.parent}, but {certs} has the authority of an existing cluster; a "
+            "directory without metadata would know none of its files. Mount the disk that has the metadata, correct "
+            f"--data, or restore a backup with `lockstep restore FILE --data {metadata.parent}`. To start without "
+            "metadata, add --new-metadata"
         )
     if any(certs.glob("directory_server-*/cert.pem")):
-        log.warning("beginning with new metadata in %s, as --new-metadata asks: file servers keep all", metadata.parent)
+        log.warning("--new-metadata: starting with empty metadata in %s; file servers keep all blobs", metadata.parent)
         begin_again(metadata, _began_at(certs / "ca.pem"), wall=wall)
 
 
 def _began_at(certificate: Path) -> float:
-    """When the cluster began; 0 when its certificate does not tell."""
+    """Return when the cluster was created, from its certificate; 0 if that is unreadable."""
     try:
         return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_before_utc.timestamp()
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""Recovery: what a directory that was restored from a backup does to find again what happened after the backup.
+"""Recovery: finds what happened after the backup that a directory was restored from.
 
-Until a file server has said everything that it holds, nothing of its is collected. It sends the notes it kept of what
-it committed after the backup, and those versions are made again, with their old ids; blobs without a note are kept
-until an administrator decides. Each server is asked by itself, so one that comes back a month later is asked then.
-The jumps that keep numbers from repeating are made by restoring (restore.py).
+A file server's blobs are not collected until it has reported everything it holds. It sends its notes of commits made
+after the backup, and the directory recreates those versions with their old ids. Blobs without a note are kept until an
+administrator decides. Each server reports separately, whenever it returns. restore.py made the jumps that keep numbers
+from repeating.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ RECOVERED = Counter("lockstep_directory_recovered_versions", "Versions made agai
 
 
 class RecoveryState(Message):
-    """Kept as a setting from the restore on; its cursors tell which versions may be missing."""
+    """The progress of a recovery, stored as a setting. Its cursors bound the versions that may be missing."""
 
     backup_made_at: float
     restored_at: float
     backup_cursor: int
-    """The newest change that the backup has."""
+    """The newest change in the backup."""
     through: int
-    """Where the journal goes on: what lies between was lost with the old directory."""
+    """Where the journal continues. Changes between were lost with the old directory."""
     done: list[str] = []
-    """File servers that have said everything."""
+    """File servers that have reported everything."""
     finished: bool = False
     recovered: int = 0
     source: RecoverySource = "backup"
@@ -63,13 +63,13 @@ decode_state = _states.decode
 
 
 class Floor(Protocol):
-    """What is needed of the lock manager."""
+    """The part of the lock manager that recovery raises."""
 
     fence_floor: int
 
 
 class Recovery:
-    """Thread-safe. `held` counts copies as the repair planner does."""
+    """Recreates lost versions from file servers' reports. `held` counts copies (RepairPlanner.held). Thread-safe."""
 
     def __init__(
         self,
@@ -90,27 +90,27 @@ class Recovery:
             locks.fence_floor = int(people.read_setting(reader, FENCE_FLOOR_SETTING) or 0)
         self._state = _states.decode(stored) if stored else None
 
-    # ------------------------------------------------------------ who is still to be asked
+    # ------------------------------------------------------------ file servers that have yet to report
 
     @property
     def state(self) -> RecoveryState | None:
-        """None for a directory that was never restored."""
+        """The progress; None if the directory was never restored."""
         return self._state
 
     def covers(self, server_id: str) -> bool:
-        """Whether this file server has still to say what it holds: then nothing there is collected."""
+        """Whether the file server has yet to report; until then nothing it holds is collected."""
         state = self._state
         return state is not None and not state.finished and server_id not in state.done
 
     def keeps(self, tx: Reader, server_id: str, digest: Digest) -> bool:
-        """Whether a copy must not be collected, whatever the books say of it."""
+        """Whether recovery forbids collecting the copy."""
         if self._state is None:
             return False
-        return self.covers(server_id) or (servers.blob_facts(tx, digest) is None and _is_unnamed(tx, digest))
+        return self.covers(server_id) or (servers.find_blob(tx, digest) is None and _is_unnamed(tx, digest))
 
     def keep_unknown(self, server_id: str) -> None:
-        """A file server comes with blobs in a storage that this directory does not know: ask it for everything, and
-        collect nothing of what it names before an administrator decides. Durable on return."""
+        """Keep the blobs of a file server whose storage is unknown here: have it report everything, and collect none of
+        that until an administrator decides. Durable on return."""
         if self._state is None:
             now = self._clock.wall()
             with self._store.read() as reader:
@@ -121,16 +121,16 @@ class Recovery:
                 self._state = state
         elif not self._state.finished and server_id in self._state.done:
             self._change(lambda state: state.done.remove(server_id))
-        log.warning("file_server-%s has blobs in a storage that is not known here: they are kept", server_id)
+        log.warning("file_server-%s has blobs in a storage that is unknown here; they are kept", server_id)
 
     def server_done(self, server_id: str) -> None:
-        """The server has said everything. Durable on return."""
+        """Note that the server has reported everything. Durable on return."""
         if self.covers(server_id):
             self._change(lambda state: state.done.append(server_id))
-            log.info("recovery: file_server-%s has said what it holds", server_id)
+            log.info("recovery: file_server-%s has reported everything it holds", server_id)
 
     def note_fence(self, server_id: str, highest: int) -> None:
-        """A registering server has seen lock number `highest`: none is granted twice, and tickets outrank it."""
+        """Raise the lock counter and the fence floor above `highest`, the highest that a registering server saw."""
         if not self.covers(server_id):
             return
 
@@ -154,12 +154,12 @@ class Recovery:
             self._store.write(lambda tx: people.write_setting(tx, STATE_SETTING, encode(state).decode()))
             self._state = state
 
-    # ------------------------------------------------------------ what file servers send
+    # ------------------------------------------------------------ reports of file servers
 
     def found(self, server_id: str, request: FoundRequest) -> FoundReply:
-        """FOUND: make versions again that this directory does not know; keep blobs that nobody can name.
+        """FOUND: recreate versions that the directory lacks, and keep blobs that no version names.
 
-        Safe to repeat. What was removed after the restore stays removed, for as long as answers are remembered.
+        Safe to repeat. A version that was removed after the restore stays removed while its write id is remembered.
         """
         state = self._state
         if state is None or not self.covers(server_id):
@@ -167,9 +167,9 @@ class Recovery:
 
         def work(tx: Tx) -> tuple[list[Digest], list[Unnamed]]:
             notes = sorted(request.notes, key=lambda note: note.version.cursor)
-            made = [note.version.digest for note in notes if self._try_to_make_again(tx, state, note)]
+            made = [note.version.digest for note in notes if self._try_to_recreate(tx, state, note)]
             for blob in request.blobs:
-                if servers.blob_facts(tx, blob.digest) is None:
+                if servers.find_blob(tx, blob.digest) is None:
                     recovery.add_unnamed(tx, Unnamed(blob.digest, server_id, blob.size))
             return made, _take_named(tx, [*made, *(blob.digest for blob in request.blobs)])
 
@@ -182,26 +182,26 @@ class Recovery:
         return FoundReply(len(made))
 
     def _count(self, copies: Iterable[Unnamed], also: set[Digest], server_id: str) -> None:
-        """Count copies of what has a name; what has none is left as it is."""
+        """Count copies of blobs with references; leave the others alone."""
         by_server: dict[str, dict[Digest, None]] = {server_id: dict.fromkeys(also)}
         for copy in copies:
             by_server.setdefault(copy.server_id, {})[copy.digest] = None
         for id, digests in by_server.items():
             with self._store.read() as reader:
-                referred = [d for d in digests if (facts := servers.blob_facts(reader, d)) and facts[1] > 0]
+                referred = [d for d in digests if (blob := servers.find_blob(reader, d)) and blob.refs > 0]
             for start in range(0, len(referred), BATCH):
                 self._held(id, referred[start : start + BATCH])
 
-    def _try_to_make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
-        """One note that does not fit must not keep the others, and so its file server, from ever being done."""
+    def _try_to_recreate(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
+        """Recreate one version; skip a note that does not fit, or its file server could never finish."""
         try:
             with tx.savepoint():
-                return self._make_again(tx, state, note)
+                return self._recreate(tx, state, note)
         except (BadRequest, BadDigest, ConstraintBroken) as error:
-            log.warning("a version of %s/%s cannot be made again: %s", note.version.bucket, note.version.path, error)
+            log.warning("cannot recreate a version of %s/%s: %s", note.version.bucket, note.version.path, error)
             return False
 
-    def _make_again(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
+    def _recreate(self, tx: Tx, state: RecoveryState, note: CommitNote) -> bool:
         version = note.version
         if not state.backup_cursor < version.cursor <= state.through or version.delete_marker:
             return False
@@ -211,33 +211,33 @@ class Recovery:
         check_key(version.path)
         if tx.one(files.PAST_WRITE, write_id=note.write_id) or tx.one(files.VERSION_OF_WRITE, write_id=note.write_id):
             return False
-        facts = servers.blob_facts(tx, version.digest)
-        if facts is not None and facts[0] != version.size:
+        blob = servers.find_blob(tx, version.digest)
+        if blob is not None and blob.size != version.size:
             return False
         without: Versioning = "suspended" if version.bucket_versioning == "suspended" else "off"
         bucket = self._bucket(tx, version.bucket, version.author, without if version.null_version else "enabled")
         return self._versions.put_back(tx, bucket, version, note.write_id, self._moment())
 
     def _bucket(self, tx: Tx, name: str, author: str, versioning: Versioning) -> Bucket:
-        """The bucket, made again when the backup did not have it: private, because who shared it is not known."""
+        """Return the bucket; if the backup lacks it, create it, private because its sharing is unknown."""
         found = buckets.find(tx, name)
         if found is None:
-            # An account that is gone may be made anew by anybody, who must not own what was somebody else's.
+            # If the account is gone, its name could be taken by somebody else, who must not own this bucket.
             known = tx.one(people.ACCOUNT, name=author) is not None
             owner = author if known else recovery.first_administrator(tx)
             at = self._clock.wall()
             buckets.insert_bucket(tx, Bucket(name, owner, versioning, False, at))
         elif versioning == "enabled" and found.versioning == "off":
-            # What has several versions keeps them, or a deletion would uncover the one before.
+            # With versioning off, deleting the current version would make an older one current again.
             buckets.change_bucket(tx, name, versioning, shared=found.shared)
         return buckets.require(tx, name)
 
-    # ------------------------------------------------------------ what administrators decide
+    # ------------------------------------------------------------ decisions of administrators
 
     def decide(self, request: RecoverRequest, administrator: str) -> RecoveryInfo | None:
-        """Carry out an administrator's decision; how recovery stands after it."""
+        """Carry out an administrator's decision; return the progress after it."""
         if self._state is None:
-            raise Conflict("this directory was not restored from a backup: there is nothing to recover")
+            raise Conflict("nothing to recover: this directory was not restored from a backup")
         if request.unnamed == "name":
             self._in_batches(lambda tx: self._name_some(tx, administrator))
         elif request.unnamed == "drop":
@@ -251,17 +251,17 @@ class Recovery:
             self._count(rows, set(), rows[0].server_id)
 
     def _name_some(self, tx: Tx, administrator: str) -> list[Unnamed]:
-        """Files named by their digest; the copies that have a name now."""
+        """Make files, named by digest, of a batch of unnamed blobs; return the copies that are named now."""
         rows = recovery.some_unnamed(tx, BATCH)
         bucket = self._bucket(tx, RECOVERED_BUCKET, administrator, "off") if rows else None
         for digest, size in {row.digest: row.size for row in rows}.items():
             assert bucket is not None
             if not people.is_admin(tx, bucket.owner):
                 raise Conflict(
-                    f"bucket {RECOVERED_BUCKET!r} belongs to {bucket.owner}, who must not be given what was found: "
-                    "have it emptied and deleted first"
+                    f"recovered files go into bucket {RECOVERED_BUCKET!r}, but {bucket.owner}, its owner, is not an "
+                    "administrator; empty and delete the bucket first"
                 )
-            if servers.blob_facts(tx, digest) is None:
+            if servers.find_blob(tx, digest) is None:
                 write_id = f"recover-{digest.hex()[:48]}"
                 new = NewVersion(digest.hex(), digest, size, administrator, write_id)
                 self._versions.put(tx, bucket, new, "recover", self._moment())
@@ -273,10 +273,10 @@ class Recovery:
             recovery.forget_unnamed(tx, row.digest)
         return rows
 
-    # ------------------------------------------------------------ telling
+    # ------------------------------------------------------------ progress
 
     def info(self) -> RecoveryInfo | None:
-        """How it stands; None for a directory that was never restored."""
+        """Return the progress, for people; None if the directory was never restored."""
         state = self._state
         if state is None:
             return None
@@ -305,11 +305,11 @@ def _is_unnamed(reader: Reader, digest: Digest) -> bool:
 
 
 def _take_named(tx: Tx, digests: Iterable[Digest]) -> list[Unnamed]:
-    """The unnamed copies among these of which a version knows now; they are unnamed no more."""
+    """Return the unnamed copies among these that a version refers to now; forget that they were unnamed."""
     named: list[Unnamed] = []
     for digest in dict.fromkeys(digests):
-        facts = servers.blob_facts(tx, digest)
-        if facts is not None and facts[1] > 0:
+        blob = servers.find_blob(tx, digest)
+        if blob is not None and blob.refs > 0:
             named += recovery.unnamed_of(tx, digest)
             recovery.forget_unnamed(tx, digest)
     return named

@@ -1,10 +1,10 @@
-"""Restoring: offline, on the directory's machine, all or nothing. From a backup; from metadata that turned out to be
-older than what file servers have seen, and is accepted; or from nothing, for a cluster that lost all of its metadata.
+"""Restores a stopped directory's metadata, all or nothing, on the directory's machine.
 
-What the metadata does not know has happened all the same: locks were granted, versions made, tickets handed out, time
-went by. So before it is put in place, every count jumps far ahead of what can have been used since, the ticket key is
-thrown away, and locks, waiters, log-ins and join secrets end. Log-ins, because one that was ended after the backup
-must not come back to life. What remains to be found again is recovery.py's business.
+The source is a backup, the metadata in place (accepted although it is older than file servers' records), or nothing
+(for a cluster that lost all its metadata). Since the source was made, locks were granted, versions made and tickets
+issued. So before the metadata goes into place, every counter jumps far ahead of the numbers that may have been used,
+the ticket key is discarded, and locks, waiters, log-ins and join secrets are deleted. Log-ins, because one that was
+ended after the backup must not be valid again. recovery.py then finds lost versions and blobs.
 """
 
 from __future__ import annotations
@@ -39,20 +39,19 @@ CURSOR_JUMP = 1_000_000_000
 TIME_JUMP_SECONDS = 100_000_000.0
 """Three years of directory time."""
 JUMP_FOR_EACH_SECOND = 100_000
-"""Of the backup's age, beside that: more changes than a directory can make in a second."""
+"""Added for each second of the backup's age: more changes than a directory can make in a second."""
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
-"""Older no backup counts as, however wrong a clock is: version ids have sixteen digits."""
+"""Upper bound of a backup's age, in case a clock is wrong: version ids have only sixteen digits."""
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def restore(
     file: Path, metadata: Path, *, replace: bool = False, wall: Callable[[], float] = time.time
 ) -> tuple[BackupInfo, Path | None]:
-    """Make the backup `file` the metadata of a directory that does not run; what is in it, and where the metadata
-    that it replaced is kept now.
+    """Restore the backup `file`; return its description and the path where replaced metadata was kept.
 
-    SetupError while a directory runs, Conflict when there is metadata and `replace` is not given, Damaged or
-    StorageFormatError for a backup that cannot be used. Nothing has changed then.
+    Raises SetupError while a directory runs, Conflict if there is metadata and `replace` is not given, and Damaged or
+    StorageFormatError if the backup is unusable. After an error nothing has changed.
     """
     try:
         with file.open("rb") as opened:
@@ -62,7 +61,7 @@ def restore(
     with _preparing(metadata) as (existed, prepared):
         if existed and not replace:
             raise Conflict(
-                f"{metadata} exists: with --replace the backup takes its place, and it is kept under another name"
+                f"{metadata} exists; add --replace to replace it with the backup (it is kept under another name)"
             )
         _unpack(file, prepared)
         _prepare(prepared, _Beginning("backup", info.made_at), wall(), info.rows)
@@ -72,14 +71,14 @@ def restore(
 
 
 def accept_older(metadata: Path, *, wall: Callable[[], float] = time.time) -> Path:
-    """Let a directory go on from metadata that is older than what file servers have seen; where it is kept as it was.
+    """Accept metadata that is older than file servers' records; return the path where its original was kept.
 
-    SetupError while a directory runs or when there is none, Damaged for metadata that cannot be used. Nothing has
-    changed then.
+    Raises SetupError while a directory runs or if there is no metadata, and Damaged if it is unusable. After an error
+    nothing has changed.
     """
     with _preparing(metadata) as (existed, prepared):
         if not existed:
-            raise SetupError(f"there is no metadata in {metadata.parent}: name the directory's folder with --data")
+            raise SetupError(f"there is no metadata in {metadata.parent}; name the directory's folder with --data")
         with closing(sqlite3.connect(metadata)) as old, closing(sqlite3.connect(prepared)) as new:
             old.backup(new)
         _prepare(prepared, _Beginning("older"), wall())
@@ -89,16 +88,19 @@ def accept_older(metadata: Path, *, wall: Callable[[], float] = time.time) -> Pa
 
 
 def begin_again(metadata: Path, made_at: float, *, wall: Callable[[], float] = time.time) -> None:
-    """Make new metadata for a cluster that began at `made_at` and whose metadata is lost. SetupError, Damaged."""
+    """Make new metadata for a cluster that was created at `made_at` and lost its metadata.
+
+    Raises SetupError while a directory runs, and Conflict if there is metadata.
+    """
     with _preparing(metadata) as (existed, prepared):
         if existed:
-            raise Conflict(f"{metadata} exists: new metadata does not take its place")
+            raise Conflict(f"{metadata} exists; new metadata never replaces it")
         _prepare(prepared, _Beginning("nothing", made_at), wall())
         _put(prepared, metadata)
 
 
 class _Beginning(NamedTuple):
-    """What a directory goes on from, and when it was true; None: that is read from the metadata itself."""
+    """What is restored, and when it was made; None: read the time from the metadata."""
 
     source: RecoverySource
     made_at: float | None = None
@@ -106,7 +108,7 @@ class _Beginning(NamedTuple):
 
 @contextmanager
 def _preparing(metadata: Path) -> Iterator[tuple[bool, Path]]:
-    """Keep directories away from `metadata`: whether there is any, and a name for what will take its place."""
+    """Lock `metadata`; yield whether it exists, and the path on which to prepare its replacement."""
     try:
         metadata.parent.mkdir(parents=True, exist_ok=True)
         existed = has_metadata(metadata)
@@ -118,16 +120,16 @@ def _preparing(metadata: Path) -> Iterator[tuple[bool, Path]]:
         _remove(prepared)
         yield existed, prepared
     except OSError as error:
-        raise SetupError(f"the metadata cannot be put in place ({error}): check the disk, then try again") from error
+        raise SetupError(f"cannot put the metadata in place ({error}); check the disk, then try again") from error
     finally:
         _remove(prepared)
         if not existed and not metadata.stat().st_size:
-            metadata.unlink()  # made only to be locked
+            metadata.unlink()  # created only to be locked
         os.close(lock)
 
 
 def has_metadata(metadata: Path) -> bool:
-    """Whether there is anything; an empty file is what a lock or a start that was cut short leaves."""
+    """Whether there is metadata. An empty file does not count: a lock or an interrupted start leaves one."""
     return metadata.exists() and metadata.stat().st_size > 0
 
 
@@ -140,14 +142,14 @@ def _unpack(file: Path, prepared: Path) -> None:
 
 
 def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, int] | None = None) -> None:
-    """Check the metadata, bring it to this program's schema, and make it safe to go on from."""
+    """Check the metadata, upgrade its schema, and make it safe to start from."""
     try:
         with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
             defects = find_defects(db)
             if not defects and rows is not None and count_rows(db) != rows:
-                defects = ["it has other rows than when it was made"]
+                defects = ["its row counts differ from those in its header"]
         if defects:
-            raise Damaged(f"the metadata is damaged ({defects[0]}); use another backup")
+            raise Damaged(f"the metadata is damaged ({defects[0]}); restore another backup")
         bring_up_to_date(prepared)
         with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
@@ -155,7 +157,7 @@ def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, 
             db.execute("COMMIT")
             db.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise Damaged(f"the metadata cannot be used ({error}); use another backup") from error
+        raise Damaged(f"the metadata is unusable ({error}); restore another backup") from error
     flush(prepared)
 
 
@@ -171,9 +173,9 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     floor += LOCK_NUMBER_JUMP + more
     db.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('lock_number', ?)", (floor,))
     newest = _jump(db, "journal", "cursor", CURSOR_JUMP + more)
-    _jump(db, "event", "id", CURSOR_JUMP + more)  # else receivers would take later changes for earlier ones
+    _jump(db, "event", "id", CURSOR_JUMP + more)  # otherwise receivers would order later changes before earlier ones
     directory_time = float(_setting(db, "directory_time") or 0.0) + TIME_JUMP_SECONDS + age
-    # Else the jump would let them be forgotten at once.
+    # Otherwise they would look expired at once, because of the jump in time.
     db.execute("UPDATE past_write SET done_time = ?", (directory_time,))
     db.execute("UPDATE dropped SET dropped_time = ?", (directory_time,))
     db.execute("UPDATE event SET queued_time = ?", (directory_time,))
@@ -198,14 +200,17 @@ def _setting(db: sqlite3.Connection, name: str) -> str | None:
 
 
 def _latest_sign_of_life(db: sqlite3.Connection, epochs: EpochRecord) -> float:
-    """When this metadata was surely in use; 0 when nothing tells. Too early a time costs numbers, a late one safety."""
+    """Return the latest time at which this metadata is known to have been in use; 0 if unknown.
+
+    Too early a time wastes numbers; too late a time would issue some twice.
+    """
     started = [epoch.started_at for epoch in epochs.epochs[-1:]]
     changed = db.execute("SELECT at FROM journal ORDER BY cursor DESC LIMIT 1").fetchone()
     return max([*started, *(changed or ())], default=0.0)
 
 
 def _not_yet_recovered(db: sqlite3.Connection, newest: int) -> int:
-    """Behind which change something may be missing: behind the newest, or where an unfinished recovery began."""
+    """Return the change after which versions may be missing: the newest, or where an unfinished recovery began."""
     stored = _setting(db, STATE_SETTING)
     before = decode_state(stored) if stored else None
     if before is None or before.finished:
@@ -215,7 +220,7 @@ def _not_yet_recovered(db: sqlite3.Connection, newest: int) -> int:
 
 
 def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:
-    """Let the numbers of a table go on `by` ahead; the highest that was given."""
+    """Make a table's numbers continue `by` ahead; return the highest number used so far."""
     newest = max(
         db.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()[0],  # noqa: S608 - our own names
         db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0],
@@ -226,14 +231,14 @@ def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:
 
 
 def _keep_aside(metadata: Path, now: float) -> Path:
-    """Give the metadata a second name, under which it stays when the first is another's."""
+    """Give the metadata a second name, which keeps it when the first is replaced; return that."""
     kept = metadata.with_name(f"{metadata.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}")
     if kept.exists():
-        raise Conflict(f"{kept} exists: try again in a second")
+        raise Conflict(f"{kept} exists; try again in a second")
     with suppress(sqlite3.Error, LockstepError), closing(sqlite3.connect(metadata, isolation_level=None)) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    forget_checks(metadata)  # the checksums of the old one's pages would condemn the new one
-    # A log that stays would be played into the new metadata. What could not be folded in goes along with the old.
+    forget_checks(metadata)  # the old pages' checksums would make the new metadata look damaged
+    # SQLite would replay a log that stayed into the new metadata. What the checkpoint left moves with the old.
     for suffix in _SIDE_FILES:
         side = metadata.with_name(metadata.name + suffix)
         if side.exists():
@@ -243,7 +248,7 @@ def _keep_aside(metadata: Path, now: float) -> Path:
 
 
 def _put(prepared: Path, metadata: Path) -> None:
-    """In one step: after a crash the folder has the old metadata or the new."""
+    """Replace the metadata atomically: after a crash the folder has the old or the new."""
     forget_checks(metadata)
     for suffix in _SIDE_FILES:
         metadata.with_name(metadata.name + suffix).unlink(missing_ok=True)

@@ -280,8 +280,8 @@ class RepairPlanner:
         def note(tx: Tx) -> tuple[list[Digest], list[Digest]]:
             unwanted, new = [], []
             for digest in digests:
-                facts = servers.blob_facts(tx, digest)
-                if facts is not None and facts[1] > 0:
+                blob = servers.find_blob(tx, digest)
+                if blob is not None and blob.refs > 0:
                     if digest not in ordered and self.surplus.given_up(tx, digest, server_id, lately):
                         continue  # the report was sent before the copy was dropped: it is not there any more
                     if servers.add_holder(tx, digest, server_id):

@@ -160,7 +160,7 @@ def set_back(cluster: ClusterHarness, source: random.Random, folder: Path, round
     shutil.rmtree(data)
     shutil.copytree(folder, data)
     cluster.start("directory_server", wait=False)
-    wait_until(lambda: "older than what file_server-" in problem_of(cluster), what="the directory's refusal")
+    wait_until(lambda: "older than the records of file_server-" in problem_of(cluster), what="the directory's refusal")
     with Person(cluster) as person:
         for method, path in (("PUT", "/files/files/new"), ("GET", "/files/files/locked"), ("POST", "/locks")):
             body: dict[str, Any] = {"json": {"paths": ["files/other"]}} if path == "/locks" else {"data": b"new"}

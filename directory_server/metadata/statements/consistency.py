@@ -1,8 +1,8 @@
-"""What must be true between the directory's tables, each as one statement that finds what is not.
+"""The consistency rules of the directory's tables, each one statement that finds violations.
 
-One statement reads one moment, so commits beside it cannot make it see half of a change; that is why each question is
-asked whole and not page by page. It keeps nobody waiting: writers go on, and only the log grows meanwhile. Every
-statement gives at most `limit` rows of (name, detail), either of which may be a digest.
+A rule is one statement, not pages: a statement reads one snapshot, so a concurrent commit is never seen half done. It
+does not block writers; only SQLite's log grows while it runs. Each returns at most `limit` rows of (name, detail),
+either of which may be a digest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from directory_server.metadata.store import Reader
 
 
 class Check(NamedTuple):
-    """One rule; `kind` names its breach."""
+    """One rule; `kind` names its violation."""
 
     kind: str
     broken: Statement
@@ -29,7 +29,7 @@ def _check(kind: str, sql: str) -> Check:
 CHECKS = (
     _check(
         "reference count",
-        "SELECT b.digest, 'the books say ' || b.refs || ' versions and parts, there are ' || coalesce(n.n, 0)"
+        "SELECT b.digest, 'counts ' || b.refs || ' references, but there are ' || coalesce(n.n, 0)"
         " FROM blob b LEFT JOIN (SELECT digest, count(*) AS n FROM (SELECT digest FROM version"
         " WHERE digest IS NOT NULL UNION ALL SELECT digest FROM part) named GROUP BY digest) n"
         " ON n.digest = b.digest WHERE b.refs <> coalesce(n.n, 0)",
@@ -65,7 +65,7 @@ CHECKS = (
     ),
     _check(
         "current version missing",
-        "SELECT c.bucket || '/' || c.path, 'version ' || c.version || ' is not there, or says otherwise' FROM current c"
+        "SELECT c.bucket || '/' || c.path, 'version ' || c.version || ' is missing or differs' FROM current c"
         " LEFT JOIN version v ON v.id = c.version WHERE v.id IS NULL OR v.bucket <> c.bucket OR v.path <> c.path"
         " OR v.digest IS NULL OR v.digest <> c.digest OR v.size <> c.size OR v.content_type <> c.content_type"
         " OR v.metadata <> c.metadata OR v.author <> c.author OR v.lock_number <> c.lock_number"
@@ -85,7 +85,7 @@ CHECKS = (
     ),
     _check(
         "two null versions",
-        "SELECT bucket || '/' || path, count(*) || ' of them' FROM version WHERE null_version"
+        "SELECT bucket || '/' || path, count(*) || ' null versions' FROM version WHERE null_version"
         " GROUP BY bucket, path HAVING count(*) > 1",
     ),
     _check(
@@ -161,12 +161,12 @@ _COUNTS = {table: Statement(text(f"SELECT count(*) FROM {table}")) for table in 
 
 
 def find_broken(reader: Reader, check: Check, limit: int) -> list[tuple[str, str]]:
-    """(name, detail) of what breaks one rule."""
+    """Return (name, detail) of each violation of one rule."""
     return [(_as_text(name), _as_text(detail)) for name, detail in reader.all(check.broken, limit=limit)]
 
 
 def count_rows(reader: Reader) -> dict[str, int]:
-    """How much there is to look at, by table."""
+    """Return the number of rows by table."""
     return {table: int((reader.one(statement) or (0,))[0]) for table, statement in _COUNTS.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, false, func, insert, select, update
 
@@ -28,10 +28,16 @@ class ServerRow:
     registered_at: float
 
 
+class Blob(NamedTuple):
+    """A blob's size, and how many versions and parts refer to it."""
+
+    size: int
+    refs: int
+
+
 @dataclass(frozen=True)
 class HeldBlob:
-    """A blob that versions refer to, and the ids of its holders in rank order; `damaged` are those of them whose copy
-    failed its check."""
+    """A blob with references, and its holders in rank order; `damaged` holders have a copy that failed its check."""
 
     digest: Digest
     size: int
@@ -244,10 +250,10 @@ def forget_drops(tx: Tx, before: float) -> None:
 # ---------------------------------------------------------------- blobs
 
 
-def blob_facts(reader: Reader, digest: Digest) -> tuple[int, int] | None:
-    """(size, references), None when the directory has never heard of it."""
+def find_blob(reader: Reader, digest: Digest) -> Blob | None:
+    """Return the blob; None if the directory does not know it."""
     row = reader.one(_BLOB, digest=digest)
-    return (int(row[0]), int(row[1])) if row else None
+    return Blob(int(row[0]), int(row[1])) if row else None
 
 
 def drop_blob(tx: Tx, digest: Digest) -> None:
@@ -265,11 +271,11 @@ def page_of_blobs(reader: Reader, after: bytes, limit: int) -> list[HeldBlob]:
 
 
 def blob_and_holders(reader: Reader, digest: Digest) -> HeldBlob | None:
-    """One blob with references; None when there is none."""
-    facts = blob_facts(reader, digest)
-    if facts is None or facts[1] == 0:
+    """Return a blob with its holders; None unless it has references."""
+    blob = find_blob(reader, digest)
+    if blob is None or blob.refs == 0:
         return None
-    return _held_blob(digest, facts[0], [(row[0], row[2]) for row in reader.all(_HOLDERS, digest=digest)])
+    return _held_blob(digest, blob.size, [(row[0], row[2]) for row in reader.all(_HOLDERS, digest=digest)])
 
 
 def _held_blob(digest: Digest, size: int, copies: Sequence[Sequence[Any]]) -> HeldBlob:

@@ -68,7 +68,7 @@ def recovery_beginning(info: RecoveryInfo) -> str:
 def recovery_text(info: RecoveryInfo | None) -> str:
     """How it stands."""
     if info is None:
-        return "this directory was not restored from a backup: there is nothing to recover"
+        return "nothing to recover: this directory was not restored from a backup"
     lines = [
         f"{recovery_beginning(info)} (change {info.backup_cursor})",
         f"{counted(info.recovered_versions, 'version')} found again on file servers",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from directory_server.features.lifecycle import job as lifecycle_job
-from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.fsck import check_metadata
 from tests.s3.calls import refused
 from tests.s3.people import client_of
 from tests.s3.rig import S3Rig
@@ -263,7 +263,7 @@ def test_unfinished_uploads_are_aborted(rig: S3Rig, s3: Any, bucket: str) -> Non
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
     days_pass(rig, 1.1)
     assert [one["Key"] for one in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["b/1"]
-    assert check_books(rig.cluster.directory.store)[1] == []
+    assert check_metadata(rig.cluster.directory.store)[1] == []
 
 
 def test_small_steps_come_to_the_same_end(rig: S3Rig, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from client_proxy.doors.s3.multipart import chosen_parts
 from client_proxy.doors.s3.protocol import checksums
-from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.fsck import check_metadata
 from file_server.metrics import RECEIVED_BYTES
 from lockstep_store.wire.errors import Unavailable
 from tests.s3.calls import refused
@@ -38,7 +38,7 @@ def books(rig: S3Rig) -> Any:
     """After every test the directory's tables agree with each other, references included."""
     yield
     rig.cluster.pass_time(1.0)  # whoever was taken for unreachable is heard again
-    counts, problems, _ = check_books(rig.cluster.directory.store)
+    counts, problems, _ = check_metadata(rig.cluster.directory.store)
     assert not problems
     assert counts["blob"] >= 0
 

@@ -14,7 +14,7 @@ from client_proxy.core.composition import Composition, Piece
 from directory_server.features.uploads.calls import Uploads
 from directory_server.files import past_writes
 from directory_server.files.moment import Moment
-from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.fsck import check_metadata
 from directory_server.metadata.statements import uploads as rows
 from directory_server.people.accounts import insert_account
 from directory_server.people.passwords import NOBODY
@@ -87,7 +87,7 @@ class Rig(DirectoryRig):
 def rig(tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(tmp_path)
     yield rig
-    _, problems, _ = check_books(rig.store)
+    _, problems, _ = check_metadata(rig.store)
     rig.close()
     assert not problems, "the tables agree after every path through them"
 

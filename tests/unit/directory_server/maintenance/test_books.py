@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from directory_server.maintenance.fsck import Fsck, check_books
+from directory_server.maintenance.fsck import Fsck, check_metadata
 from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
@@ -188,7 +188,7 @@ def test_each_kind_of_disagreement_is_found_by_its_name(busy_books: Path, tmp_pa
         db.execute(SEEDED[kind])
     store = SqliteStore(changed)
     try:
-        assert kind in {problem.kind for problem in check_books(store)[1]}
+        assert kind in {problem.kind for problem in check_metadata(store)[1]}
     finally:
         store.close()
 
@@ -197,7 +197,7 @@ def test_books_in_order_have_no_problem(busy_books: Path, tmp_path: Path) -> Non
     """A directory that nobody changed behind its back agrees with itself, whatever was done in it."""
     shutil.copy(busy_books, tmp_path / "metadata.db")
     store = SqliteStore(tmp_path / "metadata.db")
-    counts, problems, more = check_books(store)
+    counts, problems, more = check_metadata(store)
     store.close()
     assert (problems, more) == ([], 0)
     assert counts["version"] == 5

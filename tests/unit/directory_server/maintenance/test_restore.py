@@ -13,7 +13,7 @@ from directory_server.bootstrap import make_hooks
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
-from directory_server.maintenance.fsck import check_books
+from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.restore import CURSOR_JUMP, accept_older, begin_again, restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
@@ -158,8 +158,8 @@ def test_a_log_that_was_left_is_not_played_into_the_restored_metadata(life: Life
     restore(life.backup, metadata, replace=True)
     assert not metadata.with_name("metadata.db-wal").exists()
     store = SqliteStore(metadata)
-    assert check_books(store)[1] == []
-    assert check_books(store)[0]["version"] == 1
+    assert check_metadata(store)[1] == []
+    assert check_metadata(store)[0]["version"] == 1
     store.close()
 
 
@@ -279,7 +279,7 @@ def test_versions_committed_after_the_backup_are_found_again(life: Life) -> None
     assert (back.metadata, back.content_type, back.created_at) == ({"colour": "red"}, "text/plain", new.created_at)
     assert rig.holders(middle.digest) == ["1"]
     assert info(rig).recovered_versions == 3
-    assert check_books(rig.store)[1] == []
+    assert check_metadata(rig.store)[1] == []
 
 
 def test_finding_again_is_safe_to_repeat_and_never_beats_a_newer_write(life: Life) -> None:
@@ -306,7 +306,7 @@ def test_a_note_that_does_not_fit_does_not_keep_the_others(life: Life) -> None:
     notes = [life.note(version) for version in (bad_name, bad_size, good)]
     assert rig.recovery.found("1", FoundRequest(notes)).recovered == 1
     assert rig.lookup("0.txt").digest == good.digest
-    assert check_books(rig.store)[1] == []
+    assert check_metadata(rig.store)[1] == []
 
 
 def test_where_no_versions_are_kept_the_newest_note_wins(life: Life) -> None:
@@ -319,7 +319,7 @@ def test_where_no_versions_are_kept_the_newest_note_wins(life: Life) -> None:
     rig.recovery.found("2", FoundRequest([life.note(first)]))
     assert rig.lookup("a.txt", who="admin", bucket="plain").digest == second.digest
     assert len(rig.versions("a.txt", who="admin", bucket="plain")) == 1
-    assert check_books(rig.store)[1] == []
+    assert check_metadata(rig.store)[1] == []
 
 
 def test_a_bucket_that_began_to_keep_versions_after_the_backup_keeps_them_again(life: Life) -> None:
@@ -397,7 +397,7 @@ def test_an_administrator_decides_about_what_has_no_name(life: Life) -> None:
     assert (info(rig).unnamed_blobs, info(rig).finished) == (0, True)
     rig.time.advance(10_000)
     assert rig.collector.collect("3", [given_up]) == [given_up]
-    assert check_books(rig.store)[1] == []
+    assert check_metadata(rig.store)[1] == []
 
 
 def test_a_blob_that_gets_its_name_later_counts_where_it_was_seen(life: Life) -> None:
