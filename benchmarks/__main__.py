@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import figures, s3, scaling
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import BenchmarkCluster
 from benchmarks.figures import Figure
 from benchmarks.limits import GIB, BareServer
 
@@ -107,7 +107,7 @@ def main(
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
     results: list[Figure] = []
     bare = BareServer(folder / "bare")
-    cluster = Cluster(folder / "cluster")
+    cluster = BenchmarkCluster(folder / "cluster")
     try:
 
         def small() -> list[Figure]:

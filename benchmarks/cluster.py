@@ -16,7 +16,7 @@ from benchmarks.limits import free_port
 from benchmarks.load import Target
 
 
-class Cluster:
+class BenchmarkCluster:
     """1 directory server, 3 file servers, 2 proxies, started the way a person starts them."""
 
     def __init__(self, data: Path) -> None:

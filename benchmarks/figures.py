@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer, disk_write_rate, download_rate
 from benchmarks.load import Connection, Noise, Result, run, upload
 
@@ -44,7 +44,7 @@ def _checked(connection: Connection, request: bytes, accepted: tuple[int, ...] =
     return body
 
 
-def small_reads(cluster: Cluster, bare: Result, clients: int, seconds: float) -> Figure:
+def small_reads(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Figure:
     """4 KiB reads of cached files, each validated against the directory."""
     setup = Connection(cluster.proxies[0])
     for number in range(clients):
@@ -72,7 +72,7 @@ def small_reads(cluster: Cluster, bare: Result, clients: int, seconds: float) ->
     )
 
 
-def small_writes(cluster: Cluster, bare: Result, clients: int, seconds: float) -> Figure:
+def small_writes(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Figure:
     """4 KiB writes of new content, two copies on disk before the answer."""
 
     def work(connection: Connection, number: int) -> Callable[[], None]:
@@ -96,7 +96,7 @@ def small_writes(cluster: Cluster, bare: Result, clients: int, seconds: float) -
     )
 
 
-def locks(cluster: Cluster, bare: Result, seconds: float) -> Figure:
+def locks(cluster: BenchmarkCluster, bare: Result, seconds: float) -> Figure:
     """A lock taken and released, 8 clients on different paths."""
 
     def work(connection: Connection, number: int) -> Callable[[], None]:
@@ -131,7 +131,7 @@ def make_file(path: Path, size: int, seed: int) -> None:
             left -= len(block)
 
 
-def large_file(cluster: Cluster, bare: BareServer, folder: Path, size: int) -> list[Figure]:
+def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: int) -> list[Figure]:
     """Upload, a one-byte edit, and a cached download of one large file."""
     disk = disk_write_rate(folder)
     stream = bare.stream_rate(size)
@@ -208,14 +208,14 @@ def large_file(cluster: Cluster, bare: BareServer, folder: Path, size: int) -> l
     ]
 
 
-def warm_start(cluster: Cluster) -> Figure:
+def warm_start(cluster: BenchmarkCluster) -> Figure:
     """From the command to six healthy programs over data that is there; the median of five."""
     seconds = sorted(cluster.start_again() for _ in range(5))
     shown = f"{seconds[0]:.1f} to {seconds[-1]:.1f} s"
     return Figure("warm start of the whole cluster", seconds[2], "s", 5.0, "less", shown)
 
 
-def memory(cluster: Cluster, folder: Path, size: int) -> Figure:
+def memory(cluster: BenchmarkCluster, folder: Path, size: int) -> Figure:
     """The most memory any program had resident after a large upload and download."""
     source = folder / "huge"
     make_file(source, size, 2)
@@ -225,7 +225,7 @@ def memory(cluster: Cluster, folder: Path, size: int) -> Figure:
     return peak_memory(cluster, f"{size / GIB:.2g} GiB up and down")
 
 
-def parallel_uploads(cluster: Cluster, size: int) -> Figure:
+def parallel_uploads(cluster: BenchmarkCluster, size: int) -> Figure:
     """The most memory any program had while large files, together of `size` bytes, were sent at a time."""
 
     def send(number: int) -> None:
@@ -241,7 +241,7 @@ def parallel_uploads(cluster: Cluster, size: int) -> Figure:
     return peak_memory(cluster, what, f"{rate / 1e6:,.0f} MB/s up; ")
 
 
-def peak_memory(cluster: Cluster, what: str, detail: str = "") -> Figure:
+def peak_memory(cluster: BenchmarkCluster, what: str, detail: str = "") -> Figure:
     """Of all programs, the most that one has had resident."""
     peaks = cluster.peak_resident_bytes()
     shown = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items()))

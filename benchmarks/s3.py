@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import BenchmarkCluster
 from benchmarks.figures import MIB, Figure, peak_memory
 from benchmarks.limits import GIB
 from benchmarks.load import Connection, Noise, Result, run
@@ -32,7 +32,7 @@ PARALLEL_PARTS = 8
 PART_BYTES = 16 * MIB
 
 
-def client(cluster: Cluster) -> Any:
+def client(cluster: BenchmarkCluster) -> Any:
     """The administrator's boto3 client at proxy 1."""
     return boto3.client(
         "s3",
@@ -45,7 +45,7 @@ def client(cluster: Cluster) -> Any:
     )
 
 
-def _with_bucket(cluster: Cluster) -> Any:
+def _with_bucket(cluster: BenchmarkCluster) -> Any:
     s3 = client(cluster)
     s3.create_bucket(Bucket=BUCKET)
     return s3
@@ -59,7 +59,7 @@ class _Signer(S3SigV4Auth):
         return "UNSIGNED-PAYLOAD"
 
 
-def _signature(cluster: Cluster, method: str, path: str) -> str:
+def _signature(cluster: BenchmarkCluster, method: str, path: str) -> str:
     """The headers that sign a request. They are good for 15 minutes, so a run can send it any number of times."""
     request = AWSRequest(method, cluster.proxies[0].url + path)
     keys = Credentials(cluster.admin["s3_access_key"], cluster.admin["s3_secret_key"])
@@ -67,7 +67,7 @@ def _signature(cluster: Cluster, method: str, path: str) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
 
 
-def doors(cluster: Cluster, seconds: float) -> list[Figure]:
+def doors(cluster: BenchmarkCluster, seconds: float) -> list[Figure]:
     """1 MiB through each door in turns, twice, so that what else the machine does falls on both."""
     _with_bucket(cluster)
     rates: dict[tuple[str, str], list[float]] = {}
@@ -84,7 +84,7 @@ def doors(cluster: Cluster, seconds: float) -> list[Figure]:
     return figures
 
 
-def _one_mib(cluster: Cluster, method: str, address: str, signed: bool, seconds: float) -> Result:
+def _one_mib(cluster: BenchmarkCluster, method: str, address: str, signed: bool, seconds: float) -> Result:
     tables = [bytes(byte ^ number for byte in range(256)) for number in range(1, 256)]
 
     def work(connection: Connection, number: int) -> Callable[[], None]:
@@ -110,7 +110,7 @@ def _one_mib(cluster: Cluster, method: str, address: str, signed: bool, seconds:
 # ------------------------------------------------------------ a long listing
 
 
-def listing(cluster: Cluster, keys: int) -> Figure:
+def listing(cluster: BenchmarkCluster, keys: int) -> Figure:
     """Processor time of all programs for a page of 1,000 keys from the middle of a bucket of so many `keys`."""
     s3 = _with_bucket(cluster)
     _fill(cluster, keys)
@@ -136,7 +136,7 @@ def listing(cluster: Cluster, keys: int) -> Figure:
     )
 
 
-def _fill(cluster: Cluster, keys: int) -> None:
+def _fill(cluster: BenchmarkCluster, keys: int) -> None:
     """Make empty files through the API, which costs the client least: no content, and nothing to sign."""
     numbers = iter(range(keys))
 
@@ -157,7 +157,7 @@ def _fill(cluster: Cluster, keys: int) -> None:
 # ------------------------------------------------------------ a large upload in parts
 
 
-def multipart(cluster: Cluster, size: int) -> Figure:
+def multipart(cluster: BenchmarkCluster, size: int) -> Figure:
     """The most memory that any program had during an upload in parts, several at a time, and a download."""
     s3 = _with_bucket(cluster)
     cluster.forget_peaks()

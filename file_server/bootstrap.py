@@ -12,7 +12,7 @@ from file_server.maintenance.copier import Copier
 from file_server.maintenance.garbage_collector import GarbageCollector
 from file_server.maintenance.inventory import Inventory
 from file_server.maintenance.scrubber import Scrubber
-from file_server.maintenance.surplus_copies import SurplusCopies
+from file_server.maintenance.surplus_copies import SurplusRemover
 from file_server.settings import Settings
 from file_server.store.chunk_store import ChunkStore
 from file_server.store.local.chunk_store import LocalChunkStore
@@ -101,7 +101,7 @@ class FileServer:
     def _build_maintenance(self) -> None:
         settings, store, directory, clock = self._settings, self.store, self._directory, self._clock
         self.copier = Copier(settings.id, store, self._peers, directory, self._damage, clock)
-        self.surplus = SurplusCopies(store, directory, clock)
+        self.surplus = SurplusRemover(store, directory, clock)
         self.inventory = Inventory(settings.id, store, directory, clock, settings.inventory_seconds)
         self.collector = GarbageCollector(store, directory, clock, settings.grace_seconds)
         self.scrubber = Scrubber(store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds)

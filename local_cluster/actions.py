@@ -21,7 +21,7 @@ from local_cluster.failures import (
 from local_cluster.foreground import LossWatch, StopSignals, input_is_for_menu, run_menu, wait_for_signal
 from local_cluster.health import HealthProbe
 from local_cluster.lifecycle import Started, check_ports, start_programs, stop_programs
-from local_cluster.plan import Folder, Settings, plan_programs
+from local_cluster.plan import ClusterSettings, Folder, plan_programs
 from local_cluster.processes import process_mark, send
 from local_cluster.progress import StartProgress, next_step, program_table, remark, short_path, tell
 from local_cluster.records import RunLock, RunRecord, load_records, load_settings, save_settings
@@ -104,11 +104,11 @@ class Cluster:
             remark(f"Some programs of an earlier start are still running ({names}): stopping them first.")
         stop_programs(self.folder)
 
-    def _settle(self, wanted: dict[str, int]) -> Settings:
+    def _settle(self, wanted: dict[str, int]) -> ClusterSettings:
         """Return the settings of this start: the options given, else those of the last start, else the defaults."""
         before = load_settings(self.folder)
-        known = before or Settings()
-        settings = Settings(
+        known = before or ClusterSettings()
+        settings = ClusterSettings(
             file_servers=wanted.get("file_servers", known.file_servers),
             proxies=wanted.get("proxies", known.proxies),
             copies=wanted.get("copies", known.copies),

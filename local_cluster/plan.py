@@ -23,7 +23,7 @@ MAX_PROGRAMS = 64
 Program = Literal["directory_server", "file_server", "client_proxy"]
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ClusterSettings(msgspec.Struct, frozen=True):
     """The shape of a cluster. Stored beside its data, so that the next start resumes the same cluster."""
 
     file_servers: int = 3
@@ -132,12 +132,12 @@ class ProgramPlan:
         return f"https://{HOST}:{self.port}"
 
 
-def plan_programs(settings: Settings, folder: Folder) -> list[ProgramPlan]:
+def plan_programs(settings: ClusterSettings, folder: Folder) -> list[ProgramPlan]:
     """Return every program of the cluster, the directory first."""
     return [_plan(settings, folder, program, id, port) for program, id, port in settings.ports()]
 
 
-def _plan(settings: Settings, folder: Folder, program: Program, id: str, port: int) -> ProgramPlan:
+def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, port: int) -> ProgramPlan:
     data_dir = folder.data_dir(program, id)
     directory_url = f"https://{HOST}:{settings.base_port + DIRECTORY_OFFSET}"
     options: dict[str, str | int | Path] = {"--host": HOST, "--port": port}

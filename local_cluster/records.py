@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from local_cluster.failures import AlreadyRunning, UnsuitableFolder
-from local_cluster.plan import Folder, Settings
+from local_cluster.plan import ClusterSettings, Folder
 from local_cluster.processes import is_running
 from lockstep_store.wire.cluster_file import ClusterFile, ProgramEntry
 
@@ -52,11 +52,11 @@ def _pretty(value: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-def load_settings(folder: Folder) -> Settings | None:
+def load_settings(folder: Folder) -> ClusterSettings | None:
     """Return the settings of the last start in `folder`; None when there was none."""
     try:
         content = folder.settings_file.read_bytes()
-        settings = msgspec.json.decode(content, type=Settings)
+        settings = msgspec.json.decode(content, type=ClusterSettings)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, OSError) as error:
@@ -71,7 +71,7 @@ def load_settings(folder: Folder) -> Settings | None:
     return settings
 
 
-def save_settings(folder: Folder, settings: Settings) -> None:
+def save_settings(folder: Folder, settings: ClusterSettings) -> None:
     write_atomically(folder.settings_file, _pretty(settings))
 
 

@@ -16,11 +16,11 @@ from client_proxy.core.blob_reader import BlobReader
 from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
 from client_proxy.core.composition import Composition, Stored
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.left_out_chunks import Readable
+from client_proxy.core.left_out_chunks import ReadableChunks
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Copy, Delete, PathChange, Read, Stat, Write
 from client_proxy.encryption.decrypted_files import DecryptedFiles, copied_metadata, evaluated_conditions
-from client_proxy.encryption.named_keys import NamedKeyClient, NewKey
+from client_proxy.encryption.named_keys import NamedKeyClient, NewContentKey
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import decoder
@@ -141,7 +141,8 @@ class FileStore:
         item, key = self._begun(request)
         if key is not None:
             return self._decrypted.write_stream(item, stream, announced, key)
-        return self._writer.write_chunks(item, stream, announced, Readable(lambda: self._readable_chunks(request)))
+        readable = ReadableChunks(lambda: self._readable_chunks(request))
+        return self._writer.write_chunks(item, stream, announced, readable)
 
     def _readable_chunks(self, request: Write) -> set[Digest]:
         """The chunks that the request may leave out because the person may read them now."""
@@ -155,7 +156,7 @@ class FileStore:
                         digests.update(digest for digest, _ in opened.manifest().chunks)
         return digests
 
-    def _begun(self, request: Write) -> tuple[BeginItem, NewKey | None]:
+    def _begun(self, request: Write) -> tuple[BeginItem, NewContentKey | None]:
         """The write to begin, and the key to encrypt it with, or None."""
         if request.raw:
             item, default = request.item(), None
@@ -230,7 +231,7 @@ class FileStore:
             return self._directory.call(COPY, replace(request, source_if_version=source.version).message())
         return self._rewrite(request, source, key)
 
-    def _rewrite(self, request: Copy, source: FileVersion, key: NewKey) -> CommittedReply:
+    def _rewrite(self, request: Copy, source: FileVersion, key: NewContentKey) -> CommittedReply:
         """Copy by reading and writing, because `key` changes the bytes."""
         item = Write(
             request.credential,

@@ -41,7 +41,7 @@ class SentChunks:
         return _key(credential, digest) in self._entries
 
 
-class Readable:
+class ReadableChunks:
     """Chunks of contents that the person may read; `find` looks for these contents when it is first needed."""
 
     def __init__(self, find: Callable[[], Iterable[Digest]]) -> None:

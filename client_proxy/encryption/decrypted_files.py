@@ -18,7 +18,7 @@ from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.encrypted_content import DecryptedContent, EncryptedContent, Parts, content_digest_name
-from client_proxy.encryption.named_keys import NewKey, opened_key
+from client_proxy.encryption.named_keys import NewContentKey, opened_key
 from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_blocks
@@ -81,7 +81,7 @@ class DecryptedFiles:
         return DecryptedFile(opened, opened_key(opened.version.data_key), parts, self._digests)
 
     def write(
-        self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata, new: NewKey
+        self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata, new: NewContentKey
     ) -> CommittedReply:
         """Encrypt `blocks` and commit them as `item`. The reply has the digest of the decrypted content."""
         content = EncryptedContent(new.key, keep_content_digest=True)
@@ -94,7 +94,7 @@ class DecryptedFiles:
         return msgspec.structs.replace(committed, version=version)
 
     def write_stream(
-        self, item: BeginItem, stream: StreamReader, announced: Digest | None, new: NewKey
+        self, item: BeginItem, stream: StreamReader, announced: Digest | None, new: NewContentKey
     ) -> CommittedReply:
         """Write a client's chunk stream as `write` does.
 
@@ -108,7 +108,7 @@ class DecryptedFiles:
                 digests=[digest.hex() for digest in lacking.digests[:MAX_MISSING]],
             ) from None
 
-    def can_share_bytes(self, source: FileVersion, new: NewKey) -> bool:
+    def can_share_bytes(self, source: FileVersion, new: NewContentKey) -> bool:
         """Whether a copy under `new` may share the source's bytes: it has the same named key, or a customer's."""
         metadata = source.metadata
         return CUSTOMER_KEY_FACT in metadata or metadata.get(KMS_KEY_FACT) == new.metadata[KMS_KEY_FACT]

@@ -37,7 +37,7 @@ class RequestedKey(NamedTuple):
     bucket_key: bool = False
 
 
-class NewKey(NamedTuple):
+class NewContentKey(NamedTuple):
     """The key for one new content, and the metadata from which the key can be recovered."""
 
     key: ContentKey
@@ -75,11 +75,11 @@ class NamedKeyClient:
         """Drop the cached default of a bucket, because it was changed through this proxy."""
         self._defaults.forget((bucket, self._directory.bucket_life(bucket)))
 
-    def new_key(self, requested: RequestedKey) -> NewKey:
+    def new_key(self, requested: RequestedKey) -> NewContentKey:
         """A key for one new content. BadRequest if the named key does not exist or is disabled."""
         reply = self._directory.call(NEW_DATA_KEY, NewDataKeyRequest(requested.key, requested.context))
         metadata = reply.facts | ({KMS_BUCKET_KEY_FACT: "true"} if requested.bucket_key else {})
-        return NewKey(ContentKey(bytes.fromhex(reply.key), KMS_FACT), metadata)
+        return NewContentKey(ContentKey(bytes.fromhex(reply.key), KMS_FACT), metadata)
 
 
 def opened_key(data_key: DataKey | None) -> ContentKey:

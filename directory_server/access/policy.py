@@ -80,7 +80,7 @@ class Principals:
 
 
 @dataclass(frozen=True)
-class Statement:
+class PolicyStatement:
     effect: Effect
     principals: Principals
     actions: tuple[str, ...]
@@ -123,7 +123,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Policy:
-    statements: tuple[Statement, ...]
+    statements: tuple[PolicyStatement, ...]
 
     def verdict(self, question: Question) -> Effect | None:
         """Deny when any statement denies, else Allow when any allows, else None."""
@@ -201,7 +201,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _statement(given: Any, bucket: str, variables: bool) -> Statement:
+def _statement(given: Any, bucket: str, variables: bool) -> PolicyStatement:
     if not isinstance(given, dict):
         raise BadPolicy("a Statement must be an object")
     known = {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource"}
@@ -220,7 +220,7 @@ def _statement(given: Any, bucket: str, variables: bool) -> Statement:
         found = conditions.parse(given.get("Condition", {}), variables=variables)
     except BadCondition as error:
         raise BadPolicy(str(error)) from error
-    return Statement(
+    return PolicyStatement(
         effect,
         _principals(who, inverted),
         tuple(_action(one) for one in _texts(actions, "Action")),

@@ -10,8 +10,8 @@ from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.tickets import TicketSigner
 
 
-class FileServerApi:
-    """Wires `components` to `api`."""
+class HolderApi:
+    """Serves the holders' calls from `components`."""
 
     def __init__(self, api: Api, components: Components) -> None:
         self._components = components

@@ -7,7 +7,7 @@ by the runner, and everything else is the rules' own.
 from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
-from directory_server.api.file_servers import FileServerApi
+from directory_server.api.file_servers import HolderApi
 from directory_server.api.maintenance import CareApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.components import PROXY, Components
@@ -43,7 +43,7 @@ class DirectoryApi:
         self._serve_locks(api)
         self._serve_people(api)
         self._serve_s3(api)
-        FileServerApi(api, components)
+        HolderApi(api, components)
         ClusterApi(api, components)
         CareApi(api, components)
         NotificationApi(api, components)

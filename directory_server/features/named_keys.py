@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from directory_server.files.moment import Clock
+from directory_server.files.moment import MomentClock
 from directory_server.metadata.statements import kms as rows
 from directory_server.metadata.statements.kms import KeyRow, KeyVersionRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -80,7 +80,7 @@ class NamedKeys:
     """Thread-safe. `sealer` returns the cluster's storage keys. Keys stay in memory once they were needed: no
     other process changes them."""
 
-    def __init__(self, store: MetadataStore, clock: Clock, sealer: Callable[[], Sealer]) -> None:
+    def __init__(self, store: MetadataStore, clock: MomentClock, sealer: Callable[[], Sealer]) -> None:
         self._store = store
         self._clock = clock
         self._sealer = sealer

@@ -59,18 +59,18 @@ class DefaultRetention(_Setting):
     years: Annotated[int, Meta(ge=1, le=100)] | None = None
 
 
-class Rule(_Setting):
+class ObjectLockRule(_Setting):
     default_retention: DefaultRetention
 
 
-class Configuration(_Setting):
+class ObjectLockConfiguration(_Setting):
     object_lock_enabled: Literal["Enabled"]
-    rule: Rule | None = None
+    rule: ObjectLockRule | None = None
 
 
 _retentions = decoder(Retention)
 _legal_holds = decoder(LegalHold)
-_configurations = decoder(Configuration)
+_configurations = decoder(ObjectLockConfiguration)
 
 
 # ---------------------------------------------------------------- buckets
@@ -103,7 +103,7 @@ def check_bucket_setting(_: Reader, bucket: Bucket, person: Person, value: str |
         )
 
 
-def _configuration(reader: Reader, bucket: Bucket) -> Configuration | None:
+def _configuration(reader: Reader, bucket: Bucket) -> ObjectLockConfiguration | None:
     if bucket.versioning != "enabled":
         return None
     text = s3_settings.bucket_value(reader, bucket.name, OBJECT_LOCK)

@@ -13,7 +13,7 @@ from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files.hooks import Hooks
-from directory_server.files.moment import Clock, Moment
+from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.namespace import People, not_found
 from directory_server.files.object_changes import cause_of
 from directory_server.files.versions import change_of
@@ -45,7 +45,7 @@ MAX_VERSION_SETTING = 16 * 1024
 class S3Settings:
     """Thread-safe."""
 
-    def __init__(self, store: MetadataStore, clock: Clock, people: People, hooks: Hooks) -> None:
+    def __init__(self, store: MetadataStore, clock: MomentClock, people: People, hooks: Hooks) -> None:
         self._store = store
         self._clock = clock
         self._people = people

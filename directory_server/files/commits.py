@@ -17,7 +17,7 @@ from directory_server.access.decisions import standing_by_name
 from directory_server.files import past_writes
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.hooks import Hooks, PartContent, is_part
-from directory_server.files.moment import Clock, Moment
+from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.new_version import NewVersion, stored_metadata
 from directory_server.files.object_changes import cause_of
 from directory_server.files.preconditions import check_preconditions
@@ -65,7 +65,7 @@ class Commits:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: MomentClock,
         locks: CommitLocks,
         signer: TicketSigner,
         copies: int,

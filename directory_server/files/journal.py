@@ -34,8 +34,8 @@ STEPS = 8
 _ANY_COMMIT = ("", "")
 
 
-class People(Protocol):
-    """Who stands behind a credential."""
+class Authenticator(Protocol):
+    """Finds the person that a credential belongs to."""
 
     def authenticate(self, credential: str) -> Person: ...
 
@@ -52,7 +52,7 @@ class Changes:
     def __init__(
         self,
         store: MetadataStore,
-        people: People,
+        people: Authenticator,
         *,
         max_blocked: int = MAX_BLOCKED,
         step_rows: int = STEP_ROWS,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Clock(Protocol):
-    """Directory time, wall time, and wall time that nobody can put forward."""
+class MomentClock(Protocol):
+    """The clocks of a `Moment`; `calendar` is wall time that nobody can put forward."""
 
     def now(self) -> float: ...
 
@@ -26,5 +26,5 @@ class Moment:
     calendar: float = 0.0
 
     @classmethod
-    def of(cls, clock: Clock) -> Moment:
+    def of(cls, clock: MomentClock) -> Moment:
         return cls(clock.wall(), clock.now(), clock.calendar())

@@ -17,7 +17,7 @@ from directory_server.access.version_settings import may_bypass_governance, show
 from directory_server.files import listing, past_writes
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.hooks import Hooks
-from directory_server.files.moment import Clock, Moment
+from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.new_version import NewVersion, copied_metadata
 from directory_server.files.object_changes import cause_of
 from directory_server.files.preconditions import check_preconditions
@@ -94,7 +94,7 @@ class Namespace:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: MomentClock,
         people: People,
         locks: Locks,
         servers: ReadingOrder,

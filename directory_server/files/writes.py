@@ -16,7 +16,7 @@ from directory_server.files import past_writes
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.commits import COMMITS, CommitLocks
 from directory_server.files.hooks import Hooks, PartContent, is_part
-from directory_server.files.moment import Clock, Moment
+from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.namespace import People, ReadingOrder
 from directory_server.files.new_version import NewVersion, stored_metadata
 from directory_server.files.object_changes import cause_of
@@ -85,7 +85,7 @@ class Writes:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: MomentClock,
         people: People,
         locks: BeginLocks,
         servers: Servers,

@@ -36,7 +36,7 @@ MAX_KNOWN = 10_000
 _derived = lru_cache(maxsize=4096)(signing_key)
 
 
-class Clock(Protocol):
+class PeopleClock(Protocol):
     """Directory time, and wall time for people to read."""
 
     def now(self) -> float: ...
@@ -57,7 +57,7 @@ class _Key:
 class S3Keys:
     """Thread-safe. What is known of keys is forgotten here when one ends: no other process ends any."""
 
-    def __init__(self, store: MetadataStore, clock: Clock) -> None:
+    def __init__(self, store: MetadataStore, clock: PeopleClock) -> None:
         self._store = store
         self._clock = clock
         self._known: LookupCache[str, _Key] = LookupCache(MAX_KNOWN)

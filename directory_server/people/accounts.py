@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.people.access_keys import Clock, S3Keys
+from directory_server.people.access_keys import PeopleClock, S3Keys
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
 from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
 from directory_server.people.person import Person
@@ -42,7 +42,7 @@ class Accounts:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: PeopleClock,
         s3_keys: S3Keys,
         *,
         registration_open: bool = True,

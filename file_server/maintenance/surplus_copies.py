@@ -26,7 +26,7 @@ PAUSE_SHARE = 2.0
 TRIMMED = Counter("lockstep_file_server_trimmed_blobs", "Copies dropped because there were more than promised")
 
 
-class SurplusCopies:
+class SurplusRemover:
     """`take` adds the copies that a heartbeat offers, `step` handles some of them."""
 
     def __init__(

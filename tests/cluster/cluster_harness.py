@@ -26,7 +26,7 @@ import requests
 from local_cluster.actions import folder_for
 from local_cluster.health import HealthProbe
 from local_cluster.lifecycle import check_ports, stop_programs
-from local_cluster.plan import Program, Settings, plan_programs
+from local_cluster.plan import ClusterSettings, Program, plan_programs
 from local_cluster.processes import end_processes, last_lines, process_mark, send, spawn
 from local_cluster.records import (
     ProgramEntry,
@@ -73,7 +73,7 @@ def run_cluster(*arguments: str | Path, **options: Any) -> subprocess.CompletedP
 class PortBlock:
     """Free ports for one cluster from `base` on, reserved against other test runs until `release`."""
 
-    def __init__(self, settings: Callable[[int], Settings], data: Path) -> None:
+    def __init__(self, settings: Callable[[int], ClusterSettings], data: Path) -> None:
         folder = Path(tempfile.gettempdir()) / "lockstep-test-ports"
         folder.mkdir(exist_ok=True)
         bases = list(range(FIRST_BASE, LAST_BASE, BLOCK))
@@ -120,7 +120,7 @@ class ClusterHarness:
         self.wait_seconds = wait_seconds
         self._counts = {"file_servers": file_servers, "proxies": proxies, "copies": copies}
         self._children: list[subprocess.Popen[bytes]] = []
-        self.ports = PortBlock(lambda base: Settings(base_port=base, **self._counts), self.data)
+        self.ports = PortBlock(lambda base: ClusterSettings(base_port=base, **self._counts), self.data)
         _live.append(self)
         if start_now:
             try:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from local_cluster.lifecycle import start_programs
-from local_cluster.plan import ProgramPlan, Settings, plan_programs
+from local_cluster.plan import ClusterSettings, ProgramPlan, plan_programs
 from local_cluster.records import save_settings
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.relay import Healing, Relay
@@ -66,7 +66,7 @@ class PlacedCluster(ClusterHarness):
     def start_all(self, **counts: int) -> None:
         """Start every program in its place, and wait until all are healthy."""
         self._counts |= counts
-        settings = Settings(base_port=self.ports.base, **self._counts)
+        settings = ClusterSettings(base_port=self.ports.base, **self._counts)
         self.folder.data.mkdir(parents=True, exist_ok=True)
         save_settings(self.folder, settings)
         plans = [self._placed(plan) for plan in plan_programs(settings, self.folder)]

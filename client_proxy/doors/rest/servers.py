@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import msgspec
-
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
@@ -32,6 +30,7 @@ from lockstep_store.wire.messages.cluster import (
     RepairInfo,
     RepairReport,
     RepairReportRequest,
+    ServersReply,
 )
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_key
 
@@ -39,12 +38,6 @@ LOST_IN_ONE_PAGE = 100
 _operation = partial(
     Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Conflict, errors.Unavailable)
 )
-
-
-class ServersReply(msgspec.Struct):
-    """The cluster's file servers, by id."""
-
-    file_servers: list[FileServerInfo]
 
 
 class StopBody(JsonBody):

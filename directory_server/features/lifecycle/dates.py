@@ -11,7 +11,7 @@ from functools import lru_cache
 from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
     SETTING,
-    Rule,
+    LifecycleRule,
     Version,
     ask_tags,
     check_bucket_setting,
@@ -67,13 +67,13 @@ def tags_of(reader: Reader, version: str) -> frozenset[tuple[str, str]]:
     return frozenset((tag["Key"], tag["Value"]) for tag in json.loads(text)["TagSet"]) if text else frozenset()
 
 
-def _rules_of(reader: Reader, bucket: Bucket) -> tuple[Rule, ...]:
+def _rules_of(reader: Reader, bucket: Bucket) -> tuple[LifecycleRule, ...]:
     setting = s3_settings.bucket_value(reader, bucket.name, SETTING)
     return () if setting is None else _rules(setting)
 
 
 @lru_cache(maxsize=256)
-def _rules(setting: str) -> tuple[Rule, ...]:
+def _rules(setting: str) -> tuple[LifecycleRule, ...]:
     """Parse a setting once; no rules when it is invalid, as in the job."""
     try:
         return tuple(read(setting))
@@ -81,7 +81,7 @@ def _rules(setting: str) -> tuple[Rule, ...]:
         return ()
 
 
-def _date(found: tuple[float, Rule] | None) -> LifecycleDate | None:
+def _date(found: tuple[float, LifecycleRule] | None) -> LifecycleDate | None:
     """None also for a time that cannot be written as a date: a rule may count up to 2**31 - 1 days."""
     if found is None or not YEAR_1 <= found[0] < YEAR_10_000:
         return None

@@ -23,8 +23,8 @@ from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
     MAX_NEWER,
     SETTING,
+    LifecycleRule,
     Placed,
-    Rule,
     Version,
     What,
     ask_tags,
@@ -35,7 +35,7 @@ from directory_server.features.lifecycle.rules import (
     read,
 )
 from directory_server.files.hooks import Hooks
-from directory_server.files.moment import Clock, Moment
+from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.object_changes import BY_LIFECYCLE, LIFECYCLE
 from directory_server.files.versions import Versions
 from directory_server.metadata.statements import buckets, files, locks, s3_settings
@@ -53,7 +53,7 @@ MAX_ROUND_PAUSE_SECONDS = 3600.0
 REMOVED = Counter("lockstep_directory_lifecycle_removed", "Versions and uploads that lifecycles removed", ["what"])
 
 
-class Uploads(Protocol):
+class UploadAborter(Protocol):
     """The multipart uploads of buckets."""
 
     def abort_older_than(
@@ -75,7 +75,7 @@ class _Walk:
 
     bucket: str
     setting: str
-    rules: list[Rule]
+    rules: list[LifecycleRule]
     last: Placed | None = None
 
 
@@ -85,8 +85,8 @@ class Lifecycle:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
-        uploads: Uploads,
+        clock: MomentClock,
+        uploads: UploadAborter,
         hooks: Hooks,
         day: float = DAY_SECONDS,
         new_id: Callable[[], str] = secrets.token_hex,
@@ -204,7 +204,7 @@ class Lifecycle:
         return aborted
 
 
-def _read(bucket: str, text: str) -> list[Rule]:
+def _read(bucket: str, text: str) -> list[LifecycleRule]:
     """Return the enabled rules; none, and a line in the log, for a setting that cannot be read."""
     try:
         return read(text)

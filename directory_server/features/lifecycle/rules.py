@@ -46,7 +46,7 @@ class And(_Shape):
     object_size_less_than: int | None = None
 
 
-class Filter(_Shape):
+class LifecycleFilter(_Shape):
     prefix: str = ""
     tag: Tag | None = None
     object_size_greater_than: int | None = None
@@ -71,11 +71,11 @@ class AbortIncompleteMultipartUpload(_Shape):
     days_after_initiation: _Count
 
 
-class Rule(_Shape):
+class LifecycleRule(_Shape):
     status: Literal["Enabled", "Disabled"]
     id: str = field(name="ID", default="")
     prefix: str = ""
-    filter: Filter | None = None
+    filter: LifecycleFilter | None = None
     expiration: Expiration | None = None
     noncurrent_version_expiration: NoncurrentVersionExpiration | None = None
     abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload | None = None
@@ -91,13 +91,13 @@ class Rule(_Shape):
         return And(f.prefix, tags, f.object_size_greater_than, f.object_size_less_than)
 
 
-class Configuration(_Shape):
-    rules: Annotated[list[Rule], Meta(min_length=1, max_length=1000)]
+class LifecycleConfiguration(_Shape):
+    rules: Annotated[list[LifecycleRule], Meta(min_length=1, max_length=1000)]
     transition_default_minimum_object_size: str = ""
     """No rule has transitions, so nothing follows from it."""
 
 
-_configurations = decoder(Configuration)
+_configurations = decoder(LifecycleConfiguration)
 
 
 def check_bucket_setting(_: Reader, bucket: Bucket, person: Person, value: str | None, at: float) -> None:
@@ -106,7 +106,7 @@ def check_bucket_setting(_: Reader, bucket: Bucket, person: Person, value: str |
         read(value)
 
 
-def read(text: str) -> list[Rule]:
+def read(text: str) -> list[LifecycleRule]:
     """Return a setting's enabled rules. BadRequest when it is not a lifecycle."""
     try:
         return [rule for rule in _configurations.decode(text).rules if rule.status == "Enabled"]
@@ -114,7 +114,7 @@ def read(text: str) -> list[Rule]:
         raise BadRequest(f"not a bucket lifecycle: {error}") from error
 
 
-def common_prefix(rules: Iterable[Rule]) -> str:
+def common_prefix(rules: Iterable[LifecycleRule]) -> str:
     """Return the longest prefix that all rules' paths share."""
     prefixes = [rule.condition().prefix for rule in rules]
     shared = 0
@@ -125,7 +125,7 @@ def common_prefix(rules: Iterable[Rule]) -> str:
     return prefixes[0][:shared] if prefixes else ""
 
 
-def ask_tags(rules: Iterable[Rule]) -> bool:
+def ask_tags(rules: Iterable[LifecycleRule]) -> bool:
     """Whether any rule depends on tags."""
     return any(rule.condition().tags for rule in rules)
 
@@ -172,7 +172,7 @@ def placed(page: Iterable[Version], before: Placed | None = None) -> Iterator[Pl
 # ---------------------------------------------------------------- what is due
 
 
-def due(rules: Iterable[Rule], place: Placed, at: float, day: float = DAY_SECONDS) -> What | None:
+def due(rules: Iterable[LifecycleRule], place: Placed, at: float, day: float = DAY_SECONDS) -> What | None:
     """Return what happens to the version at `at` (seconds since 1970); None when it stays."""
     for rule in rules:
         what = _due(rule, place, at, day)
@@ -181,7 +181,7 @@ def due(rules: Iterable[Rule], place: Placed, at: float, day: float = DAY_SECOND
     return None
 
 
-def _due(rule: Rule, place: Placed, at: float, day: float) -> What | None:
+def _due(rule: LifecycleRule, place: Placed, at: float, day: float) -> What | None:
     version = place.version
     if not _fits(rule.condition(), version):
         return None
@@ -204,7 +204,9 @@ def _expires_at(limit: Expiration, version: Version, day: float) -> float | None
     return limit.date if limit.days is None else end_of_days(version.created_at, limit.days, day)
 
 
-def first_expiry(rules: Iterable[Rule], version: Version, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+def first_expiry(
+    rules: Iterable[LifecycleRule], version: Version, day: float = DAY_SECONDS
+) -> tuple[float, LifecycleRule] | None:
     """When the first of the rules lets go of a current version (seconds since 1970), and that rule; None when none of
     them does. It goes then, or with the next round of the job after it."""
     ends = []
@@ -216,7 +218,9 @@ def first_expiry(rules: Iterable[Rule], version: Version, day: float = DAY_SECON
     return min(ends, key=lambda found: found[0], default=None)
 
 
-def first_abort(rules: Iterable[Rule], path: str, since: float, day: float = DAY_SECONDS) -> tuple[float, Rule] | None:
+def first_abort(
+    rules: Iterable[LifecycleRule], path: str, since: float, day: float = DAY_SECONDS
+) -> tuple[float, LifecycleRule] | None:
     """The same for an upload to `path` that was begun at `since` and that nobody completes."""
     ends = [
         (end_of_days(since, limit.days_after_initiation, day), rule)

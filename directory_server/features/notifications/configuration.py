@@ -35,16 +35,16 @@ class KeyFilter(_Shape, frozen=True):
     filter_rules: tuple[FilterRule, ...] = ()
 
 
-class Filter(_Shape, frozen=True):
+class NotificationFilter(_Shape, frozen=True):
     key: KeyFilter = KeyFilter()
 
 
-class Configuration(_Shape, frozen=True):
+class NotificationRule(_Shape, frozen=True):
     """One rule; exactly one of the ARNs."""
 
     id: str
     events: tuple[str, ...]
-    filter: Filter = Filter()
+    filter: NotificationFilter = NotificationFilter()
     topic_arn: str = ""
     queue_arn: str = ""
     lambda_function_arn: str = ""
@@ -67,11 +67,11 @@ class Configuration(_Shape, frozen=True):
 
 
 class NotificationSetting(_Shape, frozen=True):
-    topic_configurations: tuple[Configuration, ...] = ()
-    queue_configurations: tuple[Configuration, ...] = ()
-    lambda_function_configurations: tuple[Configuration, ...] = ()
+    topic_configurations: tuple[NotificationRule, ...] = ()
+    queue_configurations: tuple[NotificationRule, ...] = ()
+    lambda_function_configurations: tuple[NotificationRule, ...] = ()
 
-    def __iter__(self) -> Iterator[Configuration]:
+    def __iter__(self) -> Iterator[NotificationRule]:
         yield from self.topic_configurations
         yield from self.queue_configurations
         yield from self.lambda_function_configurations
@@ -81,7 +81,7 @@ _settings = decoder(NotificationSetting)
 
 
 @lru_cache(maxsize=256)
-def read(text: str) -> tuple[Configuration, ...]:
+def read(text: str) -> tuple[NotificationRule, ...]:
     """Return the configurations in a setting. BadRequest when it is not a notification configuration."""
     try:
         return tuple(_settings.decode(text))

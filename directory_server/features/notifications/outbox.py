@@ -11,9 +11,9 @@ from functools import partial
 
 from directory_server.access.decisions import standing
 from directory_server.features.notifications import record
-from directory_server.features.notifications.configuration import Configuration, read
+from directory_server.features.notifications.configuration import NotificationRule, read
 from directory_server.files.hooks import Feature
-from directory_server.files.moment import Clock
+from directory_server.files.moment import MomentClock
 from directory_server.files.namespace import People
 from directory_server.files.object_changes import ObjectChange, cause_of
 from directory_server.metadata.statements import notifications as rows
@@ -30,7 +30,7 @@ from lockstep_store.wire.messages.targets import PutNotificationRequest
 class Outbox:
     """Thread-safe. `wake` is called with the name of each target that has a new message, once that is durable."""
 
-    def __init__(self, store: MetadataStore, clock: Clock, people: People, wake: Callable[[str], None]) -> None:
+    def __init__(self, store: MetadataStore, clock: MomentClock, people: People, wake: Callable[[str], None]) -> None:
         self._store = store
         self._clock = clock
         self._people = people
@@ -83,7 +83,7 @@ def buckets_using(reader: Reader, name: str) -> list[str]:
     return using
 
 
-def _read(bucket: str, text: str | None) -> tuple[Configuration, ...]:
+def _read(bucket: str, text: str | None) -> tuple[NotificationRule, ...]:
     """Return the configurations; none, and a line in the log, for a bad setting, or every write would fail."""
     try:
         return () if text is None else read(text)
@@ -92,7 +92,7 @@ def _read(bucket: str, text: str | None) -> tuple[Configuration, ...]:
         return ()
 
 
-def _check_targets(reader: Reader, wanted: tuple[Configuration, ...]) -> None:
+def _check_targets(reader: Reader, wanted: tuple[NotificationRule, ...]) -> None:
     unknown = sorted({one.arn for one in wanted if rows.find_target(reader, one.target) is None})
     if unknown:
         raise BadRequest(

@@ -16,7 +16,7 @@ from directory_server.access.decisions import standing
 from directory_server.features.uploads.steps import UploadWrites, find, settings_for_steps
 from directory_server.files.hooks import Hooks
 from directory_server.files.listing import after_prefix, common_prefix
-from directory_server.files.moment import Clock
+from directory_server.files.moment import MomentClock
 from directory_server.files.namespace import People, ReadingOrder
 from directory_server.files.new_version import stored_metadata
 from directory_server.metadata.statements import files
@@ -48,7 +48,7 @@ class Uploads:
     def __init__(
         self,
         store: MetadataStore,
-        clock: Clock,
+        clock: MomentClock,
         people: People,
         servers: ReadingOrder,
         hooks: Hooks,

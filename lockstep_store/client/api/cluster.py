@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.cluster import (
@@ -15,14 +13,9 @@ from lockstep_store.wire.messages.cluster import (
     JoinSecretReply,
     RepairInfo,
     RepairReport,
+    ServersReply,
 )
 from lockstep_store.wire.messages.targets import RemovedTarget, TargetInfo, TargetsReply
-
-
-class ServersReply(msgspec.Struct):
-    """The cluster's file servers, by id."""
-
-    file_servers: list[FileServerInfo]
 
 
 class ClusterCalls(ApiCaller):

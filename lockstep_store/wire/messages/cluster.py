@@ -43,6 +43,12 @@ class FileServerInfo(Message):
     """It is draining, and everything it holds has enough copies elsewhere, so it can be removed."""
 
 
+class ServersReply(Message):
+    """The cluster's file servers, by id. Sent by proxies to people."""
+
+    file_servers: list[FileServerInfo]
+
+
 class RepairInfo(Message):
     """The state of repair: blobs with too few copies, and blobs without any readable copy."""
 

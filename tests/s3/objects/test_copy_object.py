@@ -15,7 +15,7 @@ import pytest
 
 from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.objects.copy_object import CopyHandlers
-from client_proxy.doors.s3.objects.copy_source import CopySource, read_source
+from client_proxy.doors.s3.objects.copy_source import ObjectSource, read_source
 from client_proxy.doors.s3.objects.put_object import MAX_PUT_BYTES
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -150,16 +150,16 @@ def test_a_source_may_have_any_name(s3: Any, bucket: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("b/k", CopySource("b", "k")),
-        ("/b/k", CopySource("b", "k")),
-        ("b%2Fk%2Fl", CopySource("b", "k/l")),
-        ("b/a%20b+c", CopySource("b", "a b+c")),
-        ("b/k?versionId=0000000000000007", CopySource("b", "k", "0000000000000007")),
-        ("/b/k%3FversionId=7", CopySource("b", "k?versionId=7")),
-        ("b/%C3%BC", CopySource("b", "ü")),
-        ("b/\u00c3\u00bc", CopySource("b", "ü")),
-        ("b//k", CopySource("b", "/k")),
-        ("b/../k", CopySource("b", "../k")),
+        ("b/k", ObjectSource("b", "k")),
+        ("/b/k", ObjectSource("b", "k")),
+        ("b%2Fk%2Fl", ObjectSource("b", "k/l")),
+        ("b/a%20b+c", ObjectSource("b", "a b+c")),
+        ("b/k?versionId=0000000000000007", ObjectSource("b", "k", "0000000000000007")),
+        ("/b/k%3FversionId=7", ObjectSource("b", "k?versionId=7")),
+        ("b/%C3%BC", ObjectSource("b", "ü")),
+        ("b/\u00c3\u00bc", ObjectSource("b", "ü")),
+        ("b//k", ObjectSource("b", "/k")),
+        ("b/../k", ObjectSource("b", "../k")),
         ("b/a%0Ab", "InvalidURI"),
         ("b", "InvalidArgument"),
         ("/b/", "InvalidArgument"),
@@ -169,9 +169,9 @@ def test_a_source_may_have_any_name(s3: Any, bucket: str, key: str) -> None:
         ("arn:aws:s3:us-east-1:123456789012:accesspoint/name/object/k", "NotImplemented"),
     ],
 )
-def test_a_source_is_written_in_many_ways(text: str, expected: CopySource | str) -> None:
+def test_a_source_is_written_in_many_ways(text: str, expected: ObjectSource | str) -> None:
     """With or without the slash before it, percent-encoded in part or whole, or as the bytes themselves."""
-    if isinstance(expected, CopySource):
+    if isinstance(expected, ObjectSource):
         assert read_source(text) == expected
         return
     try:

@@ -10,7 +10,7 @@ from benchmarks import __main__ as benchmarks
 
 def test_an_unknown_name_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--only` with a name that no figure has says so and names those there are, instead of measuring nothing."""
-    monkeypatch.setattr(benchmarks, "Cluster", None)
+    monkeypatch.setattr(benchmarks, "BenchmarkCluster", None)
     monkeypatch.setattr(benchmarks, "BareServer", None)
     outcome = CliRunner().invoke(benchmarks.main, ["--only", "smal reads"])
     assert outcome.exit_code == 2

@@ -24,7 +24,7 @@ from local_cluster.environment import Environment, last_line
 from local_cluster.failures import AlreadyRunning, Interrupted, NotHealthy, PortBusy, UnsuitableFolder
 from local_cluster.foreground import StopSignals, input_is_for_menu
 from local_cluster.lifecycle import check_ports, start_programs, stop_programs
-from local_cluster.plan import Folder, ProgramPlan, Settings, plan_programs
+from local_cluster.plan import ClusterSettings, Folder, ProgramPlan, plan_programs
 from local_cluster.processes import end_processes, is_running, last_lines, process_mark, spawn
 from local_cluster.records import (
     RunLock,
@@ -72,7 +72,7 @@ class Silent:
 
 def test_the_default_cluster_has_the_documented_ports() -> None:
     """Without options: proxies 5000 and 5010, directory 5050, file servers 5060, 5070, 5080."""
-    assert Settings().ports() == [
+    assert ClusterSettings().ports() == [
         ("directory_server", "1", 5050),
         ("file_server", "1", 5060),
         ("file_server", "2", 5070),
@@ -86,16 +86,19 @@ def test_no_two_programs_share_a_port_in_a_cluster_of_any_size() -> None:
     """Proxies beyond the fifth come after the last file server, so ports never collide."""
     for proxies in (1, 5, 6, 64):
         for file_servers in (1, 2, 64):
-            ports = [port for _, _, port in Settings(proxies=proxies, file_servers=file_servers, copies=1).ports()]
+            ports = [
+                port for _, _, port in ClusterSettings(proxies=proxies, file_servers=file_servers, copies=1).ports()
+            ]
             assert len(set(ports)) == len(ports)
-    sixth = Settings(proxies=6).ports()[-1]
+    sixth = ClusterSettings(proxies=6).ports()[-1]
     assert sixth == ("client_proxy", "6", 5090)
 
 
 def test_the_base_port_shifts_every_port() -> None:
     """--base-port moves all ports by the same amount."""
     shift = [
-        new - old for (*_, new), (*_, old) in zip(Settings(base_port=7123).ports(), Settings().ports(), strict=True)
+        new - old
+        for (*_, new), (*_, old) in zip(ClusterSettings(base_port=7123).ports(), ClusterSettings().ports(), strict=True)
     ]
     assert set(shift) == {2123}
 
@@ -103,18 +106,18 @@ def test_the_base_port_shifts_every_port() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (Settings(file_servers=1), "--copies 1"),
-        (Settings(base_port=65500), "65535"),
+        (ClusterSettings(file_servers=1), "--copies 1"),
+        (ClusterSettings(base_port=65500), "65535"),
     ],
 )
-def test_an_impossible_cluster_is_refused_with_what_to_do(settings: Settings, words: str) -> None:
+def test_an_impossible_cluster_is_refused_with_what_to_do(settings: ClusterSettings, words: str) -> None:
     """More copies than file servers, or ports above the last one, are refused before anything happens."""
     assert words in settings.fault()
 
 
 def test_every_program_gets_its_own_folder_and_log(folder: Folder) -> None:
     """No two programs write to the same place, and everything is inside the data folder."""
-    plans = plan_programs(Settings(), folder)
+    plans = plan_programs(ClusterSettings(), folder)
     places = [plan.data_dir for plan in plans] + [plan.log_file for plan in plans]
     assert len(set(places)) == len(places)
     assert all(place.is_relative_to(folder.data) for place in places)
@@ -244,7 +247,7 @@ def test_a_busy_port_is_named_before_anything_starts(folder: Folder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         base = other.getsockname()[1] - 50
         with pytest.raises(PortBusy, match=rf"port {base + 50} \(directory_server 1\).*--base-port"):
-            check_ports(plan_programs(Settings(base_port=base), folder)[:1])
+            check_ports(plan_programs(ClusterSettings(base_port=base), folder)[:1])
 
 
 def test_what_a_cut_start_left_is_stopped_by_the_next_stop(folder: Folder, child: subprocess.Popen[bytes]) -> None:
@@ -275,9 +278,9 @@ def test_cluster_json_has_exactly_the_promised_keys(folder: Folder) -> None:
 
 def test_the_next_start_resumes_the_shape_of_the_cluster(folder: Folder) -> None:
     """Numbers that are not given again keep their last value, so no file server with data is forgotten."""
-    save_settings(folder, Settings(file_servers=5, copies=3, base_port=7000))
+    save_settings(folder, ClusterSettings(file_servers=5, copies=3, base_port=7000))
     settings = Cluster(folder)._settle({"proxies": 1})
-    assert settings == Settings(file_servers=5, proxies=1, copies=3, base_port=7000)
+    assert settings == ClusterSettings(file_servers=5, proxies=1, copies=3, base_port=7000)
 
 
 def test_a_file_server_left_out_is_said(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,7 +337,7 @@ def test_a_reset_removes_only_what_is_ours(folder: Folder, tmp_path: Path) -> No
         (folder.data / name).parent.mkdir(parents=True, exist_ok=True)
         (folder.data / name).write_text(name)
     (folder.data / "client_proxy-1").symlink_to(treasure)
-    save_settings(folder, Settings())
+    save_settings(folder, ClusterSettings())
 
     remove(folder)
     assert [name for name in ours if (folder.data / name).exists()] == []
@@ -415,7 +418,7 @@ def test_stopping_what_does_not_run_succeeds(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_reset_asks_first(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a yes nothing is removed, and nobody to ask counts as no."""
-    save_settings(folder, Settings())
+    save_settings(folder, ClusterSettings())
     for answer in ("n\n", ""):
         monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
         assert main(["--reset", "--data", str(folder.data)]) == 11

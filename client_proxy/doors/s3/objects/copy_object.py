@@ -18,7 +18,7 @@ from client_proxy.core.requests import Copy, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.conditional import Conditions, write_preconditions
 from client_proxy.doors.s3.objects.copy_source import (
-    CopySource,
+    ObjectSource,
     read_source,
     source_key,
     source_version,
@@ -56,7 +56,7 @@ from client_proxy.doors.s3.protocol.version_ids import version_id_of, written_ve
 from client_proxy.doors.s3.security.encryption import CustomerKey, encryption_members
 from client_proxy.encryption.content_keys import ContentKey
 from client_proxy.encryption.encrypted_content import Parts
-from client_proxy.encryption.named_keys import NamedKeyClient, NewKey
+from client_proxy.encryption.named_keys import NamedKeyClient, NewContentKey
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 from lockstep_store.wire.messages.uploads import VersionPart
 
@@ -87,7 +87,7 @@ class CopyFiles(Protocol):
 class ObjectCopy(msgspec.Struct, frozen=True):
     """What a CopyObject requests. `write` has metadata and tags only where the copy replaces its source's."""
 
-    source: CopySource
+    source: ObjectSource
     source_conditions: Conditions
     source_key: CustomerKey | None
     write: ObjectWrite
@@ -182,7 +182,7 @@ class CopyHandlers:
         )
 
     def _rewrite(
-        self, copy: ObjectCopy, source: FileVersion, key: ContentKey | None, parts: Parts, new: NewKey | None
+        self, copy: ObjectCopy, source: FileVersion, key: ContentKey | None, parts: Parts, new: NewContentKey | None
     ) -> CommittedReply:
         """A new version whose bytes are written again, because a key changes them."""
         write, version = copy.write, copy.write.version

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class CopySource:
+class ObjectSource:
     """What to copy; without `version` the current one."""
 
     bucket: str
@@ -35,7 +35,7 @@ class CopySource:
     version: str | None = None
 
 
-def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
+def read_source(text: str, header: str = "x-amz-copy-source") -> ObjectSource:
     """The source in a header: `bucket/key`, percent-encoded, perhaps with a leading slash and `?versionId=`."""
     found = _VERSION.search(text)
     address = text[: found.start()] if found else text
@@ -51,7 +51,7 @@ def read_source(text: str, header: str = "x-amz-copy-source") -> CopySource:
         raise _bad_source(header, "it must be bucket/key")
     if version is not None:
         check_version_id(version, f"{header}: versionId")
-    return CopySource(bucket, check_key(key), version)
+    return ObjectSource(bucket, check_key(key), version)
 
 
 def source_key(values: Values) -> CustomerKey | None:
@@ -61,7 +61,7 @@ def source_key(values: Values) -> CustomerKey | None:
 
 
 def source_version(
-    files: VersionLookup, credential: str, source: CopySource, conditions: Conditions, *, with_settings: bool = False
+    files: VersionLookup, credential: str, source: ObjectSource, conditions: Conditions, *, with_settings: bool = False
 ) -> FileVersion:
     """The version to copy; S3Error when there is none or a condition fails."""
     try:
@@ -76,7 +76,7 @@ def source_version(
     return version
 
 
-def while_overwritten(source: CopySource, attempt: Callable[[], R]) -> R:
+def while_overwritten(source: ObjectSource, attempt: Callable[[], R]) -> R:
     """The result of `attempt`, which is repeated while the version it looked up is overwritten before the copy."""
     for _ in range(MAX_TRIES):
         try:

@@ -23,7 +23,7 @@ from client_proxy.encryption.encrypted_content import (
     is_in_parts,
     part_of,
 )
-from client_proxy.encryption.named_keys import NewKey, opened_key
+from client_proxy.encryption.named_keys import NewContentKey, opened_key
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.files import DataKey, FileVersion
 from lockstep_store.wire.messages.kms import KMS_CONTEXT_FACT, KMS_FACT, KMS_KEY_FACT
@@ -97,7 +97,7 @@ class Encryptor:
     `metadata` is known before the content is.
     """
 
-    def __init__(self, new: NewKey) -> None:
+    def __init__(self, new: NewContentKey) -> None:
         self._key = new.key
         # Every door reads content under a named key, so its plain digest is stored, encrypted.
         self._content = EncryptedContent(new.key, keep_content_digest=new.key.prefix == KMS_FACT)
@@ -125,7 +125,7 @@ class PartEncryptor(Encryptor):
         self.metadata = self._content.metadata
 
 
-def same_bytes(metadata: Metadata, new: NewKey | None) -> bool:
+def same_bytes(metadata: Metadata, new: NewContentKey | None) -> bool:
     """Whether a copy may share its source's bytes: both are encrypted under the same key, which is no customer's."""
     wanted = new.metadata if new else {}
     if CUSTOMER_KEY_FACT in metadata or (new is not None and new.key.prefix == CUSTOMER_KEY_FACT):

@@ -36,7 +36,7 @@ from lockstep_store.wire.names import check_key
 LOCK_HEADER = "x-lockstep-lock"
 
 
-class NewVersion(msgspec.Struct, frozen=True):
+class NewObject(msgspec.Struct, frozen=True):
     """What a request sets on a new version, apart from its content."""
 
     content_type: str
@@ -60,7 +60,7 @@ class ObjectWrite(msgspec.Struct, frozen=True):
     credential: str
     bucket: str
     path: str
-    version: NewVersion
+    version: NewObject
     conditions: WriteConditions
     expects_continue: bool = False
     """The client sends the body after `100 Continue`."""
@@ -78,14 +78,14 @@ def read_object_write(call: S3Call, *, with_metadata: bool = True, with_tags: bo
     )
 
 
-def read_new_version(call: S3Call, *, with_metadata: bool = True, with_tags: bool = True) -> NewVersion:
+def read_new_version(call: S3Call, *, with_metadata: bool = True, with_tags: bool = True) -> NewObject:
     """What a call sets on its version. A copy that keeps its source's metadata or tags reads none."""
     values = call.values
     algorithm = values.get("ChecksumAlgorithm")
     encryption = NOT_REQUESTED
     if ENCRYPTION_MEMBERS & values.keys():
         encryption = read_encryption(values, anonymous=call.principal.anonymous)
-    return NewVersion(
+    return NewObject(
         content_type=values.get("ContentType") or UNKNOWN_TYPE,
         metadata=_metadata(values, call.request.headers.get("expires"), with_metadata=with_metadata),
         settings=_settings(values, with_tags=with_tags),

@@ -7,7 +7,7 @@ from typing import Protocol
 from client_proxy.core.requests import Copy, Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects import conditional
-from client_proxy.doors.s3.objects.copy_source import CopySource, read_source, source_version, while_overwritten
+from client_proxy.doors.s3.objects.copy_source import ObjectSource, read_source, source_version, while_overwritten
 from client_proxy.doors.s3.objects.object_write import read_write_conditions
 from client_proxy.doors.s3.objects.tagging import tag_settings, tags_in
 from client_proxy.doors.s3.protocol.parameters import Values
@@ -42,7 +42,7 @@ class RenameHandlers:
             raise S3Error("InvalidRequest", "the object has this name already")
         return while_overwritten(source, lambda: self._rename(call, source, path))
 
-    def _rename(self, call: S3Call, source: CopySource, path: str) -> Values:
+    def _rename(self, call: S3Call, source: ObjectSource, path: str) -> Values:
         version = source_version(
             self._files, call.credential, source, conditional.Conditions.of(call.values, "Source"), with_settings=True
         )

@@ -18,7 +18,7 @@ from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.content_keys import ContentKey, Metadata
-from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeyClient, NewKey, RequestedKey
+from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeyClient, NewContentKey, RequestedKey
 from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
 
@@ -104,10 +104,10 @@ class RequestedEncryption(NamedTuple):
     algorithm: str | None = None
     """Of x-amz-server-side-encryption; without it and a customer's key the bucket's default applies."""
 
-    def new_key(self, keys: NamedKeyClient, bucket: str) -> NewKey | None:
+    def new_key(self, keys: NamedKeyClient, bucket: str) -> NewContentKey | None:
         """The key for one new content; None for the cluster's storage keys alone."""
         if self.customer_key is not None:
-            return NewKey(self.customer_key.content_key, {})
+            return NewContentKey(self.customer_key.content_key, {})
         requested = self.named_key if self.algorithm else keys.default_of(bucket)
         return None if requested is None else keys.new_key(requested)
 

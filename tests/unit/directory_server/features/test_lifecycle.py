@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
+    LifecycleRule,
     Placed,
-    Rule,
     Version,
     begun_before,
     common_prefix,
@@ -33,7 +33,7 @@ MIDNIGHT = 20_001 * DAY
 """The one after that noon."""
 
 
-def rules(*given_rules: dict[str, Any]) -> list[Rule]:
+def rules(*given_rules: dict[str, Any]) -> list[LifecycleRule]:
     """Rules in force, as they are read from a setting."""
     return read(json.dumps({"Rules": [{"Status": "Enabled", "Filter": {}, **rule} for rule in given_rules]}))
 
