@@ -67,8 +67,8 @@ def find(reader: Reader, name: str) -> AccessLogReply:
     bucket = buckets.require(reader, name)
     value = s3_settings.bucket_value(reader, name, LOGGING)
     if value is None:
-        return AccessLogReply(bucket.owner)
-    return AccessLogReply(bucket.owner, *_target(value))
+        return AccessLogReply(bucket.owner, created_at=bucket.created_at)
+    return AccessLogReply(bucket.owner, *_target(value), created_at=bucket.created_at)
 
 
 def writer(reader: Reader, item: BeginItem) -> Person:

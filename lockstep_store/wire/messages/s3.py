@@ -201,6 +201,8 @@ class AccessLogReply(Message):
     target: str = ""
     prefix: str = ""
     dates: LogDates = ""
+    created_at: float = 0.0
+    """When the bucket was created, which tells it from an earlier one of its name."""
 
 
 class ObjectSettingsRequest(Message):

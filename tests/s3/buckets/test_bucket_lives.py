@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lockstep_store.wire.messages.buckets import CREATE_BUCKET, DELETE_BUCKET, BucketRequest, CreateBucketRequest
 from tests.s3.rig import ENDPOINT, S3Rig
 from tests.s3.security.test_kms import api, put_default
 
@@ -16,6 +17,12 @@ def make_again(s3: Any, bucket: str, *keys: str) -> None:
         s3.delete_object(Bucket=bucket, Key=key)
     s3.delete_bucket(Bucket=bucket)
     s3.create_bucket(Bucket=bucket)
+
+
+def log_in(s3: Any, target: str) -> str:
+    """All lines of the log files in a bucket."""
+    found = s3.list_objects_v2(Bucket=target, Prefix="log/")["Contents"]
+    return b"".join(s3.get_object(Bucket=target, Key=one["Key"])["Body"].read() for one in found).decode()
 
 
 def test_default_encryption_ends_with_its_bucket(rig: S3Rig, s3: Any, bucket: str) -> None:
@@ -62,10 +69,31 @@ def test_access_logs_end_with_their_bucket(rig: S3Rig, s3: Any, bucket: str) -> 
     s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=enabled)
     s3.list_objects_v2(Bucket=bucket, Prefix="of-the-second")
     rig.access_log.flush(60.0)
-    found = s3.list_objects_v2(Bucket=target, Prefix="log/")["Contents"]
-    text = b"".join(s3.get_object(Bucket=target, Key=one["Key"])["Body"].read() for one in found).decode()
+    text = log_in(s3, target)
     assert "of-the-second" in text
     assert "of-the-first" not in text
+
+
+def test_access_logs_end_with_a_bucket_that_another_proxy_deleted(rig: S3Rig, s3: Any, bucket: str) -> None:
+    """Lines that wait for their delivery here are not delivered to the owner of the new bucket."""
+    target, key = f"{bucket}-log", rig.cluster.admin_key
+    s3.create_bucket(Bucket=target)
+    enabled = {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": "log/"}}
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=enabled)
+    s3.list_objects_v2(Bucket=bucket, Prefix="of-the-first")
+    rig.access_log.step()
+    other = rig.cluster.start_proxy("2").directory
+    rig.cluster.pass_time(1.0)
+    other.call(DELETE_BUCKET, BucketRequest(key, bucket))
+    other.call(CREATE_BUCKET, CreateBucketRequest(key, bucket))
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=enabled)
+    rig.access_log.flush(60.0)
+    s3.list_objects_v2(Bucket=bucket, Prefix="of-the-second")
+    rig.access_log.flush(60.0)
+    text = log_in(s3, target)
+    assert "of-the-second" in text
+    assert "of-the-first" not in text
+    rig.cluster.stop_proxy("2")
 
 
 def test_a_bucket_without_a_log_does_not_silence_the_next(rig: S3Rig, s3: Any, bucket: str) -> None:

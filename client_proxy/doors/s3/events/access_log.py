@@ -85,8 +85,8 @@ class _Gathered:
     bytes: int = 0
     since: float = 0.0
     under_way: _LogFile | None = None
-    wanted: bool = False
-    """That the bucket has a log was known when the job looked last."""
+    created_at: float | None = None
+    """When the bucket was created that the job saw; None before it looked. A successor has another time."""
 
     @property
     def held(self) -> int:
@@ -181,7 +181,7 @@ class AccessLog:
     def _deliver_all(self, *, all: bool) -> None:
         with self._delivering:
             for life, gathered in list(self._gathered.items()):
-                if not gathered.wanted or all or self._is_due(gathered):
+                if gathered.created_at is None or all or self._is_due(gathered):
                     try:
                         self._look_after(life, gathered, all=all)
                     except LockstepError as error:
@@ -195,10 +195,14 @@ class AccessLog:
     def _look_after(self, life: _Life, gathered: _Gathered, *, all: bool) -> None:
         bucket = life[0]
         where = self._where(bucket)
-        if not where.target or life != self._life(bucket):  # a later bucket's owner must not get these lines
+        if not where.target:
             self._forget_lines(life, gathered)
+            self._off.set(life, True)
             return
-        gathered.wanted = True
+        if life != self._life(bucket) or gathered.created_at not in (None, where.created_at):
+            self._forget_lines(life, gathered)  # a later bucket's owner must not get these lines
+            return
+        gathered.created_at = where.created_at
         if not all and not self._is_due(gathered):
             return
         while (file := self._next_file(gathered)) is not None:
@@ -224,7 +228,6 @@ class AccessLog:
         with self._guard:
             self._held -= gathered.held
             self._gathered.pop(life, None)
-        self._off.set(life, True)
 
     def _next_file(self, gathered: _Gathered) -> _LogFile | None:
         """Lines of one day only, as folders by the day of the request need them."""
