@@ -102,7 +102,15 @@ def build(settings: Settings) -> Proxy:
 
     clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
-    s3 = create_door(files, directory, clock, access_log, proxy_id=settings.id, domain=settings.s3_domain)
+    s3 = create_door(
+        files,
+        directory,
+        clock,
+        access_log,
+        proxy_id=settings.id,
+        domain=settings.s3_domain,
+        list_shared=settings.s3_list_shared,
+    )
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:

@@ -35,6 +35,7 @@ class Settings:
     memory_bytes: int
     names: tuple[str, ...]
     s3_domain: str
+    s3_list_shared: bool
     tls_cert: Path | None
     tls_key: Path | None
     threads: int
@@ -109,6 +110,11 @@ _OPTIONS = (
         help="Domain whose subdomains are S3 buckets (bucket.DOMAIN); needs a certificate for *.DOMAIN.",
     ),
     _option(
+        "--s3-list-shared/--no-s3-list-shared",
+        default=False,
+        help="List the buckets of others that the account may use in S3's ListBuckets, too.",
+    ),
+    _option(
         "--tls-cert",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         default=None,
@@ -164,6 +170,7 @@ def from_options(
     memory_bytes: int,
     name: tuple[str, ...],
     s3_domain: str,
+    s3_list_shared: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
     threads: int,
@@ -193,6 +200,7 @@ def from_options(
         memory_bytes=memory_bytes,
         names=(*name, *((s3_domain, f"*.{s3_domain}") if s3_domain else ())),
         s3_domain=s3_domain.lower(),
+        s3_list_shared=s3_list_shared,
         tls_cert=tls_cert,
         tls_key=tls_key,
         threads=threads,

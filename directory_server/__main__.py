@@ -77,6 +77,12 @@ _data_option = click.option(
     help="Whether a log-in with a new name makes the account.",
 )
 @click.option(
+    "--private-buckets/--no-private-buckets",
+    default=_DEFAULTS.private_buckets,
+    show_envvar=True,
+    help="Whether new buckets have access control lists disabled and public access blocked.",
+)
+@click.option(
     "--advertise",
     callback=https_url,
     show_envvar=True,

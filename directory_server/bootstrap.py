@@ -187,7 +187,7 @@ class DirectoryServer:
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             access_logs=access_logs.AccessLogs(store),
             named_keys=self.named_keys,
-            buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket),
+            buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
             namespace=self.namespace,
             changes=self.changes,
             writes=self.writes,

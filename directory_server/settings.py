@@ -27,6 +27,7 @@ class Settings:
     copies: int = 2
     admin_credentials: Path | None = None
     registration: Literal["open", "closed"] = "open"
+    private_buckets: bool = False
     advertise: str | None = None
     token_seconds: float = TOKEN_SECONDS
     ticket_seconds: float = TICKET_SECONDS

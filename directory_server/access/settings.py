@@ -17,6 +17,8 @@ from lockstep_store.wire.errors import BadRequest, Forbidden
 POLICY_STATUS: Final = "policy-status"
 """Read-only: derived from the policy and the list."""
 NAMES: Final = (*RULES, POLICY_STATUS)
+PRIVATE_OWNERSHIP: Final = {OWNERSHIP: json.dumps(ENFORCED)}
+"""The setting of a bucket without access control lists."""
 
 
 def in_order(settings: dict[str, str]) -> list[str]:
@@ -39,6 +41,11 @@ def put(tx: Tx, place: Standing, name: str, value: str | None) -> None:
     if value is not None:
         value = _checked(place, name, value)
     s3_settings.put_bucket_value(tx, place.bucket.name, name, value)
+
+
+def block_public_access(tx: Tx, bucket: str) -> None:
+    """Store every switch of the public access block for a new bucket."""
+    s3_settings.put_bucket_value(tx, bucket, PUBLIC_ACCESS_BLOCK, json.dumps(dict.fromkeys(BLOCKS, True)))
 
 
 def policy_status(place: Standing) -> str:

@@ -1,8 +1,8 @@
 """Buckets: listing, creating, changing and deleting them.
 
-The bucket `files` always exists and belongs to everybody. Any other belongs to its owner; everybody may read and write
-a shared one, but only its owner or an administrator changes or deletes it. A policy or an access control list can
-decide otherwise (see `access`).
+The bucket `files` always exists, and is shared until an administrator stops that. Any other belongs to its owner;
+everybody may read and write a shared one, but only its owner or an administrator changes or deletes it. A policy or an
+access control list can decide otherwise (see `access`).
 """
 
 from __future__ import annotations
@@ -55,12 +55,18 @@ class Buckets:
         clock: WallClock,
         hooks: Hooks,
         end_locks: Callable[[Tx, str], None] = lambda tx, bucket: None,
+        *,
+        private: bool = False,
     ) -> None:
-        """`end_locks(tx, bucket)` ends a deleted bucket's locks and queues."""
+        """`end_locks(tx, bucket)` ends a deleted bucket's locks and queues.
+
+        With `private`, new buckets have lists disabled and public access blocked, as at AWS since April 2023.
+        """
         self._store = store
         self._clock = clock
         self._hooks = hooks
         self._end_locks = end_locks
+        self._private = private
 
     def all(self, person: Person) -> BucketsReply:
         """Return the buckets that `person` may use, by name."""
@@ -87,6 +93,8 @@ class Buckets:
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, s3_settings.OBJECT_LOCK_WITHOUT_RULE)
             settings = dict(request.settings)
+            if self._private:
+                settings = access_settings.PRIVATE_OWNERSHIP | settings
             for name in (LOCATION, TAGS):
                 value = settings.pop(name, None)
                 if value is not None:
@@ -94,6 +102,8 @@ class Buckets:
             for setting in access_settings.in_order(settings):
                 place = standing(tx, made.name, person, made.created_at)
                 access_settings.put(tx, place, setting, settings[setting])
+            if self._private:
+                access_settings.block_public_access(tx, made.name)
 
         self._store.write(work)
         return made.info()
@@ -110,8 +120,8 @@ class Buckets:
             if versioning == "off" != found.versioning:
                 raise Conflict("versioning cannot be turned off once a bucket has kept versions: set it to 'suspended'")
             self._hooks.check_versioning(tx, found, versioning)
-            if found.name == FILES_BUCKET and not shared:
-                raise Conflict(f"bucket {FILES_BUCKET!r} belongs to everybody and stays shared")
+            if found.name == FILES_BUCKET and shared != found.shared and not person.admin:
+                raise Forbidden(f"only an administrator may share bucket {FILES_BUCKET!r} or stop sharing it")
             rows.change_bucket(tx, found.name, versioning, shared=shared)
             return found._replace(versioning=versioning, shared=shared).info()
 

@@ -44,12 +44,20 @@ class _Raw:
 class S3Rig:
     """The doors of one proxy of a whole cluster."""
 
-    def __init__(self, folder: Path, certs: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, certs: Path, *, list_shared: bool = False, **options: Any) -> None:
         self.cluster = WholeCluster(folder, certs, **options)
         proxy = self.cluster.proxies["1"]
         clock = SystemClock()
         self.access_log = AccessLog(proxy.files, proxy.directory, clock.wall, clock.monotonic)
-        self.s3 = create_door(proxy.files, proxy.directory, clock, self.access_log, proxy_id="1", domain=DOMAIN)
+        self.s3 = create_door(
+            proxy.files,
+            proxy.directory,
+            clock,
+            self.access_log,
+            proxy_id="1",
+            domain=DOMAIN,
+            list_shared=list_shared,
+        )
         self.doors = Doors(proxy.app, self.s3, DOMAIN)
         self.directory = proxy.directory
 

@@ -42,11 +42,19 @@ class S3Files(PutFiles, GetFiles, DeleteFiles, CopyFiles, ListedFiles, PartFiles
 
 
 def create_door(
-    files: S3Files, directory: Directory, clock: Clock, access_log: AccessLog, *, proxy_id: str, domain: str = ""
+    files: S3Files,
+    directory: Directory,
+    clock: Clock,
+    access_log: AccessLog,
+    *,
+    proxy_id: str,
+    domain: str = "",
+    list_shared: bool = False,
 ) -> S3Door:
     """The door over a proxy's file store and directory client.
 
-    `domain` is that of virtual-host addresses. The caller runs the steps of `access_log`.
+    `domain` is that of virtual-host addresses. With `list_shared`, ListBuckets names buckets of others, too. The caller
+    runs the steps of `access_log`.
     """
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
@@ -67,7 +75,7 @@ def create_door(
         **PartHandlers(files, directory).handlers(),
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
-        **BucketHandlers(directory).handlers(),
+        **BucketHandlers(directory, list_shared=list_shared).handlers(),
         **BucketLoggingHandlers(settings, access_log.forget).handlers(),
         **AclHandlers(settings).handlers(),
         **PolicyHandlers(settings).handlers(),

@@ -36,10 +36,11 @@ _LOCATION = re.compile(r"EU|[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 
 class BucketHandlers:
-    """Operations on a bucket as a whole."""
+    """Operations on a bucket as a whole. With `list_shared`, ListBuckets names buckets of others, too."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, list_shared: bool = False) -> None:
         self._directory = directory
+        self._list_shared = list_shared
         self._settings = StoredSettings(directory)
 
     def handlers(self) -> Handlers:
@@ -54,11 +55,13 @@ class BucketHandlers:
         }
 
     def list(self, call: S3Call) -> Values:
-        """The buckets that the account may use, by name, in pages."""
+        """The account's own buckets, by name, in pages; with a setting also those of others that it may use."""
         if call.principal.anonymous:
             raise S3Error("AccessDenied", "sign the request: only accounts can list buckets")
         check_echoed(call, ("Prefix", "ContinuationToken"))
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
+        if not self._list_shared:
+            found = [bucket for bucket in found if bucket.owner == call.principal.account]
         prefix, after = call.get("Prefix", ""), call.get("ContinuationToken", "")
         wanted = [b for b in found if b.name.startswith(prefix) and b.name > after]
         if "BucketRegion" in call.values:
@@ -83,6 +86,8 @@ class BucketHandlers:
         configuration = call.get("CreateBucketConfiguration") or {}
         if configuration.get("Location") or configuration.get("Bucket"):
             raise S3Error("NotImplemented", "directory buckets are not supported")
+        if call.get("BucketNamespace", "global") != "global":
+            raise S3Error("NotImplemented", "buckets have one namespace: the cluster's")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | acl_settings(select(call.values, ACL_MEMBERS))
