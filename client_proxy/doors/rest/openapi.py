@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from client_proxy.doors.rest.examples import EXAMPLES
+from client_proxy.doors.rest.links import LINKS, Links
 from client_proxy.doors.rest.operation import BINARY, TEXT, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -149,7 +150,10 @@ def _describe(operation: Operation, by_shape: dict[Any, Any]) -> dict[str, Any]:
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "responses": {str(status): _answer(answer, by_shape) for status, answer in operation.answers.items()},
+        "responses": {
+            str(status): _answer(answer, by_shape, LINKS.get((operation.id, status), {}))
+            for status, answer in operation.answers.items()
+        },
     }
     if operation.description:
         described["description"] = operation.description
@@ -168,12 +172,14 @@ def _describe(operation: Operation, by_shape: dict[Any, Any]) -> dict[str, Any]:
     return described
 
 
-def _answer(answer: Answer, by_shape: dict[Any, Any]) -> dict[str, Any]:
+def _answer(answer: Answer, by_shape: dict[Any, Any], links: Links) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.description}
     if answer.headers:
         described["headers"] = {name: {"description": text, "schema": TEXT} for name, text in answer.headers.items()}
     if answer.content is not None:
         described["content"] = _content(answer.content, by_shape)
+    if links:
+        described["links"] = links
     return described
 
 

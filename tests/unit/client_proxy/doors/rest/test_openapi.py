@@ -10,6 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from client_proxy.doors.rest.examples import EXAMPLES
+from client_proxy.doors.rest.links import LINKS
 from client_proxy.doors.rest.locks import QueuedReply
 from client_proxy.doors.rest.openapi import PAGE_FOLDER, PAGE_TYPES
 from client_proxy.doors.rest.schemas import schemas
@@ -194,3 +195,20 @@ def test_every_operation_says_more_than_its_summary(document: dict[str, Any]) ->
         assert all(given["description"] for given in operation.get("parameters", []))
         assert all(answer["description"] for answer in operation["responses"].values())
     assert document["servers"]
+
+
+def test_every_link_leads_somewhere(document: dict[str, Any]) -> None:
+    """To an operation with parameters of these names, and with something that its address needs."""
+    operations = {
+        described["operationId"]: described for methods in document["paths"].values() for described in methods.values()
+    }
+    found = set()
+    for described in operations.values():
+        for status, answer in described["responses"].items():
+            for link in answer.get("links", {}).values():
+                found.add((described["operationId"], int(status)))
+                target = operations[link["operationId"]]["parameters"]
+                given = set(link["parameters"])
+                assert given <= {parameter["name"] for parameter in target}
+                assert given & {parameter["name"] for parameter in target if parameter["in"] == "path"}
+    assert found == set(LINKS)
