@@ -86,6 +86,8 @@ class Write(PathChange, frozen=True, kw_only=True):
     base_version: str | None = None
     """An older version of the path whose chunks a chunk stream may leave out too, and not only the current one's."""
     upload: UploadStep | None = None
+    unchecked: bool = False
+    """The client sent no checksum of the content, which a default retention requires."""
     ask_first: bool = False
     raw: bool = False
 
@@ -104,6 +106,7 @@ class Write(PathChange, frozen=True, kw_only=True):
             metadata=self.metadata,
             settings=self.settings,
             upload=self.upload,
+            unchecked=self.unchecked,
         )
 
 

@@ -123,6 +123,16 @@ def check_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: floa
         _check_future(_read(_retentions, settings[RETENTION]), at)
 
 
+def check_unchecked(reader: Reader, bucket: Bucket) -> None:
+    """Refuse content without a checksum where a default retention would hold it."""
+    configuration = _configuration(reader, bucket)
+    if configuration is not None and configuration.rule is not None:
+        raise BadRequest(
+            f"bucket {bucket.name!r} retains new versions by default, and damaged ones could not be removed: "
+            "send a Content-MD5 or an x-amz-checksum- header"
+        )
+
+
 def settings_of_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: float) -> dict[str, str]:
     """Return a new version's settings, with the bucket's default retention unless it brings its own."""
     configuration = _configuration(reader, bucket)
@@ -229,6 +239,7 @@ FEATURE = Feature(
     setting=OBJECT_LOCK,
     version_settings=frozenset({RETENTION, LEGAL_HOLD}),
     before_begin=check_new,
+    before_unchecked=check_unchecked,
     before_commit=settings_of_new,
     before_removal=check_removal,
     check_versioning=check_versioning,

@@ -48,6 +48,8 @@ class Feature:
     """Returns the person for whom a write with such a credential is done."""
     before_begin: Callable[[Reader, Bucket, Settings, float], None] | None = None
     """Refuses, before any byte is sent, version settings that the commit would refuse."""
+    before_unchecked: Callable[[Reader, Bucket], None] | None = None
+    """Refuses, before any byte is sent, content whose client sent no checksum."""
     before_commit: Callable[[Reader, Bucket, Settings, float], Settings] | None = None
     """Returns the settings that a new version gets."""
     before_removal: Callable[[Row, Settings, Moment, bool], None] | None = None
@@ -149,6 +151,12 @@ class Hooks:
         for feature in self._owners(settings):
             if feature.before_begin is not None:
                 feature.before_begin(place.reader, place.bucket, settings, at)
+
+    def before_unchecked(self, place: Standing) -> None:
+        """Raise BadRequest when the bucket takes only content with a checksum."""
+        for feature in self._of(place.bucket):
+            if feature.before_unchecked is not None:
+                feature.before_unchecked(place.reader, place.bucket)
 
     def before_commit(self, reader: Reader, bucket: Bucket, settings: Settings, at: float) -> Settings:
         """Return the settings of a version that is made now."""

@@ -142,6 +142,8 @@ class Writes:
         place.demand("s3:PutObject", item.path, keys=self._hooks.upload_keys(place, item.upload, item.path))
         place.settled(item.settings, person.account)
         self._hooks.before_begin(place, item.path, item.settings, self._clock.wall())
+        if item.unchecked:
+            self._hooks.before_unchecked(place)
         before = self._done_before(reader, place, item)
         if before is not None:
             return before

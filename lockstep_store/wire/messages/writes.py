@@ -64,6 +64,8 @@ class BeginItem(Message):
     upload: UploadStep | None = None
     attempt: Annotated[int, Meta(ge=0)] = 0
     """How often this write was begun before: once for each master that the proxy has given up."""
+    unchecked: bool = False
+    """The client sent no checksum of the content; object lock requires one."""
 
 
 class WriteTicket(FrozenMessage, frozen=True):

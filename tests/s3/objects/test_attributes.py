@@ -46,6 +46,8 @@ def test_an_object_put_in_parts(s3: Any, bucket: str) -> None:
         told = s3.get_object_attributes(Bucket=bucket, Key=key, ObjectAttributes=ALL)
         assert (told["ObjectSize"], told["ETag"][-2:]) == (2 * PART + 1, "-3")
         assert told["Checksum"]["ChecksumType"] == "COMPOSITE"
+        whole = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")["ChecksumSHA256"]
+        assert told["Checksum"]["ChecksumSHA256"] == whole.removesuffix("-3") != whole
         shown = told["ObjectParts"]
         assert (shown["TotalPartsCount"], shown["MaxParts"], shown["IsTruncated"]) == (3, 1000, False)
         assert [one["Size"] for one in shown["Parts"]] == [PART, PART, 1]

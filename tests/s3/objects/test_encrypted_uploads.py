@@ -148,7 +148,7 @@ def test_checksums_are_known_to_who_has_the_key(rig: S3Rig, s3: Any, bucket: str
     assert (part["Body"].read(), part["ChecksumCRC32"]) == (data[1], texts[1])
     asked = {"Bucket": bucket, "Key": "k", "ObjectAttributes": ["Checksum", "ObjectParts", "ETag"]}
     known = s3.get_object_attributes(**asked, **key_texts())
-    assert known["Checksum"]["ChecksumCRC32"] == expected
+    assert known["Checksum"]["ChecksumCRC32"] == expected.partition("-")[0]
     assert [line["ChecksumCRC32"] for line in known["ObjectParts"]["Parts"]] == texts
     assert refused(s3.get_object_attributes, **asked) == (400, "InvalidRequest")
     version = rig.cluster.proxies["1"].files.stat(Stat(rig.cluster.admin_key, bucket, "k"))

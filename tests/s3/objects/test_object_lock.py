@@ -259,6 +259,30 @@ def test_a_locked_put_needs_a_checksum(rig: S3Rig, locking: str) -> None:
     bare.put_object(**target, ContentMD5=b64encode(hashlib.md5(b"x", usedforsecurity=False).digest()).decode())
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_parts_of_a_locked_object_need_a_checksum(rig: S3Rig, s3: Any, locking: str, default: bool) -> None:
+    """By a default retention as by the upload's own; nothing is written without one."""
+    if default:
+        s3.put_object_lock_configuration(Bucket=locking, ObjectLockConfiguration=DAYS_1)
+    bare = rig.client(request_checksum_calculation="when_required")
+    md5 = b64encode(hashlib.md5(b"x", usedforsecurity=False).digest()).decode()
+    own: dict[str, Any] = {} if default else {"ObjectLockLegalHoldStatus": "ON"}
+    upload = bare.create_multipart_upload(Bucket=locking, Key="k", **own)["UploadId"]
+    part = {"Bucket": locking, "Key": "k", "UploadId": upload, "PartNumber": 1, "Body": b"x"}
+    assert refused(bare.upload_part, **part) == INVALID
+    assert "Parts" not in bare.list_parts(Bucket=locking, Key="k", UploadId=upload)
+    bare.upload_part(**part, ContentMD5=md5)
+    s3.upload_part(**part)
+    whole = {"Bucket": locking, "Key": "k", "Body": b"x"}
+    if default:
+        assert refused(bare.put_object, **whole) == INVALID
+        assert "Versions" not in s3.list_object_versions(Bucket=locking)
+    bare.put_object(**whole, ContentMD5=md5)
+    source = {"Bucket": locking, "Key": "k"}
+    bare.copy_object(Bucket=locking, Key="copy", CopySource=source)
+    bare.upload_part_copy(Bucket=locking, Key="k", UploadId=upload, PartNumber=2, CopySource=source)
+
+
 # ---------------------------------------------------------------- time, at the directory
 
 

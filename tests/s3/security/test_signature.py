@@ -144,6 +144,15 @@ def test_the_body_is_covered_by_its_hash() -> None:
     assert _refused(request) == "SignatureDoesNotMatch"
 
 
+def test_a_hash_added_to_a_presigned_address_is_not_part_of_what_was_signed() -> None:
+    """Who uses an address may add the header, as SDKs do by themselves."""
+    request = presigned()
+    request.headers["x-amz-content-sha256"] = hashlib.sha256(b"other").hexdigest()
+    assert request.judge().payload == signature.UNSIGNED
+    signed = presigned(**{"x-amz-content-sha256": hashlib.sha256(b"content").hexdigest()})
+    assert signed.judge().payload == hashlib.sha256(b"content").hexdigest()
+
+
 @pytest.mark.parametrize(
     ("seconds", "code"), [(900, ""), (901, "RequestTimeTooSkewed"), (-900, ""), (-901, "RequestTimeTooSkewed")]
 )

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from client_proxy.doors.s3.multipart.completion import Completion
 from client_proxy.doors.s3.objects.object_encryption import is_encrypted
-from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, OWN, checksum_name, sums_in
+from client_proxy.doors.s3.objects.object_metadata import (
+    CHECKSUM_ALGORITHM,
+    CHECKSUM_TYPE,
+    OWN,
+    checksum_name,
+    default_sums,
+    sums_in,
+)
 from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.checksums import Algorithm
@@ -94,7 +101,8 @@ def _whole_checksum(completion: Completion, upload: UploadInfo, chosen: Sequence
     sent = completion.checksums
     if algorithm is None:
         _check_whole(sent, chosen)
-        return {}
+        whole_sums = checksums.default_of_parts(default_sums((part.metadata, part.size) for part in chosen))
+        return {checksum_name(name): value for name, value in whole_sums.items()}
     kind = upload.metadata[CHECKSUM_TYPE]
     if completion.checksum_type not in (None, kind):
         raise S3Error("InvalidRequest", f"the upload was created with checksums of the type {kind}")

@@ -6,11 +6,12 @@ from typing import Any
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.multipart.chosen_parts import part_checksums
+from client_proxy.doors.s3.multipart.chosen_parts import checksum_algorithm, part_checksums
 from client_proxy.doors.s3.multipart.uploads import abort_members, checksum_members, upload_id
 from client_proxy.doors.s3.objects.listings import encoder_of, owner_of
 from client_proxy.doors.s3.objects.object_encryption import decrypted_part, needs_customer_key, upload_key
 from client_proxy.doors.s3.objects.object_metadata import OWN
+from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.encryption import customer_key
@@ -100,7 +101,7 @@ class MultipartListingHandlers:
             "PartNumberMarker": after,
             "MaxParts": limit,
             "IsTruncated": page.truncated and limit > 0,
-            "Parts": [_part_line(decrypted_part(part, key)) for part in page.parts],
+            "Parts": [_part_line(decrypted_part(part, key), upload) for part in page.parts],
             **_whose(upload),
             **abort_members(upload),
         }
@@ -127,13 +128,16 @@ def _whose(upload: UploadInfo) -> Values:
     return {"Owner": owner, "Initiator": owner, "StorageClass": storage_class, **checksum_members(upload)}
 
 
-def _part_line(part: PartInfo) -> Values:
+def _part_line(part: PartInfo, upload: UploadInfo) -> Values:
+    sums = part_checksums(part)
+    if checksum_algorithm(upload) is None:  # as in S3, the checksum that was added is not listed
+        sums.pop(checksums.DEFAULT.member, None)
     return {
         "PartNumber": part.number,
         "LastModified": part.at,
         "ETag": f'"{part.metadata[f"{OWN}etag"]}"',
         "Size": part.size,
-        **part_checksums(part),
+        **sums,
     }
 
 

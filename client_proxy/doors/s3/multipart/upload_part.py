@@ -20,7 +20,7 @@ from client_proxy.core.requests import Compose, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.multipart.chosen_parts import checksum_algorithm
 from client_proxy.doors.s3.multipart.uploads import upload_id
-from client_proxy.doors.s3.objects.body_checks import BodyChecks, read_body_checks
+from client_proxy.doors.s3.objects.body_checks import BodyChecks, check_unlocked, read_body_checks
 from client_proxy.doors.s3.objects.conditional import Conditions
 from client_proxy.doors.s3.objects.copy_source import read_source, source_key, source_version
 from client_proxy.doors.s3.objects.object_encryption import PartEncryptor, decrypted, key_of, parts_of, upload_key
@@ -123,7 +123,9 @@ class PartHandlers:
         write = read_part_write(call)
         upload, key = self._upload(write)
         checks = read_body_checks(call.request, call.principal, needs_length=True)
-        algorithm = _algorithm(checks, upload, call.get("ChecksumAlgorithm"))
+        if not checks.has_checksum:
+            check_unlocked(upload.settings)
+        algorithm = _algorithm(checks, upload)
         if checks.length > MAX_PART_BYTES:
             raise S3Error("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
         body = UploadBody(call.request.read, checks, algorithm)
@@ -135,12 +137,16 @@ class PartHandlers:
             return encryptor.trailing_metadata(metadata) if encryptor else metadata
 
         committed = self._files.write(
-            _write(write, body.length, encryptor),
+            _write(write, body.length, encryptor, unchecked=not checks.has_checksum),
             encryptor.blocks(blocks) if encryptor else blocks,
             trailing_metadata,
         )
         call.headers.append(copies_header(committed.copies))
-        return _part_members(committed.version, key) | encryption_members(upload.metadata, write.customer_key)
+        return {
+            "ETag": f'"{etag_of(committed.version)}"',
+            **{one.member: body.checksums[one.name] for one in checks.algorithms or [algorithm]},
+            **encryption_members(upload.metadata, write.customer_key),
+        }
 
     def _upload(self, write: PartWrite) -> tuple[UploadInfo, ContentKey | None]:
         """The upload, and the key of its parts."""
@@ -163,18 +169,20 @@ class PartHandlers:
         content = CopiedRange(version, start, stop, from_key)
         algorithm = checksum_algorithm(upload)
         if content.is_whole and from_key is None and key is None and _is_known(version, algorithm):
-            made = self._link(write, version, algorithm).version
+            made = self._link(write, version, algorithm or checksums.DEFAULT).version
         else:
             encryptor = PartEncryptor(upload, write.step.part, key) if key else None
-            made = self._copy_bytes(write, content, encryptor, algorithm).version
+            made = self._copy_bytes(write, content, encryptor, algorithm or checksums.DEFAULT).version
         values: Values = {"CopyPartResult": {"LastModified": made.created_at, **_part_members(made, key)}}
         values |= encryption_members(upload.metadata, write.customer_key)
         copied = version_id_of(version)
         return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
 
-    def _link(self, write: PartWrite, version: FileVersion, algorithm: Algorithm | None) -> CommittedReply:
-        """A whole version whose MD5 is known: no byte is read."""
-        sums = {algorithm.name: checksums_of(version)[algorithm.member]} if algorithm is not None else {}
+    def _link(self, write: PartWrite, version: FileVersion, algorithm: Algorithm) -> CommittedReply:
+        """A whole version whose MD5 is known: no byte is read. Only a checksum that the upload needs must be known."""
+        sums = {}
+        if has_checksum(version, algorithm.name):
+            sums[algorithm.name] = checksums_of(version)[algorithm.member]
 
         def holders_now() -> list[Holder]:
             lookup = Stat(write.credential, version.bucket, version.path, version=version.version)
@@ -193,7 +201,7 @@ class PartHandlers:
         )
 
     def _copy_bytes(
-        self, write: PartWrite, content: CopiedRange, encryptor: PartEncryptor | None, algorithm: Algorithm | None
+        self, write: PartWrite, content: CopiedRange, encryptor: PartEncryptor | None, algorithm: Algorithm
     ) -> CommittedReply:
         """A range is cut into other chunks and its MD5 must be computed, so its bytes pass through the proxy."""
         version, key = content.version, content.key
@@ -203,7 +211,7 @@ class PartHandlers:
         try:
             plain = decrypted(opened, key, parts_of(self._files, write.credential, version, key))
             blocks = plain.blocks(content.start, content.stop)
-            rewrite = Rewrite(blocks, encryptor, [algorithm] if algorithm else [])
+            rewrite = Rewrite(blocks, encryptor, [algorithm])
             return self._files.write(
                 _write(write, content.stop - content.start, encryptor), rewrite.blocks(), rewrite.trailing_metadata
             )
@@ -211,7 +219,7 @@ class PartHandlers:
             opened.close()
 
 
-def _write(write: PartWrite, size: int, encryptor: PartEncryptor | None) -> Write:
+def _write(write: PartWrite, size: int, encryptor: PartEncryptor | None, *, unchecked: bool = False) -> Write:
     return Write(
         write.credential,
         write.bucket,
@@ -219,20 +227,21 @@ def _write(write: PartWrite, size: int, encryptor: PartEncryptor | None) -> Writ
         size=size,
         upload=write.step,
         metadata=encryptor.metadata if encryptor else {},
+        unchecked=unchecked,
         raw=True,
     )
 
 
-def _algorithm(checks: BodyChecks, upload: UploadInfo, requested: str | None) -> Algorithm | None:
-    """The algorithm of a part's checksum: the upload's own; S3Error when the part is sent with another."""
+def _algorithm(checks: BodyChecks, upload: UploadInfo) -> Algorithm:
+    """The algorithm that every part has a checksum by; S3Error when the part is sent with another than the upload's."""
     wanted = checksum_algorithm(upload)
-    for sent in (*checks.checksums, *checks.trailing):
+    for sent in checks.algorithms:
         if wanted is not None and sent is not wanted:
             raise S3Error(
                 "InvalidRequest",
                 f"the upload was created with checksums by {wanted.name}, but the part has one by {sent.name}",
             )
-    return wanted or (checksums.by_name(requested) if requested else None)
+    return wanted or checksums.DEFAULT
 
 
 def _read_range(text: str | None, size: int) -> tuple[int, int]:

@@ -72,6 +72,8 @@ class UploadHandlers:
 
     def abort(self, call: S3Call) -> Values:
         """AbortMultipartUpload."""
+        if "IfMatchInitiatedTime" in call.values:
+            raise S3Error("NotImplemented", "x-amz-if-match-initiated-time is not supported: name the upload by its id")
         self._directory.call(ABORT_UPLOAD, upload_request(UploadRequest, call))
         return {}
 

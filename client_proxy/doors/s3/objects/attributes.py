@@ -58,12 +58,17 @@ class AttributeHandlers:
             version = decrypted_version(version, key, parts)
         known: Values = {
             "ETag": etag_of(version),
-            "Checksum": checksums_of(version) or None,
+            "Checksum": _bare(checksums_of(version)) or None,
             "ObjectParts": _parts(call, version, parts) if "ObjectParts" in wanted else None,
             "StorageClass": storage_class_of(version),
             "ObjectSize": version.size,
         }
         return {name: known[name] for name in wanted} | {"LastModified": version.created_at} | version_id_of(version)
+
+
+def _bare(sums: Values) -> Values:
+    """`sums` without the number of parts that a composite checksum ends with; base64 has no hyphen."""
+    return {name: value if name == "ChecksumType" else value.partition("-")[0] for name, value in sums.items()}
 
 
 def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:

@@ -23,6 +23,16 @@ _CHUNK = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
 Read = Callable[[int], bytes]
 
 
+def incomplete(expected: int, provided: int) -> S3Error:
+    """The refusal of a body that ended early; lengths in bytes."""
+    message = f"the body ended after {provided} of {expected} declared bytes"
+    return S3Error("IncompleteBody", message, {}, **_lengths(expected, provided))
+
+
+def _lengths(expected: int, provided: int) -> dict[str, str]:
+    return {"NumberBytesExpected": str(expected), "NumberBytesProvided": str(provided)}
+
+
 class ChunkedBody:
     """The content of such a body. After the last block `trailers` has the trailers, by lower-case name.
 
@@ -49,7 +59,12 @@ class ChunkedBody:
             size, signature = self._chunk_header()
             have += size
             if have > self._length:
-                raise S3Error("IncompleteBody", f"the body is longer than the {self._length} bytes declared")
+                raise S3Error(
+                    "IncompleteBody",
+                    f"the body is longer than the {self._length} bytes declared",
+                    {},
+                    **_lengths(self._length, have),
+                )
             running = hashlib.sha256()
             yield from self._chunk(size, running)
             if self._signed:
@@ -58,7 +73,7 @@ class ChunkedBody:
                 break
             self._expect_line_end()
         if have != self._length:
-            raise S3Error("IncompleteBody", f"the body ended after {have} of {self._length} declared bytes")
+            raise incomplete(self._length, have)
         self._read_trailers()
 
     def _chunk_header(self) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security.gate import Principal
 from client_proxy.doors.s3.security.signature import (
+    PAYLOAD_HEADER,
     STREAMING,
     STREAMING_UNSIGNED_TRAILER,
     UNSIGNED,
@@ -22,6 +23,9 @@ from client_proxy.doors.s3.security.signature import (
     Scope,
     check_payload,
 )
+from lockstep_store.wire.messages.s3 import LEGAL_HOLD, RETENTION
+
+_DECODED_LENGTH = "x-amz-decoded-content-length"
 
 
 class BodyChecks(msgspec.Struct, frozen=True):
@@ -50,6 +54,16 @@ class BodyChecks(msgspec.Struct, frozen=True):
         """The client sent a checksum of its own beside the signature."""
         return bool(self.checksums or self.md5 or self.trailing)
 
+    @property
+    def algorithms(self) -> list[Algorithm]:
+        """Those of the checksums that the client sends."""
+        return [*self.checksums, *self.trailing]
+
+    @property
+    def missing(self) -> Algorithm | None:
+        """The algorithm of the checksum that is added because the client sends none."""
+        return None if self.algorithms else checksums.DEFAULT
+
 
 def read_body_checks(
     request: S3Request, principal: Principal, *, foreign_checksums: bool = False, needs_length: bool = False
@@ -60,8 +74,11 @@ def read_body_checks(
     body of unknown length is rejected even when it is empty.
     """
     headers = request.headers
-    claim = principal.claim or _unsigned_framing(headers)
+    check_no_range(headers, "content-range")
+    claim = principal.claim or unsigned_framing(headers)
     payload = claim.payload if claim else _unsigned_payload(headers)
+    if claim is not None and claim.form == "query" and PAYLOAD_HEADER not in claim.signed_headers:
+        payload = payload if payload != UNSIGNED else _unsigned_payload(headers)
     is_chunked = payload in STREAMING  # its framing proves its end, so HTTP need not declare it
     length = _decoded_length(headers) if is_chunked else _declared_length(request, required=needs_length)
     declared = {} if foreign_checksums else _declared_checksums(headers)
@@ -75,17 +92,31 @@ def read_body_checks(
     return BodyChecks(length, claim, principal.key, sha256, md5, declared, trailing)
 
 
-def _unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
+def check_no_range(headers: Mapping[str, str], *names: str) -> None:
+    """S3Error for a write of a part of an object: S3 has none, and the part would replace the whole object."""
+    for name in names:
+        if name in headers:
+            message = f"a write cannot have the header {name}: send the whole content"
+            raise S3Error("NotImplemented", message, Header=name)
+
+
+def check_unlocked(settings: Mapping[str, str]) -> None:
+    """S3Error when `settings` place a version whose content has no checksum under retention or a legal hold."""
+    if RETENTION in settings or LEGAL_HOLD in settings:
+        raise S3Error("InvalidRequest", "a write with object lock needs a Content-MD5 or an x-amz-checksum- header")
+
+
+def unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
     """A claim for an anonymous body that is framed all the same, to send its checksum in a trailer."""
-    encoding = headers.get("content-encoding", "").lower()
-    if "aws-chunked" not in encoding and headers.get("x-amz-content-sha256") != STREAMING_UNSIGNED_TRAILER:
+    by_name = "aws-chunked" in headers.get("content-encoding", "").lower()
+    if not (by_name and _DECODED_LENGTH in headers) and headers.get(PAYLOAD_HEADER) != STREAMING_UNSIGNED_TRAILER:
         return None
     return Claim("header", Scope("", "", ""), "", (), "", STREAMING_UNSIGNED_TRAILER)
 
 
 def _unsigned_payload(headers: Mapping[str, str]) -> str:
     """What an anonymous request claims about its body: its SHA-256, or nothing."""
-    payload = check_payload(headers.get("x-amz-content-sha256") or UNSIGNED)
+    payload = check_payload(headers.get(PAYLOAD_HEADER) or UNSIGNED)
     if payload in STREAMING:
         raise S3Error("InvalidArgument", f"x-amz-content-sha256 is {payload}, but the request is not signed")
     return payload
@@ -112,7 +143,7 @@ def _declared_length(request: S3Request, *, required: bool) -> int:
 
 
 def _decoded_length(headers: Mapping[str, str]) -> int:
-    text = headers.get("x-amz-decoded-content-length", "")
+    text = headers.get(_DECODED_LENGTH, "")
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise S3Error("MissingContentLength", "an aws-chunked body needs x-amz-decoded-content-length")
     return int(text)
@@ -137,7 +168,7 @@ def _declared_md5(text: str | None) -> str:
     with suppress(binascii.Error, ValueError):
         raw = base64.b64decode(text, validate=True)
     if len(raw) != 16:
-        raise S3Error("InvalidDigest", "Content-MD5 must be 16 bytes in base64")
+        raise S3Error("InvalidDigest", "Content-MD5 must be 16 bytes in base64", {}, **{"Content-MD5": text[:128]})
     return raw.hex()
 
 

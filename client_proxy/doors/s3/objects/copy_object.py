@@ -16,6 +16,7 @@ from client_proxy.core.blob_writer import TrailingMetadata
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Copy, Read, Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
+from client_proxy.doors.s3.objects.body_checks import check_no_range
 from client_proxy.doors.s3.objects.conditional import Conditions, write_preconditions
 from client_proxy.doors.s3.objects.copy_source import (
     ObjectSource,
@@ -103,6 +104,7 @@ class ObjectCopy(msgspec.Struct, frozen=True):
 
 def read_object_copy(call: S3Call) -> ObjectCopy:
     """The copy that a call requests."""
+    check_no_range(call.request.headers, "range", "x-amz-copy-source-range", "content-range")
     replaces_metadata = call.get("MetadataDirective") == "REPLACE"
     replaces_tags = call.get("TaggingDirective") == "REPLACE"
     return ObjectCopy(
@@ -241,11 +243,11 @@ def _settings(copy: ObjectCopy, source: FileVersion) -> dict[str, str]:
 
 
 def _algorithms(source: FileVersion, requested: Algorithm | None) -> list[Algorithm]:
-    """The checksums of a rewritten copy: the requested one, or the source's."""
+    """The checksums of a rewritten copy: the requested one, or the source's, or the default one."""
     if requested is not None:
         return [requested]
     known = checksums_of(source)
-    return [one for one in checksums.ALGORITHMS.values() if one.member in known]
+    return [one for one in checksums.ALGORITHMS.values() if one.member in known] or [checksums.DEFAULT]
 
 
 def _reply(made: FileVersion, source: FileVersion, key: CustomerKey | None) -> Values:

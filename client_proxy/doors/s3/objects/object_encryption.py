@@ -9,7 +9,13 @@ from typing import Protocol
 import msgspec
 
 from client_proxy.core.open_file import OpenFile
-from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_ALGORITHM, CHECKSUM_TYPE, checksum_name, sums_in
+from client_proxy.doors.s3.objects.object_metadata import (
+    CHECKSUM_ALGORITHM,
+    CHECKSUM_TYPE,
+    checksum_name,
+    default_sums,
+    sums_in,
+)
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -83,12 +89,21 @@ def decrypted_version(version: FileVersion, key: ContentKey | None, parts: Parts
         return version
     check_whole(version, key)
     metadata = key.decrypted(version.metadata)
-    algorithm = metadata.get(CHECKSUM_ALGORITHM)
-    if algorithm is not None and is_in_parts(metadata, key):
-        sums = [(sums_in(part.facts)[checksums.by_name(algorithm).member], part.size) for part in parts()]
-        whole = checksums.of_parts(checksums.by_name(algorithm), metadata[CHECKSUM_TYPE], sums)
-        metadata |= {checksum_name(algorithm): whole}
+    if is_in_parts(metadata, key):
+        metadata |= _whole_checksum(metadata, parts())
     return msgspec.structs.replace(version, metadata=metadata)
+
+
+def _whole_checksum(metadata: Metadata, parts: Sequence[VersionPart]) -> dict[str, str]:
+    """The checksum of a completed upload, by the algorithm in its `metadata`, as metadata has it."""
+    name = metadata.get(CHECKSUM_ALGORITHM)
+    if name is None:
+        whole = checksums.default_of_parts(default_sums((part.facts, part.size) for part in parts))
+    else:
+        algorithm = checksums.by_name(name)
+        sums = [(sums_in(part.facts)[algorithm.member], part.size) for part in parts]
+        whole = {name: checksums.of_parts(algorithm, metadata[CHECKSUM_TYPE], sums)}
+    return {checksum_name(name): value for name, value in whole.items()}
 
 
 class Encryptor:

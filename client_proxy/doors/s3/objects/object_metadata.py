@@ -8,6 +8,7 @@ these; its ETag is derived from its digest.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from client_proxy.core.content_types import guessed_type
@@ -38,6 +39,7 @@ _STORAGE_CLASS = f"{OWN}storage-class"
 CHECKSUM_ALGORITHM = f"{CHECKSUM_FACTS}algorithm"
 """Names the algorithm of an upload's checksums in its metadata."""
 CHECKSUM_TYPE = f"{CHECKSUM_FACTS}type"
+"""Absent where it is FULL_OBJECT, unless an upload was created with it."""
 _NOT_COPIED = frozenset({_STORAGE_CLASS, _REDIRECT})
 _CHOSEN = frozenset({_EXPIRES, _STORAGE_CLASS, _REDIRECT, *(OWN + name for name in _HEADERS.values())})
 """Chosen by people; all other metadata under OWN follows from the content."""
@@ -63,10 +65,13 @@ def user_metadata(sent: dict[str, str]) -> dict[str, str]:
     return own
 
 
-def header_metadata(sent: Values, expires: str | None) -> dict[str, str]:
-    """The headers that reads repeat, from the members in HEADER_MEMBERS and Expires, which need not be a date."""
+def header_metadata(sent: Values, expires: str | None, *, is_chunked: bool) -> dict[str, str]:
+    """The headers that reads repeat, from the members in HEADER_MEMBERS and Expires, which need not be a date.
+
+    `aws-chunked` is dropped from the Content-Encoding of a body that `is_chunked`.
+    """
     metadata = {OWN + _HEADERS[name]: str(value) for name, value in sent.items()}
-    if _ENCODING in metadata:
+    if is_chunked and _ENCODING in metadata:
         encoding = _without_aws_chunked(metadata.pop(_ENCODING))
         if encoding:
             metadata[_ENCODING] = encoding
@@ -91,14 +96,9 @@ def storage_metadata(storage_class: str | None, redirect: str | None) -> dict[st
     return metadata
 
 
-def content_metadata(md5: str, sums: dict[str, str], kind: str = "FULL_OBJECT") -> dict[str, str]:
-    """Metadata that is known once the content was read: its ETag, and the checksums that were requested."""
-    facts = {ETAG_FACT: md5}
-    for name, value in sums.items():
-        facts[checksum_name(name)] = value
-    if sums:
-        facts[CHECKSUM_TYPE] = kind
-    return facts
+def content_metadata(md5: str, sums: dict[str, str]) -> dict[str, str]:
+    """Metadata that is known once the content was read: its ETag, and its FULL_OBJECT checksums."""
+    return {ETAG_FACT: md5, **{checksum_name(name): value for name, value in sums.items()}}
 
 
 def checksum_name(algorithm: str) -> str:
@@ -151,6 +151,12 @@ def checksums_of(version: FileVersion) -> Values:
 def sums_in(facts: dict[str, str]) -> Values:
     """The members `ChecksumCRC32` and so on among facts of a content, or of a part."""
     return {_CHECKSUM_MEMBERS[name]: value for name, value in facts.items() if name in _CHECKSUM_MEMBERS}
+
+
+def default_sums(parts: Iterable[tuple[Mapping[str, str], int]]) -> list[tuple[str, int]]:
+    """The checksums by the default algorithm (empty where there is none) of parts with this metadata and length."""
+    name = checksum_name(checksums.DEFAULT.name)
+    return [(metadata.get(name, ""), length) for metadata, length in parts]
 
 
 def own_metadata(version: FileVersion) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from client_proxy.doors.s3.call import S3Call
+from client_proxy.doors.s3.objects.body_checks import unsigned_framing
 from client_proxy.doors.s3.objects.conditional import WriteConditions
 from client_proxy.doors.s3.objects.object_lock import LOCK_MEMBERS, lock_settings
 from client_proxy.doors.s3.objects.object_metadata import (
@@ -30,7 +31,7 @@ from client_proxy.doors.s3.security.encryption import (
     RequestedEncryption,
     read_encryption,
 )
-from lockstep_store.wire.messages.s3 import LEGAL_HOLD, RETENTION
+from client_proxy.doors.s3.security.signature import STREAMING
 from lockstep_store.wire.names import check_key
 
 LOCK_HEADER = "x-lockstep-lock"
@@ -47,11 +48,6 @@ class NewObject(msgspec.Struct, frozen=True):
     encryption: RequestedEncryption
     checksum: Algorithm | None
     """The checksum to store beside those that the client sends."""
-
-    @property
-    def is_locked(self) -> bool:
-        """It is created under retention or a legal hold."""
-        return RETENTION in self.settings or LEGAL_HOLD in self.settings
 
 
 class ObjectWrite(msgspec.Struct, frozen=True):
@@ -87,7 +83,7 @@ def read_new_version(call: S3Call, *, with_metadata: bool = True, with_tags: boo
         encryption = read_encryption(values, anonymous=call.principal.anonymous)
     return NewObject(
         content_type=values.get("ContentType") or UNKNOWN_TYPE,
-        metadata=_metadata(values, call.request.headers.get("expires"), with_metadata=with_metadata),
+        metadata=_metadata(call, with_metadata=with_metadata),
         settings=_settings(values, with_tags=with_tags),
         encryption=encryption,
         checksum=by_name(algorithm) if algorithm else None,
@@ -101,14 +97,17 @@ def read_write_conditions(call: S3Call) -> WriteConditions:
     return WriteConditions(number, call.values.get("IfMatch"), call.values.get("IfNoneMatch"))
 
 
-def _metadata(values: Values, expires: str | None, *, with_metadata: bool) -> dict[str, str]:
+def _metadata(call: S3Call, *, with_metadata: bool) -> dict[str, str]:
+    values, expires = call.values, call.request.headers.get("expires")
     metadata: dict[str, str] = {}
     if "StorageClass" in values or "WebsiteRedirectLocation" in values:
         metadata |= storage_metadata(values.get("StorageClass"), values.get("WebsiteRedirectLocation"))
     if with_metadata and values.get("Metadata"):
         metadata |= user_metadata(values["Metadata"])
     if with_metadata and (HEADER_MEMBERS & values.keys() or expires is not None):
-        metadata |= header_metadata(select(values, HEADER_MEMBERS), expires)
+        claim = call.principal.claim or unsigned_framing(call.request.headers)
+        is_chunked = claim is not None and claim.payload in STREAMING
+        metadata |= header_metadata(select(values, HEADER_MEMBERS), expires, is_chunked=is_chunked)
     return metadata
 
 

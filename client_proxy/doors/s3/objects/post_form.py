@@ -79,7 +79,7 @@ class PostForm:
         call = self._call(request, principal, fields)
         write = read_object_write(call)
         checks = read_body_checks(call.request, principal)
-        body = _FormFile(form, checks, write.version.checksum, policy)
+        body = _FormFile(form, checks, write.version.checksum or checks.missing, policy)
         saved = self._objects.save(write, body, size=None)
         call.headers.append(copies_header(saved.copies))
         return self._reply(request, call, fields, saved.values)

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from client_proxy.core.blob_writer import TrailingMetadata
 from client_proxy.core.requests import Stat, Write
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.body_checks import read_body_checks
+from client_proxy.doors.s3.objects.body_checks import check_unlocked, read_body_checks
 from client_proxy.doors.s3.objects.conditional import write_preconditions
 from client_proxy.doors.s3.objects.object_encryption import Encryptor
 from client_proxy.doors.s3.objects.object_metadata import content_metadata, written_members
@@ -68,13 +68,15 @@ class PutHandlers:
 
     def put(self, call: S3Call) -> Values:
         """PutObject."""
+        if "WriteOffsetBytes" in call.values:
+            raise S3Error("NotImplemented", "appending to an object is not supported: send the whole content")
         write = read_object_write(call)
         checks = read_body_checks(call.request, call.principal, needs_length=True)
         if checks.length > MAX_PUT_BYTES:
             raise S3Error(
                 "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
             )
-        body = UploadBody(call.request.read, checks, write.version.checksum)
+        body = UploadBody(call.request.read, checks, write.version.checksum or checks.missing)
         saved = self.save(write, body, size=body.length)
         call.headers.append(copies_header(saved.copies))
         return saved.values
@@ -82,8 +84,9 @@ class PutHandlers:
     def save(self, write: ObjectWrite, body: UploadBody, *, size: int | None) -> SavedObject:
         """Store `body` as a new version. `size` in bytes, None when only the end of the body tells it."""
         version = write.version
-        if version.is_locked and not body.checks.has_checksum:
-            raise S3Error("InvalidRequest", "a write with object lock needs a Content-MD5 or an x-amz-checksum- header")
+        unchecked = not body.checks.has_checksum
+        if unchecked:
+            check_unlocked(version.settings)
         key = version.encryption.new_key(self._files.keys, write.bucket)
         encryptor = Encryptor(key) if key else None
         blocks = body.blocks()
@@ -105,6 +108,7 @@ class PutHandlers:
                 content_type=version.content_type,
                 metadata=version.metadata | encryptor.metadata if encryptor else version.metadata,
                 settings=version.settings,
+                unchecked=unchecked,
                 ask_first=write.expects_continue and body.length > ASK_FIRST_BYTES,
                 raw=True,
             ),

@@ -30,7 +30,7 @@ Tags = Sequence[dict[str, str]]
 
 
 def tag_settings(tags: Tags) -> dict[str, str]:
-    """Tags as a version's setting; empty without tags."""
+    """Tags as a setting; empty without tags, because S3 takes an empty list as a deletion."""
     return {TAGS: json.dumps({"TagSet": list(tags)})} if tags else {}
 
 
@@ -113,7 +113,7 @@ class TaggingHandlers:
 
     def put_of_bucket(self, call: S3Call) -> Values:
         tags = check_tags(call.values["Tagging"]["TagSet"], MAX_BUCKET_TAGS)
-        self._settings.put_of_bucket(call, TAGS, json.dumps({"TagSet": tags}))
+        self._settings.put_of_bucket(call, TAGS, tag_settings(tags).get(TAGS))
         call.status = 204
         return {}
 

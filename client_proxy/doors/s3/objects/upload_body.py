@@ -6,11 +6,12 @@ content that is complete and correct.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
+from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody, incomplete
 from client_proxy.doors.s3.objects.body_checks import BodyChecks
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.checksums import Algorithm
@@ -36,7 +37,7 @@ class UploadBody:
         if checks.is_chunked:
             assert checks.claim is not None
             self._chunked = ChunkedBody(read, checks.claim, checks.key, checks.length)
-        wanted = {one.name: one for one in (*checks.checksums, *checks.trailing, *([algorithm] if algorithm else []))}
+        wanted = {one.name: one for one in (*checks.algorithms, *([algorithm] if algorithm else []))}
         self._running = {name: one.start() for name, one in wanted.items()}
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256() if checks.sha256 else None
@@ -77,9 +78,7 @@ class UploadBody:
         while missing:
             data = self._read(min(BLOCK_BYTES, missing))
             if not data:
-                raise S3Error(
-                    "IncompleteBody", f"the body ended after {self.length - missing} of {self.length} declared bytes"
-                )
+                raise incomplete(self.length, self.length - missing)
             missing -= len(data)
             yield data
 
@@ -93,7 +92,12 @@ class UploadBody:
     def _check(self) -> None:
         self.md5 = self._md5.hexdigest()
         if self.checks.md5 and self.checks.md5 != self.md5:
-            raise S3Error("BadDigest", "the body does not match its Content-MD5; nothing was saved")
+            raise S3Error(
+                "BadDigest",
+                "the body does not match its Content-MD5; nothing was saved",
+                ExpectedDigest=self.checks.md5,
+                CalculatedDigest=base64.b64encode(self._md5.digest()).decode(),
+            )
         if self._sha256 is not None and self._sha256.hexdigest() != self.checks.sha256:
             raise S3Error(
                 "XAmzContentSHA256Mismatch",

@@ -93,6 +93,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("XXHASH128", lambda: _XxHash(crt.XXHash.new_xxhash3_128()), 16),
     )
 }
+DEFAULT = ALGORITHMS["CRC64NVME"]
+"""For content that comes without a checksum, as in S3 since December 2024."""
 _NO_SUMS = frozenset(HEADER_PREFIX + name for name in ("algorithm", "mode", "type"))
 _BY_HEADER = {one.header: one for one in ALGORITHMS.values()}
 
@@ -149,6 +151,11 @@ def combined(algorithm: Algorithm, parts: Sequence[tuple[str, int]]) -> str:
     for text, length in parts:
         value = algorithm.combine(value, int.from_bytes(base64.b64decode(text), "big"), length)
     return base64.b64encode(value.to_bytes(algorithm.size, "big")).decode()
+
+
+def default_of_parts(parts: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """The whole content's checksum by DEFAULT, by its name; empty unless all parts (base64, bytes) have one."""
+    return {DEFAULT.name: combined(DEFAULT, parts)} if all(text for text, _ in parts) else {}
 
 
 def of_parts(algorithm: Algorithm, kind: str, parts: Sequence[tuple[str, int]]) -> str:

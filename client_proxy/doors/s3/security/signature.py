@@ -28,6 +28,7 @@ STREAMING_SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 STREAMING_SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 STREAMING_UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 STREAMING = frozenset({STREAMING_SIGNED, STREAMING_SIGNED_TRAILER, STREAMING_UNSIGNED_TRAILER})
+PAYLOAD_HEADER = "x-amz-content-sha256"
 MAX_SKEW_SECONDS = 15 * 60
 MAX_EXPIRES_SECONDS = 7 * 86400
 MAX_SIGNED_HEADERS = 100
@@ -114,7 +115,7 @@ def _from_header(text: str, header: Header) -> Claim:
     except KeyError as error:
         raise S3Error("AuthorizationHeaderMalformed", f"the Authorization header lacks {error.args[0]}") from error
     scope = _scope(credential, "AuthorizationHeaderMalformed")
-    payload = header("x-amz-content-sha256")
+    payload = header(PAYLOAD_HEADER)
     if not payload:
         raise S3Error("InvalidRequest", "the header x-amz-content-sha256 is missing; it belongs to the signature")
     return Claim(
@@ -142,13 +143,15 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
     date = given["X-Amz-Date"]
     if not _AMZ_DATE.fullmatch(date) or not date.startswith(scope.date):
         raise S3Error(code, "X-Amz-Date must look like 20260131T120000Z, and be of the credential's day")
+    signed = _signed_headers(given["X-Amz-SignedHeaders"], code)
+    payload = header(PAYLOAD_HEADER) if PAYLOAD_HEADER in signed else None  # who uses an address may add any header
     return Claim(
         "query",
         scope,
         date,
-        _signed_headers(given["X-Amz-SignedHeaders"], code),
+        signed,
         _checked_signature(given["X-Amz-Signature"], code),
-        check_payload(header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256") or UNSIGNED),
+        check_payload(payload or given.get("X-Amz-Content-Sha256") or UNSIGNED),
         expires=int(expires),
         session_token=given.get("X-Amz-Security-Token", ""),
     )
@@ -196,6 +199,7 @@ def check_form_signature(claim: Claim, key: bytes, policy: str) -> S3Proof:
             AWSAccessKeyId=claim.scope.access_key,
             StringToSign=policy[:20_000],
             SignatureProvided=claim.signature[:200],
+            StringToSignBytes=_shown_bytes(policy[:20_000]),
         )
     canonical = f"POST-FORM\n{policy}"
     return proof_of(replace(claim, signature=sign(key, string_to_sign(claim, canonical))), canonical)
@@ -275,7 +279,7 @@ def check_time(claim: Claim, now: float) -> None:
                 f"the request's time differs from the server's by more than {MAX_SKEW_SECONDS // 60} minutes: set the "
                 "clock of one of them",
                 RequestTime=claim.amz_date,
-                ServerTime=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+                ServerTime=_shown_time(now),
                 MaxAllowedSkewMilliseconds=str(MAX_SKEW_SECONDS * 1000),
             )
     elif made - now > MAX_SKEW_SECONDS:
@@ -284,7 +288,10 @@ def check_time(claim: Claim, now: float) -> None:
         raise S3Error(
             "AccessDenied",
             "Request has expired: this presigned address was good for a time",
-            Expires=str(made + claim.expires),
+            {},
+            **{"X-Amz-Expires": str(claim.expires)},
+            Expires=_shown_time(made + claim.expires),
+            ServerTime=_shown_time(now),
         )
 
 
@@ -305,7 +312,9 @@ def check_signature(claim: Claim, key: bytes, method: str, path: bytes, query: s
             AWSAccessKeyId=claim.scope.access_key,
             StringToSign=to_sign,
             SignatureProvided=claim.signature,
+            StringToSignBytes=_shown_bytes(to_sign),
             CanonicalRequest=canonical,
+            CanonicalRequestBytes=_shown_bytes(canonical),
         )
     return proof
 
@@ -335,7 +344,7 @@ def check_all_signed(claim: Claim, header_names: Sequence[str]) -> None:
     """S3Error when an x-amz- header came along that the signature does not cover: anyone could have added it."""
     unsigned = [n for n in header_names if n.startswith("x-amz-") and n not in claim.signed_headers]
     if claim.form == "query":
-        unsigned = [name for name in unsigned if name != "x-amz-content-sha256"]
+        unsigned = [name for name in unsigned if name != PAYLOAD_HEADER]
     if unsigned:
         raise S3Error(
             "AccessDenied", "there are headers that were not signed", HeadersNotSigned=", ".join(sorted(unsigned))
@@ -362,6 +371,15 @@ def string_to_sign(claim: Claim, canonical: str) -> str:
 def sign(key: bytes, text: str) -> str:
     """The signature of `text`, in hex."""
     return _hmac(key, text).hex()
+
+
+def _shown_bytes(text: str) -> str:
+    """Each byte in hex: texts that differ in a space look alike."""
+    return text.encode("utf-8", "surrogateescape").hex(" ")
+
+
+def _shown_time(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _canonical_query(query: str, without_signature: bool) -> str:
