@@ -6,7 +6,7 @@
 #   check     formatter, linter, types and import contracts; no tests
 #   test      the quick rings: unit, contract, properties; no real processes
 #   cluster   the tests that start, kill and restart real clusters
-#   bench     the benchmark
+#   bench     the benchmark; `bench peers` measures Lockstep beside other stores (bench peers --help)
 #   soak      the long forms of the tests that have one
 #   all       check, every test with its long form, and the benchmark
 #
@@ -82,7 +82,14 @@ case $word in
         quick soak --soak "$@"
         clusters soak 0 --soak "$@"
         ;;
-    bench) part "benchmark" "$bin/python" -m benchmarks "$@" ;;
+    bench)
+        module=benchmarks
+        if [ "${1-}" = peers ]; then
+            module=benchmarks.peers
+            shift
+        fi
+        part "benchmark" "$bin/python" -m "$module" "$@"
+        ;;
     all)
         check
         part "benchmark" "$bin/python" -m benchmarks

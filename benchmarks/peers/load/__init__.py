@@ -1,0 +1,1 @@
+"""The load generator twice: in Go (main.go) and in Python (generator.py)."""

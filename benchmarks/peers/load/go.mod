@@ -1,0 +1,3 @@
+module lockstep/benchmarks/peers/load
+
+go 1.21

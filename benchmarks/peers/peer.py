@@ -1,0 +1,48 @@
+"""What a peer is to the harness: something to start, an S3 address, processes to account for, something to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+REGION = "us-east-1"
+
+
+class PeerUnavailable(Exception):
+    """A peer cannot take part. The message is what its row in the table says."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a peer answers S3 requests, and with which keys."""
+
+    urls: list[str]
+    """One for each of its doors; the cells use the first unless they compare doors."""
+    ca_file: Path
+    access_key: str
+    secret_key: str
+    api_key: str = ""
+    """Only Lockstep has one, for its locks."""
+
+
+class Peer(Protocol):
+    """A store under measurement. `stop` may follow a failed start, and may be called twice."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def note(self) -> str:
+        """What an acknowledged write means there, for the table."""
+
+    def start(self) -> Endpoint:
+        """Start all programs and return once they answer. Raises PeerUnavailable."""
+
+    def processes(self) -> dict[str, int]:
+        """The process ids of all programs, by a name for each."""
+
+    def stop(self) -> None: ...
