@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 Answer = tuple[int, dict[str, str], bytes]
 Ask = Callable[..., Answer]
 """Sends a signed request as it stands: (method, path with arguments, headers, body)."""
+DENIED = (403, "AccessDenied")
 
 
 def read(client: Any, bucket: str, key: str = "k", **more: Any) -> bytes:

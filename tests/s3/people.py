@@ -9,6 +9,8 @@ from botocore import UNSIGNED
 
 from tests.s3.rig import S3Rig
 
+Allow, Deny = "Allow", "Deny"
+
 
 def client_of(rig: S3Rig, name: str) -> Any:
     """A boto3 client of an account, which is made if need be."""
