@@ -140,9 +140,11 @@ def _also_on(server: Server) -> int:
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        finally:
+            target.shutdown(socket.SHUT_WR)  # also after a reset: the other side would wait for the rest
 
 
 def test_nobody_listening_is_unreachable(server_identity: Identity) -> None:
