@@ -8,11 +8,14 @@ from __future__ import annotations
 import random
 import secrets
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.fakes.cheap_setup import cheap_setup
 
 # How long an example takes says nothing of what it proves: a machine that stops for a moment is no failure.
 settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +70,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, lines in figures:
             for line in lines:
                 terminalreporter.write_line(f"{name}: {line}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Setting up costs little; see there for what that leaves out."""
+    with cheap_setup(tmp_path_factory.mktemp("template")):
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import buckets, files
 from directory_server.metadata.store import Tx
-from directory_server.people.passwords import PasswordHash
 from directory_server.settings import Settings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
@@ -137,12 +136,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("directory")
-
-
-@pytest.fixture(autouse=True)
-def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = PasswordHash.of
-    monkeypatch.setattr(PasswordHash, "of", classmethod(lambda cls, password: of(password, 4)))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from lockstep_store.wire.errors import (
     TooManyRequests,
 )
 from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
+from tests.fakes.cheap_setup import REAL_OF
 from tests.fakes.clock import ManualClock
 
 
@@ -46,13 +47,6 @@ class Door:
 
     def log_in(self, name: str, password: str = "secret", register: str = "if_new") -> LoginReply:
         return self.accounts.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = PasswordHash.of
-    monkeypatch.setattr(PasswordHash, "of", classmethod(lambda cls, password: of(password, 4)))
-    monkeypatch.setattr("directory_server.people.accounts.NOBODY", PasswordHash(bytes(16), bytes(32), 4))
 
 
 @pytest.fixture
@@ -268,10 +262,11 @@ def test_a_first_start_cut_short_is_finished_with_the_same_values(door: Door, tm
     assert door.accounts.administrator(given.api_key).admin
 
 
-def test_password_hashes_are_slow_and_salted() -> None:
+def test_password_hashes_are_slow_and_salted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real parameters are those of RFC 7914 with N = 2**15, and equal passwords hash differently."""
-    first, second = passwords.PasswordHash.of("secret"), passwords.PasswordHash.of("secret")
+    monkeypatch.setattr(PasswordHash, "of", REAL_OF)
+    first, second = PasswordHash.of("secret"), PasswordHash.of("secret")
     assert first.hash != second.hash
     assert first.matches("secret")
     assert not first.matches("Secret")
-    assert passwords.SCRYPT_LOG_N == 15
+    assert first.log_n == second.log_n == passwords.NOBODY.log_n == 15

@@ -10,9 +10,9 @@ from directory_server.people.accounts import insert_account
 from directory_server.people.names import prepared_name, prepared_password
 from directory_server.people.passwords import PasswordHash
 from lockstep_store.wire.errors import AlreadyExists, BadName, BadRequest, NotLoggedIn
-from tests.unit.directory_server.people.test_accounts import Door, cheap_hashing, door
+from tests.unit.directory_server.people.test_accounts import Door, door
 
-__all__ = ["cheap_hashing", "door"]
+__all__ = ["door"]
 
 COMPOSED = "Jürgen"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

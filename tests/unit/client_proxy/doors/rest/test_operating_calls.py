@@ -12,9 +12,9 @@ from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import CredentialRequest
-from tests.unit.directory_server.api.test_directory_api import Directory, authority, cheap_hashing, directory, folder
+from tests.unit.directory_server.api.test_directory_api import Directory, authority, directory, folder
 
-__all__ = ["authority", "cheap_hashing", "directory", "folder"]
+__all__ = ["authority", "directory", "folder"]
 
 
 def info_of(directory: Directory, id: str) -> cm.FileServerInfo:

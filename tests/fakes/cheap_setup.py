@@ -1,0 +1,49 @@
+"""Makes what every test pays for and few are about cheap: hashes of passwords, and new metadata files.
+
+Both stand for the length of a run, so that fixtures of any scope have them; programs in other processes are as always.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.people import passwords
+from directory_server.people.passwords import PasswordHash
+
+CHEAP_LOG_N = 4
+REAL_OF = PasswordHash.__dict__["of"]
+"""For tests of what a hash really costs."""
+
+
+@contextmanager
+def cheap_setup(folder: Path) -> Iterator[None]:
+    """`folder` is for the metadata file that new ones are copied from."""
+    with pytest.MonkeyPatch.context() as patch:
+        _hash_cheaply(patch)
+        _migrate_once(patch, folder / "metadata.db")
+        yield
+
+
+def _hash_cheaply(patch: pytest.MonkeyPatch) -> None:
+    of, nobody = PasswordHash.of, PasswordHash(passwords.NOBODY.salt, passwords.NOBODY.hash, CHEAP_LOG_N)
+    patch.setattr(PasswordHash, "of", classmethod(lambda cls, password: of(password, CHEAP_LOG_N)))
+    patch.setattr("directory_server.people.accounts.NOBODY", nobody)
+
+
+def _migrate_once(patch: pytest.MonkeyPatch, template: Path) -> None:
+    """A file that is not there yet begins as a copy of one that went through all migrations."""
+
+    def copied(path: Path) -> None:
+        if not path.exists() or not path.stat().st_size:
+            if not template.exists():
+                bring_up_to_date(template)
+            shutil.copyfile(template, path)
+        bring_up_to_date(path)
+
+    patch.setattr("directory_server.metadata.engines.sqlite.store.bring_up_to_date", copied)
