@@ -18,9 +18,7 @@ from lockstep_store.wire.errors import Conflict, NotLoggedIn, Overloaded, PeerUn
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, FileServerInfo, LostFile, RepairInfo
 from lockstep_store.wire.messages.journal import Change, ChangesReply
 from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
-from tests.unit.client.cli.test_cli import Shell, new_shell, server, shell
-
-__all__ = ["new_shell", "server", "shell"]
+from tests.unit.client.cli.command_shell import Shell
 
 LOST = LostFile("files", "a/b", "v1", chunk_digest(b"x"), 1536, True, True, ["1", "2"], "v0")
 AWAY = LostFile("files", "c", "v2", chunk_digest(b"y"), 3, False, False, ["3"])

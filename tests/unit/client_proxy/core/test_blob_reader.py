@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from lockstep_store.wire.manifest import Manifest
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[ProxyRig]:
-    with proxy_rig(tmp_path) as rig:
-        yield rig
 
 
 def damage_told(rig: ProxyRig) -> list[tuple[str, Digest]]:

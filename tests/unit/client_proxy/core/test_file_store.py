@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,13 +21,7 @@ from lockstep_store.wire.messages.files import (
     VersionsReply,
     VersionsRequest,
 )
-from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[ProxyRig]:
-    with proxy_rig(tmp_path) as rig:
-        yield rig
+from tests.fakes.proxy_rig import ProxyRig, noise
 
 
 def answer(rig: ProxyRig, path: str, reply: Any) -> list[Any]:

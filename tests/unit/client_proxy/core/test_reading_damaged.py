@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from lockstep_store.wire.errors import Damaged, Unavailable, to_problem
-from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[ProxyRig]:
-    with proxy_rig(tmp_path) as rig:
-        yield rig
+from tests.fakes.proxy_rig import ProxyRig, noise
 
 
 def call_damaged(rig: ProxyRig, path: str, last_good: str = "") -> None:

@@ -15,12 +15,12 @@ from directory_server.metadata.store import Reader
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
 from lockstep_store.wire.messages.locks import AcquireReply, AcquireRequest, LockPath
-from tests.unit.directory_server.locks.test_lock_manager import Desk
+from tests.unit.directory_server.locks.lock_rig import LockRig
 
 BUCKETS = ("files", "hers", "other")
 
 
-class SharedDesk(Desk):
+class SharedDesk(LockRig):
     """Locks in buckets that exist, and that accounts may lose the right to."""
 
     def __init__(self, folder: Path) -> None:

@@ -25,7 +25,7 @@ from tests import ROOT
 from tests.contract.test_metadata_store import GET, PUT
 from tests.fakes.blobs import get, put
 from tests.fakes.failing_flush import SUPPORTED, break_flushes_of_this_thread
-from tests.unit.file_server.store.local.test_chunk_store import LARGE, Lab
+from tests.unit.file_server.store.local.store_lab import LARGE, Lab
 
 KEPT, REFUSED = b"kept" * 50_000, b"refused" * 30_000
 

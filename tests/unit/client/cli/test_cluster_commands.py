@@ -1,0 +1,140 @@
+"""Commands about the cluster: status, certificates, joining, serving, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lockstep_store.client.cli import main
+from lockstep_store.client.cli.programs import PROGRAMS
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
+from lockstep_store.runtime.tls.identity import JoinToken
+from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
+from tests import ROOT
+from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.unit.client.cli.command_shell import Shell
+
+
+def test_status_shows_the_cluster_or_at_least_the_proxy(shell: Shell) -> None:
+    """With a log-in all servers are shown, without one the proxy's health and what to do."""
+    text = shell.run("status").stdout
+    assert "1 of 1 file server up" in text
+    assert "every file has its copies" in text
+    assert all(len(line) <= 80 for line in text.splitlines()[1:])
+    assert shell.json("status")["cluster"]["copies"] == 2
+    shell.run("logout")
+    assert "log in" in shell.run("status").stdout
+
+
+def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> None:
+    """`show` reads files, `check` makes a verified handshake with each program, `renew` extends what is here."""
+    certs = shell.server.ca_file.parent
+    assert "client_proxy 1" in shell.run("certs", "show", "--certs", certs).stdout
+    (tmp_path / "cluster.json").write_text(
+        json.dumps(
+            {
+                "ca_file": str(certs / "ca.pem"),
+                "admin_credentials_file": "",
+                "programs": [{"program": "client_proxy", "id": "1", "url": shell.server.url}],
+            }
+        )
+    )
+    shell.environment["LOCKSTEP_CLUSTER_FILE"] = str(tmp_path / "cluster.json")
+    elsewhere, shell.server.core.servers = shell.server.core.servers, []
+    text = shell.run("certs", "check").stdout
+    assert "TLSv1.3" in text
+    assert "days left" in text
+    assert "CN=client_proxy-1" in text
+    before = (certs / "client_proxy-1" / "cert.pem").read_bytes()
+    assert shell.json("certs", "renew")["renewed"][0]["name"] == "client_proxy 1"
+    assert (certs / "client_proxy-1" / "cert.pem").read_bytes() != before
+    shell.server.core.servers = elsewhere
+    assert "file_server 1 127.0.0.1:5060" in shell.run("certs", "check", code=7).stdout
+    shell.server.close()
+    result = shell.run("certs", "check", code=7)
+    assert "FAILED" in result.stdout
+    assert "refused the connection" in result.stdout
+
+
+def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[str], Shell], tmp_path: Path) -> None:
+    """invite prints a token; join checks the proxy by the CA inside it and files a certificate that fits its key."""
+    core, certs = shell.server.core, shell.server.ca_file.parent
+    authority = CertificateAuthority.load(certs)
+
+    def enrol(request: EnrolRequest) -> EnrolReply:
+        return EnrolReply(
+            ca_pem=authority.ca_pem,
+            cert_pem=authority.sign_request(request.csr_pem, request.role, request.id, request.hosts),
+            peer_token=authority.peer_token(request.role, request.id),
+            storage_keys_json=(certs / "storage-keys.json").read_text(),
+            directory_url="https://127.0.0.1:5050",
+        )
+
+    core.enrol_reply = enrol
+    shell.run("invite", code=4)
+    admin = new_shell("admin")
+    admin.login(ADMIN, ADMIN_PASSWORD)
+    result = admin.run("invite", "--valid", "600")
+    token = result.stdout.strip()
+    assert JoinToken.decode(token).url == shell.server.url
+    assert "this machine only" in result.stderr
+    machine = new_shell("machine")
+    joined = machine.json("join", token, "--id", "9", "--host", "127.0.0.1", "--certs", tmp_path / "theirs")
+    assert joined["role"] == "file_server"
+    assert "https://127.0.0.1:5050" in joined["command"]
+    assert (tmp_path / "theirs" / "file_server-9" / "key.pem").stat().st_mode & 0o077 == 0
+    core.enrol_reply = None
+    machine.run("join", token, "--id", "10", "--certs", tmp_path / "theirs", code=4)
+    machine.run("join", token[:-5], code=8)
+
+
+def test_serve_starts_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """serve replaces itself by the program, with every option passed on."""
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, command: started.append(command))
+    for word, module in PROGRAMS.items():
+        CliRunner().invoke(main, ["serve", word, "--port", "1", "--help"])
+        assert started.pop()[1:] == ["-m", module, "--port", "1", "--help"]
+    assert CliRunner().invoke(main, ["serve", "nothing"]).exit_code == 2
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(shell_name: str) -> None:
+    """Each script completes the command `lockstep`."""
+    if shell_name == "bash" and os.name != "posix":
+        pytest.skip("bash is for POSIX")
+    result = CliRunner().invoke(main, ["completion", shell_name])
+    assert result.exit_code == 0
+    assert "lockstep" in result.stdout
+
+
+def test_remote_names_are_completed(shell: Shell) -> None:
+    """A shell that asks gets files and folders that begin like what was typed."""
+    for path in ("notes.txt", "notes/deep/x", "other"):
+        shell.server.core.save(path, b"")
+    shell.environment |= {
+        "_LOCKSTEP_COMPLETE": "bash_complete",
+        "COMP_WORDS": "lockstep cat no",
+        "COMP_CWORD": "2",
+    }
+    result = CliRunner().invoke(main, [], env=shell.environment, prog_name="lockstep")
+    assert [line.partition(",")[2] for line in result.stdout.split()] == ["notes/", "notes.txt"]
+
+
+def test_the_command_starts_as_a_module() -> None:
+    """`python -m lockstep_store.client.cli` is the same command."""
+    result = subprocess.run(
+        [sys.executable, "-m", "lockstep_store.client.cli", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert result.stdout.startswith("lockstep, version")
