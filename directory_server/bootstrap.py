@@ -94,7 +94,7 @@ class DirectoryServer:
         self._build_maintenance()
         self._build_files()
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
-        self.wsgi.admit = self.epochs.admit
+        self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()
         # Before the first call: locks that survived a restart get their lease again, or the first write would end them.
@@ -133,7 +133,6 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, self._hooks)
         self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
-        self.locks.may_grant = lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
@@ -251,6 +250,11 @@ class DirectoryServer:
         except LockstepError as error:
             log.error("the directory's time could not be saved: %s", error)
         self.store.close()
+
+    def _hold_calls(self, is_open: bool) -> None:
+        """Check calls and lock grants only until the metadata is known to be current: the checks are on every path."""
+        self.wsgi.admit = None if is_open else self.epochs.admit
+        self.locks.may_grant = None if is_open else lambda: self.epochs.is_open
 
     def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
         """The right to write a file is the right to lock it."""

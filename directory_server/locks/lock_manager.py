@@ -61,8 +61,8 @@ class LockManager:
         self._waiting = WaitingCallers(max_blocked)
         self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
         self._ended: BoundedMap[tuple[str, str], int] = BoundedMap(MAX_ENDED)
-        self.may_grant: Callable[[], bool] = lambda: True
-        """While it says no, no lock expires and none is handed on."""
+        self.may_grant: Callable[[], bool] | None = None
+        """While it returns False, no lock expires and none is granted to a waiter."""
         self.fence_floor = 0
         """The lowest fence of any path, raised by a restore: holders remember the numbers of locks that the backup
         does not know, and would refuse every write with a lower fence."""
@@ -79,7 +79,7 @@ class LockManager:
         self._store.first_in_each_transaction(self._expire)
 
     def _expire(self, tx: Tx) -> None:
-        if self.may_grant():
+        if (may_grant := self.may_grant) is None or may_grant():
             self._rules.expire(tx)
 
     def close(self) -> None:

@@ -18,21 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_STARTING
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.statements import files, people, recovery, servers
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.errors import OutOfDate, SetupError, Starting
-from lockstep_store.wire.messages import files as messages
-from lockstep_store.wire.messages import locks, targets, uploads
-from lockstep_store.wire.messages import recovery as recovery_messages
-from lockstep_store.wire.messages import s3 as s3_messages
-from lockstep_store.wire.messages import servers as server_messages
 from lockstep_store.wire.messages.base import Message
-from lockstep_store.wire.messages.buckets import CHANGE_BUCKET, CREATE_BUCKET, DELETE_BUCKET
 from lockstep_store.wire.messages.servers import RegisterRequest, SeenMarks
-from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP
 
 EPOCHS_SETTING = "epochs"
 EPOCH_JUMP = 1_000_000
@@ -44,31 +38,6 @@ REFUSAL = (
     "see the directory's log or health page for what to do"
 )
 """For callers. The full explanation names folders of the directory's machine, which they need not know."""
-
-CHANGING = frozenset(
-    call.path
-    for call in (
-        BEGIN,
-        GIVE_UP,
-        messages.DELETE,
-        messages.COPY,
-        CREATE_BUCKET,
-        CHANGE_BUCKET,
-        DELETE_BUCKET,
-        locks.ACQUIRE,
-        locks.RELEASE,
-        uploads.CREATE_UPLOAD,
-        uploads.ABORT_UPLOAD,
-        s3_messages.PUT_BUCKET_SETTING,
-        s3_messages.PUT_OBJECT_SETTING,
-        targets.PUT_NOTIFICATION,
-        recovery_messages.RECOVER,
-        server_messages.COMMIT,
-        server_messages.COLLECT,
-        server_messages.FOUND,
-    )
-)
-"""Calls that give numbers or give up bytes."""
 
 
 class Epoch(Message):
@@ -129,6 +98,7 @@ class Epochs:
         self._needed = max(1, len(self._expected) - (copies - 1)) if self._expected else 0
         self._registered: set[str] = set()
         self._open = not self._needed
+        self._on_change: Callable[[bool], None] = lambda is_open: None
         self.problem = ""
         """Why the directory refuses every call; empty if it does not."""
 
@@ -151,8 +121,17 @@ class Epochs:
         if self._clock.since_start() >= self._patience:
             silent = sorted(self._expected - self._registered)
             log.warning("file servers %s have not registered; continuing without them", ", ".join(silent))
-            self._open = True
+            self._set_open(True)
         return self._open
+
+    def watch(self, on_change: Callable[[bool], None]) -> None:
+        """Call `on_change(is_open)` now and after each change, so that an open directory need not ask per call."""
+        self._on_change = on_change
+        on_change(self._open)
+
+    def _set_open(self, is_open: bool) -> None:
+        self._open = is_open
+        self._on_change(is_open)
 
     def admit(self, path: str) -> None:
         """Raise Starting for a held call, or OutOfDate for any call once a file server was ahead."""
@@ -160,7 +139,7 @@ class Epochs:
             return
         if self.problem:
             raise OutOfDate(REFUSAL)
-        if path in CHANGING:
+        if path not in ANSWERED_WHILE_STARTING:
             raise Starting(
                 "the directory server has just started and is waiting for file servers to register; "
                 "try again in a moment"
@@ -187,7 +166,7 @@ class Epochs:
         """Count the file server as registered; `compare` has found it not ahead."""
         self._registered.add(server_id)
         if not self.problem and len(self._registered & self._expected) >= self._needed:
-            self._open = True
+            self._set_open(True)
 
     def marks(self, reader: Reader) -> SeenMarks:
         """Return the marks for file servers to remember; none until this metadata is known to be current."""
@@ -228,7 +207,7 @@ class Epochs:
             "put the newest metadata back; if this is the newest, run "
             f"`lockstep restore --accept-older --data {self._data}`; then start the directory again"
         )
-        self._open = False
+        self._set_open(False)
         log.error("%s", self.problem)
         self._record.out_of_date = self.problem
         stored = encode(self._record).decode()

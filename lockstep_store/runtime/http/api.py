@@ -115,8 +115,8 @@ class Api:
         self.program = program
         self.id = id
         self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
-        self.admit: Callable[[str], None] = lambda path: None
-        """Asked with the path before a declared call is answered; raises what refuses it."""
+        self.admit: Callable[[str], None] | None = None
+        """Called with the path before a declared call is served; raises to refuse it."""
         self.flask = Flask(f"lockstep.{program}", static_folder=None)
         self._verify_peer = verify_peer
         self._routes: dict[tuple[str, str], RawHandler] = {}
@@ -137,7 +137,8 @@ class Api:
         def answer(request: RawRequest) -> RawReply:
             started = time.perf_counter()
             peer = self._peer(request, roles)
-            self.admit(call.path)
+            if (admit := self.admit) is not None:
+                admit(call.path)
             reply = handler(call.decode_request(request.body(MAX_MESSAGE_BYTES)), peer)
             body = encode(reply)
             seconds.observe(time.perf_counter() - started)

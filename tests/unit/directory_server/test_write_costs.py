@@ -28,9 +28,8 @@ from tests.unit.directory_server.api.test_directory_api import Directory
 BEGIN_STATEMENTS = 8
 COMMIT_STATEMENTS = 20
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 32
-GET_MODULES = 13
-"""One of them is `maintenance.epochs`, which admits no call once the metadata is known to be an older copy."""
+PUT_MODULES = 31
+GET_MODULES = 12
 FEATURES = "directory_server.features."
 
 
