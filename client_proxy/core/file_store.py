@@ -41,8 +41,8 @@ from lockstep_store.wire.messages.files import (
     VersionsReply,
     VersionsRequest,
 )
-from lockstep_store.wire.messages.kms import KMS_FACT
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT, OBJECT_SETTINGS, ObjectSettingsRequest
+from lockstep_store.wire.messages.kms import KMS_ENTRY
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY, OBJECT_SETTINGS, ObjectSettingsRequest
 from lockstep_store.wire.messages.uploads import PARTS_SETTING, VersionPart
 from lockstep_store.wire.messages.writes import BeginItem
 
@@ -84,7 +84,7 @@ class FileStore:
         version = found.version
         if version.delete_marker:
             raise _deleted(request, version)
-        if CUSTOMER_KEY_FACT in version.metadata and not request.raw:
+        if CUSTOMER_KEY_ENTRY in version.metadata and not request.raw:
             raise BadRequest(
                 f"{request.path!r} in bucket {request.bucket!r} is encrypted with a customer's key (SSE-C), which the "
                 "cluster does not have: read it through S3 and send that key",
@@ -93,7 +93,7 @@ class FileStore:
             )
         exact = Stat(request.credential, request.bucket, request.path, version=version.version).item()
         opened = self._reader.open(version, found.cursor, holders_now=lambda: self._holders_now(exact))
-        if request.raw or KMS_FACT not in version.metadata:
+        if request.raw or KMS_ENTRY not in version.metadata:
             return opened
         return self._decrypted.open(opened, lambda: self.parts_of(request.credential, version))
 
@@ -177,7 +177,7 @@ class FileStore:
             ):  # without the right to read, the directory decides on the digests as given
                 where = request.credential, request.bucket, request.path
                 version = self.stat(Stat(*where))
-                if KMS_FACT in version.metadata:
+                if KMS_ENTRY in version.metadata:
                     with closing(self.open(Read(*where, version=version.version))) as opened:
                         return opened.version
             return None

@@ -26,13 +26,13 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, MissingChunks, PreconditionFailed
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Preconditions
-from lockstep_store.wire.messages.kms import KMS_FACT, KMS_KEY_FACT
-from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, CUSTOMER_KEY_FACT, ETAG_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY, KMS_KEY_ENTRY
+from lockstep_store.wire.messages.s3 import CHECKSUM_ENTRIES, CUSTOMER_KEY_ENTRY, ETAG_ENTRY
 from lockstep_store.wire.messages.writes import BeginItem
 
 MAX_DIGESTS = 1000
 MAX_MISSING = 100_000
-_DESCRIBES_BYTES = (KMS_FACT, CHECKSUM_FACTS, ETAG_FACT, "s3:parts-count")
+_DESCRIBES_BYTES = (KMS_ENTRY, CHECKSUM_ENTRIES, ETAG_ENTRY, "s3:parts-count")
 """Metadata that describes the stored bytes begins with one of these."""
 
 
@@ -111,7 +111,7 @@ class DecryptedFiles:
     def can_share_bytes(self, source: FileVersion, new: NewContentKey) -> bool:
         """Whether a copy under `new` may share the source's bytes: it has the same named key, or a customer's."""
         metadata = source.metadata
-        return CUSTOMER_KEY_FACT in metadata or metadata.get(KMS_KEY_FACT) == new.metadata[KMS_KEY_FACT]
+        return CUSTOMER_KEY_ENTRY in metadata or metadata.get(KMS_KEY_ENTRY) == new.metadata[KMS_KEY_ENTRY]
 
 
 def copied_metadata(source: FileVersion) -> dict[str, str]:

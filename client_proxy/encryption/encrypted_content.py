@@ -28,7 +28,7 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import Damaged
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import FileVersion
-from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, ETAG_FACT
+from lockstep_store.wire.messages.s3 import CHECKSUM_ENTRIES, ETAG_ENTRY
 from lockstep_store.wire.messages.uploads import VersionPart
 
 Parts = Callable[[], Sequence[VersionPart]]
@@ -95,9 +95,9 @@ class EncryptedContent:
         """Metadata of the decrypted content in its stored form, which reveals nothing without the key."""
         assert self._digest is not None, "the content was not read yet"
         stored = {f"{self._key.prefix}-digest": as_text(self._keys.mac(self._role, bytes(self._digest)))}
-        if ETAG_FACT in metadata:
-            stored[ETAG_FACT] = self._keys.mac(b"etag", metadata[ETAG_FACT].encode()).hex()[:32]
-        sums = {name: text for name, text in metadata.items() if name.startswith(CHECKSUM_FACTS)}
+        if ETAG_ENTRY in metadata:
+            stored[ETAG_ENTRY] = self._keys.mac(b"etag", metadata[ETAG_ENTRY].encode()).hex()[:32]
+        sums = {name: text for name, text in metadata.items() if name.startswith(CHECKSUM_ENTRIES)}
         if self.content_digest is not None:
             sums[content_digest_name(self._key)] = self.content_digest.hex()
         if sums:

@@ -17,8 +17,8 @@ from lockstep_store.wire.errors import BadRequest, LockstepError, from_problem
 from lockstep_store.wire.messages.files import DataKey
 from lockstep_store.wire.messages.kms import (
     BUCKET_ENCRYPTION,
-    KMS_BUCKET_KEY_FACT,
-    KMS_FACT,
+    KMS_BUCKET_KEY_ENTRY,
+    KMS_ENTRY,
     NEW_DATA_KEY,
     BucketEncryptionRequest,
     NewDataKeyRequest,
@@ -78,8 +78,8 @@ class NamedKeyClient:
     def new_key(self, requested: RequestedKey) -> NewContentKey:
         """A key for one new content. BadRequest if the named key does not exist or is disabled."""
         reply = self._directory.call(NEW_DATA_KEY, NewDataKeyRequest(requested.key, requested.context))
-        metadata = reply.facts | ({KMS_BUCKET_KEY_FACT: "true"} if requested.bucket_key else {})
-        return NewContentKey(ContentKey(bytes.fromhex(reply.key), KMS_FACT), metadata)
+        metadata = reply.facts | ({KMS_BUCKET_KEY_ENTRY: "true"} if requested.bucket_key else {})
+        return NewContentKey(ContentKey(bytes.fromhex(reply.key), KMS_ENTRY), metadata)
 
 
 def opened_key(data_key: DataKey | None) -> ContentKey:
@@ -88,7 +88,7 @@ def opened_key(data_key: DataKey | None) -> ContentKey:
         raise BadRequest("the file is encrypted with a named key (SSE-KMS), but the directory did not send its key")
     if data_key.problem is not None:
         raise from_problem(data_key.problem)
-    return ContentKey(bytes.fromhex(data_key.key), KMS_FACT)
+    return ContentKey(bytes.fromhex(data_key.key), KMS_ENTRY)
 
 
 def _default_in(setting: str | None) -> RequestedKey | None:

@@ -146,16 +146,16 @@ class Membership:
             server.saved = (request.problem, request.healthy)
         if changed:
             crash_point("directory.heartbeat.saving")
-            self._save_figures(id, request)
+            self._save_usage(id, request)
         return True
 
-    def _save_figures(self, id: str, said: HeartbeatRequest) -> None:
-        figures = (said.capacity_bytes, said.free_bytes, said.blobs, said.stored_bytes, said.problem)
+    def _save_usage(self, id: str, beat: HeartbeatRequest) -> None:
+        usage = (beat.capacity_bytes, beat.free_bytes, beat.blobs, beat.stored_bytes, beat.problem)
         try:
-            self._store.write(lambda tx: servers.save_figures(tx, id, *figures))
+            self._store.write(lambda tx: servers.save_usage(tx, id, *usage))
         except LockstepError as error:
-            # The rows are for whoever looks at the database; a server is alive even while nothing can be written.
-            log.warning("what file_server-%s said was not saved: %s", id, error)
+            # The row is only for display: the server stays up even while the directory cannot write.
+            log.warning("could not save the usage of file_server-%s: %s", id, error)
 
     def report_unreachable(self, id: str) -> None:
         """A proxy or a master could not reach it: suspect until its next heartbeat."""

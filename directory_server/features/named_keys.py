@@ -38,9 +38,9 @@ from lockstep_store.wire.errors import (
 from lockstep_store.wire.messages.files import DataKey
 from lockstep_store.wire.messages.kms import (
     DEFAULT_KEY_NAME,
-    KMS_CONTEXT_FACT,
-    KMS_DATA_FACT,
-    KMS_KEY_FACT,
+    KMS_CONTEXT_ENTRY,
+    KMS_DATA_ENTRY,
+    KMS_KEY_ENTRY,
     KmsKeyInfo,
     KmsKeysReply,
     NewDataKeyReply,
@@ -172,43 +172,43 @@ class NamedKeys:
         number = len(key.materials)
         data, nonce = secrets.token_bytes(_KEY_BYTES), os.urandom(_NONCE_BYTES)
         wrapped = AESGCM(key.materials[-1]).encrypt(nonce, data, data_key_use(key.row.id, request.context))
-        facts = {
-            KMS_KEY_FACT: key.row.id,
-            KMS_DATA_FACT: base64.b64encode(number.to_bytes(_NUMBER_BYTES, "big") + nonce + wrapped).decode(),
+        metadata = {
+            KMS_KEY_ENTRY: key.row.id,
+            KMS_DATA_ENTRY: base64.b64encode(number.to_bytes(_NUMBER_BYTES, "big") + nonce + wrapped).decode(),
         }
         if request.context:
-            facts[KMS_CONTEXT_FACT] = request.context
-        return NewDataKeyReply(data.hex(), facts)
+            metadata[KMS_CONTEXT_ENTRY] = request.context
+        return NewDataKeyReply(data.hex(), metadata)
 
-    def open(self, facts: Mapping[str, str]) -> DataKey:
+    def open(self, metadata: Mapping[str, str]) -> DataKey:
         """Return the data key of the content with this metadata, or the reason why there is none."""
         try:
-            return DataKey(self._open(facts).hex())
+            return DataKey(self._open(metadata).hex())
         except LockstepError as error:
             return DataKey(problem=to_problem(error))
 
-    def _open(self, facts: Mapping[str, str]) -> bytes:
-        id = facts.get(KMS_KEY_FACT, "")
+    def _open(self, metadata: Mapping[str, str]) -> bytes:
+        id = metadata.get(KMS_KEY_ENTRY, "")
         key = self._read().get(id)
         if key is None:
             raise BadRequest(
-                f"the file is under the key {id!r}, which this directory does not have: was it restored from a backup "
-                "that is older than the key?",
+                f"the file is encrypted with key {id!r}, which this directory does not have; restore a backup that is "
+                "newer than the key",
                 s3_code="KMS.NotFoundException",
             )
         _check_enabled(key)
         try:
-            raw = base64.b64decode(facts.get(KMS_DATA_FACT, ""), validate=True)
+            raw = base64.b64decode(metadata.get(KMS_DATA_ENTRY, ""), validate=True)
             number = int.from_bytes(raw[:_NUMBER_BYTES], "big")
             nonce, wrapped = raw[_NUMBER_BYTES:][:_NONCE_BYTES], raw[_NUMBER_BYTES + _NONCE_BYTES :]
             if not 1 <= number <= len(key.materials):
-                raise ValueError("a version of the key that there is not")
-            use = data_key_use(id, facts.get(KMS_CONTEXT_FACT, ""))
+                raise ValueError("no such version of the key")
+            use = data_key_use(id, metadata.get(KMS_CONTEXT_ENTRY, ""))
             return AESGCM(key.materials[number - 1]).decrypt(nonce, wrapped, use)
         except (ValueError, InvalidTag) as error:
             raise Damaged(f"the file's data key cannot be unwrapped with key {key.row.name!r}") from error
 
-    # ------------------------------------------------------------ what is known
+    # ------------------------------------------------------------ cached keys
 
     def _read(self) -> dict[str, _Key]:
         """Return the keys by id, in the order of their names."""

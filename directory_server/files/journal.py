@@ -176,9 +176,9 @@ def _as_change(reader: Reader, row: Row, place: Standing | None) -> Change:
     cursor, kind, bucket, path, version, at = row
     version = version or versions.version_id(cursor)
     change = Change(cursor, kind, bucket, path, version, at)
-    facts = reader.one(journal.FACTS, version=version)
-    if facts is not None:
-        digest, size, author, lock_number, delete_marker = facts
+    found = reader.one(journal.VERSION, version=version)
+    if found is not None:
+        digest, size, author, lock_number, delete_marker = found
         change.author, change.lock_number = author, lock_number
         if not delete_marker:
             change.digest, change.size = Digest(digest), size

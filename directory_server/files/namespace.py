@@ -44,7 +44,7 @@ from lockstep_store.wire.messages.files import (
     VersionsRequest,
 )
 from lockstep_store.wire.messages.journal import ChangeKind
-from lockstep_store.wire.messages.kms import KMS_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.names import check_key
 
@@ -157,7 +157,7 @@ class Namespace:
         if found.damaged:
             found.last_good_version = self._last_good_version(reader, item)
         found.bucket_versioning = bucket.versioning
-        if KMS_FACT in found.metadata:
+        if KMS_ENTRY in found.metadata:
             found.data_key = self._hooks.data_key(found.metadata)
         if item.with_settings:
             said = s3_settings.short_version_values(reader, row[2])

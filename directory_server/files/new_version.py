@@ -10,8 +10,8 @@ from directory_server.metadata.statements import files
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import TooLarge
 from lockstep_store.wire.messages.files import MAX_METADATA_BYTES
-from lockstep_store.wire.messages.kms import KMS_FACT
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ def stored_metadata(metadata: dict[str, str]) -> str:
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > MAX_METADATA_BYTES:
         raise TooLarge(f"the file's metadata has {size} bytes; the limit is {MAX_METADATA_BYTES}")
-    return files.as_stored(metadata)
+    return files.encode_metadata(metadata)
 
 
 def copied_metadata(source: str, wanted: dict[str, str]) -> str:
     """Return `wanted` with the source's entries that say which key the content is under: they stay with the content."""
-    is_sealed = CUSTOMER_KEY_FACT in source or KMS_FACT in source
+    is_sealed = CUSTOMER_KEY_ENTRY in source or KMS_ENTRY in source
     found: dict[str, str] = msgspec.json.decode(source) if is_sealed else {}
-    key_entries = {name: text for name, text in found.items() if name.startswith((CUSTOMER_KEY_FACT, KMS_FACT))}
+    key_entries = {name: text for name, text in found.items() if name.startswith((CUSTOMER_KEY_ENTRY, KMS_ENTRY))}
     return stored_metadata(wanted | key_entries)

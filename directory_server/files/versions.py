@@ -18,8 +18,8 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, Damaged
 from lockstep_store.wire.messages.files import DeleteReply, FileVersion
 from lockstep_store.wire.messages.journal import ChangeKind
-from lockstep_store.wire.messages.kms import KMS_FACT
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 MAX_NOTED_SETTING = 4096
@@ -187,7 +187,7 @@ def _insert_recovered(tx: Tx, bucket: Bucket, version: FileVersion, write_id: st
         digest=version.digest,
         size=version.size,
         content_type=version.content_type,
-        metadata=files.as_stored(version.metadata),
+        metadata=files.encode_metadata(version.metadata),
         author=version.author,
         created_at=version.created_at,
         lock_number=version.lock_number,
@@ -203,7 +203,7 @@ def _insert_recovered(tx: Tx, bucket: Bucket, version: FileVersion, write_id: st
 
 
 def _is_noted(name: str, value: str, metadata: str) -> bool:
-    if name == PARTS_SETTING and (CUSTOMER_KEY_FACT in metadata or KMS_FACT in metadata):
+    if name == PARTS_SETTING and (CUSTOMER_KEY_ENTRY in metadata or KMS_ENTRY in metadata):
         return True
     return len(value) <= MAX_NOTED_SETTING
 

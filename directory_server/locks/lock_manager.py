@@ -17,9 +17,10 @@ from prometheus_client import Counter, Histogram
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
-from directory_server.metadata.statements import buckets, locks
-from directory_server.metadata.statements.locks import LockRow, WaiterRow
+from directory_server.metadata.statements import buckets, locks, waiters
+from directory_server.metadata.statements.locks import LockRow
 from directory_server.metadata.statements.party import Party
+from directory_server.metadata.statements.waiters import WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import BoundedMap
@@ -133,7 +134,7 @@ class LockManager:
         lock = locks.lock_by_request(tx, account, request_id)
         if lock is not None:
             return AcquireOutcome(lock=lock)
-        waiter = locks.waiter_by_request(tx, account, request_id)
+        waiter = waiters.waiter_by_request(tx, account, request_id)
         return None if waiter is None else AcquireOutcome(waiter=waiter)
 
     def _look(self, wanted: WantedLock) -> AcquireOutcome:
@@ -162,11 +163,11 @@ class LockManager:
         assert outcome.waiter is not None
         REFUSED.inc()
         with self._store.read() as tx:
-            place = locks.count_wanting(tx, outcome.waiter.paths, outcome.waiter.seq) + 1
+            place = waiters.count_wanting(tx, outcome.waiter.paths, outcome.waiter.seq) + 1
             held = {lock.number: lock for path in outcome.waiter.paths if (lock := locks.lock_on(tx, path))}
             return AcquireReply(
                 waiter=self._rules.waiter_info(outcome.waiter, place),
-                holders=[self._rules.lock_info(lock, locks.count_wanting(tx, lock.paths)) for lock in held.values()],
+                holders=[self._rules.lock_info(lock, waiters.count_wanting(tx, lock.paths)) for lock in held.values()],
             )
 
     def _refuse_repeat(self, key: tuple[str, str]) -> None:
@@ -204,7 +205,7 @@ class LockManager:
             renewed = replace(lock, lease_seconds=lease, until=self._clock.now() + lease)
             locks.set_lease(tx, renewed)
             crash_point("directory.lock.renewed")
-            return self._rules.lock_info(renewed, locks.count_wanting(tx, lock.paths))
+            return self._rules.lock_info(renewed, waiters.count_wanting(tx, lock.paths))
 
         return self._store.write(renew)
 
@@ -221,7 +222,7 @@ class LockManager:
                 _only_owner(lock, account, "release")
                 self._rules.end(tx, lock)
                 return
-            waiter = locks.waiter_by_request(tx, account, lock_id)
+            waiter = waiters.waiter_by_request(tx, account, lock_id)
             if waiter is not None:
                 self._rules.give_up(tx, waiter)
             elif not self._has_ended(account, lock_id):
@@ -267,7 +268,7 @@ class LockManager:
         """List all locks and all places in the queue, oldest first."""
         self._expire_if_due()
         with self._store.read() as tx:
-            held, waiting = locks.all_locks(tx), locks.all_waiters(tx)
+            held, waiting = locks.all_locks(tx), waiters.all_waiters(tx)
         line: dict[LockPath, list[int]] = {}
         places: list[WaiterInfo] = []
         for waiter in waiting:
@@ -316,7 +317,7 @@ class LockManager:
 
     def counts(self, tx: Reader) -> tuple[int, int]:
         """The number of locks, and of waiters."""
-        return locks.count_locks(tx), locks.count_waiters(tx)
+        return locks.count_locks(tx), waiters.count_waiters(tx)
 
     # ------------------------------------------------------------ expiry
 

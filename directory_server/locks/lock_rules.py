@@ -16,9 +16,11 @@ from typing import TypeVar
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait, describe, find_cycle
-from directory_server.metadata.statements import locks
-from directory_server.metadata.statements.locks import LockRow, WaiterRow
+from directory_server.metadata.statements import locks, waiters
+from directory_server.metadata.statements.lock_requests import LAST
+from directory_server.metadata.statements.locks import LockRow
 from directory_server.metadata.statements.party import Party
+from directory_server.metadata.statements.waiters import WaiterRow
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
@@ -107,9 +109,9 @@ class LockRules:
         lock = locks.lock_by_request(tx, account, wanted.request_id)
         if lock is not None:
             return AcquireOutcome(lock=_same_paths(lock, wanted))
-        waiter = locks.waiter_by_request(tx, account, wanted.request_id)
+        waiter = waiters.waiter_by_request(tx, account, wanted.request_id)
         if waiter is not None:
-            locks.keep_waiter(tx, waiter.seq, keep_until)
+            waiters.keep_waiter(tx, waiter.seq, keep_until)
             return AcquireOutcome(waiter=_same_paths(waiter, wanted))
         # A newcomer never overtakes a waiter, even when the path itself is free.
         if not any(locks.is_taken(tx, path) for path in wanted.paths):
@@ -122,12 +124,18 @@ class LockRules:
         return AcquireOutcome(waiter=self._join(tx, wanted, keep_until))
 
     def _join(self, tx: Tx, wanted: WantedLock, keep_until: float) -> WaiterRow:
-        if locks.count_waiters(tx) >= MAX_WAITERS:
+        if waiters.count_waiters(tx) >= MAX_WAITERS:
             raise Overloaded(f"{MAX_WAITERS} requests are already waiting for locks; try again later")
         row = WaiterRow(
-            0, wanted.request_id, wanted.party, wanted.paths, wanted.lease_seconds, keep_until, self._clock.wall()
+            seq=0,
+            request_id=wanted.request_id,
+            party=wanted.party,
+            paths=wanted.paths,
+            lease_seconds=wanted.lease_seconds,
+            keep_until=keep_until,
+            since_at=self._clock.wall(),
         )
-        return replace(row, seq=locks.insert_waiter(tx, row))
+        return replace(row, seq=waiters.insert_waiter(tx, row))
 
     def _grant(self, tx: Tx, request_id: str, paths: tuple[LockPath, ...], party: Party, lease: float) -> LockRow:
         row = LockRow(
@@ -153,22 +161,22 @@ class LockRules:
             lock = locks.lock_on(tx, path)
             if lock is not None:
                 yield Wait(party, path_name(path), lock.party)
-            for earlier in locks.parties_waiting(tx, path, before, since):
+            for earlier in waiters.parties_waiting(tx, path, before, since):
                 yield Wait(party, path_name(path), earlier, held=False)
 
     def _refuse_deadlock(self, tx: Reader, party: Party, paths: tuple[LockPath, ...]) -> None:
-        places = locks.waiters_of(tx, party)
+        places = waiters.waiters_of(tx, party)
         if not places and not locks.holds_any(tx, party):
             return  # nobody waits for this party, so no path leads back to it
         own = {path: place.seq for place in sorted(places, key=lambda place: -place.seq) for path in place.paths}
         # Each waiter waits for all before it. Reading a queue again for each of them would take quadratic time, inside
         # the transaction that all writers share.
-        seen = dict.fromkeys(paths, locks.LAST)
+        seen = dict.fromkeys(paths, LAST)
 
         def waits_of(blocked: Party) -> Iterator[Wait]:
-            for waiter in locks.waiters_of(tx, blocked):
+            for waiter in waiters.waiters_of(tx, blocked):
                 for path in waiter.paths:
-                    if own.get(path, locks.LAST) < waiter.seq:
+                    if own.get(path, LAST) < waiter.seq:
                         yield Wait(blocked, path_name(path), party, held=False)
                     yield from self._waits(tx, blocked, (path,), waiter.seq, seen.get(path, 0))
                     seen[path] = max(seen.get(path, 0), waiter.seq)
@@ -191,7 +199,7 @@ class LockRules:
     def end_bucket(self, tx: Tx, bucket: str) -> None:
         """End every lock and every place with a path in the bucket; their paths in other buckets are handed on."""
         freed: dict[LockPath, None] = {}
-        for waiter in locks.waiters_in_bucket(tx, bucket):
+        for waiter in waiters.waiters_in_bucket(tx, bucket):
             self._remove_waiter(tx, waiter)
             freed.update(dict.fromkeys(waiter.paths))
         for lock in locks.locks_in_bucket(tx, bucket):
@@ -210,14 +218,14 @@ class LockRules:
         self._hand_on(tx, waiter.paths)
 
     def _remove_waiter(self, tx: Tx, waiter: WaiterRow) -> None:
-        locks.delete_waiter(tx, waiter)
+        waiters.delete_waiter(tx, waiter)
         self._after_commit(tx, waiter.party.account, waiter.request_id)
 
     def _hand_on(self, tx: Tx, paths: Iterable[LockPath]) -> None:
         """Grant freed paths to the next in line, skipping waiters that have lost the right to lock."""
         freed = deque(paths)
         while freed:
-            waiter = locks.first_waiter(tx, freed.popleft())
+            waiter = waiters.first_waiter(tx, freed.popleft())
             if waiter is None or not self._is_next(tx, waiter):
                 continue
             self._remove_waiter(tx, waiter)
@@ -228,7 +236,7 @@ class LockRules:
 
     def _is_next(self, tx: Reader, waiter: WaiterRow) -> bool:
         for path in waiter.paths:
-            first = locks.first_waiter(tx, path)
+            first = waiters.first_waiter(tx, path)
             if first is None or first.seq != waiter.seq or locks.lock_on(tx, path) is not None:
                 return False
         return True
@@ -243,7 +251,7 @@ class LockRules:
         """
         now = self._clock.now()
         paths: dict[LockPath, None] = {}
-        for waiter in locks.waiters_due(tx, now):
+        for waiter in waiters.waiters_due(tx, now):
             self._remove_waiter(tx, waiter)
             paths.update(dict.fromkeys(waiter.paths))
         for lock in locks.locks_due(tx, now):
@@ -274,7 +282,7 @@ class LockRules:
         no_right = self.refused(tx, wanted.paths, wanted.party.account)
         if no_right is not None:
             return no_right
-        place = locks.count_wanting(tx, wanted.paths) + 1
+        place = waiters.count_wanting(tx, wanted.paths) + 1
         for path in wanted.paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:

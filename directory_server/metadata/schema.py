@@ -1,8 +1,8 @@
-"""The directory's tables, for every engine. Migrations bring an older database to this shape.
+"""The directory's tables, for every engine. Migrations upgrade older databases to this schema.
 
-Times: a column ending in `_at` is wall clock seconds for people to read; one called `expires`, `until` or `…_time` is
-directory time, which decides. Digests are 32 raw bytes. Paths compare by their UTF-8 bytes, so that listing order is
-the same on every engine. JSON stands in text columns, because hot statements go to the driver and pass types by.
+Columns ending in `_at` are wall clock seconds, for display. `expires`, `until` and `…_time` are directory time, and
+decide. Digests are 32 raw bytes. Paths compare by their UTF-8 bytes, so that listings have the same order on every
+engine. JSON is stored as text, because statements reach the driver without type conversion.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# SQLite compares text as bytes unless told otherwise; PostgreSQL must be told.
+# SQLite compares text by bytes by default; PostgreSQL needs this collation.
 Name = Text().with_variant(Text(collation="C"), "postgresql")
-# Only a column declared INTEGER numbers itself in SQLite.
+# SQLite numbers rows only in a column declared INTEGER.
 Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _table(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
-    """A table stored in the order of its primary key: one probe finds the row itself."""
+    """Declare a table stored in primary key order, so that one probe finds a row."""
     return Table(name, metadata, *parts, sqlite_with_rowid=False)
 
 
 def _numbered(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
-    """A table whose integer key rises and is never given twice, not even after its rows are gone."""
+    """Declare a table whose integer key only rises and is never reused, not even after its rows are deleted."""
     return Table(name, metadata, *parts, sqlite_autoincrement=True)
 
 
@@ -53,7 +53,7 @@ bucket = _table(
     Column("since_cursor", BigInteger, nullable=False, server_default="0"),
 )
 
-# Buckets that were: what the journal says between those cursors was theirs, and stays visible only to their people.
+# Deleted buckets. Journal rows between these cursors belong to them and stay visible only to people who could see them.
 past_bucket = _table(
     "past_bucket",
     Column("name", Name, primary_key=True),
@@ -63,8 +63,8 @@ past_bucket = _table(
     Column("shared", Boolean, nullable=False),
 )
 
-# One row for each path that has a readable current version: a deleted path has none, so a listing never walks over
-# the dead. The version's columns are repeated here, so that a lookup is one probe.
+# One row per path with a readable current version. A deleted path has none, so listings never visit deleted paths. The
+# version's columns are repeated here, so that a lookup is one probe.
 current = _table(
     "current",
     Column("bucket", Name, primary_key=True),
@@ -101,7 +101,7 @@ version = _table(
     UniqueConstraint("write_id", name="version_write_id"),
 )
 Index("version_newest_first", version.c.bucket, version.c.path, version.c.id.desc())
-# Who may read a content that a writer only names is looked up here.
+# Finds a version that a writer may read, when the writer sends only the digest.
 Index("version_digest", version.c.digest, version.c.bucket)
 Index(
     "version_null",
@@ -112,7 +112,7 @@ Index(
     postgresql_where=text("null_version"),
 )
 
-# Answers of writes whose version row is gone: a repeated call must hear the same answer, never write twice.
+# Results of writes whose version row is gone: a repeated call must get the same result and not write twice.
 past_write = _table(
     "past_write",
     Column("write_id", Text, primary_key=True),
@@ -121,7 +121,7 @@ past_write = _table(
     Index("past_write_done", "done_time"),
 )
 
-# Everything that was ever committed, in order. `version` is empty where the cursor itself names the version made.
+# Every commit, in order. `version` is empty if the version's id is the cursor itself.
 journal = _numbered(
     "journal",
     Column("cursor", Sequence, primary_key=True),
@@ -132,7 +132,7 @@ journal = _numbered(
     Column("at", Float, nullable=False),
 )
 
-# `refs` counts the version and part rows that name the blob; at 0 the collector may drop it.
+# `refs` counts the version and part rows that refer to the blob; at 0 it may be collected.
 blob = _table(
     "blob",
     Column("digest", LargeBinary(32), primary_key=True),
@@ -141,8 +141,8 @@ blob = _table(
 )
 Index("blob_unreferenced", blob.c.digest, sqlite_where=text("refs = 0"), postgresql_where=text("refs = 0"))
 
-# `rank` 0 is the master that took the bytes; later copies rank behind. A `damaged` copy failed its check: it counts
-# for nothing, but the row stays, because the report may have been wrong and other parts of that copy may be good.
+# `rank` 0 is the master that took the bytes; later copies have higher ranks. A `damaged` copy failed its check. It does
+# not count as a copy, but the row stays: the report may be wrong, and other chunks of that copy may be good.
 holder = _table(
     "holder",
     Column("digest", LargeBinary(32), primary_key=True),
@@ -152,8 +152,8 @@ holder = _table(
     Index("holder_by_server", "server_id", "digest"),
 )
 
-# Copies that servers were told to drop, or that were found damaged, kept for as long as a ticket lives: a write that
-# was begun before may count on bytes that are gone, and its commit must not call that server a holder.
+# Copies that were dropped or found damaged, kept for a ticket's lifetime: a write that began before may count on their
+# bytes, and its commit must not name that server as a holder.
 dropped = _table(
     "dropped",
     Column("digest", LargeBinary(32), primary_key=True),
@@ -162,7 +162,7 @@ dropped = _table(
     Index("dropped_when", "dropped_time"),
 )
 
-# After a restore: blobs that file servers hold and that nobody knows a name of, by who holds them.
+# After a restore: blobs on file servers that no version names, by file server.
 unnamed = _table(
     "unnamed",
     Column("digest", LargeBinary(32), primary_key=True),
@@ -170,9 +170,9 @@ unnamed = _table(
     Column("size", BigInteger, nullable=False),
 )
 
-# ---------------------------------------------------------------- what S3 lets people say
+# ---------------------------------------------------------------- S3
 
-# JSON by name: of a bucket (policy, cors, lifecycle, …), and of one version (tags, acl, retention, …).
+# JSON by name: settings of a bucket (policy, cors, lifecycle, …) and of a version (tags, acl, retention, …).
 bucket_setting = _table(
     "bucket_setting",
     Column("bucket", Name, primary_key=True),
@@ -187,7 +187,7 @@ version_setting = _table(
     Column("value", Text, nullable=False),
 )
 
-# A multipart upload under way: what its version shall say, and its parts, each a blob that `blob.refs` counts.
+# A multipart upload: the metadata and settings of its future version, and its parts, which count in `blob.refs`.
 upload = _table(
     "upload",
     Column("id", Text, primary_key=True),
@@ -212,8 +212,8 @@ part = _table(
     Column("at", Float, nullable=False),
 )
 
-# Where notifications go, as an administrator named it. `sealed` is its address and secrets under the storage keys;
-# `shown_url` is the address without them.
+# Notification targets. `sealed` is the address with its secrets, encrypted with the storage keys; `shown_url` is the
+# address without secrets.
 target = _table(
     "target",
     Column("name", Name, primary_key=True),
@@ -223,8 +223,8 @@ target = _table(
     Column("dropped", BigInteger, nullable=False, server_default="0"),
 )
 
-# Messages about changes, written with the change itself, until their target has them. One change may make several:
-# `change` is the `id` of the first, and 0 in that one.
+# Queued notifications, written in the change's own transaction and deleted on delivery. One change may queue several:
+# `change` is the `id` of the first, and 0 in the first itself.
 event = _numbered(
     "event",
     Column("id", Sequence, primary_key=True),
@@ -302,7 +302,7 @@ waiter_path = _table(
     Column("seq", BigInteger, primary_key=True),
 )
 
-# The highest lock number ever granted on a path. Kept after the lock is gone: it is what refuses late writes.
+# The highest lock number ever granted on a path. Kept after the lock ends, to reject late writes.
 path_fence = _table(
     "path_fence",
     Column("bucket", Name, primary_key=True),
@@ -343,7 +343,7 @@ api_key = _table(
     Index("api_key_account", "account"),
 )
 
-# The secret itself, not a hash of it: checking an S3 signature needs it.
+# The secret itself, not a hash: verifying an S3 signature needs it.
 s3_key = _table(
     "s3_key",
     Column("access_key_id", Text, primary_key=True),
@@ -357,7 +357,7 @@ s3_key = _table(
     Index("s3_key_account", "account"),
 )
 
-# Keys that contents are under (SSE-KMS). What versions may need is never dropped.
+# Named keys (SSE-KMS). Never deleted, because versions may need them.
 kms_key = _table(
     "kms_key",
     Column("id", Text, primary_key=True),
@@ -383,14 +383,14 @@ join_secret = _table(
 
 # ---------------------------------------------------------------- the directory itself
 
-# Numbers that only rise: "lock_number" is the last fencing token granted.
+# Numbers that only rise: "lock_number" is the last lock number granted.
 counter = _table(
     "counter",
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
-# Among them: "directory_time", "ticket_key" (hex).
+# Such as "directory_time" and "ticket_key" (hex).
 setting = _table(
     "setting",
     Column("name", Text, primary_key=True),

@@ -1,8 +1,8 @@
-"""Statements: SQLAlchemy Core expressions compiled once for a dialect and then handed to the driver.
+"""Statements: SQLAlchemy Core expressions, compiled once per dialect and then executed by the driver.
 
-Core's way of executing costs about 60 µs a statement, which would be most of a commit; what it compiles to is worth
-keeping, because one expression serves every engine. Values go to the driver as they are: no type conversion happens
-on the way in or out, so JSON is text and a flag may come back as 0 or 1.
+Executing through Core costs about 60 µs a statement, most of a commit; compiling once avoids that, and one expression
+still serves every engine. The driver gets values as they are, without type conversion in either direction: JSON is
+text, and a flag may come back as 0 or 1.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class Statement:
-    """One statement with named parameters, made at import time: ``FIND = Statement(select(t.c.a).where(…))``.
+    """A statement with named parameters, created at import time: ``FIND = Statement(select(t.c.a).where(…))``.
 
-    Use `bindparam("name")` for every value that varies; the caller gives it by that name.
+    Use `bindparam("name")` for every value that varies; the caller passes it by that name.
     """
 
     __slots__ = ("_compiled", "_expression")
@@ -31,7 +31,7 @@ class Statement:
         self._compiled: dict[str, tuple[str, dict[str, object]]] = {}
 
     def for_dialect(self, dialect: Dialect) -> tuple[str, dict[str, object]]:
-        """The SQL text, and the values of parameters that stand fixed in the expression."""
+        """Return the SQL text, and the values of parameters that are fixed in the expression."""
         found = self._compiled.get(dialect.name)
         if found is None:
             expression = self._expression
@@ -39,7 +39,7 @@ class Statement:
             compiled = expression.compile(dialect=dialect)
             assert isinstance(compiled, SQLCompiler)
             if "POSTCOMPILE" in str(compiled):
-                raise ValueError(f"a list of values would be spelled out at every execution, use or_: {compiled}")
+                raise ValueError(f"the SQL would vary with the length of a list of values; use or_: {compiled}")
             fixed = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
             found = self._compiled[dialect.name] = (str(compiled), fixed)
         return found
@@ -49,8 +49,10 @@ class Statement:
 
 
 class JoinedByComma(FunctionElement[str]):
-    """Joins a group's values with commas. Core's aggregate_strings adds its separator at execution, which a compiled
-    statement never reaches."""
+    """Joins a group's values with commas.
+
+    Core's aggregate_strings adds its separator only when Core executes it, which never happens here.
+    """
 
     type = Text()
     inherit_cache = True

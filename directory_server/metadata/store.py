@@ -1,8 +1,8 @@
-"""The metadata store's promises to the directory's rules, for every engine.
+"""The metadata store: what every engine promises to the directory's rules.
 
 An engine provides transactions and snapshots; the rules (`namespace`, `lock_manager`, `membership`, `accounts`) give
-the rows their meaning. Engines translate their driver's failures here, once: a full disk becomes StorageFull, an
-input/output error Unavailable, data of a newer program StorageFormatError.
+rows their meaning. The engine alone translates its driver's errors: a full disk becomes StorageFull, an input/output
+error Unavailable, a newer program's data StorageFormatError.
 """
 
 from __future__ import annotations
@@ -20,94 +20,96 @@ R = TypeVar("R")
 
 
 class Reader(ABC):
-    """Reads of one moment: everything read through one Reader is of the same snapshot."""
+    """Reads one snapshot."""
 
     @abstractmethod
     def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        """The first row, or None when there is none."""
+        """Return the first row, or None."""
 
     @abstractmethod
     def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        """Every row, in the statement's order. Give unbounded statements a LIMIT."""
+        """Return every row, in the statement's order. Unbounded statements need a LIMIT."""
 
 
 class Tx(Reader):
-    """A Reader that also writes, and sees its own writes. Nothing is visible to others before the commit."""
+    """A transaction: reads its own writes, which others see only after the commit."""
 
     @abstractmethod
     def run(self, statement: Statement, **parameters: Any) -> int:
-        """Insert, update or delete; how many rows changed. A broken constraint raises `ConstraintBroken`."""
+        """Insert, update or delete; return how many rows changed. Raises `ConstraintBroken`."""
 
     @abstractmethod
     def savepoint(self) -> AbstractContextManager[None]:
-        """Undoes what is done inside it, and only that, when the block raises. May be nested."""
+        """Roll back what the block did, and only that, if it raises. May be nested."""
 
     @abstractmethod
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call `call` once the commit is durable, on the store's own thread, so it must be quick and not raise.
+        """Call `call` once the commit is durable, on the store's own thread: it must be quick and must not raise.
 
-        It is forgotten when the savepoint it was registered in is undone, or when the commit fails.
+        It is not called if the commit fails, or if the savepoint in which it was registered is rolled back.
         """
 
 
 class ConstraintBroken(Exception):
-    """A row of that key exists. Rules translate it to the refusal that it means."""
+    """A row with that key exists. Rules translate this into their own error."""
 
 
 class MetadataStore(ABC):
-    """The directory's memory. Thread-safe."""
+    """Stores the directory's rows. Thread-safe."""
 
     @abstractmethod
     def write(self, work: Callable[[Tx], R]) -> R:
-        """Run `work(tx)` in a transaction; its result, once everything it wrote is durable.
+        """Run `work(tx)` in a transaction; return its result once everything it wrote is durable.
 
-        Serializable: works run one after another, each sees the results of those before it. If `work` raises, what
-        it wrote is undone and the error comes out here. Callers share commits, and so one flush: `work` must be
-        short, must not wait for anything, and must not change anything outside the transaction, because a commit
-        that fails undoes only the transaction. When it fails (StorageFull, Unavailable) nothing was written, except
-        when the machine died meanwhile: then the answer is unknown, and what `work` does must be safe to repeat.
+        Serializable: works run one after another, and each sees the results of those before it. If `work` raises, its
+        writes are rolled back and the error is raised here. Callers share commits, and so one flush: `work` must be
+        short, must not wait, and must not change anything outside the transaction, because a failed commit rolls back
+        only that. After StorageFull or Unavailable nothing was written. If the machine dies, the outcome is unknown;
+        so `work` must be safe to repeat.
         """
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Reader]:
-        """A snapshot that is at least as new as every commit that returned before. Keep it short.
+        """Return a snapshot that includes every commit that returned before. Close it soon.
 
-        Works also while commits fail.
+        Works even while commits fail.
         """
 
     @abstractmethod
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        """Run `work` at the start of every transaction, in it: for what must be settled before anything is decided,
-        such as leases that are over. When it raises, the whole transaction fails."""
+        """Run `work` at the start of every transaction, before anything is decided in it (to end leases, say).
+
+        If it raises, the whole transaction fails.
+        """
 
     @abstractmethod
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        """Run `work` at the end of every transaction, in it: what shall be saved with whatever is written."""
+        """Run `work` at the end of every transaction, to save something with every commit."""
 
     def check_some(self) -> float:
-        """For a background job: verify a little of what is stored; seconds to pause.
+        """For a background job: verify a small part of the stored data; return seconds until the next call.
 
-        Damage that is found makes every later call raise Damaged, and is the store's `problem`. An engine whose
-        server verifies its own pages has nothing to do here.
+        After damage is found, every later call raises Damaged, and `problem` reports it. The default does nothing, for
+        an engine whose server verifies its own pages.
         """
         return 3600.0
 
     @property
     @abstractmethod
     def problem(self) -> str:
-        """Why the last commit failed, for the health page; empty when it succeeded."""
+        """Why the last commit failed, for the health page; empty if it succeeded."""
 
     @abstractmethod
     def defects(self) -> list[str]:
-        """What the engine itself finds wrong with its files, empty when nothing is. Reads all, beside writers."""
+        """Return the defects that the engine's own check finds. Reads everything, without blocking writers."""
 
     @abstractmethod
     def copy_to(self, path: Path) -> dict[str, int]:
-        """Copy everything as it is at one moment to the new file `path`, beside writers; the rows in each table.
+        """Copy one snapshot to the new file `path`; return the number of rows by table.
 
-        Durable on return.
+        Durable on return. Does not block writers.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Finish what was submitted, then close. Safe to repeat; later commits raise Unavailable."""
+        """Finish submitted transactions, then close. Safe to repeat. Later commits raise Unavailable."""

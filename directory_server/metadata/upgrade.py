@@ -1,4 +1,4 @@
-"""Applies migrations to a metadata file, and refuses one that a newer program has written."""
+"""Applies migrations to a metadata file; rejects files that a newer program wrote."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(path: Path) -> None:
-    """Apply the migrations that `path` lacks, each in a transaction; safe to repeat, durable on return."""
+    """Apply the migrations that `path` lacks, each in a transaction. Safe to repeat, durable on return."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -29,22 +29,22 @@ def upgrade(path: Path) -> None:
             _apply(connection, str(path))
             crash_point("directory.migration.begun")
     except OperationalError as error:
-        raise Unavailable(f"the metadata in {path} cannot be opened: {error.orig}") from error
+        raise Unavailable(f"cannot open the metadata in {path}: {error.orig}") from error
     except DatabaseError as error:
         raise StorageFormatError(
-            f"{path} is not a Lockstep metadata file, or is damaged ({error.orig}): restore a backup, "
-            "or give the directory another folder with --data"
+            f"{path} is not a Lockstep metadata file, or it is damaged ({error.orig}); restore a backup, "
+            "or name another folder with --data"
         ) from error
     finally:
         engine.dispose()
 
 
 def _prepare(connection: Any, _: object) -> None:
-    # The driver would commit before each CREATE TABLE, and a migration cut short would leave half of its tables.
+    # Otherwise the driver commits before each CREATE TABLE, and an interrupted migration leaves half of its tables.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL").close()
     connection.execute("PRAGMA synchronous = FULL").close()
-    connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # checkpoints are the store's: see page_checks
+    connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # the store makes the checkpoints: see page_checksums
 
 
 def _apply(connection: Connection, name: str) -> None:
@@ -59,6 +59,6 @@ def _apply(connection: Connection, name: str) -> None:
     if present is not None and present not in {script.revision for script in scripts.walk_revisions()}:
         raise StorageFormatError(
             f"{name} was written by a newer Lockstep (schema {present}; this program knows up to "
-            f"{scripts.get_current_head()}): start that newer program, or restore a backup from before the upgrade"
+            f"{scripts.get_current_head()}); start that newer program, or restore a backup from before the upgrade"
         )
     command.upgrade(config, "head")

@@ -25,7 +25,7 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.wire.errors import BadRequest, TooLarge
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.files import MAX_METADATA_BYTES
-from lockstep_store.wire.messages.kms import KMS_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY
 from lockstep_store.wire.messages.uploads import (
     CreateUploadRequest,
     UploadInfo,
@@ -110,7 +110,7 @@ class Uploads:
                 for part in page:
                     ids = [row[0] for row in reader.all(files.HOLDERS, digest=part.digest)]
                     part.holders = self._servers.holders_in_reading_order(ids)
-        data_key = self._hooks.data_key(upload.metadata) if KMS_FACT in upload.metadata else None
+        data_key = self._hooks.data_key(upload.metadata) if KMS_ENTRY in upload.metadata else None
         return UploadPartsReply(upload, page, truncated=len(found) > len(page), data_key=data_key)
 
     def list(self, request: UploadsRequest) -> UploadsReply:

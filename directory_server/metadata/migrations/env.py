@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `migrate.py` hands over; there is no other way in."""
+"""Runs migrations on the connection that `upgrade.py` passes; there is no other entry."""
 
 from alembic import context
 

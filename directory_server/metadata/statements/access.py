@@ -14,11 +14,11 @@ ACL: Final = "acl"
 PUBLIC_ACCESS_BLOCK: Final = "public-access-block"
 OWNERSHIP: Final = "ownership"
 NAMES: Final = (POLICY, ACL, PUBLIC_ACCESS_BLOCK, OWNERSHIP)
-"""The bucket settings that say who may do what."""
+"""The bucket settings that decide who may do what."""
 
 RULES = Statement(
     select(bucket_setting.c.name, bucket_setting.c.value).where(
         and_(bucket_setting.c.bucket == bindparam("of_bucket"), or_(*(bucket_setting.c.name == name for name in NAMES)))
     )
 )
-"""Their values, for a bucket that has any."""
+"""Selects these settings of a bucket."""

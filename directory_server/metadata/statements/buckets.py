@@ -1,4 +1,4 @@
-"""Statements about buckets, and a bucket's row as the rules use it."""
+"""Statements about buckets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _setting_names = (
 _COLUMNS = (bucket.c.name, bucket.c.owner, bucket.c.versioning, bucket.c.shared, bucket.c.created_at, _setting_names)
 _ONE = Statement(select(*_COLUMNS).where(bucket.c.name == bindparam("name")))
 _ALL = Statement(select(*_COLUMNS).order_by(bucket.c.name))
-# A bucket's changes begin at the journal's end: a name that was used before does not bring its past along.
+# A bucket's changes start at the journal's end: an earlier bucket of the same name has its own.
 _INSERT = Statement(
     insert(bucket).values(
         {
@@ -59,13 +59,13 @@ _DELETE = Statement(delete(bucket).where(bucket.c.name == bindparam("name")))
 
 
 def find(reader: Reader, name: str) -> Bucket | None:
-    """Return the bucket, whoever owns it; None when there is none of that name."""
+    """Return the bucket, or None."""
     row = reader.one(_ONE, name=name)
     return None if row is None else _bucket(row)
 
 
 def require(reader: Reader, name: str) -> Bucket:
-    """Return the bucket, whoever owns it; NotFound when there is none of that name."""
+    """Return the bucket; raise NotFound if there is none of that name."""
     found = find(reader, name)
     if found is None:
         raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
@@ -73,12 +73,12 @@ def require(reader: Reader, name: str) -> Bucket:
 
 
 def all_buckets(reader: Reader) -> list[Bucket]:
-    """Return every bucket, by name."""
+    """Return every bucket, sorted by name."""
     return [_bucket(row) for row in reader.all(_ALL)]
 
 
 def insert_bucket(tx: Tx, made: Bucket) -> None:
-    """Insert the row; settings have statements of their own (`s3_settings`)."""
+    """Insert the row, without settings (see `s3_settings`)."""
     name, owner, versioning, shared, created_at, _ = made
     tx.run(_INSERT, name=name, owner=owner, versioning=versioning, shared=shared, created_at=created_at)
 

@@ -1,7 +1,4 @@
-"""Statements about paths, versions and blobs, and the messages made from their rows.
-
-The rules are in `directory_server.files`.
-"""
+"""Statements about paths, versions and blobs, for `directory_server.files`."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ NULL_ID = "null"
 _AFTER_ALL_VERSIONS = "~"
 
 
-def _facts(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
+def _columns(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
     c = table.c
     return [
         c.bucket,
@@ -60,7 +57,7 @@ def _facts(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
 
 
 def _holders_of(table: Any) -> Any:
-    # A damaged copy ranks behind all others, by so much that its rank alone tells it apart.
+    # A damaged copy ranks behind all others, by so much that the rank alone identifies it.
     rank = holder.c.rank + case((holder.c.damaged, DAMAGED_RANK), else_=0)
     named = cast(rank, Text) + ":" + holder.c.server_id
     return (
@@ -80,9 +77,9 @@ def _values(table: Any) -> dict[str, Any]:
     return {column.name: bindparam(column.name) for column in table.c}
 
 
-# Every statement about one version gives the columns of `_facts`, in that order; `…_HELD` one more: its holders.
-_CURRENT = _facts(current, current.c.version, false())
-_VERSION = _facts(version, version.c.id, version.c.delete_marker)
+# Every statement about one version returns `_columns`, in that order; `…_HELD` adds its holders.
+_CURRENT = _columns(current, current.c.version, false())
+_VERSION = _columns(version, version.c.id, version.c.delete_marker)
 
 CURRENT = Statement(select(*_CURRENT).where(_at(current)))
 CURRENT_HELD = Statement(select(*_CURRENT, _holders_of(current)).where(_at(current)))
@@ -131,12 +128,12 @@ FORGET_PAST_WRITES = Statement(
 
 # ---------------------------------------------------------------- listings
 
-# One lower bound each: given two, an engine seeks to either and filters by the other, row by row.
+# One lower bound each: with two, an engine seeks to one of them and filters by the other, row by row.
 
 
-def _page(table: Any, facts: list[ColumnElement[Any]], bound: ColumnElement[bool], *order: Any) -> Statement:
+def _page(table: Any, columns: list[ColumnElement[Any]], bound: ColumnElement[bool], *order: Any) -> Statement:
     mine = table.c.bucket == bindparam("bucket")
-    return Statement(select(*facts).where(mine, bound).order_by(*order).limit(bindparam("count")))
+    return Statement(select(*columns).where(mine, bound).order_by(*order).limit(bindparam("count")))
 
 
 LIST_FROM = _page(current, _CURRENT, current.c.path >= bindparam("path"), current.c.path)
@@ -161,7 +158,7 @@ VERSIONS_NEWER = Statement(
     .limit(bindparam("count"))
 )
 
-# Every version that has content, with its holders, by bucket and path and the newest first: as the index stands.
+# Every version that has content, with its holders, by bucket and path, the newest first (the index's order).
 _CONTENT = version.c.digest.is_not(None)
 ALL_HELD = Statement(
     select(*_VERSION, _holders_of(version))
@@ -182,7 +179,7 @@ BLOB = Statement(select(blob.c.size, blob.c.refs).where(blob.c.digest == bindpar
 INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=literal(1)))
 ADD_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs + 1))
 DROP_REFERENCE = Statement(update(blob).where(blob.c.digest == bindparam("digest")).values(refs=blob.c.refs - 1))
-# Copies count only undamaged, on servers that belong to the cluster; whether one is up now is the membership's to say.
+# Only undamaged copies count, on servers that belong to the cluster. Whether a server is up, membership knows.
 HOLDERS = Statement(
     select(holder.c.server_id, holder.c.rank)
     .join(file_server, file_server.c.id == holder.c.server_id)
@@ -204,7 +201,7 @@ STORE_OF_SERVER = Statement(
 
 ANY_VERSION = Statement(select(version.c.id).where(version.c.bucket == bindparam("bucket")).limit(1))
 
-# ---------------------------------------------------------------- totals, read rarely: they walk whole tables
+# ---------------------------------------------------------------- totals (each scans a table, so read them rarely)
 
 FILES_TOTAL = Statement(select(func.count(), func.coalesce(func.sum(current.c.size), 0)).select_from(current))
 VERSIONS_TOTAL = Statement(select(func.count()).select_from(version))
@@ -233,7 +230,7 @@ def as_version(row: Row, *, is_current: bool = True) -> FileVersion:
 
 
 def find_version(reader: Reader, bucket: str, path: str, version: str) -> Row | None:
-    """Return the version of that path with the id `version`, or the one written without versioning for "null"."""
+    """Return the row of a path's version; the id "null" means the one written without versioning."""
     if version == NULL_ID:
         return reader.one(NULL_VERSION, bucket=bucket, path=path)
     return reader.one(VERSION, bucket=bucket, path=path, version=version)
@@ -252,8 +249,8 @@ def newest_held(reader: Reader, bucket: str, path: str, limit: int = 200) -> lis
     return reader.all(OLDER_HELD, bucket=bucket, path=path, version=_AFTER_ALL_VERSIONS, count=limit)
 
 
-def as_stored(metadata: dict[str, str]) -> str:
-    """Return a version's metadata in stored form."""
+def encode_metadata(metadata: dict[str, str]) -> str:
+    """Encode a version's metadata for its column."""
     return msgspec.json.encode(metadata).decode() if metadata else NO_METADATA
 
 

@@ -25,8 +25,8 @@ def _theirs(table: Any) -> ColumnElement[bool]:
     return or_(table.c.shared, table.c.owner == bindparam("account"))
 
 
-# A private bucket's name may be free again and taken by somebody else, who must not see what was in the first one. So
-# each life of a bucket is told apart by the cursors between which it existed.
+# A deleted private bucket's name may be reused by somebody else, who must not see what was in it. So the journal rows
+# of a bucket are those between the cursors at which it was created and deleted.
 _in_a_bucket = exists(
     select(literal_column("1")).where(
         bucket.c.name == journal.c.bucket, journal.c.cursor > bucket.c.since_cursor, _theirs(bucket)
@@ -54,14 +54,14 @@ LAST_UNTIL = Statement(
 )
 
 SINCE_CURSOR = Statement(select(bucket.c.since_cursor).where(bucket.c.name == bindparam("name")))
-FACTS = Statement(
+VERSION = Statement(
     select(version.c.digest, version.c.size, version.c.author, version.c.lock_number, version.c.delete_marker).where(
         version.c.id == bindparam("version")
     )
 )
 
 _newest = select(func.coalesce(func.max(journal.c.cursor), 0)).scalar_subquery()
-# A life in which nothing changed leaves no rows to tell whose they are.
+# A bucket in which nothing changed leaves no journal rows, so it needs no past bucket.
 REMEMBER_BUCKET = Statement(
     insert(past_bucket).from_select(
         ["name", "since_cursor", "until_cursor", "owner", "shared"],

@@ -12,7 +12,7 @@ from directory_server.metadata.store import Reader, Tx
 
 
 class KeyVersionRow(NamedTuple):
-    """One version of a key; `sealed` is its material under the cluster's storage keys."""
+    """A version of a key; `sealed` is its material, encrypted with the cluster's storage keys."""
 
     key: str
     number: int
@@ -21,7 +21,7 @@ class KeyVersionRow(NamedTuple):
 
 
 class KeyRow(NamedTuple):
-    """A key apart from its versions."""
+    """A key, without its versions."""
 
     id: str
     name: str
@@ -45,12 +45,12 @@ _ENABLE = Statement(update(kms_key).where(kms_key.c.id == bindparam("of_id")).va
 
 
 def keys(reader: Reader) -> list[KeyRow]:
-    """All keys, by name."""
+    """Return all keys, by name."""
     return [KeyRow(row[0], row[1], bool(row[2]), row[3]) for row in reader.all(_KEYS)]
 
 
 def versions(reader: Reader) -> list[KeyVersionRow]:
-    """All versions of all keys, by key and number."""
+    """Return all versions of all keys, by key and number."""
     return [KeyVersionRow(*row) for row in reader.all(_VERSIONS)]
 
 

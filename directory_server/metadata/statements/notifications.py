@@ -1,4 +1,4 @@
-"""Statements about notification targets and the messages that wait for them."""
+"""Statements about notification targets and their queued messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TargetRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """A waiting message. `change` rises, and is the same in all messages about one change."""
+    """A queued message. `change` rises, and is the same in all messages about one change."""
 
     id: int
     change: int
@@ -76,7 +76,7 @@ _DELETE_ALL = Statement(delete(event).where(event.c.target == bindparam("of_targ
 
 
 def targets(reader: Reader) -> list[TargetRow]:
-    """By name."""
+    """Return all targets, by name."""
     return [TargetRow(*row) for row in reader.all(_TARGETS)]
 
 
@@ -86,13 +86,13 @@ def find_target(reader: Reader, name: str) -> TargetRow | None:
 
 
 def put_target(tx: Tx, made: TargetRow) -> None:
-    """A new target, or a new address for one; what waits for it stays."""
+    """Insert a target or replace its address; its queued messages stay."""
     if not tx.run(_CHANGE_TARGET, of_name=made.name, new_shown_url=made.shown_url, new_sealed=made.sealed):
         tx.run(_INSERT_TARGET, **made._asdict())
 
 
 def drop_target(tx: Tx, name: str) -> int:
-    """How many messages waited for it."""
+    """Delete a target with its queued messages; return how many there were."""
     tx.run(_DELETE_TARGET, name=name)
     return tx.run(_DELETE_ALL, of_target=name)
 
@@ -111,19 +111,19 @@ def first_waiting(reader: Reader, name: str, count: int) -> list[EventRow]:
 
 
 def waiting(reader: Reader, name: str) -> tuple[int, float | None]:
-    """Return how many messages wait, and the directory time of the first."""
+    """Return the number of queued messages, and the directory time of the oldest."""
     row = reader.one(_WAITING, of_target=name)
     assert row is not None
     return int(row[0]), row[1]
 
 
 def delivered(tx: Tx, name: str, until: int) -> None:
-    """Delete a target's messages up to that number: it has taken them."""
+    """Delete a target's delivered messages, up to number `until`."""
     tx.run(_DELETE_UNTIL, of_target=name, until=until)
 
 
 def drop_old(tx: Tx, name: str, kept: int, before: float) -> int:
-    """Drop all but the newest `kept` messages, and those from before a directory time; return how many."""
+    """Drop all but the newest `kept` messages, and messages older than a directory time; return how many."""
     row = tx.one(_LAST_TO_DROP, of_target=name, kept=kept)
     gone = tx.run(_DELETE_OLD, of_target=name, until=row[0] if row else 0, before=before)
     if gone:

@@ -1,4 +1,4 @@
-"""Who holds a lock or waits for one, as its columns say."""
+"""The party that holds a lock or waits for one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Party:
-    """A waiter or holder: one named client of an account, or one log-in session when the client has no name.
+    """A waiter or holder: a named client of an account, or a log-in session if the client has no name.
 
     The threads of one client are one party, so one of them may wait for another.
     """
@@ -18,7 +18,7 @@ class Party:
 
     @property
     def key(self) -> str:
-        """Equal for everything that counts as the same party."""
+        """Identifies the party: equal for rows of the same one."""
         return f"{self.account}\0{self.client}" if self.client else f"{self.account}\0\0{self.session}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Statements for comparing books and disks: what a server is counted to hold in a range, and blobs without a name."""
+"""Statements about holder rows in a range of digests, and about blobs that no version names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep_store.wire.digest import Digest
 
 
 class Unnamed(NamedTuple):
-    """A copy of a blob that no version refers to."""
+    """A copy, found after a restore, of a blob that no version refers to."""
 
     digest: Digest
     server_id: str
@@ -57,23 +57,23 @@ _VERSION_NAMES = Statement(
 
 
 def held_in_range(reader: Reader, server_id: str, after: Digest | None, limit: int) -> list[tuple[Digest, bool]]:
-    """The next copies that the books count on a server, in digest order, and whether each is marked as damaged."""
+    """Return a server's next holder rows in digest order: (digest, damaged)."""
     rows = reader.all(_HELD_IN_RANGE, server_id=server_id, after=after or b"", limit=limit)
     return [(Digest(row[0]), bool(row[1])) for row in rows]
 
 
 def unnamed_of(reader: Reader, digest: Digest) -> list[Unnamed]:
-    """Return the servers that reported this blob while no version named it."""
+    """Return the unnamed copies of a blob."""
     return [Unnamed(Digest(row[0]), row[1], row[2]) for row in reader.all(_UNNAMED_OF, digest=digest)]
 
 
 def some_unnamed(reader: Reader, limit: int) -> list[Unnamed]:
-    """The first `limit` of all, in digest order."""
+    """Return the first `limit` unnamed copies in digest order."""
     return [Unnamed(Digest(row[0]), row[1], row[2]) for row in reader.all(_SOME_UNNAMED, limit=limit)]
 
 
 def add_unnamed(tx: Tx, row: Unnamed) -> None:
-    """Safe to repeat."""
+    """Insert an unnamed copy. Safe to repeat."""
     if row.server_id not in {known.server_id for known in unnamed_of(tx, row.digest)}:
         tx.run(_INSERT_UNNAMED, **row._asdict())
 
@@ -83,30 +83,30 @@ def forget_unnamed(tx: Tx, digest: Digest) -> None:
 
 
 def count_unnamed(reader: Reader) -> tuple[int, int]:
-    """(blobs, bytes) that still have no name."""
+    """Return the number of unnamed blobs and their bytes."""
     row = reader.one(_COUNT_UNNAMED)
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def first_administrator(reader: Reader) -> str:
-    """The oldest administrator's account; empty when there is none."""
+    """Return the oldest administrator's account; empty if there is none."""
     row = reader.one(_ADMINISTRATOR)
     return str(row[0]) if row else ""
 
 
 def lock_number(reader: Reader) -> int:
-    """The last lock number granted."""
+    """Return the last lock number granted."""
     row = reader.one(_LOCK_NUMBER)
     return int(row[0]) if row else 0
 
 
 def raise_lock_number(tx: Tx, number: int) -> None:
-    """The next lock number granted is above `number`."""
+    """Make the next lock number higher than `number`."""
     if not tx.run(_RAISE_LOCK_NUMBER, raised_to=number):
         tx.run(_FIRST_LOCK_NUMBER, value=number)
 
 
 def version_names(reader: Reader, after: str, limit: int) -> list[tuple[str, str, str, Digest | None]]:
-    """(id, bucket, path, digest) of the next versions in the order of their ids."""
+    """Return the next versions in order of id: (id, bucket, path, digest)."""
     rows = reader.all(_VERSION_NAMES, after=after, limit=limit)
     return [(row[0], row[1], row[2], Digest(row[3]) if row[3] is not None else None) for row in rows]

@@ -14,7 +14,7 @@ from lockstep_store.wire.messages.s3 import S3KeyInfo
 
 @dataclass(frozen=True)
 class S3KeyRow:
-    """A key with its secret; `expires` is directory time, `session_hash` BLAKE3 of a temporary key's token."""
+    """A key with its secret. `expires` is directory time; `session_hash` is BLAKE3 of a temporary key's token."""
 
     account: str
     admin: bool
@@ -51,7 +51,7 @@ def find_key(reader: Reader, access_key_id: str) -> S3KeyRow | None:
 
 
 def keys_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
-    """An account's keys, the oldest first, without their secrets."""
+    """Return an account's keys, the oldest first, without secrets."""
     rows = reader.all(_OF, of_account=account, count=count)
     return [S3KeyInfo(row[0], row[1], row[2], row[3], expires_at=row[4]) for row in rows]
 
@@ -71,7 +71,7 @@ def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: floa
 
 
 def drop_key(tx: Tx, access_key_id: str, account: str) -> S3KeyRow | None:
-    """The key that was dropped; None when the account has none of that id."""
+    """Delete an account's key and return it; None if the account has no key of that id."""
     found = find_key(tx, access_key_id)
     if found is None or found.account != account:
         return None

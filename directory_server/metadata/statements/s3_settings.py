@@ -10,7 +10,7 @@ from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 OBJECT_LOCK_WITHOUT_RULE = '{"ObjectLockEnabled":"Enabled"}'
-"""The object lock setting of a bucket that was created with object lock and has no rule yet."""
+"""The object lock setting of a bucket that was created with object lock, before it has a rule."""
 
 _BUCKET = Statement(
     select(bucket_setting.c.value).where(
@@ -77,7 +77,7 @@ def put_bucket_value(tx: Tx, bucket: str, name: str, value: str | None) -> None:
 
 
 def drop_bucket_values(tx: Tx, bucket: str) -> None:
-    """Delete a deleted bucket's settings, so that a later bucket of its name begins without any."""
+    """Delete a bucket's settings with the bucket, so that a later bucket of its name has none."""
     tx.run(_BUCKET_DELETE_ALL, of_bucket=bucket)
 
 

@@ -1,4 +1,4 @@
-"""Statements about file servers, and about who holds which blob, as membership, repair and collection need them."""
+"""Statements about file servers and holders of blobs, for membership, repair and garbage collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lockstep_store.wire.digest import Digest
 
 @dataclass(frozen=True)
 class ServerRow:
-    """A file server as it registered; `state` is what was decided about it: up, draining or removed."""
+    """A registered file server; `state` is up, draining or removed."""
 
     id: str
     url: str
@@ -46,7 +46,7 @@ class HeldBlob:
 
     @property
     def sound(self) -> tuple[str, ...]:
-        """The holders whose copy is not known to be damaged."""
+        """The holders of copies that are not marked as damaged."""
         return tuple(id for id in self.holders if id not in self.damaged) if self.damaged else self.holders
 
 
@@ -151,7 +151,7 @@ def all_servers(reader: Reader) -> list[ServerRow]:
 
 
 def save_server(tx: Tx, row: ServerRow) -> None:
-    """Insert or replace what is known of a server; its figures stay."""
+    """Insert or update a server's row; its totals stay."""
     changed = tx.run(
         _UPDATE_SERVER,
         of_id=row.id,
@@ -175,7 +175,7 @@ def save_server(tx: Tx, row: ServerRow) -> None:
         )
 
 
-def save_figures(tx: Tx, id: str, capacity: int, free: int, blobs: int, stored: int, problem: str) -> None:
+def save_usage(tx: Tx, id: str, capacity: int, free: int, blobs: int, stored: int, problem: str) -> None:
     tx.run(_SAVE_FIGURES, of_id=id, capacity=capacity, free=free, blob_count=blobs, stored=stored, told=problem)
 
 
@@ -183,7 +183,7 @@ def save_figures(tx: Tx, id: str, capacity: int, free: int, blobs: int, stored: 
 
 
 def forget_some_held(tx: Tx, server_id: str, limit: int) -> int:
-    """Delete at most `limit` holder rows of a server; how many there were to delete."""
+    """Delete at most `limit` holder rows of a server; return how many were deleted."""
     rows = tx.all(_HELD_BY, server_id=server_id, limit=limit)
     for (digest,) in rows:
         tx.run(_DROP_HOLDER, digest=digest, server_id=server_id)
@@ -191,23 +191,22 @@ def forget_some_held(tx: Tx, server_id: str, limit: int) -> int:
 
 
 def counted_copies(reader: Reader) -> dict[str, int]:
-    """How many blobs that versions refer to each server holds undamaged. Walks the whole table."""
+    """Return the number of undamaged copies of referenced blobs, by server. Scans the whole table."""
     return {row[0]: int(row[1]) for row in reader.all(_COUNTS)}
 
 
 def digests_held_by(reader: Reader, server_id: str, after: bytes, limit: int) -> list[Digest]:
-    """The next blobs of which the server has a copy, in digest order, damaged and unreferenced ones too."""
+    """Return the next blobs in digest order that a server holds, damaged and unreferenced ones included."""
     return [Digest(row[0]) for row in reader.all(_DIGESTS_HELD_BY, server_id=server_id, after=after, limit=limit)]
 
 
 def holders_of(reader: Reader, digest: Digest) -> list[str]:
-    """In rank order: the master first. Damaged copies too."""
+    """Return a blob's holders in rank order (the master first), damaged copies included."""
     return [row[0] for row in reader.all(_HOLDERS, digest=digest)]
 
 
 def add_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
-    """The server has a whole copy: rank a new one behind the others, call an old one undamaged. False when nothing
-    changed."""
+    """Add a holder, ranked last, or mark its existing copy as undamaged; return False if nothing changed."""
     rows = tx.all(_HOLDERS, digest=digest)
     mine = next((row for row in rows if row[0] == server_id), None)
     if mine is not None:
@@ -217,28 +216,28 @@ def add_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
 
 
 def mark_damaged(tx: Tx, digest: Digest, server_id: str, *, damaged: bool = True) -> bool:
-    """A copy failed its check, or was made whole again; False when the server has none."""
+    """Mark a copy as damaged or undamaged; return False if the server has no copy."""
     return tx.run(_SET_DAMAGED, of_digest=digest, of_server=server_id, now_damaged=damaged) > 0
 
 
 def drop_holder(tx: Tx, digest: Digest, server_id: str) -> bool:
-    """False when it was not there."""
+    """Delete a holder row; return False if there is none."""
     return tx.run(_DROP_HOLDER, digest=digest, server_id=server_id) > 0
 
 
 def remember_drop(tx: Tx, digest: Digest, server_id: str, time: float) -> None:
-    """The server was let drop its copy at directory time `time`."""
+    """Note that the server was allowed to drop its copy at directory time `time`."""
     if not tx.run(_DROP_AGAIN, of_digest=digest, of_server=server_id, time=time):
         tx.run(_REMEMBER_DROP, digest=digest, server_id=server_id, time=time)
 
 
 def was_dropped(reader: Reader, digest: Digest, server_id: str, since: float) -> bool:
-    """Whether the server was let drop its copy at directory time `since` or later."""
+    """Whether the server was allowed to drop its copy at directory time `since` or later."""
     return reader.one(_WAS_DROPPED, digest=digest, server_id=server_id, since=since) is not None
 
 
 def latest_drop(reader: Reader) -> float:
-    """When any copy was dropped last; minus infinity when none was."""
+    """Return the directory time of the latest drop of any copy; minus infinity if there is none."""
     row = reader.one(_LATEST_DROP)
     return float("-inf") if row is None or row[0] is None else float(row[0])
 
@@ -257,12 +256,12 @@ def find_blob(reader: Reader, digest: Digest) -> Blob | None:
 
 
 def drop_blob(tx: Tx, digest: Digest) -> None:
-    """Forget a blob that nothing refers to."""
+    """Delete the row of a blob without references."""
     tx.run(_DROP_BLOB, digest=digest)
 
 
 def page_of_blobs(reader: Reader, after: bytes, limit: int) -> list[HeldBlob]:
-    """The next blobs with references in digest order; one page costs the same however many there are."""
+    """Return the next blobs with references in digest order. A page's cost does not depend on their number."""
     rows = reader.all(_PAGE_OF_BLOBS, after=after, limit=limit)
     return [
         _held_blob(Digest(digest), size, [row[2:] for row in group if row[2] is not None])
@@ -279,6 +278,6 @@ def blob_and_holders(reader: Reader, digest: Digest) -> HeldBlob | None:
 
 
 def _held_blob(digest: Digest, size: int, copies: Sequence[Sequence[Any]]) -> HeldBlob:
-    """`copies` are pairs of server id and damaged, in rank order."""
+    """Build a HeldBlob from (server id, damaged) pairs in rank order."""
     holders = tuple([copy[0] for copy in copies])
     return HeldBlob(digest, size, holders, tuple([copy[0] for copy in copies if copy[1]]))

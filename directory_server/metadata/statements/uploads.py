@@ -91,37 +91,37 @@ def insert_upload(tx: Tx, info: UploadInfo) -> None:
         path=info.path,
         account=info.account,
         content_type=info.content_type,
-        metadata=files.as_stored(info.metadata),
-        settings=files.as_stored(info.settings),
+        metadata=files.encode_metadata(info.metadata),
+        settings=files.encode_metadata(info.settings),
         since_at=info.since_at,
     )
 
 
 def page(reader: Reader, bucket: str, after: tuple[str, str], count: int) -> list[UploadInfo]:
-    """Uploads behind (path, upload id) by path and id; an empty id stands before all of its path."""
+    """Return the uploads after (path, upload id) by path and id; an empty id is before all uploads of its path."""
     rows = reader.all(_PAGE, of_bucket=bucket, after_path=after[0], after_id=after[1], count=count)
     return [_info(row) for row in rows]
 
 
 def behind_path(path: str) -> tuple[str, str]:
-    """The place behind all uploads of `path`, for `page`."""
+    """Return the place after all uploads of `path`, for `page`."""
     return path, _AFTER_ALL_UPLOADS
 
 
 def older_than(reader: Reader, bucket: str, before_at: float) -> list[tuple[str, str]]:
-    """(id, path) of a bucket's uploads that were begun before `before_at`, seconds since 1970."""
+    """Return (id, path) of a bucket's uploads that began before `before_at`, seconds since 1970."""
     return [(row[0], row[1]) for row in reader.all(_OLD, of_bucket=bucket, before_at=before_at)]
 
 
 def drop(tx: Tx, id: str) -> None:
-    """The upload with its parts, and the parts' references, are gone."""
+    """Delete an upload with its parts, and their references to blobs."""
     tx.run(_DROP_REFERENCES, of_upload=id)
     tx.run(_DELETE_PARTS, of_upload=id)
     tx.run(_DELETE, of_id=id)
 
 
 def drop_of_bucket(tx: Tx, bucket: str) -> None:
-    """All of a bucket's uploads."""
+    """Delete all uploads of a bucket."""
     while rows := tx.all(_OF_BUCKET, of_bucket=bucket, count=1000):
         for row in rows:
             drop(tx, row[0])
@@ -133,12 +133,12 @@ def find_part(reader: Reader, id: str, number: int) -> PartInfo | None:
 
 
 def parts(reader: Reader, id: str, after: int, count: int) -> list[PartInfo]:
-    """Parts with numbers above `after`, rising."""
+    """Return the parts with numbers above `after`, in order."""
     return [_part(row) for row in reader.all(_PARTS, of_upload=id, after=after, count=count)]
 
 
 def put_part(tx: Tx, id: str, info: PartInfo) -> None:
-    """In the place of the part of that number, if there is one. References are the caller's to count."""
+    """Insert a part, or replace the one of its number. The caller counts references."""
     tx.run(_DELETE_PART, of_upload=id, of_number=info.number)
     tx.run(
         _INSERT_PART,
@@ -153,7 +153,7 @@ def put_part(tx: Tx, id: str, info: PartInfo) -> None:
 
 
 def holders_by_bytes(reader: Reader, id: str) -> list[str]:
-    """The servers that hold parts of an upload, the one with the most bytes first."""
+    """Return the servers that hold parts of an upload, the one with the most bytes first."""
     return [row[0] for row in reader.all(_HOLDERS_BY_BYTES, of_upload=id)]
 
 

@@ -14,16 +14,16 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message
 from lockstep_store.wire.messages.s3 import SettingReply
 
-KMS_FACT = "s3:kms"
+KMS_ENTRY = "s3:kms"
 """Prefix of the metadata names of content under a named key."""
-KMS_KEY_FACT = f"{KMS_FACT}-key"
+KMS_KEY_ENTRY = f"{KMS_ENTRY}-key"
 """The named key's id."""
-KMS_DATA_FACT = f"{KMS_FACT}-data"
+KMS_DATA_ENTRY = f"{KMS_ENTRY}-data"
 """The data key, wrapped, base64: the named key's version (4 bytes), a nonce (12), and AES-256-GCM of 32 bytes; the
 associated data is `data_key_use`."""
-KMS_CONTEXT_FACT = f"{KMS_FACT}-context"
+KMS_CONTEXT_ENTRY = f"{KMS_ENTRY}-context"
 """The encryption context, as JSON with sorted names; absent without one."""
-KMS_BUCKET_KEY_FACT = f"{KMS_FACT}-bucket-key"
+KMS_BUCKET_KEY_ENTRY = f"{KMS_ENTRY}-bucket-key"
 """Present when the writer asked for a bucket key."""
 DEFAULT_KEY_NAME = "aws/s3"
 """The key for requests that name none. It is created on first use."""

@@ -123,10 +123,10 @@ def canonical_digest(canonical_request: str) -> str:
 
 # ---------------------------------------------------------------- metadata and settings
 
-ETAG_FACT = "s3:etag"
-CHECKSUM_FACTS = "s3:checksum-"
+ETAG_ENTRY = "s3:etag"
+CHECKSUM_ENTRIES = "s3:checksum-"
 """Prefix of the metadata names of a version's checksums and their types; the algorithm follows."""
-CUSTOMER_KEY_FACT = "s3:sse-c"
+CUSTOMER_KEY_ENTRY = "s3:sse-c"
 """Prefix of the metadata names of content under a customer's key: how to recognise and use that key."""
 TAGS = "tags"
 """The tags of a version or a bucket: {"TagSet": [{"Key", "Value"}, …]}."""
@@ -155,7 +155,7 @@ REGION = "us-east-1"
 
 def etag_of_content(metadata: dict[str, str], digest: Digest) -> str:
     """Return the ETag without quotes. The suffix `-1` shows, as for a multipart upload, that it is not an MD5."""
-    return metadata.get(ETAG_FACT) or f"{digest.hex()[:32]}-1"
+    return metadata.get(ETAG_ENTRY) or f"{digest.hex()[:32]}-1"
 
 
 class BucketSettingRequest(Message):

@@ -16,12 +16,12 @@ from client_proxy.doors.s3.objects.object_metadata import (
     default_sums,
     sums_in,
 )
-from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
+from client_proxy.doors.s3.objects.part_reads import PARTS_ENTRY
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS
+from lockstep_store.wire.messages.s3 import CHECKSUM_ENTRIES
 from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, encode_numbers, parts_mark
 
 MIN_PART_BYTES = 5 * 1024**2
@@ -59,7 +59,7 @@ def choose(completion: Completion, upload: UploadInfo, parts: dict[int, PartInfo
         raise S3Error("EntityTooLarge", f"the parts have {size} bytes together; the maximum is {MAX_OBJECT_BYTES}")
     if completion.size not in (None, size):
         raise S3Error("InvalidRequest", f"x-amz-mp-object-size is {completion.size}, but the parts have {size} bytes")
-    metadata = {f"{OWN}etag": whole_etag([_part_etag(part) for part in chosen]), PARTS_FACT: str(len(chosen))}
+    metadata = {f"{OWN}etag": whole_etag([_part_etag(part) for part in chosen]), PARTS_ENTRY: str(len(chosen))}
     return Choice(chosen, metadata | _whole_checksum(completion, upload, chosen))
 
 
@@ -92,7 +92,7 @@ def _invalid_part(named: Values, why: str) -> S3Error:
 
 def stored_metadata(metadata: dict[str, str]) -> dict[str, str]:
     """The part of an encrypted upload's metadata that may be stored: checksums are encrypted with the parts."""
-    return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_FACTS)}
+    return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_ENTRIES)}
 
 
 def _whole_checksum(completion: Completion, upload: UploadInfo, chosen: Sequence[PartInfo]) -> dict[str, str]:

@@ -50,7 +50,7 @@ from client_proxy.doors.s3.security.encryption import encryption_members
 from client_proxy.encryption.content_keys import ContentKey
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion, Holder
-from lockstep_store.wire.messages.kms import KMS_FACT
+from lockstep_store.wire.messages.kms import KMS_ENTRY
 from lockstep_store.wire.messages.uploads import (
     UPLOAD_PARTS,
     PartInfo,
@@ -145,7 +145,7 @@ class CompleteHandlers:
 
         Without it when the version is gone, or when the caller may complete but not read.
         """
-        if KMS_FACT not in version.metadata and completion.customer_key is None:
+        if KMS_ENTRY not in version.metadata and completion.customer_key is None:
             return version
         try:
             found = self._files.stat(Stat(call.credential, call.bucket, call.key, version=version.version))

@@ -10,7 +10,7 @@ from client_proxy.doors.s3.call import Handlers, S3Call
 from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.objects.object_encryption import decrypted_version, key_of, parts_of
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
-from client_proxy.doors.s3.objects.part_reads import PARTS_FACT
+from client_proxy.doors.s3.objects.part_reads import PARTS_ENTRY
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
@@ -76,7 +76,7 @@ def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
     asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
     if asked < 0 or marker < 0:
         raise S3Error("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")
-    if PARTS_FACT not in version.metadata:
+    if PARTS_ENTRY not in version.metadata:
         return None
     return parts_page(parts(), min(asked, MAX_PARTS), marker)
 

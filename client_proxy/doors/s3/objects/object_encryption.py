@@ -32,8 +32,8 @@ from client_proxy.encryption.encrypted_content import (
 from client_proxy.encryption.named_keys import NewContentKey, opened_key
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.files import DataKey, FileVersion
-from lockstep_store.wire.messages.kms import KMS_CONTEXT_FACT, KMS_FACT, KMS_KEY_FACT
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+from lockstep_store.wire.messages.kms import KMS_CONTEXT_ENTRY, KMS_ENTRY, KMS_KEY_ENTRY
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 from lockstep_store.wire.messages.uploads import PartInfo, UploadInfo, UploadPartsReply, VersionPart
 
 
@@ -51,10 +51,10 @@ def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
 
     S3Error when `key` is not the customer's key that it was written with, or the named key is not available.
     """
-    if CUSTOMER_KEY_FACT not in version.metadata:
+    if CUSTOMER_KEY_ENTRY not in version.metadata:
         if key is not None:
             raise S3Error("InvalidRequest", "the object is not encrypted with a customer's key; send none")
-        return _named(version.data_key) if KMS_FACT in version.metadata else None
+        return _named(version.data_key) if KMS_ENTRY in version.metadata else None
     if key is None:
         raise S3Error(
             "InvalidRequest", "the object is encrypted with a customer's key (SSE-C); send that key to read it"
@@ -115,7 +115,7 @@ class Encryptor:
     def __init__(self, new: NewContentKey) -> None:
         self._key = new.key
         # Every door reads content under a named key, so its plain digest is stored, encrypted.
-        self._content = EncryptedContent(new.key, keep_content_digest=new.key.prefix == KMS_FACT)
+        self._content = EncryptedContent(new.key, keep_content_digest=new.key.prefix == KMS_ENTRY)
         self.metadata = self._content.metadata | new.metadata
 
     def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
@@ -143,9 +143,9 @@ class PartEncryptor(Encryptor):
 def same_bytes(metadata: Metadata, new: NewContentKey | None) -> bool:
     """Whether a copy may share its source's bytes: both are encrypted under the same key, which is no customer's."""
     wanted = new.metadata if new else {}
-    if CUSTOMER_KEY_FACT in metadata or (new is not None and new.key.prefix == CUSTOMER_KEY_FACT):
+    if CUSTOMER_KEY_ENTRY in metadata or (new is not None and new.key.prefix == CUSTOMER_KEY_ENTRY):
         return False
-    return all(metadata.get(name) == wanted.get(name) for name in (KMS_KEY_FACT, KMS_CONTEXT_FACT))
+    return all(metadata.get(name) == wanted.get(name) for name in (KMS_KEY_ENTRY, KMS_CONTEXT_ENTRY))
 
 
 # ---------------------------------------------------------------- uploads
@@ -157,10 +157,10 @@ def upload_key(reply: UploadPartsReply, key: CustomerKey | None) -> ContentKey |
     S3Error when `key` is not the customer's key that it was created with, or the named key is not available.
     """
     metadata = reply.upload.metadata
-    if CUSTOMER_KEY_FACT not in metadata:
+    if CUSTOMER_KEY_ENTRY not in metadata:
         if key is not None:
             raise S3Error("InvalidRequest", "the upload was created without a customer's key; send none")
-        return _named(reply.data_key) if KMS_FACT in metadata else None
+        return _named(reply.data_key) if KMS_ENTRY in metadata else None
     if key is None:
         raise S3Error(
             "InvalidRequest", "the upload was created with a customer's key (SSE-C); send that key with each part"
@@ -177,11 +177,11 @@ def decrypted_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
 
 def is_encrypted(upload: UploadInfo) -> bool:
     """Whether a key encrypts the parts."""
-    return CUSTOMER_KEY_FACT in upload.metadata or KMS_FACT in upload.metadata
+    return CUSTOMER_KEY_ENTRY in upload.metadata or KMS_ENTRY in upload.metadata
 
 
 def needs_customer_key(upload: UploadInfo) -> bool:
-    return CUSTOMER_KEY_FACT in upload.metadata
+    return CUSTOMER_KEY_ENTRY in upload.metadata
 
 
 def _named(data_key: DataKey | None) -> ContentKey:

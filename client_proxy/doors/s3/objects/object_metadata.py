@@ -18,7 +18,7 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
 from client_proxy.doors.s3.protocol.version_ids import version_id_of, written_version_id
 from lockstep_store.wire.messages.files import FileVersion
-from lockstep_store.wire.messages.s3 import CHECKSUM_FACTS, ETAG_FACT, etag_of_content
+from lockstep_store.wire.messages.s3 import CHECKSUM_ENTRIES, ETAG_ENTRY, etag_of_content
 
 OWN = "s3:"
 MAX_USER_METADATA_BYTES = 2048
@@ -36,9 +36,9 @@ _AWS_CHUNKED = re.compile(r"(?:^|,)\s*aws-chunked\s*(?=,|$)", re.IGNORECASE)
 _EXPIRES = f"{OWN}expires"
 _REDIRECT = f"{OWN}website-redirect-location"
 _STORAGE_CLASS = f"{OWN}storage-class"
-CHECKSUM_ALGORITHM = f"{CHECKSUM_FACTS}algorithm"
+CHECKSUM_ALGORITHM = f"{CHECKSUM_ENTRIES}algorithm"
 """Names the algorithm of an upload's checksums in its metadata."""
-CHECKSUM_TYPE = f"{CHECKSUM_FACTS}type"
+CHECKSUM_TYPE = f"{CHECKSUM_ENTRIES}type"
 """Absent where it is FULL_OBJECT, unless an upload was created with it."""
 _NOT_COPIED = frozenset({_STORAGE_CLASS, _REDIRECT})
 _CHOSEN = frozenset({_EXPIRES, _STORAGE_CLASS, _REDIRECT, *(OWN + name for name in _HEADERS.values())})
@@ -98,12 +98,12 @@ def storage_metadata(storage_class: str | None, redirect: str | None) -> dict[st
 
 def content_metadata(md5: str, sums: dict[str, str]) -> dict[str, str]:
     """Metadata that is known once the content was read: its ETag, and its FULL_OBJECT checksums."""
-    return {ETAG_FACT: md5, **{checksum_name(name): value for name, value in sums.items()}}
+    return {ETAG_ENTRY: md5, **{checksum_name(name): value for name, value in sums.items()}}
 
 
 def checksum_name(algorithm: str) -> str:
     """The name under which metadata has the checksum."""
-    return f"{CHECKSUM_FACTS}{algorithm.lower()}"
+    return f"{CHECKSUM_ENTRIES}{algorithm.lower()}"
 
 
 def kept_metadata(version: FileVersion) -> dict[str, str]:
@@ -123,7 +123,7 @@ def content_only(version: FileVersion) -> dict[str, str]:
 
 def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     """`metadata` without any checksum of the content."""
-    return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_FACTS)}
+    return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_ENTRIES)}
 
 
 _CHECKSUM_MEMBERS = {checksum_name(one.name): one.member for one in checksums.ALGORITHMS.values()}

@@ -13,7 +13,7 @@ from client_proxy.encryption.encrypted_content import Parts
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.writes import MAX_PART_NUMBER
 
-PARTS_FACT = f"{OWN}parts-count"
+PARTS_ENTRY = f"{OWN}parts-count"
 """The name under which metadata has the number of parts."""
 
 
@@ -21,7 +21,7 @@ def wanted_part(parts_now: Parts, number: int, version: FileVersion, values: Val
     """[start, stop) of part `number`. Adds its place, its checksum and the number of parts to `values`."""
     if not 1 <= number <= MAX_PART_NUMBER:
         raise S3Error("InvalidArgument", f"a part's number is 1 to {MAX_PART_NUMBER}", ArgumentName="partNumber")
-    parts = parts_now() if PARTS_FACT in version.metadata else []
+    parts = parts_now() if PARTS_ENTRY in version.metadata else []
     count = max(len(parts), 1)
     if number > count:
         raise S3Error(

@@ -19,8 +19,8 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.content_keys import ContentKey, Metadata
 from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeyClient, NewContentKey, RequestedKey
-from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_FACT, KMS_CONTEXT_FACT, KMS_KEY_FACT, MAX_CONTEXT, key_arn
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_FACT
+from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_ENTRY, KMS_CONTEXT_ENTRY, KMS_KEY_ENTRY, MAX_CONTEXT, key_arn
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 
 _READS = frozenset({"GetObject", "HeadObject"})
 
@@ -38,7 +38,7 @@ class CustomerKey:
     @property
     def content_key(self) -> ContentKey:
         """The key that encrypts contents."""
-        return ContentKey(self.key, CUSTOMER_KEY_FACT)
+        return ContentKey(self.key, CUSTOMER_KEY_ENTRY)
 
 
 # ---------------------------------------------------------------- what requests say
@@ -152,15 +152,15 @@ def with_encryption(operation: S3Operation, output: Values) -> Values:
 
 def encryption_members(metadata: Metadata, key: CustomerKey | None = None) -> Values:
     """The encryption members of a reply about content with this metadata; `key` was sent with the request."""
-    if CUSTOMER_KEY_FACT in metadata or key is not None:
+    if CUSTOMER_KEY_ENTRY in metadata or key is not None:
         return {"SSECustomerAlgorithm": "AES256"} | ({"SSECustomerKeyMD5": key.md5} if key else {})
-    if KMS_KEY_FACT not in metadata:
+    if KMS_KEY_ENTRY not in metadata:
         return {"ServerSideEncryption": "AES256"}
-    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(metadata[KMS_KEY_FACT])}
-    if KMS_BUCKET_KEY_FACT in metadata:
+    values: Values = {"ServerSideEncryption": KMS_ALGORITHM, "SSEKMSKeyId": key_arn(metadata[KMS_KEY_ENTRY])}
+    if KMS_BUCKET_KEY_ENTRY in metadata:
         values["BucketKeyEnabled"] = True
-    if KMS_CONTEXT_FACT in metadata:
-        values["SSEKMSEncryptionContext"] = base64.b64encode(metadata[KMS_CONTEXT_FACT].encode()).decode()
+    if KMS_CONTEXT_ENTRY in metadata:
+        values["SSEKMSEncryptionContext"] = base64.b64encode(metadata[KMS_CONTEXT_ENTRY].encode()).decode()
     return values
 
 

@@ -1,4 +1,4 @@
-"""Copies of a metadata file that are whole by themselves, and what SQLite finds wrong with one."""
+"""Copies a metadata file while it is in use, and runs SQLite's own check on one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAX_DEFECTS = 100
 
 
 def copy_snapshot(source: sqlite3.Connection, target: Path) -> dict[str, int]:
-    """Copy what `source` shows at one moment to the new file `target`, beside writers; the rows in each table.
+    """Copy one snapshot of `source` to the new file `target`; return the number of rows by table.
 
-    Durable on return. One step, in a read transaction of its own: a copy in several steps begins again whenever
-    somebody writes. Raises sqlite3.Error.
+    Durable on return. Copies in one step, in its own read transaction: a copy in several steps would start again at
+    each write. Raises sqlite3.Error.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     source.execute("BEGIN")
@@ -22,7 +22,7 @@ def copy_snapshot(source: sqlite3.Connection, target: Path) -> dict[str, int]:
         rows = count_rows(source)
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             source.backup(copy, pages=-1)
-            # One file, without a log beside it.
+            # So that the copy is a single file, without a log.
             copy.execute("PRAGMA journal_mode = DELETE")
     finally:
         source.execute("COMMIT")
@@ -31,7 +31,7 @@ def copy_snapshot(source: sqlite3.Connection, target: Path) -> dict[str, int]:
 
 
 def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows in every table."""
+    """Return the number of rows by table."""
     tables = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     ).fetchall()
@@ -39,13 +39,13 @@ def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def find_defects(connection: sqlite3.Connection) -> list[str]:
-    """What SQLite's own check says; empty when the file is whole."""
+    """Return what SQLite's integrity check finds; empty if the file is intact."""
     rows = connection.execute(f"PRAGMA integrity_check({MAX_DEFECTS})").fetchall()
     return [str(row[0]) for row in rows if row[0] != "ok"]
 
 
 def flush(path: Path) -> None:
-    """Make a file's bytes durable."""
+    """Flush a file to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

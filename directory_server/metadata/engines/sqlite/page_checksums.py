@@ -1,15 +1,15 @@
-"""Checksums of the metadata file's pages, kept beside it: no flipped bit is ever taken for metadata.
+"""Keeps checksums of the metadata file's pages beside it, so that flipped bits are detected.
 
-SQLite checks nothing that it reads from its main file: a flipped bit in a path, a digest or a number would simply be
-another path, digest or number. So this module keeps a checksum of every page in ``metadata.db-pages``, verifies all
-of them before the store is used and again in a paced walk while it runs. It can, because in WAL mode the main file
-changes at checkpoints only, and the store makes those itself: after each, the checksums of the pages that the log
-brought are written durably, before the log may be reused. Pages that stand in the log are not looked at in the main
-file; SQLite verifies the log's own checksums when it opens it, but takes the first bad one for the log's end. So
-after each commit ``metadata.db-mark`` notes how far the log reached: a log that ends earlier has lost commits.
+SQLite does not verify what it reads from its main file: a flipped bit in a path, a digest or a number would just be
+another path, digest or number. So this module keeps a checksum of every page in ``metadata.db-pages``. It verifies all
+pages before the store is used, and again in a paced walk while it runs. In WAL mode the main file changes only at
+checkpoints, and the store makes those itself: after each, the new pages' checksums are written durably before the log
+may be reused. Pages in the log are not verified in the main file. SQLite verifies the log's own checksums when it opens
+it, but takes the first bad one for the log's end. So after each commit ``metadata.db-mark`` notes the log's length; a
+log that ends earlier has lost commits.
 
-The mark is not flushed, because a commit would then cost two flushes: after a power failure it may be older than the
-log, never newer. What is found here is only told; refusing to serve is the store's part, repair a backup's.
+The mark is not flushed, because a commit would then need two flushes. After a power failure it may be older than the
+log, never newer. This module only reports damage: the store then refuses to serve, and a backup repairs it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lockstep_store.wire.errors import Damaged
 PAGES_SUFFIX, MARK_SUFFIX = "-pages", "-mark"
 CHECKPOINT_FRAMES = 4000
 STEP_PAGES = 256
-"""Looked at in one step of the walk: a mebibyte, about a millisecond."""
+"""Pages verified in one step of the walk: a mebibyte, about a millisecond."""
 STEP_SECONDS = 0.1
 ROUND_SECONDS = 600.0
 
@@ -39,39 +39,39 @@ _CHECK_BYTES = 8
 _HEAD = struct.Struct(">II8sI")  # page size, pages, the log's salts, its frames that are covered
 _MARK = struct.Struct(">8sI")
 _SEAL_BYTES = 32
-# The log's own form and that of its index are SQLite's published file formats.
+# SQLite documents the formats of the log and of its index.
 _LOG_HEAD_BYTES, _FRAME_HEAD_BYTES = 32, 24
 _INDEX = struct.Struct("=16xII8x8s")
 
 
 class LogPlace(NamedTuple):
-    """How far the log reaches: its salts, which change whenever it begins anew, and its committed frames."""
+    """The log's end: its salts, which change whenever the log restarts, and the number of committed frames."""
 
     salts: bytes
     frames: int
 
 
 def has_checks(database: Path) -> bool:
-    """Whether there are checksums of the database's pages."""
+    """Whether the database has page checksums."""
     return _beside(database, PAGES_SUFFIX).exists()
 
 
 def forget_checks(database: Path) -> None:
-    """Before another file takes the database's place: the checksums are of the old one. Safe to repeat."""
+    """Delete the checksums. Call before another file replaces the database. Safe to repeat."""
     for suffix in (PAGES_SUFFIX, MARK_SUFFIX):
         _beside(database, suffix).unlink(missing_ok=True)
 
 
 class PageChecks:
-    """Of one database that this process has open in WAL mode, with at least one connection that stays open.
+    """Page checksums of a database that this process has open in WAL mode, with at least one connection kept open.
 
-    `open` verifies; `note` follows each commit and `checkpointed` each checkpoint, both on the writer's thread.
+    Call `verify` first, then `note` after each commit and `checkpointed` after each checkpoint, on the writer's thread.
     """
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._pages_file = _beside(database, PAGES_SUFFIX)
-        # These stay open until every connection is closed: closing one would drop SQLite's locks on the same file.
+        # Kept open until every connection is closed: closing a descriptor drops SQLite's locks on the same file.
         self._file = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
         self._index = os.open(_beside(database, "-shm"), os.O_RDONLY | os.O_CLOEXEC)
         self._log = os.open(_beside(database, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
@@ -84,16 +84,16 @@ class PageChecks:
         self._next = 0
 
     def close(self) -> None:
-        """After every connection to the database is closed."""
+        """Close the files. Call after every connection to the database is closed."""
         for descriptor in (self._file, self._index, self._log, self._mark):
             os.close(descriptor)
 
     # ------------------------------------------------------------ opening
 
     def verify(self) -> bool:
-        """Look at every page and at the log's end. False when there are no checksums yet: see `begin`.
+        """Verify every page and the log's end; return False if there are no checksums yet (see `begin`).
 
-        Raises Damaged when anything is not as it was written.
+        Raises Damaged if anything differs from what was written.
         """
         if not self._load():
             return False
@@ -103,7 +103,7 @@ class PageChecks:
         length = os.fstat(self._file).st_size
         pages = length // self._page_size
         if length % self._page_size or pages < len(self._checks):
-            raise self._damaged(f"it has {length} bytes, which is shorter than it was written")
+            raise self._damaged(f"it was truncated to {length} bytes")
         strange = [number for number in range(len(self._checks) + 1, pages + 1) if number not in self._in_log]
         if strange:
             raise self._damaged(f"page {strange[0]} was never written by this directory")
@@ -112,7 +112,7 @@ class PageChecks:
         return True
 
     def begin(self) -> None:
-        """Take the database as it is for good, and make its first checksums; its log must be empty."""
+        """Compute the first checksums from the database as it is. Its log must be empty."""
         with self._guard:
             head = os.pread(self._file, 100, 0)
             self._page_size = (int.from_bytes(head[16:18], "big") or 4096) if len(head) == 100 else 4096
@@ -127,18 +127,18 @@ class PageChecks:
         raw = os.pread(self._mark, _MARK.size + _SEAL_BYTES, 0)
         if len(raw) != _MARK.size + _SEAL_BYTES or _seal(raw[: _MARK.size]) != raw[_MARK.size :]:
             if raw:
-                log.warning("%s is damaged; it is made anew", _beside(self._database, MARK_SUFFIX))
+                log.warning("%s is damaged; writing a new one", _beside(self._database, MARK_SUFFIX))
             return
         marked = LogPlace(*_MARK.unpack(raw[: _MARK.size]))
         if marked.frames <= (self._covered.frames if self._covered.salts == marked.salts else 0):
-            return  # everything up to the mark is in the main file, and has its checksum there
+            return  # everything up to the mark is in the main file, covered by its checksums
         if marked.salts != place.salts or marked.frames > place.frames:
             raise self._damaged("its log ends before changes that were acknowledged")
 
     # ------------------------------------------------------------ while running
 
     def place(self) -> LogPlace:
-        """How far the log reaches now."""
+        """Return the log's current end."""
         raw = os.pread(self._index, _INDEX.size, 0)
         if len(raw) != _INDEX.size:
             return LogPlace(bytes(8), 0)
@@ -146,22 +146,22 @@ class PageChecks:
         return LogPlace(salts, frames)
 
     def note(self) -> int:
-        """A commit is durable: note how far the log reaches; in frames."""
+        """Note the log's end after a durable commit; return its number of frames."""
         place = self.place()
         raw = _MARK.pack(*place)
         os.pwrite(self._mark, raw + _seal(raw), 0)
         return place.frames
 
     def checkpointing(self) -> threading.Lock:
-        """To be held during a checkpoint and the call of `checkpointed` after it."""
+        """Return the lock to hold during a checkpoint and the following call of `checkpointed`."""
         return self._guard
 
     def checkpointed(self, frames: int, moved: int) -> None:
-        """A checkpoint has copied `moved` of the log's `frames` into the main file."""
+        """Update the checksums after a checkpoint copied `moved` of the log's `frames` into the main file."""
         latest: dict[int, int] = {number: place for place, number in enumerate(self._frames(moved))}
         self._in_log |= set(latest)
         if moved < frames or not latest:
-            return  # a reader needed the rest: these pages have no checksum until the log is done
+            return  # a reader needs the rest: these pages have no valid checksum until a checkpoint completes
         self._checks += [b""] * (max(latest) - len(self._checks))
         for number, place in latest.items():
             start = _LOG_HEAD_BYTES + place * (_FRAME_HEAD_BYTES + self._page_size) + _FRAME_HEAD_BYTES
@@ -170,20 +170,20 @@ class PageChecks:
         try:
             self._save(self.place())
         except OSError as error:
-            # The log may now be written over, so checksums that are older than the pages must not stay on the disk.
-            self.distrust(f"the checksums cannot be written ({error})")
+            # The log may be overwritten now, so checksums older than the pages must not stay on the disk.
+            self.distrust(f"cannot write the checksums ({error})")
 
     def unfinished(self) -> None:
-        """A checkpoint failed somewhere: what it may have moved is not looked at until one succeeds."""
+        """After a failed checkpoint, skip the pages that it may have copied until one succeeds."""
         self._in_log |= set(self._frames(self.place().frames))
 
     def distrust(self, why: str) -> None:
-        """Remove the checksums: the next start checks the structure instead and makes them anew."""
-        log.warning("%s is removed: %s", self._pages_file, why)
+        """Delete the checksums. The next start checks the structure instead and computes them again."""
+        log.warning("deleting %s: %s", self._pages_file, why)
         forget_checks(self._database)
 
     def step(self) -> float:
-        """Look at the next mebibyte; seconds to pause. Raises Damaged."""
+        """Verify the next mebibyte; return seconds until the next call. Raises Damaged."""
         with self._guard:
             self._verify_pages(self._next)
             self._next += STEP_PAGES
@@ -197,17 +197,17 @@ class PageChecks:
     def _verify_pages(self, first: int) -> None:
         for number in range(first + 1, min(first + STEP_PAGES, len(self._checks)) + 1):
             if number not in self._in_log and self._check(number, self._page(number)) != self._checks[number - 1]:
-                raise self._damaged(f"page {number} is not as it was written")
+                raise self._damaged(f"page {number} differs from what was written")
 
     def _page(self, number: int) -> bytes:
         return os.pread(self._file, self._page_size, (number - 1) * self._page_size)
 
     def _check(self, number: int, page: bytes) -> bytes:
-        """The number is part of it, so that two pages that changed places are found too."""
+        """Return a page's checksum. It includes the number, so that swapped pages are detected."""
         return blake3(number.to_bytes(4, "big") + page).digest(length=_CHECK_BYTES)
 
     def _frames(self, count: int) -> Iterable[int]:
-        """The page numbers of the log's first frames, in order."""
+        """Yield the page numbers of the log's first frames, in order."""
         step = _FRAME_HEAD_BYTES + self._page_size
         for place in range(count):
             yield int.from_bytes(os.pread(self._log, 4, _LOG_HEAD_BYTES + place * step), "big")
@@ -219,7 +219,7 @@ class PageChecks:
             return False
         body, seal = raw[:-_SEAL_BYTES], raw[-_SEAL_BYTES:]
         if not body.startswith(_MAGIC) or _seal(body) != seal:
-            log.error("%s is damaged itself: the metadata's own structure is checked instead", self._pages_file)
+            log.error("%s is damaged; checking the metadata's structure instead", self._pages_file)
             return False
         self._page_size, count, salts, frames = _HEAD.unpack_from(body, len(_MAGIC))
         checks = body[len(_MAGIC) + _HEAD.size :]

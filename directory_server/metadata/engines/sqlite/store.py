@@ -1,7 +1,7 @@
-"""The embedded metadata engine: SQLite in WAL mode, every commit flushed, writers sharing commits.
+"""The embedded metadata engine: SQLite in WAL mode. Every commit is flushed, and writers share commits.
 
-One connection writes, on group commit's thread; a few more read, each in a snapshot of its own, and are never blocked
-by the writer. What the tables are is `schema`'s business, how an older file is brought up to date `migrations`'.
+One connection writes, on the group commit's thread. A few others read, each in its own snapshot, and the writer never
+blocks them. `schema` declares the tables; `migrations` upgrade older files.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _ANY_READ = "SELECT count(*) FROM sqlite_schema"
 
 
 class SqliteStore(MetadataStore):
-    """The metadata in one SQLite file. Only one process may have it open: SetupError for a second one.
+    """Stores the metadata in one SQLite file, which only one process may open.
 
-    Raises Damaged when the file is not as it was written (see `page_checks`). `connect` stands in for
-    `sqlite3.connect`, so that tests can give a disk that fails; `checked` False keeps no checksums of pages, for
-    tests whose programs die without their process.
+    The constructor raises SetupError if another process has the file open, and Damaged if it differs from what was
+    written (see `page_checksums`). For tests: `connect` replaces `sqlite3.connect`, to simulate a failing disk, and
+    `checked` False keeps no page checksums, for programs that "die" within a process.
     """
 
     def __init__(self, path: Path, connect: Connect = sqlite3.connect, *, checked: bool = True) -> None:
@@ -71,7 +71,7 @@ class SqliteStore(MetadataStore):
         self._group = GroupCommit(self._transaction, name="metadata-writer")
 
     def _open_all(self, checked: bool) -> None:
-        """Verify before anything is changed: a migration, or a last connection that closes, would."""
+        """Open the connections. Verify first: a migration, or closing the last connection, changes the file."""
         known = False
         if checked and has_checks(self._path):
             known = self._open_checks().verify()
@@ -85,14 +85,14 @@ class SqliteStore(MetadataStore):
         try:
             self._keeper = self._open_keeper()
             self._checks = PageChecks(self._path)
-        except FileNotFoundError as error:  # the file's head does not say that it has a log, and so it was not us
+        except FileNotFoundError as error:  # the header says that there is no log, so it was changed
             raise Damaged(damaged_file(str(error))) from error
         except sqlite3.Error as error:
             raise translate_failure(error) from error
         return self._checks
 
     def _begin_checks(self) -> None:
-        """The first checksums of a new file, or of one that has lost them: then its structure must do."""
+        """Compute checksums of a new file, or of one that lost them, after checking its structure."""
         assert self._writer is not None
         found = self._writer.execute("PRAGMA integrity_check(1)").fetchone()
         if found is None or found[0] != "ok":
@@ -167,7 +167,7 @@ class SqliteStore(MetadataStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[SqliteTx]:
-        """On the writer thread only."""
+        """Run one shared commit, on the writer thread."""
         try:
             tx = SqliteTx(self._begin())
             for work in self._first_works:
@@ -182,20 +182,20 @@ class SqliteStore(MetadataStore):
             crash_point("directory.store.committed")
         except BaseException as error:
             self._problem = str(error)
-            # After a failed flush SQLite cannot know what the disk has; a new connection reads it again.
+            # After a failed flush SQLite does not know what is on disk; a new connection reads it again.
             self._drop_writer()
-            log.error("a commit of the metadata failed: %s", error)
+            log.error("a metadata commit failed: %s", error)
             raise
         self._problem = ""
         self._note_commit()
         for call in tx.when_durable:
             try:
                 call()
-            except Exception:  # noqa: BLE001 - the commit is done; nobody's result may depend on this
-                log.exception("what should follow a commit failed")
+            except Exception:  # noqa: BLE001 - the commit is done; no caller's result may depend on this
+                log.exception("a call after a metadata commit failed")
 
     def _note_commit(self) -> None:
-        """The commit is done, and nothing here may undo its answer."""
+        """Update the mark, and make a checkpoint when due. Never raises, because the commit is already done."""
         if self._checks is None:
             return
         try:
@@ -203,14 +203,14 @@ class SqliteStore(MetadataStore):
             if frames < CHECKPOINT_FRAMES:
                 self._checkpoint_from = CHECKPOINT_FRAMES
             elif frames >= self._checkpoint_from:
-                # A reader may need the log as it is: then again when it has grown, not after every commit.
+                # If a reader needs the log, try again when the log has grown, not after every commit.
                 self._checkpoint_from = frames + CHECKPOINT_FRAMES // 4
                 self._checkpoint(self._checks, "PASSIVE")
         except (OSError, sqlite3.Error):
-            log.exception("a checkpoint of the metadata failed; it is tried again")
+            log.exception("a metadata checkpoint failed; retrying later")
 
     def _checkpoint(self, checks: PageChecks, how: str) -> bool:
-        """Move the log into the main file; whether all of it was."""
+        """Copy the log into the main file; return whether all of it was copied."""
         if self._writer is None:
             self._writer = self._open_writer()
         with checks.checkpointing():
@@ -224,7 +224,7 @@ class SqliteStore(MetadataStore):
         return bool(moved == frames)
 
     def _last_checkpoint(self, checks: PageChecks) -> None:
-        """SQLite would make it itself when the last connection closes, and the checksums would not know."""
+        """Make the last checkpoint here. When the last connection closes, SQLite makes one without new checksums."""
         try:
             if not self._checkpoint(checks, "FULL"):
                 checks.distrust("the last checkpoint was not complete")
@@ -250,9 +250,9 @@ class SqliteStore(MetadataStore):
     def _drop_writer(self) -> None:
         if self._writer is not None:
             try:
-                self._writer.connection.close()  # undoes what was not committed
+                self._writer.connection.close()  # rolls back what was not committed
             except sqlite3.Error:
-                log.exception("closing the metadata file failed")
+                log.exception("failed to close the metadata file")
             self._writer = None
 
     def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
@@ -268,15 +268,15 @@ class SqliteStore(MetadataStore):
         return self._open("PRAGMA query_only = ON", "PRAGMA cache_size = -2048", *first)
 
     def _open_keeper(self) -> sqlite3.Connection:
-        """A connection that stays open, so that SQLite never reads the log anew while this process runs.
+        """Open a connection that stays open, so that SQLite never rereads the log while this process runs.
 
-        With no connection left it would, and would count a commit whose flush had failed: it was refused, and is
-        perhaps not on the disk that later commits would rest on. The frames are written over instead.
+        Without any connection SQLite would reread the log, and accept a commit whose flush had failed. That commit was
+        refused and may not be on disk, and later commits would build on it. With one, its frames are overwritten.
         """
         return self._open_reader(_ANY_READ)
 
     def _open(self, *first: str) -> sqlite3.Connection:
-        """A connection on which the statements `first` have run, or none that is left open."""
+        """Open a connection and run the statements `first`; if one fails, close it."""
         connection = self._connect(
             self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
@@ -294,11 +294,11 @@ def _flush_what_was_left(path: Path) -> None:
         make_log_durable(path)
     except OSError as error:
         raise Unavailable(
-            f"the metadata in {path} cannot be flushed ({error.strerror or error}): its disk is full or broken"
+            f"cannot flush the metadata in {path} ({error.strerror or error}); its disk is full or broken"
         ) from error
 
 
 def own(path: Path) -> int:
-    """Take the file for this process until it ends; made with permissions for its owner only."""
+    """Lock the file for this process; create it, readable by its owner only. Returns the lock's descriptor."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return claim(path.with_name(path.name + ".lock"), "directory server", path, "folder with --data")

@@ -1,6 +1,6 @@
-"""Statements on one SQLite connection: the writer's transaction, and readers' snapshots on a pool of connections.
+"""Runs statements in SQLite: the writer's transaction, and readers' snapshots on a pool of connections.
 
-Connections are opened, and transactions committed, by `sqlite`.
+`store` opens the connections and commits the transactions.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
 
-# Few, because each has a page cache of its own; more are opened while more reads run at once.
+# Idle connections kept. Few, because each has its own page cache; more are opened while more reads run.
 KEPT_READERS = 8
 _DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
 
 class SqliteReader(Reader):
-    """Runs compiled statements on one cursor of one connection."""
+    """Runs compiled statements on one cursor."""
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
@@ -48,8 +48,8 @@ class SqliteReader(Reader):
 class SqliteTx(SqliteReader, Tx):
     """The writer's transaction.
 
-    SQLite undoes the whole transaction by itself when the disk is full or fails. Statements after that would each be
-    committed alone, so the first such failure is kept and everything else in the batch is refused with it.
+    When the disk is full or fails, SQLite rolls back the whole transaction by itself. Later statements would each
+    commit alone, so the first such error is kept and raised for everything else in the batch.
     """
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
@@ -103,7 +103,7 @@ class SqliteTx(SqliteReader, Tx):
 
 
 class Snapshot:
-    """One read transaction on a pooled connection."""
+    """A read transaction on a pooled connection."""
 
     __slots__ = ("_cursor", "_pool")
 
@@ -130,7 +130,7 @@ class Snapshot:
 
 
 class ReaderPool:
-    """Connections that snapshots are read on, each by one at a time. Thread-safe."""
+    """Pools connections for snapshots, each used by one at a time. Thread-safe."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect

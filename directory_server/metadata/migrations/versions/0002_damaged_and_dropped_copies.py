@@ -1,4 +1,4 @@
-"""Copies that failed their check stay in the books, marked; and copies given up are remembered for a ticket's life."""
+"""Marks copies that failed their check, and keeps dropped copies for a ticket's lifetime."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A bucket's place in the journal: each life of a name is told apart by the cursors between which it existed."""
+"""Adds the journal cursors between which a bucket existed, which separate buckets of the same name."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Blobs that a restored directory has heard of from file servers and has no name for: kept until somebody decides."""
+"""Adds blobs that file servers reported after a restore and that no version names."""
 
 import sqlalchemy as sa
 from alembic import op

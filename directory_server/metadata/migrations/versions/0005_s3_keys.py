@@ -1,4 +1,4 @@
-"""S3 access keys have names, and temporary ones a session token and an end."""
+"""Adds names of S3 access keys, and session tokens and expiry of temporary ones."""
 
 import sqlalchemy as sa
 from alembic import op

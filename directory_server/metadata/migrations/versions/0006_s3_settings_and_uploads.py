@@ -1,4 +1,4 @@
-"""What S3 lets people say of buckets and versions, and multipart uploads with their parts."""
+"""Adds S3 settings of buckets and versions, and multipart uploads with their parts."""
 
 import sqlalchemy as sa
 from alembic import op

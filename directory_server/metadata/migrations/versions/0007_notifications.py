@@ -1,4 +1,4 @@
-"""Notification targets, and the messages that wait for them."""
+"""Adds notification targets and their queued messages."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Named keys (SSE-KMS) and their versions."""
+"""Adds named keys (SSE-KMS) and their versions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Versions by their content, to find one that a writer may read."""
+"""Adds an index of versions by digest, to find one that a writer may read."""
 
 from alembic import op
 
