@@ -161,11 +161,11 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--replace", is_flag=True, help="Replace existing metadata, which is kept aside.")
 @click.option("--accept-older", is_flag=True, help="Instead of a FILE: go on from the metadata that is there.")
 def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: bool) -> None:
-    """Restore the directory from the backup FILE, while it does not run.
+    """Restore a stopped directory from the backup FILE.
 
-    Nothing is changed unless the backup is whole. Afterwards start the directory: what file servers committed after the
-    backup was made is found again, and `lockstep recover` shows how far that is. --accept-older does the same with a
-    directory that refuses everything because its metadata is older than what file servers have seen.
+    Nothing is changed unless the backup is intact. Then start the directory: it recovers what file servers committed
+    after the backup, and `lockstep recover` shows the progress. --accept-older does the same with the metadata in
+    place, when the directory refuses all calls because its file servers' records are newer.
     """
     if (file is None) != accept_older or (accept_older and replace):
         raise click.UsageError("give either a backup FILE or --accept-older")
@@ -182,7 +182,7 @@ def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: b
             )
         if kept is not None:
             click.echo(f"the previous metadata is kept as {kept}")
-        click.echo("locks, log-ins and tickets of before are void. Start the directory, then see `lockstep recover`.")
+        click.echo("earlier locks, log-ins and tickets are void. Start the directory, then see `lockstep recover`.")
 
 
 @main.command("fsck")
@@ -192,7 +192,7 @@ def check_offline(data: Path) -> None:
     with _one_sentence():
         settings = Settings(data=data)
         if not settings.metadata_file.exists():
-            raise SetupError(f"there is no metadata in {data}: name the directory's folder with --data")
+            raise SetupError(f"there is no metadata in {data}; name the directory's folder with --data")
         store = SqliteStore(settings.metadata_file)
         try:
             counts, problems, more = check_metadata(store)

@@ -72,7 +72,7 @@ _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 class DirectoryServer:
-    """A whole directory without its port: `wsgi` answers calls until `stop`, the jobs run from `start` on."""
+    """A directory without a port: `wsgi` answers calls until `stop`; the jobs run from `start` on."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class DirectoryServer:
         self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()
-        # Before the first call: locks that survived a restart get their lease again, or the first write would end them.
+        # Before the first call: renews the leases of locks that survived a restart, or the first write would end them.
         self.locks.start()
 
     def _build_people_and_cluster(self) -> None:
@@ -231,16 +231,16 @@ class DirectoryServer:
         self.targets.start()
 
     def add_job(self, job: BackgroundJob) -> None:
-        """Have another background job started and stopped with this server."""
+        """Add a background job that starts and stops with this server."""
         self._jobs.append(job)
 
     def answer_waiting(self) -> None:
-        """Let go of everyone who waits for a lock or for a change."""
+        """Answer all callers that wait for a lock or a change."""
         self.locks.close()
         self.changes.close()
 
     def stop(self) -> None:
-        """Answer who waits, end the jobs, save the time, close the store."""
+        """Answer waiting callers, stop the jobs, save the time and close the store."""
         self.answer_waiting()
         for job in self._jobs:
             job.stop()
@@ -248,7 +248,7 @@ class DirectoryServer:
         try:
             self.store.write(lambda tx: _save_time(tx, self.clock.now()))
         except LockstepError as error:
-            log.error("the directory's time could not be saved: %s", error)
+            log.error("could not save the directory's time: %s", error)
         self.store.close()
 
     def _hold_calls(self, is_open: bool) -> None:
@@ -257,11 +257,11 @@ class DirectoryServer:
         self.locks.may_grant = None if is_open else lambda: self.epochs.is_open
 
     def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
-        """The right to write a file is the right to lock it."""
+        """Raise Forbidden unless the account may write the file: who may write it may lock it."""
         standing_by_name(tx, bucket, account, self.clock.wall()).demand("s3:PutObject", path)
 
     def housekeep(self) -> float:
-        """One round: forget what is over. After a failed write it is also what finds out that writing works again."""
+        """Delete what has expired. After a failed write this also detects that writing works again."""
 
         def work(tx: Tx) -> int:
             now = self.clock.now()
@@ -276,7 +276,7 @@ class DirectoryServer:
 
         try:
             while self.store.write(work) == files.FORGET_AT_ONCE:
-                pass  # the rest in transactions of its own, so that no writer waits for all of it
+                pass  # the rest in further transactions, so that no writer waits for all of it
         except LockstepError as error:
             log.error("housekeeping failed: %s", error)
         return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS
@@ -287,21 +287,21 @@ class DirectoryServer:
 
 
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:
-    """Register the features that need no object of their own, and `features`."""
+    """Register `features`, and those that need no object."""
     data_key = no_data_key if named_keys is None else named_keys.open
     return Hooks([object_lock.FEATURE, access_logs.FEATURE, *features], UploadWrites(), data_key)
 
 
 def serve(settings: Settings) -> None:
-    """Run a directory until it is told to stop. Raises SetupError or StorageFormatError when it cannot start."""
+    """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     setup_logging("directory_server", "1", settings.log_level)
-    # A call is a few dozen short statements, and the driver lets go of the interpreter for each. At the default of
-    # 5 ms every such moment could cost 5 ms while another thread computes.
+    # A call runs a few dozen short statements, and the driver releases the interpreter lock for each. At the default
+    # interval each statement could wait 5 ms for a thread that computes.
     sys.setswitchinterval(0.001)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     clock = SystemClock()
     check_new_metadata(settings.metadata_file, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
-    # Before the authority: a first start that is cut short must not look like a cluster that lost its metadata.
+    # Before the authority: an interrupted first start must not look like a cluster that lost its metadata.
     store = SqliteStore(settings.metadata_file)
     authority = ensure_authority(settings.certs)
     identity = ensure_identity(settings.certs, "directory_server", "1", hosts)
@@ -324,7 +324,7 @@ def serve(settings: Settings) -> None:
 
 
 def program_version() -> str:
-    """The installed version of Lockstep."""
+    """Return the installed version of Lockstep."""
     try:
         return version("lockstep-store")
     except PackageNotFoundError:
@@ -341,7 +341,7 @@ def _save_time(tx: Tx, now: float) -> None:
 
 
 def _ticket_key(store: MetadataStore) -> bytes:
-    """The key that tickets are signed with, made at the first start."""
+    """Return the key that signs tickets; create it at the first start."""
 
     def work(tx: Tx) -> str:
         found = people.read_setting(tx, _TICKET_KEY)
@@ -354,4 +354,4 @@ def _ticket_key(store: MetadataStore) -> bytes:
 
 
 def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:
-    raise SetupError("the directory's certificate comes from the authority on its own machine, which is missing")
+    raise SetupError("cannot renew the directory's certificate: the authority is missing from its own machine")

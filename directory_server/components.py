@@ -1,4 +1,4 @@
-"""The objects that serve the directory's calls, built by `bootstrap` and wired to the calls by `api`."""
+"""The components that serve the directory's calls. `bootstrap` builds them, `api` wires them to the calls."""
 
 from __future__ import annotations
 

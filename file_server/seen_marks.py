@@ -1,8 +1,7 @@
-"""What this file server has seen of the directory, so that it notices one that runs on older metadata.
+"""Remembers the directory's latest epoch, lock number and change, which reveal a directory on older metadata.
 
-With each heartbeat the directory tells its epoch, last lock number and last change. They go to disk along with what
-the index writes next, within a second or so, and back to the directory with each registration. Nobody waits for them:
-marks that a crash loses make this server's word a little older, never wrong.
+The reply to each heartbeat has them; each registration sends them back. They are written with the index's next
+transaction, within about a second, and nothing waits for that: after a crash they may be a little older, never wrong.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ _NAMES = ("epoch", "mark", "lock_number", "cursor")
 
 
 class DirectoryMarks:
-    """The marks of one file server's disk."""
+    """The marks stored on this file server's disk."""
 
     def __init__(self, store: ChunkStore) -> None:
         self._store = store
         self.seen = SeenMarks(**{name: store.remembered(PREFIX + name) for name in _NAMES})
 
-    def learn(self, told: SeenMarks) -> None:
-        """Remember what the directory told with a heartbeat; a start that is not yet confirmed tells nothing."""
-        if not told.epoch:
+    def learn(self, marks: SeenMarks) -> None:
+        """Remember the marks in a heartbeat's reply. They are empty until the directory has confirmed its metadata."""
+        if not marks.epoch:
             return
         highest = SeenMarks(
-            told.epoch,
-            told.mark,
-            max(told.lock_number, self.seen.lock_number),
-            max(told.cursor, self.seen.cursor),
+            marks.epoch,
+            marks.mark,
+            max(marks.lock_number, self.seen.lock_number),
+            max(marks.cursor, self.seen.cursor),
         )
         if highest != self.seen:
             self.seen = highest

@@ -1,6 +1,6 @@
-"""Access control lists: canned ones, lists of grants, and what a grant allows. Pure.
+"""Access control lists: canned lists, grants, and what a grant allows. Pure.
 
-Kept and shown as the protocol's own structure: `{"Owner": {"ID": …}, "Grants": [{"Grantee": {…}, "Permission": …}]}`.
+Stored and returned in the protocol's structure: `{"Owner": {"ID": …}, "Grants": [{"Grantee": {…}, "Permission": …}]}`.
 An account's canonical id is its name. An anonymous writer's name is empty.
 """
 
@@ -76,14 +76,14 @@ def is_private(asked: str) -> bool:
 
 
 def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account: Callable[[str], bool]) -> Acl:
-    """The list that a request's setting means: `{"canned": name}`, or `{"Grants": […]}` with perhaps an Owner.
+    """Return the list for a request's setting: `{"canned": name}`, or `{"Grants": […]}` with an optional Owner.
 
-    BadAcl for what cannot be; its code is AccessDenied when the request names another owner.
+    Raises BadAcl if it is invalid; the code is AccessDenied if the request names another owner.
     """
     try:
         given = json.loads(asked)
     except ValueError as error:
-        raise BadAcl("MalformedACLError", "the access control list is not readable") from error
+        raise BadAcl("MalformedACLError", "the access control list is malformed") from error
     if "canned" in given:
         return _canned(given["canned"], scope, owner, bucket_owner)
     named = (given.get("Owner") or {}).get("ID")
@@ -91,7 +91,7 @@ def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account:
         raise BadAcl("AccessDenied", "the Owner of an access control list cannot be changed")
     grants = given.get("Grants") or []
     if len(grants) > MAX_GRANTS:
-        raise BadAcl("MalformedACLError", f"at most {MAX_GRANTS} grants are kept")
+        raise BadAcl("MalformedACLError", f"an access control list has at most {MAX_GRANTS} grants")
     return {"Owner": _user(owner), "Grants": [_checked(grant, is_account) for grant in grants]}
 
 

@@ -1,7 +1,7 @@
-"""Decides whether a person may do something in a bucket, inside the transaction that does it, for every door.
+"""Authorises people in buckets, for every door, inside the transaction that acts.
 
-In this order: a Deny of the bucket's policy; the owner and administrators; an Allow of the policy; grants of the
-bucket's and the object's access control lists; and that the bucket is shared. An owner can always reach the policy
+The checks, in order: a Deny of the bucket's policy; owner and administrators; an Allow of the policy; grants of the
+bucket's and the object's access control lists; whether the bucket is shared. An owner can always change the policy
 itself, so that nobody locks themselves out. A bucket without policy and lists costs no read beyond its row.
 """
 
@@ -49,7 +49,7 @@ class Rules:
 
 @lru_cache(maxsize=256)
 def _rules(bucket: str, said: tuple[tuple[str, str], ...]) -> Rules:
-    """Parse the rules once for each text: the texts are the cache's key."""
+    """Parse the rules. Cached by their texts."""
     found = dict(said)
     return Rules(
         policy.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
@@ -68,7 +68,7 @@ class Ground:
 
     @classmethod
     def of(cls, reader: Reader, name: str) -> Ground:
-        """NotFound when there is no such bucket."""
+        """Read a bucket and its rules; raise NotFound if there is none."""
         found = buckets.require(reader, name)
         if found.settings.isdisjoint(rows.NAMES):
             return cls(found, None)
@@ -78,14 +78,14 @@ class Ground:
 
 @dataclass
 class Standing:
-    """What one person may do in one bucket, within one snapshot. `at` is seconds since 1970, for conditions."""
+    """What a person may do in a bucket, within one snapshot. `at` is seconds since 1970, for conditions."""
 
     reader: Reader
     person: Person
     ground: Ground
     at: float
     is_source: bool = False
-    """The bucket is the source of a copy, for which the request states another expected owner."""
+    """The bucket is a copy's source, for which the request names a different expected owner."""
     trusted: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,8 +127,10 @@ class Standing:
         return access.action or action
 
     def asked_to_read(self, path: str, version: str | None) -> str:
-        """Return the action of a lookup. A copy looks up what it reads, and its source may be the very path that it
-        writes: who may only write there must not come by its content."""
+        """Return the action of a lookup.
+
+        A copy looks up its source, which may be the path that it writes: the right to write must not be enough to read.
+        """
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         access = self.person.access
         if access is None or not access.source_action:
@@ -144,9 +146,9 @@ class Standing:
         keys: Mapping[str, list[str]] = _NO_KEYS,
         owners_only: bool = False,
     ) -> Bucket:
-        """Return the bucket; Forbidden unless the person may do `action` on it, or on that path of it.
+        """Return the bucket; raise Forbidden unless the person may do `action` on it, or on that path in it.
 
-        With `owners_only`, sharing the bucket does not share this.
+        With `owners_only`, sharing the bucket does not give this right.
         """
         if not self.may(action, path, version=version, keys=keys, owners_only=owners_only):
             raise self._forbidden(action, owners_only)
@@ -161,7 +163,7 @@ class Standing:
         keys: Mapping[str, list[str]] = _NO_KEYS,
         owners_only: bool = False,
     ) -> bool:
-        """Whether the person may do `action` on the bucket, or on that path of it."""
+        """Whether the person may do `action` on the bucket, or on that path in it."""
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
         if self.ground.rules is None:
             return self.trusted or shared or self._granted(action, path, version)
@@ -171,7 +173,7 @@ class Standing:
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
 
     def may_read(self, path: str, version: str) -> bool:
-        """Whether the person may read that version: by its id, or as what is current."""
+        """Whether the person may read that version, by its id or as the current one."""
         if self.may("s3:GetObjectVersion", path, version=version):
             return True
         if not self.may("s3:GetObject", path):
@@ -180,7 +182,7 @@ class Standing:
         return current is not None and current[2] == version
 
     def denied(self, action: str, path: str = "") -> bool:
-        """Whether the policy denies it explicitly."""
+        """Whether the policy explicitly denies the action."""
         return self._verdict(action, path, None, _NO_KEYS) == "Deny"
 
     def hide(self, found: NotFound) -> Exception:
@@ -195,12 +197,12 @@ class Standing:
     def _forbidden(self, action: str, owners_only: bool) -> Forbidden:
         name, owner = self.bucket.name, self.bucket.owner
         if not self.person.account:
-            return Forbidden(f"bucket {name!r} is not open to everybody: sign the request", bucket=name)
+            return Forbidden(f"bucket {name!r} is not open to everybody; sign the request", bucket=name)
         if self.ground.rules is None or self.rules.policy is None:
             if owners_only:
                 return Forbidden(f"only {owner} or an administrator may change bucket {name!r}", bucket=name)
             return Forbidden(f"bucket {name!r} belongs to {owner}, who does not share it", bucket=name)
-        return Forbidden(f"the rules of bucket {name!r} do not let {self.person.account} do {action}", bucket=name)
+        return Forbidden(f"the rules of bucket {name!r} do not allow {self.person.account} to do {action}", bucket=name)
 
     # ------------------------------------------------------------ the policy
 
@@ -216,7 +218,7 @@ class Standing:
         )
         verdict = found.verdict(question)
         if verdict == "Allow" and "RestrictPublicBuckets" in self.rules.blocked and found.public:
-            return None  # a public policy is then good for the owner's own people only
+            return None  # such a policy then applies only to the owner's own people
         return verdict
 
     def _key(self, name: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> list[str] | None:
@@ -260,7 +262,7 @@ class Standing:
         if row is None:
             return False
         if self.ground.rules is None and rows.ACL not in s3_settings.version_values(self.reader, row[2]):
-            # Who wrote while the bucket was shared keeps nothing of it, unless their bucket is one with lists.
+            # Having written while the bucket was shared gives no rights later, unless the bucket has lists.
             return False
         return acl.allows(self.acl_of(row), "object", account, action, ignore_public=ignore)
 
@@ -301,13 +303,15 @@ class Standing:
         return self._version(path, version) is not None
 
     def settled(self, settings: dict[str, str], author: str) -> dict[str, str]:
-        """A new version's settings with the access control list that its writer asked for. Forbidden or BadRequest
-        when it cannot be had here."""
+        """Return a new version's settings with the access control list that its writer requests.
+
+        Raises Forbidden or BadRequest if the bucket does not allow that list.
+        """
         asked = settings.get(rows.ACL)
         if asked is None:
             return settings
         kept = self.settled_acl(asked, "object", author)
-        if acl.is_private(asked):  # what is kept of a version that says nothing means the same
+        if acl.is_private(asked):  # a version without a stored list has the default one
             return {name: value for name, value in settings.items() if name != rows.ACL}
         return settings | {rows.ACL: kept}
 
@@ -346,9 +350,9 @@ def standing(
     is_source: bool = False,
     known: dict[str, Ground] | None = None,
 ) -> Standing:
-    """Return the standing of `person` in the bucket; NotFound when there is none of that name.
+    """Return the standing of `person` in the bucket; raise NotFound if there is none of that name.
 
-    `known` keeps buckets between the questions of one snapshot.
+    `known` caches buckets within one snapshot.
     """
     ground = known.get(name) if known is not None else None
     if ground is None:
@@ -359,8 +363,10 @@ def standing(
 
 
 def standing_by_name(reader: Reader, name: str, account: str, at: float, access: str = "") -> Standing:
-    """The same for somebody of whom only the account is known, such as who began a write that is now to be committed;
-    `access` is what the ticket says of the request."""
+    """Return the standing of an account, such as that of a write's beginner at its commit.
+
+    `access` describes the request, from the ticket.
+    """
     ground = Ground.of(reader, name)
     bucket = ground.bucket
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
@@ -369,7 +375,8 @@ def standing_by_name(reader: Reader, name: str, account: str, at: float, access:
 
 
 def access_of(person: Person) -> str:
-    """What a ticket says of the request that began a write, without whose signature it was; empty for other doors."""
+    """Return the description, for a ticket, of the request that begins a write, without credentials; empty for other
+    doors."""
     return "" if person.access is None else msgspec.structs.replace(person.access, credential="").encode()
 
 

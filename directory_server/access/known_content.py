@@ -1,4 +1,4 @@
-"""What people may know about content: a digest alone is no right to it, and a right to list is no right to read."""
+"""Decides which content a person may link or see described: neither a digest nor a right to list is a right to read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.files import FileVersion
 
 MAX_VERSIONS = 16
-"""So many versions are looked at, here and again in the bucket that is written to. Content with more names may have its
-bytes asked for although the person could read one of them: that costs bandwidth, and an unbounded search time."""
+"""Versions examined, anywhere and again in the bucket being written to. With more versions, the bytes may be requested
+although the person could read one of them: that costs bandwidth, but an unbounded search would cost time."""
 
 
 def readable_size(
     reader: Reader, person: Person, digest: Digest, bucket: str, at: float, known: dict[str, Ground]
 ) -> int | None:
-    """Return the size of the content if the person may read a version that has it; None as for unknown content.
+    """Return the size of the content if the person may read a version that has it; otherwise None.
 
-    Versions in `bucket` get a look of their own when others have the content more often than is looked at. `known` is
-    as `standing` has it.
+    Versions in `bucket` are examined separately if there are too many elsewhere. `known`: see `standing`.
     """
     rows = reader.all(files.OF_DIGEST, digest=digest, count=MAX_VERSIONS)
     found = _readable(reader, person, rows, at, known)
@@ -45,7 +44,7 @@ def _readable(reader: Reader, person: Person, rows: list[Row], at: float, known:
 
 
 def hide_unreadable(place: Standing, listed: Iterable[FileVersion]) -> None:
-    """Remove from a listing what describes content that the person may not read. S3 lists it, as its protocol says."""
+    """Remove descriptions of content that the person may not read from a listing. S3's own listings keep them."""
     shared = place.bucket.shared and bool(place.person.account)
     if place.person.access is not None or (place.ground.rules is None and (place.trusted or shared)):
         return

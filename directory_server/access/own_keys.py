@@ -1,6 +1,6 @@
-"""Condition keys whose values the directory knows: the person, the time, and values derived from the request's.
+"""Condition keys whose values the directory adds: the person, the time, and values derived from the request's.
 
-What the request says of itself comes with it (`lockstep_store.wire.messages.s3_access`).
+The request brings its own condition keys (`lockstep_store.wire.messages.s3_access`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def days_until(asked: list[str] | None, at: float) -> list[str] | None:
     """Return the days that a requested retention would last, rounded up; None without a date."""
     try:
         return None if not asked else [str(math.ceil((as_time(asked[0]) - at) / DAY_SECONDS))]
-    except (ValueError, OverflowError):  # the header may say anything, "inf" too
+    except (ValueError, OverflowError):  # the header's value is unchecked: it may be "inf"
         return None
 
 

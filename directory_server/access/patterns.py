@@ -1,7 +1,7 @@
-"""Patterns of policies: `*` for any text, `?` for any one character, `${name}` for a condition key's value.
+"""Patterns of policies: `*` matches any text, `?` any character, `${name}` a condition key's value.
 
-Matching takes time in proportion to the text, whatever the pattern: a policy is anybody's text, and a regular
-expression made of it could be made to take hours.
+Matching takes time in proportion to the text, whatever the pattern: anybody may write a policy, and a regular
+expression could be made to take hours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def matches(pattern: str, text: str) -> bool:
         return False
     place, end = len(first[1]), len(text) - len(last[1])
     for segment in middle:
-        # The leftmost place leaves the most for what follows.
+        # The leftmost match leaves the most text for the following stretches.
         place = _find(segment, text, place, end)
         if place < 0:
             return False
@@ -38,7 +38,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def filled(pattern: str, value: Value) -> str | None:
-    """`pattern` with its variables replaced, whose own stars are no wildcards; None when one has no value."""
+    """Replace a pattern's variables; stars in their values are not wildcards. None if a variable has no value."""
     if "${" not in pattern:
         return pattern
     missing = False

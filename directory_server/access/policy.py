@@ -1,6 +1,6 @@
-"""Bucket policies: documents of the policy language, parsed once and evaluated for requests. Pure.
+"""Bucket policies: parses documents of the policy language and evaluates them for requests. Pure.
 
-A document that is not understood to its last word is refused when it is put, because half a policy protects nothing.
+A document with anything unknown in it is rejected when it is stored, because half a policy protects nothing.
 Source: the IAM reference's grammar of the policy language, and the S3 user guide for what makes a policy public.
 """
 
@@ -53,8 +53,10 @@ class BadPolicy(ValueError):
 
 @dataclass(frozen=True)
 class Question:
-    """A request, as a policy is asked about it. `account` is empty for an anonymous one; `resource` is what follows
-    the last colon of its ARN: a bucket, or a bucket and a key."""
+    """A request that a policy is evaluated for. `account` is empty for an anonymous one.
+
+    `resource` follows the last colon of the ARN: a bucket, or a bucket and a key.
+    """
 
     account: str
     action: str
@@ -110,7 +112,7 @@ class PolicyStatement:
 
     @property
     def kinds(self) -> set[vocabulary.Kind]:
-        """What its resources can be: a star or a variable may reach over the slash between a bucket and a key."""
+        """The kinds of its resources. A star or a variable may span the slash between bucket and key."""
         buckets = any("/" not in one for one in self.resources)
         objects = any(not {"/", "*", "?", "$"}.isdisjoint(one) for one in self.resources)
         return {*(("bucket",) if buckets else ()), *(("object",) if objects else ())}
@@ -148,7 +150,7 @@ def parse(text: str, bucket: str) -> Policy:
         raise BadPolicy("Policies must be valid JSON and the first byte must be '{'")
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is in nobody's name, nor in an answer
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
     except (ValueError, RecursionError) as error:
         raise BadPolicy(f"This policy contains invalid Json: {error}") from error
     unknown = set(document) - {"Version", "Id", "Statement"}
@@ -170,10 +172,10 @@ def parse(text: str, bucket: str) -> Policy:
 
 
 def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
-    """BadPolicy when the policy has a word that can never fit: an action that is none or that is not done to any of
-    the statement's resources, an account that is not there, a condition key that S3 does not have.
+    """Raise BadPolicy if part of the policy can never apply.
 
-    Apart from `parse`, which also reads what was kept before today's words were known.
+    That is: an unknown action, an action that does not apply to any of the statement's resources, a missing account, or
+    a condition key that S3 does not have. `parse` does not check this, because it also reads older stored policies.
     """
     for statement in found.statements:
         for account in sorted(statement.principals.accounts):
@@ -193,7 +195,7 @@ def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object has a name twice")
     return found
 
 
@@ -259,7 +261,7 @@ def _resource(text: str, bucket: str) -> str:
     if found is None:
         raise BadPolicy(f"Policy has invalid resource: {text[:80]}")
     name = found[1]
-    # A star may reach over the slash, so the bucket's part of a pattern is tried with what could follow it.
+    # A star may span the slash, so the bucket's part of a pattern is tried with what could follow it.
     part = name.partition("/")[0]
     if "${" not in part and not (matches(part, bucket) or (part.endswith("*") and matches(part, f"{bucket}/"))):
         raise BadPolicy(f"Policy has invalid resource: {text[:80]} is not in bucket {bucket}")

@@ -84,7 +84,7 @@ def _ownership(place: Standing, wanted: Any) -> str:
         raise BadRequest(f"the ownership is one of {', '.join(OWNERSHIPS)}", s3_code="MalformedXML")
     if wanted == ENFORCED and place.rules.acl is not None and not acl.is_only_owners(place.rules.acl):
         raise BadRequest(
-            "the bucket's ACL lets others in: make it private before lists are no longer looked at",
+            "the bucket's ACL lets others in; make it private before you disable ACLs",
             s3_code="InvalidBucketAclWithObjectOwnership",
         )
     return json.dumps(wanted)

@@ -13,7 +13,7 @@ _ACTIONS = {
     RETENTION: "s3:PutObjectRetention",
     LEGAL_HOLD: "s3:PutObjectLegalHold",
 }
-"""What a writer must be allowed, beyond writing, to give a new version the setting."""
+"""The action that a writer needs, in addition to writing, to give a new version the setting."""
 _COMES_WITH_WRITING = frozenset({TAGS, ACL})
 """Every writer may set these unless the policy denies it."""
 _READ_ACTIONS = {RETENTION: "s3:GetObjectRetention", LEGAL_HOLD: "s3:GetObjectLegalHold"}
@@ -39,6 +39,6 @@ def shown(place: Standing, path: str, version: str | None, settings: dict[str, s
 
 
 def may_bypass_governance(place: Standing, path: str, version: str | None) -> bool:
-    """Whether the person may override a retention in governance mode: the owner, administrators, and people whom the
-    policy allows it. Sharing a bucket does not share this."""
+    """Whether the person may override a retention in governance mode: the owner, administrators, and whom the policy
+    allows it. Sharing a bucket does not give this right."""
     return place.may("s3:BypassGovernanceRetention", path, version=version, owners_only=True)

@@ -1,8 +1,8 @@
-"""The words of policies that mean something for S3: its actions by what they are done to, and its condition keys.
+"""The S3 actions, by kind of resource, and condition keys that policies may name.
 
-A policy with another word is refused when it is put: a word that never fits makes an Allow useless and a Deny a hole.
-Source: the service authorization reference, "Actions, resources, and condition keys for Amazon S3". Words that S3 has
-for what is not done here are among them, so that policies can be brought along.
+A policy with any other name is rejected: a name that never matches makes an Allow useless and a Deny a hole. Names of
+S3 features that do not exist here are included, so that existing policies can be used. Source: the service
+authorization reference, "Actions, resources, and condition keys for Amazon S3".
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _KEYS = _actions(
 
 
 def is_key(name: str) -> bool:
-    """Whether a condition key exists. The global ones (`aws:`) are everybody's, so they are not listed here."""
+    """Whether a condition key exists. All global ones (`aws:`) count: other services share them."""
     service, _, rest = name.lower().partition(":")
     if service != "s3":
         return service == "aws" and bool(rest)

@@ -1,7 +1,7 @@
-"""The directory's calls, each wired to the rules that answer it: files, locks and people here, the rest by subject.
+"""Wires the directory's calls to its components: files, locks and people here, the others by subject.
 
-A handler parses nothing and decides nothing: shapes and bounds were checked by the message types, the caller's role
-by the runner, and everything else is the rules' own.
+A handler neither parses nor decides. Message types check shapes and bounds, the runner checks the caller's role, and
+the components decide everything else.
 """
 
 from __future__ import annotations

@@ -40,17 +40,18 @@ class DirectoryClock:
         return self.now() - self._started_at
 
     def wall(self) -> float:
-        """Seconds since 1970, for people to read and for policies' conditions on dates; no lock, lease or ticket
-        depends on it."""
+        """Return seconds since 1970, for display and date conditions. No lock, lease or ticket depends on it."""
         return self._clock.wall()
 
     def calendar(self) -> float:
-        """The wall clock, but never further on than the seconds that passed since this start: setting it forward
-        changes nothing here until the next start, setting it back does."""
+        """Return the wall clock, but never ahead of the seconds that have passed since this start.
+
+        So setting the clock forward changes nothing until the next start; setting it back does.
+        """
         return min(self._clock.wall(), self._wall_at_start + self.since_start())
 
     def must_be_saved(self) -> bool:
-        """Whether a transaction is due only to save the time, because nothing else was written for long."""
+        """Whether to save the time in a transaction of its own, because nothing else was written for some time."""
         return self.now() - self._saved >= MAX_UNSAVED_SECONDS - 2 * SAVE_SECONDS
 
     def save(self, write: Callable[[float], None]) -> None:

@@ -33,7 +33,7 @@ class Draining:
             if len(staying) < self._copies:
                 raise Conflict(
                     f"only {_counted(len(staying), 'file server')} would be left without file_server-{id}, but every "
-                    f"file needs {self._copies}: add a file server first, then drain this one",
+                    f"file needs {self._copies}; add a file server first, then drain this one",
                     staying=len(staying),
                     copies=self._copies,
                 )
@@ -48,7 +48,7 @@ class Draining:
         short = 0 if force else self.too_few_elsewhere(id)
         if short:
             raise Conflict(
-                f"file_server-{id} holds {_counted(short, 'blob')} with too few copies elsewhere: drain it and wait "
+                f"file_server-{id} holds {_counted(short, 'blob')} with too few copies elsewhere; drain it and wait "
                 "until that is done, or remove it with force, which gives up copies that exist nowhere else",
                 blobs=short,
             )

@@ -71,9 +71,9 @@ class Enrolment:
 
     def _check(self, row: tuple[float, ...] | None) -> None:
         if row is None:
-            raise Forbidden("the join secret is unknown or already used: ask an administrator for a new one")
+            raise Forbidden("the join secret is unknown or already used; ask an administrator for a new one")
         if row[0] <= self._clock.now():
-            raise Forbidden("the join secret has expired: ask an administrator for a new one")
+            raise Forbidden("the join secret has expired; ask an administrator for a new one")
 
     def _bundle(self, csr_pem: str, role: str, id: str, hosts: list[str]) -> EnrolReply:
         try:

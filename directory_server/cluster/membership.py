@@ -1,8 +1,8 @@
-"""Membership: which file servers there are, and which of them can be relied on now.
+"""Membership: which file servers belong to the cluster, and the state of each.
 
-Registering and what is decided about a server (draining, removed) are rows; heartbeats change memory only, so a
-hundred servers cost no commit a second. States follow from directory time: after a directory's restart every server
-is `joining` until it is heard again.
+Registrations and decisions (draining, removed) are rows. Heartbeats change only memory, so a hundred servers cost no
+commit a second. States follow from directory time: after a restart of the directory, each server is `joining` until
+its first heartbeat.
 """
 
 from __future__ import annotations
@@ -64,22 +64,22 @@ class Membership:
         self._min_free = min_free_bytes
         self._mutex = threading.Lock()
         self._deciding = threading.Lock()
-        """Held while a server's row is changed, from looking at it until it is durable."""
+        """Held while a server's row is changed, from reading it until it is durable."""
         with store.read() as reader:
             rows = servers.all_servers(reader)
         self._servers = {row.id: _Server(row, clock.now()) for row in rows}
         self._losses = 0
         self._finish_removals(rows)
         self.came_back_empty = 0
-        """How often a known server registered with an empty disk since this directory's start."""
+        """How often a known server has registered with an empty disk since this start."""
 
-    # ------------------------------------------------------------ what file servers say
+    # ------------------------------------------------------------ registrations and heartbeats
 
     def register(self, id: str, request: RegisterRequest) -> None:
-        """Make a file server known, durably. Safe to repeat.
+        """Add or update a file server, durably. Safe to repeat.
 
-        A new `store_id` means that its disk is empty: what it held is forgotten first, and repair sees to the rest.
-        Raises Unavailable while another server of that id is alive, Conflict when the id was removed.
+        A new `store_id` means that its disk is empty: its holder rows are deleted first, and repair makes new copies.
+        Raises Unavailable while another server of that id is up, and Conflict if the id was removed.
         """
         known = self._servers.get(id)
         if known is not None and known.row.store_id != request.store_id:
@@ -99,25 +99,25 @@ class Membership:
         known = self._servers.get(id)
         if known is not None and known.row.state == "removed" and known.row.store_id == request.store_id:
             raise Conflict(
-                f"file_server-{id} was removed from the cluster, and what it held is forgotten: stop it, and start it "
-                "again with an empty data folder if it shall come back",
+                f"file_server-{id} was removed from the cluster, and its copies no longer count; to add it again, stop "
+                "it and start it with an empty data folder",
                 removed=True,
             )
         state = known.row.state if known is not None and known.row.state == "draining" else "up"
         return ServerRow(id, request.url, request.store_id, request.zone, request.version, state, self._clock.wall())
 
     def _refuse_twin(self, known: _Server, request: RegisterRequest) -> None:
-        # Two servers started with one id would otherwise wipe each other's holder rows in turn.
+        # Otherwise two servers with one id would delete each other's holder rows in turn.
         if known.report is not None and self._state(known) == "up":
             raise Unavailable(
-                f"file_server-{known.row.id} at {known.row.url} is alive with another storage: give the server at "
+                f"file_server-{known.row.id} at {known.row.url} is up with another storage; give the server at "
                 f"{request.url} another id. (If it was just restarted with an empty disk, this passes in "
                 f"{self.timing.suspect_after:.0f} s.)"
             )
 
     def _forget_held(self, id: str) -> None:
-        """In batches, so that other writers are never kept waiting; begun again when interrupted."""
-        log.warning("forgetting what file_server-%s held", id)
+        """Delete the server's holder rows, in batches, so that other writers do not wait. Safe to interrupt."""
+        log.warning("deleting the holder rows of file_server-%s", id)
         forgotten = FORGET_BATCH
         while forgotten == FORGET_BATCH:
             forgotten = self._store.write(lambda tx: servers.forget_some_held(tx, id, FORGET_BATCH))
@@ -125,12 +125,12 @@ class Membership:
         self._losses += 1
 
     def knows(self, id: str, store_id: str) -> bool:
-        """Whether the server registered with this storage before."""
+        """Whether the server has registered with this storage before."""
         known = self._servers.get(id)
         return known is not None and known.row.store_id == store_id
 
     def heartbeat(self, id: str, request: HeartbeatRequest) -> bool:
-        """Note a sign of life. False: the directory does not know this server like that; it must register."""
+        """Note a heartbeat; return False if the server must register, because the directory knows no such server."""
         with self._mutex:
             server = self._servers.get(id)
             if server is None or server.row.state == "removed":
@@ -158,7 +158,7 @@ class Membership:
             log.warning("could not save the usage of file_server-%s: %s", id, error)
 
     def report_unreachable(self, id: str) -> None:
-        """A proxy or a master could not reach it: suspect until its next heartbeat."""
+        """Make a server suspect until its next heartbeat, because a proxy or a master could not reach it."""
         with self._mutex:
             server = self._servers.get(id)
             if server is not None and not server.unreachable:
@@ -166,7 +166,7 @@ class Membership:
                 server.unreachable = True
 
     def _finish_removals(self, rows: Iterable[ServerRow]) -> None:
-        """A crash may have cut the forgetting short; nobody else would ever go on with it."""
+        """Delete the remaining holder rows of removed servers, in case a crash interrupted the deletion."""
         for row in rows:
             if row.state == "removed":
                 with self._store.read() as reader:
@@ -174,14 +174,14 @@ class Membership:
                 if is_left:
                     self._forget_held(row.id)
 
-    # ------------------------------------------------------------ what administrators decide
+    # ------------------------------------------------------------ decisions of administrators
 
     def drain(self, id: str, draining: bool = True) -> None:
-        """Let a server take no more writes, so that repair moves its copies elsewhere; or take that back."""
+        """Stop writes to a server, so that repair moves its copies elsewhere; or undo that."""
         self._decide(id, "draining" if draining else "up")
 
     def remove(self, id: str) -> None:
-        """Forget a server and everything it holds. Its id comes back only with an empty disk."""
+        """Remove a server with its holder rows. Its id can register again only with an empty disk."""
         self._decide(id, "removed")
         self._forget_held(id)
 
@@ -200,8 +200,10 @@ class Membership:
                 server.row = row
 
     def staying(self, without: str = "") -> list[str]:
-        """Servers that belong to the cluster and are not leaving it, whether they are heard or not; NotFound when
-        `without` is none of the cluster's."""
+        """Return the servers, other than `without`, that are neither removed nor draining, whether up or not.
+
+        Raises NotFound if `without` is unknown.
+        """
         with self._mutex:
             if without and without not in self._servers:
                 raise NotFound(f"there is no file server with the id {without!r}")
@@ -222,12 +224,12 @@ class Membership:
         return "draining" if server.row.state == "draining" else "up"
 
     def state(self, id: str) -> ServerState:
-        """`removed` for an id that was never heard of."""
+        """Return a server's state; `removed` for an unknown id."""
         server = self._servers.get(id)
         return "removed" if server is None else self._state(server)
 
     def candidates(self) -> list[Candidate]:
-        """Every server with whether it can take new bytes now, for placement."""
+        """Return every server for placement, with whether it can take new bytes now."""
         with self._mutex:
             return [self._candidate(server) for server in self._servers.values() if server.row.state != "removed"]
 
@@ -243,7 +245,7 @@ class Membership:
         return Candidate(server.row.id, server.row.url, server.row.zone, free, writable, why, server.row.store_id)
 
     def holders(self) -> list[Holder]:
-        """Every server with its liveness, as heartbeats and tickets tell it."""
+        """Return every server with its liveness, for tickets and replies to heartbeats."""
         with self._mutex:
             known = [server for server in self._servers.values() if server.row.state != "removed"]
             return [self._holder(server) for server in known]
@@ -252,9 +254,10 @@ class Membership:
         return Holder(server.row.id, server.row.url, self._state(server) in ("up", "draining"))
 
     def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
-        """Where to read a blob whose holders are `ids` in rank order: replicas before the master, the dead last.
+        """Return the holders `ids`, given in rank order, in the order to read from.
 
-        The master has the writes to do, so whoever else is up is asked first. Unhealthy servers still serve reads.
+        Replicas come before the master, which has the writes to do, and servers that are down come last. Unhealthy
+        servers still serve reads.
         """
         known = [server for id in ids if (server := self._servers.get(id)) and server.row.state != "removed"]
         master = next((s.row.id for s in known if _READING_ORDER[self._state(s)] == 0), None)
@@ -262,7 +265,7 @@ class Membership:
         return [self._holder(server) for server in known]
 
     def living(self, ids: Iterable[str], grace: float) -> list[str]:
-        """Those of `ids` whose copy counts: not removed, not draining, not down for longer than `grace` seconds."""
+        """Return the `ids` whose copies count: not removed, draining, or down for longer than `grace` seconds."""
         now = self._clock.now()
         return [
             id
@@ -273,11 +276,11 @@ class Membership:
         ]
 
     def whose_copies_count(self, grace: float) -> tuple[int, frozenset[str]]:
-        """Changes whenever repair should look at all blobs again: a server went or came back, or lost its disk."""
+        """Changes whenever repair should examine all blobs again: a server left, returned or lost its disk."""
         return self._losses, frozenset(self.living(list(self._servers), grace))
 
     def statuses(self, grace: float) -> dict[str, ServerStatus]:
-        """What each server of the cluster is good for now; see `living` for `grace`."""
+        """Return the status of each server, for repair; see `living` for `grace`."""
         with self._mutex:
             return {
                 id: self._status(server, grace) for id, server in self._servers.items() if server.row.state != "removed"
@@ -299,7 +302,7 @@ class Membership:
         )
 
     def infos(self) -> list[FileServerInfo]:
-        """For ClusterReply, by id."""
+        """Return the servers for ClusterReply, by id."""
         with self._mutex:
             return [self._info(s) for _, s in sorted(self._servers.items()) if s.row.state != "removed"]
 

@@ -1,8 +1,8 @@
 """Named keys (SSE-KMS): creates, lists, disables and rotates them, and wraps the data keys of contents.
 
-A named key never leaves the directory, and on its disk it is sealed under the cluster's storage keys: a copy of the
-metadata is not enough to read anything, nor is a file server's disk with those keys. A key that was made is never
-dropped, because versions may need it; disabled, nothing is written or read under it.
+A named key never leaves the directory, and is stored encrypted with the cluster's storage keys: neither a copy of the
+metadata nor a file server's disk with those keys is enough to read anything. Keys are never deleted, because versions
+may need them; with a disabled key nothing is written or read.
 """
 
 from __future__ import annotations

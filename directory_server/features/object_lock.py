@@ -4,9 +4,9 @@ A retention holds a version until its date, a legal hold until it is lifted; no 
 owner, administrators, and people whom its policy allows it may shorten or override a retention in governance mode when
 they ask for that. One in compliance mode can only be extended, by anybody.
 
-A retention ends at a date, so here a wall clock decides, as for lifecycles. That clock is `Moment.calendar`: it follows
-the wall clock back, but never runs ahead of the time that has passed since the directory started. So setting the clock
-forward frees nothing while the directory runs. At a start the directory believes the machine's clock, because nothing
+A retention ends at a date, so a wall clock decides, as for lifecycles. That clock is `Moment.calendar`: it follows the
+wall clock back, but is never ahead of the time that has passed since the directory started. So setting the clock
+forward frees nothing while the directory runs. At a start the directory trusts the machine's clock, because nothing
 else knows how long it was down.
 """
 

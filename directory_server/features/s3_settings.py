@@ -1,8 +1,8 @@
-"""The S3 settings of buckets and versions: who may read and change them.
+"""Reads and changes the S3 settings of buckets and versions.
 
-`access` checks policies and lists, and a feature checks its own settings (see `files.hooks`); the rest (tags, CORS, …)
-means something to the S3 door only. Sharing a bucket does not share its settings. A version's settings change without
-making a version, and go with the version.
+`access` checks policies and lists, and each feature its own settings (see `files.hooks`); the others (tags, CORS, …)
+matter only to the S3 door. Sharing a bucket does not share its settings. Changing a version's settings makes no new
+version; they are deleted with the version.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class S3Settings:
         person = self._people.identify(request.credential)
         check_setting_name(request.name)
         if request.name == NOTIFICATION:
-            raise BadRequest("a notification configuration names targets: use its own call")
+            raise BadRequest("a notification configuration names targets, so it has its own call; use that")
 
         def work(tx: Tx) -> Nothing:
             place = standing(tx, request.bucket, person, self._clock.wall())

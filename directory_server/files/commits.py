@@ -1,7 +1,7 @@
-"""Commits: versions are made of what masters stored.
+"""Commits: makes stored blobs the current versions of their paths.
 
-A write happens in its commit transaction. Everything that could have changed since begin is checked again there: the
-ticket's time, the lock, the fence, the preconditions, the copies. `writes` issues the tickets.
+A write takes effect in its commit transaction, which checks again everything that may have changed since begin: the
+ticket's time, the lock, the fence, the preconditions and the copies. `writes` issues the tickets.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class Commits:
         fence = self._locks.fence(tx, ticket.bucket, ticket.path)
         if ticket.fence < fence:
             raise TicketRefused(
-                f"nothing was written: {ticket.path!r} was locked after this write began (lock number {fence}): look "
-                "at what changed, then write again",
+                f"nothing was written: {ticket.path!r} was locked after this write began (lock number {fence}); "
+                "check what has changed, then write again",
                 fence=fence,
             )
         check_preconditions(place, ticket.path, ticket.preconditions)

@@ -1,8 +1,8 @@
-"""Where features join in writes and reads.
+"""Hooks: the points at which features take part in writes and reads.
 
-`files` knows no feature. A feature registers a `Feature` when the directory starts, and is called only where it has a
-say: for buckets that have its setting, for versions that have one of its version settings, and for requests that name
-it. The names of a bucket's settings come with its row, so a write to a bucket without features calls none.
+`files` knows no feature. Each registers a `Feature` when the directory starts, and is called only where it applies: for
+buckets with its setting, for versions with one of its version settings, and for requests that name it. A bucket's row
+comes with the names of its settings, so a write to a bucket without features calls none.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Feature:
     version_settings: frozenset[str] = frozenset()
     """The version settings it owns. A write that brings one calls the feature in any bucket, so that it can refuse."""
     credential_prefix: str = ""
-    """How credentials begin that the feature's own writes come with."""
+    """The prefix of the credentials of the feature's own writes."""
 
     writer: Callable[[Reader, BeginItem], Person] | None = None
-    """Returns the person for whom a write with such a credential is done."""
+    """Returns the person for whom such a write is made."""
     before_begin: Callable[[Reader, Bucket, Settings, float], None] | None = None
     """Refuses, before any byte is sent, version settings that the commit would refuse."""
     before_unchecked: Callable[[Reader, Bucket], None] | None = None

@@ -1,11 +1,11 @@
-"""Reads the journal for people: the changes after a cursor, in order, each once, as far as they may see them.
+"""Reads the journal for people: the changes after a cursor that they may see, in order, each once.
 
-`versions` writes each row in the transaction of its change. This module reads rows and lets callers wait for some; it
-does not store how far anybody has read, because the caller has the cursor.
+`versions` writes each row in the transaction of its change. This module reads rows and blocks callers until there are
+some. It does not store how far anybody has read: the caller keeps the cursor.
 
-Why a cursor is never seen before a smaller one is visible: the store's transactions run one after another, and each
-takes its cursors inside its own. An engine whose transactions overlap must give the journal's cursors in the order of
-the commits too, or readers would miss a change that comes late; tests/contract/test_journal_order.py checks that.
+A cursor never becomes visible before a smaller one, because the store's transactions run one after another and take
+their cursors inside. An engine with concurrent transactions must assign cursors in commit order too, or readers would
+miss a late change; tests/contract/test_journal_order.py checks that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRe
 MAX_BLOCKED = 32
 STEP_ROWS = 10_000
 STEPS = 8
-"""One look reads at most STEPS × STEP_ROWS rows, so that a person who may see little costs others little."""
+"""One read examines at most STEPS × STEP_ROWS rows, so that a person who may see few of them costs others little."""
 _ANY_COMMIT = ("", "")
 
 
@@ -75,8 +75,8 @@ class Changes:
     def read(self, request: ChangesRequest) -> ChangesReply:
         """Return the changes after `request.cursor`, waiting for the first one if the request asks for that.
 
-        The answer may be empty although there are more: its cursor has then moved past what is not the person's. For
-        one bucket NotFound or Forbidden as for its files; Conflict for a cursor that was never given out.
+        The reply may be empty although there are more: its cursor has then passed changes that the person may not see.
+        For one bucket it raises NotFound or Forbidden as its files would; Conflict for a cursor that never existed.
         """
         person = self._people.authenticate(request.credential)
         found = self._look(person, request, request.cursor)
@@ -85,14 +85,14 @@ class Changes:
         until = self._monotonic() + request.wait_seconds
         with self._on_hold.place(_ANY_COMMIT) as event:
             if event is None and not self._on_hold.closed:
-                raise Overloaded("too many watchers wait at the directory server: try again in a moment")
+                raise Overloaded("too many callers are waiting for changes; try again in a moment")
             return self._wait(person, request, found.reply.cursor, event, until)
 
     def _wait(
         self, person: Person, request: ChangesRequest, cursor: int, event: threading.Event | None, until: float
     ) -> ChangesReply:
         while True:
-            # Only now, with the place taken: what is committed after this look wakes us.
+            # Read again after registering: any later commit wakes this caller.
             found = self._look(person, request, cursor)
             if found.reply.changes or not found.at_end or event is None or self._on_hold.closed:
                 return found.reply
@@ -119,7 +119,7 @@ class Changes:
         return _Look(ChangesReply(changes, max(position, cursor or 0)), position >= newest)
 
     def _listed(self, reader: Reader, person: Person, names: set[str]) -> dict[str, Standing | None]:
-        """Return the buckets that the person may list by their policies, and (with None) those that are gone."""
+        """Return the person's standing in each bucket that they may list; None for deleted buckets."""
         kept: dict[str, Standing | None] = {}
         for name in names:
             try:
@@ -140,7 +140,7 @@ class Changes:
 
     def _wake_after(self, tx: Tx) -> None:
         newest = files.read_cursor(tx)
-        # Asked of memory that only commits change: a transaction that fails must not keep the next one from waking.
+        # Compared in memory that only commits change, so that a failed transaction does not suppress the next wake-up.
         if newest != self._newest:
             tx.after_commit(lambda: self._committed(newest))
 
@@ -150,7 +150,7 @@ class Changes:
 
 
 def _given_out(reader: Reader, cursor: int, newest: int) -> int:
-    """Return `cursor`. Conflict when there is no such change: continuing silently would skip changes."""
+    """Return `cursor`; raise Conflict if there is no such change, because continuing could skip changes."""
     if cursor and reader.one(journal.AT, cursor=cursor) is None:
         raise Conflict(
             f"there is no change {cursor}; the newest is {newest}. The directory was restored from an older backup, or "
@@ -172,7 +172,7 @@ def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> 
 
 
 def _as_change(reader: Reader, row: Row, place: Standing | None) -> Change:
-    """Return the change as the person may see it: only those who may read the version now learn about its content."""
+    """Return the change as the person may see it: with its content's description only if they may read the version."""
     cursor, kind, bucket, path, version, at = row
     version = version or versions.version_id(cursor)
     change = Change(cursor, kind, bucket, path, version, at)

@@ -1,7 +1,7 @@
 """Listings: one page of a bucket's files, or of their versions, at a cost that depends only on the page.
 
-With a delimiter a whole folder becomes one entry. Its files are never walked over: the next read starts behind the
-last name that the folder could have. Names order by their UTF-8 bytes, which is the order of code points too.
+With a delimiter a whole folder becomes one entry. Its files are never visited: the next read starts after the last
+name that the folder could contain. Names sort by their UTF-8 bytes, which is also the order of code points.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def list_files(reader: Reader, request: ListRequest) -> ListReply:
 def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | None]]:
     """Yield names in order, each with its row, or None for a common prefix."""
     position, inclusive = _start(request)
-    # Of a folder the first file is enough, so after one a single row is read; among files reads grow longer again.
+    # A folder needs only its first file, so after one a single row is read; among files, reads grow again.
     most = request.limit + 1
     count = 1 if request.delimiter else most
     while position is not None:

@@ -1,4 +1,4 @@
-"""When a transaction takes place, by the clocks that its decisions go by."""
+"""The time of a transaction, by each clock that its decisions use."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ class MomentClock(Protocol):
 
 @dataclass(frozen=True)
 class Moment:
-    """`at` is wall time, shown to people; `time` is directory time, which decides; `calendar` decides where a date
-    does (see object_lock). With a calendar of 0 no date is ever over."""
+    """`at` is wall time, for display; `time` is directory time, which decides; `calendar` decides about dates.
+
+    See object_lock for the calendar. With a calendar of 0 no date has passed.
+    """
 
     at: float
     time: float

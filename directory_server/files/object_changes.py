@@ -1,6 +1,6 @@
-"""A change as features see it (`hooks.Feature.after_change`): the event, the version, and who asked for it how.
+"""A change as features see it (`hooks.Feature.after_change`): the event, the version, and the request.
 
-It is complete, because the version may be gone when a feature passes it on.
+It is complete, because the version may be gone when a feature uses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CREATED = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who asked for a change and how, as far as is known: only the S3 door passes on everything."""
+    """The request for a change, as far as is known: only the S3 door passes everything on."""
 
     account: str = ""
     operation: str = ""

@@ -36,7 +36,7 @@ def answer_of(reader: Reader, write_id: str, bucket: str, path: str) -> PastAnsw
             return None
         past = PastAnswer(row[0], row[1], version=files.as_version(row))
     if (past.bucket, past.path) != (bucket, path):
-        raise BadRequest("this write id was used for another write: use a new id for each write")
+        raise BadRequest("this write id was used for another write; use a new id for each write")
     return past
 
 
@@ -46,9 +46,9 @@ def written_before(reader: Reader, write_id: str, bucket: str, path: str) -> Fil
     if past is None:
         return None
     if past.given_up:
-        raise TicketRefused("this write was given up by the proxy that began it: begin a new write")
+        raise TicketRefused("this write was given up by the proxy that began it; begin a new write")
     if past.version is None or past.version.delete_marker:
-        raise BadRequest("this write id was used for a delete: use a new id for each write")
+        raise BadRequest("this write id was used for a delete; use a new id for each write")
     return past.version
 
 

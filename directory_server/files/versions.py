@@ -23,8 +23,8 @@ from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 MAX_NOTED_SETTING = 4096
-"""Characters of a setting that goes into commit notes; a longer one, such as a list of parts, holds nothing back. Under
-a key (SSE-C, SSE-KMS) the list of parts is noted whatever its length, because nobody can read the file without it."""
+"""Characters of a setting that commit notes include; a longer one, such as a list of parts, protects nothing. For
+encrypted content (SSE-C, SSE-KMS) they include the list of parts whatever its length: without it the file is lost."""
 _ID_DIGITS = 16
 
 

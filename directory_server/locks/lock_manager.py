@@ -65,15 +65,15 @@ class LockManager:
         self.may_grant: Callable[[], bool] | None = None
         """While it returns False, no lock expires and none is granted to a waiter."""
         self.fence_floor = 0
-        """The lowest fence of any path, raised by a restore: holders remember the numbers of locks that the backup
-        does not know, and would refuse every write with a lower fence."""
+        """The lowest fence of any path. A restore raises it: holders remember numbers of locks that the backup lacks,
+        and would refuse every write with a lower fence."""
 
     def start(self) -> None:
         """Give surviving locks their full lease again. Call it after every start, before the first request.
 
-        Without a wall clock nobody knows how long the directory was down, so no lock gets less time than it was
-        promised, and no place in the queue less grace. Leases begin to expire only after that: directory time jumps a
-        little at a start, and the jump must not cost anyone a lock.
+        How long the directory was down is unknown, because no wall clock decides. So no lock gets less time than it was
+        promised, and no waiter less grace. Leases expire only after this call: directory time jumps a little at a
+        start, and the jump must not end a lock.
         """
         now = self._clock.now()
         self._store.write(lambda tx: locks.restart(tx, now, now + self._grace))

@@ -55,7 +55,7 @@ class _Key:
 
 
 class S3Keys:
-    """Thread-safe. What is known of keys is forgotten here when one ends: no other process ends any."""
+    """Manages S3 access keys. Caches them, which is safe because only this process ends keys. Thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: PeopleClock) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class S3Keys:
     # ------------------------------------------------------------ the keys of a person
 
     def all(self, person: Person) -> S3KeysReply:
-        """The person's own keys, without their secrets."""
+        """Return the person's own keys, without secrets."""
         with self._store.read() as reader:
             return S3KeysReply(rows.keys_of(reader, person.account, MAX_KEYS))
 

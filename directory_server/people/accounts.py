@@ -37,7 +37,7 @@ def credential_hash(credential: str) -> bytes:
 
 
 class Accounts:
-    """Thread-safe."""
+    """Logs people in and authenticates their credentials. Thread-safe."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Accounts:
         self._token_seconds = token_seconds
         self._throttle = Throttle(clock.now)
         self._known: LookupCache[bytes, Person] = LookupCache(_MAX_CACHED)
-        """Of credentials, by their hash. Safe: only this process ends log-ins and keys, and it forgets them here."""
+        """People by their credential's hash. Safe: only this process ends log-ins and keys, and removes them here."""
         self._s3_keys = s3_keys
         self._names = AccountNames()
 

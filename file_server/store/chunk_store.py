@@ -122,7 +122,7 @@ class ChunkStore(Protocol):
 
     @property
     def totals(self) -> Totals:
-        """Return the figures as of the latest change. Costs no I/O."""
+        """Return the totals as of the latest change. Costs no I/O."""
         ...
 
     def space(self) -> tuple[int, int]:

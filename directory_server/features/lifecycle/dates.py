@@ -82,7 +82,7 @@ def _rules(setting: str) -> tuple[LifecycleRule, ...]:
 
 
 def _date(found: tuple[float, LifecycleRule] | None) -> LifecycleDate | None:
-    """None also for a time that cannot be written as a date: a rule may count up to 2**31 - 1 days."""
+    """Return the date; None also if it is out of range, because a rule may count up to 2**31 - 1 days."""
     if found is None or not YEAR_1 <= found[0] < YEAR_10_000:
         return None
     return LifecycleDate(found[0], found[1].id)

@@ -1,7 +1,7 @@
-"""A bucket's lifecycle as rules: which versions are due for removal, and when. Pure.
+"""A bucket's lifecycle rules: which versions are due for removal, and when. Pure.
 
-A rule that this server would not carry out in full cannot be read: the shapes below know no other names. When several
-rules fit a version, it goes as soon as one of them says so.
+A rule that this server could not carry out in full is rejected: the shapes below know no other names. If several rules
+match a version, the earliest decides.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SETTING = "lifecycle"
 """The bucket's setting with its rules, by the names of S3's service description."""
 DAY_SECONDS = 86_400.0
 MAX_NEWER = 101
-"""Counting stops here: no rule keeps more than a hundred noncurrent versions."""
+"""The counting limit: no rule keeps more than a hundred noncurrent versions."""
 What = Literal["expire", "noncurrent", "marker"]
-"""What becomes of a version: a current one stops being current, a noncurrent one or a lone delete marker is removed."""
+"""What happens to a version: a current one stops being current, a noncurrent one or a lone delete marker is removed."""
 _Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -207,8 +207,10 @@ def _expires_at(limit: Expiration, version: Version, day: float) -> float | None
 def first_expiry(
     rules: Iterable[LifecycleRule], version: Version, day: float = DAY_SECONDS
 ) -> tuple[float, LifecycleRule] | None:
-    """When the first of the rules lets go of a current version (seconds since 1970), and that rule; None when none of
-    them does. It goes then, or with the next round of the job after it."""
+    """Return when a current version expires (seconds since 1970) and by which rule; None if no rule matches.
+
+    The job removes it then or in its next round.
+    """
     ends = []
     for rule in rules:
         if rule.expiration is not None and _fits(rule.condition(), version):
@@ -231,7 +233,7 @@ def first_abort(
 
 
 def _fits(wanted: And, version: Version) -> bool:
-    """A delete marker has neither tags nor a size, so a rule about those is not about markers."""
+    """Whether the filter matches. Filters of tags or sizes match no delete marker, which has neither."""
     larger, smaller = wanted.object_size_greater_than, wanted.object_size_less_than
     if not version.path.startswith(wanted.prefix):
         return False
@@ -257,6 +259,6 @@ def is_over(start: float, days: int, at: float, day: float = DAY_SECONDS) -> boo
 
 
 def begun_before(days: int, at: float, day: float = DAY_SECONDS) -> float:
-    """What was begun before this moment is `days` days old at the moment `at`, as `is_over` counts."""
+    """Return the moment before which anything that began is `days` days old at `at`, as `is_over` counts."""
     midnight = math.floor(at / day) * day if day == DAY_SECONDS else at
     return math.nextafter(midnight - days * day, math.inf)

@@ -84,26 +84,28 @@ def parse(destination: Destination) -> Address:
     if parts.scheme not in _PORTS:
         raise _bad("it must begin with https, http, amqps or amqp")
     if not parts.hostname or not destination.url.isascii() or not destination.url.isprintable() or port == 0:
-        raise _bad("it needs a host, and is written in ASCII (other signs as %XX)")
+        raise _bad("it needs a host, and only ASCII characters (write others as %XX)")
     try:
         parts.hostname.encode("idna")  # what a look-up of the name does first
     except UnicodeError as error:
-        raise _bad("a part of its host's name is empty, or longer than 63 letters") from error
+        raise _bad("a label of its host name is empty or longer than 63 characters") from error
     if " " in destination.url or parts.fragment:
-        raise _bad("it has neither blanks nor a part behind #")
+        raise _bad("it must not contain blanks or a fragment (#…)")
     tls = parts.scheme in ("https", "amqps")
     if destination.ca_pem and not tls:
-        raise BadRequest("a CA file is for https and amqps addresses: nothing is verified without TLS")
+        raise BadRequest("a CA file is only for https and amqps addresses: without TLS nothing is verified")
     port = port or _PORTS[parts.scheme]
     if parts.scheme in ("http", "https"):
         if parts.username is not None or parts.password is not None:
-            raise _bad("a webhook has no user in its address: give a token instead")
+            raise _bad("a webhook's address must not contain a user; give a token instead")
         if not destination.token.isascii() or not destination.token.isprintable():
-            raise BadRequest("a token goes into a header: it has printable ASCII signs only, and no end of a line")
+            raise BadRequest("a token is sent in a header, so it may contain only printable ASCII characters")
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return WebhookAddress(tls, parts.hostname, port, resource)
     if destination.secret or destination.token:
-        raise BadRequest("secrets and tokens are for webhooks; an AMQP broker takes a user and a password")
+        raise BadRequest(
+            "secrets and tokens are only for webhooks; an AMQP broker's user and password go in its address"
+        )
     exchange, routing_key = _where_to(parts.query)
     # As the URI specification of the best-known broker has it, except that no path means "/", too.
     virtual_host = unquote(parts.path[1:]) or "/"
@@ -118,11 +120,11 @@ def _where_to(query: str) -> tuple[str, str]:
     said = parse_qsl(query, keep_blank_values=True)
     names = [name for name, _ in said]
     if set(names) - {"exchange", "routing_key"} or len(set(names)) < len(names):
-        raise _bad("it knows exchange and routing_key behind the ?, each once")
+        raise _bad("after the ? it may have only exchange and routing_key, once each")
     values = dict(said)
     exchange, routing_key = values.get("exchange", ""), values.get("routing_key", "")
     if not exchange and not routing_key:
-        raise _bad("it needs an exchange, or as routing_key the name of a queue")
+        raise _bad("it needs an exchange, or a queue's name as its routing_key")
     return exchange, routing_key
 
 
@@ -133,4 +135,4 @@ def _authority(address: WebhookAddress | AmqpAddress) -> str:
 
 
 def _bad(why: str) -> BadRequest:
-    return BadRequest(f"this is no address of a target: {why}; it looks like {_EXAMPLES}")
+    return BadRequest(f"invalid target address: {why}; it looks like {_EXAMPLES}")

@@ -1,6 +1,6 @@
 """Sends messages to an AMQP 0-9-1 broker: persistent, mandatory, and confirmed by the broker one by one.
 
-A message that no queue takes is not delivered: it would be lost at the broker with nobody the wiser.
+A message that no queue takes counts as not delivered; otherwise the broker would drop it unnoticed.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _REFUSED_CODES = frozenset({403, 404, 530})
 
 
 class AmqpPublisher:
-    """One broker's connection. Of one thread; see `Sender`.
+    """A broker's connection. For one thread; see `Sender`.
 
-    The library's blocking connection waits for a confirmation for as long as the broker lives, so its event loop is
-    run from here, each time until something has happened or time is up.
+    The library's blocking connection waits for a confirmation without a time limit, so this class runs the event loop
+    itself, each time until something happens or the time is up.
     """
 
     def __init__(self, destination: Destination, address: AmqpAddress) -> None:
@@ -108,9 +108,9 @@ class _Link:
         self._channel: Channel | None = None
         self._connection: pika.SelectConnection | None = None
         try:
-            # The library gives up itself, and then closes what it opened, after the parameters' time for the stack.
+            # The library itself gives up after the parameters' stack time-out, and closes what it opened.
             pika.SelectConnection.create_connection([parameters], self._connected, self._loop)
-            self._wait(ANSWER_SECONDS + _CLOSING_SECONDS, "the broker did not let us in")
+            self._wait(ANSWER_SECONDS + _CLOSING_SECONDS, "the broker did not accept the connection")
             assert self._connection is not None
             self._channel = self._connection.channel(on_open_callback=lambda _: self._note())
             self._channel.add_on_close_callback(lambda _, error: self._fail(error))
@@ -147,7 +147,7 @@ class _Link:
         if connection is not None and connection.is_open:
             with suppress(AMQPError):
                 connection.close()
-        # The channel is closed first, and its socket in the end: only then is nothing left behind.
+        # Close the channel first and the socket last, so that nothing is left behind.
         while connection is not None and not connection.is_closed and time.monotonic() < until:
             self._failure, self._happened = None, False
             with suppress(AMQPError, OSError, NotDelivered):
@@ -179,7 +179,7 @@ class _Link:
         self._loop.stop()
 
     def _fail(self, error: BaseException) -> None:
-        # The first is what happened; that the connection is closed then is what follows from it.
+        # Keep the first failure: that the connection is closed then only follows from it.
         self._failure = self._failure or (error if isinstance(error, NotDelivered) else _not_delivered(error))
         self._loop.stop()
 
@@ -200,14 +200,14 @@ def _cause(error: BaseException) -> BaseException:
     if isinstance(error, AMQPConnectorPhaseErrorBase):
         return _cause(error.exception)
     if isinstance(error, AMQPConnectorStackTimeout):
-        return NotDelivered(f"the broker did not let us in within {ANSWER_SECONDS:.0f} seconds")
+        return NotDelivered(f"the broker did not accept the connection within {ANSWER_SECONDS:.0f} seconds")
     if isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
         return _cause(error.args[0])
     return error
 
 
 def _not_delivered(failure: BaseException) -> NotDelivered:
-    """Return what became of a message, and whether the target must be changed before it can be sent."""
+    """Return why a message was not delivered, and whether the target must be changed before it can be."""
     error = _cause(failure)
     if isinstance(error, NotDelivered):
         return error
@@ -224,7 +224,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"no connection to the broker ({error.strerror or error})"
     if isinstance(error, ProbableAccessDeniedError):
-        return "the broker does not let this user into the virtual host"
+        return "the broker does not allow this user in the virtual host"
     if isinstance(error, (AuthenticationError, ProbableAuthenticationError)):
         return "the broker refused the user or the password"
     if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):

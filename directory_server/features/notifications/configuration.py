@@ -1,6 +1,6 @@
 """A bucket's notification configuration: which events, on which paths, go to which targets.
 
-Clients' mistakes are explained by the S3 door; here is what the directory must be able to rely on.
+The S3 door explains clients' mistakes; this module checks what the directory relies on.
 """
 
 from __future__ import annotations

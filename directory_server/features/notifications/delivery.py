@@ -32,11 +32,11 @@ LOOK_FOR_OLD_SECONDS = 10.0
 
 DELIVERED = Counter("lockstep_directory_notifications_delivered", "Messages that targets took", ["target"])
 DROPPED = Counter("lockstep_directory_notifications_dropped", "Messages given up after waiting too long", ["target"])
-FAILED = Counter("lockstep_directory_notifications_failed", "Attempts that a target did not answer well", ["target"])
+FAILED = Counter("lockstep_directory_notifications_failed", "Attempts that failed", ["target"])
 
 
 class Delivery:
-    """One thread runs the steps; any may read the target's state."""
+    """Delivers one target's messages. One thread runs the steps; any thread may read the state."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Delivery:
 
     def _pause(self, error: NotDelivered) -> float:
         if not self.problem:
-            log.warning("notifications: target %s: %s; what waits for it is sent later", self.name, error)
+            log.warning("notifications: target %s: %s; retrying later", self.name, error)
         self.problem = str(error)
         FAILED.labels(self.name).inc()
         self._failures += 1
@@ -124,4 +124,4 @@ class Delivery:
             return
         gone = self._store.write(lambda tx: rows.drop_old(tx, self.name, self._max_waiting, before))
         DROPPED.labels(self.name).inc(gone)
-        log.warning("notifications: %d messages for target %s waited for too long and were given up", gone, self.name)
+        log.warning("notifications: dropped %d messages for target %s that had waited for too long", gone, self.name)

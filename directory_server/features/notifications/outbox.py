@@ -84,7 +84,7 @@ def buckets_using(reader: Reader, name: str) -> list[str]:
 
 
 def _read(bucket: str, text: str | None) -> tuple[NotificationRule, ...]:
-    """Return the configurations; none, and a line in the log, for a bad setting, or every write would fail."""
+    """Return the configurations. A bad setting is logged and gives none, or every write would fail."""
     try:
         return () if text is None else read(text)
     except BadRequest as error:

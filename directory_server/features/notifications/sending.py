@@ -15,9 +15,9 @@ ANSWER_SECONDS = 10.0
 
 
 class NotDelivered(Exception):
-    """The target did not take a message; the text has the reason and no secret.
+    """The target did not accept a message. The text has the reason and no secret.
 
-    `permanent`: the target must be changed, here or where it is; sending again as it is named cannot help.
+    `permanent`: sending again cannot help until the target or its address is changed.
     """
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
@@ -59,8 +59,8 @@ def tls_context(ca_pem: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_pem:
         try:
-            # Certificates are ASCII; what a bundle says between them about whose they are need not be.
+            # Certificates are ASCII, but a bundle's comments between them need not be.
             context.load_verify_locations(cadata=ca_pem.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError) as error:
-            raise BadRequest("the CA file has no certificate in PEM form that can be read") from error
+            raise BadRequest("the CA file contains no readable PEM certificate") from error
     return context

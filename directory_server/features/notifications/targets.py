@@ -51,7 +51,7 @@ class _Running:
 
 
 class _Unusable:
-    """Takes the place of a target whose address cannot be read: its waiting messages need a bound too."""
+    """Replaces a target whose address is unreadable: its queued messages need a bound too."""
 
     def __init__(self, why: str) -> None:
         self._why = why
@@ -199,7 +199,7 @@ class Targets:
         running = self._running.pop(name, None)
         if running is not None:
             running.delivery.ending = True
-            running.job.stop(0.0)  # it may be waiting for the target, and whoever asked must not
+            running.job.stop(0.0)  # it may be waiting for the target, and the caller must not wait
             WAITING.remove(name)
 
     # ------------------------------------------------------------ the rest
@@ -263,5 +263,5 @@ class Targets:
 
 
 def _seal_name(name: str) -> Digest:
-    """Return the name that a seal is bound to. No chunk has such a digest: those are hashes of contents."""
+    """Return the name that a seal is bound to. It equals no chunk's digest, because those are hashes of content."""
     return Digest(blake3(_SEAL_CONTEXT + b"\0" + name.encode()).digest())

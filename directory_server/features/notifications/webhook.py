@@ -1,7 +1,7 @@
 """Sends messages to a webhook, one POST each; a 2xx status means that the message was taken.
 
-A redirect is not followed: an administrator named one address, and nobody else may say where requests of this machine
-go. No proxy from the environment is used either.
+It follows no redirect and uses no proxy from the environment: only the administrator decides where this machine sends
+requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMESTAMP_HEADER = "X-Lockstep-Timestamp"
 SIGNATURE_HEADER = "X-Lockstep-Signature"
 _MAX_ANSWER_BYTES = 64 * 1024
 _CUT = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
-"""How a connection ends that was kept open for too long; `RemoteDisconnected` is among them."""
+"""Errors of a connection that was kept open for too long; they include `RemoteDisconnected`."""
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
@@ -42,7 +42,7 @@ _TEMPORARY = frozenset({408, 425, 429})
 
 
 class Webhook:
-    """One webhook's connection, kept open between messages. Of one thread; see `Sender`."""
+    """A webhook's connection, kept open between messages. For one thread; see `Sender`."""
 
     def __init__(self, destination: Destination, address: WebhookAddress, wall: Callable[[], float]) -> None:
         self._destination = destination
@@ -113,7 +113,7 @@ class Webhook:
 
 
 def _is_read(response: http.client.HTTPResponse) -> bool:
-    """Whether what comes with an answer is short and there at once; nobody looks at it."""
+    """Read and ignore the reply's body; return whether it was short and came at once."""
     left, until = _MAX_ANSWER_BYTES, time.monotonic() + ANSWER_SECONDS
     while block := response.read1(8192):
         left -= len(block)
@@ -130,4 +130,4 @@ def _reason(error: Exception) -> str:
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
         return f"no connection ({error.strerror or error})"
-    return f"its answer is no HTTP ({type(error).__name__})"
+    return f"its reply is not HTTP ({type(error).__name__})"

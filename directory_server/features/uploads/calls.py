@@ -75,7 +75,7 @@ class Uploads:
             known = rows.find(tx, request.upload)
             if known is not None:
                 if (known.bucket, known.path, known.account) != (request.bucket, request.path, person.account):
-                    raise BadRequest("this upload id belongs to another upload: choose a new one")
+                    raise BadRequest("this upload id belongs to another upload; choose a new one")
                 self._hooks.on_upload(tx, place.bucket, known)
                 return known
             made = UploadInfo(
@@ -134,7 +134,7 @@ class Uploads:
         return reply
 
     def abort(self, request: UploadRequest) -> Nothing:
-        """Remove the upload and its parts, durably. NotFound when it was completed or aborted before."""
+        """Remove the upload and its parts, durably; raise NotFound if it was completed or aborted before."""
         person = self._people.identify(request.credential)
 
         def work(tx: Tx) -> Nothing:

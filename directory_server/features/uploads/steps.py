@@ -1,7 +1,7 @@
-"""What a write does that is a step of a multipart upload: store a part, or complete the upload.
+"""Writes that are steps of a multipart upload: they store a part or complete the upload.
 
-Completing removes the upload in the transaction that makes the version. So of completions, aborts and late parts that
-race exactly one comes first, and no blob is without a reference in between.
+Completing deletes the upload in the transaction that makes the version. So exactly one of concurrent completions,
+aborts and late parts comes first, and no blob is ever without a reference.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class UploadWrites:
             return _as_version(find(reader, step.id, bucket, path), part)
         past = past_writes.answer_of(reader, write_id, bucket, path)
         if past is not None and past.given_up:
-            raise TicketRefused("this part was given up by the proxy that began it: send it again")
+            raise TicketRefused("this part was given up by the proxy that began it; send it again")
         return past.version if past is not None else None
 
     def preferred_servers(self, reader: Reader, step: UploadStep) -> list[str]:
@@ -120,7 +120,7 @@ class UploadWrites:
         chosen = set(decode_numbers(step.chosen))
         parts = [part for part in rows.parts(tx, step.id, 0, MAX_PART_NUMBER) if part.number in chosen]
         if len(parts) != len(chosen) or parts_mark((part.number, part.write_id) for part in parts) != step.mark:
-            raise Conflict("parts of the upload were sent again while it was being completed: complete it again")
+            raise Conflict("parts of the upload were sent again while it was being completed; complete it again")
         listed = encode([(part.number, part.size, part.metadata) for part in parts]).decode()
         rows.drop(tx, step.id)
         return replace(

@@ -308,7 +308,7 @@ class LocalChunkStore:
 
     @property
     def totals(self) -> Totals:
-        """Return the figures as of the latest commit."""
+        """Return the totals as of the latest commit."""
         return self._index.totals
 
     # ------------------------------------------------------------ inventory

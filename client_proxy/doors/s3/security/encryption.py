@@ -19,7 +19,13 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.encryption.content_keys import ContentKey, Metadata
 from client_proxy.encryption.named_keys import KMS_ALGORITHM, NamedKeyClient, NewContentKey, RequestedKey
-from lockstep_store.wire.messages.kms import KMS_BUCKET_KEY_ENTRY, KMS_CONTEXT_ENTRY, KMS_KEY_ENTRY, MAX_CONTEXT, key_arn
+from lockstep_store.wire.messages.kms import (
+    KMS_BUCKET_KEY_ENTRY,
+    KMS_CONTEXT_ENTRY,
+    KMS_KEY_ENTRY,
+    MAX_CONTEXT,
+    key_arn,
+)
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 
 _READS = frozenset({"GetObject", "HeadObject"})
