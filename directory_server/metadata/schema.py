@@ -1,8 +1,7 @@
-"""The directory's tables, for every engine. Migrations upgrade older databases to this schema.
+"""The directory's tables: files, file servers, people and the directory itself.
 
-Columns ending in `_at` are wall clock seconds, for display. `expires`, `until` and `…_time` are directory time, and
-decide. Digests are 32 raw bytes. Paths compare by their UTF-8 bytes, so that listings have the same order on every
-engine. JSON is stored as text, because statements reach the driver without type conversion.
+`schema_locks` and `schema_s3` have the others, `schema_base` the conventions. Migrations upgrade older databases to
+this schema.
 """
 
 from __future__ import annotations
@@ -15,35 +14,20 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
-    Table,
     Text,
     UniqueConstraint,
     false,
     text,
 )
 
-metadata = MetaData()
+from directory_server.metadata import schema_locks, schema_s3  # noqa: F401 - they declare tables in `metadata`
+from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table
 
-# SQLite compares text by bytes by default; PostgreSQL needs this collation.
-Name = Text().with_variant(Text(collation="C"), "postgresql")
-# SQLite numbers rows only in a column declared INTEGER.
-Sequence = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _table(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
-    """Declare a table stored in primary key order, so that one probe finds a row."""
-    return Table(name, metadata, *parts, sqlite_with_rowid=False)
-
-
-def _numbered(name: str, *parts: Column[object] | UniqueConstraint | Index) -> Table:
-    """Declare a table whose integer key only rises and is never reused, not even after its rows are deleted."""
-    return Table(name, metadata, *parts, sqlite_autoincrement=True)
-
+__all__ = ["metadata"]
 
 # ---------------------------------------------------------------- files
 
-bucket = _table(
+bucket = table(
     "bucket",
     Column("name", Name, primary_key=True),
     Column("owner", Name, nullable=False),
@@ -54,7 +38,7 @@ bucket = _table(
 )
 
 # Deleted buckets. Journal rows between these cursors belong to them and stay visible only to people who could see them.
-past_bucket = _table(
+past_bucket = table(
     "past_bucket",
     Column("name", Name, primary_key=True),
     Column("until_cursor", BigInteger, primary_key=True),
@@ -65,7 +49,7 @@ past_bucket = _table(
 
 # One row per path with a readable current version. A deleted path has none, so listings never visit deleted paths. The
 # version's columns are repeated here, so that a lookup is one probe.
-current = _table(
+current = table(
     "current",
     Column("bucket", Name, primary_key=True),
     Column("path", Name, primary_key=True),
@@ -82,7 +66,7 @@ current = _table(
 )
 
 # `id` is the zero-padded journal cursor of its commit, so ids sort by age.
-version = _table(
+version = table(
     "version",
     Column("id", Text, primary_key=True),
     Column("bucket", Name, nullable=False),
@@ -113,7 +97,7 @@ Index(
 )
 
 # Results of writes whose version row is gone: a repeated call must get the same result and not write twice.
-past_write = _table(
+past_write = table(
     "past_write",
     Column("write_id", Text, primary_key=True),
     Column("answer", Text, nullable=False),
@@ -122,7 +106,7 @@ past_write = _table(
 )
 
 # Every commit, in order. `version` is empty if the version's id is the cursor itself.
-journal = _numbered(
+journal = numbered(
     "journal",
     Column("cursor", Sequence, primary_key=True),
     Column("kind", Text, nullable=False),
@@ -133,7 +117,7 @@ journal = _numbered(
 )
 
 # `refs` counts the version and part rows that refer to the blob; at 0 it may be collected.
-blob = _table(
+blob = table(
     "blob",
     Column("digest", LargeBinary(32), primary_key=True),
     Column("size", BigInteger, nullable=False),
@@ -143,7 +127,7 @@ Index("blob_unreferenced", blob.c.digest, sqlite_where=text("refs = 0"), postgre
 
 # `rank` 0 is the master that took the bytes; later copies have higher ranks. A `damaged` copy failed its check. It does
 # not count as a copy, but the row stays: the report may be wrong, and other chunks of that copy may be good.
-holder = _table(
+holder = table(
     "holder",
     Column("digest", LargeBinary(32), primary_key=True),
     Column("server_id", Text, primary_key=True),
@@ -154,7 +138,7 @@ holder = _table(
 
 # Copies that were dropped or found damaged, kept for a ticket's lifetime: a write that began before may count on their
 # bytes, and its commit must not name that server as a holder.
-dropped = _table(
+dropped = table(
     "dropped",
     Column("digest", LargeBinary(32), primary_key=True),
     Column("server_id", Text, primary_key=True),
@@ -163,81 +147,16 @@ dropped = _table(
 )
 
 # After a restore: blobs on file servers that no version names, by file server.
-unnamed = _table(
+unnamed = table(
     "unnamed",
     Column("digest", LargeBinary(32), primary_key=True),
     Column("server_id", Text, primary_key=True),
     Column("size", BigInteger, nullable=False),
 )
 
-# ---------------------------------------------------------------- S3
-
-# JSON by name: settings of a bucket (policy, cors, lifecycle, …) and of a version (tags, acl, retention, …).
-bucket_setting = _table(
-    "bucket_setting",
-    Column("bucket", Name, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
-
-version_setting = _table(
-    "version_setting",
-    Column("version", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
-
-# A multipart upload: the metadata and settings of its future version, and its parts, which count in `blob.refs`.
-upload = _table(
-    "upload",
-    Column("id", Text, primary_key=True),
-    Column("bucket", Name, nullable=False),
-    Column("path", Name, nullable=False),
-    Column("account", Name, nullable=False),
-    Column("content_type", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("settings", Text, nullable=False),
-    Column("since_at", Float, nullable=False),
-    Index("upload_path", "bucket", "path", "id"),
-)
-
-part = _table(
-    "part",
-    Column("upload", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("digest", LargeBinary(32), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("facts", Text, nullable=False),
-    Column("write_id", Text, nullable=False),
-    Column("at", Float, nullable=False),
-)
-
-# Notification targets. `sealed` is the address with its secrets, encrypted with the storage keys; `shown_url` is the
-# address without secrets.
-target = _table(
-    "target",
-    Column("name", Name, primary_key=True),
-    Column("shown_url", Text, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("dropped", BigInteger, nullable=False, server_default="0"),
-)
-
-# Queued notifications, written in the change's own transaction and deleted on delivery. One change may queue several:
-# `change` is the `id` of the first, and 0 in the first itself.
-event = _numbered(
-    "event",
-    Column("id", Sequence, primary_key=True),
-    Column("target", Name, nullable=False),
-    Column("change", BigInteger, nullable=False),
-    Column("queued_time", Float, nullable=False),
-    Column("body", Text, nullable=False),
-    Index("event_target", "target", "id"),
-)
-
 # ---------------------------------------------------------------- file servers
 
-file_server = _table(
+file_server = table(
     "file_server",
     Column("id", Text, primary_key=True),
     Column("url", Text, nullable=False),
@@ -253,66 +172,9 @@ file_server = _table(
     Column("registered_at", Float, nullable=False),
 )
 
-# ---------------------------------------------------------------- locks
-
-# `number` is the fencing token; several paths locked together are one lock with one number.
-lock = _table(
-    "lock",
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("request_id", Text, nullable=False),
-    Column("account", Name, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
-    Column("lease_seconds", Float, nullable=False),
-    Column("since_at", Float, nullable=False),
-    Column("until", Float, nullable=False, comment="directory time"),
-    UniqueConstraint("account", "request_id", name="lock_request"),
-    Index("lock_until", "until"),
-)
-
-lock_path = _table(
-    "lock_path",
-    Column("bucket", Name, primary_key=True),
-    Column("path", Name, primary_key=True),
-    Column("lock_number", BigInteger, nullable=False),
-)
-
-# The queue: `seq` is the order of arrival.
-waiter = _numbered(
-    "waiter",
-    Column("seq", Sequence, primary_key=True),
-    Column("request_id", Text, nullable=False),
-    Column("account", Name, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("paths", Text, nullable=False, comment="JSON list of LockPath"),
-    Column("lease_seconds", Float, nullable=False),
-    Column("since_at", Float, nullable=False),
-    Column("keep_until", Float, nullable=False, comment="directory time"),
-    UniqueConstraint("account", "request_id", name="waiter_request"),
-    Index("waiter_keep_until", "keep_until"),
-    Index("waiter_party", "account", "client", "session"),
-)
-
-waiter_path = _table(
-    "waiter_path",
-    Column("bucket", Name, primary_key=True),
-    Column("path", Name, primary_key=True),
-    Column("seq", BigInteger, primary_key=True),
-)
-
-# The highest lock number ever granted on a path. Kept after the lock ends, to reject late writes.
-path_fence = _table(
-    "path_fence",
-    Column("bucket", Name, primary_key=True),
-    Column("path", Name, primary_key=True),
-    Column("number", BigInteger, nullable=False),
-)
-
 # ---------------------------------------------------------------- people
 
-account = _table(
+account = table(
     "account",
     Column("name", Name, primary_key=True),
     Column("admin", Boolean, nullable=False),
@@ -322,7 +184,7 @@ account = _table(
     Column("created_at", Float, nullable=False),
 )
 
-session = _table(
+session = table(
     "session",
     Column("token_hash", LargeBinary(32), primary_key=True),
     Column("account", Name, nullable=False),
@@ -332,7 +194,7 @@ session = _table(
     Index("session_expires", "expires"),
 )
 
-api_key = _table(
+api_key = table(
     "api_key",
     Column("key_hash", LargeBinary(32), primary_key=True),
     Column("id", Text, nullable=False),
@@ -344,7 +206,7 @@ api_key = _table(
 )
 
 # The secret itself, not a hash: verifying an S3 signature needs it.
-s3_key = _table(
+s3_key = table(
     "s3_key",
     Column("access_key_id", Text, primary_key=True),
     Column("secret", Text, nullable=False),
@@ -357,25 +219,7 @@ s3_key = _table(
     Index("s3_key_account", "account"),
 )
 
-# Named keys (SSE-KMS). Never deleted, because versions may need them.
-kms_key = _table(
-    "kms_key",
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("enabled", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
-    UniqueConstraint("name", name="kms_key_name"),
-)
-
-kms_key_version = _table(
-    "kms_key_version",
-    Column("key", Text, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False, comment="the material, under the cluster's storage keys"),
-    Column("created_at", Float, nullable=False),
-)
-
-join_secret = _table(
+join_secret = table(
     "join_secret",
     Column("secret_hash", LargeBinary(32), primary_key=True),
     Column("expires", Float, nullable=False),
@@ -384,14 +228,14 @@ join_secret = _table(
 # ---------------------------------------------------------------- the directory itself
 
 # Numbers that only rise: "lock_number" is the last lock number granted.
-counter = _table(
+counter = table(
     "counter",
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
 # Such as "directory_time" and "ticket_key" (hex).
-setting = _table(
+setting = table(
     "setting",
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import and_, bindparam, or_, select
 
-from directory_server.metadata.schema import bucket_setting
+from directory_server.metadata.schema_s3 import bucket_setting
 from directory_server.metadata.statement import Statement
 
 POLICY: Final = "policy"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from directory_server.metadata.schema import bucket, bucket_setting, journal
+from directory_server.metadata.schema import bucket, journal
+from directory_server.metadata.schema_s3 import bucket_setting
 from directory_server.metadata.statement import JoinedByComma, Statement
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.errors import NotFound

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, insert, select, update
 
-from directory_server.metadata.schema import kms_key, kms_key_version
+from directory_server.metadata.schema_s3 import kms_key, kms_key_version
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 

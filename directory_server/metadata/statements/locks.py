@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, select, update
 
-from directory_server.metadata.schema import counter, lock, lock_path, path_fence, waiter, waiter_path
+from directory_server.metadata.schema import counter
+from directory_server.metadata.schema_locks import lock, lock_path, path_fence, waiter, waiter_path
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.lock_requests import (
     LockRequest,

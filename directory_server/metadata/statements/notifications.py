@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
-from directory_server.metadata.schema import event, target
+from directory_server.metadata.schema_s3 import event, target
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 

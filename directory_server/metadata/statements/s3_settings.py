@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, literal, select, update
 
-from directory_server.metadata.schema import bucket_setting, version_setting
+from directory_server.metadata.schema_s3 import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.messages.uploads import PARTS_SETTING

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
-from directory_server.metadata.schema import blob, holder, part, upload
+from directory_server.metadata.schema import blob, holder
+from directory_server.metadata.schema_s3 import part, upload
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import Reader, Row, Tx

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from directory_server.metadata.schema import waiter, waiter_path
+from directory_server.metadata.schema_locks import waiter, waiter_path
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.lock_requests import (
     LAST,
