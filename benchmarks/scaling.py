@@ -92,11 +92,11 @@ class _Operations:
     def lookup(self, number: int) -> None:
         place = number * self._step % self._count
         item = LookupItem(self._directory.key, "files", f"folder-{place % 97}/file-{place:07d}")
-        self._directory.rules.namespace.lookup([item]).results[0].unwrap()
+        self._directory.rules.lookups.lookup([item]).results[0].unwrap()
 
     def listing(self, number: int) -> None:
         prefix = f"folder-{number % 97}/"
-        self._directory.rules.namespace.list(ListRequest(self._directory.key, "files", prefix=prefix, limit=10))
+        self._directory.rules.lookups.list(ListRequest(self._directory.key, "files", prefix=prefix, limit=10))
 
     def commit(self, number: int) -> None:
         self._directory.write(next(self._fresh))

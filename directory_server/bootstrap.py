@@ -31,6 +31,7 @@ from directory_server.files import buckets
 from directory_server.files.commits import Commits
 from directory_server.files.hooks import Feature, Hooks, no_data_key
 from directory_server.files.journal import Changes
+from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
@@ -139,15 +140,8 @@ class DirectoryServer:
 
     def _build_files(self) -> None:
         store, settings, hooks = self.store, self._settings, self._hooks
-        self.namespace = Namespace(
-            store,
-            self.clock,
-            self.accounts,
-            self.locks,
-            self.membership,
-            settings.copies,
-            hooks,
-        )
+        self.lookups = Lookups(store, self.clock, self.accounts, self.locks, self.membership, hooks)
+        self.namespace = Namespace(store, self.clock, self.accounts, self.locks, settings.copies, hooks)
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(self._ticket_key)
         self.writes = Writes(
@@ -187,6 +181,7 @@ class DirectoryServer:
             access_logs=access_logs.AccessLogs(store),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
+            lookups=self.lookups,
             namespace=self.namespace,
             changes=self.changes,
             writes=self.writes,

@@ -18,6 +18,7 @@ from directory_server.features.uploads.calls import Uploads
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
 from directory_server.files.journal import Changes
+from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
@@ -50,6 +51,7 @@ class Components:
     access_logs: AccessLogs
     named_keys: NamedKeys
     buckets: Buckets
+    lookups: Lookups
     namespace: Namespace
     changes: Changes
     writes: Writes

@@ -52,14 +52,15 @@ class DirectoryApi:
     # ------------------------------------------------------------ files and buckets
 
     def _serve_files(self, api: Api) -> None:
-        namespace, buckets = self._components.namespace, self._components.buckets
+        lookups, namespace = self._components.lookups, self._components.namespace
+        buckets = self._components.buckets
         who = self._components.accounts.authenticate
         anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
-        api.serve(m.LOOKUP, lambda request, _: namespace.lookup(request.items), PROXY)
+        api.serve(m.LOOKUP, lambda request, _: lookups.lookup(request.items), PROXY)
         api.serve(BEGIN, self._begin, PROXY)
         api.serve(GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
-        api.serve(m.LIST, lambda request, _: namespace.list(request), PROXY)
-        api.serve(m.VERSIONS, lambda request, _: namespace.versions(request), PROXY)
+        api.serve(m.LIST, lambda request, _: lookups.list(request), PROXY)
+        api.serve(m.VERSIONS, lambda request, _: lookups.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
         api.serve(jm.CHANGES, lambda request, _: self._components.changes.read(request), PROXY)

@@ -13,13 +13,14 @@ from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files.hooks import Hooks
+from directory_server.files.lookups import not_found
 from directory_server.files.moment import Moment, MomentClock
-from directory_server.files.namespace import People, not_found
 from directory_server.files.object_changes import cause_of
 from directory_server.files.versions import change_of
 from directory_server.metadata.statements import buckets, files, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
+from directory_server.people.person import People
 from lockstep_store.wire.errors import BadRequest, NotFound, TooLarge
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.kms import BucketEncryptionRequest

@@ -8,11 +8,11 @@ access control list can decide otherwise (see `access`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.files.hooks import Hooks
+from directory_server.files.moment import WallClock
 from directory_server.metadata.statements import buckets as rows
 from directory_server.metadata.statements import files, journal, s3_settings, uploads
 from directory_server.metadata.statements.buckets import Bucket
@@ -28,12 +28,6 @@ from lockstep_store.wire.messages.buckets import (
 )
 from lockstep_store.wire.messages.s3 import LOCATION, OBJECT_LOCK, TAGS
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket
-
-
-class WallClock(Protocol):
-    """Seconds since 1970, for people to read."""
-
-    def wall(self) -> float: ...
 
 
 def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:

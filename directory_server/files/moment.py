@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class WallClock(Protocol):
+    """Seconds since 1970, for display and for conditions of policies."""
+
+    def wall(self) -> float: ...
+
+
 class MomentClock(Protocol):
     """The clocks of a `Moment`; `calendar` is wall time that nobody can put forward."""
 

@@ -16,15 +16,15 @@ from directory_server.files import past_writes
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.commits import COMMITS, CommitLocks
 from directory_server.files.hooks import Hooks, PartContent, is_part
+from directory_server.files.lookups import ReadingOrder
 from directory_server.files.moment import Moment, MomentClock
-from directory_server.files.namespace import People, ReadingOrder
 from directory_server.files.new_version import NewVersion, stored_metadata
 from directory_server.files.object_changes import cause_of
 from directory_server.files.preconditions import check_preconditions
 from directory_server.files.versions import Versions
 from directory_server.metadata.statements import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
-from directory_server.people.person import Person
+from directory_server.people.person import People, Person
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, LockstepError, TooLarge

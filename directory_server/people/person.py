@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lockstep_store.wire.messages.s3_access import S3Access
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires.
+    """An authenticated caller. `account` is empty for an anonymous S3 request; `access` describes an S3 request.
 
-    `account` is empty for an anonymous S3 request. `access` describes the S3 request."""
+    `session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires.
+    """
 
     account: str
     admin: bool
     session: str
     expires: float | None = None
     access: S3Access | None = field(default=None, compare=False)
+
+
+class People(Protocol):
+    """Finds the person that a credential belongs to."""
+
+    def authenticate(self, credential: str) -> Person:
+        """Return the person. Raises NotLoggedIn if the credential is wrong or has ended."""
+        ...
+
+    def identify(self, credential: str) -> Person:
+        """Return the person; an anonymous S3 request gets a person without a name."""
+        ...

@@ -14,6 +14,7 @@ from directory_server.features.lifecycle.dates import LifecycleDates
 from directory_server.files import buckets
 from directory_server.files.commits import Commits
 from directory_server.files.journal import Changes
+from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
@@ -74,7 +75,8 @@ class DirectoryRig:
         self.collector = Collector(self.store, self.clock, TICKET_SECONDS)
         people = PeopleByName()
         self.hooks = make_hooks([LifecycleDates().feature])
-        self.namespace = Namespace(self.store, self.clock, people, self.locks, self.membership, copies, self.hooks)
+        self.lookups = Lookups(self.store, self.clock, people, self.locks, self.membership, self.hooks)
+        self.namespace = Namespace(self.store, self.clock, people, self.locks, copies, self.hooks)
         self.writes = Writes(
             self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, self.hooks
         )
@@ -127,7 +129,7 @@ class DirectoryRig:
 
     def lookup(self, path: str, who: str = "ann", bucket: str = "files", version: str | None = None) -> FileVersion:
         item = LookupItem(credential=who, bucket=bucket, path=path, version=version)
-        return self.namespace.lookup([item]).results[0].unwrap()
+        return self.lookups.lookup([item]).results[0].unwrap()
 
     def delete(self, path: str, who: str = "ann", bucket: str = "files", **fields: Any) -> DeleteReply:
         fields.setdefault("write_id", self.write_id())
@@ -148,10 +150,10 @@ class DirectoryRig:
         return self.namespace.copy(request).version
 
     def versions(self, path: str, who: str = "ann", bucket: str = "files") -> list[FileVersion]:
-        return self.namespace.versions(VersionsRequest(credential=who, bucket=bucket, path=path)).versions
+        return self.lookups.versions(VersionsRequest(credential=who, bucket=bucket, path=path)).versions
 
     def list(self, who: str = "ann", bucket: str = "files", **fields: Any) -> ListReply:
-        return self.namespace.list(ListRequest(credential=who, bucket=bucket, **fields))
+        return self.lookups.list(ListRequest(credential=who, bucket=bucket, **fields))
 
     def bucket(self, name: str, who: str = "ann", **fields: Any) -> str:
         self.buckets.create(PeopleByName().authenticate(who), CreateBucketRequest(who, name, **fields))

@@ -14,12 +14,12 @@ from directory_server.features.notifications import record
 from directory_server.features.notifications.configuration import NotificationRule, read
 from directory_server.files.hooks import Feature
 from directory_server.files.moment import MomentClock
-from directory_server.files.namespace import People
 from directory_server.files.object_changes import ObjectChange, cause_of
 from directory_server.metadata.statements import notifications as rows
 from directory_server.metadata.statements import s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.person import People
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.base import Nothing

@@ -16,12 +16,13 @@ from directory_server.access.decisions import standing
 from directory_server.features.uploads.steps import UploadWrites, find, settings_for_steps
 from directory_server.files.hooks import Hooks
 from directory_server.files.listing import after_prefix, common_prefix
+from directory_server.files.lookups import ReadingOrder
 from directory_server.files.moment import MomentClock
-from directory_server.files.namespace import People, ReadingOrder
 from directory_server.files.new_version import stored_metadata
 from directory_server.metadata.statements import files
 from directory_server.metadata.statements import uploads as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.person import People
 from lockstep_store.wire.errors import BadRequest, TooLarge
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.files import MAX_METADATA_BYTES

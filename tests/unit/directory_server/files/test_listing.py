@@ -148,7 +148,7 @@ def test_the_store_agrees_with_the_model(
     for name in writable:
         rig.write(name, b"", bucket=bucket)
     request = ListRequest("ann", bucket, prefix, delimiter, limit)
-    expected, got = model(writable, request), rig.namespace.list(request)
+    expected, got = model(writable, request), rig.lookups.list(request)
     assert [file.path for file in got.files] == [file.path for file in expected.files]
     assert (got.prefixes, got.next_after) == (expected.prefixes, expected.next_after)
 

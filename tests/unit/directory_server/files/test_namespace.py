@@ -50,7 +50,7 @@ def test_a_batch_of_lookups_is_one_moment(rig: DirectoryRig) -> None:
     """Each item has its own outcome, in order, and the reply says up to where in the journal it looked."""
     made = rig.write("a")
     items = [LookupItem("ann", "files", "a"), LookupItem("ann", "files", "b"), LookupItem("", "files", "a")]
-    reply = rig.namespace.lookup(items)
+    reply = rig.lookups.lookup(items)
     assert reply.results[0].unwrap().version == made.version
     assert [outcome.problem.code for outcome in reply.results[1:] if outcome.problem] == ["not_found", "not_logged_in"]
     assert reply.cursor == made.cursor
@@ -105,7 +105,7 @@ def _all_versions(rig: DirectoryRig, limit: int, **where: str) -> list[tuple[str
     found, after = [], None
     while True:
         request = VersionsRequest(credential="ann", bucket="files", limit=limit, after=after, **where)
-        reply = rig.namespace.versions(request)
+        reply = rig.lookups.versions(request)
         found += [(version.path, version.version, version.current) for version in reply.versions]
         after = reply.next_after
         if after is None:

@@ -169,7 +169,7 @@ def test_a_versions_settings_go_with_the_version(rig: DirectoryRig, s3_settings:
     found.settings.pop("acl", None)  # which every version has, said or not
     assert found.settings == {"hold": "true", "tags": "[]"}
     item = LookupItem("ann", "files", "a.txt", first, with_settings=True)
-    assert rig.namespace.lookup([item]).results[0].unwrap().settings == found.settings
+    assert rig.lookups.lookup([item]).results[0].unwrap().settings == found.settings
     rig.delete("a.txt", version=first)
     with pytest.raises(NotFound):
         s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt", first))

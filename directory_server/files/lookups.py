@@ -1,0 +1,207 @@
+"""Lookups and listings of files and versions. Each call reads one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import Counter, Histogram
+
+from directory_server.access.decisions import Ground, standing
+from directory_server.access.known_content import hide_unreadable
+from directory_server.access.version_settings import shown
+from directory_server.files import listing
+from directory_server.files.batch import attempt, outcome
+from directory_server.files.hooks import Hooks
+from directory_server.files.moment import WallClock
+from directory_server.metadata.statements import files, s3_settings
+from directory_server.metadata.store import MetadataStore, Reader, Row
+from directory_server.people.person import People
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.files import (
+    FileVersion,
+    Holder,
+    ListReply,
+    ListRequest,
+    LookupItem,
+    LookupReply,
+    PathLock,
+    VersionsReply,
+    VersionsRequest,
+)
+from lockstep_store.wire.messages.kms import KMS_ENTRY
+from lockstep_store.wire.messages.s3 import TAGS
+
+LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
+LOOKUP_BATCH = Histogram(
+    "lockstep_directory_lookup_batch_items", "Lookups that came in one call", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
+)
+
+
+class PathLocks(Protocol):
+    """The locks that a lookup returns."""
+
+    def lock_on(self, tx: Reader, bucket: str, path: str) -> PathLock | None:
+        """Return the lock on the path, whoever holds it."""
+        ...
+
+
+class ReadingOrder(Protocol):
+    """Orders the holders of a blob for reading."""
+
+    def holders_in_reading_order(self, ids: Sequence[str]) -> list[Holder]:
+        """Return the holders `ids`, given in rank order, in the order to read from."""
+        ...
+
+
+class Lookups:
+    """Looks up and lists files. Thread-safe."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: WallClock,
+        people: People,
+        locks: PathLocks,
+        servers: ReadingOrder,
+        hooks: Hooks,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._people = people
+        self._locks = locks
+        self._servers = servers
+        self._hooks = hooks
+
+    def lookup(self, items: Sequence[LookupItem]) -> LookupReply:
+        """Return each item's current version (or the version asked for) with its holders, from one snapshot."""
+        LOOKUPS.inc(len(items))
+        LOOKUP_BATCH.observe(len(items))
+        grounds: dict[str, Ground] = {}
+        orders: dict[str, tuple[list[Holder], bool]] = {}
+        with self._store.read() as reader:
+            found = [attempt(self._look_up, reader, item, grounds, orders) for item in items]
+            cursor = files.read_cursor(reader)
+        return LookupReply(cursor, [outcome(result) for result in found])
+
+    def _look_up(
+        self,
+        reader: Reader,
+        item: LookupItem,
+        grounds: dict[str, Ground],
+        orders: dict[str, tuple[list[Holder], bool]],
+    ) -> FileVersion:
+        person = self._people.identify(item.credential)
+        access = person.access
+        is_source = access is not None and access.reads(item.bucket, item.path)
+        place = standing(reader, item.bucket, person, self._clock.wall(), is_source=is_source, known=grounds)
+        if item.version is None:
+            row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
+        else:
+            row = _held(reader, item)
+        if row is None:
+            raise place.hide(not_found(reader, item.bucket, item.path, item.version))
+        bucket = place.demand(place.asked_to_read(item.path, item.version), item.path, version=item.version)
+        if item.reads_content:
+            action = "s3:GetObject" if item.version is None else "s3:GetObjectVersion"
+            place.demand(action, item.path, version=item.version)
+        if item.version is None:
+            found = files.as_version(row)
+        else:
+            current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
+            found = files.as_version(row, is_current=current is not None and current[2] == row[2])
+        named = row[13] or ""
+        order = orders.get(named)
+        if order is None:
+            order = orders[named] = self._reading_order(named)
+        found.holders, found.damaged = order
+        if found.damaged:
+            found.last_good_version = self._last_good_version(reader, item)
+        found.bucket_versioning = bucket.versioning
+        if KMS_ENTRY in found.metadata:
+            found.data_key = self._hooks.data_key(found.metadata)
+        if item.with_settings:
+            settings = s3_settings.short_version_values(reader, row[2])
+            tagging = "s3:GetObjectTagging" if item.version is None else "s3:GetObjectVersionTagging"
+            # A copy takes the tags along, to where the copier may read them.
+            if TAGS in settings and access and access.source_action and place.denied(tagging, item.path):
+                place.demand(tagging, item.path, version=item.version)
+            found.settings = shown(place, item.path, item.version, settings)
+            self._hooks.on_lookup(reader, bucket, found)
+        if item.with_lock:
+            found.lock = self._locks.lock_on(reader, item.bucket, item.path)
+        return found
+
+    def _reading_order(self, named: str) -> tuple[list[Holder], bool]:
+        """Return where to read a blob, and whether all of these copies are damaged."""
+        sound, damaged = files.split_holders(named)
+        order = self._servers.holders_in_reading_order(sound)
+        if not damaged:
+            return order, False
+        # Damaged copies come last but are included, because the report may be wrong.
+        return order + self._servers.holders_in_reading_order(damaged), not sound
+
+    def _last_good_version(self, reader: Reader, item: LookupItem) -> str:
+        """Return the newest version of the path that a running server holds undamaged; empty when there is none."""
+        for row in files.newest_held(reader, item.bucket, item.path):
+            sound, _ = files.split_holders(row[13])
+            if any(holder.up for holder in self._servers.holders_in_reading_order(sound)):
+                return str(row[2])
+        return ""
+
+    def list(self, request: ListRequest) -> ListReply:
+        """Return a page of a bucket's files, and folders if the request has a delimiter."""
+        person = self._people.identify(request.credential)
+        with self._store.read() as reader:
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand("s3:ListBucket", keys=_listing_keys(request))
+            reply = listing.list_files(reader, request)
+            place.say_owners(reply.files)
+            hide_unreadable(place, reply.files)
+            reply.cursor = files.read_cursor(reader)
+        return reply
+
+    def versions(self, request: VersionsRequest) -> VersionsReply:
+        """Return a page of versions, which may be empty. NotFound for a path that never existed."""
+        person = self._people.identify(request.credential)
+        with self._store.read() as reader:
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
+            reply = listing.list_versions(reader, request)
+            place.say_owners(reply.versions)
+            hide_unreadable(place, reply.versions)
+            if request.path is not None and not reply.versions and request.after is None:
+                raise not_found(reader, request.bucket, request.path)
+            reply.cursor = files.read_cursor(reader)
+        return reply
+
+
+def not_found(reader: Reader, bucket: str, path: str, version: str | None = None) -> NotFound:
+    """Return the error for a path without a current version (or without that version), with who deleted it."""
+    if version is not None:
+        return NotFound(f"{path!r} has no version {version!r} in bucket {bucket!r}", bucket=bucket, path=path)
+    newest = reader.one(files.NEWEST, bucket=bucket, path=path)
+    if newest is None:
+        return NotFound(f"there is no file {path!r} in bucket {bucket!r}", bucket=bucket, path=path)
+    return NotFound(
+        f"{path!r} in bucket {bucket!r} was deleted by {newest[7]}; its earlier versions can be restored",
+        bucket=bucket,
+        path=path,
+        version=newest[2],
+        null_version=bool(newest[10]),
+        delete_marker=True,
+    )
+
+
+def _held(reader: Reader, item: LookupItem) -> Row | None:
+    if item.version == files.NULL_ID:
+        return reader.one(files.NULL_VERSION_HELD, bucket=item.bucket, path=item.path)
+    return reader.one(files.VERSION_HELD, bucket=item.bucket, path=item.path, version=item.version)
+
+
+def _listing_keys(request: ListRequest | VersionsRequest) -> dict[str, list[str]]:
+    """Condition keys of a listing."""
+    keys = {"s3:prefix": [request.prefix], "s3:max-keys": [str(request.limit)]}
+    if request.delimiter:
+        keys["s3:delimiter"] = [request.delimiter]
+    return keys
