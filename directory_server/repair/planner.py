@@ -2,8 +2,9 @@
 
 It walks over all blobs in small pages (walk.py) whenever a server leaves, returns or loses its disk, and every ten
 minutes. Blobs wait in the work queue, most endangered first, until a heartbeat's reply carries the order to a target.
-Nothing is stored: after a restart the walk finds everything again. copy_rules.py decides what a blob needs,
-surplus_copies.py drops extra copies. The file servers read, check and store the bytes, and report with HELD.
+Nothing is stored: after a restart the walk finds everything again. blob_needs.py notes what a blob needs,
+order_giver.py orders copies, and surplus_copies.py drops extra ones. File servers read, check and store the bytes, and
+report with HELD.
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from prometheus_client import Counter
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
-from directory_server.cluster.placement import Candidate, choose_target
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.statements import servers
-from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
-from directory_server.repair.balancer import Balancer, Move
-from directory_server.repair.copy_orders import CopyOrders
-from directory_server.repair.copy_rules import Need, ServerStatuses, judge, sources, spread
+from directory_server.repair.blob_needs import BlobNeeds
+from directory_server.repair.copy_rules import Need, ServerStatuses
+from directory_server.repair.order_giver import OrderGiver
 from directory_server.repair.surplus_copies import SurplusCopies
-from directory_server.repair.walk import RepairWalk, Situation
-from directory_server.repair.work_queue import MAX_KNOWN, WorkQueue
+from directory_server.repair.walk import Situation
+from directory_server.repair.work_queue import MAX_KNOWN
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
@@ -34,7 +33,6 @@ from lockstep_store.wire.messages.cluster import RepairInfo
 from lockstep_store.wire.messages.servers import CopyOrder
 
 REPAIR_GRACE_SECONDS = 60.0
-ORDERS_PER_STEP = 256
 ORDER_SECONDS = 60.0
 IDLE_SECONDS = 1.0
 RECENTLY_GIVEN_UP_SECONDS = 300.0
@@ -62,16 +60,12 @@ class RepairPlanner:
         self._clock = clock
         self._membership = membership
         self._collector = collector
-        self._copies = copies
         self._grace = grace
         self._mutex = threading.RLock()
         self.surplus = SurplusCopies(store, clock, collector, copies)
-        self._balancer = Balancer(store)
-        self._orders = CopyOrders(clock, order_seconds)
-        self._queue = WorkQueue()
-        self._moves: dict[Digest, Move] = {}
-        self._salvaged: set[Digest] = set()
-        self._walk = RepairWalk(store, clock)
+        self._needs = needs = BlobNeeds(store, clock, self.surplus, copies, order_seconds)
+        self._balancer, self._orders, self._queue, self._walk = needs.balancer, needs.orders, needs.queue, needs.walk
+        self._giver = OrderGiver(store, membership, needs)
         self._logged: tuple[int, int] = (0, 0)
         self._repaired = 0
         self._refilled = membership.came_back_empty
@@ -79,17 +73,17 @@ class RepairPlanner:
     # ------------------------------------------------------------ the planner's job
 
     def step(self) -> float:
-        """Walk one page, give a batch of orders and offers; returns the seconds until the next step."""
+        """Walk one page, give a batch of orders and offers; return the seconds until the next step."""
         started = time.monotonic()
         self._refill_empty_servers()
         balanced = False
         statuses = self.statuses()
         with self._mutex:
-            self._take_back_late_orders()
+            self._giver.take_back_late()
             self._start_walk_if_needed(statuses)
             if self._walk.is_under_way:
                 balanced = self._walk_on(statuses)
-            self._give_orders(statuses)
+            self._giver.give(statuses)
             fullness = self._balancer.fullness(statuses)
             busy = self._walk.is_under_way
         for id, size in self.surplus.step(statuses, fullness):
@@ -109,10 +103,7 @@ class RepairPlanner:
         if not self._walk.is_due(situation, is_wanted=self._is_walk_wanted()):
             return
         self._walk.begin(situation)
-        self._salvaged.clear()
-        self._queue.begin_count()
-        self.surplus.overflowed = False
-        self._balancer.begin_walk(statuses)
+        self._needs.begin_walk(statuses)
 
     def _situation(self, statuses: ServerStatuses) -> Situation:
         places = frozenset((id, server.zone, server.leaving) for id, server in statuses.items())
@@ -122,157 +113,40 @@ class RepairPlanner:
 
     def _is_walk_wanted(self) -> bool:
         has_room = self._queue.waiting < MAX_KNOWN // 2
-        moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self._is_busy()
+        moved = self._balancer.running and not self._queue.count(Need.BALANCE) and not self._needs.is_busy()
         more_found = (self._queue.overflowed and has_room) or (self.surplus.overflowed and not self.surplus.pending)
         return moved or more_found
 
-    def _is_busy(self) -> bool:
-        """Whether copies are being made or dropped, or should be."""
-        return bool(self._queue.count(Need.COPY) or self.surplus.pending or len(self._orders))
-
     def _walk_on(self, statuses: ServerStatuses) -> bool:
-        """Examine one page; returns True when balancing ends with it."""
+        """Examine one page; return True if balancing ends with it."""
         page = self._walk.page()
         for blob in page:
             self._balancer.count(blob)
-            self._examine(blob, statuses)
+            self._needs.examine(blob, statuses)
         if not self._walk.done(page):
             return False
         found = (self._queue.count(Need.COPY), self._walk.lost)
         if found != self._logged:
             log.info("repair: %d blobs have too few copies, %d have no good copy on a server that is up", *found)
         self._logged = found
-        return self._balancer.end_walk(is_calm=not self._is_busy())
-
-    def _examine(self, blob: HeldBlob, statuses: ServerStatuses) -> None:
-        """Note what a blob needs now, replacing what was known before."""
-        digest, verdict = blob.digest, judge(blob, statuses, self._copies)
-        need = verdict.need
-        if need in (Need.WAIT, Need.SALVAGE):
-            self._walk.note_lost(digest)
-        else:
-            self._walk.note_not_lost(digest)
-        if digest in self._orders:
-            return
-        move = self._moves.pop(digest, None)
-        if need is None and verdict.counted == self._copies:
-            move = self._balancer.consider(blob, statuses)
-            if move is not None:
-                self._moves[digest] = move
-                self._queue.note(digest, Need.BALANCE)
-                return
-        if need is Need.DROP:
-            self.surplus.note(digest, move.source if move is not None else "")
-        if need in (None, Need.DROP, Need.WAIT) or (need is Need.SALVAGE and digest in self._salvaged):
-            self._queue.settle(digest)
-        else:
-            assert need is not None
-            self._queue.note(digest, need, verdict.safe)
+        return self._balancer.end_walk(is_calm=not self._needs.is_busy())
 
     # ------------------------------------------------------------ orders
 
-    def _give_orders(self, statuses: ServerStatuses) -> None:
-        """Order copies of the most endangered blobs; those that cannot be copied now wait for the next step."""
-        postponed = []
-        room = self._room()
-        for _ in range(min(ORDERS_PER_STEP, self._queue.waiting)):
-            if not any(candidate.writable for candidate in room) or self._must_hold_back():
-                break
-            found = self._queue.pop()
-            if found is None:
-                break
-            if not self._order(found[0], room, statuses):
-                # Moved to the end, or a few blobs that cannot be copied now would block all others.
-                postponed.append(found[0])
-            elif not all(self._orders.has_room(candidate.id) for candidate in room):
-                room = self._room()
-        for digest in postponed:
-            self._queue.postpone(digest)
-
-    def _room(self) -> list[Candidate]:
-        return [c for c in self._membership.candidates() if self._orders.has_room(c.id)]
-
-    def _must_hold_back(self) -> bool:
-        """Whether to wait for the end of the walk, which may still find blobs in more danger."""
-        urgency = self._queue.most_urgent
-        return urgency is not None and urgency > 1 and self._walk.is_under_way and self._queue.waiting < MAX_KNOWN
-
-    def _order(self, digest: Digest, room: Sequence[Candidate], statuses: ServerStatuses) -> bool:
-        """Order one more copy; returns False when that is not possible now."""
-        with self._store.read() as reader:
-            blob = servers.blob_and_holders(reader, digest)
-        if blob is None:
-            self._queue.settle(digest)
-            return True
-        move = self._moves.get(digest)
-        need = judge(blob, statuses, self._copies).need
-        if need is None and move is not None:
-            need = Need.BALANCE
-        if need in (None, Need.DROP, Need.WAIT):
-            self._examine(blob, statuses)
-            return True
-        assert need is not None
-        if need is Need.BALANCE and not self._orders.may_move():
-            return False
-        target = self._target(blob, need, room, statuses)
-        if target is None:
-            return self._give_up_improving(digest, need)
-        given = [source for source in sources(blob, statuses) if source.id != target.id]
-        if not any(source.up for source in given) and target.id not in blob.damaged:
-            return False
-        if need is Need.SALVAGE:
-            self._salvaged.add(digest)
-        self._queue.note(digest, need)
-        self._queue.take(digest)
-        self._orders.give(target.id, CopyOrder(digest, blob.size, given), need)
-        crash_point("directory.repair.ordered")
-        return True
-
-    def _target(
-        self, blob: HeldBlob, need: Need, room: Sequence[Candidate], statuses: ServerStatuses
-    ) -> Candidate | None:
-        if need is Need.BALANCE:
-            wanted = self._moves[blob.digest].target
-            return next((c for c in room if c.id == wanted and c.writable and c.id not in blob.holders), None)
-        if need is Need.SALVAGE:
-            room = [candidate for candidate in room if candidate.id in blob.damaged]
-        counted = [statuses[id] for id in blob.sound if id in statuses and statuses[id].counts]
-        zones = {server.zone for server in counted}
-        # A server with a damaged copy has most of the chunks already, and the same order repairs it.
-        target = choose_target(str(blob.digest), room, blob.sound, zones, prefer=blob.damaged)
-        if need is Need.SPREAD and target is not None and spread([*counted, statuses[target.id]]) == len(zones):
-            return None
-        return target
-
-    def _give_up_improving(self, digest: Digest, need: Need) -> bool:
-        """Drop a blob whose copies could only be placed better: a later walk finds it again."""
-        if need in (Need.COPY, Need.MOVE):
-            return False
-        self._moves.pop(digest, None)
-        self._queue.settle(digest)
-        return True
-
     def orders_for(self, server_id: str) -> list[CopyOrder]:
-        """New orders for this server, for the reply to its heartbeat."""
+        """Return new orders for this server, for the reply to its heartbeat."""
         statuses = self.statuses()
         with self._mutex:
             if self._queue.waiting and self._orders.is_nearly_done(server_id):
-                self._give_orders(statuses)
+                self._giver.give(statuses)
             return self._orders.unsent(server_id)
 
-    def _take_back_late_orders(self) -> None:
-        for digest, need in self._orders.take_back_late():
-            self._queue.settle(digest)
-            if need is not Need.SALVAGE:  # the next walk tries again
-                self._queue.note(digest, need, 1)
-
-    # ------------------------------------------------------------ what file servers report
+    # ------------------------------------------------------------ reports of file servers
 
     def held(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
-        """HELD: count the caller's durable, whole copies of these blobs; returns those that nothing refers to."""
-
+        """HELD: count the caller's durable, whole copies of these blobs; return those that nothing refers to."""
         if self._membership.state(server_id) == "removed":
-            return []  # the order was given before the server was removed
+            return []  # the server was removed after it got the order
         lately = self._clock.now() - RECENTLY_GIVEN_UP_SECONDS
         with self._mutex:
             ordered = {digest for digest in digests if self._orders.target(digest) == server_id}
@@ -301,7 +175,7 @@ class RepairPlanner:
                 if need is not None:
                     self._count_done(need)
                 if need is not None or digest in new:
-                    self._look_again(digest, statuses)
+                    self._needs.examine_again(digest, statuses)
         return unwanted
 
     def _count_done(self, need: Need) -> None:
@@ -310,14 +184,6 @@ class RepairPlanner:
         else:
             self._repaired += 1
             REPAIRED.inc()
-
-    def _look_again(self, digest: Digest, statuses: ServerStatuses) -> None:
-        with self._store.read() as reader:
-            blob = servers.blob_and_holders(reader, digest)
-        if blob is None:
-            self._queue.settle(digest)
-        else:
-            self._examine(blob, statuses)
 
     def collect(self, server_id: str, digests: Sequence[Digest]) -> list[Digest]:
         """COLLECT: choose which of the caller's surplus copies, offered before, it may drop."""
@@ -344,7 +210,7 @@ class RepairPlanner:
         with self._mutex:
             for digest in noted:
                 log.error("the copy of %s on file_server-%s is damaged", digest, server_id)
-                self._look_again(digest, statuses)
+                self._needs.examine_again(digest, statuses)
 
     # ------------------------------------------------------------ balancing
 
@@ -353,13 +219,12 @@ class RepairPlanner:
         self._balancer.switch(running)
         with self._mutex:
             if not running:
-                self._queue.forget_all(Need.BALANCE)
-                self._moves.clear()
+                self._needs.forget_moves()
 
     # ------------------------------------------------------------ reports
 
     def statuses(self) -> ServerStatuses:
-        """The status of each server, with this planner's grace."""
+        """Return the status of each server, with this planner's grace."""
         return self._membership.statuses(self._grace)
 
     def is_settled(self) -> bool:
@@ -374,7 +239,7 @@ class RepairPlanner:
             return self.is_settled() and not self._orders and not self._queue.can_do_something
 
     def info(self) -> RepairInfo:
-        """The counts so far; they may still rise during a walk."""
+        """Return the counts so far; they may still rise during a walk."""
         silent = [id for id, status in self.statuses().items() if status.counts and not status.readable]
         with self._mutex:
             return RepairInfo(
