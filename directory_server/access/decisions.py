@@ -8,55 +8,29 @@ itself, so that nobody locks themselves out. A bucket without policy and lists c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import msgspec
 
 from directory_server.access import acl, policy
+from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, days_until
+from directory_server.access.rules import ENFORCED, NO_RULES, Rules, parse_rules
 from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
 from directory_server.people.person import Person
-from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
-from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
 
-ENFORCED = "BucketOwnerEnforced"
-PREFERRED = "BucketOwnerPreferred"
-OWNERSHIPS = (ENFORCED, PREFERRED, "ObjectWriter")
-BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
 _EXISTING_TAG = "s3:existingobjecttag/"
 _RETAIN_UNTIL = "s3:object-lock-retain-until-date"
 _REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
 _NO_KEYS: Mapping[str, list[str]] = {}
-
-
-@dataclass(frozen=True)
-class Rules:
-    """A bucket's access rules. Without an ACL the default one applies; `ownership` may be empty."""
-
-    policy: policy.Policy | None = None
-    acl: acl.Acl | None = None
-    blocked: frozenset[str] = frozenset()
-    ownership: str = ""
-
-
-@lru_cache(maxsize=256)
-def _rules(bucket: str, said: tuple[tuple[str, str], ...]) -> Rules:
-    """Parse the rules. Cached by their texts."""
-    found = dict(said)
-    return Rules(
-        policy.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
-        json.loads(found[rows.ACL]) if rows.ACL in found else None,
-        frozenset(name for name, on in json.loads(found.get(rows.PUBLIC_ACCESS_BLOCK, "{}")).items() if on),
-        json.loads(found[rows.OWNERSHIP]) if rows.OWNERSHIP in found else "",
-    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +47,7 @@ class Ground:
         if found.settings.isdisjoint(rows.NAMES):
             return cls(found, None)
         values = sorted((one[0], one[1]) for one in reader.all(rows.RULES, of_bucket=name))
-        return cls(found, _rules(name, tuple(values)))
+        return cls(found, parse_rules(name, tuple(values)))
 
 
 @dataclass
@@ -108,7 +82,12 @@ class Standing:
 
     @property
     def rules(self) -> Rules:
-        return self.ground.rules or _NO_RULES
+        return self.ground.rules or NO_RULES
+
+    @property
+    def lists(self) -> AccessLists:
+        """The access control lists of the bucket and its versions."""
+        return AccessLists(self.reader, self.bucket, self.rules)
 
     @property
     def path_asked(self) -> str:
@@ -264,34 +243,7 @@ class Standing:
         if self.ground.rules is None and rows.ACL not in s3_settings.version_values(self.reader, row[2]):
             # Having written while the bucket was shared gives no rights later, unless the bucket has lists.
             return False
-        return acl.allows(self.acl_of(row), "object", account, action, ignore_public=ignore)
-
-    def bucket_acl(self) -> acl.Acl:
-        """Return the bucket's access control list, or the default one where lists are disabled."""
-        default = acl.default(self.bucket.owner)
-        return default if self.rules.acl is None or self.rules.ownership == ENFORCED else self.rules.acl
-
-    def acl_of(self, row: Row) -> acl.Acl:
-        """Return a version's access control list."""
-        if self.rules.ownership == ENFORCED:
-            return acl.default(self.bucket.owner)
-        said = s3_settings.version_values(self.reader, row[2]).get(rows.ACL)
-        found: acl.Acl = json.loads(said) if said is not None else acl.default(row[7])
-        return found
-
-    def owner_of(self, row: Row) -> str:
-        """Return a version's owner: its writer, unless its list names another."""
-        return str(self.acl_of(row)["Owner"]["ID"])
-
-    def say_owners(self, listed: Iterable[FileVersion]) -> None:
-        """Fill in the owners of a listing's versions where the bucket's ownership controls can change them."""
-        if self.rules.ownership == ENFORCED:
-            for version in listed:
-                version.owner = self.bucket.owner
-        elif self.rules.ownership == PREFERRED:
-            for version in listed:
-                said = s3_settings.short_version_values(self.reader, version.version).get(rows.ACL)
-                version.owner = json.loads(said)["Owner"]["ID"] if said is not None else ""
+        return acl.allows(self.lists.of_version(row), "object", account, action, ignore_public=ignore)
 
     def _version(self, path: str, version: str | None) -> Row | None:
         if version is None:
@@ -307,38 +259,11 @@ class Standing:
 
         Raises Forbidden or BadRequest if the bucket does not allow that list.
         """
-        asked = settings.get(rows.ACL)
-        if asked is None:
-            return settings
-        kept = self.settled_acl(asked, "object", author)
-        if acl.is_private(asked):  # a version without a stored list has the default one
-            return {name: value for name, value in settings.items() if name != rows.ACL}
-        return settings | {rows.ACL: kept}
-
-    def settled_acl(self, asked: str, scope: acl.Scope, owner: str) -> str:
-        """Return the list that a request asks for, in stored form."""
-        name = self.bucket.owner
-        if self.rules.ownership == ENFORCED:
-            if scope == "bucket" or json.loads(asked).get("canned") != acl.CANNED_FOR_OWNER:
-                raise BadRequest("the bucket does not allow ACLs", s3_code="AccessControlListNotSupported")
-            owner = name
-        elif self.rules.ownership == PREFERRED and json.loads(asked).get("canned") == acl.CANNED_FOR_OWNER:
-            owner = name
-        try:
-            found = acl.settled(asked, scope, owner, name, lambda id: self.is_account(id))
-        except acl.BadAcl as error:
-            if error.code == "AccessDenied":
-                raise Forbidden(str(error)) from error
-            raise BadRequest(str(error), s3_code=error.code) from error
-        if "BlockPublicAcls" in self.rules.blocked and acl.is_public(found):
-            raise Forbidden(f"bucket {self.bucket.name!r} blocks public ACLs", bucket=self.bucket.name)
-        return json.dumps(found)
+        return settings if rows.ACL not in settings else self.lists.settled(settings, author)
 
     def is_account(self, name: str) -> bool:
+        """Whether there is an account of that name."""
         return self.reader.one(people.ACCOUNT, name=name) is not None
-
-
-_NO_RULES = Rules()
 
 
 def standing(

@@ -6,7 +6,8 @@ import json
 from typing import Any, Final
 
 from directory_server.access import acl, policy
-from directory_server.access.decisions import BLOCKS, ENFORCED, OWNERSHIPS, Standing
+from directory_server.access.decisions import Standing
+from directory_server.access.rules import BLOCKS, ENFORCED, OWNERSHIPS
 from directory_server.metadata.statements import s3_settings
 from directory_server.metadata.statements.access import ACL as ACL
 from directory_server.metadata.statements.access import NAMES as RULES
@@ -60,7 +61,7 @@ def _checked(place: Standing, name: str, value: str) -> str:
     if name == POLICY:
         return _policy(place, value)
     if name == ACL:
-        return place.settled_acl(value, "bucket", place.bucket.owner)
+        return place.lists.settled_acl(value, "bucket", place.bucket.owner)
     if name == OWNERSHIP:
         return _ownership(place, _read(value))
     if name == PUBLIC_ACCESS_BLOCK:

@@ -61,7 +61,7 @@ class S3Settings:
             if request.name == access_settings.POLICY_STATUS:
                 return SettingReply(access_settings.policy_status(place))
             if request.name == access_settings.ACL:
-                return SettingReply(json.dumps(place.bucket_acl()))
+                return SettingReply(json.dumps(place.lists.of_bucket()))
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
@@ -106,7 +106,7 @@ class S3Settings:
             action = place.asked_to_read(request.path, request.version)
             bucket = place.demand(action, request.path, version=request.version)
             reply = _reply(reader, bucket, row)
-            reply.settings |= {access_settings.ACL: json.dumps(place.acl_of(row))}
+            reply.settings |= {access_settings.ACL: json.dumps(place.lists.of_version(row))}
             return reply
 
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
@@ -135,7 +135,7 @@ class S3Settings:
             self._hooks.check_version_setting(tx, bucket, row, request.name, request.value, moment, bypass=bypass)
             value = request.value
             if request.name == access_settings.ACL and value is not None:
-                value = place.settled_acl(value, "object", place.owner_of(row))
+                value = place.lists.settled_acl(value, "object", place.lists.owner_of(row))
             before = s3_settings.version_values(tx, row[2]).get(request.name)
             s3_settings.put_version_value(tx, row[2], request.name, value)
             event = _event(request.name, before, value)

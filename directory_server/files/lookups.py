@@ -156,7 +156,7 @@ class Lookups:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucket", keys=_listing_keys(request))
             reply = listing.list_files(reader, request)
-            place.say_owners(reply.files)
+            place.lists.fill_in_owners(reply.files)
             hide_unreadable(place, reply.files)
             reply.cursor = files.read_cursor(reader)
         return reply
@@ -168,7 +168,7 @@ class Lookups:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
             reply = listing.list_versions(reader, request)
-            place.say_owners(reply.versions)
+            place.lists.fill_in_owners(reply.versions)
             hide_unreadable(place, reply.versions)
             if request.path is not None and not reply.versions and request.after is None:
                 raise not_found(reader, request.bucket, request.path)
