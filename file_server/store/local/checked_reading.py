@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from file_server.store.chunk_store import chunk_not_found
 from file_server.store.local.chunk_files import ChunkFiles
-from file_server.store.local.chunk_index import ChunkIndex, ChunkRow
+from file_server.store.local.chunk_index import ChunkIndex
+from file_server.store.local.index_reader import ChunkRow
 from file_server.store.local.index_transaction import DAMAGED, FILE, HEAD_BYTES
 from file_server.store.local.storage_health import StorageHealth
 from lockstep_store.runtime.storage.sealing import Sealer

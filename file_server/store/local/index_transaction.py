@@ -1,7 +1,7 @@
 """The changes that can be made to the chunk index, inside a transaction that many writers share.
 
 They keep blobs whole: a blob is recorded only if all its chunks are, a chunk is forgotten only if no blob refers to it,
-and a path's fence never falls. chunk_index.py opens, reads and commits; chunk_files.py handles files.
+and a path's fence never falls. chunk_index.py opens and commits; chunk_files.py handles files.
 """
 
 from __future__ import annotations

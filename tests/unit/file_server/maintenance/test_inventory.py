@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from file_server.store.local import chunk_index
+from file_server.store.local import index_reader
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.servers import InventoryOrder
 from tests.fakes.blobs import put
@@ -208,7 +208,7 @@ def test_commits_leave_notes_that_a_restored_directory_is_sent(cluster: Cluster)
 
 def test_long_notes_are_sent_a_few_at_a_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page ends by its bytes too; what it leaves out comes with the next, and none is lost."""
-    monkeypatch.setattr(chunk_index, "NOTES_BYTES", 1)
+    monkeypatch.setattr(index_reader, "NOTES_BYTES", 1)
     for number in range(1, 4):
         cluster.write(b"%d" % number, cluster.ticket(path=f"{number}.txt"))
     server = cluster.server("1")
