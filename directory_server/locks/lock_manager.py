@@ -61,6 +61,7 @@ class LockManager:
         self._grace = waiter_grace
         self._waiting = WaitingCallers(max_blocked)
         self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
+        self._replies = self._rules.replies
         self._ended: BoundedMap[tuple[str, str], int] = BoundedMap(MAX_ENDED)
         self.may_grant: Callable[[], bool] | None = None
         """While it returns False, no lock expires and none is granted to a waiter."""
@@ -159,15 +160,17 @@ class LockManager:
         if outcome.lock is not None:
             crash_point("directory.lock.granted")
             GRANTED.inc()
-            return AcquireReply(lock=self._rules.lock_info(outcome.lock))
+            return AcquireReply(lock=self._replies.lock_info(outcome.lock))
         assert outcome.waiter is not None
         REFUSED.inc()
         with self._store.read() as tx:
             place = waiters.count_wanting(tx, outcome.waiter.paths, outcome.waiter.seq) + 1
             held = {lock.number: lock for path in outcome.waiter.paths if (lock := locks.lock_on(tx, path))}
             return AcquireReply(
-                waiter=self._rules.waiter_info(outcome.waiter, place),
-                holders=[self._rules.lock_info(lock, waiters.count_wanting(tx, lock.paths)) for lock in held.values()],
+                waiter=self._replies.waiter_info(outcome.waiter, place),
+                holders=[
+                    self._replies.lock_info(lock, waiters.count_wanting(tx, lock.paths)) for lock in held.values()
+                ],
             )
 
     def _refuse_repeat(self, key: tuple[str, str]) -> None:
@@ -205,7 +208,7 @@ class LockManager:
             renewed = replace(lock, lease_seconds=lease, until=self._clock.now() + lease)
             locks.set_lease(tx, renewed)
             crash_point("directory.lock.renewed")
-            return self._rules.lock_info(renewed, waiters.count_wanting(tx, lock.paths))
+            return self._replies.lock_info(renewed, waiters.count_wanting(tx, lock.paths))
 
         return self._store.write(renew)
 
@@ -272,11 +275,11 @@ class LockManager:
         line: dict[LockPath, list[int]] = {}
         places: list[WaiterInfo] = []
         for waiter in waiting:
-            places.append(self._rules.waiter_info(waiter, _count_of_any(line, waiter.paths) + 1))
+            places.append(self._replies.waiter_info(waiter, _count_of_any(line, waiter.paths) + 1))
             for path in waiter.paths:
                 line.setdefault(path, []).append(waiter.seq)
         return LocksReply(
-            locks=[self._rules.lock_info(lock, _count_of_any(line, lock.paths)) for lock in held],
+            locks=[self._replies.lock_info(lock, _count_of_any(line, lock.paths)) for lock in held],
             waiters=places,
         )
 
@@ -287,7 +290,7 @@ class LockManager:
         lock = locks.lock_on(tx, LockPath(bucket, path))
         if lock is None or lock.until <= self._clock.now():
             return None
-        return PathLock(lock.number, lock.party.account, self._rules.lock_info(lock).until_at)
+        return PathLock(lock.number, lock.party.account, self._replies.lock_info(lock).until_at)
 
     def check_write(self, tx: Reader, bucket: str, path: str, account: str, lock_number: int | None) -> int:
         """The number of the lock that covers this write, or 0. Raises Locked or LockStale; see LockRules."""

@@ -3,12 +3,11 @@
 A lock exists exactly as long as its row. `expire` runs first in every transaction and removes the rows whose lease has
 ended, so no transaction sees a lock as both ended and current. The right to lock is checked whenever a lock is
 granted, handed on or renewed. The lock manager blocks callers and wakes them; the statements are in
-metadata/statements/locks.py.
+metadata/statements/locks.py and waiters.py.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait, describe, find_cycle
+from directory_server.locks.lock_replies import LockReplies, names_of, path_name
 from directory_server.metadata.statements import locks, waiters
 from directory_server.metadata.statements.lock_requests import LAST
 from directory_server.metadata.statements.locks import LockRow
@@ -28,13 +28,12 @@ from lockstep_store.wire.errors import (
     BadRequest,
     Deadlock,
     Forbidden,
-    Locked,
     LockStale,
     LockstepError,
     NotFound,
     Overloaded,
 )
-from lockstep_store.wire.messages.locks import LockInfo, LockPath, WaiterInfo
+from lockstep_store.wire.messages.locks import LockPath
 
 MAX_WAITERS = 10_000
 MayLock = Callable[[Reader, str, str, str], None]
@@ -60,10 +59,6 @@ class AcquireOutcome:
     refused: LockstepError | None = None
 
 
-def path_name(path: LockPath) -> str:
-    return f"{path.bucket}/{path.path}"
-
-
 class LockRules:
     """Every method works inside the caller's transaction and changes nothing else.
 
@@ -78,6 +73,7 @@ class LockRules:
         wake: Callable[[str, str], None],
         ended: Callable[[LockRow], None],
     ) -> None:
+        self.replies = LockReplies(clock)
         self._clock = clock
         self._may_lock = may_lock
         self._wake = wake
@@ -255,7 +251,7 @@ class LockRules:
             self._remove_waiter(tx, waiter)
             paths.update(dict.fromkeys(waiter.paths))
         for lock in locks.locks_due(tx, now):
-            log.info("lock %d of %s on %s expired", lock.number, lock.party, _names(lock.paths))
+            log.info("lock %d of %s on %s expired", lock.number, lock.party, names_of(lock.paths))
             self._delete(tx, lock)
             paths.update(dict.fromkeys(lock.paths))
         self._hand_on(tx, paths)
@@ -272,10 +268,10 @@ class LockRules:
         if lock_number is None:
             if lock is None:
                 return 0
-            raise self.locked(lock, path, account)
+            raise self.replies.locked(lock, path, account)
         if lock is not None and lock.number == lock_number and lock.party.account == account:
             return lock_number
-        raise self._stale(path, lock_number, lock)
+        raise self.replies.stale(path, lock_number, lock)
 
     def refusal(self, tx: Reader, wanted: WantedLock) -> LockstepError:
         """Why `wanted` cannot be granted: no right to lock, or Locked with the holder, the time and the place."""
@@ -286,81 +282,10 @@ class LockRules:
         for path in wanted.paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:
-                return self.locked(lock, path, wanted.party.account, place)
+                return self.replies.locked(lock, path, wanted.party.account, place)
         for wait in self._waits(tx, wanted.party, wanted.paths, before=None):
-            return self.promised(wait, place)
-        return LockStale(f"the place in line for {_names(wanted.paths)} was lost; ask again with a new request id")
-
-    def locked(self, lock: LockRow, path: LockPath, account: str, place: int = 0) -> Locked:
-        """The refusal that names the holder of `path`, and how long it holds it."""
-        left = max(0.0, lock.until - self._clock.now())
-        who = f"{lock.party} (you)" if lock.party.account == account else str(lock.party)
-        in_line = f"; you would be number {place} in line" if place else ""
-        return Locked(
-            f"{path_name(path)} is locked by {who} for another {left:.0f} s, until "
-            f"{_clock_time(self._clock.wall() + left)}, lock number {lock.number}{in_line}",
-            **self._details(lock),
-            place=place,
-        )
-
-    def promised(self, wait: Wait, place: int) -> Locked:
-        """The refusal when a path is free but another waiter is next in its queue."""
-        return Locked(
-            f"{wait.path} goes next to {wait.blocker}, who is waiting for it; you would be number {place} in line",
-            holder=wait.blocker.account,
-            client=wait.blocker.client,
-            lock_number=0,
-            until_at=0.0,
-            seconds_left=0.0,
-            place=place,
-        )
-
-    def _stale(self, path: LockPath, number: int, lock: LockRow | None) -> LockStale:
-        now_held = f"It is now locked by {lock.party}, lock number {lock.number}" if lock else "Nobody holds it now"
-        return LockStale(
-            f"lock number {number} does not hold {path_name(path)}: it was released or broken, its lease expired, "
-            f"or it belongs to another person or path. {now_held}. Nothing was written: take the lock again, and check "
-            "what has changed",
-            given=number,
-            **(self._details(lock) if lock else {}),
-        )
-
-    def _details(self, lock: LockRow) -> dict[str, object]:
-        left = max(0.0, lock.until - self._clock.now())
-        return {
-            "holder": lock.party.account,
-            "client": lock.party.client,
-            "lock_number": lock.number,
-            "until_at": self._clock.wall() + left,
-            "seconds_left": left,
-        }
-
-    # ------------------------------------------------------------ replies
-
-    def lock_info(self, lock: LockRow, waiters: int = 0) -> LockInfo:
-        left = max(0.0, lock.until - self._clock.now())
-        return LockInfo(
-            id=f"lock-{lock.number}",
-            number=lock.number,
-            paths=list(lock.paths),
-            account=lock.party.account,
-            client=lock.party.client,
-            since_at=lock.since_at,
-            until_at=self._clock.wall() + left,
-            seconds_left=left,
-            lease_seconds=lock.lease_seconds,
-            waiters=waiters,
-        )
-
-    def waiter_info(self, waiter: WaiterRow, place: int) -> WaiterInfo:
-        return WaiterInfo(
-            id=waiter.request_id,
-            paths=list(waiter.paths),
-            account=waiter.party.account,
-            client=waiter.party.client,
-            place=place,
-            since_at=waiter.since_at,
-        )
+            return self.replies.promised(wait, place)
+        return LockStale(f"the place in line for {names_of(wanted.paths)} was lost; ask again with a new request id")
 
 
 Row = TypeVar("Row", LockRow, WaiterRow)
@@ -369,16 +294,6 @@ Row = TypeVar("Row", LockRow, WaiterRow)
 def _same_paths(row: Row, wanted: WantedLock) -> Row:
     if row.paths != wanted.paths:
         raise BadRequest(
-            f"request id {wanted.request_id!r} was already used for {_names(row.paths)}; use a new id for other paths"
+            f"request id {wanted.request_id!r} was already used for {names_of(row.paths)}; use a new id for other paths"
         )
     return row
-
-
-def _names(paths: Iterable[LockPath]) -> str:
-    names = [path_name(path) for path in paths]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
-def _clock_time(wall: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall))
