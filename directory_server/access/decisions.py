@@ -219,8 +219,8 @@ class Standing:
 
     def _existing_tag(self, name: str, path: str, version: str | None) -> list[str] | None:
         row = self._version(path, version) if path else None
-        said = s3_settings.version_values(self.reader, row[2]).get(TAGS) if row is not None else None
-        for key, value in tags_of(said):
+        tags = s3_settings.version_values(self.reader, row[2]).get(TAGS) if row is not None else None
+        for key, value in tags_of(tags):
             if key.lower() == name:
                 return [value]
         return None
@@ -305,11 +305,11 @@ def access_of(person: Person) -> str:
     return "" if person.access is None else msgspec.structs.replace(person.access, credential="").encode()
 
 
-def tags_of(said: str | None) -> list[tuple[str, str]]:
+def tags_of(setting: str | None) -> list[tuple[str, str]]:
     """Return the tags in a version's setting."""
-    if said is None:
+    if setting is None:
         return []
-    found = json.loads(said)
+    found = json.loads(setting)
     pairs = found.get("TagSet", found) if isinstance(found, dict) else found
     if isinstance(pairs, dict):
         return list(pairs.items())

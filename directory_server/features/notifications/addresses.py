@@ -117,11 +117,11 @@ def parse(destination: Destination) -> Address:
 
 
 def _where_to(query: str) -> tuple[str, str]:
-    said = parse_qsl(query, keep_blank_values=True)
-    names = [name for name, _ in said]
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in pairs]
     if set(names) - {"exchange", "routing_key"} or len(set(names)) < len(names):
         raise _bad("after the ? it may have only exchange and routing_key, once each")
-    values = dict(said)
+    values = dict(pairs)
     exchange, routing_key = values.get("exchange", ""), values.get("routing_key", "")
     if not exchange and not routing_key:
         raise _bad("it needs an exchange, or a queue's name as its routing_key")

@@ -46,20 +46,20 @@ def message(change: ObjectChange, bucket: Bucket, configuration_id: str) -> str:
 
 
 def _object(change: ObjectChange, bucket: Bucket) -> dict[str, Any]:
-    told: dict[str, Any] = {"key": quote_plus(change.path, safe="/")}
+    entry: dict[str, Any] = {"key": quote_plus(change.path, safe="/")}
     if change.digest is not None:
-        facts: dict[str, str] = msgspec.json.decode(change.metadata or "{}")
-        told["size"] = change.size
-        told["eTag"] = etag_of_content(facts, change.digest)
+        metadata: dict[str, str] = msgspec.json.decode(change.metadata or "{}")
+        entry["size"] = change.size
+        entry["eTag"] = etag_of_content(metadata, change.digest)
     if not change.null_version:
-        told["versionId"] = change.version
+        entry["versionId"] = change.version
     elif bucket.versioning != "off":
-        told["versionId"] = "null"
-    return told
+        entry["versionId"] = "null"
+    return entry
 
 
 def with_sequencer(body: str, change: int) -> bytes:
-    """The message as it goes out. Sequencers of later changes are greater, as text."""
+    """Return the message to send. Sequencers of later changes are greater, as text."""
     whole = msgspec.json.decode(body)
     for record in whole.get("Records", ()):
         record["s3"]["object"]["sequencer"] = f"{change:0{SEQUENCER_DIGITS}X}"
@@ -68,7 +68,7 @@ def with_sequencer(body: str, change: int) -> bytes:
 
 def trial_message(bucket: str, at: float, request_id: str = "") -> str:
     """Return the message that tests a target, sent when a bucket starts to use it or an administrator asks."""
-    told = {
+    message = {
         "Service": SERVICE,
         "Event": "s3:TestEvent",
         "Time": iso_time(at),
@@ -76,9 +76,9 @@ def trial_message(bucket: str, at: float, request_id: str = "") -> str:
         "RequestId": request_id,
         "HostId": "",
     }
-    return msgspec.json.encode(told).decode()
+    return msgspec.json.encode(message).decode()
 
 
 def iso_time(at: float) -> str:
-    """UTC, with milliseconds."""
+    """Return a time in UTC, with milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -25,9 +25,9 @@ from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.uploads import PARTS_SETTING, PartInfo, UploadInfo, decode_numbers, parts_mark
 from lockstep_store.wire.messages.writes import MAX_PART_NUMBER, UploadStep
 
-_SAID = "said"
-"""Among an upload's settings: the condition keys of the request that began it which concern the version. They are not
-the version's settings, and go with the upload."""
+_KEYS_SETTING = "said"
+"""The upload setting with the condition keys of the request that began it, as far as they concern the version. It does
+not become a setting of the version."""
 _ABOUT_THE_VERSION = ("s3:x-amz-", "s3:object-lock-", "s3:requestobjecttag")
 _ABOUT_THE_REQUEST = frozenset({"s3:x-amz-content-sha256", "s3:x-amz-copy-source", "s3:x-amz-metadata-directive"})
 _condition_keys = decoder(dict[str, list[str]])
@@ -50,7 +50,7 @@ def settings_for_steps(person: Person) -> dict[str, str]:
     """Return the upload setting that keeps the beginning request's condition keys for the upload's steps."""
     keys = person.access.keys if person.access is not None else {}
     kept = {k: v for k, v in keys.items() if k.startswith(_ABOUT_THE_VERSION) and k not in _ABOUT_THE_REQUEST}
-    return {_SAID: encode(kept).decode()} if kept else {}
+    return {_KEYS_SETTING: encode(kept).decode()} if kept else {}
 
 
 class UploadWrites:
@@ -64,7 +64,7 @@ class UploadWrites:
         upload = rows.find(place.reader, step.id) if place.ground.rules is not None else None
         if upload is None or (upload.bucket, upload.path) != (place.bucket.name, path):
             return {}
-        return _condition_keys.decode(upload.settings.get(_SAID, "{}"))
+        return _condition_keys.decode(upload.settings.get(_KEYS_SETTING, "{}"))
 
     def check(self, reader: Reader, step: UploadStep, bucket: str, path: str) -> None:
         find(reader, step.id, bucket, path)
@@ -127,7 +127,7 @@ class UploadWrites:
             new,
             content_type=upload.content_type,
             metadata=stored_metadata(upload.metadata | metadata),
-            settings={name: value for name, value in upload.settings.items() if name != _SAID}
+            settings={name: value for name, value in upload.settings.items() if name != _KEYS_SETTING}
             | {PARTS_SETTING: listed},
         )
 

@@ -66,7 +66,7 @@ _UPDATE_SERVER = Statement(
     .where(file_server.c.id == bindparam("of_id"))
     .values({c.name: bindparam(f"new_{c.name}") for c in _SERVER[1:]})
 )
-_SAVE_FIGURES = Statement(
+_SAVE_USAGE = Statement(
     update(file_server)
     .where(file_server.c.id == bindparam("of_id"))
     .values(
@@ -74,7 +74,7 @@ _SAVE_FIGURES = Statement(
         free_bytes=bindparam("free"),
         blobs=bindparam("blob_count"),
         stored_bytes=bindparam("stored"),
-        problem=bindparam("told"),
+        problem=bindparam("new_problem"),
     )
 )
 _HELD_BY = Statement(
@@ -176,7 +176,7 @@ def save_server(tx: Tx, row: ServerRow) -> None:
 
 
 def save_usage(tx: Tx, id: str, capacity: int, free: int, blobs: int, stored: int, problem: str) -> None:
-    tx.run(_SAVE_FIGURES, of_id=id, capacity=capacity, free=free, blob_count=blobs, stored=stored, told=problem)
+    tx.run(_SAVE_USAGE, of_id=id, capacity=capacity, free=free, blob_count=blobs, stored=stored, new_problem=problem)
 
 
 # ---------------------------------------------------------------- holders
