@@ -52,7 +52,7 @@ class Ground:
 
 @dataclass
 class Standing:
-    """What a person may do in a bucket, within one snapshot. `at` is seconds since 1970, for conditions."""
+    """Decides what a person may do in a bucket, within one snapshot. `at` is seconds since 1970, for conditions."""
 
     reader: Reader
     person: Person

@@ -15,7 +15,7 @@ PAGE = 1000
 
 
 class Draining:
-    """Thread-safe. `copies` are promised; a silent server's copies still count for `grace` seconds, as in repair."""
+    """Drains and removes file servers. A silent one's copies count for `grace` seconds, as in repair. Thread-safe."""
 
     def __init__(self, store: MetadataStore, membership: Membership, copies: int, grace: float) -> None:
         self._store = store

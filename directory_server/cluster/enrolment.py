@@ -22,7 +22,7 @@ SECRET_PREFIX = "lsj_"  # noqa: S105 - a prefix, not a secret
 
 
 class Enrolment:
-    """`directory_url` is the address of this directory for programs on other machines."""
+    """Issues join secrets and certificates. `directory_url` is this directory's address for other machines."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class _Server:
 
 
 class Membership:
-    """Thread-safe. Ids are the file servers' own, proven by their peer tokens before anything here is called."""
+    """Tracks the file servers. Callers have verified a server's id by its peer token. Thread-safe."""
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ def choose_target(
 
 
 def rank(name: str, servers: Sequence[Candidate]) -> list[Candidate]:
-    """`servers`, best first for `name`; one with twice the free space comes first twice as often."""
+    """Rank servers for `name`, the best first; one with twice the free space is first twice as often."""
     return sorted(servers, key=lambda server: _score(name, server), reverse=True)
 
 

@@ -9,7 +9,7 @@ from lockstep_store.wire.messages.files import Holder
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What repair may expect of one file server at this moment."""
+    """What repair may expect of a file server now."""
 
     id: str
     url: str

@@ -16,7 +16,7 @@ COST_SHARE = 0.02
 
 
 class Sums(NamedTuple):
-    """`logical_bytes` is the sum of the current versions' sizes."""
+    """Totals of the cluster. `logical_bytes` is the sum of the current versions' sizes."""
 
     files: int = 0
     logical_bytes: int = 0
@@ -25,7 +25,7 @@ class Sums(NamedTuple):
 
 
 class ClusterTotals:
-    """Thread-safe."""
+    """Counts and caches totals. Thread-safe."""
 
     def __init__(self, store: MetadataStore) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class ClusterTotals:
         self._copies_good_until = float("-inf")
 
     def latest(self) -> Sums:
-        """Totals that are at most a few seconds old, or older where counting takes long."""
+        """Return totals that are at most a few seconds old, or older if counting is slow."""
         with self._guard:
             started = time.monotonic()
             if started >= self._good_until:
@@ -46,7 +46,7 @@ class ClusterTotals:
             return self._sums
 
     def counted_copies(self) -> dict[str, int]:
-        """The number of whole blobs on each file server, by id; at most a second old, or older if counting is slow."""
+        """Return the number of undamaged blobs by file server; at most a second old, or older if counting is slow."""
         with self._guard:
             started = time.monotonic()
             if started >= self._copies_good_until:

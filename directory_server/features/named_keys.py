@@ -77,8 +77,10 @@ class _Key:
 
 
 class NamedKeys:
-    """Thread-safe. `sealer` returns the cluster's storage keys. Keys stay in memory once they were needed: no
-    other process changes them."""
+    """Manages named keys. `sealer` returns the cluster's storage keys. Thread-safe.
+
+    Keys stay in memory once they were needed, because no other process changes them.
+    """
 
     def __init__(self, store: MetadataStore, clock: MomentClock, sealer: Callable[[], Sealer]) -> None:
         self._store = store

@@ -41,7 +41,7 @@ class _Setting(msgspec.Struct, rename="pascal", omit_defaults=True):
 
 
 class Retention(_Setting):
-    """`retain_until_date` is in seconds since 1970."""
+    """A version's retention. `retain_until_date` is in seconds since 1970."""
 
     mode: Mode
     retain_until_date: Annotated[float, Meta(ge=0, le=253_402_300_799)]
@@ -52,7 +52,7 @@ class LegalHold(_Setting):
 
 
 class DefaultRetention(_Setting):
-    """Exactly one of the periods."""
+    """A default retention, with exactly one of the periods."""
 
     mode: Mode
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None

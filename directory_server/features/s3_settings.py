@@ -44,7 +44,7 @@ MAX_VERSION_SETTING = 16 * 1024
 
 
 class S3Settings:
-    """Thread-safe."""
+    """Serves the calls about S3 settings. Thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: MomentClock, people: People, hooks: Hooks) -> None:
         self._store = store

@@ -56,7 +56,7 @@ class CommitLocks(Protocol):
 
 
 class Commits:
-    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
+    """Commits writes. Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
     `note_done` is called for every announced content whose ticket was committed. `given_up` returns whether a server
     was allowed to drop its copy of a content at or after a directory time.

@@ -47,7 +47,7 @@ class _Look:
 
 
 class Changes:
-    """Thread-safe. At most `max_blocked` callers wait at one time, each on a thread of its own."""
+    """Reads changes. At most `max_blocked` callers wait at a time, each on its own thread. Thread-safe."""
 
     def __init__(
         self,

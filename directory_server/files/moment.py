@@ -24,7 +24,7 @@ class MomentClock(Protocol):
 
 @dataclass(frozen=True)
 class Moment:
-    """`at` is wall time, for display; `time` is directory time, which decides; `calendar` decides about dates.
+    """A moment: `at` is wall time, for display; directory `time` decides; `calendar` decides about dates.
 
     See object_lock for the calendar. With a calendar of 0 no date has passed.
     """

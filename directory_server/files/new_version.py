@@ -16,7 +16,7 @@ from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 
 @dataclass(frozen=True)
 class NewVersion:
-    """`metadata` is in stored form; without a digest the version is a delete marker."""
+    """A version to be made. `metadata` is encoded; without a digest it is a delete marker."""
 
     path: str
     digest: Digest | None

@@ -36,7 +36,7 @@ BY_LIFECYCLE = Cause(LIFECYCLE, LIFECYCLE)
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """`event` is S3's name without its `s3:`. `metadata` as stored; without a digest there is no content."""
+    """A change to a version. `event` is S3's name without its `s3:`; without a digest there is no content."""
 
     event: str
     cause: Cause

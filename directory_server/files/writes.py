@@ -77,7 +77,7 @@ class _NotHeld(LockstepError):
 
 
 class Writes:
-    """Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
+    """Begins writes. Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
     `note_open` is called for every content that a ticket announces, so that it is not collected meanwhile.
     """

@@ -17,7 +17,7 @@ MAX_PARTIES = 10_000
 
 @dataclass(frozen=True)
 class Wait:
-    """`waiter` cannot proceed before `blocker` releases `path` (bucket/path)."""
+    """A wait: `waiter` cannot proceed before `blocker` releases `path` (bucket/path)."""
 
     waiter: Party
     path: str

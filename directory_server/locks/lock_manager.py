@@ -45,7 +45,7 @@ def anyone(tx: Reader, bucket: str, path: str, account: str) -> None:
 
 
 class LockManager:
-    """Thread-safe. Times named `…_at` in replies are for people; only directory time decides when a lease ends."""
+    """Manages locks. Times named `…_at` in replies are for display; directory time ends leases. Thread-safe."""
 
     def __init__(
         self,

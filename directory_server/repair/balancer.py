@@ -32,7 +32,7 @@ class Move(NamedTuple):
 
 
 class Balancer:
-    """Not thread-safe. A restart remembers that balancing runs, and finds the moves again."""
+    """Plans moves. Balancing continues after a restart, which finds the moves again. Not thread-safe."""
 
     def __init__(self, store: MetadataStore) -> None:
         self._store = store

@@ -20,7 +20,7 @@ from lockstep_store.wire.digest import Digest
 
 
 class BlobNeeds:
-    """Not thread-safe: use it under the planner's mutex. `copies` are promised."""
+    """Notes what blobs need. `copies` are promised. Not thread-safe: use it under the planner's mutex."""
 
     def __init__(
         self, store: MetadataStore, clock: DirectoryClock, surplus: SurplusCopies, copies: int, order_seconds: float

@@ -23,7 +23,10 @@ class _Order:
 
 
 class CopyOrders:
-    """Not thread-safe. An order is late after `seconds` plus the time that its bytes take at 4 MiB/s."""
+    """Tracks the orders under way. Not thread-safe.
+
+    An order is late after `seconds` plus the time that its bytes take at 4 MiB/s.
+    """
 
     def __init__(self, clock: DirectoryClock, seconds: float) -> None:
         self._clock = clock

@@ -20,7 +20,7 @@ ORDERS_PER_STEP = 256
 
 
 class OrderGiver:
-    """Not thread-safe: use it under the planner's mutex."""
+    """Orders copies of queued blobs. Not thread-safe: use it under the planner's mutex."""
 
     def __init__(self, store: MetadataStore, membership: Membership, needs: BlobNeeds) -> None:
         self._store = store

@@ -44,7 +44,10 @@ MOVED = Counter("lockstep_directory_balanced_blobs", "Copies made to even out ho
 
 
 class RepairPlanner:
-    """Thread-safe. `copies` are promised; a server that is down for more than `grace` seconds counts as gone."""
+    """Plans repair. Thread-safe.
+
+    `copies` are promised. A server that is down for more than `grace` seconds counts as gone.
+    """
 
     def __init__(
         self,

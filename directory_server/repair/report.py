@@ -33,7 +33,7 @@ class Planner(Protocol):
 
 
 class RepairReports:
-    """Thread-safe."""
+    """Makes repair reports. Thread-safe."""
 
     def __init__(self, store: MetadataStore, planner: Planner) -> None:
         self._store = store

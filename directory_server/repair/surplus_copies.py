@@ -32,7 +32,7 @@ DROPPED = Counter("lockstep_directory_trimmed_copies", "Copies beyond the promis
 
 
 class SurplusCopies:
-    """Thread-safe."""
+    """Offers surplus copies, and decides which are dropped. Thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: DirectoryClock, collector: Collector, copies: int) -> None:
         self._store = store

@@ -26,7 +26,7 @@ class Situation(NamedTuple):
 
 
 class RepairWalk:
-    """Not thread-safe. Nothing is stored: after a restart a walk finds everything again."""
+    """Walks over all blobs. Stores nothing: after a restart a walk finds everything again. Not thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: DirectoryClock) -> None:
         self._store = store

@@ -20,7 +20,7 @@ Key = tuple[int, int, Digest]
 
 
 class WorkQueue:
-    """Not thread-safe. Knows at most `limit` blobs, and only the number of the others."""
+    """Queues at most `limit` blobs by urgency; of the others it knows only the number. Not thread-safe."""
 
     def __init__(self, limit: int = MAX_KNOWN) -> None:
         self._limit = limit

@@ -57,7 +57,7 @@ COPIED_BYTES = Counter("lockstep_file_server_copied_bytes", "Plain bytes fetched
 
 
 class Copier:
-    """`take` adds orders, `step` carries out some."""
+    """Carries out copy orders: `take` adds some, `step` carries out the oldest."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Ages:
 
 
 class GarbageCollector:
-    """`step` handles one page of blobs."""
+    """Collects garbage; `step` handles one page of blobs."""
 
     def __init__(
         self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, grace_seconds: float = DEFAULT_GRACE_SECONDS

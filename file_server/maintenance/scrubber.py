@@ -27,7 +27,7 @@ SCRUB_PLACE = Gauge("lockstep_file_server_scrub_place", "Id of the chunk that th
 
 
 class Scrubber:
-    """`step` checks a few chunks."""
+    """Checks all stored chunks, a few in each `step`."""
 
     def __init__(
         self,

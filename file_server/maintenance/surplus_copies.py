@@ -27,7 +27,7 @@ TRIMMED = Counter("lockstep_file_server_trimmed_blobs", "Copies dropped because 
 
 
 class SurplusRemover:
-    """`take` adds the copies that a heartbeat offers, `step` handles some of them."""
+    """Drops surplus copies: `take` adds those that a heartbeat offers, `step` handles some."""
 
     def __init__(
         self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, wake: Callable[[], None] = lambda: None

@@ -33,7 +33,7 @@ YEAR_1, YEAR_10_000 = -62_135_596_800, 253_402_300_800
 
 
 class LifecycleDates:
-    """`day` is the length of a day in seconds. Thread-safe."""
+    """Fills in expiry dates. `day` is the length of a day in seconds. Thread-safe."""
 
     def __init__(self, day: float = DAY_SECONDS) -> None:
         self._day = day

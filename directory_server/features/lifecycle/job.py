@@ -80,7 +80,7 @@ class _Walk:
 
 
 class Lifecycle:
-    """One thread takes the steps. `day` is the length of a day in seconds; `new_id` makes write ids."""
+    """Applies lifecycles, on one thread. `day` is the length of a day in seconds; `new_id` makes write ids."""
 
     def __init__(
         self,

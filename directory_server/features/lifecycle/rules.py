@@ -55,7 +55,7 @@ class LifecycleFilter(_Shape):
 
 
 class Expiration(_Shape):
-    """Exactly one of them; `date` in seconds since 1970."""
+    """When a version expires: exactly one of the fields. `date` is in seconds since 1970."""
 
     days: _Count | None = None
     date: float | None = None
@@ -223,7 +223,7 @@ def first_expiry(
 def first_abort(
     rules: Iterable[LifecycleRule], path: str, since: float, day: float = DAY_SECONDS
 ) -> tuple[float, LifecycleRule] | None:
-    """The same for an upload to `path` that was begun at `since` and that nobody completes."""
+    """Return when an upload to `path`, begun at `since`, is aborted, and by which rule; None if by none."""
     ends = [
         (end_of_days(since, limit.days_after_initiation, day), rule)
         for rule in rules

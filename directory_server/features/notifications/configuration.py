@@ -22,7 +22,7 @@ class _Shape(msgspec.Struct, rename="pascal", omit_defaults=True, frozen=True):
 
 
 class FilterRule(_Shape, frozen=True):
-    """`name` is prefix or suffix, in any case."""
+    """A filter of paths. `name` is prefix or suffix, in any case."""
 
     name: Annotated[str, Meta(pattern="^(?i:prefix|suffix)$")]
     value: str = ""

@@ -28,7 +28,7 @@ from lockstep_store.wire.messages.targets import PutNotificationRequest
 
 
 class Outbox:
-    """Thread-safe. `wake` is called with the name of each target that has a new message, once that is durable."""
+    """Queues messages. `wake` is called with each target that has a new, durable message. Thread-safe."""
 
     def __init__(self, store: MetadataStore, clock: MomentClock, people: People, wake: Callable[[str], None]) -> None:
         self._store = store

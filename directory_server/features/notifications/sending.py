@@ -34,7 +34,7 @@ class Outgoing:
 
 
 class Sender(Protocol):
-    """One target's connection. Of one thread."""
+    """A target's connection. For one thread."""
 
     def send(self, message: Outgoing) -> None:
         """Return when the target has stored the message; NotDelivered when it may not have."""

@@ -64,7 +64,7 @@ class _Unusable:
 
 
 class Targets:
-    """Thread-safe. Tests replace `make_sender`."""
+    """Manages the targets and their threads. Thread-safe. Tests replace `make_sender`."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ COMPLETION_BYTES = 1024
 
 
 class Uploads:
-    """Thread-safe."""
+    """Serves the calls about multipart uploads. Thread-safe."""
 
     def __init__(
         self,
