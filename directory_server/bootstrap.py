@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from directory_server.access.decisions import standing_by_name
 from directory_server.api.router import DirectoryApi
-from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.directory_clock import DirectoryClock, read_time, write_time
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
@@ -67,7 +67,6 @@ from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
 PAST_WRITE_SECONDS = 24 * 3600.0
 HOUSEKEEPING_SECONDS = 60.0
 TRY_AGAIN_SECONDS = 2.0
-_DIRECTORY_TIME = "directory_time"
 _TICKET_KEY = "ticket_key"
 _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
@@ -86,8 +85,9 @@ class DirectoryServer:
         self.store = store
         self._settings = settings
         self._make_first_accounts(clock)
-        self.clock = DirectoryClock(clock, _saved_time(store))
-        store.last_in_each_transaction(lambda tx: self.clock.save(lambda now: _save_time(tx, now)))
+        with store.read() as reader:
+            self.clock = DirectoryClock(clock, read_time(reader))
+        store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = _ticket_key(store)
         self._build_people_and_cluster()
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
@@ -241,7 +241,7 @@ class DirectoryServer:
             job.stop()
         self.targets.stop()
         try:
-            self.store.write(lambda tx: _save_time(tx, self.clock.now()))
+            self.store.write(lambda tx: write_time(tx, self.clock.now()))
         except LockstepError as error:
             log.error("could not save the directory's time: %s", error)
         self.store.close()
@@ -266,7 +266,7 @@ class DirectoryServer:
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
             self.repair.surplus.remove_ended(tx, now - ticket_seconds)
-            _save_time(tx, now)
+            write_time(tx, now)
             return forgotten
 
         try:
@@ -324,15 +324,6 @@ def program_version() -> str:
         return version("lockstep-store")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _saved_time(store: MetadataStore) -> float:
-    with store.read() as reader:
-        return float(people.read_setting(reader, _DIRECTORY_TIME) or 0.0)
-
-
-def _save_time(tx: Tx, now: float) -> None:
-    people.write_setting(tx, _DIRECTORY_TIME, repr(now))
 
 
 def _ticket_key(store: MetadataStore) -> bytes:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from directory_server.metadata.statements import people
+from directory_server.metadata.store import Reader, Tx
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.crash_points import crash_point
 
 SAVE_SECONDS = 1.0
 MAX_UNSAVED_SECONDS = 5.0
+TIME_SETTING = "directory_time"
 
 
 class DirectoryClock:
@@ -54,6 +57,10 @@ class DirectoryClock:
         """Whether to save the time in a transaction of its own, because nothing else was written for some time."""
         return self.now() - self._saved >= MAX_UNSAVED_SECONDS - 2 * SAVE_SECONDS
 
+    def save_in(self, tx: Tx) -> None:
+        """Save the time in a transaction; see `save`."""
+        self.save(lambda now: write_time(tx, now))
+
     def save(self, write: Callable[[float], None]) -> None:
         """Save the time with `write`, inside a transaction, unless it was saved less than a second ago.
 
@@ -64,3 +71,13 @@ class DirectoryClock:
             write(now)
             crash_point("directory.clock.saved")
             self._saved = now
+
+
+def read_time(reader: Reader) -> float:
+    """Return the saved time; 0 before the first start."""
+    return float(people.read_setting(reader, TIME_SETTING) or 0.0)
+
+
+def write_time(tx: Tx, now: float) -> None:
+    """Save the time now, whenever it was saved last."""
+    people.write_setting(tx, TIME_SETTING, repr(now))

@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from directory_server.cluster.directory_clock import TIME_SETTING
 from directory_server.maintenance.epochs import EPOCH_JUMP, EPOCHS_SETTING, EpochRecord, decode_record
 from directory_server.maintenance.recovery import (
     FENCE_FLOOR_SETTING,
@@ -174,7 +175,7 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     db.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('lock_number', ?)", (floor,))
     newest = _jump(db, "journal", "cursor", CURSOR_JUMP + more)
     _jump(db, "event", "id", CURSOR_JUMP + more)  # otherwise receivers would order later changes before earlier ones
-    directory_time = float(_setting(db, "directory_time") or 0.0) + TIME_JUMP_SECONDS + age
+    directory_time = float(_setting(db, TIME_SETTING) or 0.0) + TIME_JUMP_SECONDS + age
     # Otherwise they would look expired at once, because of the jump in time.
     db.execute("UPDATE past_write SET done_time = ?", (directory_time,))
     db.execute("UPDATE dropped SET dropped_time = ?", (directory_time,))
@@ -184,7 +185,7 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     since = _not_yet_recovered(db, newest)
     state = RecoveryState(made_at, now, since, newest + CURSOR_JUMP + more, source=beginning.source)
     settings = {
-        "directory_time": repr(directory_time),
+        TIME_SETTING: repr(directory_time),
         FENCE_FLOOR_SETTING: str(floor),
         STATE_SETTING: encode(state).decode(),
         EPOCHS_SETTING: encode(epochs).decode(),

@@ -27,6 +27,7 @@ USES = {
     "directory_server/cluster/directory_clock.py": "passes it on; bounded by elapsed time for retention dates",
     "directory_server/cluster/enrolment.py": SHOWN,
     "directory_server/maintenance/fsck.py": SHOWN,
+    "directory_server/locks/lock_replies.py": SHOWN,
     "directory_server/locks/lock_rules.py": SHOWN,
     "directory_server/cluster/membership.py": SHOWN,
     "directory_server/files/moment.py": "shown; dates decide by the calendar, bounded by elapsed time",

@@ -291,7 +291,7 @@ def test_those_who_wait_are_bounded_and_answered_at_a_stop(rig: DirectoryRig) ->
     rig.changes = Changes(rig.store, PeopleByName(), max_blocked=1)
     answers: list[ChangesReply] = []
     thread = waiting(rig, answers)
-    with pytest.raises(Overloaded, match="watchers"):
+    with pytest.raises(Overloaded, match="callers are waiting"):
         read(rig, None, wait_seconds=30.0)
     rig.changes.close()
     thread.join(60)
