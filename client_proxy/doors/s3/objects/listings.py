@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of
+from client_proxy.doors.s3.objects.listed_lines import write_objects, write_versions
 from client_proxy.doors.s3.protocol.parameters import Values
-from client_proxy.doors.s3.protocol.replies import UNSAYABLE, Interleaved
+from client_proxy.doors.s3.protocol.replies import UNSAYABLE
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
 from lockstep_store.wire.messages.base import MAX_LISTING
-from lockstep_store.wire.messages.files import FileVersion, ListReply, ListRequest, VersionsReply, VersionsRequest
+from lockstep_store.wire.messages.files import ListReply, ListRequest, VersionsReply, VersionsRequest
 
 # Characters that `encoding-type=url` does not escape.
 _SAFE = "/-_.~"
@@ -62,7 +62,7 @@ class ListingHandlers:
         after = _from_token(token) if token is not None else call.get("StartAfter", "")
         page = self._page(call, after)
         values = self._common(call, page, encode, owner=bool(call.get("FetchOwner")))
-        values["KeyCount"] = len(values["Contents"]) + len(values["CommonPrefixes"])
+        values["KeyCount"] = len(page.files) + len(page.prefixes)
         if token is not None:
             values["ContinuationToken"] = token
         if "StartAfter" in call.values:
@@ -94,7 +94,7 @@ class ListingHandlers:
             "Prefix": encode(call.get("Prefix", "")),
             "MaxKeys": _max_keys(call),
             "IsTruncated": page.next_after is not None,
-            "Contents": [_line(version, encode, owner) for version in page.files],
+            "Contents": write_objects(page.files, encode, owner=owner),
             "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
         }
         if call.get("Delimiter"):
@@ -109,7 +109,6 @@ class ListingHandlers:
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
             raise S3Error("InvalidArgument", "a version-id-marker needs a key-marker")
         page = self._versions_page(call)
-        lines = [("DeleteMarkers" if v.delete_marker else "Versions", _version_line(v, encode)) for v in page.versions]
         values: Values = {
             "Name": call.bucket,
             "Prefix": encode(call.get("Prefix", "")),
@@ -117,7 +116,7 @@ class ListingHandlers:
             "VersionIdMarker": call.get("VersionIdMarker", ""),
             "MaxKeys": _max_keys(call),
             "IsTruncated": page.next_after is not None,
-            "Versions": Interleaved(lines),
+            "Versions": write_versions(page.versions, encode),
             "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
         }
         if call.get("Delimiter"):
@@ -154,40 +153,6 @@ class ListingHandlers:
 def owner_of(name: str) -> Values:
     """An account as S3 shows one."""
     return {"ID": name, "DisplayName": name}
-
-
-def _line(version: FileVersion, encode: Any, owner: bool) -> Values:
-    line: Values = {
-        "Key": encode(version.path),
-        "LastModified": version.created_at,
-        "ETag": f'"{etag_of(version)}"',
-        "Size": version.size,
-        "StorageClass": storage_class_of(version),
-    }
-    sums = checksums_of(version)
-    if sums:
-        line["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in sums if name != "ChecksumType"]
-        line["ChecksumType"] = sums["ChecksumType"]
-    if owner:
-        line["Owner"] = owner_of(version.owner or version.author)
-    return line
-
-
-def _version_line(version: FileVersion, encode: Any) -> Values:
-    line: Values = {
-        "Key": encode(version.path),
-        "VersionId": NULL_VERSION if version.null_version else version.version,
-        "IsLatest": version.current,
-        "LastModified": version.created_at,
-        "Owner": owner_of(version.owner or version.author),
-    }
-    if not version.delete_marker:
-        line |= {
-            "ETag": f'"{etag_of(version)}"',
-            "Size": version.size,
-            "StorageClass": storage_class_of(version),
-        }
-    return line
 
 
 def _max_keys(call: S3Call) -> int:

@@ -19,8 +19,10 @@ UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
 
 
-class Interleaved(list[tuple[str, Any]]):
-    """Items of several flattened lists in one order: (member's name, item). It is the value of the first of them."""
+class Written(str):
+    """A member's XML, already written, with its elements' tags. A page of a listing has a thousand of them."""
+
+    __slots__ = ()
 
 
 def escape(text: str) -> str:
@@ -97,9 +99,8 @@ def _inner(type_: Type, values: Values) -> str:
     parts: list[str] = []
     for member in type_.members:
         value = values.get(member.name)
-        if isinstance(value, Interleaved):
-            named = {other.name: other for other in type_.members}
-            parts.extend(_member(named[name], [item]) for name, item in value)
+        if isinstance(value, Written):
+            parts.append(value)
         elif value is not None and not member.attribute:
             parts.append(_member(member, value))
     return "".join(parts)

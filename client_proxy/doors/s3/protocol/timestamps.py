@@ -22,7 +22,13 @@ def write_time(seconds: float, form: TimeFormat) -> str:
     if form == "unixTimestamp":
         return str(int(seconds))
     whole = int(seconds // 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
+    return f"{_iso_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _iso_second(whole: int) -> str:
+    """Many lines of a listing share a second, and pages are asked for again."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 @lru_cache(maxsize=256)
