@@ -20,11 +20,11 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.file_store import FileStore
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.settings import Settings
 from lockstep_store.runtime.clock import SystemClock

@@ -14,8 +14,8 @@ from client_proxy.core.buffer_budget import DEFAULT_BUDGET_BYTES, BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.file_store import FileStore
 from client_proxy.core.requests import Read
+from client_proxy.file_store import FileStore
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.writes import BeginItem

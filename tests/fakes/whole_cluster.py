@@ -19,8 +19,8 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.file_store import FileStore
 from client_proxy.doors.rest import create_app
+from client_proxy.file_store import FileStore
 from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings as DirectorySettings

@@ -12,8 +12,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from client_proxy.doors.s3.protocol.xml_reader import read_xml
-from client_proxy.doors.s3.security.signature import (
+from client_proxy.doors.s3.auth.signature import (
     ALGORITHM,
     STREAMING_SIGNED,
     UNSIGNED,
@@ -22,7 +21,8 @@ from client_proxy.doors.s3.security.signature import (
     canonical_request,
     sign,
 )
-from client_proxy.doors.s3.security.signature import string_to_sign as what_is_signed
+from client_proxy.doors.s3.auth.signature import string_to_sign as what_is_signed
+from client_proxy.doors.s3.protocol.xml_reader import read_xml
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.messages.s3 import signing_key
 from tests.s3.rig import REGION, S3Rig

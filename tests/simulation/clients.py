@@ -12,8 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.file_store import FileStore
 from client_proxy.core.requests import Delete, Read, Write
+from client_proxy.file_store import FileStore
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (

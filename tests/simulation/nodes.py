@@ -19,7 +19,7 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.file_store import FileStore
+from client_proxy.file_store import FileStore
 from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.people.accounts import API_KEY_PREFIX, insert_account, insert_api_key

@@ -65,7 +65,7 @@ class CopyBody(JsonBody):
 
 
 class Files(Protocol):
-    """The file store as these routes call it; see `client_proxy.core.file_store.FileStore` for what each promises."""
+    """The file store as these routes call it; see `client_proxy.file_store.FileStore` for what each promises."""
 
     def open(self, request: Read) -> OpenFile: ...
     def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply: ...

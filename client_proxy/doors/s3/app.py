@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.s3.auth.gate import Gate
 from client_proxy.doors.s3.buckets.buckets import BucketHandlers
 from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
 from client_proxy.doors.s3.buckets.cors import Cors
@@ -30,7 +31,6 @@ from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
 from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
 from client_proxy.doors.s3.security.acls import AclHandlers
-from client_proxy.doors.s3.security.gate import Gate
 from client_proxy.doors.s3.security.policies import PolicyHandlers
 from client_proxy.doors.s3.stored_settings import StoredSettings
 from lockstep_store.runtime.clock import Clock

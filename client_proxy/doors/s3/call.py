@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from client_proxy.doors.s3.auth.access import access_of
+from client_proxy.doors.s3.auth.gate import Principal
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import Headers
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.security.access import access_of
-from client_proxy.doors.s3.security.gate import Principal
 from lockstep_store.runtime.http.api import RawReply
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter, Histogram
 
+from client_proxy.doors.s3.auth.gate import Gate, Principal
 from client_proxy.doors.s3.call import BrowserHandlers, Handlers, new_call
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.access_log_line import Visit
@@ -29,7 +30,6 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
 from client_proxy.doors.s3.security import encryption
-from client_proxy.doors.s3.security.gate import Gate, Principal
 from client_proxy.metrics import RECEIVED_BYTES
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest

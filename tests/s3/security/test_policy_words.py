@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from client_proxy.doors.s3.auth.access import action_of
 from client_proxy.doors.s3.protocol.operations import operations
-from client_proxy.doors.s3.security.access import action_of
 from directory_server.access.own_keys import days_until
 from directory_server.access.vocabulary import ACTIONS, is_key
 from tests.fakes.clock import ManualClock

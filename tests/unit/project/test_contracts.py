@@ -17,6 +17,7 @@ from importlinter.contracts.acyclic_siblings import AcyclicSiblingsContract
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.independence import IndependenceContract
 from importlinter.contracts.layers import LayersContract
+from importlinter.contracts.protected import ProtectedContract
 
 from tests import ROOT
 
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Contract]] = {
     "forbidden": ForbiddenContract,
     "independence": IndependenceContract,
     "layers": LayersContract,
+    "protected": ProtectedContract,
 }
 CONFIGURATION = read_configuration(str(ROOT / "setup.cfg"))
 OPTIONS = {options["id"]: options for options in CONFIGURATION["contracts_options"]}
@@ -33,7 +35,7 @@ PACKAGES = CONFIGURATION["session_options"]["root_packages"]
 PLANTED = {
     "programs": [("file_server.api", "directory_server.api"), ("local_cluster.plan", "client_proxy.settings")],
     "shared": [
-        ("lockstep_store.client.api", "client_proxy.core.file_store"),
+        ("lockstep_store.client.api", "client_proxy.file_store"),
         ("lockstep_store.runtime.http.api", "local_cluster.plan"),
     ],
     "house": [
@@ -45,16 +47,26 @@ PLANTED = {
         ("lockstep_store.wire.codec", module)
         for module in ("socket", "ssl", "threading", "time", "os", "http", "requests", "flask", "sqlite3")
     ],
-    "packages": [("file_server.store.local.chunk_store", "file_server.maintenance.scrubber")],
+    "packages": [
+        ("file_server.store.local.chunk_store", "file_server.maintenance.scrubber"),
+        ("client_proxy.core.blob_writer", "client_proxy.encryption.decrypted_files"),
+        ("client_proxy.doors.s3.protocol.replies", "client_proxy.doors.s3.objects.tagging"),
+    ],
     "doors": [
         ("client_proxy.doors.rest.files", "client_proxy.doors.s3.door"),
         ("client_proxy.doors.s3.door", "client_proxy.doors.rest.files"),
     ],
-    "doors_know": [("client_proxy.doors.s3.door", "client_proxy.settings")],
-    "core": [
-        ("client_proxy.core.file_store", "client_proxy.doors.rest.files"),
+    "proxy_layers": [
+        ("client_proxy.doors.s3.door", "client_proxy.settings"),
+        ("client_proxy.file_store", "client_proxy.doors.rest.files"),
         ("client_proxy.core.cache", "client_proxy.settings"),
+        ("client_proxy.core.blob_writer", "client_proxy.encryption.named_keys"),
         ("client_proxy.encryption.named_keys", "client_proxy.doors.s3.door"),
+    ],
+    "proxy_store": [("client_proxy.doors.rest.files", "client_proxy.file_store")],
+    "client": [
+        ("client_proxy.doors.rest.files", "lockstep_store.client.client"),
+        ("file_server.bootstrap", "lockstep_store.client.api.files"),
     ],
     "engines": [
         ("file_server.writes.stream_write_handler", "file_server.store.local.staging"),

@@ -9,7 +9,7 @@ from mypy import api
 from tests import ROOT
 
 PLANTED = """
-from client_proxy.core.file_store import FileStore
+from client_proxy.file_store import FileStore
 from client_proxy.core.requests import Compose, Copy, Delete, Read, Stat, Write
 from client_proxy.doors.rest.files import Files
 from client_proxy.doors.s3.app import S3Files

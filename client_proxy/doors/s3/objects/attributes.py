@@ -7,10 +7,10 @@ from typing import Protocol
 
 from client_proxy.core.requests import Stat
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.delete_markers import check_no_marker
 from client_proxy.doors.s3.objects.object_encryption import decrypted_version, key_of, parts_of
 from client_proxy.doors.s3.objects.object_metadata import checksums_of, etag_of, storage_class_of, sums_in
 from client_proxy.doors.s3.objects.part_reads import PARTS_ENTRY
+from client_proxy.doors.s3.protocol.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of

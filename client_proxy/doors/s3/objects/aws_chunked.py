@@ -11,8 +11,8 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 
+from client_proxy.doors.s3.auth.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, sign
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, sign
 
 BLOCK_BYTES = 512 * 1024
 MAX_LINE_BYTES = 1024

@@ -9,12 +9,8 @@ from contextlib import suppress
 
 import msgspec
 
-from client_proxy.doors.s3.protocol import checksums
-from client_proxy.doors.s3.protocol.checksums import Algorithm
-from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security.gate import Principal
-from client_proxy.doors.s3.security.signature import (
+from client_proxy.doors.s3.auth.gate import Principal
+from client_proxy.doors.s3.auth.signature import (
     PAYLOAD_HEADER,
     STREAMING,
     STREAMING_UNSIGNED_TRAILER,
@@ -23,6 +19,10 @@ from client_proxy.doors.s3.security.signature import (
     Scope,
     check_payload,
 )
+from client_proxy.doors.s3.protocol import checksums
+from client_proxy.doors.s3.protocol.checksums import Algorithm
+from client_proxy.doors.s3.protocol.request import S3Request
+from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.s3 import LEGAL_HOLD, RETENTION
 
 _DECODED_LENGTH = "x-amz-decoded-content-length"

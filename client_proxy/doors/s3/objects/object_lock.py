@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.delete_markers import check_no_marker
+from client_proxy.doors.s3.protocol.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.stored_settings import StoredSettings

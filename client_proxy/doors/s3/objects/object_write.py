@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from client_proxy.doors.s3.auth.signature import STREAMING
 from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.objects.body_checks import unsigned_framing
 from client_proxy.doors.s3.objects.conditional import WriteConditions
@@ -31,7 +32,6 @@ from client_proxy.doors.s3.security.encryption import (
     RequestedEncryption,
     read_encryption,
 )
-from client_proxy.doors.s3.security.signature import STREAMING
 from lockstep_store.wire.names import check_key
 
 LOCK_HEADER = "x-lockstep-lock"

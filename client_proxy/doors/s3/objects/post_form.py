@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from client_proxy.doors.s3.auth.gate import ANONYMOUS, Gate, Principal
 from client_proxy.doors.s3.call import S3Call, new_call
 from client_proxy.doors.s3.objects.body_checks import BodyChecks, read_body_checks
 from client_proxy.doors.s3.objects.form_body import BLOCK_BYTES, FormBody
@@ -25,7 +26,6 @@ from client_proxy.doors.s3.protocol.replies import XML_TYPE, copies_header, writ
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import encryption
-from client_proxy.doors.s3.security.gate import ANONYMOUS, Gate, Principal
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import HEADER_NAME
 from lockstep_store.wire.names import check_key

@@ -2,8 +2,8 @@
 
 The steps of a PUT, and where each lives:
 
-1. `door` names the operation (`protocol.routing`) and identifies the principal (`security.gate`).
-2. `protocol.parameters` reads the operation's parameters; `security.access` states what must be authorized.
+1. `door` names the operation (`protocol.routing`) and identifies the principal (`auth.gate`).
+2. `protocol.parameters` reads the operation's parameters; `auth.access` states what must be authorized.
 3. `objects.object_write` parses the parameters into one frozen ObjectWrite.
 4. `objects.body_checks` reads what the client declares about the body.
 5. `security.encryption` picks the key, and `objects.object_encryption` encrypts under it, where there is one.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.delete_markers import check_no_marker
+from client_proxy.doors.s3.protocol.delete_markers import check_no_marker
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of

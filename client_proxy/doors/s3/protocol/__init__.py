@@ -1,1 +1,1 @@
-"""The S3 protocol: requests, parameters, answers, error codes and XML."""
+"""The S3 protocol: requests, parameters, replies, error codes and XML."""

@@ -1,1 +1,1 @@
-"""Signatures, policies, access control lists, CORS and encryption headers."""
+"""Policies, access control lists and encryption headers."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, unquote
 
+from client_proxy.doors.s3.auth.gate import Principal
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date, write_time
-from client_proxy.doors.s3.security.gate import Principal
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.messages.s3_access import FORM_OPERATION, S3Access
 

@@ -14,11 +14,11 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from client_proxy.doors.s3.auth.gate import Gate
 from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
-from client_proxy.doors.s3.security.gate import Gate
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import S3Proof, SigningKeyReply, SigningKeyRequest, signing_key
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from client_proxy.doors.s3.auth import signature
+from client_proxy.doors.s3.auth.presigned_headers import presigned_headers
+from client_proxy.doors.s3.auth.signature import Claim, Scope
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security import signature
-from client_proxy.doors.s3.security.presigned_headers import presigned_headers
-from client_proxy.doors.s3.security.signature import Claim, Scope
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import SigningKeyReply, SigningKeyRequest

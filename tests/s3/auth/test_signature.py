@@ -19,11 +19,11 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client_proxy.doors.s3.auth import signature
+from client_proxy.doors.s3.auth.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
 from client_proxy.doors.s3.protocol.checksums import ALGORITHMS, by_name, check_form, combined, composed
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.security import signature
-from client_proxy.doors.s3.security.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
 from lockstep_store.wire.messages.s3 import signing_key
 
 ACCESS, SECRET, REGION = "AKIDEXAMPLE", "a secret/with+signs", "eu-lab-1"
