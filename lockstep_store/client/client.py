@@ -1,6 +1,6 @@
-"""The client of a cluster: every call of the API, and what takes several calls.
+"""The client of a cluster: every call of the API, and operations that take several calls.
 
-This is the public class behind `lockstep_store.connect`; the command line and the menu are users of it.
+This is the public class behind `lockstep_store.connect`. The command line and the menu use it, too.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Client(ApiCalls):
         `lock` is the lock to write under; `release=True` ends it in the same commit. `if_match` is the digest that the
         current content must have, `if_none_match="*"` demands that there is no such file yet.
 
-        The data is sent once. Raises Locked, LockStale, PreconditionFailed; PeerUnreachable when the connection was
-        cut, and then `stat` shows whether the write was committed. `upload` tries again by itself.
+        The data is sent once. Raises Locked, LockStale, PreconditionFailed; PeerUnreachable if the connection is lost,
+        and then `stat` shows whether the write was committed. `upload` retries by itself.
         """
         options = WriteOptions(number_of(lock), release, str(if_match), if_none_match, content_type, metadata)
         if isinstance(data, bytes):
@@ -71,7 +71,7 @@ class Client(ApiCalls):
         return b"".join(self.stream(path, bucket=bucket, version=version))
 
     def stream(self, path: str, *, bucket: str = FILES_BUCKET, version: str | None = None) -> Iterator[bytes]:
-        """Yield the content in chunks of at most 4 MiB, each checked; a cut connection is resumed. Raises NotFound."""
+        """Yield verified chunks of at most 4 MiB, resuming after a lost connection. Raises NotFound."""
         yield from ReadCheck(self, self.stat(path, bucket=bucket, version=version)).blocks()
 
     def upload(
@@ -90,8 +90,8 @@ class Client(ApiCalls):
     ) -> Sent:
         """Save the local file `source` as `path`, sending only the chunks that the cluster lacks.
 
-        Tries again after a cut connection, and finds out whether the earlier attempt was committed. `progress` is
-        called with the number of bytes done since its last call. Raises what `put` does, and LocalFileError.
+        Retries after a lost connection, and finds out whether the earlier attempt was committed. `progress` is called
+        with the number of bytes transferred since its last call. Raises what `put` does, and LocalFileError.
         """
         options = WriteOptions(number_of(lock), release, str(if_match), if_none_match, content_type, metadata)
         sent = upload(self, Path(source), bucket, path, options=options, progress=progress)
@@ -108,9 +108,9 @@ class Client(ApiCalls):
         version: str | None = None,
         progress: Progress = no_progress,
     ) -> Fetched:
-        """Fetch `path` to the local file `target`, reusing chunks that `target` has already.
+        """Fetch `path` to the local file `target`, reusing chunks that `target` already contains.
 
-        `target` is replaced when everything is checked and on disk, and stays as it is otherwise. Raises NotFound,
+        `target` is replaced once everything is verified and on disk; until then it stays unchanged. Raises NotFound,
         BadDigest, LocalFileError.
         """
         return download(self, bucket, path, Path(target), version, progress=progress)
@@ -152,8 +152,9 @@ class Client(ApiCalls):
     def watch(self, prefix: str = "", *, bucket: str | None = None, cursor: int | None = None) -> Watcher:
         """Return the changes to paths that begin with `prefix`, as an iterable without end.
 
-        Of one bucket, or of all that you may use. They begin after `cursor`, by default now; `watcher.cursor` is where
-        to go on after a restart. Restarts of the cluster are waited for: no change is lost or repeated.
+        `bucket` is one bucket, or None for all that you may use. Changes start after `cursor`, by default now; after a
+        restart of your program, continue from `watcher.cursor`. When the cluster restarts, the iterable waits: no
+        change is lost or repeated.
         """
         return Watcher(self, bucket, prefix, cursor)
 

@@ -1,8 +1,8 @@
-"""What the command line stores between two commands: log-ins by profile, and the locks it took.
+"""What the command line stores between commands: log-ins by profile, and locks.
 
 One JSON file, `credentials.json`, readable by its owner only, in `$LOCKSTEP_CONFIG_DIR`, else
 `$XDG_CONFIG_HOME/lockstep`, else `~/.config/lockstep`. A token is only ever sent to the proxy that gave it, or to
-another proxy that the same certificate authority vouches for.
+another proxy of the same certificate authority.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Profile(msgspec.Struct, omit_defaults=True):
         return f"Profile({self.account!r} at {self.url!r})"
 
     def token_for(self, url: str, authority: str) -> str:
-        """The token, when it may be shown to `url`; otherwise an empty string."""
+        """The token, if `url` may have it; otherwise an empty string."""
         trusted = url == self.url if not authority else authority == self.authority
         return self.token if trusted else ""
 
@@ -57,7 +57,7 @@ class _File(msgspec.Struct):
 
 
 def config_folder(environment: Mapping[str, str]) -> Path:
-    """Where the file lies; nothing is created."""
+    """The folder of the file. Creates nothing."""
     if environment.get(CONFIG_VARIABLE):
         return Path(environment[CONFIG_VARIABLE])
     base = environment.get("XDG_CONFIG_HOME")
@@ -65,7 +65,7 @@ def config_folder(environment: Mapping[str, str]) -> Path:
 
 
 def authority_of(ca_file: Path | None) -> str:
-    """What names the authority that is trusted; empty for the system's."""
+    """The identity of a CA file: its SHA-256; empty for the system's authorities."""
     if ca_file is None:
         return ""
     try:
@@ -75,19 +75,19 @@ def authority_of(ca_file: Path | None) -> str:
 
 
 class CredentialStore:
-    """Profiles on disk. Every change is atomic, and two commands at once do not undo each other's."""
+    """Profiles on disk. Changes are atomic, and concurrent commands do not undo each other's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "credentials.json"
 
     def profile(self, name: str) -> Profile:
-        """The profile of that name, empty when there is none."""
+        """The profile of that name; an empty one if there is none."""
         return self._read().profiles.get(name) or Profile()
 
     @contextlib.contextmanager
     def change(self, name: str) -> Iterator[Profile]:
-        """The profile to alter in place; kept when the block ends without an error."""
+        """The profile to alter in place. Stored when the block ends without an error."""
         with self._alone():
             content = self._read()
             profile = content.profiles.setdefault(name, Profile())
@@ -95,7 +95,7 @@ class CredentialStore:
             self._write(content)
 
     def forget(self, name: str) -> None:
-        """Remove a profile; fine if there is none."""
+        """Remove a profile, if there is one."""
         with self._alone():
             content = self._read()
             if content.profiles.pop(name, None) is not None:

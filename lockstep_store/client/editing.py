@@ -1,7 +1,7 @@
-"""Editing one file safely: lock, fetch, let the person edit, show what changed, save and release.
+"""Edits one file safely: lock, fetch, let the person edit, show the changes, save and release.
 
-Who edits how (an editor, a pause until Enter) and how things are shown is left to the callers, the menu and
-`lockstep edit`. An edit that cannot be saved is never lost: a copy is kept and the error says where.
+The callers, the menu and `lockstep edit`, run the editor and print. An edit that cannot be saved is never lost: a copy
+is kept, and the error says where.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NotSaved(LocalFileError):
 
 @dataclass(frozen=True)
 class EditSummary:
-    """What an edit changed: `lines` of a unified diff for text, none otherwise; `summary` is one line."""
+    """The changes of an edit: the `lines` of a unified diff, empty unless it is text, and a one-line `summary`."""
 
     changed: bool
     summary: str
@@ -50,7 +50,7 @@ class EditSummary:
 
 
 class Edit:
-    """One file being edited under a lock that `holder` has taken already."""
+    """One file being edited, under a lock that `holder` has already taken."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Edit:
         folder: LocalStorage,
         keep_in: LocalStorage,
     ) -> None:
-        """`folder` is where the person edits, `keep_in` where an edit is kept that cannot be saved."""
+        """The person edits in `folder`. Edits that cannot be saved are kept in `keep_in`."""
         self._api = api
         self._holder = holder
         self._where = where
@@ -73,10 +73,10 @@ class Edit:
         self._folder = folder
 
     def fetch(self, progress: Callable[[int], None] = lambda count: None) -> RemoteFile | None:
-        """Bring the current version to `local`; None when the file is new.
+        """Fetch the current version to `local`. Returns None if the file is new.
 
-        A different local file of that name is set aside first (`set_aside` says where): it may be somebody's work. For
-        a new file it is the beginning instead.
+        A different local file of that name may be someone's work, so it is renamed first, to `set_aside`. If the file
+        is new, the local one becomes its content instead.
         """
         self._before = self._api.stat_or_none(self._where[1], bucket=self._where[0])
         if self._before is None:
@@ -91,7 +91,7 @@ class Edit:
         return self._before
 
     def changes(self) -> EditSummary:
-        """Return what has changed so far."""
+        """The changes so far."""
         now = digest_file(self.local)
         if self._before is not None and now.digest == self._before.digest:
             return EditSummary(False, "nothing changed")
@@ -116,7 +116,7 @@ class Edit:
         return EditSummary(True, ", ".join(parts), lines)
 
     def save(self, progress: Callable[[int], None] = lambda count: None) -> Sent:
-        """Save `local` under the lock and release it in the same commit; NotSaved when that fails."""
+        """Save `local` under the lock and release it in the same commit. NotSaved if that fails."""
         try:
             self._holder.check()
             options = WriteOptions(lock_number=self._holder.number, release_lock=True)
@@ -127,7 +127,7 @@ class Edit:
         return sent
 
     def keep(self) -> Path:
-        """Keep a copy of the edit under a name that nothing overwrites; where it is."""
+        """Copy the edit to a name that nothing overwrites. Returns its path."""
         return self._copy_beside("unsaved")
 
     def _copy_beside(self, kind: str) -> Path:
@@ -146,22 +146,22 @@ class Edit:
             raise local_problem("write", self.local, error) from error
 
     def remove_empty(self) -> None:
-        """Take away the empty file that was made for a new name and not filled."""
+        """Delete the file that was created for a new name, if it is still empty."""
         if self._before is None and self.local.exists() and self.local.stat().st_size == 0:
             self.local.unlink()
 
 
 def editor_command(environment: Mapping[str, str]) -> list[str]:
-    """The person's editor as a command, from VISUAL or EDITOR; empty when there is none."""
+    """The command of the person's editor, from VISUAL or EDITOR; empty if neither is set."""
     chosen = environment.get("VISUAL") or environment.get("EDITOR") or ""
     try:
         return shlex.split(chosen)
     except ValueError as error:
-        raise LocalFileError(f"EDITOR={chosen!r} cannot be understood ({error}): set it to a command") from error
+        raise LocalFileError(f"EDITOR={chosen!r} is not a valid command ({error}): set it to an editor") from error
 
 
 def run_editor(command: list[str], file: Path) -> None:
-    """Open `file` in the editor and wait for it to end; LocalFileError when it cannot start or reports a failure."""
+    """Open `file` in the editor and wait. LocalFileError if it cannot be started or reports a failure."""
     try:
         code = subprocess.call([*command, os.fspath(file)])
     except OSError as error:
@@ -172,7 +172,7 @@ def run_editor(command: list[str], file: Path) -> None:
 
 
 def shown_lines(change: EditSummary, limit: int = SHOWN_DIFF_LINES) -> list[str]:
-    """The diff for a terminal, cut at `limit` lines."""
+    """The diff for a terminal, at most `limit` lines of it."""
     lines = [formatting.safe_lines(line) for line in change.lines[:limit]]
     if len(change.lines) > limit:
         lines.append(f"… and {formatting.counted(len(change.lines) - limit, 'more line')}")
@@ -180,7 +180,7 @@ def shown_lines(change: EditSummary, limit: int = SHOWN_DIFF_LINES) -> list[str]
 
 
 def _text(file: Path) -> str | None:
-    """The file's text when it is short and is text; otherwise None."""
+    """The file's text; None if it is not text, or too long."""
     try:
         if file.stat().st_size > MAX_DIFF_BYTES:
             return None

@@ -1,8 +1,8 @@
-"""The local folder that files come from and go to, and the rules for which names are safe in it.
+"""The local folder for uploads and downloads, and the rules for safe names in it.
 
-A name in the cluster may be anything that `wire.names` allows, and it may have been chosen by somebody else. In a
-folder it must also stay inside, through no link, and must not collide with Lockstep's own temporary files. Reading and
-writing contents is left to `lockstep_store.client.transfers`.
+Names in the cluster may be anything that `wire.names` allows, chosen by anyone. A local name must also stay inside the
+folder, follow no link, and not collide with Lockstep's own temporary files. `client.transfers` reads and writes the
+contents.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ MAX_SEGMENT_BYTES = 255
 
 
 class LocalFileError(LockstepError):
-    """A problem with a file on this machine: unreadable, no space, a refused name."""
+    """A problem with a local file: unreadable, no space, a refused name."""
 
     code, status, title = "local_file", 400, "Problem with a local file"
 
 
 class NameRefused(LocalFileError):
-    """A name that leads outside the folder, or that the folder cannot hold."""
+    """A name that leads outside the folder, or that cannot be a file name."""
 
     code, title = "local_name_refused", "Invalid name"
 
 
 class FileChanged(LocalFileError):
-    """Another program changed the file while it was sent."""
+    """Another program changed the file during the upload."""
 
     code, title = "file_changed", "File changed while it was sent"
 
@@ -54,7 +54,7 @@ def local_problem(doing: str, path: Path | str, error: OSError) -> LocalFileErro
 
 
 class LocalStorage:
-    """A folder that names are resolved in. Nothing is created before it is needed."""
+    """Resolves names in a folder. Creates nothing before it is needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -65,9 +65,9 @@ class LocalStorage:
         return cls(Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER))
 
     def resolve(self, name: str) -> Path:
-        """Where `name` lies in the folder; NameRefused for a name that leads outside or cannot be a file there.
+        """The path of `name` in the folder. NameRefused if it leads outside or cannot be a file name.
 
-        Links are judged where they lead, so a link inside the folder may be followed to another place inside it.
+        Links are followed, as long as they lead to another place inside the folder.
         """
         parts = _segments(name)
         home = Path(os.path.realpath(self.root))
@@ -78,7 +78,7 @@ class LocalStorage:
         return target
 
     def for_writing(self, name: str) -> Path:
-        """Like `resolve`, with the folders above it made. A link at the name itself is refused, not written through."""
+        """Like `resolve`, but creates the folders above the file, and refuses to write through a link."""
         target = self.resolve(name)
         if target.is_symlink():
             raise NameRefused(f"{shown(name)} is a link in {self.root}: remove it there first")
@@ -93,11 +93,11 @@ class LocalStorage:
         return target
 
     def names(self) -> list[str]:
-        """Every regular file in the folder by its relative name, sorted; links and temporary files are left out."""
+        """The relative names of all regular files in the folder, sorted, without links and temporary files."""
         return sorted(relative for _, relative, skipped in walk_files(self.root) if not skipped)
 
     def keep_copy_name(self, name: str, stamp: str) -> str:
-        """A name beside `name` that is free, for a copy that must not be overwritten: `notes.txt.unsaved-<stamp>`."""
+        """A free name beside `name`, for a copy that must not be overwritten: `notes.txt.unsaved-<stamp>`."""
         for turn in range(1000):
             candidate = f"{name}.{stamp}" if turn == 0 else f"{name}.{stamp}-{turn}"
             if not os.path.lexists(self.resolve(candidate)):
@@ -130,7 +130,7 @@ def _segments(name: str) -> list[str]:
 
 
 def walk_files(root: Path) -> Iterator[tuple[Path, str, str]]:
-    """Every file below `root`, in name order: (path, name relative to root with slashes, reason to leave it out).
+    """Every file below `root`, in name order: (path, relative name with slashes, reason to skip it).
 
     Links are never followed, so a tree cannot lead out of itself or around in circles.
     """
@@ -160,5 +160,5 @@ def walk_files(root: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def shown(text: str, limit: int = 120) -> str:
-    """`text` in quotes for a message, with everything a terminal would obey spelled out."""
+    """`text` in quotes for a message, with control characters escaped."""
     return repr(text if len(text) <= limit else text[:limit] + "…")

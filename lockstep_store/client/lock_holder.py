@@ -1,8 +1,8 @@
-"""Holding a lock: wait in line for it, renew its lease, notice its loss, release it.
+"""Holds a lock: waits in line, renews the lease, notices its loss, releases it.
 
-A holder must stop trusting its lease before the directory does, or for a moment two holders would trust theirs. So the
-lease is counted from before the request was sent, less a margin for clocks of different speed. An error here is not
-dangerous, only late: the lock number decides at the directory.
+A holder must stop trusting its lease before the directory ends it, or two holders could trust theirs at once. So the
+lease is counted from before the request was sent, less a margin for clocks of different speed. A mistake here is not
+dangerous: the directory checks the lock number of every write.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNAVAILABLE_SECONDS = 30.0
 
 
 class LockRequests(Protocol):
-    """The calls that a holder makes."""
+    """The calls of a lock holder."""
 
     def acquire(
         self,
@@ -60,13 +60,13 @@ class Waiting:
 
 
 class GivenUp(Locked):
-    """The lock was not granted in the time that the caller would wait."""
+    """The lock was not granted within the caller's patience."""
 
     code, title = "given_up", "Waiting given up"
 
 
 def agent_name(program: str = "") -> str:
-    """Return how others see who waits and who holds: person, machine and process."""
+    """The name that others see for a holder or waiter: person, machine and process."""
     try:
         person = getpass.getuser()
     except (KeyError, OSError):
@@ -76,7 +76,7 @@ def agent_name(program: str = "") -> str:
 
 
 class LockHolder:
-    """One lock on one or more paths, from request to release. As a context it is always released."""
+    """A lock on one or more paths, from request to release. A context manager that always releases it."""
 
     def __init__(
         self,
@@ -115,10 +115,10 @@ class LockHolder:
         poll_seconds: float = POLL_SECONDS,
         give_up: Callable[[], bool] = lambda: False,
     ) -> LockInfo:
-        """Take the lock, waiting in line for at most `patience_seconds` (None: as long as it takes).
+        """Take the lock, waiting in line for at most `patience_seconds` (None: no limit).
 
-        `give_up` is asked after every poll. Raises GivenUp when it says so or patience is over, Deadlock when the wait
-        would close a cycle. Whatever ends the waiting, the place in line is given back.
+        `give_up` is called after every poll. Raises GivenUp if it returns true or the patience ends, Deadlock if
+        waiting would close a cycle. The place in line is always given back.
         """
         request_id = secrets.token_hex(16)
         started = heard_at = self._clock.monotonic()
@@ -159,25 +159,25 @@ class LockHolder:
 
     @property
     def lock(self) -> LockInfo:
-        """The lock as last reported; LockStale before it was taken."""
+        """The lock as the cluster last reported it. LockStale before it was taken."""
         if self._lock is None:
             raise LockStale("the lock has not been taken")
         return self._lock
 
     @property
     def number(self) -> int:
-        """The lock number that writes carry."""
+        """The lock number for writes."""
         return self.lock.number
 
     def trusted_seconds(self) -> float:
-        """Return for how many seconds the lock can still be relied on; 0 when it cannot."""
+        """For how many more seconds the lock can be trusted; 0 if it cannot."""
         with self._guard:
             if self._lock is None or self._lost:
                 return 0.0
             return max(0.0, self._trusted_until - self._clock.monotonic())
 
     def check(self) -> None:
-        """Raise LockStale, with the reason, unless the lock can still be relied on."""
+        """LockStale, with the reason, if the lock can no longer be trusted."""
         if self.trusted_seconds() > 0:
             return
         raise LockStale(self._lost or "the lock's lease has ended: take the lock again")
@@ -211,7 +211,7 @@ class LockHolder:
             self._lock = None
 
     def release(self) -> None:
-        """Release the lock; safe to repeat. If nobody answers, the lease ends it."""
+        """Release the lock. Safe to repeat. If the cluster does not answer, the lock ends with its lease."""
         self._stop()
         with self._guard:
             lock, self._lock = self._lock, None

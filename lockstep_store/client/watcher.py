@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class ChangeSource(Protocol):
-    """The call that a watcher makes."""
+    """The call of a watcher."""
 
     def changes(
         self, cursor: int | None = None, bucket: str | None = None, *, wait_seconds: int = 0
@@ -30,8 +30,8 @@ class ChangeSource(Protocol):
 class Watcher:
     """The changes below `prefix` of one bucket, or of all, after `cursor` (None: from now on).
 
-    The first request may fail with its error. After that an unavailable cluster is waited for: `on_trouble` is called
-    with the reason when that begins, and with an empty text when it ends.
+    The first request may raise. Later the watcher waits for an unavailable cluster, and calls `on_trouble` with the
+    reason when that begins and with an empty text when it ends.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Watcher:
         return self.follow()
 
     def until_now(self) -> Iterator[Change]:
-        """Yield every change committed so far, then end. Without a cursor it begins with the first change ever."""
+        """Yield every change committed so far, then end. Without a cursor, start at the first change ever."""
         end = self._source.changes(None, self._bucket).cursor
         self.cursor = self.cursor or 0
         yield from self._handed_on(self._source.changes(self.cursor, self._bucket))
@@ -63,7 +63,7 @@ class Watcher:
             yield from self._handed_on(self._ask(0))
 
     def follow(self) -> Iterator[Change]:
-        """Yield every change, for as long as it is iterated."""
+        """Yield every change, without end."""
         if self.cursor is None:
             # Asked for by itself: had the first wait no cursor and its answer been lost, its changes would be too.
             self.cursor = self._source.changes(None, self._bucket).cursor

@@ -1,7 +1,7 @@
-"""The `lockstep` command. One file per family of commands; all of them are clients of a proxy's HTTPS API.
+"""The `lockstep` command. One file for each family of commands; all are clients of a proxy's HTTPS API.
 
-`root` assembles them, `command` gives each its common options, `connection` finds the proxy and the log-in, and
-`exit_codes` is the one table of how a command can end.
+`root` assembles them, `command` adds the common options, `connection` finds the proxy and the log-in, and `exit_codes`
+is the table of exit codes.
 """
 
 from lockstep_store.client.cli.root import main

@@ -1,4 +1,4 @@
-"""`python -m lockstep_store.client.cli` is the `lockstep` command, for where it is not on the PATH."""
+"""`python -m lockstep_store.client.cli` runs the `lockstep` command where it is not on the PATH."""
 
 from lockstep_store.client.cli.root import main
 

@@ -1,4 +1,4 @@
-"""People: login, logout, whoami, buckets."""
+"""Commands for accounts and buckets: login, logout, whoami, buckets."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class _PasswordFile(msgspec.Struct):
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Read both from a JSON file, such as .cluster/admin-credentials.json.",
+    help="Read user name and password from a JSON file, such as .cluster/admin-credentials.json.",
 )
 @pass_app
 def login(app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None) -> None:
-    """Log in, and remember it for the next commands. A new name creates the account.
+    """Log in for this and later commands. A new name creates an account.
 
-    The log-in is kept in ~/.config/lockstep/credentials.json, readable by you only; scripts may set LOCKSTEP_API_KEY
-    instead. Several log-ins live side by side with --profile.
+    The log-in is stored in ~/.config/lockstep/credentials.json, which only you can read. Scripts can set
+    LOCKSTEP_API_KEY instead. Use --profile for several log-ins.
     """
     if credentials is not None:
         username, password = _from_file(credentials)
     else:
         if password_stdin and not username:
-            raise BadRequest("with --password-stdin give the USERNAME too")
+            raise BadRequest("--password-stdin needs a USERNAME: name it on the command line")
         username = username or _ask("User name: ")
         password = _read_line() if password_stdin else _ask_password()
     api = app.anonymous(cluster_first=True)
@@ -91,7 +91,7 @@ def _ask_password() -> str:
 
 
 def _read_line() -> str:
-    """A line of standard input. `getpass` would go past a pipe to the terminal, or warn and echo."""
+    """A line of standard input. `getpass` would ignore a pipe and use the terminal, or warn and echo."""
     line = sys.stdin.readline()
     if not line:
         raise BadRequest("standard input ended before the user name and the password")
@@ -101,7 +101,7 @@ def _read_line() -> str:
 @click.command(cls=Command)
 @pass_app
 def logout(app: App) -> None:
-    """End this log-in at the cluster and forget it here."""
+    """Log out: the cluster revokes the log-in, and this machine deletes it."""
     profile = app.profile
     if not profile.token:
         app.show("not logged in", {"logged_out": False})
@@ -112,9 +112,9 @@ def logout(app: App) -> None:
     try:
         api.logout()
     except NotLoggedIn:
-        note = " (it had ended already)"
+        note = " (the log-in had already expired)"
     except Unavailable as error:
-        note = f" here; the cluster was not told ({error}), there it ends by itself"
+        note = f" on this machine only: the cluster could not be reached ({error}); the log-in expires there"
     app.store.forget(app.profile_name)
     app.show(f"logged out {formatting.safe(profile.account)}{note}", {"logged_out": True, "account": profile.account})
 
@@ -122,7 +122,7 @@ def logout(app: App) -> None:
 @click.command(cls=Command)
 @pass_app
 def whoami(app: App) -> None:
-    """Say who you are logged in as, and where."""
+    """Show your account and the proxy."""
     info = app.api().me()
     admin = ", administrator" if info.admin else ""
     app.show(f"{formatting.safe(info.name)}{admin} at {app.api().url}", info)
@@ -130,7 +130,7 @@ def whoami(app: App) -> None:
 
 @click.group(cls=Group)
 def buckets() -> None:
-    """Buckets: each has an owner and says whether old versions are kept."""
+    """List, create, change and delete buckets."""
 
 
 @buckets.command("list")
@@ -150,13 +150,13 @@ _VERSIONING = click.Choice(["off", "enabled", "suspended"])
 @buckets.command("create")
 @click.argument("name")
 @click.option("--versioning", type=_VERSIONING, default="enabled", show_default=True, help="Whether versions are kept.")
-@click.option("--shared", is_flag=True, help="Open to every account; otherwise only to you.")
+@click.option("--shared", is_flag=True, help="Open it to every account instead of only you.")
 @pass_app
 def create_bucket(app: App, name: str, versioning: Versioning, shared: bool) -> None:
-    """Make a bucket."""
+    """Create a bucket."""
     bucket = app.api().create_bucket(name, versioning, shared=shared)
     who = "for everyone" if bucket.shared else "for you"
-    app.show(f"made bucket {bucket.name} {who}, versioning {bucket.versioning}", bucket)
+    app.show(f"created bucket {bucket.name} {who}, versioning {bucket.versioning}", bucket)
 
 
 @buckets.command("change")
@@ -167,7 +167,7 @@ def create_bucket(app: App, name: str, versioning: Versioning, shared: bool) -> 
 def change_bucket(app: App, name: str, versioning: Versioning | None, shared: bool | None) -> None:
     """Change a bucket's settings."""
     if versioning is None and shared is None:
-        raise BadRequest("say what to change: --versioning, --shared or --private")
+        raise BadRequest("nothing to change: give --versioning, --shared or --private")
     bucket = app.api().change_bucket(name, versioning, shared)
     who = "for everyone" if bucket.shared else "for its owner"
     app.show(f"bucket {bucket.name} is {who}, versioning {bucket.versioning}", bucket)

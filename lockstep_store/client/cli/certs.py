@@ -26,20 +26,20 @@ _certs_option = click.option(
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="LOCKSTEP_CERTS",
-    help="The certs folder; by default that of the cluster here, or ./certs.",
+    help="The certs folder [default: that of the cluster started here, else ./certs].",
 )
 
 
 @click.group(cls=Group)
 def certs() -> None:
-    """The cluster's certificates: see them, check them by real handshakes, renew them."""
+    """Show, check and renew the cluster's certificates."""
 
 
 @certs.command("show")
 @_certs_option
 @pass_app
 def show(app: App, folder: Path | None) -> None:
-    """Show the certificates on this machine: for whom, until when, and their fingerprints."""
+    """Show the certificates on this machine, with names, expiry and fingerprints."""
     folder = _folder(app, folder)
     found = [("authority", _facts(folder / "ca.pem"))]
     found += [(f"{identity.role} {identity.id}", _facts(identity.cert_file)) for identity in _identities(folder)]
@@ -65,13 +65,13 @@ class _Checked:
 
 @certs.command("check")
 @_certs_option
-@click.option("--directory", metavar="URL", help="The directory server's address, where no cluster.json says it.")
+@click.option("--directory", metavar="URL", help="The directory server, if there is no cluster.json here.")
 @pass_app
 def check(app: App, folder: Path | None, directory: str | None) -> None:
-    """Make a real, fully verified handshake with every program, and print what was agreed.
+    """Make a fully verified TLS handshake with every program, and show the result.
 
-    The programs are those of the cluster started here; otherwise the proxy in use and --directory. With a log-in the
-    file servers that the cluster knows belong to them too. Ends with code 7 when any of them fails.
+    Checks the programs of the cluster started here, otherwise the proxy in use and --directory. With a log-in it also
+    checks all file servers of the cluster. Exits with 7 if any check fails.
     """
     folder = _folder(app, folder)
     own = next(iter(_identities(folder)), None)
@@ -98,11 +98,11 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
 @click.option("--directory", metavar="URL", help="The directory server, for a machine that joined the cluster.")
 @pass_app
 def renew(app: App, folder: Path | None, directory: str | None) -> None:
-    """Renew every program's certificate on this machine now; running programs pick them up by themselves."""
+    """Renew all program certificates on this machine. Running programs load them without a restart."""
     folder = _folder(app, folder)
     found = _identities(folder)
     if not found:
-        raise SetupError(f"{folder} holds no program's certificate: start a cluster here, or join one")
+        raise SetupError(f"{folder} has no program's certificate: start a cluster here, or join one")
     url = directory or next((one.url for one in app.cluster.programs if one.program == "directory_server"), "")
     renewed = []
     for identity in found:
@@ -117,7 +117,7 @@ def _renew(identity: Identity, directory_url: str) -> None:
 
     def ask(request: RenewCertificateRequest) -> EnrolReply:
         if not directory_url:
-            raise SetupError("the authority is on another machine: name its directory server with --directory URL")
+            raise SetupError("the certificate authority is on another machine: give its --directory URL")
         return client.call(directory_url, RENEW_CERTIFICATE, request)
 
     try:
@@ -129,12 +129,12 @@ def _renew(identity: Identity, directory_url: str) -> None:
 def _folder(app: App, given: Path | None) -> Path:
     folder = given or (Path(app.cluster.ca_file).parent if app.cluster.ca_file else Path("certs"))
     if not (folder / "ca.pem").is_file():
-        raise SetupError(f"{folder} has no ca.pem: name the certs folder with --certs, or start a cluster here")
+        raise SetupError(f"{folder} has no ca.pem: give the certs folder with --certs, or start a cluster here")
     return folder
 
 
 def _identities(folder: Path) -> list[Identity]:
-    """Every program whose certificate is in the folder."""
+    """The programs that have a certificate in the folder."""
     found: list[Identity] = []
     for role in ROLES:
         found += [_identity(folder, role, file.parent) for file in sorted(folder.glob(f"{role}-*/cert.pem"))]
@@ -161,7 +161,7 @@ def _identity(folder: Path, role: Role, own: Path) -> Identity:
 def _programs(app: App, directory: str | None) -> list[ProgramEntry]:
     here = app.cluster.programs
     if here:
-        with suppress(NotLoggedIn, Unavailable):  # a cluster that is down is checked all the same
+        with suppress(NotLoggedIn, Unavailable):  # a cluster that is down must be checked too
             known = {entry.url for entry in here}
             return here + [entry for entry in _file_servers(app) if entry.url not in known]
         return here
@@ -171,7 +171,7 @@ def _programs(app: App, directory: str | None) -> list[ProgramEntry]:
 
 
 def _file_servers(app: App) -> list[ProgramEntry]:
-    """Those that the cluster knows, also on other machines; none without a log-in."""
+    """All file servers of the cluster, on any machine. Empty without a log-in."""
     if not app.api().transport.credential:
         return []
     return [ProgramEntry("file_server", server.id, server.url) for server in app.api().servers()]
@@ -183,7 +183,7 @@ def _check(entry: ProgramEntry, ca_file: Path, own: Identity | None) -> _Checked
     where = f"{parts.hostname}:{parts.port or 443}"
     cert_file, key_file = (own.cert_file, own.key_file) if own else (None, None)
     if entry.program == "client_proxy":
-        cert_file = key_file = None  # as a person's client would: a proxy asks them for none
+        cert_file = key_file = None  # as for people's clients, which have no certificates
     try:
         facts = handshake_info(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
     except (LockstepError, Unavailable) as error:

@@ -1,4 +1,4 @@
-"""Changing what is there: rm, cp, mv, versions, restore, edit."""
+"""Commands that change files: rm, cp, mv, versions, restore, edit."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from lockstep_store.client.text.progress_bars import file_bar
 from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
 from lockstep_store.wire.messages.locks import LockPath
 
-_lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Do it under this lock number.")
+_lock_option = click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="The number of your lock.")
 
 
 @contextmanager
 def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]:
-    """The lock number to use on `name`, and a clear end when it is over."""
+    """The lock number to use on `name`. A lock that has ended is forgotten, and its error says so."""
     try:
         yield app.lock_number(*name, given)
     except LockStale as error:
@@ -41,17 +41,17 @@ def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]
 @click.command(cls=Command)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NameType(empty=True))
 @click.option("-r", "--recursive", is_flag=True, help="Remove every file below NAME/.")
-@click.option("--version", metavar="VERSION", help="Remove exactly this version, for good.")
+@click.option("--version", metavar="VERSION", help="Permanently remove this version.")
 @_lock_option
 @pass_app
 def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None) -> None:
-    """Remove files. Where versions are kept, an older one can be restored."""
+    """Remove files. In a bucket with versioning, `restore` brings them back."""
     if version and (recursive or len(names) > 1):
         raise BadRequest("--version removes one version of one file: give one NAME and no -r")
     done: list[dict[str, Any]] = []
     for name in names:
         if not name.path and not recursive:
-            raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes those, rm -r empties them")
+            raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes it, rm -r empties it")
         for target in list(_below(app, name)) if recursive else [name]:
             with _under_lock(app, target, lock_number) as number:
                 reply = app.api().delete(target.path, bucket=target.bucket, version=version, lock=number)
@@ -77,7 +77,7 @@ def _below(app: App, name: Name) -> Iterator[Name]:
 @_lock_option
 @pass_app
 def cp(app: App, source: Name, target: Name, version: str | None, lock_number: int | None) -> None:
-    """Copy a file inside the cluster; no bytes travel."""
+    """Copy a file within the cluster, without transferring its bytes."""
     target = _inside(source, target)
     with _under_lock(app, target, lock_number) as number:
         saved = app.api().copy(
@@ -92,7 +92,7 @@ def cp(app: App, source: Name, target: Name, version: str | None, lock_number: i
 @_lock_option
 @pass_app
 def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
-    """Rename a file, or move it to another bucket, in one step. --lock is the lock on both names."""
+    """Rename a file or move it to another bucket, atomically. --lock is a lock on both names."""
     target = _inside(source, target)
     with (
         _under_lock(app, target, lock_number) as number,
@@ -110,7 +110,7 @@ def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
 
 
 def _inside(source: Name, target: Name) -> Name:
-    """A target that is a bucket or ends with a slash is a folder to put the source in."""
+    """The target file: a target that is a bucket or ends with a slash is a folder for the source."""
     return target.child(source.last) if not target.path or target.path.endswith("/") else target
 
 
@@ -118,7 +118,7 @@ def _inside(source: Name, target: Name) -> Name:
 @click.argument("name", type=NameType())
 @pass_app
 def versions(app: App, name: Name) -> None:
-    """List every kept version of a file, newest first."""
+    """List a file's versions, newest first."""
     found = app.api().versions(name.path, bucket=name.bucket)
     if not found:
         raise NotFound(f"{name} has no versions")
@@ -131,13 +131,12 @@ def versions(app: App, name: Name) -> None:
 @_lock_option
 @pass_app
 def restore(app: App, name: Name, version: str, lock_number: int | None) -> None:
-    """Make an old version the current one again, as a new version.
+    """Restore an old version, as a new version.
 
-    VERSION is as `lockstep versions` shows it, without its leading zeros if you like, or its beginning where that is
-    enough.
+    VERSION is one that `lockstep versions` shows. Leading zeros can be left out, and an unambiguous prefix is enough.
 
-    On the directory's machine `lockstep restore FILE --data FOLDER` restores the directory itself, from a backup:
-    `lockstep restore --data FOLDER --help` tells more.
+    On the directory's machine, `lockstep restore FILE --data FOLDER` restores the directory from a backup; see
+    `lockstep restore --data FOLDER --help`.
     """
     known = app.api().versions(name.path, bucket=name.bucket)
     matches = [one for one in known if one.version.startswith(version)]
@@ -152,16 +151,16 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
 
 @click.command(cls=Command)
 @click.argument("name", type=NameType())
-@click.option("--wait", "patience", type=float, metavar="SECONDS", help="Wait no longer than this for the lock.")
+@click.option("--wait", "patience", type=float, metavar="SECONDS", help="How long to wait for the lock.")
 @pass_app
 def edit(app: App, name: Name, patience: float | None) -> None:
-    """Edit a file in $EDITOR under its lock, then save what changed and release.
+    """Lock a file, edit it in $EDITOR, save the changes and release the lock.
 
-    Should saving fail, the edit is kept in the local storage folder and the message says where.
+    If saving fails, your edit is kept in the local storage folder, and the message says where.
     """
     command = editor_command(app.environment)
     if not command:
-        raise LocalFileError("no editor is set: set EDITOR to yours, such as `EDITOR=nano lockstep edit NAME`")
+        raise LocalFileError("no editor is set: set EDITOR, for example `EDITOR=nano lockstep edit NAME`")
     holder = LockHolder(
         app.api(),
         [LockPath(*name)],
@@ -185,7 +184,8 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
         raise
     change = session.changes()
     if not change.changed:
-        app.show(f"{change.summary}: {formatting.safe(str(name))} is as it was, released", _edit_data(change, None))
+        text = f"{change.summary}: {formatting.safe(str(name))} is unchanged, lock released"
+        app.show(text, _edit_data(change, None))
         return
     if not app.json:
         for line in shown_lines(change):
@@ -194,7 +194,8 @@ def _edit(app: App, name: Name, session: Edit, command: list[str]) -> None:
     with file_bar(sys.stderr, "sending", name.last, size, show=app.shows_progress) as progress:
         sent = session.save(progress)
     verb = "saved" if before is not None else "created"
-    app.show(f"{formatting.saved_line(sent.saved, verb)} ({change.summary}), released", _edit_data(change, sent.saved))
+    text = f"{formatting.saved_line(sent.saved, verb)} ({change.summary}), lock released"
+    app.show(text, _edit_data(change, sent.saved))
 
 
 def _edit_data(change: EditSummary, saved: Saved | None) -> dict[str, Any]:
@@ -206,4 +207,4 @@ def _width() -> int:
     try:
         return max(formatting.WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
     except (OSError, ValueError):
-        return 160  # a pipe or a file: nothing is gained by shortening
+        return 160  # a pipe or a file needs no shortening

@@ -1,4 +1,4 @@
-"""The cluster: status, invite, join."""
+"""Commands for the cluster: status, invite, join."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIRST_PORTS = {"file_server": 5060, "client_proxy": 5000}
 @click.command(cls=Command)
 @pass_app
 def status(app: App) -> None:
-    """Show the cluster: its servers, copies and health. Without a log-in, only the proxy's own health."""
+    """Show the cluster's servers, copies and health. Without a log-in, only the proxy's health."""
     api = app.api()
     health = api.health()
     state = "healthy" if health.healthy else "NOT healthy: " + "; ".join(health.problems)
@@ -50,10 +50,10 @@ def status(app: App) -> None:
 
 @click.command(cls=Command)
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
-@click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
+@click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
 def invite(app: App, valid: float, advertise: str | None) -> None:
-    """Print a one-time token with which another machine joins (administrators).
+    """Print a token with which one other machine can join (administrators).
 
     On that machine run `lockstep join TOKEN`.
     """
@@ -61,13 +61,13 @@ def invite(app: App, valid: float, advertise: str | None) -> None:
     reply = app.api().join_secret(valid)
     token = JoinToken(url, reply.secret, reply.ca_pem).encode()
     if only_here(url):
-        app.note(f"note: {url} can be reached from this machine only; give the address for others with --advertise")
+        app.note(f"note: {url} works on this machine only; use --advertise to give the address for others")
     app.note(f"valid once, until {formatting.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
     app.show(token, {"token": token, "url": url, "expires_at": reply.expires_at})
 
 
 def only_here(url: str) -> bool:
-    """Whether an address is this machine's own, whoever reads it."""
+    """Whether an address means the reader's own machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -78,22 +78,22 @@ def only_here(url: str) -> bool:
 @click.command(cls=Command)
 @click.argument("token")
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
-@click.option("--id", "program_id", metavar="ID", help="The program's id in the cluster; by default the host's name.")
-@click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address others reach it by.")
+@click.option("--id", "program_id", metavar="ID", help="The program's id in the cluster [default: the host's name].")
+@click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address of this machine.")
 @click.option(
     "--certs",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="LOCKSTEP_CERTS",
     default=Path("certs"),
     show_default=True,
-    help="Where its certificate and key are kept.",
+    help="The folder for its certificate and key.",
 )
 @pass_app
 def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path) -> None:
-    """Join this machine to the cluster: TOKEN (from `lockstep invite`) carries the address and the trust.
+    """Add this machine to a cluster, with a TOKEN from `lockstep invite`.
 
-    The key is made here and never leaves; the cluster signs its certificate. Afterwards start the program with the
-    command that is printed.
+    The token contains the cluster's address and its CA certificate. The private key is made here and stays here; the
+    cluster signs its certificate. Then start the program with the printed command.
     """
     invitation = JoinToken.decode(token)
     program = ROLES[role]
@@ -113,8 +113,8 @@ def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[s
     )
     if only_here(reply.directory_url):
         app.note(
-            f"warning: the cluster gives its directory server's address as {reply.directory_url}, which is good on "
-            "that machine only; on another one give --directory the address that it has on the network"
+            f"warning: the cluster's address of its directory server is {reply.directory_url}, which works on that "
+            "machine only; on another machine give --directory its network address"
         )
     command = _start_command(program, name, certs, reply.directory_url, own_hosts[0])
     text = (
@@ -133,7 +133,7 @@ def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[s
 
 
 def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
-    # The CA inside the token is the only trust there is on this machine yet; requests wants it as a file.
+    # This machine trusts nothing but the token's CA yet; requests needs it as a file.
     try:
         with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
             file.write(invitation.ca_pem)
@@ -148,7 +148,7 @@ def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
 
 
 def _outward_address(url: str) -> list[str]:
-    """This machine's address on the way to the cluster; nothing is sent to find it."""
+    """This machine's address on the route to the cluster, found without sending anything."""
     parts = urlsplit(url)
     try:
         kind = socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET

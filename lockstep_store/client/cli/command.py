@@ -64,12 +64,12 @@ class App:
         return InterruptedUploads(config_folder(self.environment) / "interrupted-uploads")
 
     def place(self, *, cluster_first: bool = False) -> Place:
-        """Where to go; `cluster_first` for commands that begin something new."""
+        """The proxy to use. `cluster_first` for commands that start a new log-in."""
         url, ca = self.options["url"], self.options["ca"]
         return find_place(url, ca, self.profile, self.cluster, cluster_first=cluster_first)
 
     def api(self) -> Client:
-        """The client of that proxy with this profile's credential; it may be none."""
+        """A client of that proxy with the profile's credential, if it has one."""
         if self._api is None:
             place = self.place()
             credential = self.environment.get(API_KEY_VARIABLE) or self.profile.token_for(
@@ -79,14 +79,14 @@ class App:
         return self._api
 
     def anonymous(self, *, cluster_first: bool = False) -> Client:
-        """A client without any credential."""
+        """A client without a credential."""
         place = self.place(cluster_first=cluster_first)
         self._api = Client(ApiTransport(place.url, place.ca_file))
         return self._api
 
     @property
     def has_credential(self) -> bool:
-        """Whether what was asked was asked in somebody's name."""
+        """Whether the requests carried a credential."""
         return self._api is not None and bool(self._api.transport.credential)
 
     def close(self) -> None:
@@ -94,14 +94,14 @@ class App:
             self._api.close()
 
     def show(self, text: str, data: Any) -> None:
-        """Print the command's result: `data` as JSON when --json was given, otherwise `text` when there is any."""
+        """Print the command's result: `data` as JSON with --json, otherwise `text` unless empty."""
         if self.json:
             click.echo(msgspec.json.format(msgspec.json.encode(plain(data)), indent=2).decode())
         elif text:
             click.echo(text)
 
     def note(self, text: str) -> None:
-        """Print a remark to standard error; not in JSON mode."""
+        """Print a remark to standard error, except with --json."""
         if not self.json:
             click.echo(text, err=True)
 
@@ -110,7 +110,7 @@ class App:
         return not self.json
 
     def lock_number(self, bucket: str, path: str, given: int | None) -> int | None:
-        """The number a write to this path carries: the one given, or that of a lock this profile took."""
+        """The lock number for a write: the one given, or that of a lock that this profile took."""
         if given is not None:
             return given
         held = self.held_lock(bucket, path)
@@ -122,13 +122,13 @@ class App:
         return next((lock for lock in held if (lock.bucket, lock.path) == (bucket, path)), None)
 
     def forget_lock(self, bucket: str, path: str) -> None:
-        """Do not use a remembered lock on this path again."""
+        """Drop the stored lock on this path."""
         if any((lock.bucket, lock.path) == (bucket, path) for lock in self.profile.locks):
             with self.store.change(self.profile_name) as profile:
                 profile.locks = [lock for lock in profile.locks if (lock.bucket, lock.path) != (bucket, path)]
 
     def stale(self, error: LockStale, bucket: str, path: str) -> LockstepError:
-        """Return the error for a stored lock that has ended, and drop it, so that nothing is overwritten unseen."""
+        """The error for a stored lock that has ended. Drops that lock, so nothing is overwritten unseen."""
         if self.held_lock(bucket, path) is None:
             return error
         self.forget_lock(bucket, path)
@@ -142,7 +142,7 @@ def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:
 
 
 def plain(value: Any) -> Any:
-    """Any message as JSON types, every field written out, so that scripts need not know the defaults."""
+    """A message as JSON types. All fields are written, so scripts need not know the defaults."""
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Digest):
@@ -163,7 +163,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def connection_options(*, from_environment: bool) -> list[click.Option]:
-    """Fresh option objects: on the group they may come from variables, on a command they override."""
+    """New option objects. The group's may come from variables; a command's override them."""
 
     def variable(name: str) -> str | None:
         return name if from_environment else None
@@ -172,7 +172,7 @@ def connection_options(*, from_environment: bool) -> list[click.Option]:
     return [
         click.Option(["--url"], envvar=variable("LOCKSTEP_URL"), help="The proxy, https://HOST:PORT.", **common),
         click.Option(["--ca"], envvar=variable("LOCKSTEP_CA"), help="CA file to trust (ca.pem).", **common),
-        click.Option(["--profile"], envvar=variable("LOCKSTEP_PROFILE"), help="Which log-in to use.", **common),
+        click.Option(["--profile"], envvar=variable("LOCKSTEP_PROFILE"), help="The log-in to use.", **common),
         click.Option(["--json"], is_flag=True, help="Print the result as JSON.", **common),
     ]
 
@@ -186,7 +186,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A family of commands; what a command raises becomes one sentence and an exit code."""
+    """A family of commands. An exception becomes one sentence and an exit code."""
 
     command_class = Command
     group_class = type
@@ -204,7 +204,7 @@ class Group(click.Group):
             end(ctx, "interrupted", INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
-        except Exception as error:  # noqa: BLE001 - the last door: people get a sentence, not a traceback
+        except Exception as error:  # noqa: BLE001 - people get a sentence, not a traceback
             if os.environ.get(DEBUG_VARIABLE):
                 traceback.print_exc()
             kind = type(error).__name__

@@ -1,7 +1,7 @@
-"""Which proxy a command uses, which authority it trusts, and which log-in it uses.
+"""Chooses a command's proxy, the CA to trust and the log-in.
 
-In this order: options, `LOCKSTEP_…` variables, the profile that `lockstep login` wrote, and the cluster that
-`./run_cluster.sh` describes in `.cluster/cluster.json`. `login` itself looks at the running cluster first.
+In this order: options, `LOCKSTEP_…` variables, the profile that `lockstep login` stored, and the cluster that
+`./run_cluster.sh` describes in `.cluster/cluster.json`. `login` itself prefers the running cluster to the profile.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ API_KEY_VARIABLE = "LOCKSTEP_API_KEY"
 
 @dataclass(frozen=True)
 class Place:
-    """A proxy's address and the authority to trust there (None: the system's)."""
+    """A proxy's address and the CA file to trust there (None: the system's CAs)."""
 
     url: str
     ca_file: Path | None
 
 
 def read_cluster_file(environment: Mapping[str, str]) -> ClusterFile:
-    """The cluster of this folder, empty when there is none."""
+    """The cluster started in this folder; empty if there is none."""
     file = Path(environment.get(CLUSTER_VARIABLE) or CLUSTER_FILE)
     try:
         cluster = msgspec.json.decode(file.read_bytes(), type=ClusterFile)
@@ -46,7 +46,7 @@ def read_cluster_file(environment: Mapping[str, str]) -> ClusterFile:
 def find_place(
     url: str | None, ca: str | None, profile: Profile, cluster: ClusterFile, *, cluster_first: bool = False
 ) -> Place:
-    """Return the proxy to use, from options and known places; SetupError when there is none."""
+    """The proxy to use, from the options, the profile or the cluster. SetupError if none of them names one."""
     local = cluster.proxy_urls[0] if cluster.proxy_urls else ""
     known = (local or profile.url) if cluster_first else (profile.url or local)
     chosen = (url or known).rstrip("/")
@@ -60,7 +60,7 @@ def _authority(url: str, profile: Profile, cluster: ClusterFile) -> Path | None:
         return Path(cluster.ca_file)
     if url == profile.url:
         return Path(profile.ca_file) if profile.ca_file else None
-    # An address we have not seen: most likely another proxy of a cluster that we know.
+    # An unknown address is most likely another proxy of a known cluster.
     for file in (profile.ca_file, cluster.ca_file):
         if file:
             return Path(file)

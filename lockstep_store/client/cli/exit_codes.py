@@ -1,4 +1,4 @@
-"""Exit codes: the table that --help prints, the documents repeat and scripts rely on."""
+"""The table of exit codes, which --help prints, the documents repeat and scripts rely on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockstep_store.wire.errors import LockstepError
 
 
 class Ending(NamedTuple):
-    """One row: the code, what it means, and the refusals that end a command with it."""
+    """One row: the exit code, its meaning, and the errors that lead to it."""
 
     code: int
     meaning: str
@@ -46,7 +46,7 @@ ENDINGS = (
 
 
 def exit_code(error: LockstepError) -> int:
-    """The code of the row whose refusal is nearest to the error's class."""
+    """The code for an error: that of the row with its class, or else its nearest base class."""
     if isinstance(error, NotSaved):
         return exit_code(error.reason)
     rows = {refusal: row.code for row in ENDINGS for refusal in row.refusals}
@@ -54,11 +54,11 @@ def exit_code(error: LockstepError) -> int:
 
 
 def combined(failures: list[LockstepError]) -> int:
-    """The code for several failures: theirs if they agree, otherwise the general one."""
+    """The code for several failures: theirs if all have the same, otherwise the general one."""
     codes = {exit_code(error) for error in failures}
     return codes.pop() if len(codes) == 1 else FAILED
 
 
 def help_text() -> str:
-    """The table as --help shows it."""
+    """The table for --help."""
     return "Exit codes:\n\n\b\n" + "\n".join(f"{row.code:>3}  {row.meaning}" for row in ENDINGS)

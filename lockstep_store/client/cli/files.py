@@ -1,4 +1,4 @@
-"""Reading and writing files: put, get, cat, ls, digest."""
+"""Commands that read and write files: put, get, cat, ls, digest."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ SHOWN_TROUBLES = 20
 
 @click.command(cls=Command)
 @click.argument("sources", metavar="LOCAL...", nargs=-1, required=True)
-@click.option("-r", "--recursive", is_flag=True, help="Send folders with all that is below them.")
+@click.option("-r", "--recursive", is_flag=True, help="Send folders and everything below them.")
 @click.option("--lock", "lock_number", type=int, metavar="NUMBER", help="Write under this lock number.")
 @click.option("--release", is_flag=True, help="Release the lock with the write.")
-@click.option("--if-match", metavar="DIGEST", help="Fail unless the current content is this one.")
+@click.option("--if-match", metavar="DIGEST", help="Fail unless the current content has this digest.")
 @click.option("--new", is_flag=True, help="Fail if the file exists already.")
 @click.option("--type", "content_type", default="", metavar="TYPE", help="The content's media type.")
 @pass_app
@@ -57,14 +57,13 @@ def put(
 ) -> None:
     """Save local files in the cluster: put LOCAL [NAME], put LOCAL... FOLDER/.
 
-    Of a large file only what changed is sent, and an interrupted upload goes on where it stopped. With -r, the files of
-    LOCAL become NAME/...; files that are there already are skipped, links are not followed. LOCAL may be - for
-    standard input.
+    Of a large file only the changed parts are sent, and an interrupted upload resumes. With -r, the files in LOCAL
+    become NAME/...; files already there are skipped, and links are not followed. LOCAL may be - for standard input.
     """
     locals_, target = _put_arguments(sources)
     if recursive:
         if lock_number is not None or release or if_match or new or content_type:
-            raise BadRequest("-r takes names only: locks and conditions are for single files")
+            raise BadRequest("-r cannot be combined with locks and conditions: they apply to single files")
         _put_trees(app, locals_, target)
         return
     wanted = WriteOptions(
@@ -147,13 +146,13 @@ def _put_trees(app: App, folders: list[str], target: str | None) -> None:
 @click.argument("name", type=NameType(empty=True))
 @click.argument("target", metavar="[LOCAL]", required=False)
 @click.option("-r", "--recursive", is_flag=True, help="Fetch every file below NAME/.")
-@click.option("--version", metavar="VERSION", help="This version instead of the current one.")
+@click.option("--version", metavar="VERSION", help="Fetch this version instead of the current one.")
 @pass_app
 def get(app: App, name: Name, target: str | None, recursive: bool, version: str | None) -> None:
-    """Fetch a file: verified, and put in place only when all of it is here.
+    """Fetch a file. LOCAL is replaced only once the whole file is here and verified.
 
-    LOCAL is a file, a folder, or - for standard output; without it the file comes to the current folder. An
-    interrupted download goes on where it stopped. With -r, the files below NAME/ come to the folder LOCAL.
+    LOCAL is a file, a folder, or - for standard output; the default is the current folder. An interrupted download
+    resumes. With -r, all files below NAME/ are fetched into the folder LOCAL.
     """
     if recursive:
         _get_tree(app, name, target)
@@ -187,7 +186,7 @@ def get(app: App, name: Name, target: str | None, recursive: bool, version: str 
 def _local_target(name: Name, target: str | None) -> Path:
     local = Path(target) if target else Path()
     if local.is_dir() or (target or "").endswith("/"):
-        # The last part of a name that somebody else may have chosen; `check_path` has refused . and .. in it.
+        # Another person may have chosen the name. `check_path` has already refused . and .. in it.
         if not name.last or any(ord(character) < 32 for character in name.last):
             raise NameRefused(f"{formatting.safe(str(name))} has no name that a folder can hold: give LOCAL")
         local = local / name.last
@@ -202,7 +201,7 @@ def _get_tree(app: App, name: Name, target: str | None) -> None:
     with tree_bar(sys.stderr, "fetching", show=app.shows_progress) as bar:
         report = get_tree(app.api(), name.bucket, prefix, folder, progress=bar)
     if prefix and report == TreeReport():
-        raise NotFound(f"there is no file below {name.bucket}:{prefix}; a single file is fetched without -r")
+        raise NotFound(f"there are no files below {name.bucket}:{prefix}; leave out -r for a single file")
     _finish_tree(app, report, f"fetched into {folder}")
 
 
@@ -215,7 +214,7 @@ def _add(total: TreeReport, report: TreeReport) -> None:
 
 
 def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
-    """Say what was done; troubles by name to standard error, and their exit code."""
+    """Print the result, the failed files to standard error, and exit with their code."""
     troubles: list[tuple[str, str]] = [
         *report.refused,
         *((name, str(error)) for name, error in report.failed),
@@ -228,7 +227,7 @@ def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
     if report.skipped:
         parts.append(f"{report.skipped:,} already there")
     if report.refused:
-        parts.append(f"{len(report.refused):,} left alone")
+        parts.append(f"{len(report.refused):,} refused")
     if report.failed:
         parts.append(f"{len(report.failed):,} failed")
     data = {
@@ -245,18 +244,18 @@ def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
             *(error for _, error in report.failed),
         ]
         done = report.moved + report.skipped
-        sentence = f"{formatting.counted(len(troubles), 'file')} not done; run the same command again for the rest"
+        sentence = f"{formatting.counted(len(troubles), 'file')} not done; run the command again to retry them"
         end(click.get_current_context(), sentence, combined(errors) if not done or not report.failed else 1)
 
 
 @click.command(cls=Command)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, type=NameType())
-@click.option("--version", metavar="VERSION", help="This version instead of the current one.")
+@click.option("--version", metavar="VERSION", help="Print this version instead of the current one.")
 @pass_app
 def cat(app: App, names: tuple[Name, ...], version: str | None) -> None:
-    """Print files to standard output, bytes as they are."""
+    """Print the content of files to standard output."""
     if app.json:
-        raise BadRequest("cat prints the bytes as they are: leave out --json (get --json says what was fetched)")
+        raise BadRequest("cat prints the content itself: leave out --json, or use get --json for its metadata")
     for name in names:
         _to_output(app.api(), name, version)
 
@@ -271,12 +270,12 @@ def _to_output(api: ApiCalls, name: Name, version: str | None) -> None:
 
 @click.command(cls=Command)
 @click.argument("name", metavar="[NAME]", type=NameType(empty=True), required=False)
-@click.option("-l", "--long", "detailed", is_flag=True, help="Size, time, author, version and digest too.")
+@click.option("-l", "--long", "detailed", is_flag=True, help="Show size, time, author, version and digest.")
 @click.option("--prefix", metavar="TEXT", help="Only files whose names begin with TEXT.")
-@click.option("--folders", is_flag=True, help="Show folders instead of what is below them.")
+@click.option("--folders", is_flag=True, help="Show folders, not the files in them.")
 @pass_app
 def ls(app: App, name: Name | None, detailed: bool, prefix: str | None, folders: bool) -> None:
-    """List files: all of the bucket, or those whose names begin with NAME."""
+    """List the files of a bucket, or those whose names begin with NAME."""
     name = name or Name("files", "")
     start = name.path if prefix is None else name.path + prefix
     files: list[FileVersion] = []
@@ -310,9 +309,9 @@ def _print_page(prefixes: Iterable[str], files: list[FileVersion], detailed: boo
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @pass_app
 def digest(app: App, files: tuple[Path, ...]) -> None:
-    """Print the digest that the cluster would give a local file; needs no cluster.
+    """Print the digest that a local file would have in the cluster. Works without a cluster.
 
-    For a file of one chunk (up to 256 KiB, and many larger ones) it equals `b3sum FILE`.
+    For a file of one chunk (up to 256 KiB, and many larger ones) it is what `b3sum FILE` prints.
     """
     manifests = [(file, digest_file(file)) for file in files]
     lines = [f"{manifest.digest}  {file}" for file, manifest in manifests]

@@ -1,4 +1,4 @@
-"""What commands print with --json of things that are more than one message."""
+"""The --json output of results that combine several messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: API keys for scripts, and access keys for S3 clients."""
+"""Commands for keys: API keys for scripts, and access keys for S3 clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def keys() -> None:
 @keys.command("list")
 @pass_app
 def list_keys(app: App) -> None:
-    """List your keys; the secrets themselves are never shown again."""
+    """List your keys, without their secrets."""
     api, s3 = app.api().api_keys(), app.api().s3_keys()
     rows = [(key.id, "api", key.name, formatting.when(key.created_at), "") for key in api]
     rows += [(key.access_key_id, "s3", key.name, formatting.when(key.created_at), _end(key)) for key in s3]
@@ -43,7 +43,7 @@ def create_key(app: App, name: str, for_s3: bool, valid: float | None) -> None:
         _show_s3(app, app.api().create_s3_key(name, valid))
         return
     if valid is not None:
-        raise BadRequest("--valid is for S3 keys: give --s3 too, or log in, which ends by itself")
+        raise BadRequest("--valid needs --s3: API keys do not expire, but log-ins do")
     key = app.api().create_key(name)
     app.note(f"API key {formatting.safe(key.name)} ({key.id}); it is shown only once:")
     app.show(key.key, key)
@@ -53,7 +53,7 @@ def create_key(app: App, name: str, for_s3: bool, valid: float | None) -> None:
 @click.argument("key", metavar="ID|NAME")
 @pass_app
 def rotate_key(app: App, key: str) -> None:
-    """Replace an S3 access key by a new one; the old one ends at once."""
+    """Replace an S3 access key with a new one. The old one stops working at once."""
     found = _one(app, key)
     if not isinstance(found, S3KeyInfo):
         raise BadRequest(f"{key!r} is an API key: make a new one and revoke it")
@@ -64,7 +64,7 @@ def rotate_key(app: App, key: str) -> None:
 @click.argument("key", metavar="ID|NAME")
 @pass_app
 def revoke_key(app: App, key: str) -> None:
-    """Revoke a key of either kind; it is refused from now on."""
+    """Revoke an API key or S3 access key. It stops working at once."""
     found = _one(app, key)
     if isinstance(found, S3KeyInfo):
         app.api().revoke_s3_key(found.access_key_id)

@@ -1,4 +1,4 @@
-"""Locks: lock, unlock, locks."""
+"""Commands for locks: lock, unlock, locks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHILE_RUNNING_LEASE_SECONDS = 60.0
 
 
 def wait_line(waiting: Waiting) -> str:
-    """One line of news while standing in line."""
+    """The line to show while waiting for a lock."""
     place = f"you are number {waiting.place} in line" if waiting.place else "you wait in line"
     return (
         f"waiting: {formatting.holders_line(waiting.holders)}; {place}, "
@@ -46,20 +46,20 @@ class LockCommand(Command):
 
 @click.command(cls=LockCommand, options_metavar="[OPTIONS]")
 @click.argument("names", metavar="NAME... [-- COMMAND...]", nargs=-1, required=True, type=NameType())
-@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="Wait in line for this long.")
+@click.option("--wait", "patience", type=float, default=0.0, metavar="SECONDS", help="How long to wait in line.")
 @click.option(
     "--lease",
     type=click.FloatRange(1, MAX_LEASE_SECONDS),
     metavar="SECONDS",
-    help="Lease: 600, 60 if renewed.",
+    help="The lease [default: 600, with COMMAND 60].",
 )
 @pass_app
 def lock(app: App, names: tuple[Name, ...], patience: float, lease: float | None) -> None:
-    """Take the lock on files, all of them or none.
+    """Lock all of the given files, or none.
 
-    Without COMMAND the lock is left behind when this command ends: it is used by put, rm, mv and the others on that
-    file, until `lockstep unlock`, a put with --release, or the end of the lease. With COMMAND the lock is held, and its
-    lease renewed, for as long as COMMAND runs, and its exit code is ours; it finds the lock number in LOCKSTEP_LOCK.
+    Without COMMAND you keep the lock when this command ends. Later commands on the file use it, until `lockstep
+    unlock`, `lockstep put --release`, or the end of the lease. With COMMAND the lock is held and renewed while COMMAND
+    runs, with the lock number in LOCKSTEP_LOCK. The exit code is then that of COMMAND.
     """
     command: list[str] = click.get_current_context().meta.get("lockstep.command", [])
     holder = LockHolder(
@@ -89,7 +89,7 @@ def _run(command: list[str], taken: LockInfo) -> int:
     try:
         code = subprocess.call(command, env=environment)
     except OSError as error:
-        raise LocalFileError(f"{command[0]!r} cannot start ({error.strerror}): check the command") from error
+        raise LocalFileError(f"{command[0]!r} cannot be started ({error.strerror}): check the command") from error
     return code if code >= 0 else 128 - code
 
 
@@ -102,7 +102,7 @@ def _held(taken: LockInfo) -> list[HeldLock]:
 @click.option("--all", "everything", is_flag=True, help="Release every lock of this account.")
 @pass_app
 def unlock(app: App, names: tuple[Name, ...], everything: bool) -> None:
-    """Release locks that you hold. A lock on several files is released as a whole."""
+    """Release your locks. A lock on several files is released for all of them."""
     if not names and not everything:
         raise BadRequest("name the files, or give --all")
     account = app.api().me().name
@@ -124,19 +124,19 @@ def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
         was_held = app.held_lock(*name) is not None
         app.forget_lock(*name)
         if was_held:
-            raise LockStale(f"your lock on {name} is over already: it ended or was broken")
+            raise LockStale(f"your lock on {name} has already ended: its lease is over, or it was broken")
         raise NotFound(f"you hold no lock on {name}")
     return found
 
 
 @click.command(cls=Command)
-@click.option("--mine", is_flag=True, help="Only your own.")
+@click.option("--mine", is_flag=True, help="Show only your own.")
 @click.option("--break", "broken", metavar="NAME|NUMBER", help="Break a lock (administrators, bucket owners).")
 @pass_app
 def locks(app: App, mine: bool, broken: str | None) -> None:
-    """List the locks, who holds them, until when, and who waits in line.
+    """List the locks with their holders, expiry and waiters.
 
-    Breaking a lock is safe: whatever its holder still writes under it is refused.
+    Breaking a lock is safe: later writes under it are refused.
     """
     reply = app.api().locks()
     account = app.api().me().name
@@ -145,7 +145,7 @@ def locks(app: App, mine: bool, broken: str | None) -> None:
         app.api().release(victim.id, break_lock=True)
         paths = formatting.safe(formatting.paths_of(victim.paths))
         text = f"broke the lock of {formatting.safe(victim.account)} on {paths}"
-        app.show(f"{text}; writes under number {victim.number} are refused from now on", {"broken": victim})
+        app.show(f"{text}; writes under number {victim.number} are now refused", {"broken": victim})
         return
     if mine:
         reply.locks = [lock for lock in reply.locks if lock.account == account]

@@ -1,4 +1,4 @@
-"""Taking care of the directory: fsck, backup, recover; and handing `restore --data` to the directory's own program."""
+"""Commands that maintain the directory: fsck, backup, recover; runs `restore --data` in the directory's program."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LOOK_AGAIN_SECONDS = 0.5
 def fsck(ctx: click.Context, deep: bool) -> None:
     """Check that the directory's metadata and the file servers' disks agree (administrators).
 
-    It runs beside people's work. Copies that are missing or not counted are put right by repair; the report says what
-    disagreed when it was looked at. Ends with 0 when nothing did, else with 1.
+    It runs while people work. Repair fixes missing and uncounted copies; the report shows what disagreed at the time
+    of the check. Exits with 0 if everything agrees, otherwise with 1.
     """
     app = ctx.ensure_object(App)
     api = app.api()
@@ -49,25 +49,25 @@ def fsck(ctx: click.Context, deep: bool) -> None:
 def backup(app: App, file: Path) -> None:
     """Write a checked backup of the directory to FILE (administrators).
 
-    It is made beside people's work, of one moment. It holds secrets (the ticket key, password hashes, S3 secrets), so
-    it is readable by you alone; keep it so. It has no file bytes, and not the folder certs/ with the authority and the
-    storage keys, without which nothing can be read: keep a copy of that folder too, once.
+    It is a snapshot, taken while people work. It contains secrets (the ticket key, password hashes, S3 secrets), so
+    only you can read it; keep it that way. It does not contain file contents, nor the folder certs/ with the CA and the
+    storage keys, without which nothing can be decrypted: keep a copy of that folder too.
 
-    `lockstep restore FILE --data FOLDER`, on the directory's machine, puts it in place.
+    `lockstep restore FILE --data FOLDER`, on the directory's machine, restores it.
     """
     info = app.api().backup(file)
     app.show(maintenance.backup_text(file, info), {"file": str(file), "backup": info})
 
 
 @click.command(cls=Command)
-@click.option("--finish", is_flag=True, help="Stop waiting for file servers that will not come back.")
-@click.option("--unnamed", is_flag=True, help="Turn blobs without a name into files in the bucket `recovered`.")
-@click.option("--drop-unnamed", is_flag=True, help="Give up blobs without a name; collection removes them.")
+@click.option("--finish", is_flag=True, help="Stop waiting for file servers that will not return.")
+@click.option("--unnamed", is_flag=True, help="Save blobs without a name as files in the bucket `recovered`.")
+@click.option("--drop-unnamed", is_flag=True, help="Let blobs without a name be deleted.")
 @pass_app
 def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:
-    """Show how far recovery after a restored backup is, or decide what it left open (administrators)."""
+    """Show the progress of recovery after a restored backup, and make its decisions (administrators)."""
     if unnamed and drop_unnamed:
-        raise BadRequest("blobs without a name are either named or given up: leave out one of the two options")
+        raise BadRequest("--unnamed and --drop-unnamed exclude each other: leave out one of them")
     if finish or unnamed or drop_unnamed:
         choice = "name" if unnamed else "drop" if drop_unnamed else "keep"
         found = app.api().recover(finish=finish, unnamed=choice)
@@ -77,7 +77,7 @@ def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:
 
 
 class RestoreCommand(Command):
-    """`lockstep restore` of a file's version; with --data or --accept-older of the directory, on its machine."""
+    """`lockstep restore` of a file's version. With --data or --accept-older it restores a directory instead."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(argument.split("=")[0] in ("--data", "--accept-older") for argument in args):
@@ -86,7 +86,7 @@ class RestoreCommand(Command):
 
 
 def run_directory_program(arguments: list[str]) -> None:
-    """Go on as the directory's program, which this one cannot import; does not return."""
+    """Replace this process by the directory's program, which the client cannot import. Does not return."""
     sys.stdout.flush()
     try:
         os.execv(sys.executable, [sys.executable, "-m", "directory_server", *arguments])  # noqa: S606

@@ -1,4 +1,4 @@
-"""Named keys that contents can be under (SSE-KMS): kms create, list, enable, disable, rotate."""
+"""Commands for named encryption keys (SSE-KMS): kms create, list, enable, disable, rotate."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _key_argument = click.argument("key", metavar="KEY")
 
 @click.group(cls=Group)
 def kms() -> None:
-    """Named keys for encryption (SSE-KMS), for administrators.
+    """Manage named encryption keys (SSE-KMS) (administrators).
 
-    S3 clients ask for one with `aws:kms`, or a bucket has one as its default, for every door. KEY is a key's name, id,
-    alias or ARN. None is ever deleted, because files may need it.
+    S3 clients choose one with `aws:kms`. A bucket's default key encrypts all its new files. KEY is a key's name, id,
+    alias or ARN. Keys are never deleted, because files may need them.
     """
 
 
 @kms.command("list")
 @pass_app
 def list_keys(app: App) -> None:
-    """List the keys; what is in them is never shown."""
+    """List the keys, without their secrets."""
     found = app.api().kms_keys()
     rows = [
         (
@@ -47,9 +47,7 @@ def list_keys(app: App) -> None:
 def create_key(app: App, name: str) -> None:
     """Create a key called NAME."""
     key = app.api().create_kms_key(name)
-    app.note(
-        "make a backup of the directory now (`lockstep backup FILE`): without the key nothing under it can be read"
-    )
+    app.note("back up the directory now (`lockstep backup FILE`): without the key its files cannot be read")
     app.show(_named(key, "made"), key)
 
 
@@ -57,7 +55,7 @@ def create_key(app: App, name: str) -> None:
 @_key_argument
 @pass_app
 def enable_key(app: App, key: str) -> None:
-    """Allow KEY to be used again."""
+    """Enable a disabled KEY."""
     info = app.api().enable_kms_key(_id(app, key), enabled=True)
     app.show(_named(info, "enabled"), info)
 
@@ -66,7 +64,7 @@ def enable_key(app: App, key: str) -> None:
 @_key_argument
 @pass_app
 def disable_key(app: App, key: str) -> None:
-    """Stop KEY from being used: nothing is written or read under it until it is enabled."""
+    """Disable KEY: until it is enabled, its files can be neither written nor read."""
     info = app.api().enable_kms_key(_id(app, key), enabled=False)
     app.show(_named(info, "disabled"), info)
 
@@ -75,14 +73,14 @@ def disable_key(app: App, key: str) -> None:
 @_key_argument
 @pass_app
 def rotate_key(app: App, key: str) -> None:
-    """Make a new version of KEY, for files written from now on; older files stay under theirs."""
+    """Make a new version of KEY for new files. Older files keep the version they have."""
     info = app.api().rotate_kms_key(_id(app, key))
     app.note("back up the directory now (`lockstep backup FILE`), so that the backup has the new version")
     app.show(_named(info, f"version {info.versions} of"), info)
 
 
 def _id(app: App, key: str) -> str:
-    """The id of the key that is named: names may have slashes, which addresses take for something else."""
+    """The id of a named key. Names may contain slashes, so addresses use ids."""
     name = key_name(key)
     for found in app.api().kms_keys():
         if name in (found.id, found.name):

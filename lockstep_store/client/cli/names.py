@@ -1,6 +1,6 @@
-"""Remote names on the command line: `path` is a file of the bucket `files`, `bucket:path` one of another bucket.
+"""Remote names on the command line: `path` in the bucket `files`, or `bucket:path`.
 
-The first colon always separates, so a path that has a colon itself is written `files:that:path`.
+The first colon always separates, so a path with a colon in it is written `files:a:b`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SYNTAX = (
 
 
 class Name(NamedTuple):
-    """A bucket and a path in it; the path is empty where a whole bucket is meant."""
+    """A bucket and a path in it. The path is empty for the whole bucket."""
 
     bucket: str
     path: str
@@ -32,16 +32,16 @@ class Name(NamedTuple):
 
     @property
     def last(self) -> str:
-        """The last part of the path, which is what a file is called in a folder."""
+        """The last part of the path: the file's name in its folder."""
         return self.path.rstrip("/").rpartition("/")[2]
 
     def child(self, name: str) -> Name:
-        """The file `name` in this name taken as a folder."""
+        """The file `name` in the folder that this name stands for."""
         return Name(self.bucket, f"{self.path.rstrip('/')}/{name}" if self.path else name)
 
 
 def parse_name(text: str, *, empty: bool = False) -> Name:
-    """The name in `text`; BadName says what is wrong. `empty` allows a bucket alone, and a folder's `/` at the end."""
+    """Parse a name. BadName if it is not valid. `empty` allows a bucket alone, and a trailing slash."""
     bucket, colon, path = text.partition(":")
     if not colon:
         bucket, path = FILES_BUCKET, text
@@ -61,7 +61,7 @@ else:
 
 
 class NameType(_NameParameter):
-    """A remote name; completes names from the cluster."""
+    """The parameter type of a remote name. Shells complete it with names from the cluster."""
 
     name = "name"
 
@@ -77,7 +77,7 @@ class NameType(_NameParameter):
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Files and folders that begin like this. A shell must not wait or see an error: then there are none."""
+        """Files and folders with that prefix; none after an error, because a shell must not show one."""
         app = ctx.find_object(App) or App()
         bucket, colon, prefix = incomplete.partition(":")
         if not colon:

@@ -1,4 +1,4 @@
-"""Starting things: serve (the three programs), menu, completion."""
+"""Commands that start programs: serve, menu; and completion."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ PROGRAMS = {"directory": "directory_server", "file-server": "file_server", "prox
 @click.argument("program", metavar="directory|file-server|proxy", required=False)
 @click.argument("arguments", metavar="[OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
 def serve(program: str | None, arguments: tuple[str, ...]) -> None:
-    """Run one of the three programs here: serve directory, serve file-server, serve proxy.
+    """Run one of the three programs on this machine.
 
-    OPTIONS are the program's own; `lockstep serve proxy --help` lists them. It is `python -m client_proxy` and so on.
+    OPTIONS are the program's own; `lockstep serve proxy --help` lists them. The same as `python -m client_proxy`,
+    `python -m directory_server` or `python -m file_server`.
     """
     if program in ("--help", "-h"):
         click.echo(click.get_current_context().get_help())
@@ -49,15 +50,15 @@ def serve(program: str | None, arguments: tuple[str, ...]) -> None:
     envvar=FOLDER_VARIABLE,
     default=Path(DEFAULT_FOLDER),
     show_default=True,
-    help="The folder that files come from and go to.",
+    help="The folder for uploads and downloads.",
 )
 @pass_app
 def menu(app: App, local_storage: Path) -> None:
-    """Open the numbered menu. It asks for a log-in of its own."""
+    """Open the numbered menu, which asks you to log in."""
     from lockstep_store.client.menu import run_menu  # here, so that every other command starts without it
 
     if app.json:
-        raise BadRequest("the menu is for people: leave out --json")
+        raise BadRequest("the menu has no JSON output: leave out --json")
     place = app.place(cluster_first=True)
     click.get_current_context().exit(run_menu(place.url, place.ca_file, local_storage, sys.stdin, sys.stdout))
 
@@ -65,7 +66,7 @@ def menu(app: App, local_storage: Path) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that completes commands, options and remote names.
+    """Print a shell script that completes commands, options and remote names.
 
     \b
     bash:  lockstep completion bash > ~/.lockstep-completion && echo '. ~/.lockstep-completion' >> ~/.bashrc
@@ -74,6 +75,6 @@ def completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"there is no completion for {shell}")
+        raise click.UsageError(f"completion does not support {shell}")
     root = click.get_current_context().find_root().command
     click.echo(kind(root, {}, "lockstep", "_LOCKSTEP_COMPLETE").source())

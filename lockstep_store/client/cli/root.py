@@ -1,4 +1,4 @@
-"""The `lockstep` command itself, with every family of commands under it."""
+"""The `lockstep` command with all its subcommands."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def _version() -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"""{SYNTAX}
 
-Every command that prints a result takes --json, and those that ask a proxy take --url, --ca and --profile, which may
-also be given by LOCKSTEP_URL, LOCKSTEP_CA and LOCKSTEP_PROFILE. Without them the last `lockstep login` is used, then
-the cluster that `./run_cluster.sh` started here. LOCKSTEP_API_KEY replaces a log-in, LOCKSTEP_CONFIG_DIR says where
-log-ins are kept, LOCKSTEP_LOCAL_STORAGE which folder edits are kept in.
+Commands that print a result take --json. Commands that use a proxy take --url, --ca and --profile, or the variables
+LOCKSTEP_URL, LOCKSTEP_CA and LOCKSTEP_PROFILE; the default is the last `lockstep login`, then the cluster that
+`./run_cluster.sh` started here. LOCKSTEP_API_KEY replaces a log-in, LOCKSTEP_CONFIG_DIR is the folder for log-ins, and
+LOCKSTEP_LOCAL_STORAGE the folder for edits that could not be saved.
 
 {help_text()}""",
 )
@@ -54,7 +54,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")  # a name that this terminal cannot show must not end a listing
+            reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a listing
 
 
 main.params.extend(connection_options(from_environment=True))
@@ -82,7 +82,7 @@ for family in (
     for command in family:
         main.add_command(command)
 
-# What older messages of this project call it; not shown in the list.
+# The command's former name, hidden in the help.
 _alias = copy.copy(cluster.invite)
 _alias.name, _alias.hidden = "join-token", True
 main.add_command(_alias)

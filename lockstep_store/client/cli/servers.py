@@ -1,4 +1,4 @@
-"""Operating the cluster's file servers: servers list, drain, remove, add, balance; and repair."""
+"""Commands for file servers: servers list, drain, remove, add, balance; and repair."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from lockstep_store.wire.messages.cluster import FileServerInfo, LostFile, Repai
 T = TypeVar("T")
 LOOK_AGAIN_SECONDS = 1.0
 _PORT = FIRST_PORTS["file_server"]
-_wait_option = click.option("--wait", is_flag=True, help="Show the progress and end when it is done.")
+_wait_option = click.option("--wait", is_flag=True, help="Show the progress and wait until it is done.")
 
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def servers(ctx: click.Context) -> None:
-    """File servers: list, drain, remove and add them, and balance what they hold.
+    """List, drain, remove, add and balance file servers.
 
-    Without a subcommand they are listed. Everything but the list is for administrators.
+    Without a subcommand, lists them. Only administrators can do more than that.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_servers)
@@ -42,7 +42,7 @@ servers.params.extend(connection_options(from_environment=False))
 @servers.command("list")
 @pass_app
 def list_servers(app: App) -> None:
-    """List the file servers, their state, space and what they hold."""
+    """List the file servers with their state, space and blobs."""
     found = app.api().servers()
     text = cluster_text.servers_table(found) if found else "no file servers yet; `lockstep servers add` invites one"
     app.show(text, {"file_servers": found})
@@ -54,12 +54,12 @@ def list_servers(app: App) -> None:
 @_wait_option
 @pass_app
 def drain(app: App, id: str, stop: bool, wait: bool) -> None:
-    """Move everything off a file server, so that it can be removed.
+    """Move all copies off a file server, so that it can be removed.
 
-    It goes on serving reads meanwhile; no new copies go to it. Copies are made elsewhere before any is dropped.
+    It still serves reads meanwhile, but gets no new copies. Copies are made elsewhere before any is dropped.
     """
     if stop and wait:
-        raise BadRequest("--wait waits for a drain to be done: leave it out with --stop")
+        raise BadRequest("--wait and --stop exclude each other: leave out one of them")
     info = app.api().drain_server(id, stop=stop)
     if wait:
         info = _wait_for(app, lambda: _drain_progress(app, id))
@@ -80,7 +80,7 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
     cluster = app.api().status()
     info = next((server for server in cluster.file_servers if server.id == id), None)
     if info is None or info.state == "removed":
-        raise NotFound(f"file server {id} is not part of the cluster any more")
+        raise NotFound(f"file server {id} is no longer part of the cluster")
     if info.drained:
         return info, ""
     if info.state != "draining":
@@ -95,9 +95,9 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def remove(app: App, id: str, force: bool, yes: bool) -> None:
-    """Remove a file server that is drained, or whose copies are elsewhere too.
+    """Remove a file server that is drained or not needed.
 
-    Refused while it holds what has too few copies elsewhere. --force is for a server whose disk is gone for good.
+    Refused while anything on it has too few copies elsewhere. --force is for a server whose disk is lost.
     """
     if force and not yes:
         _confirm(id)
@@ -108,8 +108,8 @@ def remove(app: App, id: str, force: bool, yes: bool) -> None:
 
 def _confirm(id: str) -> None:
     if not _can_ask():
-        raise BadRequest("--force can lose files, and there is no terminal to confirm it on: add --yes to confirm")
-    question = f"Remove file server {formatting.safe(id)} even if files that nothing else holds are lost?"
+        raise BadRequest("--force can lose files, and there is no terminal to ask on: add --yes to confirm")
+    question = f"Remove file server {formatting.safe(id)} and lose all files that have no copy elsewhere?"
     if not click.confirm(question, default=False, err=True):
         raise click.Abort
 
@@ -119,18 +119,16 @@ def _can_ask() -> bool:
 
 
 @servers.command("add")
-@click.option("--id", "new_id", metavar="ID", help="Its id in the cluster; by default the next free number.")
-@click.option(
-    "--host", metavar="HOST", help="The new machine's name as others reach it; by default what it calls itself."
-)
+@click.option("--id", "new_id", metavar="ID", help="Its id in the cluster [default: the next free number].")
+@click.option("--host", metavar="HOST", help="The new machine's name on the network [default: its own host name].")
 @click.option("--zone", default="", metavar="ZONE", help="Its failure zone: a rack, a room, a site.")
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
-@click.option("--advertise", metavar="URL", help="The proxy's address as the new machine reaches it.")
+@click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
 def add(app: App, new_id: str | None, host: str | None, zone: str, valid: float, advertise: str | None) -> None:
-    """Invite a file server: print the two commands to run, in one folder, on the new machine.
+    """Print the two commands that add a file server. Run both on the new machine, in one folder.
 
-    The first makes its key and has it certified, once; the second starts it, and may be run again at any time.
+    The first gets its certificate and works once. The second starts the server, every time.
     """
     url = advertise or app.place().url
     id = new_id or _next_id(app.api().servers())
@@ -140,7 +138,7 @@ def add(app: App, new_id: str | None, host: str | None, zone: str, valid: float,
     commands = _commands(token, id, host, zone, directory)
     for what, address in (("the proxy", url), ("the directory server", directory)):
         if only_here(address):
-            app.note(f"note: {what} at {address} can be reached from this machine only")
+            app.note(f"note: {what} at {address} can only be reached from this machine")
     app.note(f"run these on the new machine; the first is valid once, until {formatting.when(reply.expires_at)}:")
     data = {"id": id, "token": token, "url": url, "directory_url": directory, "expires_at": reply.expires_at}
     app.show("\n".join(commands), {**data, "commands": commands})
@@ -151,7 +149,7 @@ def _next_id(known: list[FileServerInfo]) -> str:
 
 
 def _commands(token: str, id: str, host: str | None, zone: str, directory: str) -> list[str]:
-    # The new machine's own shell fills in its name when none is given.
+    # Without a name, the new machine's shell inserts its own.
     name = shlex.quote(host) if host else '"$(hostname)"'
     address = shlex.quote(f"https://{host}:{_PORT}") if host else f'"https://$(hostname):{_PORT}"'
     quoted = shlex.quote(id)
@@ -164,19 +162,19 @@ def _commands(token: str, id: str, host: str | None, zone: str, directory: str) 
 
 
 @servers.command("balance")
-@click.option("--stop", is_flag=True, help="End a running rebalance where it is.")
+@click.option("--stop", is_flag=True, help="Stop a running rebalance.")
 @_wait_option
 @pass_app
 def balance(app: App, stop: bool, wait: bool) -> None:
-    """Move copies from full file servers to empty ones until they are about equally full."""
+    """Move copies until all file servers are about equally full."""
     if stop and wait:
-        raise BadRequest("--wait waits for a rebalance to be done: leave it out with --stop")
+        raise BadRequest("--wait and --stop exclude each other: leave out one of them")
     repair = app.api().balance(stop=stop)
     if wait:
         repair = _wait_for(app, lambda: _balance_progress(app))
     if repair.balancing:
         left = formatting.counted(repair.to_balance, "copy", "copies")
-        text = f"balancing: {left} to move; `lockstep status` shows how it goes"
+        text = f"balancing: {left} to move; `lockstep status` shows the progress"
     else:
         text = "stopped" if stop else "the file servers are balanced"
     app.show(text, repair)
@@ -194,10 +192,10 @@ def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
 @_wait_option
 @pass_app
 def repair(app: App, wait: bool) -> None:
-    """Show what repair did, what is left to do, and which files are lost (administrators).
+    """Show the repairs done and pending, and the lost files (administrators).
 
-    Ends with code 9 when content is damaged on every file server that has it, with 7 when the file servers that have
-    it are away, and with 0 when nothing is lost.
+    Exits with 9 if all copies of a file are damaged, with 7 if all its file servers are unreachable, and with 0 if
+    nothing is lost.
     """
     if wait:
         _wait_for(app, lambda: _repair_progress(app))
@@ -213,8 +211,8 @@ def _repair_progress(app: App) -> tuple[RepairReport | None, str]:
     report = app.api().repair_report(limit=1)
     if report.finished:
         return report, ""
-    waiting = formatting.counted(report.repair.under_copied, "content")
-    return None, f"{waiting} short of copies, {report.repair.ordered} being copied"
+    waiting = formatting.counted(report.repair.under_copied, "blob")
+    return None, f"{waiting} with too few copies, {report.repair.ordered} being copied"
 
 
 def _whole_report(app: App) -> tuple[RepairReport, list[LostFile]]:
@@ -227,7 +225,7 @@ def _whole_report(app: App) -> tuple[RepairReport, list[LostFile]]:
 
 
 def _wait_for(app: App, look: Callable[[], tuple[T | None, str]]) -> T:
-    """Look until there is a result; tell each change of the progress, and wait out what is only away."""
+    """Call `look` until it returns a result, printing progress. An unreachable cluster is waited for."""
     told = ""
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Notification targets: targets list, add, remove, test."""
+"""Commands for notification targets: targets list, add, remove, test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lockstep_store.wire.errors import BadRequest
 
 @click.group(cls=Group)
 def targets() -> None:
-    """Notification targets: where buckets can report changes (administrators)."""
+    """Manage the targets of buckets' notifications (administrators)."""
 
 
 @targets.command("list")
 @pass_app
 def list_targets(app: App) -> None:
-    """List the targets, what waits for each, and why the last attempt failed."""
+    """List the targets with their waiting messages and last error."""
     found = app.api().targets()
     app.show(cluster.targets_text(found) if found else "no notification targets", {"targets": found})
 
@@ -28,26 +28,26 @@ def list_targets(app: App) -> None:
 @targets.command("add")
 @click.argument("name")
 @click.argument("target_url", metavar="URL")
-@click.option("--secret", metavar="TEXT|@FILE", default="", help="Signs what a webhook is sent (HMAC-SHA256).")
-@click.option("--token", metavar="TEXT|@FILE", default="", help="Sent to a webhook as Authorization: Bearer.")
+@click.option("--secret", metavar="TEXT|@FILE", default="", help="Signs a webhook's messages (HMAC-SHA256).")
+@click.option("--token", metavar="TEXT|@FILE", default="", help="A bearer token for a webhook's Authorization header.")
 @click.option(
     "--target-ca",
     "ca_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Authorities to trust for this target beside those of the directory's machine (PEM).",
+    help="Further CAs to trust for this target (PEM).",
 )
 @pass_app
 def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: Path | None) -> None:
-    """Add a target, or change the address of the one called NAME.
+    """Add the target NAME, or change its address.
 
-    URL is https://HOST/PATH for a webhook or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY for an
-    AMQP 0-9-1 broker. http and amqp work too, unencrypted. Given as @FILE, a URL, secret or token is read from that
-    file, so that nobody sees it among this machine's processes.
+    URL is https://HOST/PATH for a webhook, or amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY for an
+    AMQP 0-9-1 broker. http and amqp work too, unencrypted. @FILE reads the URL, secret or token from a file, so that
+    it does not appear in the list of processes.
     """
     ca_pem = "" if ca_file is None else _read(ca_file)
     made = app.api().add_target(name, _given(target_url), secret=_given(secret), token=_given(token), ca_pem=ca_pem)
     if made.url.startswith(("http:", "amqp:")):
-        app.note("note: this address is not encrypted: file names and passwords can be read in transit")
+        app.note("note: the connection is not encrypted: others can read file names and passwords in transit")
     arn = f"arn:lockstep:sqs:us-east-1::{made.name}"
     app.show(f"target {made.name} is {formatting.safe(made.url)}\nin a bucket's configuration: {arn}", made)
 
@@ -58,7 +58,7 @@ def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: 
 def remove(app: App, name: str) -> None:
     """Remove a target and its waiting messages. Refused while a bucket uses it."""
     gone = app.api().remove_target(name)
-    waited = f"; {formatting.counted(gone.dropped, 'message')} waited for it" if gone.dropped else ""
+    waited = f" and {formatting.counted(gone.dropped, 'waiting message')}" if gone.dropped else ""
     app.show(f"removed target {formatting.safe(name)}{waited}", {"removed": name, "dropped": gone.dropped})
 
 

@@ -1,4 +1,4 @@
-"""Following what changes: watch."""
+"""The command that follows changes: watch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lockstep_store.wire.names import check_bucket
 
 @click.command(cls=Command)
 @click.argument("where", metavar="[BUCKET[/PREFIX]]", required=False)
-@click.option("--cursor", type=click.IntRange(0), metavar="N", help="Changes after this one; 0 is the beginning.")
-@click.option("--once", "--no-follow", "once", is_flag=True, help="Print what is there, then end.")
+@click.option("--cursor", type=click.IntRange(0), metavar="N", help="Start after this change; 0 is the beginning.")
+@click.option("--once", "--no-follow", "once", is_flag=True, help="Print the changes until now, then exit.")
 @pass_app
 def watch(app: App, where: str | None, cursor: int | None, once: bool) -> None:
-    """Print every change as it is committed, one a line, until Ctrl-C.
+    """Print every change as it is committed, one per line, until Ctrl-C.
 
-    Of all buckets that you may use, or of one, or of the files in it whose names begin with PREFIX. It begins now, with
-    --once at the beginning, with --cursor behind that change. Restarts of proxy and directory are waited for: no change
-    is left out or printed twice. With --json each line is one change as an object.
+    Covers all buckets that you may use, one bucket, or the files in it whose names begin with PREFIX. Starts now, with
+    --once at the beginning, with --cursor after that change. Continues after restarts of the proxy and the directory:
+    no change is omitted or repeated. With --json each line is a JSON object.
     """
     bucket, prefix = _parted(where)
     watcher = Watcher(app.api(), bucket, prefix, cursor, on_trouble=lambda why: _tell(app, why))
@@ -33,12 +33,12 @@ def watch(app: App, where: str | None, cursor: int | None, once: bool) -> None:
                 click.echo(formatting.change_line(change))
     except KeyboardInterrupt:
         if watcher.cursor is not None:
-            app.note(f"go on from here with --cursor {watcher.cursor}")
+            app.note(f"continue from here with --cursor {watcher.cursor}")
         raise
 
 
 def _parted(where: str | None) -> tuple[str | None, str]:
-    """`bucket/prefix`, or `bucket:prefix` as names are written elsewhere: a bucket has neither sign."""
+    """Split `bucket/prefix` or `bucket:prefix`. Bucket names contain neither character."""
     if not where:
         return None, ""
     ends = [place for place in (where.find("/"), where.find(":")) if place >= 0]

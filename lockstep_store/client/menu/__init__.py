@@ -1,7 +1,7 @@
 """The numbered menu, at a terminal or through a pipe.
 
-It is a client of the proxy's HTTPS API and nothing else, so several people can use one proxy. `terminal` reads and
-writes, `session` logs in and takes requests, the other files do what is asked for.
+It is a plain client of the proxy's HTTPS API, so several people can use one proxy. `terminal` reads and prints lines,
+`session` logs in and reads requests, and the other modules carry them out.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def run_menu(
     input: TextIO | None = None,
     output: TextIO | None = None,
 ) -> int:
-    """Serve one person until they log out, leave or their input ends; the exit code (see `lockstep --help`).
+    """Serve one person until they log out or the input ends. Returns the exit code (see `lockstep --help`).
 
-    `url` is the proxy's, `ca_file` the authority to trust there, `local_storage` the folder that files come from and
-    go to (by default `LOCKSTEP_LOCAL_STORAGE`, else `./local_storage`), `input` and `output` by default our own.
-    Nothing is raised for what goes wrong: it is said, and the next request is taken.
+    `url` is the proxy, `ca_file` the CA to trust, `local_storage` the folder for uploads and downloads (default:
+    `LOCKSTEP_LOCAL_STORAGE`, else `./local_storage`). `input` and `output` default to the process's own. Errors are
+    printed, not raised, and the menu continues.
     """
     terminal = Terminal(input or sys.stdin, output or sys.stdout)
     storage = LocalStorage(local_storage) if local_storage else LocalStorage.default()

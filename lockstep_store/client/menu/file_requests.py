@@ -1,4 +1,4 @@
-"""What the menu does with files: list, read, upload, download, delete, versions."""
+"""The menu's requests about files: list, read, upload, download, delete, versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FileRequests:
         self._versions: list[FileVersion] = []
 
     def list(self, prefix: str) -> None:
-        """Every file, or those whose names begin with `prefix`."""
+        """List all files, or those whose names begin with `prefix`."""
         count = total = 0
         for page in self._api.list_pages(prefix):
             if page.files:
@@ -70,7 +70,7 @@ class FileRequests:
         )
 
     def show_folder(self) -> None:
-        """What is there to upload."""
+        """List the files that can be uploaded."""
         names = self._storage.names()
         where = f"{self._storage.root}"
         if not names:
@@ -83,7 +83,7 @@ class FileRequests:
             self._terminal.say(f"  … and {len(names) - SHOWN_NAMES} more")
 
     def upload(self, argument: str) -> None:
-        """Save a file or a folder of local storage under its own name, or after ` -> ` under another."""
+        """Upload a file or folder from local storage. `A -> B` saves A under the name B."""
         local, _, other = argument.partition(RENAME)
         local, path = local.strip(), other.strip() or local.strip().rstrip("/")
         source = self._storage.resolve(local.rstrip("/"))
@@ -109,7 +109,7 @@ class FileRequests:
     def _say_report(self, report: TreeReport) -> None:
         self._terminal.tell(
             f"saved {formatting.counted(report.moved, 'file')} ({formatting.size(report.size)}), "
-            f"{report.skipped:,} were there already"
+            f"{report.skipped:,} already there"
         )
         troubles = [*report.refused, *((name, str(error)) for name, error in report.failed)]
         for name, reason in troubles[:SHOWN_NAMES]:
@@ -118,7 +118,7 @@ class FileRequests:
             self._terminal.say(f"  … and {len(troubles) - SHOWN_NAMES} more that were not saved")
 
     def download(self, argument: str) -> None:
-        """Fetch a file into local storage under its own name, or after ` -> ` under another."""
+        """Download a file into local storage. `A -> B` stores A under the name B."""
         path, _, other = argument.partition(RENAME)
         path, local = path.strip(), other.strip() or path.strip()
         check_path(path)
@@ -133,7 +133,7 @@ class FileRequests:
         )
 
     def delete(self, path: str) -> None:
-        """Remove a file; its versions stay."""
+        """Delete a file. Its versions are kept."""
         reply = self._api.delete(path)
         name = formatting.safe(path)
         if not reply.existed:
@@ -141,7 +141,7 @@ class FileRequests:
         self._terminal.tell(f"deleted {name}; its versions are kept, 7 {name} shows them")
 
     def versions(self, path: str) -> None:
-        """Show a file's versions, and remember their numbers for `read N` and `restore N`."""
+        """List a file's versions, and remember their numbers for `read N` and `restore N`."""
         found = self._api.versions(path)
         if not found:
             raise NotFound(f"{formatting.safe(path)} has no versions")
@@ -151,7 +151,7 @@ class FileRequests:
         self._terminal.say('Type "read 2" or "restore 2" for one of them, or any other request.')
 
     def read_version(self, number: str) -> bool:
-        """`read N` after the versions of a file were shown; False when it must mean something else."""
+        """`read N` after a list of versions. False if there was no list: then N is a file's name."""
         version = self._numbered(number)
         if version is None:
             return False
@@ -159,7 +159,7 @@ class FileRequests:
         return True
 
     def restore_version(self, number: str) -> bool:
-        """`restore N` after the versions of a file were shown."""
+        """`restore N` after a list of versions."""
         version = self._numbered(number)
         if version is None:
             raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")
@@ -172,5 +172,5 @@ class FileRequests:
             return None
         version = self._versions[int(number) - 1]
         if version.delete_marker:
-            raise BadRequest(f"number {number} is where the file was deleted: it has no content, choose another")
+            raise BadRequest(f"number {number} is a deletion and has no content: choose another number")
         return version

@@ -1,4 +1,4 @@
-"""One session of the menu: log in, then requests by number until the end."""
+"""A session of the menu: logs in, then carries out requests by number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Leave(Exception):
 
 @dataclass(frozen=True)
 class _Entry:
-    """One numbered request. `question` asks for the name it needs, empty when it needs none."""
+    """A numbered request. `question` asks for the name it needs; empty if it needs none."""
 
     title: str
     words: tuple[str, ...]
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class Session:
-    """A session of the menu on `terminal`, at the proxy of `api`."""
+    """A session of the menu, on `terminal` and with the proxy of `api`."""
 
     def __init__(self, api: ApiCalls, storage: LocalStorage, terminal: Terminal) -> None:
         self._api = api
@@ -86,7 +86,7 @@ class Session:
         refused = False
         for _ in range(LOGIN_ATTEMPTS):
             try:
-                name = self._terminal.ask("User name (a new one makes an account): ")
+                name = self._terminal.ask("User name (a new name creates an account): ")
                 if not name:
                     continue
                 password = self._terminal.ask_secret("Password: ")
@@ -105,7 +105,7 @@ class Session:
                 continue
             self._welcome(reply, name)
             return OK
-        self._terminal.say("Too many attempts; start again when you know the password.")
+        self._terminal.say("Too many wrong passwords: start again when you know it.")
         return NOT_LOGGED_IN
 
     def _welcome(self, reply: LoginReply, name: str) -> None:
@@ -125,7 +125,7 @@ class Session:
         try:
             self._api.logout()
         except LockstepError:
-            self._terminal.say("\nGoodbye. (The proxy did not answer; the log-in expires by itself.)")
+            self._terminal.say("\nGoodbye. (The proxy did not answer, so the log-in stays valid until it expires.)")
         else:
             self._terminal.say(f"\nLogged out {formatting.safe(self._account)}. Goodbye.")
 
@@ -154,7 +154,7 @@ class Session:
         except LockstepError as error:
             self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
         except KeyboardInterrupt:
-            self._terminal.say("\nInterrupted; the request was stopped.")
+            self._terminal.say("\nInterrupted: the request was cancelled.")
 
     def _answer(self, line: str) -> None:
         word, _, rest = line.partition(" ")

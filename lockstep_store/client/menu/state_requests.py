@@ -1,4 +1,4 @@
-"""What the menu shows of the cluster: locks and the queue, servers and copies."""
+"""The menu's requests about the cluster: locks and the queue, servers and copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep_store.wire.messages.locks import LockInfo
 
 
 class StateRequests:
-    """Requests about locks and the cluster. `account` is who is logged in."""
+    """Requests about locks and the cluster. `account` is the person's own."""
 
     def __init__(self, api: ApiCalls, terminal: Terminal) -> None:
         self._api = api
@@ -21,21 +21,21 @@ class StateRequests:
         self.account = ""
 
     def locks(self, argument: str) -> None:
-        """Mine, everyone's and the queue; the numbers are remembered for `release N` and `break N`."""
+        """List the person's own locks, the others and the queue. Remembers numbers for `release N` and `break N`."""
         text, self._numbered = formatting.locks_text(self._api.locks(), self.account, time.time(), self._terminal.width)
         self._terminal.say(text)
         if any(lock.account == self.account for lock in self._numbered):
             self._terminal.say('Type "release 1" to release one of yours.')
 
     def release(self, number: str) -> bool:
-        """Give back one of my locks."""
+        """Release one of the person's own locks."""
         lock = self._lock(number, "release")
         self._api.release(lock.id)
         self._terminal.say(f"released {formatting.safe(formatting.paths_of(lock.paths))}")
         return True
 
     def break_lock(self, number: str) -> bool:
-        """Break a lock; the cluster lets administrators and the owner of its bucket."""
+        """Break a lock. Only administrators and the bucket's owner are allowed to."""
         lock = self._lock(number, "break")
         self._api.release(lock.id, break_lock=True)
         self._terminal.say(
@@ -45,7 +45,7 @@ class StateRequests:
         return True
 
     def cluster(self, argument: str) -> None:
-        """Servers, counts and copies."""
+        """Show servers, counts and copies."""
         self._terminal.say(cluster.cluster_text(self._api.status(), self._terminal.width))
 
     def _lock(self, number: str, what: str) -> LockInfo:

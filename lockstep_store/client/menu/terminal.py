@@ -1,7 +1,7 @@
-"""Reading lines from a person or a pipe, and printing to either.
+"""Reads lines from a person or a pipe, and prints to either.
 
-Lines are read from the descriptor itself, not through the stream's buffer: while someone waits for a lock we must see
-whether a line has come, and a buffer would hide it. What is typed ahead is kept for the questions it answers.
+Reads the descriptor itself, not the stream: while someone waits for a lock, the menu must see that a line has arrived,
+and the stream's buffer would hide it. Lines typed ahead are kept for later questions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lockstep_store.client.text import formatting
 
 
 class EndOfInput(Exception):
-    """There is nothing more to read."""
+    """The input has ended."""
 
 
 class Terminal:
@@ -41,26 +41,26 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """Columns to use: those of the terminal, and the usual 80 for a pipe."""
+        """The terminal's columns; 80 for a pipe."""
         if not self.output.isatty():
             return formatting.WIDTH
         return max(40, shutil.get_terminal_size((formatting.WIDTH, 24)).columns - 1)
 
     def say(self, text: str = "") -> None:
-        """Print a line or several."""
+        """Print text as it is."""
         self._clear_status()
         self.output.write(text + "\n")
         self.output.flush()
 
     def tell(self, sentence: str) -> None:
-        """Print a sentence, on a terminal broken between its words. Content and tables are printed by `say` as is."""
+        """Print a sentence, wrapped between words on a terminal. `say` prints content and tables."""
         if self.output.isatty():
             wrapper = textwrap.TextWrapper(self.width, break_long_words=False, break_on_hyphens=False)
             sentence = "\n".join("\n".join(wrapper.wrap(line)) for line in sentence.split("\n"))
         self.say(sentence)
 
     def status(self, text: str) -> None:
-        """Show a status that replaces the one before: one line on a terminal, and only changes in a pipe."""
+        """Show a status line in place of the previous one. In a pipe, print it only if it changed."""
         if self.output.isatty():
             line = formatting.shorten(text, self.width)
             self.output.write("\r" + line.ljust(self._status_shown))
@@ -71,7 +71,7 @@ class Terminal:
         self.output.flush()
 
     def ask(self, question: str) -> str:
-        """The next line, without spaces around it. Raises EndOfInput."""
+        """The next line, stripped. Raises EndOfInput."""
         self._clear_status()
         self.output.write(question)
         self.output.flush()
@@ -83,7 +83,7 @@ class Terminal:
         return line.strip()
 
     def ask_secret(self, question: str) -> str:
-        """The next line as it is, not shown on a terminal. Raises EndOfInput."""
+        """The next line unstripped, and without echo on a terminal. Raises EndOfInput."""
         self._clear_status()
         with self._without_echo():
             self.output.write(question)
@@ -94,13 +94,13 @@ class Terminal:
         return line
 
     def begin_wait(self) -> None:
-        """From here on `gave_up` watches for new input; what was typed before is no answer to a wait."""
+        """Let `gave_up` watch for input from now on. Lines typed earlier do not end a wait."""
         self._receive_waiting()
         self._typed_ahead = len(self._buffer)
         self._last_status = ""
 
     def gave_up(self) -> bool:
-        """Whether Enter was pressed, or the input ended, since the wait began. Other lines are kept for later."""
+        """Whether an empty line arrived or the input ended since the wait began. Other lines are kept."""
         was_ended = self.ended
         self._receive_waiting()
         while (end := self._buffer.find(b"\n", self._typed_ahead)) >= 0:

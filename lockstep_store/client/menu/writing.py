@@ -1,4 +1,4 @@
-"""The menu's "write to a file": lock, fetch into local storage, let the person edit, show, save, release."""
+"""The menu's "write to a file": lock, fetch, let the person edit, show the changes, save, release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Writing:
         self._said = (0, -1)
 
     def write(self, path: str) -> None:
-        """Lock, edit and save. Whatever happens, the lock is released and the edit is not lost."""
+        """Lock, edit and save. The lock is always released, and the edit never lost."""
         check_path(path)
         self._storage.for_writing(path)  # refuse a name that leads outside before anybody is kept waiting
         holder = LockHolder(
@@ -68,7 +68,7 @@ class Writing:
             tail = f"; {brief}, {waited}; Enter gives up"
             self._terminal.status(formatting.shorten(holders, max(16, self._terminal.width - len(tail))) + tail)
             return
-        # In a pipe a line each second would be noise: the place and the holder, and again every quarter of a minute.
+        # In a pipe, a line every second would be noise: print changes, and a reminder every 15 seconds.
         turn = int(waiting.waited_seconds // 15)
         if (waiting.place, turn) != self._said:
             self._said = (waiting.place, turn)
@@ -104,7 +104,7 @@ class Writing:
         self._terminal.tell(f"{formatting.saved_line(sent.saved)}{note}; the lock is released")
 
     def _let_edit(self, session: Edit) -> bool:
-        """Whether the person wants it saved."""
+        """Let the person edit. Returns whether to save."""
         command = editor_command(os.environ) if self._terminal.interactive else []
         if command:
             try:

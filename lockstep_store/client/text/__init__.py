@@ -1,1 +1,1 @@
-"""Text for people: sizes, times, tables, progress and status lines."""
+"""Formats what people read: sizes, times, tables, progress and status lines."""

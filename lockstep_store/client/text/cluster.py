@@ -1,6 +1,6 @@
-"""The cluster in words for people: its servers, and what repair, drains and a rebalance still have to do.
+"""Formats the cluster's state for people: servers, repair, drains and rebalancing.
 
-Widths and units are `lockstep_store.client.text.formatting`'s; the menu and the command line print the same lines.
+The menu and the command line print the same lines. `formatting` has the widths and units.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lockstep_store.wire.messages.targets import TargetInfo
 
 
 def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
-    """The cluster in a few lines: counts, every file server, and whether every file has its copies."""
+    """A summary of the cluster: counts, file servers, and whether every file has its copies."""
     up = sum(1 for server in reply.file_servers if server.state in ("up", "draining"))
     lines = [
         f"directory server {reply.directory_version}, up for {duration(reply.uptime_seconds)}, "
@@ -37,7 +37,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
 
 
 def recovery_lines(info: RecoveryInfo | None) -> list[str]:
-    """What a restored backup has left open; nothing when there was no restore, or it is all done."""
+    """What recovery after a restored backup still has to do; empty without a restore, or when it is done."""
     if info is None or (info.finished and not info.unnamed_blobs):
         return []
     waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
@@ -46,7 +46,7 @@ def recovery_lines(info: RecoveryInfo | None) -> list[str]:
 
 
 def target_lines(targets: Sequence[TargetInfo]) -> list[str]:
-    """The notification targets that lag behind; nothing when all is delivered."""
+    """The notification targets that have undelivered messages."""
     return [
         f"notification target {safe(one.name)}: {counted(one.waiting, 'message')} waiting, the oldest for "
         f"{duration(one.oldest_seconds)}" + (f": {safe(one.problem)}" if one.problem else "")
@@ -56,7 +56,7 @@ def target_lines(targets: Sequence[TargetInfo]) -> list[str]:
 
 
 def targets_text(targets: Sequence[TargetInfo], width: int = WIDTH) -> str:
-    """The notification targets, one a line, and what is wrong with any."""
+    """The notification targets, one per line, with their problems."""
     head = ("target", "kind", "waiting", "oldest", "delivered", "dropped", "address")
     rows = [
         (
@@ -76,18 +76,18 @@ def targets_text(targets: Sequence[TargetInfo], width: int = WIDTH) -> str:
 
 
 def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:
-    """The file servers, one a line."""
+    """The file servers, one per line."""
     head = ("server", "state", "zone", "free", "of", "blobs", "heard", "problem")
     return table(head, map(_server_row, servers), right="free of blobs", width=width)
 
 
 def state_of(server: FileServerInfo) -> str:
-    """Its state in one word; `drained` when it is empty and may go."""
+    """A file server's state in one word; `drained` when it can be removed."""
     return "drained" if server.drained else server.state
 
 
 def drain_lines(servers: Sequence[FileServerInfo], repair: RepairInfo) -> list[str]:
-    """Who is leaving, and whether they may go yet."""
+    """The draining file servers, and which of them can be removed."""
     drained = [server.id for server in servers if server.drained]
     leaving = [server.id for server in servers if server.state == "draining" and not server.drained]
     lines = []
@@ -100,7 +100,7 @@ def drain_lines(servers: Sequence[FileServerInfo], repair: RepairInfo) -> list[s
 
 
 def repair_lines(repair: RepairInfo) -> list[str]:
-    """What is lost, what is being done about copies, and what is still to come."""
+    """The lost files, and the state of repair and rebalancing."""
     lines = []
     if repair.without_living_copy:
         gone = counted(repair.without_living_copy, "file content")
@@ -109,7 +109,7 @@ def repair_lines(repair: RepairInfo) -> list[str]:
             "(lockstep repair names the files)"
         )
     if repair.under_copied:
-        lines.append(f"{counted(repair.under_copied, 'content')} short of copies, {repair.ordered} being copied now")
+        lines.append(f"{counted(repair.under_copied, 'blob')} with too few copies, {repair.ordered} being copied now")
     if repair.surplus:
         lines.append(f"{counted(repair.surplus, 'surplus copy', 'surplus copies')} will be dropped")
     if repair.balancing:
@@ -131,7 +131,7 @@ def repair_lines(repair: RepairInfo) -> list[str]:
 
 
 def report_text(report: RepairReport, lost: Sequence[LostFile], width: int = WIDTH) -> str:
-    """The repair report: whether repair is done, and every lost file by name with what can still be read of it."""
+    """The repair report: whether repair is done, and each lost file with its newest readable version."""
     state = "repair is finished" if report.finished else "repair is still at work"
     lines = [state, *repair_lines(report.repair)]
     if lost:

@@ -1,6 +1,6 @@
-"""Text for people: sizes, times, tables and confirmation lines that fit an 80-column terminal.
+"""Formats sizes, times, tables and confirmation lines for an 80-column terminal.
 
-The menu and the command line both print these, so the same state has the same words.
+The menu and the command line both use it, so the same state reads the same in both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time in its two largest units at most: 8 s, 2 min 5 s, 3 h 10 min, 4 days."""
+    """A duration in at most two units: 8 s, 2 min 5 s, 3 h 10 min, 4 days."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -53,17 +53,17 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def safe(text: str) -> str:
-    """`text` without anything a terminal would obey or hide: such characters are spelled out."""
+    """`text` with the characters escaped that a terminal would obey or hide."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def safe_lines(text: str) -> str:
-    """Like `safe`, for content of several lines: line ends and tabs stay."""
+    """Like `safe`, but keeps line ends and tabs."""
     return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` in at most `width` characters, its middle left out, so that folder and ending both show."""
+    """`text` in at most `width` characters, without its middle, so that folder and ending are visible."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -71,7 +71,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "", width: int = WIDTH) -> str:
-    """Aligned columns under their heads; the widest column is shortened until the table fits `width`.
+    """A table with aligned columns. The widest column is shortened until the table fits `width`.
 
     `right` names the heads, separated by spaces, whose columns are aligned to the right.
     """
@@ -101,14 +101,14 @@ def copies(receipt: ClientReceipt, count: int) -> str:
 
 
 def saved_line(saved: Saved, verb: str = "saved") -> str:
-    """The confirmation of a write, which is its receipt."""
+    """The confirmation of a write."""
     version = saved.version
     name = safe(label(version.bucket, version.path))
     return f"{verb} {name} version {version.version}, {size(version.size)}, {copies(saved.receipt, saved.reply.copies)}"
 
 
 def files_table(files: Iterable[FileVersion], width: int = WIDTH) -> str:
-    """Current files, one a line."""
+    """Current files, one per line."""
     rows = [
         (file.path, size(file.size) if file.readable else "-", when(file.created_at), file.author) for file in files
     ]
@@ -126,7 +126,7 @@ def versions_table(versions: Sequence[FileVersion], width: int = WIDTH) -> str:
 
 
 def paths_of(paths: Sequence[LockPath]) -> str:
-    """What a lock is on, in few words."""
+    """The paths of a lock, abbreviated."""
     first = label(paths[0].bucket, paths[0].path) if paths else "nothing"
     return first if len(paths) <= 1 else f"{first} and {len(paths) - 1} more"
 
@@ -162,7 +162,7 @@ def waiters_table(waiters: Sequence[WaiterInfo], now: float, width: int = WIDTH)
 
 
 def locks_text(reply: LocksReply, account: str, now: float, width: int = WIDTH) -> tuple[str, list[LockInfo]]:
-    """Mine, everyone else's, and the queue; and the locks in the order in which they were numbered."""
+    """The text for the person's own locks, the others and the queue; and the locks in the order of their numbers."""
     mine = [lock for lock in reply.locks if lock.account == account]
     numbered = mine + [lock for lock in reply.locks if lock.account != account]
     if not numbered and not reply.waiters:
@@ -180,7 +180,7 @@ def locks_text(reply: LocksReply, account: str, now: float, width: int = WIDTH) 
 
 
 def holders_line(holders: Sequence[LockInfo]) -> str:
-    """Who is in the way, and for how long at most."""
+    """The holders that one waits for, and how long they can keep the lock."""
     if not holders:
         return "others are ahead of you in the queue"
     first = holders[0]

@@ -1,4 +1,4 @@
-"""Text about checks, backups and recovery."""
+"""Formats the results of checks, backups and recovery."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, FsckSe
 
 
 def fsck_progress(report: FsckReport) -> str:
-    """One line while it runs."""
+    """The progress of a running check, in one line."""
     waiting = [server.id for server in report.file_servers if server.state == "waiting"]
     return f"waiting for file servers: {', '.join(waiting)}" if waiting else "checking the directory's metadata"
 
 
 def fsck_text(report: FsckReport) -> str:
-    """The whole report."""
+    """The report of a check."""
     books = ", ".join(f"{name} {count}" for name, count in report.checks.items())
     head = ("server", "state", "compared", "missing", "damaged", "uncounted", "unknown")
     lines = [
@@ -44,7 +44,7 @@ def _server_row(server: FsckServer) -> tuple[str, ...]:
 
 
 def backup_text(file: Path, info: BackupInfo) -> str:
-    """What was backed up, and what else must be kept."""
+    """The contents of a backup, and what must be kept with it."""
     return (
         f"{file}: {size(info.size)}, made {when(info.made_at)}, up to change {info.cursor}\n"
         f"{counted(info.files, 'file')}, {counted(info.versions, 'version')}, {counted(info.blobs, 'blob')};"
@@ -55,7 +55,7 @@ def backup_text(file: Path, info: BackupInfo) -> str:
 
 
 def recovery_beginning(info: RecoveryInfo) -> str:
-    """What a recovering directory went on from, and when."""
+    """The metadata that a recovering directory started from, and when."""
     if info.source == "backup":
         return f"restored {when(info.restored_at)} from a backup of {when(info.backup_made_at)}"
     if info.source == "older":
@@ -66,7 +66,7 @@ def recovery_beginning(info: RecoveryInfo) -> str:
 
 
 def recovery_text(info: RecoveryInfo | None) -> str:
-    """How it stands."""
+    """The progress of recovery."""
     if info is None:
         return "nothing to recover: this directory was not restored from a backup"
     lines = [

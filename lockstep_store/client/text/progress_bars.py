@@ -1,4 +1,4 @@
-"""Progress for people: bars on a terminal, nothing anywhere else, so that pipes and logs stay clean."""
+"""Progress bars, on terminals only, so that pipes and logs stay clean."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _bars(output: TextIO) -> Progress:
 def file_bar(
     output: TextIO, verb: str, name: str, size: int | None, *, show: bool = True
 ) -> Iterator[Callable[[int], None]]:
-    """A bar for one file of `size` bytes (None: not known), where it is long enough to be worth one."""
+    """A bar for a file of `size` bytes (None: unknown), unless it is too small for one."""
     if not show or not output.isatty() or (size is not None and size < WORTH_A_BAR_BYTES):
         yield lambda count: None
         return
@@ -49,7 +49,7 @@ def file_bar(
 
 
 class TreeBar:
-    """One bar for a whole tree: bytes so far, and how many files are done."""
+    """One bar for a whole folder: the bytes and files transferred."""
 
     def __init__(self, progress: Progress | None, verb: str) -> None:
         self._progress = progress
@@ -81,7 +81,7 @@ class TreeBar:
 
 @contextlib.contextmanager
 def tree_bar(output: TextIO, verb: str, *, show: bool = True) -> Iterator[TreeBar]:
-    """A `TreeBar` on `output`, which shows itself only on a terminal."""
+    """A `TreeBar` on `output`, visible only on a terminal."""
     if not show or not output.isatty():
         yield TreeBar(None, verb)
         return

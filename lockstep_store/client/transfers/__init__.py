@@ -1,7 +1,7 @@
-"""Moving files and folders between this machine and the cluster: only what differs, resumable, verified.
+"""Transfers files and folders between this machine and the cluster: changed chunks only, resumable, verified.
 
-`upload` and `download` move one file, `put_tree` and `get_tree` many at once. Names are made safe by
-`client.local_storage`, requests are made by `lockstep_store.client.api.calls`, progress is shown by the callers.
+`upload` and `download` move one file, `put_tree` and `get_tree` a folder. `client.local_storage` makes names safe,
+`client.api.calls` sends the requests, and callers show the progress.
 """
 
 from lockstep_store.client.transfers.download import Fetched, ReadCheck, download

@@ -1,8 +1,8 @@
-"""Fetching one file: verified while it is written, resumed after a cut, replaced only by a complete one.
+"""Downloads one file: verifies it while writing, and resumes after a lost connection.
 
-The bytes go to a temporary file beside the target, which takes the target's place only when all of it is verified and
-on disk. Chunks that the target's present content already has are taken from there; those that an earlier, interrupted
-attempt left in the temporary file are kept. A small file is one chunk, and its digest is that of its bytes.
+The bytes go to a temporary file beside the target, which replaces the target once it is complete, verified and on disk.
+Chunks that the target already contains are copied from it; chunks that an interrupted attempt left in the temporary
+file are kept. A small file is one chunk, and its digest is that of its bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAUSES_SECONDS = (0.3, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A finished download. `bytes_received` counts content on the wire; `unchanged`: the target had it already."""
+    """A finished download. `bytes_received` counts content on the wire; `unchanged`: the target already had it."""
 
     file: RemoteFile
     receipt: ClientReceipt
@@ -49,14 +49,16 @@ def download(
     progress: Callable[[int], None] = lambda count: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
-    """Bring a version to `target`. `known` saves asking for its facts. Raises LocalFileError for the disk's troubles,
-    BadDigest when the bytes are not what they should be; then `target` is as it was."""
+    """Download a version to `target`. `known` is its metadata, if the caller has it.
+
+    LocalFileError if the disk fails, BadDigest if the content does not match its digest; `target` is then unchanged.
+    """
     for last in (False, True):
         file = known or api.stat(path, bucket=bucket, version=version)
         try:
             return _Download(api, file, target, progress, sleep).run()
         except (PreconditionFailed, NotFound):
-            # The version that was current when we asked has been replaced and is not kept: take the newer one.
+            # The version that was current has been replaced and deleted: download the newer one.
             if last or version is not None:
                 raise
             known = None
@@ -64,7 +66,7 @@ def download(
 
 
 class ReadCheck:
-    """Reads one version chunk by chunk and gives out nothing that does not match its digest."""
+    """Reads one version chunk by chunk, and returns only chunks that match their digests."""
 
     def __init__(self, api: ApiCalls, file: RemoteFile) -> None:
         self._api = api
@@ -73,16 +75,16 @@ class ReadCheck:
         self.receipt = file.receipt
 
     def manifest(self) -> Manifest:
-        """The version's chunks; a small file's are known without asking."""
+        """The version's chunks. A small file's need no request."""
         if self._file.size <= MIN_CHUNK_BYTES:
             return Manifest([(self._file.digest, self._file.size)])
         manifest = self._api.manifest(self._file.path, bucket=self._file.bucket, version=self._file.version)
         if manifest.digest != self._file.digest or manifest.size != self._file.size:
-            raise PreconditionFailed(f"{self._name} changed while it was being fetched: try again")
+            raise PreconditionFailed(f"{self._name} changed during the download: try again")
         return manifest
 
     def blocks(self) -> Iterator[bytes]:
-        """The whole version in order, going on after a cut as long as there is progress."""
+        """The whole version in order. Resumes after a lost connection as long as there is progress."""
         manifest = self.manifest()
         done = failures = 0
         while done < len(manifest):
@@ -97,7 +99,7 @@ class ReadCheck:
                     raise
 
     def chunks(self, manifest: Manifest, first: int, stop: int) -> Iterator[bytes]:
-        """Chunks [first, stop), each verified; BadDigest or PeerUnreachable at the first that is not to be had."""
+        """Chunks [first, stop), each verified. BadDigest or PeerUnreachable at the first that cannot be read."""
         if not manifest.size:
             yield b""
             return
@@ -120,7 +122,7 @@ class ReadCheck:
                     block = next(blocks, b"")
                     if not block:
                         raise PeerUnreachable(
-                            f"{self._api.url} sent less than it declared: try again, the download resumes"
+                            f"{self._api.url} sent fewer bytes than it declared: try again, the download resumes"
                         )
                     self.received += len(block)
                     buffer += block
@@ -170,10 +172,10 @@ class _Download:
         try:
             return stack.enter_context(LocalFile(self._target))
         except LocalFileError:
-            return None  # not ours to read; fetching all of it works too
+            return None  # unreadable: all chunks are fetched instead
 
     def _keep_good_chunks(self, part: _PartFile, manifest: Manifest) -> int:
-        """How many chunks an earlier attempt left whole; the part file is cut after them."""
+        """Truncate the part file after the good chunks of an earlier attempt. Returns their number."""
         for index, (digest, length) in enumerate(manifest.chunks):
             if not length or chunk_digest(part.read(length)) != digest:
                 part.cut(manifest.offset_of(index))
@@ -218,7 +220,7 @@ class _Download:
 
 
 def _offers(old: LocalFile, manifest: Manifest) -> dict[Digest, int]:
-    """Where the target's present content has chunks of the new one: digest to offset."""
+    """The chunks of the new content that the target already contains: digest to offset."""
     wanted = {digest for digest, _ in manifest.chunks}
     offers: dict[Digest, int] = {}
     offset = 0
@@ -239,11 +241,11 @@ def _still_there(old: LocalFile, offset: int, digest: Digest, length: int) -> by
 
 
 class _PartFile:
-    """The temporary file beside the target. Named by digest, so that only the same content is ever resumed."""
+    """The temporary file beside the target. Its name contains the digest, so only the same content is resumed."""
 
     def __init__(self, target: Path, digest: Digest) -> None:
         self._target = target
-        # The target's own name could be too long with anything added to it.
+        # The target's own name could become too long with a suffix.
         own = sha256(os.fsencode(target.name)).hexdigest()[:8]
         self._path = target.with_name(f"{TEMPORARY_PREFIX}{str(digest)[:24]}-{own}.part")
         self._done = False
@@ -251,7 +253,7 @@ class _PartFile:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._open(self._path)
             if not self._alone():
-                # Somebody else fetches the same file to the same place: do not write into each other's.
+                # Another process downloads the same file to the same target: do not write into its part file.
                 os.close(self._descriptor)
                 self._path = self._path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.part")
                 self._descriptor = self._open(self._path)
@@ -262,7 +264,7 @@ class _PartFile:
         return os.read(self._descriptor, length)
 
     def cut(self, size: int) -> None:
-        """Keep the first `size` bytes and go on from there."""
+        """Truncate to `size` bytes and continue there."""
         os.ftruncate(self._descriptor, size)
         os.lseek(self._descriptor, size, os.SEEK_SET)
 
@@ -275,7 +277,7 @@ class _PartFile:
             raise local_problem("write", self._target, error) from error
 
     def put_in_place(self) -> None:
-        """Make it the target, durably."""
+        """Replace the target, durably."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(self._descriptor, self._target.stat().st_mode & 0o777)
@@ -302,7 +304,7 @@ class _PartFile:
     def _alone(self) -> bool:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between our opening it and locking it, another may have made it the target: that file is not ours to cut.
+            # Another process may have made it the target before we locked it: the target must not be truncated.
             return os.path.samestat(os.fstat(self._descriptor), self._path.lstat())
         except (BlockingIOError, FileNotFoundError):
             return False

@@ -1,4 +1,4 @@
-"""A note of the large uploads that were begun and not finished, so that the next attempt asks what has arrived."""
+"""Remembers large uploads that did not finish, so that the next attempt asks which chunks have arrived."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 class InterruptedUploads:
-    """One empty file per upload under way. It is only a hint: without it nothing breaks, some bytes travel again."""
+    """One empty file for each upload in progress. If it is lost, some bytes are sent twice, nothing worse."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def begin(self, bucket: str, path: str, size: int) -> bool:
-        """Note that the upload begins. True: the same one was begun before and did not end."""
+        """Record that an upload begins. Returns whether the same upload began before and did not finish."""
         note = self._note(bucket, path, size)
         if note.exists():
             return True
@@ -24,12 +24,12 @@ class InterruptedUploads:
         return False
 
     def done(self, bucket: str, path: str, size: int) -> None:
-        """The upload ended well, or was refused for good."""
+        """Forget an upload that succeeded or was refused permanently."""
         with contextlib.suppress(OSError):
             self._note(bucket, path, size).unlink(missing_ok=True)
 
     def _note(self, bucket: str, path: str, size: int) -> Path:
-        # Without the time of last change: a file touched meanwhile still shares most chunks with what has arrived.
-        # Without the proxy: another one, which does not know what this person sent, asks for every byte.
+        # The name leaves out the modification time: a changed file still shares most chunks with what has arrived.
+        # It leaves out the proxy: another proxy does not know which chunks were sent, and requests them all.
         name = hashlib.sha256("\0".join((bucket, path, str(size))).encode("utf-8", "surrogatepass"))
         return self._folder / name.hexdigest()[:40]

@@ -1,7 +1,7 @@
-"""Reading a local file for sending: its chunks, its digest, and whether it stood still meanwhile.
+"""Reads a local file for an upload: its chunks and digest, and whether it changed meanwhile.
 
-Files are read, never mapped: a mapped file that another program makes shorter ends this process with SIGBUS instead
-of a sentence. Windows of 16 MiB make reading as fast as mapping.
+Files are read, never mapped: when another program truncates a mapped file, this process dies of SIGBUS, without a
+message. Windows of 16 MiB make reading as fast as mapping.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK_BYTES = 1024 * 1024
 
 
 class LocalFile:
-    """An open regular file and the state (size, time of last change) it was in when it was opened."""
+    """An open regular file, and its size and modification time when it was opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,25 +33,25 @@ class LocalFile:
         facts = os.fstat(self._descriptor)
         if not stat.S_ISREG(facts.st_mode):
             os.close(self._descriptor)
-            raise LocalFileError(f"{path} is not a regular file: folders are sent with -r, streams with -")
+            raise LocalFileError(f"{path} is not a regular file: use -r for a folder, - for a stream")
         self.size = facts.st_size
         self._state = (facts.st_size, facts.st_mtime_ns)
 
     def check_unchanged(self) -> None:
-        """Raise FileChanged if the file is not as it was when it was opened."""
+        """FileChanged if the file has changed since it was opened."""
         facts = os.fstat(self._descriptor)
         if (facts.st_size, facts.st_mtime_ns) != self._state:
             raise self.changed()
 
     def changed(self) -> FileChanged:
-        """What to say of a file that changed."""
+        """The error for a file that changed."""
         return FileChanged(
-            f"{self.path} was changed by another program while it was being sent: nothing was saved; "
-            "send it again when it is finished"
+            f"{self.path} was changed by another program during the upload: nothing was saved; "
+            "try again when that program has finished"
         )
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes at `offset`; FileChanged if the file is shorter now."""
+        """Exactly `length` bytes at `offset`. FileChanged if the file has become shorter."""
         parts = []
         while length:
             try:
@@ -66,8 +66,10 @@ class LocalFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """The file in order. The last block is given out only if nothing has changed since the file was opened, so
-        that what was declared is never completed with a mixture of two states."""
+        """The file in order. FileChanged instead of the last block if the file changed since it was opened.
+
+        So an upload never completes with a mixture of two states.
+        """
         for offset in range(0, self.size, block_bytes):
             block = self.read(offset, min(block_bytes, self.size - offset))
             if offset + block_bytes >= self.size:
@@ -75,7 +77,7 @@ class LocalFile:
             yield block
 
     def chunks(self, base: Manifest | None = None) -> Iterator[Chunk]:
-        """The file's chunks. Where it equals `base` it is only hashed, which is several times faster than cutting.
+        """The file's chunks. Parts equal to `base` are only hashed, which is several times faster than cutting.
 
         At a chunk boundary, if the next chunk of `base` at that place hashes the same, its end is the boundary that
         cutting would find, because a boundary depends only on the bytes before it.
@@ -98,14 +100,14 @@ class LocalFile:
         if index is None:
             return None
         digest, length = base.chunks[index]
-        # The base's last chunk ended because the base did: it is a boundary here only where this file ends too.
+        # The base's last chunk ends with the base, not at a cut: in this file it is a boundary only at the end.
         fits = offset + length == self.size or (index + 1 < len(base) and offset + length < self.size)
         if not fits or length > len(view) or chunk_digest(view[:length]) != digest:
             return None
         return Chunk(digest, length, view[:length])
 
     def manifest(self, base: Manifest | None = None) -> Manifest:
-        """The file's chunks and digest; FileChanged if it changed while it was read."""
+        """The file's chunks and digest. FileChanged if it changed meanwhile."""
         manifest = Manifest((chunk.digest, chunk.length) for chunk in self.chunks(base))
         self.check_unchanged()
         return manifest
@@ -121,6 +123,6 @@ class LocalFile:
 
 
 def digest_file(path: Path) -> Manifest:
-    """The chunks and the digest by which the cluster would know this file's content."""
+    """The chunks and digest that the file's content has in the cluster."""
     with LocalFile(path) as file:
         return file.manifest()

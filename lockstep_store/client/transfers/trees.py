@@ -1,8 +1,8 @@
-"""Folders: many files, several in parallel; running it again resumes.
+"""Transfers folders, several files in parallel. Running it again resumes.
 
-A file whose content is already at its place (equal digest) is skipped, so an interrupted run is resumed by the same
-command. One file's trouble never stops the others: it is counted and named in the report. Links are not followed when
-sending, and no name from the cluster leads outside the target folder when fetching.
+A file with equal content at its target is skipped, so the same command resumes an interrupted run. A file that fails
+does not stop the others; the report names it. Uploads do not follow links, and downloads write nothing outside the
+target folder, whatever names the cluster sends.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class TreeProgress(Protocol):
     """A progress display; called from several threads."""
 
     def found(self, files: int, size: int) -> None:
-        """So many more files and bytes are to be done."""
+        """More files and bytes to transfer."""
 
     def advance(self, count: int) -> None:
-        """So many bytes are done."""
+        """More bytes transferred."""
 
     def finished(self, name: str) -> None:
-        """This file is done with, well or not."""
+        """A file succeeded or failed."""
 
 
 class Silent:
@@ -55,7 +55,7 @@ class Silent:
 
 @dataclass
 class TreeReport:
-    """The result of a run. `refused` are names left alone for safety, `failed` those that may succeed later."""
+    """The result of a run. `refused`: skipped because their names are unsafe. `failed`: may succeed later."""
 
     moved: int = 0
     skipped: int = 0
@@ -65,16 +65,16 @@ class TreeReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every file is in its place."""
+        """Whether every file was transferred or was there already."""
         return not self.refused and not self.failed
 
 
 class _Stopped(Exception):
-    """Raised inside the workers when the person gave up."""
+    """Raised in the workers when the run was interrupted."""
 
 
 class _Crew:
-    """Runs one task a file on a few threads, holds back the rest, and gathers the report."""
+    """Runs one task for each file on a few threads, and collects the report."""
 
     def __init__(self, progress: TreeProgress) -> None:
         self.report = TreeReport()
@@ -83,7 +83,8 @@ class _Crew:
         self._guard = threading.Lock()
 
     def run(self, tasks: Iterable[tuple[str, int, Callable[[Callable[[int], None]], bool]]]) -> TreeReport:
-        """`tasks`: (name, size in bytes, action); an action is given a progress call, and answers whether it moved."""
+        """Run `tasks`: (name, size in bytes, action). An action takes a progress callback, and returns whether the
+        file was transferred."""
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer") as pool:
             under_way: set[Future[None]] = set()
             try:
@@ -125,7 +126,7 @@ class _Crew:
         self._progress.finished(name)
 
     def refuse(self, name: str, reason: str) -> None:
-        """Count a name that is left alone."""
+        """Report a file that is skipped for safety."""
         with self._guard:
             self.report.refused.append((name, reason))
 
@@ -145,7 +146,7 @@ def put_tree(
     interrupted: InterruptedUploads | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> TreeReport:
-    """Save every regular file below `folder` as `prefix` + its relative name."""
+    """Upload every regular file below `folder` as `prefix` + its relative name."""
     if not folder.is_dir():
         raise LocalFileError(f"{folder} is not a folder: leave out -r for a single file")
     progress = progress or Silent()
@@ -199,7 +200,7 @@ def get_tree(
     progress: TreeProgress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> TreeReport:
-    """Bring every current file below `prefix` to its relative name in `folder`."""
+    """Download every current file below `prefix` to its relative name in `folder`."""
     progress = progress or Silent()
     crew = _Crew(progress)
     storage = LocalStorage(folder)

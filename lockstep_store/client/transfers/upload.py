@@ -1,17 +1,16 @@
-"""Sending one file: whole, as a delta against the cluster's version, or resumed after a cut.
+"""Uploads one file: whole, as a delta against the current version, or resumed after a lost connection.
 
-Three ways, the first that fits:
+The first of these that applies:
 
-- a large file that has a current version: its chunks, bytes only for those the version does not have;
-- a large file whose upload was interrupted: first the chunks without any bytes, to learn which have not arrived;
-- any other file: plain bytes with their length.
+- A large file with a current version: its chunks, with bytes only for those that the version lacks.
+- A large file whose upload was interrupted: first its chunks without bytes, to learn which have not arrived.
+- Any other file: plain bytes with their length.
 
-A cut connection leaves the question whether the write was committed. It is answered by looking: if the path's current
-version is what was sent, it was. Under a lock it must have been written under that lock, too. Under a condition it may
-be what somebody else sent who won the race, so the upload is tried again, and if the condition is refused then, nobody
-can say who it was. Otherwise the upload is tried again, the second way; so it is when the cluster says
-"not now" (503), as it does when a file server dies in the middle of a large file. Nothing is ever saved of a file that
-changed while it was read: the last piece is held back until that is known.
+After a lost connection the write may have been committed. It was if the path's current version has the content that
+was sent and, under a lock, was written under that lock. With a condition, the version may be another writer's who won
+the race. So the upload is repeated, and if the condition then fails, the outcome cannot be determined. Otherwise the
+upload is retried as an interrupted one, also after a 503, which the cluster returns when a file server dies in the
+middle of a large file. A file that changes while it is read is never saved: its last block is sent only after a check.
 """
 
 from __future__ import annotations
@@ -53,16 +52,16 @@ MAX_ROUNDS = 8
 PAUSES_SECONDS = (0.5, 2.0, 5.0)
 
 Progress = Callable[[int], None]
-"""Called with the number of bytes that are done since the last call."""
+"""Called with the number of bytes transferred since the last call."""
 
 
 def no_progress(count: int) -> None:
-    """For callers that show nothing."""
+    """Shows nothing."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A finished upload. `bytes_sent` counts content on the wire; `delta` says whether chunks were left out."""
+    """A finished upload. `bytes_sent` counts content on the wire; `delta`: some chunks were left out."""
 
     saved: Saved
     bytes_sent: int
@@ -82,8 +81,8 @@ def upload(
 ) -> Sent:
     """Save the file `source` as `bucket`:`path`.
 
-    Raises LocalFileError for what is wrong with the file, FileChanged when it changed during both of two attempts, and
-    the cluster's refusals as they are.
+    LocalFileError if it cannot be read, FileChanged if it changed during both of two attempts. The cluster's errors
+    are raised unchanged.
     """
     try:
         return _upload_as_it_is(api, source, (bucket, path), options, progress, interrupted, sleep)
@@ -118,7 +117,7 @@ def _upload_as_it_is(
 def upload_stream(
     api: ApiCalls, source: BinaryIO, bucket: str, path: str, *, options: WriteOptions = UNCONDITIONAL
 ) -> Sent:
-    """Save what `source` gives until its end, of any length and without a temporary file. It cannot be tried again."""
+    """Save `source` up to its end, of any length and without a temporary file. Never retried."""
     count = 0
 
     def blocks() -> Iterator[bytes]:
@@ -133,7 +132,7 @@ def upload_stream(
 
 
 class _Upload:
-    """One file on its way to one path."""
+    """The upload of one file."""
 
     def __init__(
         self,
@@ -157,14 +156,14 @@ class _Upload:
         self._sent = 0
 
     def run(self, resumed: bool) -> Sent:
-        """Send it, at most `ATTEMPTS` times; `resumed`: an earlier command began the same upload."""
+        """Upload it, in at most `ATTEMPTS` attempts. `resumed`: an earlier command began the same upload."""
         begun = was_cut = False
         for attempt in range(ATTEMPTS):
             last = attempt + 1 == ATTEMPTS
             try:
                 return self._once(ask_first=self._large and (resumed or begun))
             except StorageFull:
-                raise  # that lasts
+                raise  # retrying cannot help
             except Unavailable as error:
                 begun = begun or not error.facts.get("unsent")
                 was_cut = was_cut or (begun and not _says_not_done(error))
@@ -175,11 +174,11 @@ class _Upload:
                     raise
                 self._sleep(PAUSES_SECONDS[min(attempt, len(PAUSES_SECONDS) - 1)])
             except (BadDigest, IncompleteBody):
-                self._file.check_unchanged()  # the likely reason, and the better sentence
+                self._file.check_unchanged()  # the likely cause, with the better message
                 if last:
                     raise
             except (PreconditionFailed, LockStale):
-                # After a cut these can be the answer to our own success: the path changed, its lock was released.
+                # After a lost connection our own commit can be the cause: it changed the path or released the lock.
                 found = self._committed(sure=True) if was_cut else None
                 if found is None:
                     raise
@@ -201,7 +200,7 @@ class _Upload:
         try:
             return self._api.manifest(self._path, bucket=self._bucket, version=self._before.version)
         except NotFound:
-            return None  # removed since; plain bytes will do
+            return None  # removed since: send plain bytes
 
     def _plain(self) -> Sent:
         self._sent = 0
@@ -228,7 +227,7 @@ class _Upload:
                 if not missing & withheld:
                     break
                 withheld = withheld - missing
-        # It asks for what it was sent already, or has lost count: every byte, once, ends the argument.
+        # It requests chunks that were sent, or too many rounds have passed: send every byte once.
         return self._send(manifest, set())
 
     def _send(self, manifest: Manifest, withheld: set[Digest]) -> Sent:
@@ -269,11 +268,11 @@ class _Upload:
             self._reported = done
 
     def _committed(self, *, sure: bool) -> Sent | None:
-        """The write whose answer was lost, if it was committed.
+        """The write whose reply was lost, if it was committed.
 
-        `sure`: the cluster refused a repeat, as it does when something of ours was committed. Without it, and where the
-        version before is not known, an equal content proves nothing for a write under a lock, which must be released by
-        it. Undecided when it proves nothing for a write under a condition.
+        `sure`: the cluster refused a repetition, as it does after a commit of ours. Otherwise, if the version before is
+        unknown, equal content does not prove that a write under a lock was committed and released it. Undecided if
+        equal content does not prove that a conditional write was ours.
         """
         number = self._options.lock_number
         is_conditional = number is None and bool(self._options.if_match or self._options.if_none_match)
@@ -296,8 +295,8 @@ class _Upload:
         if is_conditional:
             raise Undecided(
                 "the reply to an earlier attempt was lost, and "
-                f"{label(self._bucket, self._path)} has exactly this content now, by that attempt or by somebody "
-                "else: check who wrote it before you go on"
+                f"{label(self._bucket, self._path)} now has exactly this content, written by that attempt or by "
+                "someone else: check who wrote it before you continue"
             )
         self._advance_to(self._file.size)
         return Sent(_as_saved(current), self._sent, delta=False)
@@ -311,7 +310,7 @@ class _Upload:
 
 
 def _says_not_done(error: Unavailable) -> bool:
-    """Whether it is a proxy's own 503, which promises that; a cut connection, or something in between, does not."""
+    """Whether a proxy itself answered 503, which promises that nothing was done. Intermediaries promise nothing."""
     return "request_id" in error.facts and not isinstance(error, PeerUnreachable | Undecided)
 
 

@@ -235,11 +235,11 @@ def test_adding_a_server_prints_two_commands(admin: Shell, tmp_path: Path) -> No
         "--advertise \"https://$(hostname):5060\" --zone 'room 2'"
     )
     assert "valid once" in result.stderr
-    assert "this machine only" not in result.stderr
+    assert "from this machine" not in result.stderr
     data = admin.json("servers", "add", "--id", "x", "--host", "new.example")
     assert data["commands"][0].endswith("--id x --host new.example")
     assert "--advertise https://new.example:5060" in data["commands"][1]
-    assert "this machine only" in admin.run("servers", "add").stderr
+    assert "from this machine" in admin.run("servers", "add").stderr
 
 
 def test_join_warns_of_a_directory_that_only_its_own_machine_reaches(admin: Shell, tmp_path: Path) -> None:
@@ -291,14 +291,14 @@ def test_a_long_report_is_read_in_pages(admin: Shell, monkeypatch: pytest.Monkey
 
 
 def test_repair_waits_until_it_is_finished(admin: Shell) -> None:
-    """--wait tells what is short of copies until the report is final."""
+    """--wait shows how many blobs have too few copies until the report is final."""
     core = admin.server.core
     core.finished_after = 2
     core.repair = RepairInfo(4, 0, 1, 0)
     assert "repair is still at work" in admin.run("repair").stdout
     core.finished_after = 2
     result = admin.run("repair", "--wait")
-    assert "4 contents short of copies, 1 being copied" in result.stderr
+    assert "4 blobs with too few copies, 1 being copied" in result.stderr
     assert "repair is finished" in result.stdout
 
 
@@ -317,7 +317,7 @@ def test_status_is_in_plain_words_on_80_columns() -> None:
         "draining server-1: 5 copies still to move",
         "drained: server-2 can be removed",
         "ATTENTION: 2 file contents without a live copy",
-        "3 contents short of copies, 1 being copied now",
+        "3 blobs with too few copies, 1 being copied now",
         "1 surplus copy will be dropped",
         "balancing: 7 copies still to move",
         "9 copies made, 4 dropped",

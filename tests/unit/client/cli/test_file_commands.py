@@ -115,7 +115,7 @@ def test_digest_agrees_with_b3sum(shell: Shell, tmp_path: Path) -> None:
         (("put", "-"), 2, "standard input has no name"),
         (("get", "files:"), 2, "files: is a bucket: give a file in it"),
         (("rm", "files:"), 2, "files: is a bucket: `lockstep buckets delete`"),
-        (("get", "-r", "misspelt", "there"), 3, "there is no file below files:misspelt/"),
+        (("get", "-r", "misspelt", "there"), 3, "there are no files below files:misspelt/"),
     ],
 )
 def test_a_wrong_name_is_called_what_it_is(shell: Shell, words: tuple[str, ...], code: int, said: str) -> None:
