@@ -11,8 +11,8 @@ Three ways, by what is known:
   client sends it again; chunks that arrived are addressed by digest and are not sent twice. Spooling the body to disk
   instead would cost every upload a second write for the sake of the rare one that fails.
 
-When a master's reply is lost, the directory is asked with the same write id and returns the version if there is one.
-The uploader sends; `lockstep_store.wire.chunking` decides which chunks a file has.
+`write_attempts` chooses masters and settles lost replies, `chunk_upload` sends, and `lockstep_store.wire.chunking` cuts
+the content into chunks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import random
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,29 +29,21 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import MasterStream, Upload
 from client_proxy.core.composition import Composition
-from client_proxy.core.directory_client import DirectoryClient, undecided
+from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.incoming_blocks import noted, of_size
 from client_proxy.core.left_out_chunks import LeftOutChunks, SentChunks
-from client_proxy.metrics import LINKED, SENT, WRITE_FAILOVERS
-from lockstep_store.runtime.backoff import pause_after
-from lockstep_store.runtime.tracing import log
+from client_proxy.core.write_attempts import WriteAttempts, linked
+from client_proxy.metrics import SENT
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import Chunk, chunk_blocks
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (
     BadDigest,
-    Forbidden,
     IncompleteBody,
     LockstepError,
     MissingChunks,
-    NotFound,
-    NotLoggedIn,
-    Overloaded,
-    PreconditionFailed,
-    StorageFull,
     TicketRefused,
-    TooFewHolders,
     Unavailable,
 )
 from lockstep_store.wire.manifest import MIN_CHUNK_BYTES, Manifest
@@ -68,14 +60,6 @@ WINDOWS_HELD = 4
 WINDOW_CHUNKS = 4096
 WINDOW_SECONDS = 2.0
 """After so long a window is sent although it is not full, so that the master does not time out on a slow client."""
-ATTEMPTS = 5
-PAUSE_SECONDS = 0.1
-"""Doubled with each attempt. The pauses together outlast a heartbeat, after which a server that is back, or was wrongly
-believed unreachable, accepts writes again."""
-AVOID_SECONDS = 5.0
-"""How long a master is avoided after a call to it timed out. By then the directory knows."""
-
-R = TypeVar("R")
 TrailingMetadata = Callable[[], dict[str, str]]
 """Returns metadata that is known only after the last block, such as checksums. Called once, at that point."""
 
@@ -117,10 +101,8 @@ class BlobWriter:
         self._upload = upload
         self._cache = cache
         self._budget = budget or BufferBudget()
-        self._sleep = sleep
         self._monotonic = monotonic
-        self._jitter = jitter
-        self._unreachable_until: dict[str, float] = {}
+        self._attempts = WriteAttempts(directory, sleep=sleep, monotonic=monotonic, jitter=jitter)
         self._sent = SentChunks()
 
     def write(
@@ -145,7 +127,7 @@ class BlobWriter:
             item = msgspec.structs.replace(item, digest=announced)
             begun = self._directory.begin(item)
             if begun.version is not None:
-                return _linked(begun)
+                return linked(begun)
         left_out = LeftOutChunks(lambda digest: self._sent.has(item.credential, digest) or digest in readable)
         try:
             return self._write(item, IncomingBody(left_out.checked(stream), no_trailing_metadata), begun)
@@ -164,7 +146,7 @@ class BlobWriter:
             except MissingChunks as error:  # it had reported that it holds them
                 raise Unavailable(f"file server {master.id} lost chunks of {item.path!r} during the write") from error
 
-        return self._with_masters(item, None, send)
+        return self._attempts.with_masters(item, None, send)
 
     def _write(self, item: BeginItem, body: IncomingBody, begun: BeginReplyItem | None) -> CommittedReply:
         arrived: set[Digest] = set()
@@ -213,78 +195,10 @@ class BlobWriter:
                 # The master has lost chunks that it had reported.
                 return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
 
-        committed = self._with_masters(item, begun, send)
+        committed = self._attempts.with_masters(item, begun, send)
         if len(chunks) == 1 and chunks[0].data is not None:
             self._cache.keep_in_memory(chunks[0].digest, bytes(chunks[0].data))
         return committed
-
-    def _with_masters(
-        self, item: BeginItem, begun: BeginReplyItem | None, use: Callable[[BeginReplyItem, Holder], R]
-    ) -> R | CommittedReply:
-        """The result of `use` with the first master that works, or the version that the write id already has.
-
-        A rejected ticket has expired, or a lock was granted since. Beginning again finds out whether the write is still
-        allowed.
-        """
-        lost = False
-        if self._unreachable_until:
-            now = self._monotonic()
-            avoided = [id for id, until in list(self._unreachable_until.items()) if until > now]
-            item = msgspec.structs.replace(item, exclude=avoided)
-        for attempts_left in reversed(range(ATTEMPTS)):
-            try:
-                begun = begun or self._directory.begin(item)
-                if begun.version is not None:
-                    return _linked(begun)
-                crash_point("proxy.begin.answered")
-                return use(begun, _master(begun))
-            except (PreconditionFailed, NotFound, NotLoggedIn, Forbidden) as refusal:
-                if lost:
-                    return self._settled(item, refusal)
-                raise
-            except (Unavailable, TicketRefused) as error:
-                lost = lost or (begun is not None and _may_be_committed_late(error))
-                if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
-                    if lost:
-                        return self._settled(item, error)
-                    raise
-                item = msgspec.structs.replace(self._avoiding(item, begun, error), attempt=item.attempt + 1)
-            begun = None
-            self._sleep(pause_after(ATTEMPTS - attempts_left, PAUSE_SECONDS, jitter=self._jitter))
-        raise Unavailable(f"{item.path!r} could not be written: every attempt failed; try again")
-
-    def _settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:
-        """The version of a failed write that was committed after all; else raise `error`, and it is never committed.
-
-        Undecided when the directory could not be asked to give the write up: only then is the outcome unknown.
-        """
-        if item.upload is not None and not item.upload.part:
-            # All completions of an upload share one id: once given up, the upload could never be completed.
-            raise undecided(error) from error
-        try:
-            found = self._directory.give_up(item)
-        except LockstepError as unknown:
-            raise undecided(error) from unknown
-        if found.version is None:
-            raise error
-        return CommittedReply(cursor=found.version.cursor, version=found.version, copies=found.copies)
-
-    def _avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
-        """`item` for the next attempt: without the failed master, or with all servers when too few were left."""
-        if begun is None or begun.master is None:
-            self._unreachable_until.clear()
-            return msgspec.structs.replace(item, exclude=[])
-        master = begun.master.id
-        WRITE_FAILOVERS.inc()
-        log.warning("file server %s failed as master of %r: %s", master, item.path, error)
-        if isinstance(error, TicketRefused | TooFewHolders | Overloaded):
-            # The directory treats an excluded server as unreachable. Excluding a busy one would overload the next.
-            return item
-        if isinstance(error.__cause__, TimeoutError):
-            # Only time-outs cost the next write something. A server that is excluded although it is back counts as
-            # unreachable, which hurts when another one really is.
-            self._unreachable_until[master] = self._monotonic() + AVOID_SECONDS
-        return msgspec.structs.replace(item, exclude=[*item.exclude, master])
 
     # ------------------------------------------------------------ streamed: longer than may be held
 
@@ -298,7 +212,7 @@ class BlobWriter:
             lacking = self._upload.thinned(master, first.chunks, sent)
             return self._upload.start(master, begun.ticket or "", hold - room), lacking, sent
 
-        offered = self._with_masters(item, begun, offer)
+        offered = self._attempts.with_masters(item, begun, offer)
         if isinstance(offered, CommittedReply):
             return offered
         sender, lacking, sent = offered
@@ -338,22 +252,17 @@ class BlobWriter:
 
     def _after_failure(self, item: BeginItem, sender: MasterStream, error: LockstepError) -> CommittedReply:
         """The body is gone: the write was committed and only its reply lost, or the client must send it again."""
-        self._avoiding(item, BeginReplyItem(master=sender.master), error)
+        self._attempts.avoiding(item, BeginReplyItem(master=sender.master), error)
         if isinstance(error, TicketRefused):
             begun = self._directory.begin(item)  # raises Locked or LockStale when that was the reason
             if begun.version is not None:
-                return _linked(begun)
+                return linked(begun)
         failed = Unavailable(
             f"file server {sender.master.id} failed while {item.path!r} was being sent ({error}): nothing was saved; "
             "send it again, chunks that arrived are not stored twice"
         )
         failed.__cause__ = error
-        return self._settled(item, failed)
-
-
-def _may_be_committed_late(error: LockstepError) -> bool:
-    """Whether the attempt that ended with `error` may still be committed: its master has not ruled that out."""
-    return isinstance(error, Unavailable) and not isinstance(error, TooFewHolders | StorageFull | Overloaded)
+        return self._attempts.settled(item, failed)
 
 
 def _learned(item: BeginItem, body: IncomingBody) -> BeginItem:
@@ -369,18 +278,6 @@ def _known(item: BeginItem, manifest: Manifest) -> BeginItem:
     if item.size is not None and item.size != manifest.size:
         raise IncompleteBody(f"the body has {manifest.size} bytes, but {item.size} were declared; nothing was saved")
     return msgspec.structs.replace(item, digest=manifest.digest, size=manifest.size)
-
-
-def _master(begun: BeginReplyItem) -> Holder:
-    if begun.master is None or begun.ticket is None:
-        raise Unavailable("the directory returned no file server to write to; try again")
-    return begun.master
-
-
-def _linked(begun: BeginReplyItem) -> CommittedReply:
-    assert begun.version is not None
-    LINKED.inc()
-    return CommittedReply(cursor=begun.version.cursor, version=begun.version, copies=begun.copies)
 
 
 def _committed(answer: WriteReply) -> CommittedReply:

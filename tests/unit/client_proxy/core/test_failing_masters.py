@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from client_proxy.core import blob_writer
+from client_proxy.core import write_attempts
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     Forbidden,
@@ -109,7 +109,7 @@ def test_a_large_upload_whose_master_dies_is_refused_clearly_and_cheap_to_repeat
     assert not threads_named("upload")
     arrived = sum(rig.one.received)
     rig.one.down, rig.one.dies_after_chunks = False, None
-    rig.clock.advance(blob_writer.AVOID_SECONDS + 1)
+    rig.clock.advance(write_attempts.AVOID_SECONDS + 1)
     put(rig, content)
     assert stored(rig) == content
     assert sum(rig.one.received) == len(content)
