@@ -1,6 +1,6 @@
-"""Sends each request to its door: the proxy's own API and pages, or S3, which has all other addresses.
+"""Sends each request to its door: the proxy's own API and pages, or S3 for all other addresses.
 
-It also counts the bytes of every answer, because every door's answers pass here.
+It also counts the bytes of the replies, because all doors' replies pass here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lockstep_store.wire.names import RESERVED_BUCKETS
 
 
 class Doors:
-    """The proxy's WSGI application. No bucket can be named like one of the API's own addresses.
+    """The proxy's WSGI application. The API's own addresses cannot be bucket names.
 
     `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key.
     """
@@ -45,7 +45,7 @@ class Doors:
 
 
 def _counted(body: Iterable[bytes]) -> Iterable[bytes]:
-    """`body`, its bytes counted as the server takes them. A list stays a list: the server sends it without a thread."""
+    """`body`, counting its bytes when they are sent. A list stays a list, which the server sends without a thread."""
     if isinstance(body, list):
         ANSWERED_BYTES.inc(sum(map(len, body)))
         return body

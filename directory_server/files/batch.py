@@ -1,4 +1,4 @@
-"""The items of a batch, each with its own outcome: an item that is refused never fails the others."""
+"""Runs the items of a batch, each with its own outcome: one item's error never fails the others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ P = ParamSpec("P")
 
 
 def attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | LockstepError:
-    """Return what `work` returns, or the refusal it raises; a defect is logged and becomes an InternalError."""
+    """The result of `work`, or the error it raised. Unexpected exceptions are logged and become InternalError."""
     try:
         return work(*args, **kwargs)
     except LockstepError as error:
         return error
     except Exception:  # noqa: BLE001 - one item's defect must not fail the others
         log.exception("unexpected failure in one item of a batch")
-        return InternalError(f"an unexpected error happened: the directory's log describes it under {request_id()}")
+        return InternalError(f"an unexpected error in the directory: its log has details under {request_id()}")
 
 
 def outcome(result: T | LockstepError) -> Outcome[T]:

@@ -1,7 +1,7 @@
-"""The proxy's HTTPS API: what people's clients, the menu and the command line speak.
+"""The proxy's HTTPS API, which people's clients, the menu and the command line use.
 
-`app` makes the application and wraps every route; `files`, `versions`, `buckets`, `locks`, `accounts` and `cluster`
-hold the routes; `openapi` describes them. Bytes and truth are `file_store`'s and the directory's business.
+`app` builds the application and wraps every route; `files`, `versions`, `buckets`, `locks`, `accounts` and `cluster`
+have the routes; `openapi` describes them. The file store moves the bytes, and the directory decides.
 """
 
 from client_proxy.doors.rest.app import create_app

@@ -1,7 +1,8 @@
-"""S3 access keys over HTTP, for who has a log-in: list, make, rotate, revoke."""
+"""The routes for the person's S3 access keys: list, create, rotate, revoke."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -25,9 +26,11 @@ from lockstep_store.wire.messages.s3 import (
     S3KeysReply,
 )
 
+_operation = partial(Operation, tag="People")
+
 
 class NewS3Key(JsonBody):
-    """An S3 key to make, by the name it is to be listed under; with `valid_seconds` a temporary one."""
+    """An S3 key to create. `name` identifies it in lists; with `valid_seconds` it is temporary."""
 
     name: Annotated[str, Meta(max_length=256)] = ""
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] | None = None
@@ -41,51 +44,46 @@ class S3KeyRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_s3_keys",
                 method="GET",
                 template="/auth/s3-keys",
                 handler=self.list_keys,
-                tag="People",
                 summary="List your S3 access keys, without their secrets",
-                description="Temporary keys show when they end.",
+                description="Temporary keys have an expiry time.",
                 answers={200: Answer("The keys.", Content(S3KeysReply))},
-                refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="create_s3_key",
                 method="POST",
                 template="/auth/s3-keys",
                 handler=self.create,
-                tag="People",
-                summary="Make an S3 access key",
-                description="The secret (and a temporary key's session token) is in this answer and nowhere else.",
+                summary="Create an S3 access key",
+                description="Only this reply has the secret, and a temporary key's session token.",
                 bodies=(Content(NewS3Key),),
                 body_optional=True,
                 answers={201: Answer("The key with its secret.", Content(S3KeyInfo))},
-                refusals=(errors.Conflict, errors.Unavailable),
+                refusals=(errors.Conflict,),
             ),
-            Operation(
+            _operation(
                 id="rotate_s3_key",
                 method="POST",
                 template="/auth/s3-keys/{id}/rotate",
                 handler=self.rotate,
-                tag="People",
-                summary="Put a new S3 access key in the place of one of yours, which ends at once",
-                description="The new key has the name of the old one.",
+                summary="Replace one of your S3 access keys; the old one stops working at once",
+                description="The new key has the old one's name.",
                 answers={201: Answer("The new key with its secret.", Content(S3KeyInfo))},
-                refusals=(errors.NotFound, errors.Unavailable),
+                refusals=(errors.NotFound,),
             ),
-            Operation(
+            _operation(
                 id="revoke_s3_key",
                 method="DELETE",
                 template="/auth/s3-keys/{id}",
                 handler=self.revoke,
-                tag="People",
-                summary="Revoke an S3 access key: nothing it signs is accepted from now on",
-                description="Temporary keys and presigned addresses that it signed end with it.",
+                summary="Revoke an S3 access key",
+                description="Presigned addresses and temporary keys made with it stop working, too, at once.",
                 answers={204: Answer("Revoked.")},
-                refusals=(errors.NotFound, errors.Unavailable),
+                refusals=(errors.NotFound,),
             ),
         ]
 

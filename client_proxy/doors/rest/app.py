@@ -1,7 +1,7 @@
-"""The API's application: Flask for all routes, and a thin layer before it for those that every read and write passes.
+"""The API's application: Flask, and a thin layer in front of it for the routes of reads and writes.
 
-Both go through `RestApi.answer`, the one place for request ids, refusals and figures. What a route does is its
-handler's business, who may do it the directory's.
+Both run every operation through `RestApi.answer`, which handles request ids, errors and metrics. The handlers do the
+work, and the directory authorises it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.locks import LockRoutes
-from client_proxy.doors.rest.maintenance import CareRoutes
+from client_proxy.doors.rest.maintenance import MaintenanceRoutes
 from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
 from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
@@ -49,12 +49,12 @@ DEFAULT_WATCHING = 32
 
 
 class RestApi:
-    """The operations, and the two ways to them. `wsgi` is the layer in front of Flask."""
+    """Routes requests to operations. `wsgi` is the layer in front of Flask."""
 
     def __init__(self, flask: Flask, operations: list[Operation], *, thin: bool = True) -> None:
         self.operations = operations
         self.on_stopping: Callable[[], None] = lambda: None
-        """To be called before the program waits for requests under way: ends the long ones."""
+        """Ends the long polls. Call it before waiting for requests in progress."""
         self._flask: Wsgi = flask.wsgi_app
         self._thin = {_thin_key(op): (op, tuple(op.names)) for op in operations if op.thin and thin}
         self._seconds: dict[str, Histogram] = {}
@@ -71,7 +71,7 @@ class RestApi:
             )
 
     def wsgi(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer what the thin layer knows; hand the rest to Flask, with the path in its standard form."""
+        """Answer the thin layer's routes; pass other requests to Flask, with the path in canonical form."""
         path = environ["PATH_INFO"]
         if not path.isascii():
             try:
@@ -93,7 +93,7 @@ class RestApi:
         return self._flask(environ, start_response)
 
     def answer(self, operation: Operation, environ: Environ, params: dict[str, str]) -> RawReply:
-        """Run one operation: every failure becomes an answer, every answer is counted and carries its request id."""
+        """Run an operation. Errors become replies, and every reply is counted and gets its request id."""
         started = time.perf_counter()
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         request = RestRequest(environ, params)
@@ -102,7 +102,7 @@ class RestApi:
             if request.query:
                 request.check_arguments(operation.arguments)
             reply = operation.handler(request)
-        except Exception as error:  # noqa: BLE001 - the one place where every failure becomes an answer
+        except Exception as error:  # noqa: BLE001 - the one place where errors become replies
             reply = _refuse(error, f"{operation.method} {operation.address}", request)
         reply.headers.append(("X-Request-Id", id))
         self._count(operation, reply.status).inc()
@@ -111,11 +111,11 @@ class RestApi:
         return reply
 
     def refusal(self, error: Exception, environ: Environ) -> RawReply:
-        """The answer to what matched no route."""
+        """The reply to a request that matches no route."""
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         reply = _refuse(error, UNMATCHED, RestRequest(environ, {}))
         reply.headers.append(("X-Request-Id", id))
-        # Any word can be sent as a method; each new label would stay in memory for good.
+        # A method can be any word, and each new label would stay in memory for ever.
         method = environ["REQUEST_METHOD"] if environ["REQUEST_METHOD"] in METHODS else "other"
         REQUESTS.labels(UNMATCHED, method, str(reply.status)).inc()
         return reply
@@ -141,13 +141,13 @@ class _View:
 
 
 class _Segment(BaseConverter):
-    """One part of the address, empty ones too, so that the route can say what is wrong with it."""
+    """One part of the address. It may be empty, so that the route can say what is wrong."""
 
     regex = "[^/]*"
 
 
 class _FilePath(PathConverter):
-    """The rest of the address as it is: slashes, line ends and nothing at all are the name check's business."""
+    """The rest of the address, unchecked: the name check decides about slashes, line ends and emptiness."""
 
     regex = r"[\s\S]*?"
 
@@ -173,8 +173,8 @@ def create_app(
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
 
     `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
-    for a lock at one time, `max_watching` those that wait for changes: each keeps a server thread. `thin` False sends
-    everything through Flask.
+    for locks, `max_watching` those that wait for changes, because each occupies a server thread. Without `thin` all
+    requests go through Flask.
     """
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
@@ -192,7 +192,7 @@ def create_app(
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
-        *CareRoutes(directory).operations(),
+        *MaintenanceRoutes(directory).operations(),
         *TargetRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
@@ -236,7 +236,7 @@ def _thin_key(operation: Operation) -> tuple[str, str, int]:
 
 
 def _as_refusal(error: Exception) -> Exception:
-    """Flask's and Werkzeug's own errors in our classes."""
+    """Convert an error of Flask or Werkzeug."""
     if not isinstance(error, HTTPException):
         return error
     if error.code == 405:

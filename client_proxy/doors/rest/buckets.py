@@ -1,6 +1,8 @@
-"""Buckets: list, create, look at, change, delete. Who may is decided at the directory."""
+"""The routes for buckets: list, create, get, change, delete. The directory authorises them."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.json_body import JsonBody
@@ -26,9 +28,11 @@ from lockstep_store.wire.messages.buckets import (
 )
 from lockstep_store.wire.names import check_bucket
 
+_operation = partial(Operation, tag="Buckets")
+
 
 class NewBucket(JsonBody):
-    """A bucket to make. `shared`: every account may use it; otherwise its owner only."""
+    """A bucket to create. `shared`: every account may use it; otherwise only its owner."""
 
     name: Bucket
     versioning: Versioning = "off"
@@ -36,7 +40,7 @@ class NewBucket(JsonBody):
 
 
 class BucketChange(JsonBody):
-    """What to change; what is absent stays."""
+    """The settings to change. Absent ones stay."""
 
     versioning: Versioning | None = None
     shared: bool | None = None
@@ -53,69 +57,63 @@ class BucketRoutes:
 
     def _of_all(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_buckets",
                 method="GET",
                 template="/buckets",
                 handler=self.list_buckets,
-                tag="Buckets",
                 summary="List the buckets you may use",
                 description="Your own buckets and the shared ones.",
                 answers={200: Answer("The buckets.", Content(BucketsReply))},
-                refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="create_bucket",
                 method="POST",
                 template="/buckets",
                 handler=self.create,
-                tag="Buckets",
                 summary="Create a bucket",
                 description="You become its owner. With `shared` every account may use it.",
                 bodies=(Content(NewBucket),),
                 answers={201: Answer("The new bucket.", Content(BucketInfo))},
-                refusals=(errors.BadName, errors.AlreadyExists, errors.Unavailable),
+                refusals=(errors.BadName, errors.AlreadyExists),
             ),
         ]
 
     def _of_one(self) -> list[Operation]:
         one = "/buckets/{bucket}"
         info = Content(BucketInfo)
-        usual = (errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable)
+        usual = (errors.BadName, errors.Forbidden, errors.NotFound)
         return [
-            Operation(
+            _operation(
                 id="get_bucket",
                 method="GET",
                 template=one,
                 handler=self.get,
-                tag="Buckets",
-                summary="Look at a bucket",
+                summary="Get a bucket",
                 description="Its owner, whether it is shared, and whether it keeps versions.",
                 answers={200: Answer("The bucket.", info)},
                 refusals=usual,
             ),
-            Operation(
+            _operation(
                 id="change_bucket",
                 method="PATCH",
                 template=one,
                 handler=self.change,
-                tag="Buckets",
                 summary="Change a bucket's versioning, or who may use it",
-                description="Only its owner and administrators may. What is absent in the body stays as it is.",
+                description="For its owner and administrators. Settings that the body omits stay.",
                 bodies=(Content(BucketChange),),
-                answers={200: Answer("The bucket as it is now.", info)},
+                answers={200: Answer("The changed bucket.", info)},
                 refusals=(*usual, errors.Conflict),
             ),
-            Operation(
+            _operation(
                 id="delete_bucket",
                 method="DELETE",
                 template=one,
                 handler=self.delete,
-                tag="Buckets",
                 summary="Delete an empty bucket",
                 description=(
-                    "Only its owner and administrators may, and only when it has no files and no old versions. Its "
-                    "locks end with it."
+                    "For its owner and administrators. The bucket must have no files and no old versions. Its locks "
+                    "end with it."
                 ),
                 answers={204: Answer("Deleted.")},
                 refusals=(*usual, errors.BucketNotEmpty),

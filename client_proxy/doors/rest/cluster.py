@@ -1,8 +1,9 @@
-"""The cluster as people see it: this proxy's health, the state of all programs, and how new ones join."""
+"""The routes for this proxy's health, the cluster's state, and programs that join."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -27,9 +28,11 @@ from lockstep_store.wire.messages.cluster import (
     JoinSecretRequest,
 )
 
+_operation = partial(Operation, tag="Cluster")
+
 
 class JoinSecretBody(JsonBody):
-    """How long the secret may be used, in seconds."""
+    """For how many seconds the secret is valid."""
 
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
 
@@ -43,53 +46,48 @@ class ClusterRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="health",
                 method="GET",
                 template="/health",
                 handler=self.health,
-                tag="Cluster",
-                summary="How this proxy is",
+                summary="Get this proxy's health",
                 description="200 whenever it answers; `healthy` and `problems` say the rest. For load balancers, "
                 "/health answers 503 when it is not well.",
                 answers={200: Answer("Its health.", Content(Health))},
                 login=False,
             ),
-            Operation(
+            _operation(
                 id="cluster",
                 method="GET",
                 template="/cluster",
                 handler=self.cluster,
-                tag="Cluster",
-                summary="How the cluster is: servers, copies, repair",
-                description="The figures are at most a few seconds old.",
+                summary="Get the state of the cluster: servers, copies, repair",
+                description="The numbers are at most a few seconds old.",
                 answers={200: Answer("Its state.", Content(ClusterReply))},
-                refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="join_secret",
                 method="POST",
                 template="/cluster/join-secret",
                 handler=self.join_secret,
-                tag="Cluster",
-                summary="Make a one-time secret with which a program may join (administrators)",
-                description="It works once, and only until `valid_seconds` have passed.",
+                summary="Create a one-time secret for a program that joins (administrators)",
+                description="It works once, within `valid_seconds`.",
                 bodies=(Content(JoinSecretBody),),
                 body_optional=True,
                 answers={201: Answer("The secret.", Content(JoinSecretReply))},
-                refusals=(errors.Forbidden, errors.Unavailable),
+                refusals=(errors.Forbidden,),
             ),
-            Operation(
+            _operation(
                 id="enrol",
                 method="POST",
                 template="/enrol",
                 handler=self.enrol,
-                tag="Cluster",
-                summary="Get a new program's certificate signed; the join secret vouches for it",
-                description="The program makes its key itself and sends a signing request; the key never leaves it.",
+                summary="Sign the certificate of a program that joins with a secret",
+                description="The program makes its own key, which never leaves it, and sends a signing request.",
                 bodies=(Content(EnrolRequest),),
-                answers={200: Answer("Certificate and cluster trust.", Content(EnrolReply))},
-                refusals=(errors.Forbidden, errors.TooManyRequests, errors.Unavailable),
+                answers={200: Answer("The certificate and the cluster's CA.", Content(EnrolReply))},
+                refusals=(errors.Forbidden, errors.TooManyRequests),
                 login=False,
             ),
         ]

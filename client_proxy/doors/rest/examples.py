@@ -1,4 +1,4 @@
-"""An example of every JSON body that people send, for the API's document and the tools that read it."""
+"""An example of every JSON request body, for the API's document and the tools that read it."""
 
 from __future__ import annotations
 

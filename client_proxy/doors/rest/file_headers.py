@@ -1,4 +1,4 @@
-"""What HTTP headers say of a file (type, name for saving, metadata), and what an upload may say of it."""
+"""The HTTP headers of a file: content type, file name and metadata, in requests and replies."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _UNSPECIFIC = frozenset({UNKNOWN_TYPE, "application/x-www-form-urlencoded", CHUN
 
 
 def version_headers(version: FileVersion) -> Headers:
-    """The headers that are the same whenever this version is answered, as a new list."""
+    """The headers that depend on the version alone, as a new list."""
     headers = [*_fixed_headers(version.path, version.digest, version.content_type, int(version.created_at))]
     # Lockstep's own entries have a colon in their names.
     metadata = {name: value for name, value in version.metadata.items() if HEADER_NAME.fullmatch(name)}
@@ -61,7 +61,7 @@ def version_headers(version: FileVersion) -> Headers:
 
 
 def given_content_type(value: str) -> str:
-    """A file's type as its writer states it; empty when it says nothing, so that the name decides on reading."""
+    """The content type that the writer states; empty if none, and then reads derive it from the name."""
     value = value.strip()
     if value.partition(";")[0].strip().lower() in _UNSPECIFIC:
         return ""
@@ -71,10 +71,10 @@ def given_content_type(value: str) -> str:
 
 
 def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
-    """The names and values in the X-Lockstep-Metadata header, a JSON object.
+    """The metadata in the X-Lockstep-Metadata header, a JSON object.
 
-    A header for each name was refused: header names have no case, and the runner shows `realm_id` and `realm-id` as one
-    name.
+    One header for each name was refused: header names have no case, and the runner cannot tell `realm_id` from
+    `realm-id`.
     """
     if any(key.startswith(META_PREFIX) for key in environ):
         raise BadRequest(
@@ -99,7 +99,7 @@ def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def checked_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
-    """`metadata` if every name and value can be stored, shown by every door; BadRequest names the first that cannot."""
+    """`metadata`, if every door can return its names and values. BadRequest names the first that cannot be stored."""
     if metadata is None:
         return None
     for name, value in metadata.items():
@@ -114,9 +114,9 @@ def checked_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
 
 
 def disposition(path: str, content_type: str) -> str:
-    """Content-Disposition: under which name to save, and whether a browser may show the file in place (RFC 6266).
+    """Content-Disposition: the file name, and whether a browser may show the file in place (RFC 6266).
 
-    Files are other people's: a page or a drawing with scripts, shown in place, would act as this site.
+    Other people wrote the files: a page or drawing with scripts, shown in place, would act as this site.
     """
     name = path.rstrip("/").rsplit("/", 1)[-1] or "file"
     plain = _UNSAFE_IN_NAME.sub("_", name)

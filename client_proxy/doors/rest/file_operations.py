@@ -1,6 +1,8 @@
-"""How the file routes are described: one `Operation` for each."""
+"""The declarations of the file routes."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE, METADATA_HEADER
 from client_proxy.doors.rest.files import CopyBody, FileRoutes
@@ -9,30 +11,31 @@ from lockstep_store.wire import errors
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, ListReply
 
-VERSION = Parameter("version", "query", "This version instead of the current one.")
-LOCK = Parameter("X-Lockstep-Lock", "header", "The number of the lock that you hold on the path.", NUMBER)
-RELEASE = Parameter("X-Lockstep-Release-Lock", "header", "`true`: release that lock in the same commit.", FLAG)
+_operation = partial(Operation, tag="Files")
+VERSION = Parameter("version", "query", "Use this version instead of the current one.")
+LOCK = Parameter("X-Lockstep-Lock", "header", "The number of your lock on the path.", NUMBER)
+RELEASE = Parameter("X-Lockstep-Release-Lock", "header", "`true`: release the lock in the same commit.", FLAG)
 IF_MATCH = Parameter("If-Match", "header", "Only if the current digest is one of these (quoted), or `*`: any.")
 IF_NONE_MATCH = Parameter("If-None-Match", "header", "Only if the current version is none of these; `*`: no file yet.")
 
-DIGEST_HEADER = {"X-Lockstep-Digest": "Content hash: BLAKE3, or of several chunks the hash of their manifest."}
+DIGEST_HEADER = {"X-Lockstep-Digest": "The content hash: BLAKE3, or for several chunks the hash of their manifest."}
 RECEIPT = {
     **DIGEST_HEADER,
-    "X-Lockstep-Version": "The version read or made.",
-    "X-Lockstep-Cursor": "Place in the cluster's journal as of which this is true.",
+    "X-Lockstep-Version": "The version that was read or created.",
+    "X-Lockstep-Cursor": "The position in the cluster's journal at which this was true.",
 }
 READ_RECEIPT = {
     **RECEIPT,
     "ETag": "The digest in quotes.",
-    "X-Lockstep-Cache": "Where the chunks came from: `hit` the proxy's cache, `delta` in part, `miss` a file server.",
-    "X-Lockstep-File-Server": "The file server that gave bytes.",
-    METADATA_HEADER: "The metadata that the writer gave, as a JSON object; absent when there is none.",
+    "X-Lockstep-Cache": "The source of the chunks: `hit` the cache, `delta` partly the cache, `miss` file servers.",
+    "X-Lockstep-File-Server": "The file server that sent bytes.",
+    METADATA_HEADER: "The file's metadata, as a JSON object; absent if there is none.",
 }
 WRITE_RECEIPT = {
     **RECEIPT,
     "ETag": "The digest in quotes.",
-    "X-Lockstep-Copies": "Copies on disk when the answer was sent, such as `2/2 fsynced`.",
-    "X-Lockstep-File-Server": "The master that took the bytes; absent when known content was linked.",
+    "X-Lockstep-Copies": "Copies on disk when the reply was sent, such as `2/2 fsynced`.",
+    "X-Lockstep-File-Server": "The master that received the bytes; absent if known content was linked.",
 }
 WRITE_REFUSALS = (
     errors.BadName,
@@ -41,12 +44,11 @@ WRITE_REFUSALS = (
     errors.LockStale,
     errors.PreconditionFailed,
     errors.Locked,
-    errors.Unavailable,
     errors.StorageFull,
 )
-READ_REFUSALS = (errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable)
+READ_REFUSALS = (errors.BadName, errors.Forbidden, errors.NotFound)
 RANGE_HEADERS = (
-    Parameter("Range", "header", "`bytes=a-b`, `bytes=a-` or `bytes=-n`. Several ranges: the whole file."),
+    Parameter("Range", "header", "`bytes=a-b`, `bytes=a-` or `bytes=-n`. Several ranges return the whole file."),
     Parameter("If-Range", "header", "Use Range only if this ETag or Last-Modified still holds."),
 )
 READ_CONDITIONS = (
@@ -58,43 +60,39 @@ READ_CONDITIONS = (
 
 
 def file_operations(handlers: FileRoutes) -> list[Operation]:
-    """Describe the routes that `handlers` answers."""
+    """The operations that `handlers` carries out."""
     return [*_looking(handlers), *_reading(handlers), *_writing(handlers), *_changing(handlers)]
 
 
 def _looking(handlers: FileRoutes) -> list[Operation]:
     return [
-        Operation(
+        _operation(
             id="list_files",
             method="GET",
             template="/files/{bucket}",
             handler=handlers.list_files,
-            tag="Files",
             summary="List a bucket's current files, in path order",
             description=(
-                "Page through with `cursor`. Only current files are shown; a deleted file has a delete marker among "
-                "its versions."
+                "Use `cursor` for the next page. Deleted files are not listed; they have a delete marker among their "
+                "versions."
             ),
             parameters=(
-                Parameter("prefix", "query", "Only paths that begin with this."),
-                Parameter("delimiter", "query", "Fold what follows the next delimiter into `prefixes`, like folders."),
-                Parameter("limit", "query", "Files and prefixes in one page.", between(1, MAX_LISTING)),
-                Parameter("cursor", "query", "`next_after` of the page before."),
+                Parameter("prefix", "query", "Only paths with this prefix."),
+                Parameter("delimiter", "query", "Group paths up to the next delimiter into `prefixes`, like folders."),
+                Parameter("limit", "query", "Maximum number of files and prefixes in a page.", between(1, MAX_LISTING)),
+                Parameter("cursor", "query", "`next_after` of the previous page."),
             ),
             answers={200: Answer("One page; `next_after` is absent on the last.", Content(ListReply))},
-            refusals=(errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable),
+            refusals=(errors.BadName, errors.Forbidden, errors.NotFound),
         ),
         # Before the GET, which Flask would let answer HEAD too.
-        Operation(
+        _operation(
             id="stat_file",
             method="HEAD",
             template="/files/{bucket}/{path}",
             handler=handlers.read,
-            tag="Files",
-            summary="Look at a file without reading it",
-            description=(
-                "The same headers as a GET, the receipt included, without looking up where the content would come from."
-            ),
+            summary="Get a file's headers",
+            description=("The headers of a GET, without looking up the source of the content."),
             parameters=(VERSION, *READ_CONDITIONS),
             answers={
                 200: Answer("The headers of a GET.", None, READ_RECEIPT),
@@ -110,14 +108,13 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
     content = Content(media="application/octet-stream", others=("*/*",))
     whole = Answer("The file.", content, READ_RECEIPT)
     return [
-        Operation(
+        _operation(
             id="read_file",
             method="GET",
             template="/files/{bucket}/{path}",
             handler=handlers.read,
-            tag="Files",
             summary="Read a file",
-            description="Every byte is verified against the digest that the directory named after this request began.",
+            description="Every byte is verified against the digest that the directory returns for this request.",
             parameters=(VERSION, *RANGE_HEADERS, *READ_CONDITIONS),
             answers={
                 200: whole,
@@ -127,14 +124,13 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
             refusals=(*READ_REFUSALS, errors.PreconditionFailed, errors.RangeNotSatisfiable),
             thin=True,
         ),
-        Operation(
+        _operation(
             id="read_manifest",
             method="GET",
             template="/manifests/{bucket}/{path}",
             handler=handlers.manifest,
-            tag="Files",
-            summary="Which chunks a file is made of",
-            description="36 bytes for each chunk in order: its BLAKE3 digest, and its length as a big-endian integer.",
+            summary="Get a file's chunks",
+            description="36 bytes for each chunk, in order: its BLAKE3 digest, and its length as a big-endian integer.",
             parameters=(VERSION,),
             answers={200: Answer("The canonical manifest.", Content(media=MANIFEST_TYPE), RECEIPT)},
             refusals=READ_REFUSALS,
@@ -144,17 +140,16 @@ def _reading(handlers: FileRoutes) -> list[Operation]:
 
 def _writing(handlers: FileRoutes) -> list[Operation]:
     return [
-        Operation(
+        _operation(
             id="write_file",
             method="PUT",
             template="/files/{bucket}/{path}",
             handler=handlers.write,
-            tag="Files",
             summary="Write a file",
             description=(
-                "The answer comes when the promised copies are on disk and the directory has committed. Plain bytes "
-                f"need a Content-Length. As `{CHUNK_STREAM_TYPE}` only changed chunks need their bytes: 409 "
-                "`missing_chunks` lists in `facts.digests` what to send again with bytes."
+                "The reply is sent when the promised copies are on disk and the directory has committed. Plain bytes "
+                f"need a Content-Length. In a `{CHUNK_STREAM_TYPE}`, only changed chunks need their bytes: 409 "
+                "`missing_chunks` lists the chunks to send with their bytes in `facts.digests`."
             ),
             parameters=(
                 LOCK,
@@ -169,13 +164,13 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
                 Parameter(
                     "X-Lockstep-Digest",
                     "header",
-                    "Chunk stream: the file's digest. Known content that you may read is linked.",
+                    "Chunk stream: the file's digest. Content that you may read is linked, not sent.",
                 ),
                 Parameter("X-Lockstep-Size", "header", "Chunk stream: the file's size in bytes.", NUMBER),
                 Parameter(
                     "X-Lockstep-Base-Version",
                     "header",
-                    "Chunk stream: chunks of this version of the path are left out too, not only of the current one.",
+                    "Chunk stream: a version of the path, besides the current one, whose chunks are omitted.",
                 ),
                 Parameter("X-Lockstep-Content-Type", "header", "Chunk stream: the file's own content type."),
             ),
@@ -199,27 +194,25 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
 
 def _changing(handlers: FileRoutes) -> list[Operation]:
     return [
-        Operation(
+        _operation(
             id="delete_file",
             method="DELETE",
             template="/files/{bucket}/{path}",
             handler=handlers.delete,
-            tag="Files",
-            summary="Delete a file, or one version of it for good",
-            description="Where versions are kept the file's old versions stay, under a delete marker.",
-            parameters=(Parameter("version", "query", "Only this version, for good.", TEXT), LOCK, RELEASE, IF_MATCH),
-            answers={200: Answer("Done; `existed` says whether there was anything.", Content(DeleteReply))},
+            summary="Delete a file, or permanently delete one version",
+            description="In a bucket with versioning, the file gets a delete marker and its versions are kept.",
+            parameters=(Parameter("version", "query", "Delete only this version.", TEXT), LOCK, RELEASE, IF_MATCH),
+            answers={200: Answer("Done. `existed` tells whether there was a file.", Content(DeleteReply))},
             refusals=WRITE_REFUSALS,
             thin=True,
         ),
-        Operation(
+        _operation(
             id="copy_file",
             method="POST",
             template="/copy",
             handler=handlers.copy,
-            tag="Files",
-            summary="Copy or move a file inside the cluster",
-            description="No bytes travel. A move is one transaction: nobody sees the file twice, or not at all.",
+            summary="Copy or move a file within the cluster",
+            description="No content is transferred. A move is one transaction: nobody sees the file twice, or missing.",
             parameters=(IF_MATCH, IF_NONE_MATCH),
             bodies=(Content(CopyBody),),
             answers={

@@ -1,4 +1,4 @@
-"""Files over HTTP: list, write, read, look at, delete, copy; and a file's manifest.
+"""The routes for files: list, read, write, delete, copy; and a file's manifest.
 
 The file store verifies the bytes, and `lockstep_store.runtime.http.content` sends them.
 """
@@ -42,7 +42,7 @@ from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 
 class CopySource(JsonBody):
-    """What is copied; without `version`, the current one."""
+    """The file to copy; without `version`, its current one."""
 
     bucket: Bucket
     path: PathText
@@ -50,7 +50,7 @@ class CopySource(JsonBody):
 
 
 class CopyBody(JsonBody):
-    """Copy `source` to `bucket`/`path`, or move it there. Without `content_type` and `metadata` the source's stay."""
+    """Copy or move `source` to `bucket`/`path`. `content_type` and `metadata` replace the source's."""
 
     source: CopySource
     bucket: Bucket
@@ -65,7 +65,7 @@ class CopyBody(JsonBody):
 
 
 class Files(Protocol):
-    """The file store as these routes call it; see `client_proxy.file_store.FileStore` for what each promises."""
+    """The file store's calls for these routes; `client_proxy.file_store.FileStore` documents their promises."""
 
     def open(self, request: Read) -> OpenFile: ...
     def write(self, request: Write, blocks: Iterable[bytes]) -> CommittedReply: ...
@@ -168,7 +168,7 @@ class FileRoutes:
         return json_reply(deleted, headers=headers)
 
     def copy(self, request: RestRequest) -> RawReply:
-        """Copy or move inside the cluster."""
+        """Copy or move within the cluster."""
         credential = request.credential()
         body = request.message(CopyBody)
         committed = self._files.copy(
@@ -191,7 +191,7 @@ class FileRoutes:
         return committed_reply(committed)
 
     def manifest(self, request: RestRequest) -> RawReply:
-        """A file's chunks in their canonical form."""
+        """A file's manifest in canonical form."""
         opened = self._files.open(
             Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
         )
@@ -204,7 +204,7 @@ class FileRoutes:
 
 
 def _unread(opened: OpenFile) -> list[tuple[str, str]]:
-    """The receipt of an answer without content: where content would come from is not looked up for it."""
+    """The receipt of a reply without content, whose source is not looked up."""
     version = opened.version
     return receipt_headers(Receipt(version.digest, version.version, opened.cursor, "", 0, ""))
 
@@ -218,7 +218,7 @@ def _release_lock(request: RestRequest) -> bool:
 
 
 def _content_type(request: RestRequest, streams_chunks: bool) -> str:
-    """The file's own, which is not that of the stream which brings it."""
+    """The content type of the file, not of the chunk stream."""
     given = request.bounded("X-Lockstep-Content-Type") if streams_chunks else request.environ.get("CONTENT_TYPE")
     return given_content_type(given or "")
 

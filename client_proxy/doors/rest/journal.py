@@ -1,7 +1,7 @@
-"""The journal over the API: changes after a cursor, waiting for the first one.
+"""The route for changes: those after a cursor, waiting for the first one.
 
-The directory decides what a person sees and keeps the order. A wait longer than one call is made of several; the
-cursor is the client's own, so an answer that is lost is asked for again and loses nothing.
+The directory decides what a person may see, and the order. A long wait takes several calls to the directory. Clients
+keep the cursor, so after a lost reply they repeat the request and lose nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from lockstep_store.wire.messages.locks import MAX_WAIT_SECONDS
 from lockstep_store.wire.names import check_bucket
 
 PAUSE_SECONDS = 0.2
-"""Between two calls when the directory answers early with nothing, as one does that is stopping."""
+"""The pause after an early reply without changes, which a stopping directory sends."""
 LARGEST_CURSOR = 10**18 - 1
 
 
 class ChangeRoutes:
-    """The route /changes. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
+    """The route /changes. `max_waiting` bounds the waiting requests, because each occupies a thread."""
 
     def __init__(
         self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
@@ -40,7 +40,7 @@ class ChangeRoutes:
         self._monotonic = monotonic
 
     def stop_waiting(self) -> None:
-        """Answer everyone who waits within one step."""
+        """Answer all waiting requests within one step."""
         self._polls.stop()
 
     def operations(self) -> list[Operation]:
@@ -51,21 +51,21 @@ class ChangeRoutes:
                 template="/changes",
                 handler=self.changes,
                 tag="Changes",
-                summary="What changed after a cursor, each change once and in order",
+                summary="List the changes after a cursor, each once and in order",
                 description=(
-                    "Begin without a cursor (from now on) or with 0 (from the first change there ever was), then give "
-                    "each answer's `cursor` with the next request. It may move on without changes: those were not "
-                    "yours to see. Changes of buckets that are other people's own are never shown."
+                    "Start without a cursor (from now on) or with 0 (from the first change ever), then send each "
+                    "reply's `cursor` with the next request. The cursor may advance without changes, past those that "
+                    "you may not see, such as changes in other people's private buckets."
                 ),
                 parameters=(
-                    Parameter("bucket", "query", "Only this bucket; without it, every bucket that you may use."),
-                    Parameter("cursor", "query", "Changes after this one.", between(0, LARGEST_CURSOR)),
-                    Parameter("limit", "query", "Changes in one answer.", between(1, MAX_LISTING)),
+                    Parameter("bucket", "query", "Only changes in this bucket, not in all that you may use."),
+                    Parameter("cursor", "query", "Only changes after this cursor.", between(0, LARGEST_CURSOR)),
+                    Parameter("limit", "query", "Maximum number of changes in a reply.", between(1, MAX_LISTING)),
                     Parameter(
                         "wait", "query", "Seconds to wait for the first change.", between(0, int(MAX_WAIT_SECONDS))
                     ),
                 ),
-                answers={200: Answer("Changes, and the cursor to go on from.", Content(ChangesReply))},
+                answers={200: Answer("The changes, and the cursor for the next request.", Content(ChangesReply))},
                 refusals=(
                     errors.BadName,
                     errors.BadRequest,

@@ -1,7 +1,7 @@
-"""JSON bodies that people send: their base shape, and how one is read strictly.
+"""JSON request bodies: their base class and a strict reader.
 
-Programs of the cluster ignore members that they do not know, because a newer peer may send more. A person's request is
-different: a misspelled member that is ignored changes what the request means.
+Programs of the cluster ignore unknown members, because a newer peer may send more. In a person's request, ignoring a
+misspelled member would change what the request means.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 class JsonBody(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of every JSON body that people send. Unknown members are refused by name."""
+    """Base of all JSON request bodies. Unknown members are errors."""
 
 
 def read_json(request: DrainableRequest, shape: type[T], *, optional: bool = False) -> T:
-    """The JSON body as `shape`. A request without a body stands for `{}` when the body is `optional`."""
+    """The JSON body as `shape`. With `optional`, no body means `{}`."""
     if "HTTP_TRANSFER_ENCODING" in request.environ:
-        # The runner shows broken chunk framing as the end of the body, so a cut body would pass for a whole or no one.
+        # The runner presents broken chunk framing as the end of the body, so a truncated body would look complete.
         raise LengthRequired("a JSON body needs a Content-Length; chunked transfer coding is not accepted here")
     body = request.body(MAX_JSON_BYTES)
     if body:
@@ -49,7 +49,7 @@ def read_json(request: DrainableRequest, shape: type[T], *, optional: bool = Fal
 
 
 def _check_type(request: DrainableRequest) -> None:
-    """UnsupportedMediaType for a stated type that is not JSON: a foreign page can send text/plain unasked."""
+    """UnsupportedMediaType for another type than JSON: a foreign web page can send text/plain without asking."""
     given: str = request.environ.get("CONTENT_TYPE", "")
     if given and given.partition(";")[0].strip().lower() != JSON_TYPE:
         raise UnsupportedMediaType(

@@ -1,7 +1,7 @@
-"""Locks: acquire (and wait in line), list, renew, release, break.
+"""The routes for locks: acquire (and wait in line), list, renew, release, break.
 
-The directory grants and queues. A wait longer than it keeps a call is made of several, each of which keeps the place
-in line; what a person sees is one request.
+The directory grants locks and keeps the queue. A long wait takes several calls to the directory, which keep the place
+in line; for the client it is one request.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -44,6 +45,7 @@ from lockstep_store.wire.messages.locks import (
 )
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
+_operation = partial(Operation, tag="Locks")
 LONGEST_WAIT_SECONDS = 300.0
 
 Lease = Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)]
@@ -51,17 +53,17 @@ PathName = Annotated[str, Meta(max_length=MAX_PATH_BYTES + 64)]
 
 
 class NamedPath(JsonBody):
-    """A path to lock, and the bucket that it is in."""
+    """A path to lock, and its bucket."""
 
     bucket: Bucket
     path: PathText
 
 
 class AcquireBody(JsonBody):
-    """All of `paths` or none. A path is "bucket/path", or with `bucket` a path inside that one, or an object.
+    """A request to lock all of `paths` or none. A path is "bucket/path", a path in `bucket`, or an object.
 
-    `queue`: keep a place in line when the wait is over (202); without it a refusal is 423 and leaves nothing behind.
-    Repeat the request with the answer's `waiter.id` as `request_id` to keep the place and ask again.
+    With `queue`, a wait that ends without the lock keeps its place in line (202); to continue it, repeat the request
+    with the reply's `waiter.id` as `request_id`. Without `queue`, it ends with 423 and keeps no place.
     """
 
     paths: Annotated[list[PathName | NamedPath], Meta(min_length=1, max_length=MAX_LOCK_PATHS)]
@@ -70,29 +72,29 @@ class AcquireBody(JsonBody):
     lease_seconds: Lease = DEFAULT_LEASE_SECONDS
     queue: bool = True
     client: Text = ""
-    """Which program or shell asks; shown to others."""
+    """The name of the client program or shell; shown to others."""
     request_id: WriteId | None = None
 
 
 class RenewBody(JsonBody):
-    """How long the lease is to be from now; without it, as long as before."""
+    """The new lease, counted from now; by default as long as before."""
 
     lease_seconds: Lease | None = None
 
 
 class QueuedReply(AcquireReply, omit_defaults=False):
-    """A place in line: `waiter` and `holders` in full, and what most scripts want of them."""
+    """A place in line: `waiter` and `holders` in full, and a summary for scripts."""
 
     place: int = 0
     holder: str = ""
-    """Who holds the paths, by account."""
+    """The account that holds the lock."""
     until: float = 0.0
-    """When the last lock in the way ends unless it is renewed: wall clock, seconds since 1970."""
+    """When the last lock in the way ends, unless renewed: wall clock, seconds since 1970."""
     seconds_left: float = 0.0
 
 
 class LockRoutes:
-    """The routes below /locks. `max_waiting` bounds the requests that wait at one time: each keeps a thread."""
+    """The routes below /locks. `max_waiting` bounds the waiting requests, because each occupies a thread."""
 
     def __init__(
         self, directory: Directory, *, max_waiting: int, monotonic: Callable[[], float] = time.monotonic
@@ -102,7 +104,7 @@ class LockRoutes:
         self._monotonic = monotonic
 
     def stop_waiting(self) -> None:
-        """Answer everyone who waits within one step; their places in line stay."""
+        """Answer all waiting requests within one step. They keep their places in line."""
         self._polls.stop()
 
     def operations(self) -> list[Operation]:
@@ -110,16 +112,15 @@ class LockRoutes:
 
     def _of_all(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="acquire_lock",
                 method="POST",
                 template="/locks",
                 handler=self.acquire,
-                tag="Locks",
                 summary="Acquire a lock on one or several paths, waiting in line for it",
                 description=(
-                    "A lock's `number` goes with writes as X-Lockstep-Lock. Renew it within its lease. A wait that "
-                    "would never end because others wait for you is refused, and the refusal names them."
+                    "Send the lock's `number` with writes as X-Lockstep-Lock, and renew the lock within its lease. A "
+                    "wait that would close a cycle is refused with 409, and the error names the cycle."
                 ),
                 bodies=(Content(AcquireBody),),
                 answers={
@@ -129,45 +130,41 @@ class LockRoutes:
                 refusals=(errors.BadName, errors.Forbidden, errors.NotFound, errors.Deadlock, errors.Locked),
                 thin=True,
             ),
-            Operation(
+            _operation(
                 id="list_locks",
                 method="GET",
                 template="/locks",
                 handler=self.list_locks,
-                tag="Locks",
                 summary="List locks and who waits for them",
-                description="Who holds what and until when, and who waits in line for it.",
-                answers={200: Answer("Locks, and waiters in line.", Content(LocksReply))},
-                refusals=(errors.Unavailable,),
+                description="Holders, expiry, and the queue.",
+                answers={200: Answer("The locks and the waiters.", Content(LocksReply))},
             ),
         ]
 
     def _of_one(self) -> list[Operation]:
         one = "/locks/{id}"
-        usual = (errors.Forbidden, errors.NotFound, errors.Unavailable)
+        usual = (errors.Forbidden, errors.NotFound)
         return [
-            Operation(
+            _operation(
                 id="renew_lock",
                 method="PUT",
                 template=one,
                 handler=self.renew,
-                tag="Locks",
                 summary="Renew a lock's lease",
                 description=(
-                    "The lease runs from now. A lease that has ended cannot be renewed: acquire the lock again."
+                    "The lease starts again now. A lock whose lease has ended cannot be renewed: acquire it again."
                 ),
                 bodies=(Content(RenewBody),),
                 body_optional=True,
-                answers={200: Answer("The lock with its new end.", Content(LockInfo))},
+                answers={200: Answer("The lock with its new expiry.", Content(LockInfo))},
                 refusals=(*usual, errors.LockStale),
                 thin=True,
             ),
-            Operation(
+            _operation(
                 id="release_lock",
                 method="DELETE",
                 template=one,
                 handler=self.release,
-                tag="Locks",
                 summary="Release a lock, or give up a place in line",
                 description="The next one in line gets the lock at once.",
                 parameters=(
@@ -260,7 +257,7 @@ def _lock_paths(body: AcquireBody) -> list[LockPath]:
 
 
 def _shown(client: str) -> str:
-    """The client's name for itself. Others see it in their terminals, so nothing in it may steer one."""
+    """The client's name. Others see it in their terminals, so it must not contain control characters."""
     for character in client:
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise BadRequest(f"the client's name contains the control character U+{ord(character):04X}")

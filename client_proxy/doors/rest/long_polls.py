@@ -1,6 +1,6 @@
-"""Long polls: requests that wait at the directory for something to happen, each keeping a thread of the proxy's.
+"""Bounds long polls: requests that wait at the directory and occupy a thread of the proxy.
 
-Their number is bounded, and each wait is made of steps, so that a proxy which is told to stop answers soon.
+Each wait is divided into steps, so that a proxy that stops can answer soon.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STEP_SECONDS = 2.0
-"""A wait is asked of the directory in steps of this length, so that a proxy told to stop answers within one."""
+"""The longest step of a wait, and so the longest that a stopping proxy takes to answer."""
 
 
 class LongPolls:
-    """The requests of one kind that wait, at most `at_most` at one time. Thread-safe."""
+    """The waiting requests of one kind, at most `at_most`. Thread-safe."""
 
     def __init__(self, at_most: int) -> None:
         self._places = threading.BoundedSemaphore(at_most)
@@ -25,12 +25,12 @@ class LongPolls:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """From now on no step is longer than nothing."""
+        """Make all further steps end at once."""
         self._stopping.set()
 
     @contextmanager
     def place(self) -> Iterator[bool]:
-        """Whether one more may wait, for as long as the block lasts."""
+        """Take one of the places for the block. Yields whether there was one."""
         found = self._places.acquire(blocking=False)
         try:
             yield found
@@ -39,9 +39,9 @@ class LongPolls:
                 self._places.release()
 
     def step(self, seconds_left: float) -> float:
-        """How many of the seconds left the directory is to keep the next call; none when the proxy stops."""
+        """The seconds that the next call to the directory waits; 0 when the proxy stops."""
         return 0.0 if self.stopping else max(0.0, min(seconds_left, STEP_SECONDS))
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not on when the proxy stops."""
+        """Sleep, or return at once when the proxy stops."""
         self._stopping.wait(seconds)

@@ -1,6 +1,6 @@
-"""Taking care of the directory: checking its books, backing it up, and deciding what a restore left open.
+"""The routes that maintain the directory: check, backup, recovery.
 
-Administrators only; who is one, the directory decides. A backup goes through in blocks and is nowhere held whole.
+The directory admits only administrators. A backup is streamed in blocks, and never whole in memory.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from lockstep_store.wire.messages.recovery import (
 
 BACKUP_TYPE = "application/vnd.lockstep.backup"
 BLOCK_BYTES = 1024 * 1024
-_REFUSALS = (errors.Forbidden, errors.Conflict, errors.Unavailable)
+_REFUSALS = (errors.Forbidden, errors.Conflict)
 _operation = partial(Operation, tag="Cluster", refusals=_REFUSALS)
 
 
 class FsckBody(JsonBody):
-    """`deep`: every file server reads every byte, too."""
+    """`deep`: also read every byte on every file server."""
 
     deep: bool = False
 
 
 class RecoverBody(JsonBody):
-    """`finish`: wait for no file server any more. `unnamed`: what becomes of blobs that nobody knows a name of."""
+    """`finish`: stop waiting for file servers. `unnamed`: what to do with blobs that have no name."""
 
     finish: bool = False
     unnamed: Literal["keep", "name", "drop"] = "keep"
 
 
-class CareRoutes:
+class MaintenanceRoutes:
     """The routes /cluster/fsck, /cluster/backup and /cluster/recovery."""
 
     def __init__(self, directory: Directory) -> None:
@@ -64,18 +64,18 @@ class CareRoutes:
                 method="POST",
                 template="/cluster/fsck",
                 handler=self.start_fsck,
-                summary="Check the directory's books, and every file server's holdings against them (administrators)",
-                description="Answers at once; ask with GET until `state` is `done`. One check runs at a time.",
+                summary="Start a check that the metadata and the file servers' disks agree (administrators)",
+                description="Returns at once; GET the report until `state` is `done`. One check runs at a time.",
                 bodies=(Content(FsckBody),),
                 body_optional=True,
-                answers={202: Answer("The check that runs now.", Content(FsckReport))},
+                answers={202: Answer("The running check.", Content(FsckReport))},
             ),
             _operation(
                 id="fsck_report",
                 method="GET",
                 template="/cluster/fsck",
                 handler=self.fsck_report,
-                summary="What the check that runs, or the last one, found (administrators)",
+                summary="Get the report of the running or last check (administrators)",
                 description="`state` is `never` before the first check, and `running` while one runs.",
                 answers={200: Answer("The report.", Content(FsckReport))},
             ),
@@ -84,8 +84,8 @@ class CareRoutes:
                 method="GET",
                 template="/cluster/backup",
                 handler=self.backup,
-                summary="A backup of the directory, made now (administrators)",
-                description="It holds secrets. It has no file bytes, and not the authority in certs/.",
+                summary="Make a backup of the directory (administrators)",
+                description="It contains secrets. It does not contain file contents or the CA in certs/.",
                 answers={200: Answer("The backup.", Content(media=BACKUP_TYPE))},
                 refusals=(*_REFUSALS, errors.StorageFull, errors.Damaged),
             ),
@@ -98,22 +98,22 @@ class CareRoutes:
                 method="GET",
                 template="/cluster/recovery",
                 handler=self.recovery,
-                summary="How far recovery after a restored backup is (administrators)",
+                summary="Get the progress of recovery after a restored backup (administrators)",
                 description="A file server is in recovery until it has reported everything that it holds.",
-                answers={200: Answer("How it stands; `recovery` is null without a restore.", Content(RecoveryReply))},
+                answers={200: Answer("The progress; `recovery` is null without a restore.", Content(RecoveryReply))},
             ),
             _operation(
                 id="recover",
                 method="POST",
                 template="/cluster/recovery",
                 handler=self.recover,
-                summary="Decide what a restore left open (administrators)",
+                summary="Make the decisions of a recovery (administrators)",
                 description=(
-                    "`finish` ends the wait for file servers that do not return; `unnamed` decides about blobs that "
-                    "no metadata names."
+                    "`finish` stops waiting for file servers that do not return; `unnamed` keeps, names or drops "
+                    "blobs without a name."
                 ),
                 bodies=(Content(RecoverBody),),
-                answers={200: Answer("How it stands now.", Content(RecoveryReply))},
+                answers={200: Answer("The progress.", Content(RecoveryReply))},
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""Named keys (SSE-KMS) over HTTP, for administrators: list, make, enable, disable, rotate. None is ever deleted."""
+"""The routes for named keys (SSE-KMS), for administrators: list, create, enable, disable, rotate. None is deleted."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lockstep_store.wire.messages.kms import (
     KmsKeysReply,
 )
 
-_operation = partial(Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Unavailable))
+_operation = partial(Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound))
 
 
 class NewKmsKey(JsonBody):
-    """A named key to make."""
+    """A named key to create."""
 
     name: KeyName
 
@@ -40,36 +40,36 @@ class KmsRoutes:
         self._directory = directory
 
     def operations(self) -> list[Operation]:
-        key = Answer("The key as it is now.", Content(KmsKeyInfo))
+        key = Answer("The changed key.", Content(KmsKeyInfo))
         return [
             _operation(
                 id="list_kms_keys",
                 method="GET",
                 template="/kms/keys",
                 handler=self.list_keys,
-                summary="List the named keys that contents can be under (administrators)",
-                description="Each with its id, its version, and whether it may be used.",
-                answers={200: Answer("The keys, by name; their material is never told.", Content(KmsKeysReply))},
-                refusals=(errors.Forbidden, errors.Unavailable),
+                summary="List the named keys for encryption (administrators)",
+                description="Each with its id, its number of versions, and whether it is enabled.",
+                answers={200: Answer("The keys, by name, without their secrets.", Content(KmsKeysReply))},
+                refusals=(errors.Forbidden,),
             ),
             _operation(
                 id="create_kms_key",
                 method="POST",
                 template="/kms/keys",
                 handler=self.create,
-                summary="Make a named key (administrators)",
-                description="Make a backup of the directory afterwards: without the key nothing under it can be read.",
+                summary="Create a named key (administrators)",
+                description="Back up the directory afterwards: without the key its files cannot be read.",
                 bodies=(Content(NewKmsKey),),
                 answers={201: Answer("The key.", Content(KmsKeyInfo))},
-                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists, errors.Unavailable),
+                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists),
             ),
             _operation(
                 id="enable_kms_key",
                 method="POST",
                 template="/kms/keys/{id}/enable",
                 handler=self.enable,
-                summary="Let a named key be used again (administrators)",
-                description="Contents under it can be read again at once.",
+                summary="Enable a named key (administrators)",
+                description="Its files can be read again at once.",
                 answers={200: key},
             ),
             _operation(
@@ -77,8 +77,8 @@ class KmsRoutes:
                 method="POST",
                 template="/kms/keys/{id}/disable",
                 handler=self.disable,
-                summary="Stop a named key from being used: nothing is written or read under it (administrators)",
-                description="Nothing is deleted; enabling the key makes everything readable again.",
+                summary="Disable a named key (administrators)",
+                description="Its files can be neither written nor read until it is enabled again.",
                 answers={200: key},
             ),
             _operation(
@@ -87,7 +87,7 @@ class KmsRoutes:
                 template="/kms/keys/{id}/rotate",
                 handler=self.rotate,
                 summary="Make a new version of a named key (administrators)",
-                description="Contents written from now on are under it; older ones stay under theirs, and are read.",
+                description="New files use it. Older files keep the version they have, and stay readable.",
                 answers={200: key},
             ),
         ]

@@ -1,9 +1,9 @@
-"""The API's own description: an OpenAPI 3.1 document made from the routes' declarations, and a page that shows it."""
+"""Describes the API: an OpenAPI 3.1 document made from the routes' declarations, and a page that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from client_proxy.doors.rest.schemas import BUCKET, ID, PATH, REFERENCE, schemas
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import LockstepError, NotFound
 
+_operation = partial(Operation, tag="About")
 PAGE_FOLDER = Path(__file__).parent / "docs_page"
 PAGE_TYPES = {
     "page.html": "text/html; charset=utf-8",
@@ -29,7 +30,7 @@ PAGE_POLICY = (
 PATH_VALUES = {
     "bucket": ("The bucket's name.", BUCKET, "files"),
     "path": ("The file's path, percent-encoded; it may contain slashes.", PATH, "plans/roof.txt"),
-    "id": ("The id that the list or the creating answer gave.", ID, "3f9a2c"),
+    "id": ("The id, from the list or from the reply that created it.", ID, "3f9a2c"),
     "file": (
         "One of the page's own files.",
         {"type": "string", "enum": sorted(PAGE_TYPES)},
@@ -37,13 +38,13 @@ PATH_VALUES = {
     ),
 }
 TAGS = {
-    "Files": "Read and write. Every answer carries a receipt in its X-Lockstep headers.",
-    "Versions": "A file's past.",
-    "Changes": "Every commit, in order.",
-    "Locks": "Exclusive, with a lease, first come first served.",
-    "Buckets": "Where files live. The bucket `files` is there from the start and shared.",
+    "Files": "Reading and writing. Every reply has a receipt in its X-Lockstep headers.",
+    "Versions": "A file's current and older versions.",
+    "Changes": "All commits, in order.",
+    "Locks": "Exclusive locks with a lease, granted in order of request.",
+    "Buckets": "Namespaces for files. The bucket `files` always exists and is shared.",
     "People": "Log-ins and API keys.",
-    "Cluster": "The programs behind this door.",
+    "Cluster": "The cluster's programs and their maintenance.",
     "About": "This description.",
 }
 
@@ -57,36 +58,33 @@ class DocumentRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="openapi",
                 method="GET",
                 template="/openapi.json",
                 handler=self.document,
-                tag="About",
-                summary="This API as an OpenAPI 3.1 document",
-                description="Made from the declarations that the routes are registered with, so the two cannot differ.",
+                summary="Get this API as an OpenAPI 3.1 document",
+                description="Made from the declarations that register the routes, so the two cannot differ.",
                 answers={200: Answer("The document.", Content(dict[str, Any]))},
                 login=False,
             ),
-            Operation(
+            _operation(
                 id="docs",
                 method="GET",
                 template="/docs",
                 handler=self.page,
-                tag="About",
-                summary="This API as a page to read",
-                description="It shows the document at /api/v1/openapi.json and loads nothing from elsewhere.",
+                summary="Get this API as a web page",
+                description="It shows the document at /api/v1/openapi.json, and loads nothing from other sites.",
                 answers={200: Answer("The page.", Content(media="text/html"))},
                 login=False,
             ),
-            Operation(
+            _operation(
                 id="docs_file",
                 method="GET",
                 template="/docs/{file}",
                 handler=self.page_file,
-                tag="About",
-                summary="The page's style and script",
-                description="Served with a policy that lets the page load only its own files.",
+                summary="Get the page's style and script",
+                description="The page's policy lets it load only its own files.",
                 answers={200: Answer("The file.", Content(media="text/css", others=("text/javascript", "text/html")))},
                 refusals=(NotFound,),
                 login=False,
@@ -122,8 +120,8 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             "title": "Lockstep",
             "version": version,
             "description": (
-                "A distributed file store for people who edit files together. Refusals are RFC 9457 problem details; "
-                "each has a `code`, a sentence for people, a `request_id`, and its facts as further members."
+                "A distributed file store for people who edit files together. Errors are RFC 9457 problem details; "
+                "each has a `code`, a sentence for people, a `request_id`, and details as further members."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },

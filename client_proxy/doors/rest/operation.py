@@ -1,4 +1,4 @@
-"""One declaration beside each route: it registers the route and writes its page in the API's document."""
+"""The declaration of a route: it registers the route, and describes it in the API's document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 TEXT: Schema = {"type": "string"}
 GIVEN: Schema = {"type": "string", "minLength": 1}
-"""What is there and empty is refused."""
+"""A value that must not be empty."""
 BINARY: Schema = {"type": "string", "format": "binary"}
 FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
@@ -53,7 +53,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Content:
-    """A body: a message shape as JSON, or `media` of raw bytes or text, which may also come as one of `others`."""
+    """A body: JSON of the type `shape`, or bytes or text of the type `media` or one of `others`."""
 
     shape: Any = None
     media: str = "application/json"
@@ -62,7 +62,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Answer:
-    """One successful answer; `headers` maps a header's name to what it says."""
+    """A successful reply; `headers` maps header names to descriptions."""
 
     description: str
     content: Content | None = None
@@ -71,9 +71,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method on an address below `/api/v1`. `{path}` in the template takes slashes too.
+    """A method on an address below `/api/v1`. `{path}` in the template may contain slashes.
 
-    `thin`: the layer in front of Flask may answer it, because every read and write passes it.
+    `thin`: answered in front of Flask, because reads and writes use it often.
     """
 
     id: str
@@ -93,17 +93,17 @@ class Operation:
 
     @property
     def address(self) -> str:
-        """The whole template, as in the API's document."""
+        """The address template, as in the API's document."""
         return PREFIX + self.template
 
     @property
     def names(self) -> list[str]:
-        """The values that the address carries, in order."""
+        """The names of the values in the address, in order."""
         return _PLACEHOLDER.findall(self.template)
 
     @cached_property
     def all_refusals(self) -> tuple[type[LockstepError], ...]:
-        """Its own refusals and those that every such operation has."""
+        """The operation's own errors and those common to all such operations."""
         usual: list[type[LockstepError]] = [BadRequest, ExpectationFailed, InternalError, Unavailable]
         if self.login:
             usual.append(NotLoggedIn)
@@ -113,12 +113,12 @@ class Operation:
 
     @cached_property
     def statuses(self) -> frozenset[int]:
-        """Every status that it answers with."""
+        """All statuses of its replies."""
         return frozenset([*self.answers, *(refusal.status for refusal in self.all_refusals)])
 
     @cached_property
     def arguments(self) -> frozenset[str]:
-        """The query arguments that it knows."""
+        """Its query arguments."""
         return frozenset(given.name for given in self.parameters if given.where == "query")
 
     @property

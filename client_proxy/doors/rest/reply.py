@@ -1,4 +1,4 @@
-"""Answers of the API: JSON, receipts, and every refusal as RFC 9457 problem details."""
+"""The API's replies: JSON, receipts, and errors as RFC 9457 problem details."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def json_reply(message: Any, status: int = 200, headers: Headers | None = None) 
 
 
 def empty_reply() -> RawReply:
-    """Done, and nothing to say."""
+    """A reply without content."""
     return RawReply(204, [], [])
 
 
 def receipt_headers(receipt: Receipt) -> Headers:
-    """What a person can check the answer by. Reads add their own `X-Lockstep-Copies`: the holders that are up."""
+    """The receipt as headers. Reads add their own `X-Lockstep-Copies`: the holders that are up."""
     headers = [
         ("X-Lockstep-Digest", receipt.digest.hex()),
         ("X-Lockstep-Version", receipt.version),
@@ -62,18 +62,18 @@ def receipt_headers(receipt: Receipt) -> Headers:
 
 
 def committed_reply(committed: CommittedReply) -> RawReply:
-    """A committed write, copy or restore: 201 when the path had no current version before."""
+    """The reply to a committed write, copy or restore; 201 if the path had no current version before."""
     headers = receipt_headers(Receipt.of_write(committed))
     headers.append(("ETag", f'"{committed.version.digest.hex()}"'))
     return json_reply(committed, 201 if committed.version.created else 200, headers)
 
 
 def problem_reply(error: Exception, route: str) -> RawReply:
-    """Any failure as an answer. What is not a refusal is logged with its trace, and says nothing about the inside."""
+    """The reply to an error. Unexpected exceptions are logged with a traceback; their reply reveals nothing."""
     if not isinstance(error, LockstepError):
         log.error("unexpected failure in %s", route, exc_info=error)
         error = InternalError(
-            f"an unexpected error happened; it was not your request. The proxy's log has it under {request_id()}"
+            f"an unexpected error in the proxy, not caused by your request: its log has details under {request_id()}"
         )
     elif error.status >= 500:
         log.warning("%s: %s (%s)", route, error, error.code)
@@ -84,7 +84,7 @@ def problem_reply(error: Exception, route: str) -> RawReply:
 
 
 def _flat_problem(error: LockstepError) -> dict[str, Any]:
-    """The standard members, `facts` as Lockstep's own clients read them, and each fact as an extension member."""
+    """The standard members, `facts` for Lockstep's own clients, and each fact as an extension member."""
     problem = to_problem(error, request_id())
     members: dict[str, Any] = {
         "type": problem.type,

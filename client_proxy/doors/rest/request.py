@@ -1,6 +1,6 @@
-"""One request to the API: the border where untrusted text becomes checked names, numbers, messages and bytes.
+"""A request to the API: turns untrusted text into checked names, numbers, messages and bytes.
 
-What a request may do is not decided here: the directory decides that from the credential.
+The directory authorises the request, from its credential.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _known_bucket = lru_cache(maxsize=1024)(check_bucket)
 
 
 class RestRequest(DrainableRequest):
-    """A request and the values its route's template names, such as `bucket` and `path`."""
+    """A request, with the values from its address, such as `bucket` and `path`."""
 
     def __init__(self, environ: Environ, params: dict[str, str]) -> None:
         super().__init__(environ)
@@ -52,7 +52,7 @@ class RestRequest(DrainableRequest):
         return method
 
     def credential(self) -> str:
-        """The bearer token or API key as sent. NotLoggedIn when there is none that could be one."""
+        """The bearer token or API key as sent. NotLoggedIn if there is none, or it cannot be one."""
         environ = self.environ
         given: str = environ.get("HTTP_AUTHORIZATION", "")
         if given:
@@ -76,7 +76,7 @@ class RestRequest(DrainableRequest):
         return _known_bucket(self.params["bucket"])
 
     def file_path(self) -> str:
-        """The path in the address, checked and otherwise as given."""
+        """The path in the address, checked but unchanged."""
         return check_path(self.params["path"])
 
     def segment(self, name: str) -> str:
@@ -87,8 +87,10 @@ class RestRequest(DrainableRequest):
         return value
 
     def bounded(self, name: str, limit: int = MAX_HEADER_BYTES) -> str:
-        """A header's value, or an empty string without it. BadRequest over `limit` bytes, and for one that is empty:
-        so the runner shows a value that is not ASCII."""
+        """A header's value, or an empty string without it. BadRequest if it is too long, empty or not ASCII.
+
+        The runner presents a value that is not ASCII as an empty one.
+        """
         value = self.header(name)
         if not value and self.header(name, "absent") == "":
             raise BadRequest(f"the header {name} is empty or not ASCII: give it a value, or leave it out")
@@ -97,7 +99,7 @@ class RestRequest(DrainableRequest):
         return value
 
     def number_header(self, name: str) -> int | None:
-        """A header that is a whole number from 0, or None without it."""
+        """The value of a header that is a non-negative integer, or None without it."""
         value = self.bounded(name)
         if not value:
             return None
@@ -106,11 +108,11 @@ class RestRequest(DrainableRequest):
         return int(value)
 
     def flag_header(self, name: str) -> bool:
-        """A header that is `true` or `false` (without it: false)."""
+        """The value of a header that is `true` or `false`; False without it."""
         return _flag(self.bounded(name) or "false", f"the header {name}")
 
     def argument(self, name: str, default: str = "", limit: int = 4096) -> str:
-        """A query argument's value. BadRequest when it is longer than `limit` characters."""
+        """A query argument's value. BadRequest if it has more than `limit` characters."""
         if not self.query:
             return default
         values = self._arguments().get(name)
@@ -121,7 +123,7 @@ class RestRequest(DrainableRequest):
         return values[0]
 
     def number_argument(self, name: str, default: int, low: int, high: int) -> int:
-        """A query argument that is a whole number from `low` to `high`."""
+        """The value of a query argument that is an integer from `low` to `high`."""
         value = self.argument(name)
         if not value:
             return default
@@ -130,14 +132,14 @@ class RestRequest(DrainableRequest):
         return int(value)
 
     def flag_argument(self, name: str) -> bool:
-        """A query argument that is `true` or `false` (without it: false)."""
+        """The value of a query argument that is `true` or `false`; False without it."""
         return _flag(self.argument(name, "false"), f"the argument {name}")
 
     def check_arguments(self, known: frozenset[str]) -> None:
-        """BadRequest for a query argument that is not `known`, is empty, or is repeated.
+        """BadRequest for a query argument that is unknown, empty or repeated.
 
-        A misspelled argument that is ignored changes what the request means, and so does one that lost its value:
-        `DELETE …?version=` would delete the current file.
+        Ignoring a misspelled or empty argument would change what the request means: `DELETE …?version=` would delete
+        the current file.
         """
         unknown = sorted(set(self._arguments()) - known)
         if unknown:
@@ -151,21 +153,21 @@ class RestRequest(DrainableRequest):
                 raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
 
     def check_expectation(self) -> None:
-        """ExpectationFailed for an Expect header other than the one that HTTP knows."""
+        """ExpectationFailed for an Expect header other than `100-continue`."""
         expected: str = self.environ.get("HTTP_EXPECT", "")
         if expected and expected.lower() != "100-continue":
             raise ExpectationFailed(f"'Expect: {expected[:80]}' cannot be met; only 100-continue is known")
 
     def version(self) -> str | None:
-        """The version asked for with `?version=`, or None for the current one."""
+        """The version in `?version=`, or None for the current one."""
         return self.argument("version", limit=256) or None
 
     def message(self, shape: type[T], *, optional: bool = False) -> T:
-        """The JSON body as `shape`. An empty body stands for `{}` when the body is `optional`."""
+        """The JSON body as `shape`. With `optional`, no body means `{}`."""
         return read_json(self, shape, optional=optional)
 
     def declared_length(self) -> int:
-        """Content-Length of a file's body. Without one its end could not be told from a connection that was cut."""
+        """Content-Length of a file's body. It is required: without it, a truncated body would look complete."""
         if self.content_length is None:
             raise LengthRequired(
                 "a file's bytes need a Content-Length: without it a body that was cut short looks complete. "
@@ -176,10 +178,12 @@ class RestRequest(DrainableRequest):
         return self.content_length
 
     def blocks(self) -> Iterator[bytes]:
-        """The body's bytes. IncompleteBody before the last block when they are not exactly the declared length, so
-        that whoever commits after the last block commits whole bodies only."""
+        """The body's bytes. IncompleteBody, before the last block, if the length is not the declared one.
+
+        So a caller that commits after the last block commits only complete bodies.
+        """
         missing = declared = self.declared_length()
-        # The runner ends a body at its own end, so one byte more may be asked for: that is what shows a surplus.
+        # The runner ends the body by itself, so reading one more byte is safe and shows a surplus.
         surplus = 1 if self.environ.get("wsgi.input_terminated") else 0
         while missing:
             data = self.read(UPLOAD_BLOCK_BYTES if missing > UPLOAD_BLOCK_BYTES else missing + surplus)
@@ -204,9 +208,9 @@ class RestRequest(DrainableRequest):
 
 
 def canonical_path(raw: str) -> str:
-    """PATH_INFO in its standard form: each byte of the percent-decoded UTF-8 path as one character.
+    """PATH_INFO in canonical form: each byte of the percent-decoded UTF-8 path as one character.
 
-    Servers that give text instead (characters beyond U+00FF) are turned back. BadName for bytes that are not UTF-8.
+    Converts the text that some servers pass instead. BadName for bytes that are not UTF-8.
     """
     if raw.isascii():
         return raw
@@ -225,7 +229,7 @@ def canonical_path(raw: str) -> str:
 
 
 def path_text(canonical: str) -> str:
-    """The text that a piece of a canonical PATH_INFO stands for."""
+    """Decode a part of a canonical PATH_INFO."""
     return canonical if canonical.isascii() else canonical.encode("latin-1").decode()
 
 

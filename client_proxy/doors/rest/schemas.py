@@ -1,7 +1,7 @@
-"""The JSON schemas in the API's document: msgspec's own, put right for the tools that read them.
+"""The JSON schemas in the API's document: msgspec's, adapted to the tools that read them.
 
-Client generators fail on tuples (`prefixItems` with `items: false`), and take a member with a default for one that is
-always there, while answers leave out members that have their default.
+Client generators fail on tuples (`prefixItems` with `items: false`). They also assume that members with a default are
+always present, but our replies omit members that have their default.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PATH = {
 }
 ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^/\\u0000-\\u001f\\u007f-\\u009f]+$"}
 _BY_LENGTH = {63: BUCKET, MAX_PATH_BYTES: PATH}
-"""What a text is, by the bound that its declaration has."""
+"""Descriptions of strings, by the bounds of their declarations."""
 
 
 def schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    """The schema of each shape, and the components that they refer to."""
+    """The schema of each shape, and the components that the schemas refer to."""
     shapes = list(dict.fromkeys([*shapes, Problem]))
     found, components = msgspec.json.schema_components(shapes, schema_hook=_hook, ref_template=REFERENCE)
     classes = {cls.__name__: cls for shape in shapes for cls in structs(shape)}

@@ -1,6 +1,6 @@
-"""Operating the cluster: its file servers, draining and removing them, balance, and what repair has to say.
+"""The routes for file servers: list, drain, remove, balance; and the repair report.
 
-Administrators only, except for the list; who is one, and what may be done now, the directory decides.
+The directory admits only administrators, except to the list, and decides what is possible now.
 """
 
 from __future__ import annotations
@@ -35,19 +35,17 @@ from lockstep_store.wire.messages.cluster import (
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_key
 
 LOST_IN_ONE_PAGE = 100
-_operation = partial(
-    Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Conflict, errors.Unavailable)
-)
+_operation = partial(Operation, tag="Cluster", refusals=(errors.Forbidden, errors.NotFound, errors.Conflict))
 
 
 class StopBody(JsonBody):
-    """`stop`: end it where it is instead of beginning it."""
+    """`stop`: stop it instead of starting it."""
 
     stop: bool = False
 
 
 class ServerRoutes:
-    """The routes below /cluster that change how the cluster is made up."""
+    """The routes below /cluster for file servers and their copies."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -63,31 +61,34 @@ class ServerRoutes:
                 template="/cluster/servers",
                 handler=self.list_servers,
                 summary="List the file servers",
-                description="Each with its state, its zone, and how much it holds.",
+                description="Each with its state, zone, space and number of blobs.",
                 answers={200: Answer("The file servers.", Content(ServersReply))},
-                refusals=(errors.Unavailable,),
+                refusals=(),
             ),
             _operation(
                 id="drain_server",
                 method="POST",
                 template="/cluster/servers/{id}/drain",
                 handler=self.drain,
-                summary="Have everything moved off a file server, so that it can leave (administrators)",
-                description="It goes on serving meanwhile. When `drained` is true it can be removed without loss.",
+                summary="Drain a file server, so that it can be removed (administrators)",
+                description="It still serves reads meanwhile. When `drained` is true, it can be removed without loss.",
                 bodies=(Content(StopBody),),
                 body_optional=True,
-                answers={200: Answer("The file server as it is now.", Content(FileServerInfo))},
+                answers={200: Answer("The file server.", Content(FileServerInfo))},
             ),
             _operation(
                 id="remove_server",
                 method="DELETE",
                 template="/cluster/servers/{id}",
                 handler=self.remove,
-                summary="Have a file server forgotten (administrators)",
-                description="Refused while it has copies that are nowhere else, unless `force` gives them up.",
+                summary="Remove a file server (administrators)",
+                description="Refused while it has the only copies of anything, unless `force` gives them up.",
                 parameters=(
                     Parameter(
-                        "force", "query", "`true`: give up copies that are nowhere else. DANGER: they are lost.", FLAG
+                        "force",
+                        "query",
+                        "`true`: give up copies that exist nowhere else. DANGER: they are lost.",
+                        FLAG,
                     ),
                 ),
                 answers={204: Answer("Removed.")},
@@ -101,32 +102,30 @@ class ServerRoutes:
                 method="POST",
                 template="/cluster/balance",
                 handler=self.balance,
-                summary="Have copies moved from full file servers to empty ones (administrators)",
-                description=(
-                    "It ends by itself when every file server is near its share. With `stop` it ends where it is."
-                ),
+                summary="Balance the file servers (administrators)",
+                description=("Moves copies until all file servers are about equally full. `stop` ends it."),
                 bodies=(Content(StopBody),),
                 body_optional=True,
-                answers={200: Answer("What repair has to do now.", Content(RepairInfo))},
+                answers={200: Answer("The state of repair.", Content(RepairInfo))},
             ),
             _operation(
                 id="repair_report",
                 method="GET",
                 template="/cluster/repair",
                 handler=self.report,
-                summary="What repair did and has to do, and what is lost, by name (administrators)",
-                description="`finished` says that nothing is left to do. Lost files come in pages.",
+                summary="Get the repair report: work done and pending, and the lost files (administrators)",
+                description="`finished` is true when nothing is left to do. Lost files come in pages.",
                 parameters=(
-                    Parameter("after", "query", "`bucket/path/version` of the last lost file seen (`next_after`)."),
+                    Parameter("after", "query", "`next_after` of the previous page: its last `bucket/path/version`."),
                     Parameter(
                         "limit",
                         "query",
-                        "Lost files in one page.",
+                        "Maximum number of lost files in a page.",
                         {"type": "integer", "minimum": 1, "maximum": MAX_LISTING},
                     ),
                 ),
                 answers={200: Answer("The report.", Content(RepairReport))},
-                refusals=(errors.BadRequest, errors.Forbidden, errors.Unavailable),
+                refusals=(errors.BadRequest, errors.Forbidden),
             ),
         ]
 
@@ -159,7 +158,7 @@ class ServerRoutes:
 
 
 def _lost_file(text: str) -> tuple[str, str, str] | None:
-    """Bucket, path and version: neither bucket nor version has a slash, so the path is what is between."""
+    """Split bucket/path/version. Buckets and versions have no slash, so the path is what lies between."""
     if not text:
         return None
     bucket, _, rest = text.partition("/")

@@ -1,8 +1,9 @@
-"""Notification targets over HTTP: list, add, remove, test. Administrators only, which the directory decides."""
+"""The routes for notification targets: list, add, remove, test. The directory admits only administrators."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -29,12 +30,15 @@ from lockstep_store.wire.messages.targets import (
     TryTargetRequest,
 )
 
-_REFUSALS = (errors.Forbidden, errors.NotFound, errors.Unavailable)
+_operation = partial(Operation, tag="Cluster")
+_REFUSALS = (errors.Forbidden, errors.NotFound)
 
 
 class NewTarget(JsonBody):
-    """Where messages go: https, http, amqps or amqp. `secret` signs what a webhook is sent, `token` goes along as
-    `Authorization: Bearer`; `ca_pem` has further authorities to trust."""
+    """A target at an https, http, amqps or amqp URL. `ca_pem` has further CAs to trust.
+
+    `secret` signs a webhook's messages, `token` is sent to it as `Authorization: Bearer`.
+    """
 
     url: Annotated[str, Meta(min_length=1, max_length=2048)]
     secret: Annotated[str, Meta(max_length=512)] = ""
@@ -50,52 +54,48 @@ class TargetRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_targets",
                 method="GET",
                 template="/cluster/targets",
                 handler=self.list_targets,
-                tag="Cluster",
-                summary="List the notification targets, and how delivery to them goes (administrators)",
-                description="Each with what waits for it, and why the last attempt failed.",
+                summary="List the notification targets (administrators)",
+                description="Each with its waiting messages and last error.",
                 answers={200: Answer("The targets, without their secrets.", Content(TargetsReply))},
-                refusals=(errors.Forbidden, errors.Unavailable),
+                refusals=(errors.Forbidden,),
             ),
-            Operation(
+            _operation(
                 id="add_target",
                 method="PUT",
                 template="/cluster/targets/{id}",
                 handler=self.add,
-                tag="Cluster",
-                summary="Name a notification target, or give one another address (administrators)",
-                description="Secrets are kept sealed, and no answer shows them. What waits for the target stays.",
+                summary="Add a notification target, or change its address (administrators)",
+                description="Secrets are stored encrypted and never returned. Waiting messages stay.",
                 bodies=(Content(NewTarget),),
                 answers={200: Answer("The target.", Content(TargetInfo))},
-                refusals=(errors.BadRequest, errors.Conflict, errors.Forbidden, errors.Unavailable),
+                refusals=(errors.BadRequest, errors.Conflict, errors.Forbidden),
             ),
-            Operation(
+            _operation(
                 id="remove_target",
                 method="DELETE",
                 template="/cluster/targets/{id}",
                 handler=self.remove,
-                tag="Cluster",
-                summary="Forget a notification target that no bucket uses, and what waits for it (administrators)",
-                description="Messages that wait for it are dropped.",
-                answers={200: Answer("How many messages it did not get.", Content(RemovedTarget))},
+                summary="Remove a notification target that no bucket uses (administrators)",
+                description="Its waiting messages are dropped.",
+                answers={200: Answer("The number of dropped messages.", Content(RemovedTarget))},
                 refusals=(*_REFUSALS, errors.Conflict),
             ),
-            Operation(
+            _operation(
                 id="test_target",
                 method="POST",
                 template="/cluster/targets/{id}/test",
                 handler=self.test,
-                tag="Cluster",
                 summary="Send a test message to a notification target now (administrators)",
                 description=(
-                    "It goes ahead of the messages that wait. 424 says that the target must be changed first, 503 "
-                    "that it may take the message later."
+                    "It is sent before all waiting messages. 424: change the target first; 503: the target may accept "
+                    "the message later."
                 ),
-                answers={204: Answer("It took the message.")},
+                answers={204: Answer("The target accepted the message.")},
                 refusals=(*_REFUSALS, errors.TargetUnusable),
             ),
         ]

@@ -1,6 +1,8 @@
-"""A file's versions: list them, and make an old one current again."""
+"""The routes for a file's versions: list and restore."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
@@ -15,9 +17,11 @@ from lockstep_store.wire import errors
 from lockstep_store.wire.messages.base import MAX_LISTING, Text
 from lockstep_store.wire.messages.files import CommittedReply, VersionsReply, VersionsRequest
 
+_operation = partial(Operation, tag="Versions")
+
 
 class RestoreBody(JsonBody):
-    """Which version to make current again. The lock's number may also come as X-Lockstep-Lock."""
+    """The version to restore. The lock number may also be sent as X-Lockstep-Lock."""
 
     version: Text
     lock_number: int | None = None
@@ -32,32 +36,30 @@ class VersionRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_versions",
                 method="GET",
                 template="/versions/{bucket}/{path}",
                 handler=self.list_versions,
-                tag="Versions",
                 summary="List a file's versions, newest first",
                 description=(
-                    "Delete markers are versions too. Give the version of `next_after` as `cursor` for the next page."
+                    "Delete markers are versions, too. For the next page, send the version in `next_after` as `cursor`."
                 ),
                 parameters=(
-                    Parameter("limit", "query", "Versions in one page.", between(1, MAX_LISTING)),
-                    Parameter("cursor", "query", "The version in the page before's `next_after` (its second part)."),
+                    Parameter("limit", "query", "Maximum number of versions in a page.", between(1, MAX_LISTING)),
+                    Parameter("cursor", "query", "The version in `next_after` of the previous page (its second part)."),
                 ),
                 answers={200: Answer("One page, delete markers included.", Content(VersionsReply))},
-                refusals=(errors.BadName, errors.Forbidden, errors.NotFound, errors.Unavailable),
+                refusals=(errors.BadName, errors.Forbidden, errors.NotFound),
             ),
-            Operation(
+            _operation(
                 id="restore_version",
                 method="POST",
                 template="/versions/{bucket}/{path}/restore",
                 handler=self.restore,
-                tag="Versions",
-                summary="Make an old version current again, as a new version",
+                summary="Restore an old version, as a new version",
                 description=(
-                    "The old version stays where it is, and its content becomes the current one. No bytes travel."
+                    "The old version stays, and its content becomes the current one. No content is transferred."
                 ),
                 parameters=(LOCK, RELEASE, IF_MATCH),
                 bodies=(Content(RestoreBody),),
@@ -85,7 +87,7 @@ class VersionRoutes:
         return json_reply(reply)
 
     def restore(self, request: RestRequest) -> RawReply:
-        """Restoring is copying the old version onto its own path."""
+        """Restore a version, by copying it onto its own path."""
         credential, bucket, path = request.credential(), request.bucket(), request.file_path()
         body = request.message(RestoreBody)
         number = request.number_header("X-Lockstep-Lock")
