@@ -49,8 +49,8 @@ def backup_text(file: Path, info: BackupInfo) -> str:
         f"{file}: {size(info.size)}, made {when(info.made_at)}, up to change {info.cursor}\n"
         f"{counted(info.files, 'file')}, {counted(info.versions, 'version')}, {counted(info.blobs, 'blob')};"
         f" digest {info.digest}\n"
-        "It holds secrets. Nothing in it can be read without the folder certs/ (authority, storage keys): "
-        "keep that too."
+        "It contains secrets. To read the files you also need the folder certs/ (CA, storage keys): "
+        "keep a copy of it."
     )
 
 

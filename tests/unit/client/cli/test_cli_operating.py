@@ -200,7 +200,7 @@ def test_forcing_needs_a_yes(admin: Shell, monkeypatch: pytest.MonkeyPatch) -> N
     core.add_server("2")
     assert "--yes" in admin.run("servers", "remove", "2", "--force", code=2).stderr
     monkeypatch.setattr("lockstep_store.client.cli.servers._can_ask", lambda: True)
-    assert "lost" in admin.run("servers", "remove", "2", "--force", input="n\n", code=130).output
+    assert "lose all files" in admin.run("servers", "remove", "2", "--force", input="n\n", code=130).output
     assert len(core.servers) == 2
     admin.run("servers", "remove", "2", "--force", input="y\n")
     core.add_server("2")
