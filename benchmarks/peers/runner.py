@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.figures import make_file
+from benchmarks.measurements import make_file
 from benchmarks.peers import accounting
 from benchmarks.peers.accounting import Usage
 from benchmarks.peers.cells import MIB, PAGE, PAGED_KEYS, SMALL, Cell, hot_keys
