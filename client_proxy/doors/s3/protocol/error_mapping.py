@@ -30,7 +30,8 @@ def _with(**elements: str) -> Make:
     """Adds facts of the error to the reply's XML: the element's name = the fact's."""
 
     def make(code: str, error: e.LockstepError) -> S3Error:
-        return S3Error(code, str(error), **{name: str(error.facts.get(fact, "")) for name, fact in elements.items()})
+        details = {name: str(error.facts.get(fact, "")) for name, fact in elements.items()}
+        return S3Error(code, str(error), {}, **details)
 
     return make
 
@@ -66,7 +67,7 @@ def _locked(code: str, error: e.LockstepError) -> S3Error:
     until = error.facts.get("until_at")
     if isinstance(until, float) and until > 0:
         details["Until"] = write_time(until, "iso8601")
-    return S3Error(code, str(error), **details)
+    return S3Error(code, str(error), {}, **details)
 
 
 def _lock_stale(code: str, error: e.LockstepError) -> S3Error:
