@@ -1,1 +1,1 @@
-"""Lockstep's own figures, each as a ratio to a limit of the machine measured in the same run."""
+"""Measures Lockstep's performance, as ratios to limits of the machine measured in the same run."""

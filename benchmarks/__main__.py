@@ -1,4 +1,4 @@
-"""`./run_tests.sh bench`: measures everything, prints a table, writes JSON and one plot."""
+"""`./run_tests.sh bench`: runs all measurements, prints a table, and writes JSON and a plot."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figures, s3, scaling
+from benchmarks import measurements, s3, scaling
 from benchmarks.cluster import BenchmarkCluster
-from benchmarks.figures import Figure
 from benchmarks.limits import GIB, BareServer
+from benchmarks.measurements import Measurement
 
 
-def _table(results: list[Figure]) -> Table:
-    table = Table(title="Lockstep, beside the limits of this machine in this run")
-    for column in ("figure", "measured", "goal", "", "detail"):
+def _table(results: list[Measurement]) -> Table:
+    table = Table(title="Lockstep, compared with the limits of this machine in this run")
+    for column in ("measurement", "result", "goal", "", "detail"):
         table.add_column(column)
-    for figure in results:
-        sign = "≥" if figure.better == "more" else "≤"
+    for result in results:
+        sign = "≥" if result.better == "more" else "≤"
         table.add_row(
-            figure.name,
-            f"{figure.value:.3g} {figure.unit}",
-            f"{sign} {figure.goal:g}",
-            "ok" if figure.reached else "MISSED",
-            figure.detail,
+            result.name,
+            f"{result.value:.3g} {result.unit}",
+            f"{sign} {result.goal:g}",
+            "ok" if result.reached else "MISSED",
+            result.detail,
         )
     return table
 
 
-def _plot(results: list[Figure], file: Path) -> None:
+def _plot(results: list[Measurement], file: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -45,10 +45,10 @@ def _plot(results: list[Figure], file: Path) -> None:
 
     picture, axes = pyplot.subplots(figsize=(9, 0.5 * len(results) + 1.5), layout="constrained")
     margins = [
-        figure.value / figure.goal if figure.better == "more" else figure.goal / max(figure.value, 1e-9)
-        for figure in results
+        result.value / result.goal if result.better == "more" else result.goal / max(result.value, 1e-9)
+        for result in results
     ]
-    axes.barh([figure.name for figure in results], margins, color=["#2a7" if f.reached else "#c43" for f in results])
+    axes.barh([result.name for result in results], margins, color=["#2a7" if f.reached else "#c43" for f in results])
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("margin to the goal (1 = reached exactly, more is better)")
@@ -71,25 +71,27 @@ PARTS = (
 
 
 def _known(_: click.Context, option: click.Parameter, value: str) -> str:
-    """Refuse a name that is in no figure's: a run that measures nothing would look like one that is fine."""
+    """Reject text that no name contains: a run that measures nothing would look like a success."""
     if not any(value in name for name in PARTS):
-        raise click.BadParameter(f"no figure has {value!r} in its name; there are {', '.join(PARTS)}", param=option)
+        raise click.BadParameter(f"no name contains {value!r}: choose from {', '.join(PARTS)}", param=option)
     return value
 
 
 @click.command()
-@click.option("--seconds", default=6.0, show_default=True, help="How long each rate is measured.")
+@click.option("--seconds", default=6.0, show_default=True, help="Duration of each measured rate.")
 @click.option("--clients", default=32, show_default=True, help="Clients of the small reads and writes.")
 @click.option("--large-gib", default=1.0, show_default=True, help="Size of the large file, in GiB.")
-@click.option("--memory-gib", default=4.0, show_default=True, help="Size of the file for the memory figure, in GiB.")
+@click.option(
+    "--memory-gib", default=4.0, show_default=True, help="Size of the file that memory is measured with, in GiB."
+)
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
-@click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists a page of.")
-@click.option("--s3-gib", default=0.25, show_default=True, help="Size of what goes up eight at a time, in GiB.")
+@click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists.")
+@click.option("--s3-gib", default=0.25, show_default=True, help="Total size of the parallel uploads, in GiB.")
 @click.option(
     "--only",
     default="",
     callback=_known,
-    help=f"Measure only figures whose name has this in it: {', '.join(PARTS)}.",
+    help=f"Run only measurements whose name contains this: {', '.join(PARTS)}.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(
@@ -103,37 +105,37 @@ def main(
     only: str,
     out: Path,
 ) -> None:
-    """Measure Lockstep on this machine. Ratios within one run are what counts; single figures are noisy."""
+    """Measure Lockstep on this machine. Compare ratios within one run; absolute values are noisy."""
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
-    results: list[Figure] = []
+    results: list[Measurement] = []
     bare = BareServer(folder / "bare")
     cluster = BenchmarkCluster(folder / "cluster")
     try:
 
-        def small() -> list[Figure]:
+        def small() -> list[Measurement]:
             found = []
-            for measure in (figures.small_reads, figures.small_writes):
+            for measure in (measurements.small_reads, measurements.small_writes):
                 found.append(measure(cluster, bare.route_rate(clients, seconds), clients, seconds))
             return found
 
-        parts: dict[str, Callable[[], Iterable[Figure]]] = {
+        parts: dict[str, Callable[[], Iterable[Measurement]]] = {
             "small": small,
-            "locks": lambda: [figures.locks(cluster, bare.route_rate(clients, seconds), seconds)],
-            "large": lambda: figures.large_file(cluster, bare, folder, int(large_gib * GIB)),
-            "memory": lambda: [figures.memory(cluster, folder, int(memory_gib * GIB))],
-            "memory at a time": lambda: [figures.parallel_uploads(cluster, int(s3_gib * GIB))],
+            "locks": lambda: [measurements.locks(cluster, bare.route_rate(clients, seconds), seconds)],
+            "large": lambda: measurements.large_file(cluster, bare, folder, int(large_gib * GIB)),
+            "memory": lambda: [measurements.memory(cluster, folder, int(memory_gib * GIB))],
+            "memory at a time": lambda: [measurements.parallel_uploads(cluster, int(s3_gib * GIB))],
             "s3 doors": lambda: s3.doors(cluster, seconds),
             "s3 listing": lambda: [s3.listing(cluster, s3_keys)],
             "s3 memory": lambda: [s3.multipart(cluster, int(s3_gib * GIB))],
-            "start": lambda: [figures.warm_start(cluster)],
+            "start": lambda: [measurements.warm_start(cluster)],
             "scaling": lambda: scaling.measure(folder / "scaling", files),
         }
         for name in PARTS:
             if only in name:
                 click.echo(f"measuring {name} …", err=True)
-                for figure in parts[name]():
-                    results.append(figure)
-                    click.echo(f"  {figure.name}: {figure.value:.3g} {figure.unit} ({figure.detail})", err=True)
+                for result in parts[name]():
+                    results.append(result)
+                    click.echo(f"  {result.name}: {result.value:.3g} {result.unit} ({result.detail})", err=True)
     finally:
         cluster.stop()
         bare.stop()
@@ -144,12 +146,12 @@ def main(
     record = {
         "at": stamp,
         "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        "figures": [{**figure._asdict(), "reached": figure.reached} for figure in results],
+        "figures": [{**result._asdict(), "reached": result.reached} for result in results],
     }
     (out / f"{stamp}.json").write_text(json.dumps(record, indent=2) + "\n")
     _plot(results, out / f"{stamp}.png")
     click.echo(f"written: {out / stamp}.json and .png")
-    if not all(figure.reached for figure in results):
+    if not all(result.reached for result in results):
         raise SystemExit(1)
 
 

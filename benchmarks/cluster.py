@@ -1,4 +1,4 @@
-"""A real local cluster for one benchmark run, and what its programs say of themselves."""
+"""A real local cluster for one benchmark run, with its programs' metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.load import Target
 
 
 class BenchmarkCluster:
-    """1 directory server, 3 file servers, 2 proxies, started the way a person starts them."""
+    """1 directory server, 3 file servers and 2 proxies, started as a person starts them."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -48,7 +48,7 @@ class BenchmarkCluster:
         return json.loads((self._data / "cluster.json").read_text())
 
     def start_again(self) -> float:
-        """Stop everything and start it with its data; seconds from the command to every program healthy."""
+        """Stop the cluster and start it with its data. Returns the seconds until every program was healthy."""
         self.stop()
         started = time.perf_counter()
         self._run("--detach")
@@ -74,12 +74,12 @@ class BenchmarkCluster:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def forget_peaks(self) -> None:
-        """From now on, `peak_resident_bytes` is about what comes."""
+        """Reset `peak_resident_bytes`."""
         for entry in self.programs:
             Path(f"/proc/{entry['pid']}/clear_refs").write_text("5")
 
     def peak_resident_bytes(self) -> dict[str, int]:
-        """The most memory that each program has had resident since its start, or since peaks were forgotten."""
+        """The peak resident memory of each program since its start or the last reset."""
         peaks = {}
         for entry in self.programs:
             for line in Path(f"/proc/{entry['pid']}/status").read_text().splitlines():
@@ -88,7 +88,7 @@ class BenchmarkCluster:
         return peaks
 
     def lockstep(self, *arguments: str, proxy: int = 0) -> str:
-        """Run the command line as a person does."""
+        """Run the `lockstep` command. Returns its output."""
         done = subprocess.run(
             [
                 sys.executable,

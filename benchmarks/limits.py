@@ -1,4 +1,4 @@
-"""What the machine itself can do, measured in the same run: the yardsticks that every figure is a ratio to."""
+"""Measures the machine's own limits, which the other measurements are compared with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def disk_write_rate(folder: Path, size: int = GIB) -> float:
-    """Bytes per second of one sequential write of `size` bytes with one fsync at its end."""
+    """Bytes per second of a sequential write of `size` bytes with one fsync at the end."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         started = time.perf_counter()
         for _ in range(size // len(BLOCK)):
@@ -55,7 +55,7 @@ def _bare_flask(identity: Identity, port: int, ready) -> None:  # type: ignore[n
 
 
 class BareServer:
-    """A Flask application with nothing in it, on Lockstep's own runner, in a process of its own."""
+    """A minimal Flask application on Lockstep's own runner, in its own process."""
 
     def __init__(self, folder: Path) -> None:
         ensure_authority(folder)
@@ -70,7 +70,7 @@ class BareServer:
         self.target = Target(f"https://127.0.0.1:{port}", identity.ca_file, {})
 
     def route_rate(self, clients: int, seconds: float) -> Result:
-        """Requests per second of a route that answers 4 KiB."""
+        """Requests per second of a route that returns 4 KiB."""
 
         def work(connection: Connection, _: int):  # type: ignore[no-untyped-def]
             request = connection.prepare("GET", "/page")

@@ -1,7 +1,7 @@
-"""A load generator that costs little: kept TLS connections, requests prepared as bytes, answers barely parsed.
+"""A cheap load generator: persistent TLS connections, requests prepared as bytes, replies barely parsed.
 
-It stands in for many independent clients. It runs in processes of its own, because a generator that shares an
-interpreter lock with another of its threads would measure itself.
+It simulates many independent clients. It runs in several processes, because threads that share an interpreter lock
+would measure themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class Target(NamedTuple):
-    """Where the load goes: a URL, the CA that vouches for it, and headers for every request."""
+    """The server under load: its URL, its CA, and headers for every request."""
 
     url: str
     ca_file: Path
@@ -30,7 +30,7 @@ class Target(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Requests answered, seconds taken, and the 50th and 99th percentile of a request in milliseconds."""
+    """The number of requests, the seconds, and the 50th and 99th percentile of a request in milliseconds."""
 
     count: int
     seconds: float
@@ -43,7 +43,7 @@ class Result(NamedTuple):
 
 
 class Connection:
-    """One client's kept connection."""
+    """A client's persistent connection."""
 
     def __init__(self, target: Target) -> None:
         parts = urlsplit(target.url)
@@ -55,12 +55,12 @@ class Connection:
         self._left = b""
 
     def prepare(self, method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
-        """The bytes of a request, to be sent any number of times."""
+        """The bytes of a request, which can be sent repeatedly."""
         length = f"Content-Length: {len(body)}\r\n" if body or method in ("PUT", "POST") else ""
         return f"{method} {path} HTTP/1.1\r\n{self._head}{headers}{length}\r\n".encode() + body
 
     def exchange(self, request: bytes) -> tuple[int, bytes, bytes]:
-        """Send, and read the answer: status, head, body."""
+        """Send a request and return the reply: status, head, body."""
         self._socket.sendall(request)
         data = self._left
         while (end := data.find(b"\r\n\r\n")) < 0:
@@ -86,7 +86,7 @@ class Connection:
 
 
 class Noise:
-    """A readable file of `size` bytes that differ everywhere, without a file."""
+    """A file object with `size` bytes of unique content, made in memory."""
 
     def __init__(self, size: int) -> None:
         self._left, self._at = size, 0
@@ -119,11 +119,11 @@ def upload(target: Target, path: str, content: Noise, size: int) -> None:
 
 
 Work = Callable[[Connection, int], Callable[[], None]]
-"""Given a connection and a client's number, makes the function that performs one operation."""
+"""Makes a client's operation, from its connection and number."""
 
 
 def run(target: Target, work: Work, clients: int, seconds: float, processes: int = 2) -> Result:
-    """`clients` independent clients, spread over processes, each doing one operation after the other."""
+    """Run `clients` independent clients, spread over processes, each repeating its operation."""
     context = multiprocessing.get_context("fork")
     answers: multiprocessing.Queue[list[float]] = context.Queue()
     start = context.Event()

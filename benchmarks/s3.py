@@ -1,4 +1,4 @@
-"""The S3 door's figures: the same bytes through S3 and through the API, a long listing, a large multipart upload."""
+"""The measurements of the S3 door: compared with the API, a long listing, a large multipart upload."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from benchmarks.cluster import BenchmarkCluster
-from benchmarks.figures import MIB, Figure, peak_memory
 from benchmarks.limits import GIB
 from benchmarks.load import Connection, Noise, Result, run
+from benchmarks.measurements import MIB, Measurement, peak_memory
 
 REGION = "us-east-1"
 BUCKET = "bench-s3"
@@ -33,7 +33,7 @@ PART_BYTES = 16 * MIB
 
 
 def client(cluster: BenchmarkCluster) -> Any:
-    """The administrator's boto3 client at proxy 1."""
+    """A boto3 client of proxy 1, as the administrator."""
     return boto3.client(
         "s3",
         endpoint_url=cluster.proxies[0].url,
@@ -60,15 +60,15 @@ class _Signer(S3SigV4Auth):
 
 
 def _signature(cluster: BenchmarkCluster, method: str, path: str) -> str:
-    """The headers that sign a request. They are good for 15 minutes, so a run can send it any number of times."""
+    """The headers that sign a request. They are valid for 15 minutes, so a run can repeat the request."""
     request = AWSRequest(method, cluster.proxies[0].url + path)
     keys = Credentials(cluster.admin["s3_access_key"], cluster.admin["s3_secret_key"])
     _Signer(keys, "s3", REGION).add_auth(request)
     return "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
 
 
-def doors(cluster: BenchmarkCluster, seconds: float) -> list[Figure]:
-    """1 MiB through each door in turns, twice, so that what else the machine does falls on both."""
+def doors(cluster: BenchmarkCluster, seconds: float) -> list[Measurement]:
+    """1 MiB through each door, alternating twice, so that other load on the machine affects both."""
     _with_bucket(cluster)
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(2):
@@ -76,12 +76,12 @@ def doors(cluster: BenchmarkCluster, seconds: float) -> list[Figure]:
             for door, address in (("api", f"/api/v1/files/{BUCKET}/"), ("s3", f"/{BUCKET}/")):
                 result = _one_mib(cluster, method, address, door == "s3", seconds)
                 rates.setdefault((method, door), []).append(result.rate)
-    figures = []
+    results = []
     for method in ("PUT", "GET"):
         api, s3 = (sum(rates[method, door]) / 2 for door in ("api", "s3"))
         detail = f"S3 {s3:,.0f}/s, API {api:,.0f}/s, {CLIENTS} clients"
-        figures.append(Figure(f"1 MiB {method} over S3", api / s3, "of the API's time", 1.3, "less", detail))
-    return figures
+        results.append(Measurement(f"1 MiB {method} over S3", api / s3, "of the API's time", 1.3, "less", detail))
+    return results
 
 
 def _one_mib(cluster: BenchmarkCluster, method: str, address: str, signed: bool, seconds: float) -> Result:
@@ -110,8 +110,8 @@ def _one_mib(cluster: BenchmarkCluster, method: str, address: str, signed: bool,
 # ------------------------------------------------------------ a long listing
 
 
-def listing(cluster: BenchmarkCluster, keys: int) -> Figure:
-    """Processor time of all programs for a page of 1,000 keys from the middle of a bucket of so many `keys`."""
+def listing(cluster: BenchmarkCluster, keys: int) -> Measurement:
+    """The processor time of all programs for a page of 1,000 keys in the middle of a bucket with `keys` keys."""
     s3 = _with_bucket(cluster)
     _fill(cluster, keys)
     middle = "listed/48/"
@@ -126,7 +126,7 @@ def listing(cluster: BenchmarkCluster, keys: int) -> Figure:
     idle = cluster.processor_seconds()
     time.sleep(taken)
     used -= min(used, cluster.processor_seconds() - idle)  # what the programs do anyway
-    return Figure(
+    return Measurement(
         f"a page of {PAGE:,} out of {keys:,} keys",
         1e3 * used / LISTINGS,
         "ms of processor time",
@@ -137,7 +137,7 @@ def listing(cluster: BenchmarkCluster, keys: int) -> Figure:
 
 
 def _fill(cluster: BenchmarkCluster, keys: int) -> None:
-    """Make empty files through the API, which costs the client least: no content, and nothing to sign."""
+    """Create empty files through the API, which is cheapest for the client: no content, and nothing to sign."""
     numbers = iter(range(keys))
 
     def fill() -> None:
@@ -157,8 +157,8 @@ def _fill(cluster: BenchmarkCluster, keys: int) -> None:
 # ------------------------------------------------------------ a large upload in parts
 
 
-def multipart(cluster: BenchmarkCluster, size: int) -> Figure:
-    """The most memory that any program had during an upload in parts, several at a time, and a download."""
+def multipart(cluster: BenchmarkCluster, size: int) -> Measurement:
+    """The peak resident memory of any program during a parallel multipart upload and a download."""
     s3 = _with_bucket(cluster)
     cluster.forget_peaks()
     config = TransferConfig(

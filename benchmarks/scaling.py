@@ -1,7 +1,7 @@
-"""Does the directory's work cost the same in a large namespace as in a small one?
+"""Measures whether the directory's work costs the same in a large namespace as in a small one.
 
-The rules and the metadata store are the real ones, called in this process without a network, because a call's own
-cost would hide what is measured here.
+It calls the real rules and metadata store in this process, because the cost of network calls would hide the
+difference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
@@ -32,7 +32,7 @@ ROUNDS = 300
 
 
 class _InProcess:
-    """A directory with three file servers that only say that they are well."""
+    """A directory with three file servers that only send heartbeats."""
 
     def __init__(self, folder: Path) -> None:
         settings = Settings(data=folder / "directory", certs=folder / "certs")
@@ -58,7 +58,7 @@ class _InProcess:
         return 1.0
 
     def write(self, number: int) -> None:
-        """Begin and commit one file, as a proxy and a master do."""
+        """Begin and commit a file, as a proxy and a master do."""
         digest = chunk_digest(secrets.token_bytes(16))
         item = BeginItem(
             self.key, secrets.token_hex(16), "files", f"folder-{number % 97}/file-{number:07d}", 16, digest
@@ -71,7 +71,7 @@ class _InProcess:
         reply.results[0].unwrap()
 
     def stay_up(self) -> None:
-        """The servers' heartbeats, which would otherwise be missed while this measures."""
+        """Send the servers' heartbeats, which are due during the measurement."""
         for id in ("1", "2", "3"):
             request = HeartbeatRequest(f"https://127.0.0.1:{id}", f"store-{id}", 1 << 40, 1 << 40, 0, 0, True)
             self.rules.membership.heartbeat(id, request)
@@ -82,7 +82,7 @@ class _InProcess:
 
 
 class _Operations:
-    """One lookup, one listing, one commit, in a namespace of `count` files."""
+    """The measured operations in a namespace of `count` files: lookup, listing, commit."""
 
     def __init__(self, directory: _InProcess, count: int) -> None:
         self._directory, self._count = directory, count
@@ -108,10 +108,10 @@ def _timed(operation: Callable[[int], None], number: int) -> float:
     return time.perf_counter() - started
 
 
-def measure(folder: Path, files: int) -> list[Figure]:
-    """Medians of one lookup, one page of 10, and one begin and commit, at 1,000 files and at `files`.
+def measure(folder: Path, files: int) -> list[Measurement]:
+    """The median times of a lookup, a page of 10, and a begin and commit, with 1,000 files and with `files`.
 
-    The two namespaces are measured in turns, so that whatever else the machine does meets both alike.
+    The two namespaces are measured in turns, so that other load on the machine affects both.
     """
     small, large = _InProcess(folder / "small"), _InProcess(folder / "large")
     small.fill(range(SMALL))
@@ -122,7 +122,7 @@ def measure(folder: Path, files: int) -> list[Figure]:
         pairs = [(_timed(getattr(few, name), n), _timed(getattr(many, name), n)) for n in range(ROUNDS)]
         low, high = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
         results.append(
-            Figure(
+            Measurement(
                 f"{name} at {files:,} files",
                 high / low,
                 f"times that at {SMALL:,}",

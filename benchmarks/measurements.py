@@ -1,4 +1,4 @@
-"""The figures themselves. Each function measures one thing and says what it is compared with."""
+"""The measurements through the HTTPS API. Each function makes one, and compares it with a limit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ UPLOADS_AT_A_TIME = 8
 MIB = 1 << 20
 
 
-class Figure(NamedTuple):
-    """A measured value beside its limit; `goal` is what must be reached, in the sense of `better`."""
+class Measurement(NamedTuple):
+    """A result, mostly as a ratio to a limit. `goal` is its lower bound if `better` is "more", else its upper bound."""
 
     name: str
     value: float
@@ -40,11 +40,11 @@ class Figure(NamedTuple):
 def _checked(connection: Connection, request: bytes, accepted: tuple[int, ...] = (200, 201)) -> bytes:
     status, _, body = connection.exchange(request)
     if status not in accepted:
-        raise RuntimeError(f"{request[:60]!r} was answered {status}: {body[:300]!r}")
+        raise RuntimeError(f"{request[:60]!r} returned {status}: {body[:300]!r}")
     return body
 
 
-def small_reads(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Figure:
+def small_reads(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Measurement:
     """4 KiB reads of cached files, each validated against the directory."""
     setup = Connection(cluster.proxies[0])
     for number in range(clients):
@@ -62,7 +62,7 @@ def small_reads(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: 
         return operation
 
     result = run(cluster.proxies[0], work, clients, seconds)
-    return Figure(
+    return Measurement(
         "4 KiB validated cached reads",
         result.rate / bare.rate,
         "of a bare Flask route",
@@ -72,8 +72,8 @@ def small_reads(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: 
     )
 
 
-def small_writes(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Figure:
-    """4 KiB writes of new content, two copies on disk before the answer."""
+def small_writes(cluster: BenchmarkCluster, bare: Result, clients: int, seconds: float) -> Measurement:
+    """4 KiB writes of new content, with two copies on disk before the reply."""
 
     def work(connection: Connection, number: int) -> Callable[[], None]:
         count = [0]
@@ -86,7 +86,7 @@ def small_writes(cluster: BenchmarkCluster, bare: Result, clients: int, seconds:
         return operation
 
     result = run(cluster.proxies[0], work, clients, seconds)
-    return Figure(
+    return Measurement(
         "4 KiB durable two-copy writes",
         result.rate / bare.rate,
         "of a bare Flask route",
@@ -96,8 +96,8 @@ def small_writes(cluster: BenchmarkCluster, bare: Result, clients: int, seconds:
     )
 
 
-def locks(cluster: BenchmarkCluster, bare: Result, seconds: float) -> Figure:
-    """A lock taken and released, 8 clients on different paths."""
+def locks(cluster: BenchmarkCluster, bare: Result, seconds: float) -> Measurement:
+    """Acquiring and releasing locks, by 8 clients on different paths."""
 
     def work(connection: Connection, number: int) -> Callable[[], None]:
         body = json.dumps({"paths": [f"files/bench/lock-{number}"], "wait_seconds": 0}).encode()
@@ -110,7 +110,7 @@ def locks(cluster: BenchmarkCluster, bare: Result, seconds: float) -> Figure:
         return operation
 
     result = run(cluster.proxies[0], work, 8, seconds)
-    return Figure(
+    return Measurement(
         "lock acquire and release, 8 clients",
         result.rate / bare.rate,
         "of a bare Flask route",
@@ -131,7 +131,7 @@ def make_file(path: Path, size: int, seed: int) -> None:
             left -= len(block)
 
 
-def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: int) -> list[Figure]:
+def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: int) -> list[Measurement]:
     """Upload, a one-byte edit, and a cached download of one large file."""
     disk = disk_write_rate(folder)
     stream = bare.stream_rate(size)
@@ -173,7 +173,7 @@ def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: 
     )
     gib = size / GIB
     return [
-        Figure(
+        Measurement(
             f"{gib:.2g} GiB upload, two copies fsynced",
             size / first / (disk / 2),
             "of half the disk's write rate",
@@ -181,7 +181,7 @@ def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: 
             "more",
             f"{size / first / 1e6:,.0f} MB/s; disk {disk / 1e6:,.0f} MB/s",
         ),
-        Figure(
+        Measurement(
             f"{gib:.2g} GiB cached download",
             cached / stream,
             "of one TLS stream's rate",
@@ -189,7 +189,7 @@ def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: 
             "more",
             f"{cached / 1e6:,.0f} MB/s; stream {stream / 1e6:,.0f}; the cold one fetched {cold_bytes / MIB:,.0f} MiB",
         ),
-        Figure(
+        Measurement(
             f"one-byte edit in {gib:.2g} GiB, most sent on one hop",
             max(sent.values()) / MIB,
             "MiB",
@@ -197,7 +197,7 @@ def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: 
             "less",
             ", ".join(f"{hop} {count / MIB:.2f}" for hop, count in sent.items()),
         ),
-        Figure(
+        Measurement(
             f"one-byte edit in {gib:.2g} GiB, time",
             edit / first,
             "of the first upload",
@@ -208,15 +208,15 @@ def large_file(cluster: BenchmarkCluster, bare: BareServer, folder: Path, size: 
     ]
 
 
-def warm_start(cluster: BenchmarkCluster) -> Figure:
-    """From the command to six healthy programs over data that is there; the median of five."""
+def warm_start(cluster: BenchmarkCluster) -> Measurement:
+    """The time from the command to six healthy programs with existing data; the median of five."""
     seconds = sorted(cluster.start_again() for _ in range(5))
     shown = f"{seconds[0]:.1f} to {seconds[-1]:.1f} s"
-    return Figure("warm start of the whole cluster", seconds[2], "s", 5.0, "less", shown)
+    return Measurement("warm start of the whole cluster", seconds[2], "s", 5.0, "less", shown)
 
 
-def memory(cluster: BenchmarkCluster, folder: Path, size: int) -> Figure:
-    """The most memory any program had resident after a large upload and download."""
+def memory(cluster: BenchmarkCluster, folder: Path, size: int) -> Measurement:
+    """The peak resident memory of any program after a large upload and download."""
     source = folder / "huge"
     make_file(source, size, 2)
     cluster.lockstep("put", str(source), "bench/huge")
@@ -225,8 +225,8 @@ def memory(cluster: BenchmarkCluster, folder: Path, size: int) -> Figure:
     return peak_memory(cluster, f"{size / GIB:.2g} GiB up and down")
 
 
-def parallel_uploads(cluster: BenchmarkCluster, size: int) -> Figure:
-    """The most memory any program had while large files, together of `size` bytes, were sent at a time."""
+def parallel_uploads(cluster: BenchmarkCluster, size: int) -> Measurement:
+    """The peak resident memory of any program during parallel uploads of `size` bytes in total."""
 
     def send(number: int) -> None:
         path = f"/api/v1/files/files/bench/at-a-time-{number}"
@@ -241,8 +241,8 @@ def parallel_uploads(cluster: BenchmarkCluster, size: int) -> Figure:
     return peak_memory(cluster, what, f"{rate / 1e6:,.0f} MB/s up; ")
 
 
-def peak_memory(cluster: BenchmarkCluster, what: str, detail: str = "") -> Figure:
-    """Of all programs, the most that one has had resident."""
+def peak_memory(cluster: BenchmarkCluster, what: str, detail: str = "") -> Measurement:
+    """The largest peak resident memory of all programs."""
     peaks = cluster.peak_resident_bytes()
     shown = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in sorted(peaks.items()))
-    return Figure(f"{what}, most memory resident", max(peaks.values()) / 1e6, "MB", 200.0, "less", detail + shown)
+    return Measurement(f"{what}, most memory resident", max(peaks.values()) / 1e6, "MB", 200.0, "less", detail + shown)
