@@ -9,7 +9,7 @@ from benchmarks import __main__ as benchmarks
 
 
 def test_an_unknown_name_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--only` with text that no name contains is refused, with the names to choose from, instead of measuring nothing."""
+    """`--only` with text that no name contains is refused, with the names to choose from."""
     monkeypatch.setattr(benchmarks, "BenchmarkCluster", None)
     monkeypatch.setattr(benchmarks, "BareServer", None)
     outcome = CliRunner().invoke(benchmarks.main, ["--only", "smal reads"])
