@@ -53,28 +53,28 @@ _data_option = click.option(
     "--new-metadata",
     is_flag=True,
     show_envvar=True,
-    help="Begin without metadata although --certs has a cluster's authority; for one start, when it is lost for good.",
+    help="Start with empty metadata although --certs has a cluster's authority: for one start, if it is lost for good.",
 )
 @click.option(
     "--copies",
     default=_DEFAULTS.copies,
     type=click.IntRange(1, 16),
     show_envvar=True,
-    help="Copies of every file, each on another file server, that a write has before it is acknowledged.",
+    help="Copies of every file, on different file servers, before a write is acknowledged.",
 )
 @click.option(
     "--admin-credentials",
     type=click.Path(dir_okay=False, path_type=Path),
     show_envvar=True,
     show_default="admin-credentials.json beside the data folder",
-    help="File that the first administrator's credentials are written to.",
+    help="File for the first administrator's credentials.",
 )
 @click.option(
     "--registration",
     default=_DEFAULTS.registration,
     type=click.Choice(["open", "closed"]),
     show_envvar=True,
-    help="Whether a log-in with a new name makes the account.",
+    help="Whether logging in with a new name creates the account.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",
@@ -87,7 +87,7 @@ _data_option = click.option(
     callback=https_url,
     show_envvar=True,
     show_default="https://HOST:PORT",
-    help="The address that programs on other machines reach this one at.",
+    help="Address at which programs on other machines reach this one.",
 )
 @click.option(
     "--token-seconds",
@@ -115,7 +115,7 @@ _data_option = click.option(
     default=_DEFAULTS.suspect_seconds,
     type=click.FloatRange(0.1),
     show_envvar=True,
-    help="Silence after which a file server is given no new writes.",
+    help="Silence after which a file server gets no new writes.",
 )
 @click.option(
     "--down-seconds",
@@ -136,19 +136,19 @@ _data_option = click.option(
     default=_DEFAULTS.lifecycle_day_seconds,
     type=click.FloatRange(1),
     show_envvar=True,
-    help="How long a day of a bucket's lifecycle is; another length than a real day's is for tests.",
+    help="Length of a day in lifecycles; other lengths are for tests.",
 )
 @click.option(
     "--threads",
     default=_DEFAULTS.threads,
     type=click.IntRange(8, 1024),
     show_envvar=True,
-    help="Calls that are worked on at a time.",
+    help="Calls handled at a time.",
 )
 @log_level(_DEFAULTS.log_level)
 @click.pass_context
 def main(ctx: click.Context, /, **options: Any) -> None:
-    """Run the directory server: where every file is, which version is current, and who holds its lock."""
+    """Run the directory server, which knows where files are, their current versions and locks."""
     if ctx.invoked_subcommand is not None:
         return
     with _one_sentence():

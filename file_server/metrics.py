@@ -1,4 +1,4 @@
-"""Metrics that more than one module counts; each other metric is beside the code that counts it."""
+"""Metrics that several modules count. All others are beside the code that counts them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who may do what: bucket policies, access control lists, and the decision made of them."""
+"""Authorisation: bucket policies, access control lists, and decisions."""

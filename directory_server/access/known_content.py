@@ -1,4 +1,6 @@
-"""Decides which content a person may link or see described: neither a digest nor a right to list is a right to read."""
+"""Decides which content a person may link, or see described in a listing.
+
+Neither knowing a digest nor the right to list is a right to read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The directory's calls, wired to the rules that answer them."""
+"""The directory's calls, wired to its components."""

@@ -1,1 +1,1 @@
-"""What a bucket can switch on: multipart uploads, object lock, lifecycle, named keys, notifications, logs."""
+"""Features of buckets: uploads, object lock, lifecycle, named keys, notifications, logs."""

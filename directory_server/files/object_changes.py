@@ -1,4 +1,4 @@
-"""A change as features see it (`hooks.Feature.after_change`): the event, the version, and the request.
+"""A change as `hooks.Feature.after_change` gets it: event, version and request.
 
 It is complete, because the version may be gone when a feature uses it.
 """

@@ -1,4 +1,4 @@
-"""How versions come and go: the steps of every write, each inside the caller's transaction.
+"""Makes and removes versions: the steps of every write, in the caller's transaction.
 
 These steps keep the version rows, the current pointer and the blobs' reference counts consistent. Their callers
 (`namespace`, `writes`, `commits`) have checked rights, locks, tickets and copies before.

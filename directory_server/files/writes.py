@@ -1,4 +1,4 @@
-"""Writes that bring bytes: begin returns a ticket, or commits at once when the person may read held content.
+"""Begins writes: returns a ticket, or commits at once if the cluster has the content.
 
 `commits` makes versions of what masters stored for a ticket.
 """

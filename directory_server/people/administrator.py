@@ -1,4 +1,4 @@
-"""The first administrator: made at the first start, with a credentials file for the operator and for tools.
+"""Makes the first administrator, with a credentials file for operators and tools.
 
 The file is written before the account, so that after a crash between the two the next start uses the same values. Once
 the account exists, the directory never reads the file again; changing or deleting it changes nothing.

@@ -1,4 +1,4 @@
-"""Passwords: slow to guess, and refused for a while after too many wrong ones.
+"""Passwords: hashes them slowly, and delays tries after too many wrong ones.
 
 Hashing takes 32 MiB and most of a tenth of a second on purpose, so it happens outside transactions, a few at a time.
 """

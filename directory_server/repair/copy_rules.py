@@ -1,4 +1,4 @@
-"""The rules of copies: what does a blob need, given the state of the servers and the promised number?
+"""The rules of copies: what a blob needs, given the servers and the promised number.
 
 One copy more, because too few are left; a copy elsewhere, because a server is draining or two share a zone; a copy
 less, because there are more than promised. The planner and the surplus copies decide when and in which order.

@@ -1,4 +1,4 @@
-"""The storage of a file server as the rest of it sees it: what every engine promises.
+"""The chunk store: what every storage engine promises to the file server.
 
 An engine stores blobs: a manifest and the chunks that it names. How and where is the engine's business; `local/` keeps
 sealed chunks on this machine's disk. Whether a write is allowed, which servers get a copy and what may be dropped are

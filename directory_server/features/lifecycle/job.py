@@ -1,4 +1,4 @@
-"""The lifecycle job: walks over buckets in small pages and removes what is due in short transactions.
+"""The lifecycle job: walks over buckets in pages and removes due versions.
 
 A page is read in a snapshot and only names candidates. The transaction that removes a version checks again, by the
 rules, the versions, the locks and the object lock of that moment. Removals are ordinary changes in the journal; delete

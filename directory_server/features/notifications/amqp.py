@@ -1,4 +1,4 @@
-"""Sends messages to an AMQP 0-9-1 broker: persistent, mandatory, and confirmed by the broker one by one.
+"""Sends messages to an AMQP 0-9-1 broker: persistent, mandatory, each confirmed.
 
 A message that no queue takes counts as not delivered; otherwise the broker would drop it unnoticed.
 """

@@ -1,4 +1,4 @@
-"""Queues messages about changes, in the changes' own transactions: one for each target the configuration names.
+"""Queues a change's messages in its own transaction, one for each configured target.
 
 So it never costs a flush of its own, and a message describes the change although its version may be gone when the
 message is delivered.

@@ -1,1 +1,1 @@
-"""Database statements by subject. What they mean is decided by their callers."""
+"""Database statements by subject. Their callers decide what they mean."""

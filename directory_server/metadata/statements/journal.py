@@ -1,4 +1,4 @@
-"""Statements that read the journal: what happened after a cursor, as far as one person may see it.
+"""Statements that read the journal: the changes after a cursor that a person may see.
 
 Every statement walks over the journal between two cursors only, so its cost has a bound however little of it is the
 person's. Rows come in the order of their cursors: (cursor, kind, bucket, path, version, at).

@@ -1,4 +1,4 @@
-"""Notices a disk that hangs: one that neither completes a flush nor fails it, as dying disks do for minutes.
+"""Detects a disk that hangs: it neither completes nor fails a flush, as dying disks may for minutes.
 
 The server's network still works, so nobody else can tell it from a busy one.
 """

@@ -1,4 +1,4 @@
-"""Rebuilds a damaged chunk index from everything in it and beside it that proves to be whole.
+"""Rebuilds a damaged chunk index from its intact rows and from chunk files.
 
 Starting with an empty index would be dangerous: this disk may have the last good copy of something. So the old file is
 moved to ``quarantine/`` and read row by row. What passes its own check (a sealed chunk, a manifest that hashes to its

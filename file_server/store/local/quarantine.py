@@ -1,4 +1,4 @@
-"""Bounds the quarantine: damaged chunks stay for people to inspect, but not for ever and not without limit.
+"""Bounds the quarantine of damaged chunks, in bytes and in time.
 
 checked_reading.py moves chunks into quarantine.
 """
