@@ -1,4 +1,4 @@
-"""A directory restored from an older backup finds again what happened since; disks and books are made to agree."""
+"""A directory restored from an older backup finds again what happened since; disks and metadata are made to agree."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_what_vanished_behind_a_stopped_servers_back_is_made_again(cluster: Clus
 
         wait_until(lambda: back() == len(gone), what="the return of the deleted blobs")
 
-        # A copy that was just made again may still be on its way into the books.
+        # A copy that was just made again may still be on its way into the metadata.
         wait_until(lambda: "problems" not in checked(person, deep=True), what="fsck's agreement")
         for number in range(20):
             assert person.get(f"file-{number}.txt") == f"content {number}".encode()

@@ -211,7 +211,7 @@ def swap_disk(cluster: ClusterHarness, source: random.Random, folder: Path, roun
 
 
 def test_a_file_server_with_an_older_disk_costs_no_copy(make_cluster: MakeCluster, seed: int, tmp_path: Path) -> None:
-    """Two whole copies of everything are on the disks when it is settled, although the books counted more."""
+    """Two whole copies of everything are on the disks when it is settled, although the metadata counted more."""
     source = random.Random(seed)
     cluster = make_cluster(env=SHORT)
     files = write_some(cluster, source, "before")

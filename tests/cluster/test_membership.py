@@ -27,23 +27,23 @@ QUICK = {
 }
 ZONES = {"1": "a", "2": "a", "3": "b", "4": "b"}
 
-Books = dict[bytes, set[str]]
+HolderMap = dict[bytes, set[str]]
 
 
-def books(cluster: ClusterHarness) -> Books:
+def listed(cluster: ClusterHarness) -> HolderMap:
     """Which servers the directory counts for each blob of a file."""
     database = cluster.data_dir("directory_server") / "metadata.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-        found: Books = {row[0]: set() for row in db.execute("SELECT digest FROM blob WHERE refs > 0")}
+        found: HolderMap = {row[0]: set() for row in db.execute("SELECT digest FROM blob WHERE refs > 0")}
         for digest, server in db.execute("SELECT digest, server_id FROM holder WHERE NOT damaged"):
             if digest in found:
                 found[digest].add(server)
     return found
 
 
-def disks(cluster: ClusterHarness) -> Books:
+def disks(cluster: ClusterHarness) -> HolderMap:
     """Which servers have each blob in their index."""
-    found: Books = {}
+    found: HolderMap = {}
     for server in ZONES:
         index = cluster.data_dir("file_server", server) / "index.db"
         with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as db:
@@ -52,7 +52,7 @@ def disks(cluster: ClusterHarness) -> Books:
     return found
 
 
-def wait_for_books(cluster: ClusterHarness, what: str, *allowed: str, away: str = "") -> float:
+def wait_for_holders(cluster: ClusterHarness, what: str, *allowed: str, away: str = "") -> float:
     """Until every blob has exactly two copies, on `allowed` servers of two zones; how long that took.
 
     What the server `away` has is not counted.
@@ -62,13 +62,13 @@ def wait_for_books(cluster: ClusterHarness, what: str, *allowed: str, away: str 
     def settled() -> bool:
         return all(
             len(holders) == 2 and holders <= set(allowed) and len({ZONES[id] for id in holders}) == 2
-            for holders in (found - {away} for found in books(cluster).values())
+            for holders in (found - {away} for found in listed(cluster).values())
         )
 
     try:
         wait_until(settled, PATIENCE, what)
     except AssertionError:
-        shown = Counter("+".join(sorted(holders)) for holders in books(cluster).values())
+        shown = Counter("+".join(sorted(holders)) for holders in listed(cluster).values())
         raise AssertionError(f"{what}: the copies stand at {dict(shown)}") from None
     return time.monotonic() - started
 
@@ -98,7 +98,7 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
     with Person(cluster) as person:
         for path, data in content.items():
             person.put(path, data)
-        one_zone = sum(holders in ({"1", "2"}, {"3", "4"}) for holders in books(cluster).values())
+        one_zone = sum(holders in ({"1", "2"}, {"3", "4"}) for holders in listed(cluster).values())
         assert one_zone, "no file has its copies where two servers get a zone of their own"
 
         cluster.env[ZONE] = "b"
@@ -106,26 +106,28 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
             cluster.kill("file_server", id)
             cluster.start("file_server", id, wait=False)
         cluster.wait_healthy()
-        took["spread over a second zone"] = wait_for_books(cluster, "two zones", *ZONES)
+        took["spread over a second zone"] = wait_for_holders(cluster, "two zones", *ZONES)
         # A server that dies before it drops what it was let drop keeps that, uncounted, until its next inventory.
-        wait_until(lambda: disks(cluster) == books(cluster), PATIENCE, "the disks being as the books say")
+        wait_until(lambda: disks(cluster) == listed(cluster), PATIENCE, "the disks being as the metadata says")
 
         cluster.kill("file_server", 3)
-        took["a dead server's copies made again"] = wait_for_books(cluster, "repair", "1", "2", "4", away="3")
+        took["a dead server's copies made again"] = wait_for_holders(cluster, "repair", "1", "2", "4", away="3")
         cluster.start("file_server", 3)
-        took["trimmed after its return"] = wait_for_books(cluster, "trimming", *ZONES)
+        took["trimmed after its return"] = wait_for_holders(cluster, "trimming", *ZONES)
         wait_until(
-            lambda: disks(cluster) == books(cluster) and all(len(holders) == 2 for holders in disks(cluster).values()),
+            lambda: disks(cluster) == listed(cluster) and all(len(holders) == 2 for holders in disks(cluster).values()),
             PATIENCE,
-            "the disks being as the books say, with two copies of everything",
+            "the disks being as the metadata says, with two copies of everything",
         )
 
         cluster.kill("file_server", 1)
         shutil.rmtree(cluster.data_dir("file_server", 1))
         cluster.start("file_server", 1, env={ZONE: "a"})
         started = time.monotonic()
-        wait_until(lambda: any("1" in holders for holders in books(cluster).values()), PATIENCE, "copies on a new disk")
-        wait_for_books(cluster, "the share of a wiped disk", *ZONES)
+        wait_until(
+            lambda: any("1" in holders for holders in listed(cluster).values()), PATIENCE, "copies on a new disk"
+        )
+        wait_for_holders(cluster, "the share of a wiped disk", *ZONES)
         took["a wiped disk's share restored"] = time.monotonic() - started
 
         refused = person.ask("DELETE", "/cluster/servers/4")
@@ -136,13 +138,13 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
         assert person.ask("DELETE", "/cluster/servers/4").status_code < 300
         took["drained and removed"] = time.monotonic() - started
         wait_until(lambda: not any("4" in has for has in disks(cluster).values()), PATIENCE, "nothing being left on it")
-        wait_for_books(cluster, "three servers", "1", "2", "3")
+        wait_for_holders(cluster, "three servers", "1", "2", "3")
         # The wiped disk began a rebalance, which comes after all repair; a copy on its way is on three disks.
         quiet = 0
 
         def for_some_seconds() -> bool:
             nonlocal quiet
-            quiet = quiet + 1 if at_rest(person) and disks(cluster) == books(cluster) else 0
+            quiet = quiet + 1 if at_rest(person) and disks(cluster) == listed(cluster) else 0
             time.sleep(0.2)
             return quiet >= 15
 

@@ -73,22 +73,24 @@ def wait_converged(cluster: ClusterHarness, seconds: float) -> float:
     return time.monotonic() - started
 
 
-def compare_books_with_disks(cluster: ClusterHarness, folders: dict[str, Path], copies: int = 2) -> int:
+def compare_metadata_with_disks(cluster: ClusterHarness, folders: dict[str, Path], copies: int = 2) -> int:
     """On a stopped cluster whose programs had these data folders: every blob in use has exactly `copies` holders in
-    the books, and each disk has exactly what the books say; the number of blobs."""
+    the metadata, and each disk has exactly what the metadata says; the number of blobs."""
     database = folders["directory_server-1"] / "metadata.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         used = {Digest(row[0]) for row in db.execute("SELECT DISTINCT digest FROM version WHERE NOT delete_marker")}
-        books: dict[str, set[Digest]] = {}
+        listed: dict[str, set[Digest]] = {}
         for digest, server in db.execute("SELECT digest, server_id FROM holder"):
-            books.setdefault(str(server), set()).add(Digest(digest))
-    counts = {digest: sum(digest in held for held in books.values()) for digest in used}
+            listed.setdefault(str(server), set()).add(Digest(digest))
+    counts = {digest: sum(digest in held for held in listed.values()) for digest in used}
     wrong = {str(digest): count for digest, count in counts.items() if count != copies}
-    assert not wrong, f"{len(wrong)} of {len(used)} blobs do not have {copies} copies in the books: {wrong}"
+    assert not wrong, f"{len(wrong)} of {len(used)} blobs do not have {copies} copies in the metadata: {wrong}"
     for name, folder in folders.items():
         if name.startswith("file_server-"):
             disk = blobs_on_disk(cluster, folder)
-            assert disk & used == books.get(name.removeprefix("file_server-"), set()) & used, f"{name} and books differ"
+            assert disk & used == listed.get(name.removeprefix("file_server-"), set()) & used, (
+                f"{name} and metadata differ"
+            )
     return len(used)
 
 
@@ -110,12 +112,12 @@ def away(make_cluster: MakeCluster, edits: int, bound: float, seed: int) -> None
     took = wait_converged(cluster, bound)
     folders = {f"{program.program}-{program.id}": Path(program.data_dir) for program in cluster.programs}
     checked = stop_and_check_disks(cluster)
-    blobs = compare_books_with_disks(cluster, folders)
+    blobs = compare_metadata_with_disks(cluster, folders)
     print(f"away for {edits} edits: converged in {took:.1f} s, {blobs} blobs, {checked.copies} whole copies on disk")
 
 
 def test_a_replica_that_was_away_converges(make_cluster: MakeCluster, seed: int) -> None:
-    """After its return every version has exactly the promised copies, and the books say what the disks have."""
+    """After its return every version has exactly the promised copies, and the metadata says what the disks have."""
     away(make_cluster, EVERYDAY_EDITS, EVERYDAY_BOUND_SECONDS, seed)
 
 

@@ -141,7 +141,7 @@ class FakeDirectory:
         return Nothing()
 
     def _inventory(self, request: Any) -> InventoryReply:
-        """The books of this directory are `counted`; None: they agree with whatever it is told."""
+        """The metadata of this directory is `counted`; None: it agrees with every report."""
         self.pages.append(request)
         if self.counted is None:
             return InventoryReply([], [], 0, request.through)

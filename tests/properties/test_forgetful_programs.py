@@ -34,7 +34,7 @@ def put(cluster: WholeCluster, path: str, content: bytes) -> Digest:
 
 
 def real_copies(cluster: WholeCluster, digest: Digest) -> list[str]:
-    """The running file servers that have the blob on their disks, whatever is in the books."""
+    """The running file servers that have the blob on their disks, whatever is in the metadata."""
     return [id for id, server in sorted(cluster.servers.items()) if server.store.generation(digest) is not None]
 
 

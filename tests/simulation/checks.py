@@ -125,7 +125,7 @@ def _counter(crowd: Crowd) -> list[str]:
 
 
 def of_metadata(folder: Path, crowd: Crowd) -> list[str]:
-    """The directory's books: the journal without gaps, no version that nobody wrote, none twice, right counts."""
+    """The directory's metadata: the journal without gaps, no version that nobody wrote, none twice, right counts."""
     connection = sqlite3.connect(folder / DIRECTORY / "metadata.db")
     try:
         return [*_journal(connection, crowd), *_versions(connection, crowd), *_references(connection)]

@@ -254,7 +254,7 @@ def test_a_locked_file_waits(rig: S3Rig, s3: Any, bucket: str) -> None:
 
 
 def test_unfinished_uploads_are_aborted(rig: S3Rig, s3: Any, bucket: str) -> None:
-    """Those below the prefix, when they are old enough; the books are in order afterwards."""
+    """Those below the prefix, when they are old enough; the metadata is consistent afterwards."""
     for key in ("a/1", "b/1"):
         upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
         s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"part")

@@ -18,7 +18,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def books(rig: S3Rig) -> Any:
+def consistent_metadata(rig: S3Rig) -> Any:
     """After every test the directory's tables agree with each other, references included."""
     yield
     rig.cluster.pass_time(1.0)  # whoever was taken for unreachable is heard again

@@ -10,7 +10,7 @@ from tests.fakes.proxy_rig import ProxyRig, noise
 
 
 def call_damaged(rig: ProxyRig, path: str, last_good: str = "") -> None:
-    """The directory's books say so from now on."""
+    """The directory's metadata says so from now on."""
     versions = rig.directory.versions["files", path]
     versions[-1] = msgspec.structs.replace(versions[-1], damaged=True, last_good_version=last_good)
 
@@ -18,7 +18,7 @@ def call_damaged(rig: ProxyRig, path: str, last_good: str = "") -> None:
 @pytest.mark.parametrize("size", [5000, 9_000_000])
 @pytest.mark.parametrize("last_good", ["0000000000000007", ""])
 def test_the_error_names_the_file_and_its_last_good_version(rig: ProxyRig, size: int, last_good: str) -> None:
-    """When no server gives the bytes and the books say that all copies are damaged, reading ends in a refusal that
+    """When no server gives the bytes and the metadata says that all copies are damaged, reading ends in a refusal that
     trying again cannot mend, never in bytes."""
     rig.publish("report.txt", noise(1, size))
     call_damaged(rig, "report.txt", last_good)
@@ -44,7 +44,7 @@ def test_a_wrong_report_loses_nothing(rig: ProxyRig, size: int) -> None:
 
 
 def test_servers_that_are_only_away_are_worth_another_try(rig: ProxyRig) -> None:
-    """Without the books' word that all is damaged, the refusal says: try again."""
+    """Without the metadata's word that all is damaged, the refusal says: try again."""
     rig.publish("report.txt", noise(3, 5000))
     rig.one.down = rig.two.down = True
     with pytest.raises(Unavailable):

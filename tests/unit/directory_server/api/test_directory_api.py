@@ -333,7 +333,7 @@ def test_what_a_proxy_could_not_reach_is_suspect(directory: Directory) -> None:
 
 
 def test_a_damaged_copy_is_copied_again(directory: Directory) -> None:
-    """DAMAGED takes the copy out of the books, and the next heartbeats order a new one where there is none."""
+    """DAMAGED takes the copy out of the metadata, and the next heartbeats order a new one where there is none."""
     directory.file_servers_up("1", "2", "3")
     made = directory.write(directory.person("ann"), "a.txt", b"hello", "write-000000000001")
     directory.call(s.DAMAGED, s.DamagedRequest("1", [made.digest]))

@@ -27,7 +27,7 @@ from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo
 from lockstep_store.wire.messages.servers import CommitNote, FoundBlob, FoundRequest
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import PeopleByName
-from tests.unit.directory_server.maintenance.test_books import Rig
+from tests.unit.directory_server.maintenance.test_inventories_and_fsck import Rig
 
 
 class Life:
@@ -296,7 +296,7 @@ def test_finding_again_is_safe_to_repeat_and_never_beats_a_newer_write(life: Lif
 
 
 def test_a_note_that_does_not_fit_does_not_keep_the_others(life: Life) -> None:
-    """A name that is refused, or a size that contradicts the books, leaves out that version alone."""
+    """A name that is refused, or a size that contradicts the metadata, leaves out that version alone."""
     life.rig.write("known.txt", b"known")
     life.back_up()
     good, bad_name, bad_size = (life.rig.write(f"{n}.txt", b"%d" % n) for n in range(3))

@@ -46,7 +46,7 @@ def test_what_is_offered_is_asked_about_and_dropped(cluster: Cluster) -> None:
     absent = chunk_digest(b"not here")
     server.surplus.take([first, second, absent])
     server.surplus.step()
-    assert cluster.directory.asked_to_drop == [first, second, absent], "the books count it until they hear of it"
+    assert cluster.directory.asked_to_drop == [first, second, absent], "the metadata counts it until they hear of it"
     assert server.store.generation(first) is None
     assert server.store.generation(second) is not None
     assert server.surplus.step() > 1

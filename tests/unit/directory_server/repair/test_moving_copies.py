@@ -153,7 +153,7 @@ def test_a_write_under_way_does_not_make_a_damaged_copy_whole(cluster: Movers) -
     """What was sealed before the damage was found is not counted by a commit that comes after the report; what is
     sealed later is."""
     digest = cluster.add_blob("blob", "1", "2")
-    new = chunk_digest(b"not in the books yet")
+    new = chunk_digest(b"not in the metadata yet")
     before = cluster.clock.now()
     cluster.repair.damaged("1", [digest, new])
     with cluster.store.read() as reader:

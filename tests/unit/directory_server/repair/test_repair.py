@@ -150,7 +150,7 @@ def test_a_blob_without_a_living_copy_is_counted_as_lost(cluster: Cluster) -> No
 
 
 def test_a_damaged_copy_is_made_again(cluster: Cluster) -> None:
-    """A copy that failed its check counts no more, stays in the books, and is made whole where it was."""
+    """A copy that failed its check counts no more, stays in the metadata, and is made whole where it was."""
     digest = cluster.add_blob("blob", "1", "2")
     cluster.settle()
     cluster.repair.damaged("2", [digest])

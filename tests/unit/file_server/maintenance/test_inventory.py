@@ -110,7 +110,7 @@ def test_a_heartbeat_says_whether_everything_was_compared(cluster: Cluster, smal
 
 
 def test_what_is_missing_is_reported_with_the_orders_id(cluster: Cluster) -> None:
-    """A copy that the books count and that is not here is reported as damaged, so that it is made again."""
+    """A copy that the metadata counts and that is not here is reported as damaged, so that it is made again."""
     held = put(cluster.server("1").store, b"held")
     gone = Digest(bytes(31) + b"\x01")
     cluster.directory.counted = {held, gone}
@@ -153,7 +153,7 @@ def test_a_blob_that_returns_during_the_report_is_counted_again(
 
 
 def test_a_damaged_blob_is_not_named_as_held(cluster: Cluster, tmp_path: Path) -> None:
-    """A blob with a chunk that failed its check is left out, and reported when the books count it."""
+    """A blob with a chunk that failed its check is left out, and reported when the metadata counts it."""
     store = cluster.server("1").store
     good, bad = put(store, b"good"), put(store, b"bad")
     with closing(sqlite3.connect(tmp_path / "data-1" / "index.db", isolation_level=None)) as db:

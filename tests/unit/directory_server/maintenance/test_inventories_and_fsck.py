@@ -42,7 +42,7 @@ class Rig(DirectoryRig):
         return self.inventories.compare(id, InventoryRequest(order, None, None, sorted(digests)))
 
     def sql(self, statement: str, *values: object) -> None:
-        """Change the books behind the directory's back."""
+        """Change the metadata behind the directory's back."""
         with closing(sqlite3.connect(self.folder / "metadata.db", isolation_level=None)) as db:
             db.execute(statement, values)
 
@@ -58,14 +58,14 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_a_page_that_agrees_changes_nothing(rig: Rig) -> None:
-    """A server that names exactly what the books count hears nothing and changes nothing."""
+    """A server that names exactly what the metadata counts hears nothing and changes nothing."""
     digest = rig.write("a.txt").digest
     holders = rig.holders(digest)
     assert rig.compare(holders[0], digest) == InventoryReply([], [], 0, None)
     assert rig.holders(digest) == holders
 
 
-def test_what_the_books_count_and_nobody_named_is_missing(rig: Rig) -> None:
+def test_what_the_metadata_counts_and_nobody_named_is_missing(rig: Rig) -> None:
     """Exactly the copies counted on that server within the page's range are answered as missing."""
     digests = sorted(rig.write(f"{n}.txt", b"%d" % n).digest for n in range(6))
     mine = [digest for digest in digests if "1" in rig.holders(digest)]
@@ -78,7 +78,7 @@ def test_what_the_books_count_and_nobody_named_is_missing(rig: Rig) -> None:
 
 
 def test_a_copy_that_is_not_counted_is_counted_again(rig: Rig) -> None:
-    """A server that holds a blob which the books do not count there becomes its holder, once."""
+    """A server that holds a blob which the metadata do not count there becomes its holder, once."""
     digest = rig.write("a.txt").digest
     other = next(id for id in "123" if id not in rig.holders(digest))
     assert rig.compare(other, digest).counted == 1
@@ -164,7 +164,7 @@ SEEDED = {
 
 
 @pytest.fixture(scope="module")
-def busy_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def busy_metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The metadata of a directory in which everything that can disagree exists."""
     rig = Rig(tmp_path_factory.mktemp("busy"))
     rig.write("a.txt", b"one")
@@ -178,10 +178,10 @@ def busy_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", SEEDED)
-def test_each_kind_of_disagreement_is_found_by_its_name(busy_books: Path, tmp_path: Path, kind: str) -> None:
+def test_each_kind_of_disagreement_is_found_by_its_name(busy_metadata: Path, tmp_path: Path, kind: str) -> None:
     """After one change behind the directory's back, that kind of disagreement is reported."""
     changed = tmp_path / "metadata.db"
-    shutil.copy(busy_books, changed)
+    shutil.copy(busy_metadata, changed)
     with closing(sqlite3.connect(changed, isolation_level=None)) as db:
         if kind == "two null versions":
             db.execute("DROP INDEX version_null")
@@ -193,9 +193,9 @@ def test_each_kind_of_disagreement_is_found_by_its_name(busy_books: Path, tmp_pa
         store.close()
 
 
-def test_books_in_order_have_no_problem(busy_books: Path, tmp_path: Path) -> None:
+def test_consistent_metadata_has_no_problem(busy_metadata: Path, tmp_path: Path) -> None:
     """A directory that nobody changed behind its back agrees with itself, whatever was done in it."""
-    shutil.copy(busy_books, tmp_path / "metadata.db")
+    shutil.copy(busy_metadata, tmp_path / "metadata.db")
     store = SqliteStore(tmp_path / "metadata.db")
     counts, problems, more = check_metadata(store)
     store.close()
