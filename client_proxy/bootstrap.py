@@ -20,6 +20,7 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.membership import ProxyMembership
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
@@ -33,6 +34,7 @@ from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Servi
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
@@ -40,6 +42,7 @@ from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tracing import log, setup_logging
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
+from lockstep_store.wire.messages.programs import PROXY_HEARTBEAT
 
 LONG_POLLS = frozenset({"/api/v1/changes"})
 """Requests without a body that hold a thread for long. (A wait for a lock has a body.)"""
@@ -76,8 +79,9 @@ def build(settings: Settings) -> Proxy:
     if settings.tls_cert is not None and settings.tls_key is not None:
         _check_pair(settings.tls_cert, settings.tls_key)
     folder = _claim(settings.data_dir)
-    identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, settings.names)
-    peer = PeerClient(identity, irreplaceable=(settings.directory_url,))
+    names = settings.names if settings.tls_cert is None else ()  # people see the operator's own certificate
+    identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, names)
+    peer = PeerClient(identity, directory=settings.directory_url)
     directory = DirectoryClient(peer, settings.directory_url)
     cache = Cache(
         settings.data_dir / "cache",
@@ -100,6 +104,8 @@ def build(settings: Settings) -> Proxy:
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
 
+    heartbeat = BackgroundJob("heartbeat", _membership(settings, directory).step).start()
+
     clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
@@ -115,6 +121,7 @@ def build(settings: Settings) -> Proxy:
 
     def close() -> None:
         renewing.stop()
+        heartbeat.stop()
         logging_access.stop()
         access_log.flush()
         reader.close()
@@ -122,6 +129,15 @@ def build(settings: Settings) -> Proxy:
         os.close(folder)
 
     return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
+
+
+def _membership(settings: Settings, directory: DirectoryClient) -> ProxyMembership:
+    return ProxyMembership(
+        lambda request: directory.call(PROXY_HEARTBEAT, request),
+        KeptMembership(settings.certs_dir, settings.url),
+        url=settings.url,
+        version=version("lockstep-store"),
+    )
 
 
 def serve(settings: Settings) -> None:

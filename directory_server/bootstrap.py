@@ -16,6 +16,7 @@ from directory_server.cluster.directory_clock import DirectoryClock, read_time, 
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
+from directory_server.cluster.programs import Programs
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
@@ -90,11 +91,12 @@ class DirectoryServer:
         store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = _ticket_key(store)
         self._build_people_and_cluster()
+        self.programs = Programs(self.clock, authority)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         self._build_features(storage_keys_file)
         self._build_maintenance()
         self._build_files()
-        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
+        self.wsgi = Api("directory_server", "1", self.programs.verify)
         self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()
@@ -191,9 +193,16 @@ class DirectoryServer:
             membership=self.membership,
             repair=self.repair,
             repair_reports=RepairReports(store, self.repair),
-            draining=Draining(store, self.membership, settings.copies, settings.repair_grace_seconds),
+            draining=Draining(
+                store,
+                self.membership,
+                settings.copies,
+                settings.repair_grace_seconds,
+                lambda id: self.programs.revoke_if_known("file_server", id),
+            ),
             collector=self.collector,
             enrolment=self.enrolment,
+            programs=self.programs,
             totals=ClusterTotals(store),
             inventories=self.inventories,
             recovery=self.recovery,
@@ -311,6 +320,7 @@ def serve(settings: Settings) -> None:
         cert_file=identity.cert_file,
         key_file=identity.key_file,
         client_ca=identity.ca_file,
+        revoked=settings.certs / "revoked.pem",
         threads=settings.threads,
         on_start=server.start,
         on_stopping=server.answer_waiting,

@@ -1,7 +1,7 @@
 """The routes of a file server: parse, call one thing, encode.
 
-wire/messages/servers.py declares the calls and streams. Mutual TLS decides who may call, a write's ticket whether it is
-accepted.
+wire/messages/servers.py declares the calls and streams. Mutual TLS and the caller's proof decide who may call, a
+write's ticket whether it is accepted.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ WHOLE_REPLY_SECONDS = 4.0
 """How long a read waits for its turn: less than a proxy's time-out, so that it gets the reason."""
 MAX_READ_REQUEST_BYTES = 64 * 1024
 MAX_TICKET_CHARACTERS = 256 * 1024
+CALLERS = ("client_proxy", "file_server")
+"""The roles that read and write chunks; the directory does neither."""
 
 READ_BYTES = Counter("lockstep_file_server_read_bytes", "Plain bytes of chunks sent to readers")
 
@@ -65,17 +67,18 @@ class FileServerApi:
         streams: StreamWriteHandler,
         small: SmallWriteHandler,
         health: Callable[[], Health],
+        verify_peer: Callable[[str], PeerIdentity],
     ) -> None:
         self._store = store
         self._streams = streams
         self._whole_replies = threading.BoundedSemaphore(WHOLE_REPLIES)
-        self.wsgi = Api("file_server", id)
+        self.wsgi = Api("file_server", id, verify_peer)
         self.wsgi.health = health
-        self.wsgi.serve(MISSING_CHUNKS, self._missing)
-        self.wsgi.serve(SMALL_WRITES, lambda request, _: small.write(request))
-        self.wsgi.serve_raw("POST", WRITE_PATH, self._write)
-        self.wsgi.serve_raw("POST", READ_CHUNKS_PATH, self._read)
-        self.wsgi.serve_raw("GET", MANIFEST_PATH, self._manifest, prefix=True)
+        self.wsgi.serve(MISSING_CHUNKS, self._missing, CALLERS)
+        self.wsgi.serve(SMALL_WRITES, lambda request, _: small.write(request), CALLERS)
+        self.wsgi.serve_raw("POST", WRITE_PATH, self._write, roles=CALLERS)
+        self.wsgi.serve_raw("POST", READ_CHUNKS_PATH, self._read, roles=CALLERS)
+        self.wsgi.serve_raw("GET", MANIFEST_PATH, self._manifest, prefix=True, roles=CALLERS)
 
     def _write(self, request: RawRequest) -> RawReply:
         ticket = request.header(TICKET_HEADER)

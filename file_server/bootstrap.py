@@ -31,8 +31,10 @@ from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
-from lockstep_store.runtime.peers.protocols import Caller, Opener, Streamer
+from lockstep_store.runtime.peers.membership import KeptMembership
+from lockstep_store.runtime.peers.protocols import Caller, Opener, RevocationKeeper, Streamer
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tracing import log, setup_logging
@@ -49,10 +51,20 @@ class Network(Caller, Streamer, Opener, Protocol):
         ...
 
 
+class ProgramMembership(RevocationKeeper, Protocol):
+    """Keeps the list of revoked certificates, and checks callers against it."""
+
+    def verify(self, header: str) -> PeerIdentity:
+        """Return the caller that the peer header proves, or raise PeerRefused."""
+        ...
+
+
 class FileServer:
     """A file server without a port: `wsgi` handles requests until `stop`; the jobs run from `start` on."""
 
-    def __init__(self, settings: Settings, sealer: Sealer, peers: Network, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, sealer: Sealer, peers: Network, clock: Clock, membership: ProgramMembership
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._started_at = clock.monotonic()
@@ -86,9 +98,11 @@ class FileServer:
             take_orders=self.copier.take,
             inventory=self.inventory,
             take_drops=self.surplus.take,
+            membership=membership,
         )
         self._build_jobs()
-        self.wsgi: Api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health).wsgi
+        api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health, membership.verify)
+        self.wsgi: Api = api.wsgi
 
     def _build_writes(self, tickets: TicketCheck) -> None:
         id, clock = self._settings.id, self._clock
@@ -159,8 +173,9 @@ def serve(settings: Settings) -> None:
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)
     sealer = Sealer(KeyRing.load(identity.storage_keys_file))
-    peers = PeerClient(identity, irreplaceable=(settings.directory,))
-    server = FileServer(settings, sealer, peers, SystemClock())
+    peers = PeerClient(identity, directory=settings.directory)
+    membership = KeptMembership(settings.certs, settings.url)
+    server = FileServer(settings, sealer, peers, SystemClock(), membership)
     renewal = CertificateRenewal(identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request))
     server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("opened storage %s in %s", server.store.store_id, settings.data_folder)
@@ -171,6 +186,7 @@ def serve(settings: Settings) -> None:
         cert_file=identity.cert_file,
         key_file=identity.key_file,
         client_ca=identity.ca_file,
+        revoked=settings.certs / "revoked.pem",
         threads=settings.threads,
         on_start=server.start,
         on_stop=server.stop,

@@ -14,7 +14,7 @@ from file_server.seen_marks import DirectoryMarks
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
-from lockstep_store.runtime.peers.protocols import Caller
+from lockstep_store.runtime.peers.protocols import Caller, RevocationKeeper
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
@@ -114,6 +114,7 @@ class DirectoryLink:
         take_orders: Callable[[list[CopyOrder]], None],
         inventory: InventoryJob | None = None,
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
+        membership: RevocationKeeper | None = None,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -128,6 +129,7 @@ class DirectoryLink:
         self._take_orders = take_orders
         self._inventory = inventory
         self._take_drops = take_drops
+        self._membership = membership
         self._marks = DirectoryMarks(store)
         self._pause = RETRY_SECONDS
         self.registered = False
@@ -198,6 +200,8 @@ class DirectoryLink:
                 return
         self._time.learn(reply.directory_time, asked_at)
         self._marks.learn(reply.marks)
+        if self._membership is not None:
+            self._membership.learn(reply.revoked_pem)
         if self.problem:
             log.info("the directory server at %s answers again", self._directory.url)
         self.problem = ""
@@ -225,6 +229,7 @@ class DirectoryLink:
             ticket_key_id=self._tickets.key_id,
             inventory_done=self._inventory.done if self._inventory is not None else 0,
             inventoried=self._inventory.is_whole if self._inventory is not None else False,
+            revoked_number=self._membership.revoked_number if self._membership is not None else -1,
         )
 
     def _probe_storage(self) -> None:

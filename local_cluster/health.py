@@ -30,7 +30,7 @@ class HealthProbe:
 
     def __init__(self, folder: Folder) -> None:
         ensure_authority(folder.certs_dir)
-        self._peers = client_context(ensure_identity(folder.certs_dir, "client_proxy", "1"))
+        self._peers = client_context(ensure_identity(folder.certs_dir, "directory_server", "1"))
         self._people = people_context(folder.ca_file)
 
     def fault(self, entry: ProgramEntry) -> str:

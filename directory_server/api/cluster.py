@@ -7,6 +7,7 @@ from directory_server.metadata.statements import files
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import cluster as cm
+from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 
@@ -19,6 +20,10 @@ class ClusterApi:
         enrolment = components.enrolment
         api.serve(cm.CLUSTER, self._cluster, PROXY)
         api.serve(cm.JOIN_SECRET, self._join_secret, PROXY)
+        programs = components.programs
+        api.serve(pm.PROXY_HEARTBEAT, lambda request, peer: programs.proxy_heartbeat(peer.id, request), PROXY)
+        api.serve(pm.PROXIES, self._proxies, PROXY)
+        api.serve(pm.REVOKE_PROGRAM, self._revoke_program, PROXY)
         api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
         api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
 
@@ -29,7 +34,16 @@ class ClusterApi:
 
     def _join_secret(self, request: cm.JoinSecretRequest, _: PeerIdentity) -> cm.JoinSecretReply:
         self._components.accounts.administrator(request.credential)
-        return self._components.enrolment.join_secret(request.valid_seconds)
+        return self._components.enrolment.join_secret(request)
+
+    def _proxies(self, request: CredentialRequest, _: PeerIdentity) -> pm.ProxiesReply:
+        self._components.accounts.administrator(request.credential)
+        return self._components.programs.proxies()
+
+    def _revoke_program(self, request: pm.RevokeProgramRequest, _: PeerIdentity) -> Nothing:
+        self._components.accounts.administrator(request.credential)
+        self._components.programs.revoke(request.role, request.id)
+        return Nothing()
 
     def _cluster(self, request: CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         components = self._components

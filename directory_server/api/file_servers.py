@@ -48,7 +48,8 @@ class HolderApi:
         with components.store.read() as reader:
             marks = components.epochs.marks(reader)
         holders = components.membership.holders()
-        return s.HeartbeatReply(True, components.clock.now(), orders, holders, drops, inventory, marks)
+        revoked = components.programs.news(request.revoked_number)
+        return s.HeartbeatReply(True, components.clock.now(), orders, holders, drops, inventory, marks, revoked)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
         surplus = self._components.repair.collect(peer.id, request.digests)

@@ -5,6 +5,8 @@ The membership decides what the states mean for writes and reads; repair moves t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from directory_server.cluster.membership import Membership
 from directory_server.metadata.statements import servers
 from directory_server.metadata.store import MetadataStore
@@ -15,9 +17,19 @@ PAGE = 1000
 
 
 class Draining:
-    """Drains and removes file servers. A silent one's copies count for `grace` seconds, as in repair. Thread-safe."""
+    """Drains and removes file servers. A silent one's copies count for `grace` seconds, as in repair. Thread-safe.
 
-    def __init__(self, store: MetadataStore, membership: Membership, copies: int, grace: float) -> None:
+    `revoke` ends the membership of a removed server's program."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        membership: Membership,
+        copies: int,
+        grace: float,
+        revoke: Callable[[str], None] = lambda id: None,
+    ) -> None:
+        self._revoke = revoke
         self._store = store
         self._membership = membership
         self._copies = copies
@@ -45,6 +57,7 @@ class Draining:
 
         Raises Conflict, with their number, while blobs have too few copies elsewhere; `force` gives those up.
         """
+        self._membership.staying(without=id)
         short = 0 if force else self.too_few_elsewhere(id)
         if short:
             raise Conflict(
@@ -52,6 +65,9 @@ class Draining:
                 "until that is done, or remove it with force, which gives up copies that exist nowhere else",
                 blobs=short,
             )
+        # First: a crash in between leaves a server that is down, and the command can be repeated. The other way
+        # round, a removed program would still be let in.
+        self._revoke(id)
         self._membership.remove(id)
         log.warning("file_server-%s was removed from the cluster%s", id, " by force" if force else "")
 

@@ -223,6 +223,9 @@ join_secret = table(
     "join_secret",
     Column("secret_hash", LargeBinary(32), primary_key=True),
     Column("expires", Float, nullable=False),
+    Column("role", Text, nullable=False, server_default="file_server"),
+    Column("program", Text, nullable=False, server_default="", comment="its id; empty: any file server"),
+    Column("hosts", Text, nullable=False, server_default="[]", comment="JSON list of names"),
 )
 
 # ---------------------------------------------------------------- the directory itself

@@ -15,6 +15,7 @@ from file_server.bootstrap import FileServer
 from file_server.settings import Settings
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import Call, decoder, encode
@@ -222,6 +223,18 @@ class LocalNetwork(LocalCalls):
             raise PeerUnreachable(f"{url} cut the connection", url=url)
 
 
+class AnyProgram:
+    """A membership in which every caller is a proxy of the cluster, for tests without certificates."""
+
+    revoked_number = -1
+
+    def learn(self, revoked_pem: str) -> None:
+        """There is no list."""
+
+    def verify(self, header: str) -> PeerIdentity:
+        return PeerIdentity("client_proxy", "1")
+
+
 class Cluster:
     """Some file servers, a directory, and a way to write as a proxy does."""
 
@@ -239,7 +252,7 @@ class Cluster:
         settings = Settings(
             id=id, data=self._root / f"data-{id}", directory=DIRECTORY_URL, advertise=self.url(id), reserve_bytes=0
         )
-        server = FileServer(settings, self._sealer, self.network, self.clock)
+        server = FileServer(settings, self._sealer, self.network, self.clock, AnyProgram())
         self.network.servers[self.url(id)] = server
         server.link.step()
         return server

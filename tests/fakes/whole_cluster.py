@@ -8,7 +8,7 @@ disks included, is what runs in production.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,8 +27,10 @@ from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
+from lockstep_store.runtime.peers.membership import KeptMembership
+from lockstep_store.runtime.peers.proofs import ProofMaker
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
-from lockstep_store.runtime.tls.identity import ensure_authority
+from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 from lockstep_store.wire.errors import PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.clock import ManualClock
@@ -43,9 +45,21 @@ MEMORY_BYTES = 256 * 1024
 class LocalPeers(LocalCalls):
     """One program's calls; `programs` maps URLs to who answers there."""
 
-    def __init__(self, programs: dict[str, Wsgi], token: str) -> None:
+    def __init__(self, programs: dict[str, Wsgi], shown_to: Callable[[str], str]) -> None:
         self._programs = programs
-        self._token = token
+        self.shown_to = shown_to
+        """What the program shows to a URL in its peer header."""
+
+    @classmethod
+    def of(cls, programs: dict[str, Wsgi], identity: Identity) -> LocalPeers:
+        """Calls of a program, which shows what `PeerClient` does."""
+        proofs = ProofMaker(identity)
+        return cls(programs, lambda url: identity.peer_token if url == DIRECTORY_URL else proofs.proof_for(url))
+
+    @classmethod
+    def with_token(cls, programs: dict[str, Wsgi], token: str) -> LocalPeers:
+        """Calls that show everybody the same."""
+        return cls(programs, lambda _: token)
 
     def close(self) -> None:
         """There are no connections."""
@@ -56,7 +70,7 @@ class LocalPeers(LocalCalls):
         program = self._programs.get(url)
         if program is None:
             raise PeerUnreachable(f"{url} refused the connection", url=url) from ConnectionRefusedError()
-        return exchange(program, method, path, {PEER_HEADER: self._token} | headers, SentBody(blocks))
+        return exchange(program, method, path, {PEER_HEADER: self.shown_to(url)} | headers, SentBody(blocks))
 
 
 class LocalProxy:
@@ -148,7 +162,8 @@ class WholeCluster:
         settings = FileServerSettings(
             id=id, data=self.server_folder(id), directory=DIRECTORY_URL, advertise=server_url(id), reserve_bytes=0
         )
-        server = FileServer(settings, self._sealer, self._peers("file_server", id), self.clock)
+        membership = KeptMembership(self._certs, server_url(id))
+        server = FileServer(settings, self._sealer, self.peers("file_server", id), self.clock, membership)
         self.servers[id] = server
         self.programs[server_url(id)] = server.wsgi
         server.link.step()
@@ -161,7 +176,7 @@ class WholeCluster:
     def start_proxy(self, id: str) -> LocalProxy:
         folder = self.folder / f"proxy-{id}"
         folder.mkdir(exist_ok=True)
-        self.proxies[id] = LocalProxy(folder, id, self._peers("client_proxy", id), self.clock)
+        self.proxies[id] = LocalProxy(folder, id, self.peers("client_proxy", id), self.clock)
         return self.proxies[id]
 
     def stop_proxy(self, id: str) -> None:
@@ -170,8 +185,9 @@ class WholeCluster:
     def server_folder(self, id: str) -> Path:
         return self.folder / f"file_server-{id}"
 
-    def _peers(self, role: str, id: str) -> LocalPeers:
-        return LocalPeers(self.programs, self._authority.peer_token(role, id))
+    def peers(self, role: str, id: str) -> LocalPeers:
+        """Calls as a program of the cluster makes them."""
+        return LocalPeers.of(self.programs, ensure_identity(self._certs, role, id))
 
     # ------------------------------------------------------------ people
 

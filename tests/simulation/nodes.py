@@ -30,8 +30,11 @@ from file_server.settings import Settings as FileServerSettings
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.runtime.tls.program_registry import Program
+from lockstep_store.runtime.tls.revocation import RevocationList
 from lockstep_store.wire.errors import PeerRefused, PeerUnreachable
 from lockstep_store.wire.messages.people import ApiKeyInfo
+from tests.fakes.file_servers import AnyProgram
 from tests.simulation.disk import ForgetfulDisk
 from tests.simulation.network import Conditions, Exchange, Machine, Network, SimulatedPeer
 from tests.simulation.scheduler import Process, Scheduler
@@ -51,6 +54,20 @@ class Authority:
     """Knows programs by the name they give; that nobody lies about it is TLS's job."""
 
     ca_pem = ""
+
+    @property
+    def programs(self) -> Authority:
+        """Its list of programs, which is empty."""
+        return self
+
+    def all(self) -> list[Program]:
+        return []
+
+    def find(self, role: str, id: str) -> Program | None:
+        return None
+
+    def revocations(self) -> RevocationList:
+        return RevocationList(0, frozenset(), "")
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
         role, _, id = token.partition(".")
@@ -161,7 +178,7 @@ class World:
             grace_seconds=self.ticket_seconds + GRACE_MARGIN_SECONDS,
         )
         peer: Any = SimulatedPeer(self.network, process, f"file_server.{id}")
-        server = FileServer(settings, Sealer(self.keys), peer, SystemClock())
+        server = FileServer(settings, Sealer(self.keys), peer, SystemClock(), AnyProgram())
         process.facts["server"] = server
         server.start()
         return server.wsgi

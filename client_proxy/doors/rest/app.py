@@ -30,6 +30,7 @@ from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
 from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
 from client_proxy.doors.rest.operation import Operation
+from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.servers import ServerRoutes
@@ -192,6 +193,7 @@ def create_app(
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),
+        *ProgramRoutes(directory).operations(),
         *MaintenanceRoutes(directory).operations(),
         *TargetRoutes(directory).operations(),
     ]

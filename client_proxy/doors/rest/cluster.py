@@ -24,6 +24,8 @@ from lockstep_store.wire.messages.cluster import (
     EnrolReply,
     EnrolRequest,
     Health,
+    HostNames,
+    InvitedRole,
     JoinSecretReply,
     JoinSecretRequest,
 )
@@ -32,9 +34,13 @@ _operation = partial(Operation, tag="Cluster")
 
 
 class JoinSecretBody(JsonBody):
-    """For how many seconds the secret is valid."""
+    """The program to invite, and for how many seconds. Without an `id`, a file server chooses a free one; `hosts` are
+    the names that the program's certificates will have in addition to localhost."""
 
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
+    role: InvitedRole = "file_server"
+    id: Annotated[str, Meta(max_length=32)] = ""
+    hosts: HostNames = []
 
 
 class ClusterRoutes:
@@ -72,11 +78,12 @@ class ClusterRoutes:
                 template="/cluster/join-secret",
                 handler=self.join_secret,
                 summary="Create a one-time secret for a program that joins (administrators)",
-                description="It works once, within `valid_seconds`.",
+                description="It works once, for the invited role and id, within `valid_seconds`. Refused with a "
+                "conflict when a member has that id.",
                 bodies=(Content(JoinSecretBody),),
                 body_optional=True,
                 answers={201: Answer("The secret.", Content(JoinSecretReply))},
-                refusals=(errors.Forbidden,),
+                refusals=(errors.Forbidden, errors.Conflict),
             ),
             _operation(
                 id="enrol",
@@ -87,7 +94,7 @@ class ClusterRoutes:
                 description="The program makes its own key, which never leaves it, and sends a signing request.",
                 bodies=(Content(EnrolRequest),),
                 answers={200: Answer("The certificate and the cluster's CA.", Content(EnrolReply))},
-                refusals=(errors.Forbidden, errors.TooManyRequests),
+                refusals=(errors.Forbidden, errors.Conflict, errors.TooManyRequests),
                 login=False,
             ),
         ]
@@ -101,7 +108,8 @@ class ClusterRoutes:
     def join_secret(self, request: RestRequest) -> RawReply:
         credential = request.credential()
         body = request.message(JoinSecretBody, optional=True)
-        return json_reply(self._directory.call(JOIN_SECRET, JoinSecretRequest(credential, body.valid_seconds)), 201)
+        wanted = JoinSecretRequest(credential, body.valid_seconds, body.role, body.id, body.hosts)
+        return json_reply(self._directory.call(JOIN_SECRET, wanted), 201)
 
     def enrol(self, request: RestRequest) -> RawReply:
         return json_reply(self._directory.call(ENROL, request.message(EnrolRequest)))

@@ -47,7 +47,11 @@ API_KEY_HASH = Statement(
 INSERT_API_KEY = _insert(api_key)
 DELETE_API_KEY = Statement(delete(api_key).where(api_key.c.key_hash == bindparam("hash")))
 
-JOIN_SECRET = Statement(select(join_secret.c.expires).where(join_secret.c.secret_hash == bindparam("hash")))
+JOIN_SECRET = Statement(
+    select(join_secret.c.expires, join_secret.c.role, join_secret.c.program, join_secret.c.hosts).where(
+        join_secret.c.secret_hash == bindparam("hash")
+    )
+)
 INSERT_JOIN_SECRET = _insert(join_secret)
 DELETE_JOIN_SECRET = Statement(delete(join_secret).where(join_secret.c.secret_hash == bindparam("hash")))
 DELETE_ENDED_JOIN_SECRETS = Statement(delete(join_secret).where(join_secret.c.expires < bindparam("now")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.cluster import (
@@ -15,6 +17,7 @@ from lockstep_store.wire.messages.cluster import (
     RepairReport,
     ServersReply,
 )
+from lockstep_store.wire.messages.programs import ProxiesReply, ProxyInfo
 from lockstep_store.wire.messages.targets import RemovedTarget, TargetInfo, TargetsReply
 
 
@@ -73,10 +76,24 @@ class ClusterCalls(ApiCaller):
         """Send a test message; Unavailable, with the reason, when it is not accepted (administrators)."""
         self.transport.request("POST", f"/api/v1/cluster/targets/{segment(name)}/test", message={})
 
-    def join_secret(self, valid_seconds: float) -> JoinSecretReply:
-        return self._ask(
-            JoinSecretReply, "POST", "/api/v1/cluster/join-secret", message={"valid_seconds": valid_seconds}
-        )
+    def proxies(self) -> list[ProxyInfo]:
+        """The proxies that were ever members, by id (administrators)."""
+        return self._ask(ProxiesReply, "GET", "/api/v1/cluster/proxies").proxies
+
+    def remove_proxy(self, id: str) -> None:
+        """Remove a proxy: its token and certificates are void (administrators)."""
+        self.transport.request("DELETE", f"/api/v1/cluster/proxies/{segment(id)}")
+
+    def revoke_program(self, role: str, id: str) -> None:
+        """End the token and certificates of a `file_server` or `client_proxy` (administrators)."""
+        self.transport.request("POST", f"/api/v1/cluster/programs/{segment(role)}/{segment(id)}/revoke", message={})
+
+    def join_secret(
+        self, valid_seconds: float, role: str = "file_server", id: str = "", hosts: Sequence[str] = ()
+    ) -> JoinSecretReply:
+        """Invite one program, under these names; without an id any file server (administrators)."""
+        message = {"valid_seconds": valid_seconds, "role": role, "id": id, "hosts": list(hosts)}
+        return self._ask(JoinSecretReply, "POST", "/api/v1/cluster/join-secret", message=message)
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
         """Sign a new program's certificate request; the secret in it stands for a log-in."""

@@ -1,4 +1,4 @@
-"""Certificates: certs show, check, renew."""
+"""Certificates: certs show, check, renew, revoke."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from lockstep_store.client.cli.cluster import ROLES as INVITED
 from lockstep_store.client.cli.command import App, Group, end, pass_app
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.peers.caller import PeerClient
@@ -32,7 +33,7 @@ _certs_option = click.option(
 
 @click.group(cls=Group)
 def certs() -> None:
-    """Show, check and renew the cluster's certificates."""
+    """Show, check, renew and revoke the cluster's certificates."""
 
 
 @certs.command("show")
@@ -112,8 +113,24 @@ def renew(app: App, folder: Path | None, directory: str | None) -> None:
     app.show(text, {"renewed": [_as_data(*one) for one in renewed]})
 
 
+@certs.command("revoke")
+@click.argument("role", type=click.Choice(sorted(INVITED)), metavar="file-server|proxy")
+@click.argument("id", metavar="ID")
+@pass_app
+def revoke(app: App, role: str, id: str) -> None:
+    """Revoke a program's token and certificates, because its key may be stolen (administrators).
+
+    The directory refuses it at once, file servers and proxies within a heartbeat. A file server keeps its data and its
+    place in the cluster, and can join again with a new invitation.
+    """
+    app.api().revoke_program(INVITED[role], id)
+    name = f"{role} {formatting.safe(id)}"
+    text = f"the token and certificates of {name} are revoked; to let it back: lockstep invite --role {role} --id {id}"
+    app.show(text, {"revoked": id, "role": INVITED[role]})
+
+
 def _renew(identity: Identity, directory_url: str) -> None:
-    client = PeerClient(identity)
+    client = PeerClient(identity, directory=directory_url)
 
     def ask(request: RenewCertificateRequest) -> EnrolReply:
         if not directory_url:

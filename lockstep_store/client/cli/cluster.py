@@ -8,7 +8,6 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import click
@@ -19,11 +18,12 @@ from lockstep_store.client.client import Client
 from lockstep_store.client.local_storage import local_problem
 from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
-from lockstep_store.runtime.tls.identity import JoinToken, accept_bundle, new_key_and_request
-from lockstep_store.wire.errors import NotLoggedIn
-from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
+from lockstep_store.runtime.tls.identity import accept_bundle, new_key_and_request
+from lockstep_store.runtime.tls.join_token import JoinToken
+from lockstep_store.wire.errors import BadRequest, NotLoggedIn
+from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, InvitedRole
 
-ROLES: dict[str, Literal["file_server", "client_proxy"]] = {
+ROLES: dict[str, InvitedRole] = {
     "file-server": "file_server",
     "proxy": "client_proxy",
 }
@@ -49,17 +49,25 @@ def status(app: App) -> None:
 
 
 @click.command(cls=Command)
+@click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
+@click.option("--id", "program_id", metavar="ID", default="", help="Its id; without one, any new file server may join.")
+@click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address that others reach it by.")
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
 @click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
-def invite(app: App, valid: float, advertise: str | None) -> None:
-    """Print a token with which one other machine can join (administrators).
+def invite(
+    app: App, role: str, program_id: str, hosts: tuple[str, ...], valid: float, advertise: str | None
+) -> None:
+    """Print a token with which one program can join from another machine (administrators).
 
-    On that machine run `lockstep join TOKEN`.
+    On that machine run `lockstep join TOKEN`. The program's certificate has the names given here with --host, and no
+    others but localhost.
     """
+    if role == "proxy" and not program_id:
+        raise BadRequest("an invitation for a proxy must name its id: add --id")
     url = advertise or app.place().url
-    reply = app.api().join_secret(valid)
-    token = JoinToken(url, reply.secret, reply.ca_pem).encode()
+    reply = app.api().join_secret(valid, ROLES[role], program_id, hosts)
+    token = JoinToken(url, reply.secret, reply.ca_pem, ROLES[role], program_id, hosts).encode()
     if only_here(url):
         app.note(f"note: {url} works on this machine only; use --advertise to give the address for others")
     app.note(f"valid once, until {formatting.when(reply.expires_at)}; on the other machine: lockstep join TOKEN")
@@ -77,9 +85,12 @@ def only_here(url: str) -> bool:
 
 @click.command(cls=Command)
 @click.argument("token")
-@click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
-@click.option("--id", "program_id", metavar="ID", help="The program's id in the cluster [default: the host's name].")
-@click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address of this machine.")
+@click.option(
+    "--id",
+    "program_id",
+    metavar="ID",
+    help="If the invitation leaves it open: the program's id in the cluster [default: the host's name].",
+)
 @click.option(
     "--certs",
     type=click.Path(path_type=Path, file_okay=False),
@@ -89,18 +100,16 @@ def only_here(url: str) -> bool:
     help="The folder for its certificate and key.",
 )
 @pass_app
-def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[str, ...], certs: Path) -> None:
+def join(app: App, token: str, program_id: str | None, certs: Path) -> None:
     """Add this machine to a cluster, with a TOKEN from `lockstep invite`.
 
     The token contains the cluster's address and its CA certificate. The private key is made here and stays here; the
     cluster signs its certificate. Then start the program with the printed command.
     """
     invitation = JoinToken.decode(token)
-    program = ROLES[role]
-    name = program_id or socket.gethostname().partition(".")[0]
-    own_hosts = list(hosts) or [socket.gethostname(), *_outward_address(invitation.url)]
-    key_pem, request_pem = new_key_and_request(program, name, own_hosts)
-    reply = _enrol(invitation, EnrolRequest(invitation.secret, program, name, own_hosts, request_pem))
+    program, name = _invited(invitation, program_id)
+    key_pem, request_pem = new_key_and_request(program, name, invitation.hosts)
+    reply = _enrol(invitation, EnrolRequest(invitation.secret, program, name, request_pem))
     identity = accept_bundle(
         certs,
         program,
@@ -110,13 +119,17 @@ def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[s
         key_pem,
         reply.peer_token,
         reply.storage_keys_json,
+        reply.revoked_pem,
     )
     if only_here(reply.directory_url):
         app.note(
             f"warning: the cluster's address of its directory server is {reply.directory_url}, which works on that "
             "machine only; on another machine give --directory its network address"
         )
-    command = _start_command(program, name, certs, reply.directory_url, own_hosts[0])
+    if not invitation.hosts:
+        app.note("note: the invitation names no host, so this program can be reached from this machine only")
+    host = invitation.hosts[0] if invitation.hosts else "localhost"
+    command = _start_command(program, name, certs, reply.directory_url, host)
     text = (
         f"joined as {program} {name}; its certificate is in {identity.cert_file.parent}\n"
         f"start it with:\n  {shlex.join(command)}"
@@ -124,7 +137,7 @@ def join(app: App, token: str, role: str, program_id: str | None, hosts: tuple[s
     data = {
         "role": program,
         "id": name,
-        "hosts": own_hosts,
+        "hosts": list(invitation.hosts),
         "certificate": str(identity.cert_file),
         "directory_url": reply.directory_url,
         "command": command,
@@ -147,16 +160,12 @@ def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
         raise local_problem("write a temporary file in", tempfile.gettempdir(), error) from error
 
 
-def _outward_address(url: str) -> list[str]:
-    """This machine's address on the route to the cluster, found without sending anything."""
-    parts = urlsplit(url)
-    try:
-        kind = socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET
-        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
-            probe.connect((parts.hostname, parts.port or 443))
-            return [str(probe.getsockname()[0])]
-    except OSError:
-        return []
+def _invited(invitation: JoinToken, wanted_id: str | None) -> tuple[InvitedRole, str]:
+    """The role and id to join as. BadRequest if the invitation is for another id."""
+    role: InvitedRole = "client_proxy" if invitation.role == "client_proxy" else "file_server"
+    if invitation.id and wanted_id not in (None, invitation.id):
+        raise BadRequest(f"the invitation is for {role} {invitation.id}: leave out --id")
+    return role, invitation.id or wanted_id or socket.gethostname().partition(".")[0]
 
 
 def _start_command(program: str, name: str, certs: Path, directory_url: str, host: str) -> list[str]:

@@ -20,6 +20,7 @@ from lockstep_store.client.cli import (
     maintenance,
     named_keys,
     programs,
+    proxies,
     servers,
     targets,
     watch,
@@ -67,6 +68,7 @@ for family in (
     (
         cluster.status,
         servers.servers,
+        proxies.proxies,
         servers.repair,
         targets.targets,
         maintenance.fsck,

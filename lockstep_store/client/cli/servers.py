@@ -15,7 +15,7 @@ from lockstep_store.client.cli.command import App, Command, Group, connection_op
 from lockstep_store.client.cli.exit_codes import DAMAGED, UNAVAILABLE
 from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
-from lockstep_store.runtime.tls.identity import JoinToken
+from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, Unavailable
 from lockstep_store.wire.messages.cluster import FileServerInfo, LostFile, RepairInfo, RepairReport
 
@@ -102,7 +102,10 @@ def remove(app: App, id: str, force: bool, yes: bool) -> None:
     if force and not yes:
         _confirm(id)
     app.api().remove_server(id, force=force)
-    text = f"file server {formatting.safe(id)} was removed; stop its program, then its folder can be deleted"
+    text = (
+        f"file server {formatting.safe(id)} was removed, and its certificates are revoked; "
+        "stop its program, then its folder can be deleted"
+    )
     app.show(text, {"removed": id, "force": force})
 
 
@@ -120,21 +123,21 @@ def _can_ask() -> bool:
 
 @servers.command("add")
 @click.option("--id", "new_id", metavar="ID", help="Its id in the cluster [default: the next free number].")
-@click.option("--host", metavar="HOST", help="The new machine's name on the network [default: its own host name].")
+@click.option("--host", metavar="HOST", required=True, help="The new machine's name or address on the network.")
 @click.option("--zone", default="", metavar="ZONE", help="Its failure zone: a rack, a room, a site.")
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
 @click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
-def add(app: App, new_id: str | None, host: str | None, zone: str, valid: float, advertise: str | None) -> None:
+def add(app: App, new_id: str | None, host: str, zone: str, valid: float, advertise: str | None) -> None:
     """Print the two commands that add a file server. Run both on the new machine, in one folder.
 
     The first gets its certificate and works once. The second starts the server, every time.
     """
     url = advertise or app.place().url
     id = new_id or _next_id(app.api().servers())
-    reply = app.api().join_secret(valid)
+    reply = app.api().join_secret(valid, "file_server", id, [host])
     directory = reply.directory_url or "https://DIRECTORY:5050"
-    token = JoinToken(url, reply.secret, reply.ca_pem).encode()
+    token = JoinToken(url, reply.secret, reply.ca_pem, "file_server", id, (host,)).encode()
     commands = _commands(token, id, host, zone, directory)
     for what, address in (("the proxy", url), ("the directory server", directory)):
         if only_here(address):
@@ -148,15 +151,13 @@ def _next_id(known: list[FileServerInfo]) -> str:
     return str(max((int(server.id) for server in known if server.id.isdecimal()), default=0) + 1)
 
 
-def _commands(token: str, id: str, host: str | None, zone: str, directory: str) -> list[str]:
-    # Without a name, the new machine's shell inserts its own.
-    name = shlex.quote(host) if host else '"$(hostname)"'
-    address = shlex.quote(f"https://{host}:{_PORT}") if host else f'"https://$(hostname):{_PORT}"'
+def _commands(token: str, id: str, host: str, zone: str, directory: str) -> list[str]:
+    address = shlex.quote(f"https://{host}:{_PORT}")
     quoted = shlex.quote(id)
     start = f"lockstep serve file-server --id {quoted} --host 0.0.0.0 --port {_PORT}"
     in_zone = f" --zone {shlex.quote(zone)}" if zone else ""
     return [
-        f"lockstep join {token} --id {quoted} --host {name}",
+        f"lockstep join {token}",
         f"{start} --directory {shlex.quote(directory)} --advertise {address}{in_zone}",
     ]
 

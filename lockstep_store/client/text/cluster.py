@@ -12,6 +12,7 @@ from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
 from lockstep_store.client.text.maintenance import recovery_beginning
 from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
+from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.targets import TargetInfo
 
@@ -79,6 +80,23 @@ def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:
     """The file servers, one per line."""
     head = ("server", "state", "zone", "free", "of", "blobs", "heard", "problem")
     return table(head, map(_server_row, servers), right="free of blobs", width=width)
+
+
+def proxies_table(proxies: Sequence[ProxyInfo], width: int = WIDTH) -> str:
+    """The proxies, one a line."""
+    head = ("proxy", "state", "heard", "version", "address", "names")
+    rows = [
+        (
+            one.id,
+            one.state,
+            "" if one.seconds_since_heartbeat is None else f"{duration(one.seconds_since_heartbeat)} ago",
+            one.version,
+            one.url,
+            " ".join(one.hosts),
+        )
+        for one in proxies
+    ]
+    return table(head, rows, width=width)
 
 
 def state_of(server: FileServerInfo) -> str:

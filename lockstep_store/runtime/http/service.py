@@ -53,8 +53,8 @@ class _InProcessServer(MTServer):
 class Service:
     """A WSGI application on one port, started and stopped by its owner.
 
-    With `client_ca`, only clients with a certificate from that authority can connect, over TLS 1.3. Without it, any
-    client can, from TLS 1.2.
+    With `client_ca`, only clients with a certificate from that authority that is not in the list `revoked` can connect,
+    over TLS 1.3. Without it, any client can, from TLS 1.2.
     """
 
     def __init__(
@@ -66,12 +66,14 @@ class Service:
         cert_file: Path,
         key_file: Path,
         client_ca: Path | None = None,
+        revoked: Path | None = None,
         threads: int = DEFAULT_THREADS,
     ) -> None:
         self._wsgi = wsgi
+        self._revoked = revoked
         self._host, self._port = host, port
         self._cert_file = cert_file
-        self._certificate_of = 0
+        self._in_use = (0, 0)
         self._certificate_problem = ""
         self._options: dict[str, Any] = {
             "target": "lockstep",
@@ -86,6 +88,7 @@ class Service:
             "ssl_cert": cert_file,
             "ssl_key": key_file,
             "ssl_ca": client_ca,
+            "ssl_crl": [revoked] if revoked is not None and revoked.exists() else None,
             "ssl_client_verify": client_ca is not None,
             "ssl_protocol_min": SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
         }
@@ -94,28 +97,35 @@ class Service:
     def start(self) -> Service:
         """Listen. SetupError when the port is not available."""
         _check_port(self._host, self._port)
-        self._certificate_of = self._cert_file.stat().st_mtime_ns
+        self._in_use = self._on_disk()
         self._listener = _Listener(self._options, self._wsgi)
         return self
 
     def follow_certificate(self) -> None:
-        """Replace the listener when the certificate on disk differs from the one in use.
+        """Replace the listener when the certificate or the revocation list on disk differs from the one in use.
 
         A certificate that cannot be used is logged and retried at the next check: a person who replaces it and its key
         by hand writes one after the other, and requests must be served meanwhile.
         """
         try:
-            on_disk = self._cert_file.stat().st_mtime_ns
-            if on_disk == self._certificate_of:
+            on_disk = self._on_disk()
+            if on_disk == self._in_use:
                 return
+            if self._revoked is not None and on_disk[1]:
+                self._options["ssl_crl"] = [self._revoked]
             self.reload()
         except (OSError, SetupError) as error:
             if str(error) != self._certificate_problem:
                 log.error("cannot use the new certificate %s, keeping the old one: %s", self._cert_file, error)
             self._certificate_problem = str(error)
             return
-        log.info("the certificate was renewed; listening with it")
-        self._certificate_of, self._certificate_problem = on_disk, ""
+        log.info("the certificate or the list of revoked ones is new; listening with it")
+        self._in_use, self._certificate_problem = on_disk, ""
+
+    def _on_disk(self) -> tuple[int, int]:
+        """The times of the certificate and of the revocation list."""
+        has_list = self._revoked is not None and self._revoked.exists()
+        return self._cert_file.stat().st_mtime_ns, self._revoked.stat().st_mtime_ns if has_list and self._revoked else 0
 
     def reload(self) -> None:
         """Replace the listener with one that uses the certificate on disk; the old one finishes its requests."""
@@ -174,6 +184,7 @@ def run(
     cert_file: Path,
     key_file: Path,
     client_ca: Path | None = None,
+    revoked: Path | None = None,
     threads: int = DEFAULT_THREADS,
     on_start: Callable[[], None] | None = None,
     on_stopping: Callable[[], None] | None = None,
@@ -194,6 +205,7 @@ def run(
         cert_file=cert_file,
         key_file=key_file,
         client_ca=client_ca,
+        revoked=revoked,
         threads=threads,
     ).start()
     log.info("listening on https://%s:%d", host, port)

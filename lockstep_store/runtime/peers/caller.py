@@ -10,13 +10,14 @@ import http.client
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from lockstep_store.runtime.peers.connection import TRANSPORT_ERRORS, PeerConnection, is_readable, unreachable
 from lockstep_store.runtime.peers.liveness import Address, Liveness, Probe, handshake_probe
+from lockstep_store.runtime.peers.proofs import ProofMaker
 from lockstep_store.runtime.tls.contexts import client_context
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.runtime.tracing import REQUEST_ID_HEADER, request_id
@@ -38,7 +39,8 @@ Rep = TypeVar("Rep")
 class PeerClient:
     """Calls other programs under `identity`. Thread-safe; `timeout` is seconds for each socket operation.
 
-    `irreplaceable`: URLs of programs that no other can replace. The failure detector never cuts calls to them.
+    `directory`: the URL of the directory, which no other program can replace, so the failure detector never cuts calls
+    to it. It alone is shown the peer token; other programs get a proof (`runtime.peers.proofs`).
     """
 
     def __init__(
@@ -46,16 +48,17 @@ class PeerClient:
         identity: Identity,
         timeout: float = 10.0,
         *,
-        irreplaceable: Collection[str] = (),
+        directory: str = "",
         probe: Probe | None = None,
     ) -> None:
         self._identity = identity
         self._token = identity.peer_token
+        self._proofs = ProofMaker(identity)
         self._timeout = timeout
         self._idle: dict[Address, deque[tuple[PeerConnection, float]]] = {}
         self._guard = threading.Lock()
         self._liveness = Liveness(probe or handshake_probe(identity), self._drop_idle)
-        self._unwatched = frozenset(map(_address, irreplaceable))
+        self._directory = _address(directory) if directory else None
 
     def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
         """Make one declared call. Raises the error class the server raised, or PeerUnreachable."""
@@ -79,7 +82,7 @@ class PeerClient:
         answered_early = False
         try:
             connection.putrequest("POST", path, skip_accept_encoding=True)
-            for name, value in self._headers(headers).items():
+            for name, value in self._headers(url, headers).items():
                 connection.putheader(name, value)
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
@@ -115,7 +118,7 @@ class PeerClient:
         """Send a request and return its 2xx reply, unread. Raises the error class that the server raised."""
         connection = self._take(url, timeout)
         try:
-            connection.request(method, path, body=body or None, headers=self._headers(headers))
+            connection.request(method, path, body=body or None, headers=self._headers(url, headers))
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
@@ -130,8 +133,9 @@ class PeerClient:
             for connection, _ in connections:
                 connection.close()
 
-    def _headers(self, extra: dict[str, str] | None) -> dict[str, str]:
-        headers = {PEER_HEADER: self._token, "Content-Type": "application/json"}
+    def _headers(self, url: str, extra: dict[str, str] | None) -> dict[str, str]:
+        shown = self._token if _address(url) == self._directory else self._proofs.proof_for(url)
+        headers = {PEER_HEADER: shown, "Content-Type": "application/json"}
         current = request_id()
         if current:
             headers[REQUEST_ID_HEADER] = current
@@ -185,7 +189,7 @@ class PeerClient:
 
     def _watch(self, connection: PeerConnection, now: float) -> None:
         connection.waiting_since = now
-        if connection.state.address not in self._unwatched:
+        if connection.state.address != self._directory:
             self._liveness.enter(connection.state, connection)
 
     def _drop(self, connection: PeerConnection) -> None:

@@ -73,3 +73,16 @@ class Opener(Protocol):
     ) -> UnreadReply:
         """Send a request and return its reply, unread."""
         ...
+
+
+class RevocationKeeper(Protocol):
+    """Keeps the list of revoked certificates."""
+
+    @property
+    def revoked_number(self) -> int:
+        """The number of the list that is obeyed; -1 before there is one."""
+        ...
+
+    def learn(self, revoked_pem: str) -> None:
+        """Obey a newer list from a heartbeat; empty when there is none."""
+        ...

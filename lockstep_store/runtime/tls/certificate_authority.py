@@ -3,8 +3,9 @@
 It exists only on the directory's machine, in `certs/authority/`. Its callers decide which program may have a
 certificate (with a join token, or on this machine); `lockstep_store.runtime.tls.identity` stores what it issues.
 
-A peer token is `role.id.mac`, where mac is the hex of BLAKE3 keyed with the 32-byte peer key over
-`lockstep peer token v1`, a zero byte, and `role.id`. Neither a role nor an id may contain a dot.
+A peer token is `role.id.generation.mac`, where mac is the hex of BLAKE3 keyed with the 32-byte peer key over
+`lockstep peer token v2`, a zero byte, and `role.id.generation`. Neither a role nor an id may contain a dot. Tokens of
+an ended generation (see `program_registry`) are void.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lockstep_store.runtime.storage.sealing import one_program_at_a_time, write_durably
+from lockstep_store.runtime.tls.program_registry import ProgramRegistry
+from lockstep_store.runtime.tls.revocation import RevocationList, make_list
 from lockstep_store.wire.errors import BadRequest, PeerRefused, SetupError
 
 Role = Literal["directory_server", "file_server", "client_proxy"]
@@ -38,9 +41,10 @@ CERTIFICATE_LIFETIME = timedelta(days=90)
 CLOCK_SKEW = timedelta(days=1)
 MAX_HOSTS = 32
 
-_PEER_TOKEN_DOMAIN = b"lockstep peer token v1\0"
+_PEER_TOKEN_DOMAIN = b"lockstep peer token v2\0"
 _PEER_KEY_BYTES = 32
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
 
 
@@ -55,6 +59,7 @@ class PeerIdentity:
 
     role: Role
     id: str
+    generation: int = 1
 
 
 def is_role(text: str) -> TypeGuard[Role]:
@@ -112,6 +117,7 @@ class CertificateAuthority:
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
     _peer_key: bytes = field(repr=False)
+    programs: ProgramRegistry = field(repr=False)
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
 
     @classmethod
@@ -156,7 +162,10 @@ class CertificateAuthority:
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
                 "remove ca.pem there, start the directory again, and join every other machine again"
             )
-        return cls(certificate, key, peer_key, now)
+        authority = cls(certificate, key, peer_key, ProgramRegistry(folder), now)
+        if _list_number(folder) < authority.programs.revoked(now())[0]:
+            authority.write_revocation_list()  # a crash came between the two files
+        return authority
 
     @property
     def ca_pem(self) -> str:
@@ -178,6 +187,11 @@ class CertificateAuthority:
         and localhost. Raises BadRequest for a request that is malformed or not signed by its own key.
         """
         check_program(role, id)
+        public_key = self.check_request(csr_pem)
+        return self._certify(role, id, host_names(["localhost", "127.0.0.1", "::1", *hosts]), public_key)
+
+    def check_request(self, csr_pem: str) -> ec.EllipticCurvePublicKey:
+        """Return the key of a signing request; BadRequest when it is malformed or not signed by its own key."""
         try:
             request = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
             public_key = request.public_key()
@@ -186,12 +200,31 @@ class CertificateAuthority:
             raise BadRequest("the certificate request is malformed: join again") from error
         if not signed or not isinstance(public_key, ec.EllipticCurvePublicKey):
             raise BadRequest("the certificate request is not signed by its own elliptic-curve key")
-        return self._certify(role, id, host_names(["localhost", "127.0.0.1", "::1", *hosts]), public_key)
+        _check_curve(public_key)
+        return public_key
+
+    def revoke(self, role: str, id: str) -> None:
+        """End a program's membership: its token and its certificates are void. Durable on return, safe to repeat.
+
+        Raises NotFound for a program that never was a member.
+        """
+        self.programs.end(role, id)
+        self.write_revocation_list()
+
+    def revocations(self) -> RevocationList:
+        """The signed list of revoked certificates."""
+        return RevocationList.parse(self.programs.crl_file.read_text("ascii"), self.ca_pem.encode("ascii"))
+
+    def write_revocation_list(self) -> None:
+        """Write the list of revoked certificates again from the list of programs; durable on return."""
+        with one_program_at_a_time(self.programs.crl_file.with_name(".revoked.lock")):
+            number, serials = self.programs.revoked(self.now())
+            pem = make_list(self.certificate, self._key, number, serials, self.now())
+            write_durably(self.programs.crl_file, pem.encode("ascii"), mode=0o644)
 
     def _certify(self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey) -> str:
-        if not isinstance(public_key.curve, (ec.SECP256R1, ec.SECP384R1)):
-            raise BadRequest(f"a program's key must be on curve P-256 or P-384, not {public_key.curve.name}")
-        now = self.now()
+        _check_curve(public_key)
+        now, serial = self.now(), x509.random_serial_number()
         until = min(now + CERTIFICATE_LIFETIME, self.certificate.not_valid_after_utc)
         issuer_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
@@ -199,7 +232,7 @@ class CertificateAuthority:
             .subject_name(_name(f"{role}-{id}"))
             .issuer_name(self.certificate.subject)
             .public_key(public_key)
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial)
             .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -213,27 +246,45 @@ class CertificateAuthority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         )
         certificate = builder.sign(self._key, hashes.SHA256())
+        self.programs.note_certificate(role, id, serial, until, now)
         return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
-    def peer_token(self, role: str, id: str) -> str:
+    def peer_token(self, role: str, id: str, generation: int = 1) -> str:
         """Return the token that proves to the directory that a program is `role` number `id`."""
         check_program(role, id)
-        return f"{role}.{id}.{self._mac(role, id)}"
+        return f"{role}.{id}.{generation}.{self._mac(role, id, generation)}"
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
-        """Return whose token this is; PeerRefused if this authority did not create it. Compares in constant time."""
-        role, _, rest = token.partition(".")
-        id, _, mac = rest.partition(".")
-        if not is_role(role) or not _ID.fullmatch(id):
+        """Return whose token this is; PeerRefused if this authority did not create it. Compares in constant time.
+
+        The caller checks that the generation has not ended.
+        """
+        words = token.split(".")
+        role, id, number, mac = words if len(words) == 4 else ("", "", "", "")
+        if not is_role(role) or not _ID.fullmatch(id) or not _GENERATION.fullmatch(number):
             raise PeerRefused("the peer token is malformed: run `lockstep join TOKEN` on that machine again")
-        if not hmac.compare_digest(self._mac(role, id).encode(), mac.encode("utf-8", "surrogatepass")):
+        generation = int(number)
+        if not hmac.compare_digest(self._mac(role, id, generation).encode(), mac.encode("utf-8", "surrogatepass")):
             raise PeerRefused(
                 f"the peer token of {role} {id} is from another cluster: run `lockstep join TOKEN` there again"
             )
-        return PeerIdentity(role, id)
+        return PeerIdentity(role, id, generation)
 
-    def _mac(self, role: str, id: str) -> str:
-        return blake3(_PEER_TOKEN_DOMAIN + f"{role}.{id}".encode(), key=self._peer_key).hexdigest()
+    def _mac(self, role: str, id: str, generation: int) -> str:
+        return blake3(_PEER_TOKEN_DOMAIN + f"{role}.{id}.{generation}".encode(), key=self._peer_key).hexdigest()
+
+
+def _check_curve(key: ec.EllipticCurvePublicKey) -> None:
+    if not isinstance(key.curve, (ec.SECP256R1, ec.SECP384R1)):
+        raise BadRequest(f"a program's key must be on curve P-256 or P-384, not {key.curve.name}")
+
+
+def _list_number(folder: Path) -> int:
+    """The number of the stored revocation list; -1 when there is none that can be used."""
+    try:
+        return RevocationList.load(folder).number
+    except (SetupError, OSError):
+        return -1
 
 
 def _key_file(folder: Path) -> Path:

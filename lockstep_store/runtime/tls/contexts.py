@@ -47,11 +47,13 @@ class _Contexts:
         self._made: BoundedMap[_Stamp, ssl.SSLContext] = BoundedMap(_CONTEXTS_KEPT)
 
     def get(self, ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-        stamp = _stamp([file for file in (ca_file, cert_file, key_file) if file is not None])
+        revoked = ca_file.with_name("revoked.pem")
+        is_program = cert_file is not None and revoked.exists()
+        stamp = _stamp([file for file in (ca_file, cert_file, key_file, revoked if is_program else None) if file])
         with self._guard:
             context = self._made.get(stamp)
             if context is None:
-                context = _make_context(ca_file, cert_file, key_file)
+                context = _make_context(ca_file, cert_file, key_file, revoked if is_program else None)
                 self._made[stamp] = context
             return context
 
@@ -60,7 +62,8 @@ _contexts = _Contexts()
 
 
 def client_context(identity: Identity) -> ssl.SSLContext:
-    """Return the context for calls between programs: TLS 1.3, with our certificate, trusting only the cluster's CA.
+    """Return the context for calls between programs: TLS 1.3, with our certificate, trusting only the cluster's CA and
+    none of the certificates that it has revoked.
 
     The same context is returned until a file changes, so do not alter it. Raises SetupError for invalid files.
     """
@@ -85,12 +88,15 @@ def _stamp(files: list[Path]) -> _Stamp:
     return tuple(stamps)
 
 
-def _make_context(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+def _make_context(ca_file: Path, cert_file: Path | None, key_file: Path | None, revoked: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if cert_file else ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_verify_locations(ca_file)
+        if revoked:
+            context.load_verify_locations(revoked)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         if cert_file:
             context.verify_flags |= ssl.VERIFY_X509_STRICT
             context.load_cert_chain(cert_file, key_file)

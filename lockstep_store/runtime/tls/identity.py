@@ -7,18 +7,12 @@ them over the network, and `runtime.tls.certificate_authority` signs.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
-import msgspec
-from blake3 import blake3
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -36,11 +30,11 @@ from lockstep_store.runtime.tls.certificate_authority import (
     private_key_pem,
     utc_now,
 )
+from lockstep_store.runtime.tls.revocation import store_list
 from lockstep_store.wire.errors import BadRequest, SetupError
 
 __all__ = [
     "Identity",
-    "JoinToken",
     "Role",
     "accept_bundle",
     "days_left",
@@ -52,9 +46,8 @@ __all__ = [
 ]
 
 RENEW_BEFORE = timedelta(days=30)
-JOIN_PREFIX = "lockstep-join-1."
-_JOIN_CHECK_BYTES = 8
-_MAX_JOIN_TOKEN = 16 * 1024
+SEALING_ROLES = ("directory_server", "file_server")
+"""Programs that seal with the storage keys; no other gets them."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +89,13 @@ def ensure_identity(
             KeyRing.load_or_create(identity.storage_keys_file)
             here = set(_names(local_hosts()))
             fault = fault or _fault(identity, here, now())
+            program = authority.programs.start_here(role, id)
+            token = authority.peer_token(role, id, program.generation)
+            if identity.peer_token not in ("", token):
+                identity.key_file.unlink(missing_ok=True)  # the key of a removed program is not used again
+                fault = "its membership ended"
             if fault or _time_left(identity, now()) < RENEW_BEFORE:
                 _issue(authority, identity, hosts)
-            token = authority.peer_token(role, id)
             if identity.peer_token != token:
                 write_durably(_token_file(identity), token.encode())
         elif fault:
@@ -106,7 +103,7 @@ def ensure_identity(
                 f"{role} {id} has no valid identity: {fault}. Get a token with `lockstep invite` on the "
                 "directory's machine, then run `lockstep join TOKEN` here"
             )
-        else:
+        elif role in SEALING_ROLES:
             KeyRing.load(identity.storage_keys_file)
         return _at(certs_dir, role, id)
 
@@ -119,7 +116,11 @@ def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], da
     """
     certs_dir = identity.ca_file.parent
     with one_program_at_a_time(certs_dir / f".{identity.role}-{identity.id}.lock"):
-        _issue(CertificateAuthority.load(certs_dir, now), identity, hosts)
+        authority = CertificateAuthority.load(certs_dir, now)
+        program = authority.programs.find(identity.role, identity.id)
+        if program is not None and not program.is_member:
+            raise SetupError(f"{identity.role} {identity.id} was removed from the cluster: it gets no new certificate")
+        _issue(authority, identity, hosts)
     return identity
 
 
@@ -150,8 +151,11 @@ def accept_bundle(
     key_pem: str,
     peer_token: str,
     storage_keys_json: str,
+    revoked_pem: str = "",
 ) -> Identity:
     """Check and store an identity that the directory sent; every part is durable on return.
+
+    Empty parts were not sent: storage keys to programs that do not seal, the peer token at a renewal.
 
     Raises SetupError and writes nothing when the parts do not match, the folder belongs to another cluster, or storage
     keys would be lost.
@@ -166,73 +170,28 @@ def accept_bundle(
         raise SetupError(f"the identity that the directory sent is damaged ({error}): join again") from error
     if certificate.public_key() != key.public_key() or _common_name(certificate) != f"{role}-{id}":
         raise SetupError(f"the certificate that the directory sent is not for {role} {id}: join again")
-    sent_keys = check_ring(storage_keys_json)
+    sent_keys = check_ring(storage_keys_json) if storage_keys_json else None
     certs_dir.mkdir(parents=True, exist_ok=True)
     identity = _at(certs_dir, role, id)
     with one_program_at_a_time(certs_dir / ".authority.lock"):
         if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
             raise SetupError(f"{certs_dir} belongs to another cluster: use another folder for this program")
         ring_file = identity.storage_keys_file
-        if ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
+        if sent_keys is not None and ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
             raise SetupError(f"{ring_file} has storage keys that the directory does not have: move the file away first")
         write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
-        write_durably(identity.storage_keys_file, storage_keys_json.encode())
+        if storage_keys_json:
+            write_durably(identity.storage_keys_file, storage_keys_json.encode())
+    if revoked_pem:
+        store_list(certs_dir, revoked_pem)
     with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):
         _make_folder(identity)
-        write_durably(_token_file(identity), peer_token.encode())
+        if peer_token:
+            write_durably(_token_file(identity), peer_token.encode())
         if not identity.key_file.exists() or identity.key_file.read_bytes() != key_pem.encode("ascii"):
             write_durably(identity.key_file, key_pem.encode("ascii"))
         write_durably(identity.cert_file, cert_pem.encode("ascii"), mode=0o644)
     return _at(certs_dir, role, id)
-
-
-class _JoinContent(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    url: str
-    secret: str
-    ca: bytes
-
-
-@dataclass(frozen=True)
-class JoinToken:
-    """What a machine needs to join: the address, a one-time secret, and the authority's certificate."""
-
-    url: str
-    secret: str = field(repr=False)
-    ca_pem: str = field(repr=False)
-
-    def encode(self) -> str:
-        """Return one word to copy and paste: the prefix, then url-safe base64 of a check value and the content."""
-        certificate = x509.load_pem_x509_certificate(self.ca_pem.encode("ascii"))
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        content = msgspec.msgpack.encode(_JoinContent(self.url, self.secret, der))
-        check = blake3(content).digest(_JOIN_CHECK_BYTES)
-        return JOIN_PREFIX + base64.urlsafe_b64encode(check + content).rstrip(b"=").decode("ascii")
-
-    @classmethod
-    def decode(cls, text: str) -> JoinToken:
-        """Parse the token in `text`, ignoring line breaks from copying; raises SetupError for a damaged one."""
-        text = "".join(text[: 2 * _MAX_JOIN_TOKEN].split()).rstrip("=")
-        if not text.startswith(JOIN_PREFIX) or len(text) > _MAX_JOIN_TOKEN:
-            raise SetupError(f"not a join token: it must start with {JOIN_PREFIX!r}; copy the whole token")
-        body = text.removeprefix(JOIN_PREFIX)
-        try:
-            if not re.fullmatch(r"[A-Za-z0-9_-]+", body):
-                raise ValueError("it contains invalid characters")
-            raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-            check, content = raw[:_JOIN_CHECK_BYTES], raw[_JOIN_CHECK_BYTES:]
-            if blake3(content).digest(_JOIN_CHECK_BYTES) != check:
-                raise ValueError("its check value does not match")
-            fields = msgspec.msgpack.decode(content, type=_JoinContent)
-            certificate = x509.load_der_x509_certificate(fields.ca)
-            address = urlsplit(fields.url)
-            if address.scheme != "https" or not address.hostname or not fields.secret:
-                raise ValueError("it has no https address or no secret")
-        except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
-            raise SetupError(
-                f"the join token is damaged ({error}): copy the whole token again, or ask for a new one"
-            ) from None
-        pem = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
-        return cls(fields.url, fields.secret, pem)
 
 
 def _check_program(role: str, id: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lockstep_store.runtime.tls.contexts import certificate_info
 from lockstep_store.runtime.tls.identity import RENEW_BEFORE, Identity, accept_bundle, days_left, renew, renewal_request
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
@@ -43,8 +42,7 @@ class CertificateRenewal:
         if (identity.ca_file.parent / "authority").is_dir():
             renew(identity)
             return
-        hosts = list(certificate_info(identity.cert_file.read_text()).hosts)
-        reply = self._ask(RenewCertificateRequest(hosts=hosts, csr_pem=renewal_request(identity)))
+        reply = self._ask(RenewCertificateRequest(csr_pem=renewal_request(identity)))
         accept_bundle(
             identity.ca_file.parent,
             identity.role,
@@ -52,6 +50,7 @@ class CertificateRenewal:
             reply.ca_pem,
             reply.cert_pem,
             identity.key_file.read_text(),
-            identity.peer_token,
-            reply.storage_keys_json or identity.storage_keys_file.read_text(),
+            reply.peer_token,
+            reply.storage_keys_json,
+            reply.revoked_pem,
         )

@@ -150,11 +150,23 @@ class RepairReport(Message):
     next_after: tuple[str, str, str] | None
 
 
+ProgramId = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+InvitedRole = Literal["file_server", "client_proxy"]
+HostNames = Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
+
+
 class JoinSecretRequest(Message):
-    """Administrator: create a one-time join secret."""
+    """Administrator: invite one program.
+
+    `id` may be empty for a file server, which then chooses a free one. `hosts` are the names that its certificates
+    will have in addition to localhost; wildcards are refused.
+    """
 
     credential: Credential
     valid_seconds: Annotated[float, Meta(ge=60, le=7 * 86400)] = 3600.0
+    role: InvitedRole = "file_server"
+    id: Annotated[str, Meta(max_length=32, pattern="^([A-Za-z0-9][A-Za-z0-9_-]*)?$")] = ""
+    hosts: HostNames = []
 
 
 class JoinSecretReply(Message):
@@ -166,28 +178,34 @@ class JoinSecretReply(Message):
 
 
 class EnrolRequest(Message):
-    """A new program's certificate request, authorised by a join secret."""
+    """A new program's certificate request, authorised by a join secret. Role and id must be those invited."""
 
     secret: Annotated[str, Meta(max_length=256)]
-    role: Literal["file_server", "client_proxy"]
-    id: Annotated[str, Meta(min_length=1, max_length=32, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
+    role: InvitedRole
+    id: ProgramId
     csr_pem: Annotated[str, Meta(max_length=16384)]
+    hosts: HostNames = []
+    """What earlier versions asked for. It changes nothing: names come from the invitation."""
 
 
 class RenewCertificateRequest(Message):
-    """The certificate request of a program that already has a valid peer token."""
+    """The certificate request of a program that already has a valid peer token. Its names stay those invited."""
 
-    hosts: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=16)]
     csr_pem: Annotated[str, Meta(max_length=16384)]
+    hosts: HostNames = []
+    """What earlier versions asked for. It changes nothing."""
 
 
 class EnrolReply(Message):
     ca_pem: str
     cert_pem: str
     peer_token: str = ""
+    """Only when a program joins: a renewal returns no token."""
     storage_keys_json: str = ""
+    """Only to programs that seal with them."""
     directory_url: str = ""
+    revoked_pem: str = ""
+    """The signed list of revoked certificates."""
 
 
 class Health(Message):

@@ -158,6 +158,8 @@ class HeartbeatRequest(Message):
     """The id of the last inventory order that it has completed."""
     inventoried: bool = False
     """It has compared all its blobs since it registered, so other servers may drop copies in favour of its own."""
+    revoked_number: int = -1
+    """The number of its list of revoked certificates; -1: it has none."""
 
 
 class InventoryOrder(Message):
@@ -191,6 +193,8 @@ class HeartbeatReply(Message):
     inventory: InventoryOrder | None = None
     marks: SeenMarks = field(default_factory=SeenMarks)
     """State of this directory to store, and to send with the next registration."""
+    revoked_pem: str = ""
+    """The signed list of revoked certificates; empty when the caller has the latest."""
 
 
 class HeldRequest(Message):

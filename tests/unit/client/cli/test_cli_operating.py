@@ -12,7 +12,7 @@ import pytest
 from lockstep_store.client.text import cluster, formatting
 from lockstep_store.client.watcher import Watcher
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.identity import JoinToken
+from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import Conflict, NotLoggedIn, Overloaded, PeerUnreachable
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, FileServerInfo, LostFile, RepairInfo
@@ -161,7 +161,7 @@ def test_servers_are_listed_for_everyone_and_changed_by_administrators(shell: Sh
         ("servers", "drain", "2"),
         ("servers", "remove", "2"),
         ("servers", "balance"),
-        ("servers", "add"),
+        ("servers", "add", "--host", "new.example"),
         ("repair",),
     ):
         shell.run(*words, code=4)
@@ -225,21 +225,23 @@ def test_balance_runs_and_can_be_stopped(admin: Shell) -> None:
 
 def test_adding_a_server_prints_two_commands(admin: Shell, tmp_path: Path) -> None:
     """The two commands are exact: the first joins with a token that works, the second starts with that id and zone."""
-    result = admin.run("servers", "add", "--zone", "room 2", "--advertise", "https://proxy.example:5000")
+    where = ("--host", "room2.example", "--advertise", "https://proxy.example:5000")
+    result = admin.run("servers", "add", "--zone", "room 2", *where)
     join, start = result.stdout.splitlines()
     token = join.split()[2]
-    assert JoinToken.decode(token).url == "https://proxy.example:5000"
-    assert join == f'lockstep join {token} --id 2 --host "$(hostname)"'
+    invitation = JoinToken.decode(token)
+    assert (invitation.url, invitation.id, invitation.hosts) == ("https://proxy.example:5000", "2", ("room2.example",))
+    assert join == f"lockstep join {token}"
     assert start == (
         "lockstep serve file-server --id 2 --host 0.0.0.0 --port 5060 --directory https://dir.example:5050 "
-        "--advertise \"https://$(hostname):5060\" --zone 'room 2'"
+        "--advertise https://room2.example:5060 --zone 'room 2'"
     )
     assert "valid once" in result.stderr
     assert "from this machine" not in result.stderr
     data = admin.json("servers", "add", "--id", "x", "--host", "new.example")
-    assert data["commands"][0].endswith("--id x --host new.example")
+    assert JoinToken.decode(data["token"]).id == "x"
     assert "--advertise https://new.example:5060" in data["commands"][1]
-    assert "from this machine" in admin.run("servers", "add").stderr
+    assert "from this machine" in admin.run("servers", "add", "--host", "new.example").stderr
 
 
 def test_join_warns_of_a_directory_that_only_its_own_machine_reaches(admin: Shell, tmp_path: Path) -> None:
@@ -249,14 +251,14 @@ def test_join_warns_of_a_directory_that_only_its_own_machine_reaches(admin: Shel
     where = ["https://127.0.0.1:5050"]
 
     def enrol(request: EnrolRequest) -> EnrolReply:
-        signed = authority.sign_request(request.csr_pem, request.role, request.id, request.hosts)
+        signed = authority.sign_request(request.csr_pem, request.role, request.id, ["127.0.0.1"])
         keys = (certs / "storage-keys.json").read_text()
         return EnrolReply(authority.ca_pem, signed, authority.peer_token(request.role, request.id), keys, where[0])
 
     core.enrol_reply = enrol
     for id, warned in (("8", True), ("9", False)):
         token = admin.json("invite")["token"]
-        result = admin.run("join", token, "--id", id, "--host", "127.0.0.1", "--certs", tmp_path / id)
+        result = admin.run("join", token, "--id", id, "--certs", tmp_path / id)
         assert ("on that machine only" in result.stderr) is warned
         where[0] = "https://directory.example:5050"
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from lockstep_store.client.cli import main
 from lockstep_store.client.cli.programs import PROGRAMS
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.identity import JoinToken
+from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
 from tests import ROOT
 from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
@@ -71,7 +71,7 @@ def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[s
     def enrol(request: EnrolRequest) -> EnrolReply:
         return EnrolReply(
             ca_pem=authority.ca_pem,
-            cert_pem=authority.sign_request(request.csr_pem, request.role, request.id, request.hosts),
+            cert_pem=authority.sign_request(request.csr_pem, request.role, request.id, ["127.0.0.1"]),
             peer_token=authority.peer_token(request.role, request.id),
             storage_keys_json=(certs / "storage-keys.json").read_text(),
             directory_url="https://127.0.0.1:5050",
@@ -81,17 +81,19 @@ def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[s
     shell.run("invite", code=4)
     admin = new_shell("admin")
     admin.login(ADMIN, ADMIN_PASSWORD)
-    result = admin.run("invite", "--valid", "600")
+    result = admin.run("invite", "--valid", "600", "--id", "9", "--host", "127.0.0.1")
     token = result.stdout.strip()
     assert JoinToken.decode(token).url == shell.server.url
     assert "this machine only" in result.stderr
     machine = new_shell("machine")
-    joined = machine.json("join", token, "--id", "9", "--host", "127.0.0.1", "--certs", tmp_path / "theirs")
-    assert joined["role"] == "file_server"
+    machine.run("join", token, "--id", "10", "--certs", tmp_path / "theirs", code=2)
+    joined = machine.json("join", token, "--certs", tmp_path / "theirs")
+    assert (joined["role"], joined["id"], joined["hosts"]) == ("file_server", "9", ["127.0.0.1"])
     assert "https://127.0.0.1:5050" in joined["command"]
     assert (tmp_path / "theirs" / "file_server-9" / "key.pem").stat().st_mode & 0o077 == 0
     core.enrol_reply = None
-    machine.run("join", token, "--id", "10", "--certs", tmp_path / "theirs", code=4)
+    machine.run("join", token, "--certs", tmp_path / "theirs", code=4)
+    admin.run("invite", "--role", "proxy", code=2)
     machine.run("join", token[:-5], code=8)
 
 

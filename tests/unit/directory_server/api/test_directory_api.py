@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from directory_server.settings import Settings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, new_key_and_request
+from lockstep_store.runtime.tls.program_registry import ProgramRegistry
 from lockstep_store.wire.codec import Call, decode_problem, encode
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
@@ -39,6 +41,7 @@ from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
+from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
@@ -66,7 +69,7 @@ from tests.fakes.wsgi import Answer, ask
 FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, jm, km, rm, s3, tm, um)
+    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, s3, tm, um)
     for value in vars(module).values()
     if isinstance(value, Call)
 }
@@ -78,11 +81,13 @@ class Directory:
 
     def __init__(self, folder: Path, authority: CertificateAuthority, **settings: Any) -> None:
         self.time = ManualClock(start=100.0)
-        self.authority = authority
+        # Each test's programs are its own: what one removes is a member in the next.
+        self.authority = replace(authority, programs=ProgramRegistry(folder))
+        self.authority.write_revocation_list()
         self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
         self.store = SqliteStore(self.settings.metadata_file)
         keys = folder.parent / "certs" / "storage-keys.json"
-        self.server = DirectoryServer(self.settings, self.store, authority, keys, self.time)
+        self.server = DirectoryServer(self.settings, self.store, self.authority, keys, self.time)
         self.app = SimpleNamespace(wsgi_app=self.server.wsgi)
         found = msgspec.json.decode(self.settings.credentials_file.read_bytes())
         self.admin: str = found["api_key"]
@@ -368,17 +373,17 @@ def test_joining_with_a_one_time_secret(directory: Directory) -> None:
         directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.person("ann")))
     secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin)).secret
     _, csr = new_key_and_request("file_server", "7", ["far.example"])
-    bad = cm.EnrolRequest(secret, "file_server", "7", [], "not a request")
+    bad = cm.EnrolRequest(secret, "file_server", "7", "not a request")
     with pytest.raises(BadRequest):
         directory.call(cm.ENROL, bad)
-    good = cm.EnrolRequest(secret, "file_server", "7", ["far.example"], csr)
+    good = cm.EnrolRequest(secret, "file_server", "7", csr)
     reply = directory.call(cm.ENROL, good)
     assert directory.authority.verify_peer_token(reply.peer_token).id == "7"
     assert '"keys"' in reply.storage_keys_json
     assert "BEGIN CERTIFICATE" in reply.cert_pem
     with pytest.raises(Forbidden, match="already used"):
         directory.call(cm.ENROL, good)
-    renewal = cm.RenewCertificateRequest(["far.example"], csr)
+    renewal = cm.RenewCertificateRequest(csr)
     assert directory.call(cm.RENEW_CERTIFICATE, renewal, "file_server", "7").cert_pem != reply.cert_pem
 
 
@@ -386,9 +391,9 @@ def test_join_secrets_expire(directory: Directory) -> None:
     """After its time a secret lets nobody in."""
     secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin, 60.0)).secret
     directory.time.advance(61)
-    _, csr = new_key_and_request("client_proxy", "7")
+    _, csr = new_key_and_request("file_server", "7")
     with pytest.raises(Forbidden, match="expired"):
-        directory.call(cm.ENROL, cm.EnrolRequest(secret, "client_proxy", "7", [], csr))
+        directory.call(cm.ENROL, cm.EnrolRequest(secret, "file_server", "7", csr))
 
 
 # ---------------------------------------------------------------- operating

@@ -105,7 +105,7 @@ class Running:
             key_file=self.server.key_file,
             client_ca=self.server.ca_file,
         ).start()
-        self.client = PeerClient(self.proxy)
+        self.client = PeerClient(self.proxy, directory=self.url)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_role_that_may_not_call_is_refused(running: Running, tmp_path: Path) -
         running.client.call(running.url, BUCKETS, BucketsRequest("lst_x"))
     foreign = ensure_authority(tmp_path).peer_token("client_proxy", "1")
     forged = Identity(**{**_fields(running.proxy), "peer_token": foreign})
-    client = PeerClient(forged)
+    client = PeerClient(forged, directory=running.url)
     with pytest.raises(PeerRefused):
         client.call(running.url, LOOKUP, _item("a"))
     client.close()
@@ -171,7 +171,7 @@ def test_nothing_is_answered_without_a_certificate_of_the_cluster(running: Runni
     ensure_authority(tmp_path)
     stranger = ensure_identity(tmp_path, "client_proxy", "1")
     with pytest.raises(PeerUnreachable):
-        PeerClient(stranger).call(running.url, LOOKUP, _item("a"))
+        PeerClient(stranger, directory=running.url).call(running.url, LOOKUP, _item("a"))
 
 
 def test_tls_1_2_is_refused_between_programs(running: Running) -> None:
@@ -268,7 +268,7 @@ def test_a_renewed_certificate_is_served_without_a_pause(running: Running) -> No
     stop = threading.Event()
 
     def caller() -> None:
-        client = PeerClient(running.proxy)
+        client = PeerClient(running.proxy, directory=running.url)
         while not stop.is_set():
             try:
                 client.call(running.url, LOOKUP, _item("a"))

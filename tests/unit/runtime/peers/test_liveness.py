@@ -349,7 +349,7 @@ def test_a_slow_call_to_a_busy_program_is_left_alone(certs: Path) -> None:
         service.stop()
 
 
-def test_calls_to_an_irreplaceable_program_keep_their_own_time_out(certs: Path) -> None:
+def test_calls_to_the_directory_keep_their_own_time_out(certs: Path) -> None:
     """Nothing is gained by cutting a call to the directory: there is no other to ask."""
     probed: list[Address] = []
 
@@ -358,7 +358,7 @@ def test_calls_to_an_irreplaceable_program_keep_their_own_time_out(certs: Path) 
         return ProbeResult.SILENT
 
     hung = Half(certs, 0)
-    client = PeerClient(ensure_identity(certs, "client_proxy", "1"), timeout=1.2, irreplaceable=[hung.url], probe=probe)
+    client = PeerClient(ensure_identity(certs, "client_proxy", "1"), timeout=1.2, directory=hung.url, probe=probe)
     with pytest.raises(PeerUnreachable, match="in time"):
         client.open(hung.url, "GET", "/x")
     assert probed == []

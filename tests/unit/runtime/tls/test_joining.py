@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import (
-    JOIN_PREFIX,
-    JoinToken,
     accept_bundle,
     days_left,
     ensure_authority,
@@ -22,6 +20,7 @@ from lockstep_store.runtime.tls.identity import (
     renew,
     renewal_request,
 )
+from lockstep_store.runtime.tls.join_token import JOIN_PREFIX, JoinToken
 from lockstep_store.wire.errors import SetupError
 from tests.unit.runtime.tls.joining import days_from_now, join
 

@@ -47,7 +47,7 @@ from tests.unit.rest_door import TOKEN, Door, make_door
 BUCKET = BucketInfo("my-bucket", "ann", "off", False, 1.0)
 KEY = ApiKeyInfo("k1", "laptop", 1.0, "lsk_secret")
 CLUSTER_NOW = ClusterReply("0.1.0", 1.0, 2.0, 2, 3, 4, 5, 6, 7, 0, 0, [], RepairInfo(0, 0, 0, 0))
-ENROL_BODY = EnrolRequest("secret", "file_server", "4", ["127.0.0.1"], "csr")
+ENROL_BODY = EnrolRequest("secret", "file_server", "4", "csr")
 
 
 @pytest.mark.parametrize(

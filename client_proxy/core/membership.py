@@ -1,0 +1,45 @@
+"""The proxy's membership: heartbeats to the directory, which bring the list of revoked certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lockstep_store.runtime.peers.protocols import RevocationKeeper
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.messages.programs import ProxyHeartbeatReply, ProxyHeartbeatRequest
+
+RETRY_SECONDS = 1.0
+REMOVED_SECONDS = 10.0
+
+
+class ProxyMembership:
+    """`step` is the heartbeat job. `ask` makes the PROXY_HEARTBEAT call."""
+
+    def __init__(
+        self,
+        ask: Callable[[ProxyHeartbeatRequest], ProxyHeartbeatReply],
+        keeper: RevocationKeeper,
+        *,
+        url: str,
+        version: str,
+    ) -> None:
+        self._ask = ask
+        self._keeper = keeper
+        self._url = url
+        self._version = version
+        self.problem = ""
+
+    def step(self) -> float:
+        """Send one heartbeat and obey what it brings; return the seconds until the next."""
+        try:
+            reply = self._ask(ProxyHeartbeatRequest(self._url, self._version, self._keeper.revoked_number))
+        except LockstepError as error:
+            removed = bool(error.facts.get("removed"))
+            if removed and str(error) != self.problem:
+                log.error("%s", error)
+            self.problem = str(error) if removed else ""
+            return REMOVED_SECONDS if removed else RETRY_SECONDS
+        self.problem = ""
+        self._keeper.learn(reply.revoked_pem)
+        return reply.heartbeat_seconds

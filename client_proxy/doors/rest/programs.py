@@ -1,0 +1,87 @@
+"""Programs as members: listing and removing proxies, and ending a program's certificates. Administrators only."""
+
+from __future__ import annotations
+
+from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import empty_reply, json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.programs import (
+    PROXIES,
+    REVOKE_PROGRAM,
+    ProxiesReply,
+    RevocableRole,
+    RevokeProgramRequest,
+)
+
+_REFUSALS = (errors.BadRequest, errors.Forbidden, errors.NotFound, errors.Unavailable)
+
+
+def _role(text: str) -> RevocableRole:
+    if text == "file_server":
+        return "file_server"
+    if text == "client_proxy":
+        return "client_proxy"
+    raise BadRequest(f"{text[:40]!r} is not a role that can be revoked: use file_server or client_proxy")
+
+
+class ProgramRoutes:
+    """The routes below /cluster/proxies and /cluster/programs."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                id="list_proxies",
+                method="GET",
+                template="/cluster/proxies",
+                handler=self.list_proxies,
+                tag="Cluster",
+                summary="List the proxies (administrators)",
+                description="Every proxy that was ever a member, with its state and the names it was invited with.",
+                answers={200: Answer("The proxies, by id.", Content(ProxiesReply))},
+                refusals=(errors.Forbidden, errors.Unavailable),
+            ),
+            Operation(
+                id="remove_proxy",
+                method="DELETE",
+                template="/cluster/proxies/{id}",
+                handler=self.remove_proxy,
+                tag="Cluster",
+                summary="Remove a proxy from the cluster (administrators)",
+                description="Its token and certificates are void at the directory at once, and at file servers within "
+                "a heartbeat.",
+                answers={204: Answer("Removed.")},
+                refusals=_REFUSALS,
+            ),
+            Operation(
+                id="revoke_program",
+                method="POST",
+                template="/cluster/programs/{role}/{id}/revoke",
+                handler=self.revoke,
+                tag="Cluster",
+                summary="Revoke a program's token and certificates (administrators)",
+                description="For a stolen key. A file server keeps its data and its place, and may be invited again.",
+                answers={204: Answer("Revoked.")},
+                refusals=_REFUSALS,
+            ),
+        ]
+
+    def list_proxies(self, request: RestRequest) -> RawReply:
+        return json_reply(self._directory.call(PROXIES, CredentialRequest(request.credential())))
+
+    def remove_proxy(self, request: RestRequest) -> RawReply:
+        wanted = RevokeProgramRequest(request.credential(), "client_proxy", request.segment("id"))
+        self._directory.call(REVOKE_PROGRAM, wanted)
+        return empty_reply()
+
+    def revoke(self, request: RestRequest) -> RawReply:
+        credential, id = request.credential(), request.segment("id")
+        self._directory.call(REVOKE_PROGRAM, RevokeProgramRequest(credential, _role(request.segment("role")), id))
+        return empty_reply()
