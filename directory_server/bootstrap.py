@@ -16,7 +16,7 @@ from directory_server.cluster.directory_clock import DirectoryClock, read_time, 
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
-from directory_server.cluster.programs import Programs
+from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
@@ -91,7 +91,7 @@ class DirectoryServer:
         store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = _ticket_key(store)
         self._build_people_and_cluster()
-        self.programs = Programs(self.clock, authority)
+        self.programs = ProgramMembers(self.clock, authority)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
         self._build_features(storage_keys_file)
         self._build_maintenance()

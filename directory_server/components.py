@@ -8,7 +8,7 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership
-from directory_server.cluster.programs import Programs
+from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
 from directory_server.features.named_keys import NamedKeys
@@ -65,7 +65,7 @@ class Components:
     draining: Draining
     collector: Collector
     enrolment: Enrolment
-    programs: Programs
+    programs: ProgramMembers
     totals: ClusterTotals
     inventories: Inventories
     recovery: Recovery

@@ -33,7 +33,7 @@ class _Heard:
     """Directory time."""
 
 
-class Programs:
+class ProgramMembers:
     """Thread-safe. Only this process revokes, so what it remembers of that is always current."""
 
     def __init__(self, clock: DirectoryClock, authority: CertificateAuthority) -> None:
