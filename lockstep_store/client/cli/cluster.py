@@ -55,9 +55,7 @@ def status(app: App) -> None:
 @click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
 @click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
-def invite(
-    app: App, role: str, program_id: str, hosts: tuple[str, ...], valid: float, advertise: str | None
-) -> None:
+def invite(app: App, role: str, program_id: str, hosts: tuple[str, ...], valid: float, advertise: str | None) -> None:
     """Print a token with which one program can join from another machine (administrators).
 
     On that machine run `lockstep join TOKEN`. The program's certificate has the names given here with --host, and no
