@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from flask import Flask
@@ -14,7 +15,10 @@ from tests.fakes.documented import check_statuses
 from tests.fakes.rest_core import TOKEN, FakeDirectory, FakeFiles
 from tests.fakes.wsgi import Answer, ask
 
-__all__ = ["TOKEN", "Door", "make_door"]
+__all__ = ["BASE", "TOKEN", "Door", "clean_door", "make_door"]
+
+BASE = "/api/v1/files/files/"
+_HEALTHY = Health("client_proxy", "1", "0.1.0", True)
 
 
 @dataclass
@@ -36,9 +40,23 @@ class Door:
         return self.ask(method, target, json.dumps(message).encode(), headers=headers, **given)
 
 
+def clean_door(*, thin: bool = True) -> Door:
+    """One door for all tests, its fakes as new: most of a test's time would go into making an application."""
+    door = _one_door(thin)
+    vars(door.files).update(vars(FakeFiles()))
+    vars(door.directory).update(vars(FakeDirectory()))
+    door.health[:] = [_HEALTHY]
+    return door
+
+
+@cache
+def _one_door(thin: bool) -> Door:
+    return make_door(thin=thin)
+
+
 def make_door(*, thin: bool = True, max_waiting: int = 64) -> Door:
     files, directory = FakeFiles(), FakeDirectory()
-    health = [Health("client_proxy", "1", "0.1.0", True)]
+    health = [_HEALTHY]
     app = create_app(
         files,
         directory,

@@ -27,7 +27,7 @@ from lockstep_store.wire.messages.cluster import (
 from lockstep_store.wire.messages.journal import CHANGES, Change, ChangesReply, ChangesRequest
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
-from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.unit.rest_door import TOKEN, Door, clean_door
 
 CHANGE = Change(7, "write", "files", "a", "0000000000000007", 1.0, chunk_digest(b"x"), 1, "ann")
 SERVER = FileServerInfo("3", "https://h:1", "draining", "", 9, 8, 1, 1, "", 0.5, held_blobs=1)
@@ -37,7 +37,7 @@ LOST = LostFile("files", "a/b", "v1", chunk_digest(b"x"), 1, True, False, ["1"])
 
 @pytest.fixture
 def door() -> Door:
-    return make_door()
+    return clean_door()
 
 
 def test_changes_are_asked_for_as_given(door: Door) -> None:

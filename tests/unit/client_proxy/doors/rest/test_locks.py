@@ -24,18 +24,13 @@ from lockstep_store.wire.messages.locks import (
 )
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest_core import FakeDirectory
-from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.unit.rest_door import TOKEN, Door
 
 PATHS = [LockPath("files", "a")]
 LOCK = LockInfo("l1", 7, PATHS, "bob", "menu", 1.0, 61.0, 42.5, 60.0, waiters=1)
 WAITER = WaiterInfo("r" * 32, PATHS, "ann", "", 2, 1.0)
 QUEUED = AcquireReply(waiter=WAITER, holders=[LOCK])
 GRANTED = AcquireReply(lock=LOCK)
-
-
-@pytest.fixture(params=[True, False], ids=["thin", "flask"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return make_door(thin=request.param)
 
 
 def test_a_free_lock_is_granted(door: Door) -> None:

@@ -32,7 +32,7 @@ from lockstep_store.wire.messages.recovery import (
     RecoveryReply,
 )
 from tests.fakes.wsgi import ask
-from tests.unit.rest_door import make_door
+from tests.unit.rest_door import clean_door
 
 METADATA = b"metadata" * 1000
 INFO = BackupInfo(1.0, "0.1.0", "sqlite", 40, 3, 4, 2, {"version": 4}, len(METADATA), Digest(blake3(METADATA).digest()))
@@ -45,7 +45,7 @@ RECOVERING = RecoveryInfo(2.0, 1.0, 40, ["2"], False, 12, 1, 500)
 
 def test_a_check_is_started_and_its_report_read() -> None:
     """POST starts it as deep as asked and answers the report; GET reads it again."""
-    door = make_door()
+    door = clean_door()
     report = FsckReport("running", True)
     door.directory.answers |= {FSCK.path: Nothing(), FSCK_REPORT.path: report}
     answer = door.post("/api/v1/cluster/fsck", {"deep": True})
@@ -56,7 +56,7 @@ def test_a_check_is_started_and_its_report_read() -> None:
 
 def test_a_backup_is_streamed_with_its_length_and_for_administrators() -> None:
     """The bytes come through unchanged; a refusal of the directory is the answer's status."""
-    door = make_door()
+    door = clean_door()
     door.directory.answers[BACKUP_PATH] = BACKUP
     answer = door.ask("GET", "/api/v1/cluster/backup")
     assert (answer.status, answer.body) == (200, BACKUP)
@@ -69,7 +69,7 @@ def test_a_backup_is_streamed_with_its_length_and_for_administrators() -> None:
 
 def test_recovery_is_shown_and_decided() -> None:
     """GET shows it; POST carries the decision, and an unknown one is refused before it is asked."""
-    door = make_door()
+    door = clean_door()
     door.directory.answers |= {RECOVERY.path: RecoveryReply(RECOVERING), RECOVER.path: RecoveryReply(RECOVERING)}
     assert door.ask("GET", "/api/v1/cluster/recovery").json["recovery"]["waiting_for"] == ["2"]
     assert door.post("/api/v1/cluster/recovery", {"finish": True, "unnamed": "name"}).status == 200

@@ -9,15 +9,9 @@ import pytest
 
 from lockstep_store.wire.messages.buckets import BucketInfo
 from tests.fakes.wsgi import ask
-from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.unit.rest_door import BASE, TOKEN, Door, clean_door
 
-BASE = "/api/v1/files/files/"
 NFC, NFD = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
-
-
-@pytest.fixture(params=[True, False], ids=["thin", "flask"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return make_door(thin=request.param)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +109,7 @@ def test_bucket_names_are_checked(door: Door, bucket: str) -> None:
 
 def test_text_paths_of_other_servers_mean_the_same() -> None:
     """A server that hands over decoded text instead of bytes as characters reaches the same file."""
-    door = make_door()
+    door = clean_door()
     door.files.put("files", "a 😀", b"data")
     environ_path = BASE + "a 😀"
     answer = ask(door.app, "GET", "/", headers={"Authorization": f"Bearer {TOKEN}", "Path-Info": environ_path})
@@ -131,7 +125,7 @@ def test_the_address_is_never_redirected(door: Door) -> None:
 
 def test_lock_paths_are_checked_names() -> None:
     """The paths of a lock pass the same check, whichever way they are written."""
-    door = make_door()
+    door = clean_door()
     bodies: list[dict[str, Any]] = [
         {"paths": ["files/../x"]},
         {"paths": ["files/"]},
@@ -148,7 +142,7 @@ def test_lock_paths_are_checked_names() -> None:
 
 def test_a_bucket_is_created_by_its_checked_name() -> None:
     """A new bucket's name is checked before the directory is asked."""
-    door = make_door()
+    door = clean_door()
     assert door.post("/api/v1/buckets", {"name": "Bad Name"}).json["code"] == "bad_name"
     assert door.directory.calls == []
     door.directory.answers["/v1/buckets/create"] = BucketInfo("good-name", "ann", "off", False, 0.0)

@@ -20,14 +20,14 @@ from lockstep_store.wire.messages.cluster import EnrolRequest
 from lockstep_store.wire.messages.files import FileVersion
 from tests.fakes.documented import UndocumentedStatus
 from tests.fakes.wsgi import ask
-from tests.unit.rest_door import Door, make_door
+from tests.unit.rest_door import Door, clean_door, make_door
 
 METHODS = {"get", "head", "put", "post", "patch", "delete"}
 
 
 @pytest.fixture(scope="module")
 def door() -> Door:
-    return make_door()
+    return clean_door()
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ from lockstep_store.wire.messages.people import (
     LoginReply,
 )
 from tests.fakes.wsgi import ask
-from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.unit.rest_door import TOKEN, Door, clean_door
 
 BUCKET = BucketInfo("my-bucket", "ann", "off", False, 1.0)
 KEY = ApiKeyInfo("k1", "laptop", 1.0, "lsk_secret")
@@ -96,7 +96,7 @@ def test_one_call_each(
     method: str, target: str, body: Any, call: Any, reply: Any, status: int | None, sent: dict[str, Any]
 ) -> None:
     """The route calls the directory with what was sent, and answers its reply as JSON."""
-    door = make_door()
+    door = clean_door()
     door.directory.answers[call.path] = reply
     target = "/api/v1" + target
     answer = door.ask(method, target) if body is None else door.post(target, body, method)
@@ -123,7 +123,7 @@ def test_one_call_each(
 )
 def test_logging_in(address: str, body: dict[str, Any], register: str, status: int) -> None:
     """Login creates a new name unless told not to, register insists on one; neither needs a credential."""
-    door = make_door()
+    door = clean_door()
     door.directory.answers[LOGIN.path] = LoginReply("lst_new", "ann", created=True)
     message = encode({"username": "ann", "password": "pw", **body})
     answer = ask(door.app, "POST", f"/api/v1/auth/{address}", message, headers={"User-Agent": "shell " * 100})
@@ -137,7 +137,7 @@ def test_logging_in(address: str, body: dict[str, Any], register: str, status: i
 @pytest.mark.parametrize("name", ["", " ann", "a/b", "a:b", "a\nb", "x" * 65])
 def test_account_names_are_checked(name: str) -> None:
     """A user name outside the rules is refused before the directory is asked."""
-    door = make_door()
+    door = clean_door()
     answer = door.post("/api/v1/auth/login", {"username": name, "password": "pw"})
     assert (answer.status, answer.json["code"]) == (400, "bad_name")
     assert door.directory.calls == []
@@ -145,7 +145,7 @@ def test_account_names_are_checked(name: str) -> None:
 
 def test_what_the_directory_refuses_is_passed_on() -> None:
     """A wrong password, a closed registration and too many attempts come through as themselves."""
-    door = make_door()
+    door = clean_door()
     refusals = (NotLoggedIn("wrong password"), Forbidden("closed"), TooManyRequests("wait", retry_after=30))
     for refusal in refusals:
         door.directory.answers[LOGIN.path] = refusal
@@ -156,7 +156,7 @@ def test_what_the_directory_refuses_is_passed_on() -> None:
 
 def test_enrolling_needs_no_log_in() -> None:
     """A new program has only its secret; its request is passed on as it is, within its bounds."""
-    door = make_door()
+    door = clean_door()
     door.directory.answers[ENROL.path] = EnrolReply("ca", "cert", "token")
     answer = ask(door.app, "POST", "/api/v1/enrol", encode(ENROL_BODY))
     assert (answer.status, answer.json["cert_pem"]) == (200, "cert")
@@ -167,7 +167,7 @@ def test_enrolling_needs_no_log_in() -> None:
 
 def test_health_is_open_and_says_when_it_is_not_well() -> None:
     """/api/v1/health describes with 200; /health tells load balancers with 503."""
-    door: Door = make_door()
+    door: Door = clean_door()
     for target in ("/api/v1/health", "/health"):
         assert ask(door.app, "GET", target).status == 200
     door.health[0] = Health("client_proxy", "1", "0.1.0", False, ["the directory does not answer"])

@@ -18,20 +18,15 @@ from lockstep_store.wire.errors import (
 )
 from tests.fakes.rest_core import FakeOpenFile
 from tests.fakes.wsgi import ask
-from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.unit.rest_door import TOKEN, Door, clean_door, make_door
 
 FILE = "/api/v1/files/files/a"
-
-
-@pytest.fixture(params=[True, False], ids=["thin", "flask"])
-def door(request: pytest.FixtureRequest) -> Door:
-    return make_door(thin=request.param)
 
 
 @pytest.mark.parametrize("code", sorted(set(BY_CODE) - {"not_modified", "error"}))
 def test_every_refusal_has_the_problem_shape(code: str) -> None:
     """Each error class is answered with its status and decodes to the same class, sentence and facts."""
-    door = make_door()
+    door = clean_door()
     door.files.error = BY_CODE[code]("what, why, and what to do", holder="bob", seconds_left=2.5, digests=["x"])
     answer = door.ask("GET", FILE)
     problem = answer.json
@@ -245,7 +240,7 @@ def test_an_unknown_argument_is_refused(thin: bool, method: str, target: str, kn
 
 def test_an_expectation_that_cannot_be_met_is_417() -> None:
     """`Expect` with anything but 100-continue is refused before the body is read; 100-continue is not."""
-    door = make_door()
+    door = clean_door()
     answer = door.ask("PUT", "/api/v1/files/files/a", b"x", headers={"Expect": "fireworks"})
     assert (answer.status, answer.json["code"]) == (417, "expectation_failed")
     assert door.files.calls == []
@@ -254,7 +249,7 @@ def test_an_expectation_that_cannot_be_met_is_417() -> None:
 
 def test_a_lock_clients_name_steers_no_terminal() -> None:
     """Control characters in a lock's client are 400: others see that name in their terminals."""
-    door = make_door()
+    door = clean_door()
     for client in ("a\x1b[31mred", "a\nb", "\x7f", "\x9b1m"):
         answer = door.post("/api/v1/locks", {"paths": ["files/a"], "client": client})
         assert (answer.status, "U+" in answer.json["detail"]) == (400, True)

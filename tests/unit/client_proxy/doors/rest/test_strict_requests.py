@@ -32,19 +32,6 @@ WITH_JSON = [op for op in OPERATIONS if any(body.shape for body in op.bodies)]
 FROM_PEOPLE = [op for op in WITH_JSON if op.bodies[0].shape is not EnrolRequest]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["thin", "flask"])
-def made(request: pytest.FixtureRequest) -> Door:
-    return make_door(thin=request.param)
-
-
-@pytest.fixture
-def door(made: Door) -> Door:
-    made.files.calls.clear()
-    made.files.contents.clear()
-    made.directory.calls.clear()
-    return made
-
-
 @pytest.mark.parametrize("form", ["{}=", "{}", "{}=1&{}=1"])
 def test_an_argument_that_is_empty_or_repeated_is_refused(door: Door, form: str) -> None:
     """An argument that lost its value is 400 and names it, and nothing is asked of the cluster."""
