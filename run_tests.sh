@@ -63,9 +63,23 @@ tests() {
     return "$ended"
 }
 
-# quick MARKS ARGUMENTS...: the rings without real clusters share all processors.
+# memory_folder: makes a folder in memory and prints its name; nothing where memory is short or is no file system.
+memory_folder() {
+    local kib=$((4 * 1024 * 1024))
+    [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ] \
+        && [ "$(df --output=avail /dev/shm | tail -n 1)" -gt "$kib" ] \
+        && [ "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo)" -gt "$((2 * kib))" ] \
+        && mktemp -d /dev/shm/lockstep-tests.XXXXXX
+}
+
+# quick MARKS ARGUMENTS...: the rings without real clusters share all processors. They flush thousands of times and cut
+# no power, so their files are in memory if they can be. Clusters have real disks, whose flushes take time.
 quick() {
-    part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile "${@:2}"
+    local folder=${TMPDIR-}
+    [ -n "$folder" ] || folder=$(memory_folder)
+    # shellcheck disable=SC2064 - the name of now
+    [ "$folder" = "${TMPDIR-}" ] || trap "rm -rf -- '$folder'" EXIT
+    TMPDIR=$folder part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile "${@:2}"
 }
 
 # clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so two fit; more would

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from file_server.maintenance.garbage_collector import MARK_SECONDS
 from local_cluster.health import HealthProbe
 from tests import ROOT
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
@@ -22,15 +23,18 @@ from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
 from tests.cluster.test_replica_away import wait_converged
 
-GRACE_SECONDS = 12.0
+GRACE_SECONDS = 7.0
 SHORT = {
     "LOCKSTEP_DIRECTORY_SUSPECT_SECONDS": "1.5",
     "LOCKSTEP_DIRECTORY_DOWN_SECONDS": "2",
     "LOCKSTEP_DIRECTORY_REPAIR_GRACE_SECONDS": "2",
-    "LOCKSTEP_DIRECTORY_TICKET_SECONDS": "10",
+    "LOCKSTEP_DIRECTORY_TICKET_SECONDS": "6",
     "LOCKSTEP_FILE_SERVER_GRACE_SECONDS": str(GRACE_SECONDS),
 }
-"""So that collectors would drop within half a minute what a directory does not know."""
+"""So that collectors would soon drop what a directory does not know."""
+COLLECTED_SECONDS = MARK_SECONDS + 1.25 * GRACE_SECONDS + 2.0
+"""After so long a collector has asked about every blob: it marks ages so often, waits for the grace period, and takes
+a step in a quarter of that."""
 SOAK_ROUNDS = 12
 
 
@@ -141,7 +145,7 @@ def test_a_directory_without_its_folder_does_not_become_a_new_cluster(
     with Person(cluster) as person, person.lock("locked") as number_after:
         assert number_after > number_before
         person.put("locked", b"under a later lock", X_Lockstep_Lock=str(number_after))
-    time.sleep(2.5 * GRACE_SECONDS)  # for a collector that would be wrong
+    time.sleep(COLLECTED_SECONDS)  # a collector that is right does nothing that could be waited for
     checked = stop_and_check_disks(cluster)
     assert checked.copies >= 2 * len(files)
 
@@ -166,7 +170,7 @@ def set_back(cluster: ClusterHarness, source: random.Random, folder: Path, round
             body: dict[str, Any] = {"json": {"paths": ["files/other"]}} if path == "/locks" else {"data": b"new"}
             answer = person.ask(method, path, **(body if method != "GET" else {}))
             assert (answer.status_code, answer.json()["code"]) == (503, "out_of_date"), answer.text
-    time.sleep(2.5 * GRACE_SECONDS)  # for a collector that would be wrong
+    time.sleep(COLLECTED_SECONDS)  # a collector that is right does nothing that could be waited for
     cluster.terminate("directory_server")
     assert "restore --accept-older" in refused_start(cluster)
     accept_older(cluster)

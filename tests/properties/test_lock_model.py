@@ -221,7 +221,20 @@ class Locks(RuleBasedStateMachine):
         assert len(paths) == len(set(paths)), "two locks on one path"
 
 
-TestLocks = Locks.TestCase
-TestLocks.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+EVERYDAY = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+class TestLocks(Locks.TestCase):  # type: ignore[misc, name-defined]
+    """A few dozen lives of a lock table."""
+
+    settings = EVERYDAY
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+class TestLocksForLong(Locks.TestCase):  # type: ignore[misc, name-defined]
+    """The same with thousands, and longer ones."""
+
+    settings = settings(EVERYDAY, max_examples=3000, stateful_step_count=80)

@@ -22,7 +22,7 @@ from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.clients import COUNTER
 from tests.simulation.run import Laboratory, Profile, laboratory
 
-FIXED_SEEDS = 12
+FIXED_SEEDS = 6
 SOAK_SEEDS = 10_000
 SOAK_BATCH = 50
 CAUGHT_WITHIN = 60

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.fakes.whole_cluster import WholeCluster
 
-EVERYDAY_EXAMPLES, SOAK_EXAMPLES = 10, 2000
+EVERYDAY_EXAMPLES, SOAK_EXAMPLES = 4, 2000
 OPERATIONS = 53
 
 
