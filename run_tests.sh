@@ -37,6 +37,9 @@ esac
 given=$#
 ensure_venv "$root" dev
 bin="$root/.venv/bin"
+# Programs start hundreds of times: what was compiled of them is kept, also where a shell says otherwise.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX="$root/.venv/bytecode"
 failed=""
 
 # part NAME COMMAND...: runs one part; the others run even if it fails, so that one look shows every fault.
@@ -79,7 +82,8 @@ quick() {
     [ -n "$folder" ] || folder=$(memory_folder)
     # shellcheck disable=SC2064 - the name of now
     [ "$folder" = "${TMPDIR-}" ] || trap "rm -rf -- '$folder'" EXIT
-    TMPDIR=$folder part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile "${@:2}"
+    TMPDIR=$folder part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile \
+        --no-loadscope-reorder "${@:2}"
 }
 
 # clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so two fit; more would

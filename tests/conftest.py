@@ -23,8 +23,12 @@ settings.load_profile("lockstep")
 
 PROOFS = ("tests/cluster/", "tests/properties/", "tests/simulation/")
 CLUSTER_RING = Path(__file__).parent / "cluster"
-LONGEST = ("test_real_input", "test_run_cluster", "test_hostile_traffic", "test_crash_points", "test_real_clients")
-"""Files that take over a minute: begun first, so that no worker is left with one of them when the others are done."""
+LONGEST = (
+    *("test_run_cluster", "test_forgetful_programs", "test_real_clients", "test_hostile_traffic", "test_crash_points"),
+    *("test_kms", "test_membership", "test_histories", "test_amqp", "test_notifications", "test_lock_proofs"),
+    *("test_simulation", "test_generated_requests", "test_lock_model", "test_fuzz", "test_protocol"),
+)
+"""Files that take longest: begun first, so that no worker is left with one of them when the others are done."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

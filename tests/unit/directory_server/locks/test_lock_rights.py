@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from directory_server.locks.lock_manager import LockManager
-from directory_server.metadata.statements import buckets
-from directory_server.metadata.store import Reader
+from directory_server.metadata.statements import buckets, waiters
+from directory_server.metadata.store import Reader, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
 from lockstep_store.wire.messages.locks import AcquireReply, AcquireRequest, LockPath
 from tests.unit.directory_server.locks.lock_rig import LockRig
+from tests.waiting import wait_until
 
 BUCKETS = ("files", "hers", "other")
 
@@ -61,8 +62,7 @@ def desk(tmp_path: Path) -> Iterator[SharedDesk]:
 
 def waiting(locks: LockManager, count: int) -> None:
     """Until so many callers are blocked."""
-    while len(locks._waiting._events) < count:
-        threading.Event().wait(0.005)
+    wait_until(lambda: len(locks._waiting._events) >= count)
 
 
 def test_a_renewal_without_the_right_is_refused(desk: SharedDesk) -> None:
@@ -102,8 +102,15 @@ def test_waiters_without_the_right_are_skipped(desk: SharedDesk) -> None:
 def test_a_long_line_without_rights_is_skipped_in_one_step(desk: SharedDesk) -> None:
     """However many waiters lost the right, the next that has it gets the lock."""
     lock = desk.take("ann", "a")
-    with ThreadPoolExecutor(16) as pool:  # so that they share commits
-        list(pool.map(lambda _: desk.queue("bob", "a"), range(1100)))
+    desk.queue("bob", "a")
+
+    def join_the_line(tx: Tx) -> None:  # by rows: each call would search the whole line for a deadlock
+        (bob,) = waiters.all_waiters(tx)
+        for _ in range(1099):
+            waiters.insert_waiter(tx, replace(bob, request_id=desk.new_id()))
+
+    desk.store.write(join_the_line)
+    assert len(desk.line()) == 1100
     desk.queue("carol", "a")
     desk.barred.add(("bob", "files"))
     desk.locks.release("ann", lock.id)
