@@ -15,8 +15,8 @@ import pika
 import pytest
 
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
-from tests.cluster.cluster_harness import wait_until
 from tests.fakes.lasting_ports import lasting_ports
+from tests.waiting import wait_until
 
 # Not the command in the PATH, which insists on a user and folders of the whole machine.
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,11 +34,10 @@ from local_cluster.records import (
     save_cluster_file,
     save_record,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 FIRST_BASE, LAST_BASE, BLOCK = 20_000, 32_000, 200  # below the ports that the system gives to clients
 COMMAND_SECONDS = 240.0
-PATIENCE_SECONDS = 90.0
-"""For what must come, however slow the machine: waiting costs nothing when it comes. A test may last 900 s."""
 
 T = TypeVar("T")
 _live: list[ClusterHarness] = []
@@ -48,17 +46,6 @@ _live: list[ClusterHarness] = []
 def live_harnesses() -> list[ClusterHarness]:
     """The harnesses that have not been closed yet."""
     return list(_live)
-
-
-def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "the condition") -> T:
-    """What `condition` returns as soon as it is true; fails the test after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what} did not come true within {seconds:g} s (last: {value!r})"
-        time.sleep(0.02)
 
 
 def run_cluster(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 
 from local_cluster.plan import Program
 from lockstep_store.wire.crash_points import CRASH_POINTS
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.crash_crowd import BUCKET, Crowd
 from tests.cluster.people import Person, file_path
+from tests.waiting import wait_until
 
 PROGRAMS: dict[str, Program] = {
     "directory": "directory_server",

@@ -17,8 +17,9 @@ from contextlib import ExitStack, contextmanager
 
 import requests
 
-from tests.cluster.cluster_harness import PATIENCE_SECONDS, ClusterHarness
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import file_path
+from tests.waiting import PATIENCE_SECONDS
 
 BUCKET = "scratch"
 """Keeps no old versions, so that there is garbage to collect."""

@@ -20,9 +20,10 @@ import requests
 
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.manifest import Manifest
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import file_path
 from tests.linearizability import ABSENT, Operation, Outcome, check
+from tests.waiting import wait_until
 
 PATIENCE_SECONDS = 2.5
 LEASES = (1.0, 1.0, 1.5, 2.0)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cluster.cluster_harness import wait_until
+from tests.waiting import wait_until
 
 FLUSHES = "fsync,fdatasync"
 RENAMES = "rename,renameat,renameat2"

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests import ROOT
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 
 def lockstep(cluster: ClusterHarness, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

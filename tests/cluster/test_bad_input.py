@@ -24,8 +24,9 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.errors import TicketRefused
 from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person, file_path, new_token
+from tests.waiting import wait_until
 
 
 def _raw(cluster: ClusterHarness, lines: list[str], body: bytes, *, cut: bool = False) -> tuple[int, bytes]:

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 WRITES = 12
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.cluster_harness import wait_until
 from tests.cluster.people import Person, file_path, new_token
 from tests.cluster.placed_cluster import PlacedCluster, RelayPlace, name_of
 from tests.cluster.test_lock_proofs import Insider
 from tests.cluster.wall_clocks import HOUR, WallClocks, library
+from tests.waiting import wait_until
 
 NAMES = ["directory_server-1", "file_server-1", "file_server-2", "client_proxy-1", "client_proxy-2"]
 SHORT_LIVED = {"LOCKSTEP_DIRECTORY_TOKEN_SECONDS": "1800", "LOCKSTEP_DIRECTORY_TICKET_SECONDS": "1800"}

@@ -20,12 +20,13 @@ import pytest
 
 from local_cluster.plan import Program
 from lockstep_store.wire.crash_points import ENVIRONMENT
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.crash_actions import FIRST_START, Scene, points, program_of, reach_of, wait_until_repaired
 from tests.cluster.crash_crowd import BUCKET, Crowd
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person, file_path
+from tests.waiting import wait_until
 
 EVERYDAY_SECONDS = 15.0
 EVERYDAY_POINTS = 3

@@ -10,10 +10,11 @@ import random
 import time
 from pathlib import Path
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 FILES = 12
 SIZES = (100, 90_000, 400_000)

@@ -28,11 +28,12 @@ from local_cluster.plan import Program
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person, file_path
 from tests.cluster.promised_times import check_time, in_time_once
 from tests.cluster.system_calls import flushes_fail, flushes_hang, skip_without_strace, why_not_traced
+from tests.waiting import wait_until
 
 SMALL, FILE, STREAM = 2_000, 100_000, 1_300_000
 DISK_BYTES = 100 * 1024 * 1024

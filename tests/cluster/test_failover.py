@@ -30,9 +30,10 @@ from lockstep_store.wire.errors import TicketRefused, TooFewHolders
 from lockstep_store.wire.messages.files import LOOKUP, LookupItem, LookupRequest
 from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH, WriteReply
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginReplyItem, BeginRequest
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person, file_path
 from tests.cluster.promised_times import check_time, in_time_once
+from tests.waiting import wait_until
 
 Harm = Literal["kill", "freeze"]
 PROMISED_SECONDS = 3.0

@@ -17,11 +17,12 @@ import pytest
 from file_server.maintenance.garbage_collector import MARK_SECONDS
 from local_cluster.health import HealthProbe
 from tests import ROOT
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
 from tests.cluster.test_replica_away import wait_converged
+from tests.waiting import wait_until
 
 GRACE_SECONDS = 7.0
 SHORT = {

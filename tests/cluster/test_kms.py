@@ -17,10 +17,11 @@ from botocore.exceptions import ClientError
 from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 MARK = b"nobody but the reader shall see this line\n"
 MIB = 1024**2

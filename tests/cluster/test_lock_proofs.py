@@ -35,8 +35,9 @@ from lockstep_store.wire.messages.servers import (
 )
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginReplyItem, BeginRequest
 from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
-from tests.cluster.cluster_harness import PATIENCE_SECONDS, ClusterHarness
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person, file_path
+from tests.waiting import PATIENCE_SECONDS
 
 LEASE = 1.0
 BATCH = 20

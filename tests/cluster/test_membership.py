@@ -10,10 +10,11 @@ from collections import Counter
 from contextlib import closing
 from typing import Any
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 FILES = 40
 PATIENCE = 180.0

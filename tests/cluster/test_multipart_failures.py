@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.s3.command_clients import boto3_client
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 SLOW_EACH, EXCESS = 40, 40
 IDLE = 1000

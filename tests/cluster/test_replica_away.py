@@ -17,10 +17,11 @@ from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.digest import Digest
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
+from tests.waiting import wait_until
 
 EVERYDAY_EDITS, SOAK_EDITS = 150, 10_000
 FILES = 25

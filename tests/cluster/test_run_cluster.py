@@ -22,8 +22,9 @@ import pytest
 from local_cluster.processes import end_processes, process_mark, send, spawn
 from local_cluster.records import save_record
 from tests import ROOT
-from tests.cluster.cluster_harness import ClusterHarness, run_cluster, wait_until
+from tests.cluster.cluster_harness import ClusterHarness, run_cluster
 from tests.cluster.conftest import MakeCluster
+from tests.waiting import wait_until
 
 
 def _listens(port: int) -> bool:

@@ -33,7 +33,7 @@ class Engine(Protocol):
         ...
 
     def objects(self) -> int:
-        """How many objects (files, say) hold chunks, finished or not."""
+        """Count the objects (such as files) that hold chunks, finished or not."""
         ...
 
 

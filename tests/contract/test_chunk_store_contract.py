@@ -1,4 +1,4 @@
-"""What every chunk store promises about writes and reads: whole blobs, durable when completed, or not there at all."""
+"""Writes and reads of every chunk store: blobs are whole and durable once completed, or absent."""
 
 from __future__ import annotations
 

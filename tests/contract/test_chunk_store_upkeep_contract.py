@@ -39,7 +39,7 @@ def test_a_blob_stored_again_is_not_dropped(store: ChunkStore) -> None:
 
 
 def test_a_write_under_way_protects_the_chunks_it_counts_on(storage: Storage) -> None:
-    """However long it takes, what a staging was told is there is not collected before it ends."""
+    """Chunks that a staging counts on are not collected before it ends, however long it takes."""
     store = storage.open()
     chunk = one_chunk(b"counted on" * 10_000)
     put_chunks(store, [chunk])
@@ -55,7 +55,7 @@ def test_a_write_under_way_protects_the_chunks_it_counts_on(storage: Storage) ->
 
 
 def test_asking_for_a_chunk_puts_its_collection_off(storage: Storage) -> None:
-    """Who asked what is missing may count on the rest for another grace period."""
+    """A query for missing chunks keeps the others for another grace period."""
     store = storage.open()
     digest = put(store, b"content")
     store.drop_blob(digest, store.generation(digest) or 0)
@@ -69,7 +69,7 @@ def test_asking_for_a_chunk_puts_its_collection_off(storage: Storage) -> None:
 
 
 def test_listings_name_every_blob_once(store: ChunkStore, seed: int) -> None:
-    """Page by page, by id as by digest; a bound on the generation leaves out what was stored after it."""
+    """Pages list every blob, by id or by digest; a generation bound leaves out later ones."""
     contents = [random.Random(seed + number).randbytes(100 + number) for number in range(7)]
     digests = [put(store, data) for data in contents]
     bound = store.latest_generation
@@ -96,7 +96,7 @@ def test_listings_name_every_blob_once(store: ChunkStore, seed: int) -> None:
 
 
 def test_a_walk_checks_every_chunk_and_reports_damage(storage: Storage, seed: int) -> None:
-    """The walk goes over everything once, and on over what is damaged."""
+    """The walk visits every chunk once and goes on past damage."""
     store = storage.open()
     chunks = [one_chunk(random.Random(seed + size).randbytes(size)) for size in (0, 500, 200_000, 200_001)]
     manifest = put_chunks(store, chunks)
@@ -149,7 +149,7 @@ def test_a_store_that_works_has_no_problem(store: ChunkStore) -> None:
 
 
 def test_sweeping_removes_nothing_that_counts(store: ChunkStore, seed: int) -> None:
-    """What a blob refers to, or an upload that was cut off left behind, is no orphan."""
+    """Chunks of blobs and of interrupted uploads are no orphans."""
     blob, kept = (one_chunk(random.Random(seed + number).randbytes(300_000)) for number in range(2))
     put_chunks(store, [blob])
     with store.stage() as staging:

@@ -1,4 +1,4 @@
-"""What every engine promises to those who follow the journal (directory_server/files/journal.py relies on it)."""
+"""The order that every engine gives the journal (directory_server/files/journal.py relies on it)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _cursors_after(store: MetadataStore, cursor: int) -> list[int]:
 
 
 def test_no_smaller_cursor_appears_after_a_larger_one_was_seen(store: MetadataStore) -> None:
-    """While several write, and some of them fail, a reader that goes on from its last cursor misses nothing."""
+    """A reader that goes on from its last cursor misses nothing, while writers commit and fail."""
     writers, each = 6, 40
 
     def write() -> None:

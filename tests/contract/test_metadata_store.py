@@ -1,4 +1,4 @@
-"""What every metadata engine promises, whatever it keeps its rows in (directory_server/metadata/store.py)."""
+"""The promises of every metadata engine (directory_server/metadata/store.py)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FORGET = Statement(delete(schema.journal))
 
 @pytest.fixture(params=ENGINES)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., MetadataStore]]:
-    """Opens a store in one folder; again after the one before was closed."""
+    """Opens a store in one folder, also again after a close."""
     opened: list[MetadataStore] = []
 
     def open_one(**options: Any) -> MetadataStore:
@@ -81,7 +81,7 @@ def journal(tx: Tx, kind: str = "") -> int:
 
 
 def in_one_transaction(store: MetadataStore, works: list[Callable[[Tx], Any]]) -> list[Any]:
-    """Have `works` share a commit: they gather while the one before is held up. Results, or what was raised."""
+    """Make `works` share a commit, behind one that is held up; return results and exceptions."""
     started, go = threading.Event(), threading.Event()
     results: list[Any] = [None] * len(works)
 
@@ -114,7 +114,7 @@ def _queued(store: MetadataStore) -> int:
 
 
 def test_a_write_is_there_after_reopening(open_store: Callable[..., MetadataStore]) -> None:
-    """What write() returned from is read by the next process."""
+    """The next process reads every write that returned."""
     store = open_store()
     put(store, "a", "1")
     store.close()
@@ -123,7 +123,7 @@ def test_a_write_is_there_after_reopening(open_store: Callable[..., MetadataStor
 
 
 def test_a_write_that_raises_leaves_nothing(store: MetadataStore) -> None:
-    """The error comes out, what was written before it is undone, and the store goes on."""
+    """The error is raised, its transaction is undone, and the store goes on."""
 
     def fails(tx: Tx) -> None:
         tx.run(PUT, name="gone", value="")
@@ -185,7 +185,7 @@ def test_a_broken_constraint_is_told_and_survived(store: MetadataStore) -> None:
 
 
 def test_run_tells_how_many_rows_changed(store: MetadataStore) -> None:
-    """run() answers 0 for an update that found nothing."""
+    """run() returns 0 for an update that matches no row."""
     put(store, "a")
     assert store.write(lambda tx: (tx.run(SET, key="a", to="x"), tx.run(SET, key="b", to="x"))) == (1, 0)
 
@@ -212,7 +212,7 @@ def test_many_readers_at_once(store: MetadataStore) -> None:
 
 
 def test_a_reader_cannot_write(store: MetadataStore) -> None:
-    """A statement that writes is refused in a snapshot, and nothing of it stays."""
+    """A snapshot rejects a statement that writes, and nothing is changed."""
     with store.read() as reader, pytest.raises((LockstepError, ConstraintBroken)):
         reader.one(PUT, name="a", value="")
     assert names(store) == []
@@ -261,7 +261,7 @@ def test_after_commit_follows_the_commit(store: MetadataStore) -> None:
 
 
 def test_work_at_both_ends_of_each_transaction(store: MetadataStore) -> None:
-    """What is registered for every transaction runs in it: the first before the caller's work, the last after."""
+    """Registered works run in every transaction, before and after the caller's."""
     order: list[str] = []
     store.first_in_each_transaction(lambda tx: order.append("first"))
     store.last_in_each_transaction(lambda tx: order.append("last"))
@@ -290,7 +290,7 @@ def test_a_number_is_never_given_twice(open_store: Callable[..., MetadataStore])
 
 
 def test_a_closed_store_says_so(store: MetadataStore) -> None:
-    """After close, which may be repeated, reads and writes are refused as something that can be tried again."""
+    """After close, which may be repeated, reads and writes raise an error that can be retried."""
     store.close()
     store.close()
     with pytest.raises(Unavailable):
@@ -318,7 +318,7 @@ def test_only_its_owner_may_read_the_file(store: MetadataStore, tmp_path: Path) 
 
 
 def test_data_of_a_newer_program_is_refused(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
-    """An unknown schema revision is not touched but refused, naming what to do."""
+    """A file with an unknown schema revision is rejected unchanged, with what to do."""
     open_store().close()
     file = tmp_path / "metadata.db"
     _execute(file, "UPDATE alembic_version SET version_num = '9999'")
@@ -328,7 +328,7 @@ def test_data_of_a_newer_program_is_refused(open_store: Callable[..., MetadataSt
 
 
 def test_the_newest_migration_is_the_programs_schema() -> None:
-    """What a file must say, for the migrations not to be looked at, is what the last of them writes."""
+    """The revision that skips the migrations is the one that the last of them writes."""
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_REVISION
 
 
@@ -353,7 +353,7 @@ def test_a_file_that_is_up_to_date_is_opened_without_the_migrations(
 
 
 def test_a_file_that_is_something_else_is_refused(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
-    """A file that is no database is left as it is."""
+    """A file that is no database is rejected unchanged."""
     file = tmp_path / "metadata.db"
     file.write_bytes(b"shopping list\n" * 1000)
     with pytest.raises(StorageFormatError, match="not a Lockstep metadata file"):
@@ -396,7 +396,7 @@ def test_a_full_disk_refuses_and_passes(open_store: Callable[..., MetadataStore]
         put(store, "big", "x" * 10_000_000)
     assert names(store) == ["before"]
     assert "full" in store.problem
-    put(store, "after", "x" * 10_000_000)  # the writer was opened anew, without the limit
+    put(store, "after", "x" * 10_000_000)  # the writer was opened again, without the limit
     assert names(store) == ["after", "before"]
     assert store.problem == ""
 
@@ -459,7 +459,7 @@ def test_a_failing_disk_refuses_and_passes(
 
 
 def test_a_read_that_finds_no_connection_is_refused_for_now(open_store: Callable[..., MetadataStore]) -> None:
-    """Too many open files, or a disk that cannot be read, are Unavailable, as they are for a write."""
+    """A read that cannot open a connection is Unavailable, as a write is."""
     broken = threading.Event()
 
     def connect(*arguments: Any, **more: Any) -> sqlite3.Connection:
@@ -521,7 +521,7 @@ def _pragma(tx: Tx, pragma: str) -> Any:
 
 
 def _execute(file: Path, sql: str) -> list[Any]:
-    """Change the file behind the store's back; it may know that."""
+    """Change the file behind the store's back."""
     forget_checks(file)
     connection = sqlite3.connect(file)
     try:

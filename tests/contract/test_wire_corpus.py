@@ -1,4 +1,4 @@
-"""Messages that were recorded once are read by every later version, whatever else may change."""
+"""Every later version reads every recorded message."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _faults(kind: type[msgspec.Struct]) -> list[str]:
 
 
 def test_a_new_optional_member_breaks_nothing() -> None:
-    """That is how messages grow."""
+    """An added member with a default is compatible."""
     assert _faults(_Recorded) == []
     assert _faults(_NewOptionalMember) == []
 

@@ -1,4 +1,4 @@
-"""Blobs put into a chunk store and read back, as a write and a read do it."""
+"""Stores blobs in a chunk store and reads them back, as a write and a read do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lockstep_store.wire.manifest import Manifest
 
 
 def put(store: ChunkStore, data: bytes, fence: Fence | None = None) -> Digest:
-    """Store a file's content; its digest."""
+    """Store a file's content and return its digest."""
     return put_chunks(store, list(chunk_bytes(data)), fence).digest
 
 
 def put_chunks(store: ChunkStore, chunks: Sequence[Chunk], fence: Fence | None = None) -> Manifest:
-    """Store the blob that `chunks` make up; its manifest."""
+    """Store the blob of these chunks and return its manifest."""
     manifest = manifest_of(chunks)
     with store.stage() as staging:
         for chunk in chunks:
@@ -26,15 +26,15 @@ def put_chunks(store: ChunkStore, chunks: Sequence[Chunk], fence: Fence | None =
 
 
 def get(store: ChunkStore, digest: Digest) -> bytes:
-    """A blob's content, every chunk verified."""
+    """Read a blob and verify every chunk."""
     return b"".join(store.read_chunk(chunk) for chunk, _ in store.manifest(digest).chunks)
 
 
 def one_chunk(data: bytes) -> Chunk:
-    """All of `data` as one chunk."""
+    """Make one chunk of `data`."""
     return Chunk(chunk_digest(data), len(data), data)
 
 
 def manifest_of(chunks: Sequence[Chunk]) -> Manifest:
-    """The manifest of a blob with these chunks."""
+    """Return the manifest of a blob with these chunks."""
     return Manifest((chunk.digest, chunk.length) for chunk in chunks)

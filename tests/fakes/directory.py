@@ -1,4 +1,4 @@
-"""A directory's store with made-up file servers and blobs, on a clock that the test moves."""
+"""A directory's store with fake file servers and blobs, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FakeDirectory:
         self.membership.register(id, RegisterRequest(self.url(id), store or f"store of {id}", zone))
 
     def beat(self, *ids: str, **changes: object) -> bool:
-        """A heartbeat of each; whether all were known."""
+        """Send a heartbeat of each server; return whether all were known."""
         known = [self.membership.heartbeat(id, self.report(id, **changes)) for id in ids]
         return all(known)
 
@@ -67,7 +67,7 @@ class FakeDirectory:
         return f"https://host-{id}:5060"
 
     def pass_time(self, seconds: float, *beating: str) -> None:
-        """Let time pass a second at a time, with heartbeats of those that are `beating`."""
+        """Let time pass second by second, with heartbeats of the servers in `beating`."""
         for _ in range(int(seconds)):
             self.machine.advance(1.0)
             self.beat(*beating)

@@ -51,7 +51,7 @@ ADMIN = "admin"
 
 
 class PeopleByName:
-    """Every credential is the name of its person; an empty one is nobody's."""
+    """Takes each credential for its person's name; an empty one is anonymous."""
 
     def authenticate(self, credential: str) -> Person:
         if not credential:
@@ -94,7 +94,7 @@ class DirectoryRig:
             self.server_up(str(number))
 
     def server_up(self, id: str, free_bytes: int = 1 << 40) -> None:
-        """Register a file server, or let it be heard again."""
+        """Register a file server, or let it report again."""
         url, store_id = f"https://server-{id}", f"store-{id}"
         if not self.membership.heartbeat(id, heartbeat(url, store_id, free_bytes)):
             self.membership.register(id, RegisterRequest(url, store_id, zone=f"zone-{id}"))
@@ -106,7 +106,7 @@ class DirectoryRig:
         self.store.close()
 
     def write_id(self) -> str:
-        """A fresh one, for any thread."""
+        """Return an id that was not used before; thread-safe."""
         return f"write-{next(self._write_numbers):010d}"
 
     def begin(self, path: str, who: str = "ann", bucket: str = "files", **fields: Any) -> BeginReplyItem:
@@ -172,7 +172,7 @@ class DirectoryRig:
         return reply.lock
 
     def references(self, digest: Digest) -> int | None:
-        """How many versions name the blob; None when the directory has no row of it."""
+        """Return how many versions name the blob; None without a row."""
         with self.store.read() as reader:
             row = reader.one(files.BLOB, digest=digest)
         return None if row is None else int(row[1])

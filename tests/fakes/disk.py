@@ -1,4 +1,4 @@
-"""A disk whose every way of writing can be made to fail, or to hang."""
+"""A disk with switches that make any kind of write fail or hang."""
 
 from __future__ import annotations
 

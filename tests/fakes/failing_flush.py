@@ -25,7 +25,7 @@ class _Program(ctypes.Structure):
 
 
 def break_flushes_of_this_thread() -> None:
-    """From now on, and in threads that this one starts, every flush fails with EIO."""
+    """Make every flush of this thread, and of threads it starts, fail with EIO."""
     architecture, fsync, fdatasync = _FLUSHES[platform.machine()]
     steps = [
         (_LOAD, 0, 0, 4),

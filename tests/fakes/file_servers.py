@@ -1,4 +1,4 @@
-"""Real file servers in one process, joined by a made-up network, with a made-up directory.
+"""Real file servers in one process, with a fake network and a fake directory.
 
 `LocalNetwork` stands in for `runtime.peers.caller.PeerClient` and calls each server's WSGI application directly; its
 switches break one server at a time. `FakeDirectory` signs tickets and remembers what it was told.
@@ -60,7 +60,7 @@ TICKET_SECONDS = 60.0
 
 
 class FakeDirectory:
-    """What a file server needs of a directory. Its time is the test's clock, 1000 seconds ahead."""
+    """The part of a directory that file servers call. Its time is the test's clock plus 1000 seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -142,7 +142,7 @@ class FakeDirectory:
         return Nothing()
 
     def _inventory(self, request: Any) -> InventoryReply:
-        """The metadata of this directory is `counted`; None: it agrees with every report."""
+        """This directory's metadata counts `counted`; None agrees with every report."""
         self.pages.append(request)
         if self.counted is None:
             return InventoryReply([], [], 0, request.through)
@@ -236,7 +236,7 @@ class AnyProgram:
 
 
 class Cluster:
-    """Some file servers, a directory, and a way to write as a proxy does."""
+    """File servers and a directory; writes as a proxy does."""
 
     def __init__(self, root: Path, count: int, clock: Clock | None = None) -> None:
         self.clock = clock or ManualClock()
@@ -272,7 +272,7 @@ class Cluster:
         return Holder(id, self.url(id))
 
     def ticket(self, holders: str = "12", spares: str = "", **changes: Any) -> str:
-        """A signed ticket; the first of `holders` is the master."""
+        """Sign a ticket; the first of `holders` is the master."""
         self._writes += 1
         fields: dict[str, Any] = {
             "write_id": f"write-{self._writes:012d}",
@@ -300,7 +300,7 @@ class Cluster:
         return decoder(WriteReply).decode(self.network.send_stream(self.url(to), WRITE_PATH, headers, blocks))
 
     def holds(self, id: str, digest: Digest) -> bool:
-        """Whether a server has every byte of a blob, read and verified."""
+        """Read and verify every byte of a blob on one server."""
         store = self.server(id).store
         if store.generation(digest) is None:
             return False

@@ -1,4 +1,4 @@
-"""Ports for what is stopped and started again at the same place."""
+"""Ports for servers that stop and start again on the same port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def lasting_ports(count: int) -> list[int]:
-    """`count` different ports on which nobody listens."""
+    """Return `count` different free ports."""
     candidates = list(range(FIRST + WORKER, LAST + 1, WORKERS))
     random.SystemRandom().shuffle(candidates)
     found: list[int] = []

@@ -17,13 +17,13 @@ Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class LocalCalls(ABC):
-    """What programs need of `lockstep_store.runtime.peers.caller.PeerClient`."""
+    """The part of `lockstep_store.runtime.peers.caller.PeerClient` that programs use."""
 
     @abstractmethod
     def ask(
         self, url: str, method: str, path: str, headers: dict[str, str], blocks: Iterator[bytes | memoryview]
     ) -> bytes:
-        """The whole 2xx answer, made with `exchange`; raises what the real client raises."""
+        """Return the whole 2xx reply, made with `exchange`; raises what the real client raises."""
 
     def call(self, url: str, call: Call[Any, Any], request: Any, timeout: float | None = None) -> Any:
         return call.decode_reply(self.ask(url, "POST", call.path, {}, iter([encode(request)])))
@@ -51,7 +51,7 @@ class LocalCalls(ABC):
 
 
 class LocalAnswer:
-    """A whole answer, read piece by piece."""
+    """A whole reply, read piece by piece."""
 
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
@@ -75,7 +75,7 @@ class LocalAnswer:
 
 
 class SentBody:
-    """`wsgi.input` over a sender's blocks: what its exception cuts short simply ends, as it does in the runner."""
+    """`wsgi.input` over a sender's blocks; ends early when the sender raises, as in the runner."""
 
     def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
         self._blocks = blocks

@@ -1,4 +1,4 @@
-"""A made-up network of one directory and some file servers, in process, with a switch for each way to fail.
+"""A fake network of one directory and some file servers, with a switch for each way to fail.
 
 `FakeNetwork` stands in for `runtime.peers.caller.PeerClient`: messages are encoded and decoded as on the wire, and
 failures raise what the real client raises.
@@ -91,15 +91,15 @@ class FakeAnswer:
 
 
 class FakeServer:
-    """What directory and file servers have in common: the switches."""
+    """The switches that a directory and file servers have in common."""
 
     def __init__(self) -> None:
         self.down = False
-        """Refuse every connection."""
+        """Whether every connection is refused."""
         self.hang = False
-        """Take the request, do nothing, never answer (the caller's time-out is immediate)."""
+        """Whether requests get no reply (the caller's time-out is immediate)."""
         self.drop_replies = 0
-        """Do what is asked for the next so many calls, but lose the answer."""
+        """How many calls are carried out although their reply is lost."""
         self.calls: list[str] = []
 
     def arrive(self, what: str) -> None:
@@ -180,7 +180,7 @@ class FakeDirectory(FakeServer):
         self.before_lookup: Callable[[], None] = lambda: None
         self.batches: list[int] = []
         self.replies: dict[str, Callable[[Any], Any]] = {}
-        """Answers of calls that only some test needs, by the call's path."""
+        """Replies of calls that single tests use, by the call's path."""
         self._guard = threading.RLock()
 
     def answer(self, call: Call[Any, Any], request: Any) -> Any:
@@ -204,7 +204,7 @@ class FakeDirectory(FakeServer):
         return versions[-1] if versions else None
 
     def commit(self, item: BeginItem, digest: Digest, size: int, holder: Holder) -> FileVersion:
-        """The one row that changes. A write id seen before gives the version it made."""
+        """Commit a version; a write id seen before returns the version it made."""
         with self._guard:
             if item.write_id in self.by_write_id:
                 return self.by_write_id[item.write_id]
@@ -293,21 +293,21 @@ class FakeFileServer(FakeServer):
         self.chunks: dict[Digest, bytes] = {}
         self.manifests: dict[Digest, Manifest] = {}
         self.received: list[int] = []
-        """Lengths of the chunks that came with their bytes."""
+        """Lengths of the chunks that arrived with their bytes."""
         self.chunks_served = 0
         self.breaks_after: int | None = None
-        """Cut every answer after so many bytes."""
+        """After how many bytes every reply is cut."""
         self.dies_after_chunks: int | None = None
-        """Die for good while taking a write, after so many chunks."""
+        """After how many chunks of a write the server dies for good."""
         self.refuse_write: LockstepError | None = None
         self.refuse_writes_left = 0
         self.forgets = False
-        """Say that nothing is missing, then miss it: a chunk lost between question and answer."""
+        """Chunks that get lost between the query and the write."""
         self.on_read: Callable[[], None] = lambda: None
         self.on_chunks: Callable[[], None] = lambda: None
 
     def keep(self, content: bytes) -> Manifest:
-        """Store a file's chunks as if they had been written."""
+        """Store a file's chunks, as a write does."""
         pieces = list(chunk_bytes(content))
         manifest = Manifest((piece.digest, piece.length) for piece in pieces)
         self.chunks |= {piece.digest: bytes(piece.data or b"") for piece in pieces}
@@ -318,7 +318,7 @@ class FakeFileServer(FakeServer):
         return manifest
 
     def flip(self, digest: Digest) -> None:
-        """Damage a stored chunk by one bit."""
+        """Flip one bit of a stored chunk."""
         data = bytearray(self.chunks[digest])
         data[len(data) // 2] ^= 1
         self.chunks[digest] = bytes(data)

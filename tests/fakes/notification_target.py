@@ -1,4 +1,4 @@
-"""A target that keeps what it is sent, and can be switched to refuse."""
+"""A notification target in memory, with a switch to refuse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from directory_server.features.notifications.sending import NotDelivered, Outgoi
 
 
 class KeepingTarget:
-    """Stands in for a webhook or a broker; `refuse` is the reason for which it takes nothing."""
+    """Replaces a webhook or a broker; with a reason in `refuse` it takes nothing."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, Any]] = []
@@ -30,7 +30,7 @@ class KeepingTarget:
         self.rests += 1
 
     def records(self) -> list[dict[str, Any]]:
-        """The event records so far, without test messages; they are forgotten here."""
+        """Return and forget the event records so far, without test messages."""
         found = [record for _, body in self.taken for record in body.get("Records", ())]
         self.taken.clear()
         return found

@@ -52,7 +52,7 @@ ADMIN_PASSWORD = "admin-password"
 
 
 class PeopleCore(OperatingCore):
-    """Implements what the routes need of the file store (`Files`) and of the directory client (`Directory`)."""
+    """Implements `Files` (the file store) and `Directory` (its client) as far as the routes use them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,14 +79,14 @@ class PeopleCore(OperatingCore):
     # ------------------------------------------------------------ what tests look at
 
     def content(self, path: str, bucket: str = "files") -> bytes | None:
-        """The current content, or None."""
+        """Return the current content, or None."""
         versions = self.history.get((bucket, path))
         if not versions or versions[-1].delete_marker:
             return None
         return self._bytes(versions[-1].digest)
 
     def save(self, path: str, data: bytes, author: str = "seed", bucket: str = "files") -> m.FileVersion:
-        """Put a content there as somebody else would."""
+        """Write a content as another person does."""
         with self._guard:
             chunks = list(chunk_bytes(data))
             self.chunks |= {chunk.digest: bytes(chunk.data or b"") for chunk in chunks}
@@ -94,12 +94,12 @@ class PeopleCore(OperatingCore):
             return self._commit(author, bucket, path, manifest)
 
     def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> lm.LockInfo:
-        """Lock a path in somebody's name."""
+        """Lock a path for another person."""
         with self._guard:
             return self._grant([lm.LockPath("files", path)], account, "test", f"by-{account}-{path}", seconds)
 
     def drop_lock(self, lock_id: str) -> None:
-        """End a lock, as a lease does."""
+        """End a lock, as the end of its lease does."""
         with self._guard:
             self.locks.pop(lock_id, None)
             self._guard.notify_all()
@@ -209,7 +209,7 @@ class PeopleCore(OperatingCore):
         return 0
 
     def call(self, call: Call[Any, Any], request: Any) -> Any:
-        """Any declared call, by its last words: /v1/locks/acquire is `_locks_acquire`."""
+        """Answer a declared call by the method named after its path: /v1/locks/acquire is `_locks_acquire`."""
         name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")
         return getattr(self, f"_{name}")(request)
 

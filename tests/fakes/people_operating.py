@@ -19,13 +19,13 @@ class OperatingCore:
         self.repair = cm.RepairInfo(0, 0, 0, 0)
         self.lost: list[cm.LostFile] = []
         self.finished_after = 0
-        """How many looks at the report find repair still at work."""
+        """How many more reports show repair at work."""
 
     def _who(self, credential: str, what: str) -> str:
         raise NotImplementedError
 
     def add_server(self, id: str, blobs: int = 2) -> cm.FileServerInfo:
-        """Another file server that is up and holds `blobs`."""
+        """Add a file server that is up and holds `blobs`."""
         info = cm.FileServerInfo(
             id, f"https://127.0.0.1:506{id}", "up", "b", 10**12, 10**11, 5, 10**6, "", 1.0, "", blobs
         )
@@ -33,7 +33,7 @@ class OperatingCore:
         return info
 
     def step(self) -> None:
-        """One copy moved."""
+        """Move one copy."""
         for server in self.servers:
             if server.state == "draining" and not server.drained:
                 server.held_blobs -= 1

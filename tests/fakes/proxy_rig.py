@@ -1,4 +1,4 @@
-"""A proxy's file store over the made-up network, with everything that a test may want to look at."""
+"""A proxy's file store over the fake network, with its parts in reach of the test."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ProxyRig:
         self.files = FileStore(self.client, self.reader, self.writer, self.clock)
 
     def new_cache(self, **options: Any) -> Cache:
-        """A cache on the rig's folder, as after a restart."""
+        """Open a cache on the rig's folder, as after a restart."""
         sealer = Sealer(KeyRing.load_or_create(self.folder / "cache-keys.json"))
         return Cache(self.folder / "cache", sealer, **{"clock": self.clock, **options})
 
@@ -66,18 +66,18 @@ class ProxyRig:
         return self.directory.commit(item, manifest.digest, manifest.size, (servers or (self.one,))[0].holder)
 
     def read(self, path: str) -> tuple[bytes, str]:
-        """The content and the receipt's word about the cache."""
+        """Read a file; return its content and whether the cache had it ("hit", "miss")."""
         with self.files.open(Read("ann", "files", path)) as opened:
             return b"".join(opened.blocks()), opened.receipt().cache
 
     def entries(self) -> list[Path]:
-        """The cache's files."""
+        """List the cache's files."""
         return sorted(file for file in (self.folder / "cache").rglob("*") if file.is_file())
 
 
 @contextmanager
 def proxy_rig(folder: Path, **options: Any) -> Iterator[ProxyRig]:
-    """A rig whose threads end with the block."""
+    """Make a rig, and end its threads with the block."""
     rig = ProxyRig(folder, **options)
     try:
         yield rig
@@ -86,5 +86,5 @@ def proxy_rig(folder: Path, **options: Any) -> Iterator[ProxyRig]:
 
 
 def noise(seed: int, size: int) -> bytes:
-    """`size` bytes that do not repeat, the same for the same seed."""
+    """Return `size` random bytes, the same for the same seed."""
     return random.Random(seed).randbytes(size)

@@ -42,7 +42,7 @@ class Fault:
 
 class _Handler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Tests have their own output."""
+        """Log nothing: tests have their own output."""
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True
@@ -62,7 +62,7 @@ class _Bounded:
 
 
 class RestServer:
-    """One proxy for people, on `url`, trusted through `ca_file`. Once it is closed nobody answers there."""
+    """A proxy on `url`, trusted through `ca_file`, until it is closed."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -94,7 +94,7 @@ class RestServer:
             self._server.server_close()
 
     def harm(self, kind: Any, method: str, path: str = "", **details: Any) -> None:
-        """Arrange a fault."""
+        """Add a fault."""
         self.faults.append(Fault(kind, method, path, **details))
 
     def _health(self) -> Health:
@@ -144,18 +144,18 @@ class RestServer:
 
 
 def _unheard(*_: Any) -> Any:
-    """An answer's head that nobody is told of."""
+    """The head of a reply that nobody receives."""
 
 
 def _cut(environ: dict[str, Any]) -> None:
-    """End the connection without a word, as a program that is killed does."""
+    """Close the connection without a reply, as a killed program does."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("the test cut this connection")
 
 
 def make_identity(folder: Path) -> Identity:
-    """A proxy's certificate from a fresh authority."""
+    """Make a proxy's certificate with a new authority."""
     certs = folder / "certs"
     ensure_authority(certs)
     return ensure_identity(certs, "client_proxy", "1")

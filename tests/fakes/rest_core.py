@@ -120,7 +120,7 @@ class FakeFiles:
         content_type: str = "",
         metadata: dict[str, str] | None = None,
     ) -> CommittedReply:
-        """Put a file there, as a write would."""
+        """Add a file, as a write does."""
         self.cursor += 1
         version = FileVersion(
             bucket=bucket,
@@ -152,7 +152,7 @@ class FakeFiles:
 
 
 class FakeStream(BytesIO):
-    """A streamed answer with its declared length."""
+    """A streamed reply with its declared length."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)

@@ -1,4 +1,4 @@
-"""A webhook's receiver on a real socket, which can be made to refuse, to stall, or to go away and come back."""
+"""A webhook receiver on a real socket, with switches to refuse, stall, stop and return."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that do not trust the certificate, or are killed, are part of the tests."""
+        """Ignore failed handshakes: tests send clients without trust, and kill some."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing to standard error."""
+        """Keep standard error clean."""
 
 
 class WebhookReceiver:
@@ -99,17 +99,17 @@ class WebhookReceiver:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
-        """Go away; connections are refused. Safe to repeat."""
+        """Stop listening, so that connections are refused. Safe to repeat."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
 
     def is_up(self, server: object) -> bool:
-        """Whether it is that server's turn: connections that were open when it went away answer no more."""
+        """Tell whether `server` is the current one: connections from before a stop get no reply."""
         return server is self._server
 
     def records(self) -> list[dict[str, Any]]:
-        """The event records taken so far."""
+        """Return the event records received so far."""
         with self.guard:
             return [record for one in self.taken for record in one.json.get("Records", ())]

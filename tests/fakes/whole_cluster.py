@@ -43,7 +43,7 @@ MEMORY_BYTES = 256 * 1024
 
 
 class LocalPeers(LocalCalls):
-    """One program's calls; `programs` maps URLs to who answers there."""
+    """One program's calls; `programs` maps URLs to applications."""
 
     def __init__(self, programs: dict[str, Wsgi], shown_to: Callable[[str], str]) -> None:
         self._programs = programs
@@ -74,7 +74,7 @@ class LocalPeers(LocalCalls):
 
 
 class LocalProxy:
-    """A proxy's whole core and its API."""
+    """A proxy: its whole core and its API."""
 
     def __init__(self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock) -> None:
         self.folder = folder
@@ -158,7 +158,7 @@ class WholeCluster:
             self.directory.stop()
 
     def start_server(self, id: str) -> FileServer:
-        """Start a file server and let the directory hear of it."""
+        """Start a file server and register it with the directory."""
         settings = FileServerSettings(
             id=id, data=self.server_folder(id), directory=DIRECTORY_URL, advertise=server_url(id), reserve_bytes=0
         )
@@ -204,7 +204,7 @@ class WholeCluster:
         return ask(self.proxies[proxy].app, method, "/api/v1" + target, body, headers=headers)
 
     def log_in(self, name: str, password: str = "correct horse") -> dict[str, str]:
-        """The header that makes somebody, who may be new, the one who asks."""
+        """Log in, making the account if need be; return the header for requests."""
         body = json.dumps({"username": name, "password": password}).encode()
         answer = self.ask_with({}, "POST", "/auth/login", body)
         assert answer.status == 200, answer.body
@@ -238,5 +238,5 @@ class WholeCluster:
 
 
 def server_url(id: str) -> str:
-    """Where a file server of this cluster answers."""
+    """Return the address of a file server of this cluster."""
     return f"https://file-server-{id}:5060"

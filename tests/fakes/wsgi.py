@@ -15,7 +15,7 @@ UNDECLARED = object()
 
 @dataclass
 class Answer:
-    """One answer. `error` is what the body raised in the middle, which a runner turns into an aborted connection."""
+    """One reply. `error` is what the body raised; a runner aborts the connection then."""
 
     status: int
     headers: dict[str, str]
@@ -28,7 +28,7 @@ class Answer:
 
 
 def ask(app: Any, method: str, target: str, body: bytes = b"", **given: Any) -> Answer:
-    """The application's whole answer; for the arguments see `request_environ`."""
+    """Return the application's whole reply; for the arguments see `request_environ`."""
     return _run(app, request_environ(method, target, body, **given))
 
 

@@ -108,7 +108,7 @@ class Claim:
 
 
 class ApiModel:
-    """What the cluster must be like. `now` is moved by whoever moves the cluster's clock."""
+    """The state that the cluster must have. The test moves `now` together with the cluster's clock."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The journal against a list: whatever is done, and however it is read, each change is told once and in order."""
+"""The journal against a list: each change is returned once and in order, in pages of any size."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ operations = st.lists(
 
 
 class World:
-    """A directory, and beside it the list of what should be told: all of it, and what anyone may see."""
+    """A directory, and the list of changes that it must return: all, and those that anyone may see."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -206,8 +206,8 @@ class Locks(RuleBasedStateMachine):
 
     @invariant()
     def both_agree(self) -> None:
-        told = self.locks.list()
-        numbers = {tuple(sorted(path.path for path in lock.paths)): lock.number for lock in told.locks}
+        listed = self.locks.list()
+        numbers = {tuple(sorted(path.path for path in lock.paths)): lock.number for lock in listed.locks}
         for claim in self.held:
             number = numbers[tuple(sorted(claim.paths))]
             if claim.number == -1:
@@ -215,9 +215,9 @@ class Locks(RuleBasedStateMachine):
                 claim.number = number
             assert number == claim.number
         self.highest = max([self.highest, *numbers.values()])
-        assert len(told.locks) == len(self.held)
-        assert [waiter.id for waiter in told.waiters] == [claim.request_id for claim in self.queue]
-        paths = [path.path for lock in told.locks for path in lock.paths]
+        assert len(listed.locks) == len(self.held)
+        assert [waiter.id for waiter in listed.waiters] == [claim.request_id for claim in self.queue]
+        paths = [path.path for lock in listed.locks for path in lock.paths]
         assert len(paths) == len(set(paths)), "two locks on one path"
 
 

@@ -17,7 +17,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
+from tests.waiting import wait_until
 
 REGION = "us-east-1"
 SECONDS = 120.0

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation SEED…`: run seeds, or ranges like 0-999, and tell what was wrong; -v tells the story."""
+"""`python -m tests.simulation SEED…`: runs seeds, or ranges like 0-999, and prints violations; -v prints the run."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Bug:
 
     @contextlib.contextmanager
     def switched_on(self) -> Iterator[None]:
-        """The programs have the bug inside the block."""
+        """Put the bug into the programs inside the block."""
         undo: list[tuple[Any, str, Any]] = []
 
         def put(owner: Any, name: str, replacement: Any) -> None:
@@ -100,7 +100,7 @@ class _WithoutFolderSync:
 
 
 def _acknowledge_before_commit(store: type) -> Callable[[Put], None]:
-    """Answers go out before the shared transaction is committed, a moment later."""
+    """Replies leave a moment before the shared transaction is committed."""
 
     def install(put: Put) -> None:
         original = GroupCommit._commit

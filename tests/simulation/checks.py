@@ -1,4 +1,4 @@
-"""What must be true when everything is well again: the promises of docs/consistency.md, as far as one run can show."""
+"""Checks the promises of docs/consistency.md after all faults have ended."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _unreadable(world: World, crowd: Crowd) -> list[str]:
 
 
 def _too_few_copies(world: World, crowd: Crowd) -> list[str]:
-    """Every version that can be read, the current ones and the old, on whole and verified copies."""
+    """Check that every version, current or old, has whole and verified copies."""
     missing = []
     for path, digest in _kept(world.folder):
         holding = [machine.name for machine in world.servers if _holds(machine.process.facts["server"].store, digest)]
@@ -91,7 +91,7 @@ def _holds(store: LocalChunkStore, digest: Digest) -> bool:
 
 
 def of_history(crowd: Crowd) -> list[str]:
-    """What the people saw, taken together."""
+    """Check the clients' whole history."""
     wrong = list(crowd.problems)
     violation = check(crowd.history)
     if violation is not None:
@@ -102,7 +102,7 @@ def of_history(crowd: Crowd) -> list[str]:
 
 
 def _lock_numbers(history: list[Operation]) -> list[str]:
-    """Over all paths: no number twice, and a later grant has a higher one."""
+    """Check that lock numbers over all paths are unique and rise."""
     grants = [each for each in history if each.kind == "acquire" and each.outcome is Outcome.OK]
     twice = [number for number, count in Counter(each.lock_number for each in grants).items() if count > 1]
     wrong = [f"lock number {number} was granted twice" for number in sorted(twice)]

@@ -54,11 +54,11 @@ Ask = Callable[[FileStore, DirectoryClient], Any]
 
 
 class WrongBytes(Exception):
-    """What was read is not what anybody wrote."""
+    """A read returned bytes that nobody wrote."""
 
 
 class Crowd:
-    """Everyone, and `history`: one record of what they did. `problems` are what no fault excuses."""
+    """All clients and the `history` of their operations. `problems` are failures that no fault excuses."""
 
     def __init__(self, world: World, profile: Profile) -> None:
         self.world = world
@@ -76,16 +76,16 @@ class Crowd:
 
     @property
     def answered(self) -> int:
-        """Operations that had a clear answer."""
+        """Count the operations with a known outcome."""
         return sum(operation.outcome is Outcome.OK for operation in self.history)
 
     def counts(self) -> dict[str, int]:
-        """How many operations of each kind ended how."""
+        """Count operations by kind and outcome."""
         counts = Counter(f"{each.kind} {each.outcome.value}" for each in self.history)
         return dict(sorted(counts.items()))
 
     def begin(self) -> list[Task]:
-        """Let everyone loose."""
+        """Start all clients."""
         self.world.scheduler.spawn(self.world.scheduler.world, "follower", self._follow)
         tasks = []
         for number in range(self.profile.people):
@@ -109,14 +109,14 @@ class Crowd:
         return token, body
 
     def token_in(self, body: bytes) -> str:
-        """Whose body it is; WrongBytes when it is not exactly that."""
+        """Return the token of a body; WrongBytes when its bytes differ."""
         token = body[:TOKEN_BYTES].decode("latin-1")
         if self.bodies.get(token) != body:
             raise WrongBytes(f"{len(body)} bytes were read that nobody wrote, beginning {body[:40]!r}")
         return token
 
     def read(self, who: str, proxy: Any, path: str) -> str | None:
-        """Read `path` through `proxy`, and note what came."""
+        """Read `path` through `proxy` and record the result."""
 
         def ask(files: FileStore, _: DirectoryClient) -> bytes | None:
             try:
@@ -137,7 +137,7 @@ class Crowd:
 
 
 def digest_of(body: bytes) -> Digest:
-    """The digest that the cluster gives to a file of these bytes."""
+    """Return the digest that the cluster computes for these bytes."""
     return Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(body)).digest
 
 
@@ -152,7 +152,7 @@ class Follower:
         self._random = Random(f"follower of {crowd.profile.seed}")
 
     def live(self) -> None:
-        """For ever; the end of the simulation ends it."""
+        """Follow until the simulation ends."""
         while True:
             try:
                 self.look(self._random.choice([0.0, 2.0]))
@@ -160,7 +160,7 @@ class Follower:
                 self._world.scheduler.sleep(0.5)
 
     def look(self, wait_seconds: float = 0.0) -> bool:
-        """Take what is new; whether there was anything."""
+        """Read new changes; return whether there were any."""
         request = ChangesRequest(
             credential=credential(PEOPLE[0]), bucket=BUCKET, cursor=self._cursor, limit=3, wait_seconds=wait_seconds
         )
@@ -172,7 +172,7 @@ class Follower:
 
 
 class Person:
-    """One client: does one thing after the other."""
+    """One client, which does one operation after the other."""
 
     def __init__(self, crowd: Crowd, name: str, random: Random) -> None:
         self.name = name
@@ -213,7 +213,7 @@ class Person:
         self._put(self._path(), *self._crowd.body(self._size()))
 
     def _repeat_content(self) -> None:
-        """Content that the cluster may hold already."""
+        """Write content that the cluster may hold already."""
         if self._crowd.bodies:
             token = self._random.choice(sorted(self._crowd.bodies))
             if token not in self._crowd.counted:
@@ -281,7 +281,7 @@ class Person:
         self._put(COUNTER, token, body, lock_number=lock.number, releases=True)
 
     def _linger(self, lock: LockInfo) -> None:
-        """Now and then, longer than the lease."""
+        """Pause, now and then for longer than the lease."""
         longest = 2 * lock.lease_seconds if self._random.random() < 0.2 else 0.3
         self._world.scheduler.sleep(self._random.random() * longest)
 

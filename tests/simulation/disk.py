@@ -1,4 +1,4 @@
-"""A disk that keeps a promise only once it was asked to: what was not synced can be gone after a power cut.
+"""A disk that loses unsynced data in a power cut.
 
 It writes real files in a temporary folder, and knows of each change that is not durable yet. What SQLite commits is
 durable: it syncs its own files, and that is not what is tested here.
@@ -84,7 +84,7 @@ class ForgetfulDisk(Disk):
         return CAPACITY, 0 if "space" in self.broken else CAPACITY // 2
 
     def power_cut(self) -> None:
-        """Lose some of what no sync has promised to keep."""
+        """Lose some of the unsynced data."""
         for target, saved in list(self._renamed.items()):
             if self._random.random() < 0.7 and target.exists():
                 target.unlink()

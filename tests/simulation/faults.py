@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, and when: all of it decided by the seed.
+"""The faults of a simulation and their times, all decided by the seed.
 
 A fault takes its time and then ends by itself; several may overlap. Whatever is left is ended by `heal`, because the
 promises that are judged at the end are those of a cluster that is well again.
@@ -32,7 +32,7 @@ FRAGILE = 0
 
 
 def wait_until_up(world: World) -> None:
-    """Until every program serves and the directory counts every file server as up."""
+    """Wait until every program serves and every file server is up."""
     deadline = world.scheduler.now + START_SECONDS
     while not _all_up(world):
         if world.scheduler.now > deadline:
@@ -73,7 +73,7 @@ def play(world: World, profile: Profile, people: list[Task]) -> None:
 
 
 def heal(world: World) -> None:
-    """End every fault and have every program running."""
+    """End every fault and start every program."""
     world.scheduler.note("everything heals")
     world.network.conditions.lost_requests = world.network.conditions.lost_answers = 0.0
     world.network.heal()
@@ -115,7 +115,7 @@ class _Fault:
         self._world.start(self._world.directory)
 
     def _crash_inside(self) -> None:
-        """Die at one of the places where it would hurt."""
+        """Kill a program at a crash point."""
         machine = self._some()
         process = machine.process
         if process is None:
@@ -138,7 +138,7 @@ class _Fault:
         self._world.start(machine)
 
     def _all_power(self) -> None:
-        """The whole building."""
+        """Cut the power of every machine."""
         for machine in self._world.servers:
             self._world.kill(machine, power=True)
         self._wait(4.0)
@@ -194,7 +194,7 @@ class _Fault:
         disk.broken.clear()
 
     def _rot(self) -> None:
-        """A bit flips in a chunk at rest."""
+        """Flip a bit in a stored chunk."""
         machine = self._world.servers[FRAGILE]
         chunks = self._world.folder / machine.name / "chunks"
         files = sorted(file for file in chunks.glob("??/*") if file.is_file()) if chunks.exists() else []
@@ -207,7 +207,7 @@ class _Fault:
                 self._scheduler.note(f"a bit flips on {machine.name}")
 
     def _wipe(self) -> None:
-        """A machine comes back with an empty disk, and is given its share again."""
+        """Restart a machine with an empty disk, which is filled again."""
         machine = self._world.servers[FRAGILE]
         self._world.kill(machine)
         self._world.empty_disk(machine)
@@ -215,7 +215,7 @@ class _Fault:
         self._world.start(machine)
 
     def _drain(self) -> None:
-        """An administrator has a server emptied, and lets it stay after all."""
+        """Drain a server, then cancel the drain."""
         id = self._random.choice(self._world.servers).name.removeprefix("server-")
         if len(self._world.servers) > self._world.copies:
             self._administrate(lambda key: (DRAIN_SERVER, DrainRequest(key, id)))
@@ -229,7 +229,7 @@ class _Fault:
         self._administrate(lambda key: (BALANCE, BalanceRequest(key, stop=True)))
 
     def _administrate(self, request: Callable[[str], tuple[Any, Any]]) -> bool:
-        """Whether the administrator's request was done."""
+        """Return whether the administrator's request succeeded."""
         call, message = request(self._world.administrator)
         try:
             self._world.ask(self._random.choice(self._world.proxies), lambda _, to: to.call(call, message), 30.0)

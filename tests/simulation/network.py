@@ -1,4 +1,4 @@
-"""The made-up network: what `lockstep_store.runtime.peers.caller.PeerClient` does, between programs of one simulation.
+"""The simulated network: replaces `lockstep_store.runtime.peers.caller.PeerClient`.
 
 Every request and answer is really encoded and decoded, and reaches the other program's WSGI application. On the way it
 takes its time, and what can happen to it is what happens to TCP: a refused connection, one that is cut with the request
@@ -27,7 +27,7 @@ Blocks = Iterable[bytes | memoryview]
 
 
 class Machine:
-    """Where one program runs, or does not. `powered`: off, its address answers nothing at all."""
+    """The machine of one program. Without power (`powered`) its address does not respond at all."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Machine:
 
 @dataclass
 class Conditions:
-    """How the network is: seconds of delay, and how likely a connection is cut before or after its request is done."""
+    """Seconds of delay, and how likely a connection is cut before or after its request."""
 
     delay: float = 0.001
     lost_requests: float = 0.0
@@ -51,7 +51,7 @@ class Conditions:
 
 
 class Exchange:
-    """One request under way and its answer."""
+    """One request under way and its reply."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -63,7 +63,7 @@ class Exchange:
         self.pipe: _Pipe | None = None
 
     def reset(self) -> None:
-        """The connection breaks."""
+        """Break the connection."""
         if not self.over.is_set():
             self.failure = ConnectionResetError()
             self.over.set()
@@ -100,11 +100,11 @@ class Network:
                 self.scheduler.at(self.scheduler.now + self.delay(), arrive)
 
     def delay(self) -> float:
-        """Seconds that one message takes."""
+        """Return the seconds that one message takes."""
         return self.conditions.delay * self.scheduler.random.expovariate(1.0) + 0.0001
 
     def ends_with(self, process: Process) -> None:
-        """Have the connections of `process` end with it. Once for each process."""
+        """End the connections of `process` with it. Call once for each process."""
         process.facts["exchanges"] = {}
         process.when_killed.append(lambda: self._reset_all(process))
 
@@ -157,7 +157,7 @@ class Network:
         return exchange
 
     def _await(self, source: Process, target: Machine, exchange: Exchange, timeout: float) -> None:
-        """As the failure detector of the real caller does: who is silent, and not the directory, is not waited for."""
+        """Act as the real failure detector: do not wait for a silent program, unless it is the directory."""
         if exchange.over.wait(min(timeout, SILENT_SECONDS)):
             return
         if target.name != IRREPLACEABLE and self._is_silent(source, target):
@@ -239,7 +239,7 @@ def _ask(app: Any, environ: dict[str, Any]) -> tuple[int, bytes]:
 
 
 class _Pipe:
-    """A request's body on its way: what is cut short simply ends, as it does in the real runner."""
+    """A request's body on its way; ends early when it is cut, as in the real runner."""
 
     def __init__(self, body: bytes) -> None:
         self._blocks = deque([body] if body else [])

@@ -51,7 +51,7 @@ def credential(person: str) -> str:
 
 
 class Authority:
-    """Knows programs by the name they give; that nobody lies about it is TLS's job."""
+    """Trusts the name that a program gives; the real check is TLS's."""
 
     ca_pem = ""
 
@@ -77,7 +77,7 @@ class Authority:
 
 
 def disk_now() -> ForgetfulDisk:
-    """The disk of the machine that the running task is on; stands in for file_server.store.local.disk.Disk."""
+    """The running task's disk; replaces file_server.store.local.disk.Disk."""
     disk: ForgetfulDisk = process_now().facts["disk"]
     return disk
 
@@ -132,7 +132,7 @@ class World:
         def boot() -> None:
             try:
                 machine.app = build(machine, process)
-            except Exception as error:  # a program that cannot start ends, and is started again by whoever looks
+            except Exception as error:  # a program that cannot start ends; the watcher starts it again
                 self.scheduler.note(f"{machine.name} did not start: {error}")
                 process.facts["failed"] = error
                 self.scheduler.die(process)
@@ -153,7 +153,7 @@ class World:
             self.disks[machine.name].power_cut()
 
     def empty_disk(self, machine: Machine) -> None:
-        """A new disk in a machine that does not run."""
+        """Put a new disk into a stopped machine."""
         shutil.rmtree(self.folder / machine.name, ignore_errors=True)
         self.disks[machine.name] = ForgetfulDisk(self.folder / machine.name, Random(self.scheduler.random.random()))
         self.scheduler.note(f"{machine.name} has a new disk")
@@ -203,7 +203,7 @@ class World:
     # ------------------------------------------------------------ asking a proxy
 
     def ask(self, proxy: Machine, call: Callable[[FileStore, DirectoryClient], Any], timeout: float) -> Any:
-        """What a person's request to `proxy` gives. PeerUnreachable when the proxy dies or takes longer."""
+        """Make a person's request to `proxy`. PeerUnreachable when the proxy dies or takes longer."""
         process = proxy.process
         if process is None or not proxy.serving:
             self.scheduler.sleep(0.001)
@@ -235,7 +235,7 @@ def _nothing(_environ: Any, _start: Any) -> list[bytes]:
 
 
 def directory_settings(folder: Path, copies: int = 2, ticket_seconds: float = 60.0) -> DirectorySettings:
-    """Shorter spans than a real cluster's, so that minutes are enough to see them pass."""
+    """Return settings with short spans, so that they pass within minutes."""
     return DirectorySettings(
         data=folder,
         admin_credentials=folder / "admin.json",
@@ -247,7 +247,7 @@ def directory_settings(folder: Path, copies: int = 2, ticket_seconds: float = 60
 
 
 def make_template(folder: Path) -> None:
-    """A directory's folder with its tables, bucket and people, to be copied for every run. Runs in a task."""
+    """Fill a directory's folder with tables, a bucket and people, as the template of every run."""
     store = SqliteStore(folder / "metadata.db", checked=False)
     server = DirectoryServer(
         directory_settings(folder), store, Authority(), Path("unused"), SystemClock()  # type: ignore[arg-type]

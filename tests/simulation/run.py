@@ -1,4 +1,4 @@
-"""One seed from beginning to end: build, start, let people and faults loose, heal, judge."""
+"""Runs one seed from beginning to end: build, start, people and faults, heal, judge."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SMALLER = {
 
 @dataclass
 class Profile:
-    """What a seed decides before anything runs."""
+    """The choices that a seed makes before anything runs."""
 
     seed: int
     servers: int
@@ -60,7 +60,7 @@ class Profile:
 
     @classmethod
     def of(cls, seed: int, **changes: Any) -> Profile:
-        """What `seed` decides, but for `changes`."""
+        """Return the choices of `seed`, with `changes`."""
         random = Random(f"profile {seed}")
         made = cls(
             seed=seed,
@@ -82,7 +82,7 @@ class Profile:
 
 @dataclass
 class Report:
-    """What came of one seed. `violations` is empty when every promise was kept."""
+    """The result of one seed. `violations` is empty when every promise was kept."""
 
     seed: int
     fingerprint: str
@@ -124,7 +124,7 @@ class Laboratory:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, seed: int, story: bool = False, **changes: Any) -> Report:
-        """Simulate one seed; `changes` are to what it decides (see Profile)."""
+        """Simulate one seed; `changes` override its choices (see Profile)."""
         profile = Profile.of(seed, **changes)
         scheduler = Scheduler(Random(seed), profile.preempt)
         scheduler.story = [] if story else None
@@ -224,6 +224,6 @@ _STAND_INS: dict[str, Any] = {
 
 @contextlib.contextmanager
 def laboratory() -> Iterator[Laboratory]:
-    """A laboratory that is cleaned up afterwards."""
+    """Make a laboratory and clean it up afterwards."""
     with Laboratory() as made:
         yield made

@@ -19,7 +19,7 @@ MAX_SWITCHES = 100_000
 
 
 class Stuck(Exception):
-    """The simulation itself does not come to an end: nothing can run, or it runs for ever."""
+    """The simulation does not end: no task can run, or tasks run for ever."""
 
 
 class Process:
@@ -77,7 +77,7 @@ class Scheduler:
     # ------------------------------------------------------------ what happened
 
     def note(self, text: str) -> None:
-        """Something that happened, for the fingerprint that two runs of one seed share."""
+        """Record an event in the run's fingerprint, which is equal for equal seeds."""
         line = f"{self.now:.6f} {text}"
         self._hash.update(line.encode())
         if self.story is not None:
@@ -90,7 +90,7 @@ class Scheduler:
     # ------------------------------------------------------------ tasks
 
     def spawn(self, process: Process, name: str, call: Callable[[], Any]) -> Task:
-        """A new task of `process`; it begins when it is given a turn."""
+        """Add a task of `process`; it begins with its first turn."""
         task = Task(process, name)
 
         def body() -> None:
@@ -108,11 +108,11 @@ class Scheduler:
         return task
 
     def at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have `call` made at `moment`, by nobody in particular; it must not wait."""
+        """Make `call` at `moment`, outside of any task; it must not wait."""
         heapq.heappush(self._timers, (moment, next(self._sequence), call))
 
     def block(self, deadline: float | None = None) -> bool:
-        """Wait until someone wakes this task, False when `deadline` came first."""
+        """Wait until this task is woken; False when `deadline` came first."""
         task = self.current
         if self.closing:
             raise GreenletExit
@@ -135,7 +135,7 @@ class Scheduler:
             self._ready.append(task)
 
     def wake(self, task: Task) -> bool:
-        """Let a waiting task go on; False when it does not wait (any more)."""
+        """Wake a waiting task; False when it does not wait."""
         if not task.blocked or not task.process.alive:
             return False
         task.blocked, task.outcome = False, True
@@ -146,7 +146,7 @@ class Scheduler:
         self.block(self.now + max(0.0, seconds))
 
     def maybe_yield(self) -> None:
-        """Where a real thread could be interrupted."""
+        """Let other tasks go first, where a real thread could be interrupted."""
         if self.preempt and self.current is not None and not self.closing and self.random.random() < self.preempt:
             self._ready.append(self.current)
             self._hub.switch()
@@ -156,7 +156,7 @@ class Scheduler:
     # ------------------------------------------------------------ processes
 
     def kill(self, process: Process) -> None:
-        """End a process in the middle of whatever it does."""
+        """Kill a process at once."""
         if not process.alive:
             return
         process.alive = False
@@ -165,7 +165,7 @@ class Scheduler:
             call()
 
     def die(self, process: Process) -> None:
-        """The running task kills its own process: it does not come back from here."""
+        """Kill the running task's process; does not return."""
         self.kill(process)
         self._hub.switch()
         raise GreenletExit
@@ -182,7 +182,7 @@ class Scheduler:
     # ------------------------------------------------------------ the turns
 
     def run(self, until: Callable[[], bool], limit: float) -> None:
-        """Give turns until `until()`; Stuck when virtual time would pass `limit`."""
+        """Run tasks until `until()`; Stuck when virtual time would pass `limit`."""
         while not until():
             if self._ready:
                 self._turn()
@@ -216,7 +216,7 @@ class Scheduler:
             self.current = None
 
     def close(self) -> None:
-        """End every task that is left; whatever it waits for ends it."""
+        """End every remaining task."""
         self.closing = True
         for _ in range(100):
             left = list(self._tasks.values())

@@ -179,7 +179,7 @@ class _Undo:
 
 @contextlib.contextmanager
 def taken_over(constants: dict[str, int], names: dict[str, Any]) -> Iterator[None]:
-    """Inside the block the programs live in virtual time.
+    """Run the programs in virtual time inside the block.
 
     `constants` replaces numbers by their name wherever a program's module has it; `names` replaces "module.name" by
     another object, after that.

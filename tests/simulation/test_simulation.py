@@ -28,11 +28,11 @@ SOAK_BATCH = 50
 CAUGHT_WITHIN = 60
 """Seeds in which a bug must have shown itself. The rarest shows in about every tenth."""
 CLEAN: set[str] = set()
-"""Runs without a bug that were seen to be right: several bugs share them."""
+"""Runs without a bug that were correct: several bugs share them."""
 
 
 def violations_of(lab: Laboratory, seeds: range) -> list[str]:
-    """What was wrong in each of `seeds`, with the command that tells the story."""
+    """Return the violations of each of `seeds`, with the command that shows the run."""
     wrong = []
     for seed in seeds:
         report = lab.run(seed)
@@ -75,7 +75,7 @@ def test_a_seed_is_the_same_run_every_time(lab: Laboratory) -> None:
 
 
 def test_what_is_judged_really_happens(lab: Laboratory) -> None:
-    """The operations that a verdict is made of take place: most are answered, of every kind, also between faults."""
+    """The judged operations really happen: every kind, most of them answered, also between faults."""
     reports = [lab.run(seed, faults=3, operations=20, people=4) for seed in range(2)]
     kinds = {kind.split()[0] for report in reports for kind in report.counts}
     assert kinds >= {"read", "write", "delete", "acquire", "release"}
@@ -107,14 +107,14 @@ def test_a_seeded_bug_is_caught(lab: Laboratory, bug: Bug) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_every_seeded_bug_is_caught(lab: Laboratory) -> None:
-    """The same for every bug there is, those too that need several seeds to show themselves."""
+    """The same for every bug, including rare ones that need several seeds."""
     for bug in BUGS:
         _caught(lab, bug)
     print(f"{len(BUGS)} of {len(BUGS)} seeded bugs caught")
 
 
 def test_the_judge_sees_one_altered_answer(lab: Laboratory) -> None:
-    """A run that was right is wrong as soon as its last read is said to have given an older value."""
+    """A correct history becomes wrong once its last read returns an older value."""
     history = lab.run(1, faults=0, operations=20, people=3, paths=1).history
     assert check(history) is None
     last = [each for each in history if each.kind == "read" and each.path == COUNTER][-1]

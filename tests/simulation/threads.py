@@ -1,4 +1,4 @@
-"""Stand-ins for `threading`, `time` and `concurrent.futures` while a simulation runs: the same names, virtual time.
+"""Replacements for `threading`, `time` and `concurrent.futures` in virtual time.
 
 Only what the programs use is here; anything else fails loudly as a missing attribute. Each object asks `running()` for
 the simulation that is going on, so the stand-ins are put in place once for many runs.
@@ -17,12 +17,12 @@ _now: list[Scheduler] = []
 
 
 def running() -> Scheduler:
-    """The simulation going on."""
+    """Return the running simulation's scheduler."""
     return _now[-1]
 
 
 class going_on:
-    """Make `scheduler` the simulation going on inside the block."""
+    """Make `scheduler` the running one inside the block."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -251,7 +251,7 @@ class Semaphore:
 
 
 def process_now() -> Process:
-    """The process whose task has the turn; new threads and objects belong to it."""
+    """Return the process of the running task, which owns new threads and objects."""
     scheduler = running()
     return scheduler.current.process if scheduler.current is not None else scheduler.world
 
@@ -364,7 +364,7 @@ class Future:
             self._callbacks.append(call)
 
     def settle(self, call: Callable[[], Any]) -> None:
-        """Run `call` and keep what it gives or raises."""
+        """Run `call` and keep its result or exception."""
         try:
             self._result = call()
         except Exception as error:

@@ -89,7 +89,7 @@ def no_longer_declared(recorded: Recorded) -> list[str]:
 
 
 def save(recorded: Recorded, folder: Path = FOLDER) -> None:
-    """One line for each form."""
+    """Return one line for each form."""
     for file, entries in recorded.items():
         lines = [
             f"{json.dumps(name)}: [\n  " + ",\n  ".join(json.dumps(form, sort_keys=True) for form in forms) + "\n ]"

@@ -17,10 +17,11 @@ import psutil
 import pytest
 
 from client_proxy.doors.s3.protocol.xml_reader import read_xml
-from tests.cluster.cluster_harness import ClusterHarness, wait_until
+from tests.cluster.cluster_harness import ClusterHarness
 from tests.s3.prober import LONGEST_SECONDS, Answer, Prober
 from tests.s3.protocol.test_fuzz import CONTROLS, XML, damage, with_md5
 from tests.s3.raw_connection import Connection
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 

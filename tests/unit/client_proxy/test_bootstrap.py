@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lockstep_store.wire.errors import SetupError
 from tests.fakes.lasting_ports import lasting_ports
 from tests.fakes.network import DIRECTORY_URL
 from tests.fakes.proxy_rig import proxy_rig
+from tests.waiting import wait_until
 
 
 def settings_of(*arguments: str, env: dict[str, str] | None = None) -> Settings:
@@ -158,10 +158,7 @@ def test_a_proxy_with_a_menu_shows_a_renewed_certificate(folder: Path, monkeypat
 
         first = shown()
         renew(ensure_identity(certs, "client_proxy", "1"))
-        until = time.monotonic() + 60
-        while shown() == first and time.monotonic() < until:
-            time.sleep(0.05)
-        assert shown() != first
+        wait_until(lambda: shown() != first, what="the new certificate")
         return 5
 
     assert serve_with_menu(settings_of(*options), menu) == 5

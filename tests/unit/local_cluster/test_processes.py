@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from local_cluster.processes import end_processes, is_running, last_lines, process_mark, spawn
+from tests.waiting import wait_until
 
 
 def test_a_process_is_known_by_more_than_its_id(child: subprocess.Popen[bytes]) -> None:
@@ -24,10 +24,7 @@ def test_a_process_that_only_waits_to_be_reaped_is_gone(child: subprocess.Popen[
     """A zombie does not count as running, because whoever adopts it in a container may never reap it."""
     mark = process_mark(child.pid)
     child.kill()
-    deadline = time.monotonic() + 60
-    while is_running(child.pid, mark):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: not is_running(child.pid, mark), what="the end of the process")
     assert child.returncode is None
 
 
@@ -49,10 +46,7 @@ def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "deaf.log"
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     deaf = spawn([sys.executable, "-c", code], log)
-    deadline = time.monotonic() + 60
-    while last_lines(log) != ["deaf"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: last_lines(log) == ["deaf"], what="the handler")
     assert end_processes([(deaf.pid, process_mark(deaf.pid))], 0.3, deaf.poll) == [deaf.pid]
     assert deaf.wait(60) == -signal.SIGKILL
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lockstep_store.runtime.tls.contexts import people_context
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from lockstep_store.wire.errors import Overloaded
 from tests.unit.runtime.http.test_service import free_port
+from tests.waiting import wait_until
 
 
 def test_one_client_never_gets_every_place_and_all_never_every_thread() -> None:
@@ -165,20 +165,14 @@ def test_clients_that_stall_do_not_stop_the_others(stalling: tuple[int, Path, Ad
         secured.sendall(request.encode())
         sockets.append(secured)
     admission = gate._admission
-    deadline = time.monotonic() + 60
-    while admission.held < admission.per_client:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: admission.held >= admission.per_client)
     assert admission.held == 12
     for _ in range(5):
         assert _ask(port, ca, "GET", b"") == 200
     assert _ask(port, ca, "PUT", b"12345") == 503
     for each in sockets:
         each.close()
-    deadline = time.monotonic() + 60
-    while admission.held:
-        assert time.monotonic() < deadline, f"{admission.held} places were not given back"
-        time.sleep(0.01)
+    wait_until(lambda: not admission.held, what="the return of every place")
     assert _ask(port, ca, "PUT", b"12345") == 200
     assert threading.active_count() < 100
 

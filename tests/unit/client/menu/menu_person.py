@@ -6,8 +6,6 @@ import io
 import os
 import pty
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from lockstep_store.client.menu import run_menu
@@ -102,11 +100,3 @@ class Person:
     def close(self) -> None:
         while self._open:
             os.close(self._open.pop())
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition of the cluster."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)

@@ -9,7 +9,8 @@ import pytest
 
 from lockstep_store.client.menu.terminal import Terminal
 from tests.fakes.rest import RestServer
-from tests.unit.client.menu.menu_person import Person, script, until
+from tests.unit.client.menu.menu_person import Person, script
+from tests.waiting import wait_until
 
 
 def test_writing_locks_fetches_shows_saves_and_releases(server: RestServer, folder: Path) -> None:
@@ -190,7 +191,7 @@ def test_what_was_typed_ahead_is_no_answer_to_a_wait(server: RestServer, folder:
     lock = server.core.take_lock("f", "bob")
 
     def bob_is_done_when_somebody_waits() -> None:
-        until(lambda: server.core.queue)
+        wait_until(lambda: server.core.queue)
         server.core.drop_lock(lock.id)
 
     done = threading.Thread(target=bob_is_done_when_somebody_waits)

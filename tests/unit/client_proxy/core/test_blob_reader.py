@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, RangeNotSatisfiable, Unavailable
 from lockstep_store.wire.manifest import Manifest
 from tests.fakes.proxy_rig import ProxyRig, noise, proxy_rig
+from tests.waiting import wait_until
 
 MIB = 1024 * 1024
 
 
 def damage_told(rig: ProxyRig) -> list[tuple[str, Digest]]:
     """What the directory was told. The report is made beside the read; closing gives up one that has not begun."""
-    until = time.monotonic() + 60
-    while not rig.directory.damaged and time.monotonic() < until:
-        time.sleep(0.001)
+    wait_until(lambda: rig.directory.damaged, what="a report")
     rig.reader.close()
     return rig.directory.damaged
 
@@ -326,8 +324,8 @@ def test_a_reader_whose_leader_fails_fetches_for_itself(rig: ProxyRig) -> None:
     results: list[bytes] = []
     follower = threading.Thread(target=lambda: results.append(rig.read("file")[0]))
     follower.start()
-    while not any(flight.landed._cond._waiters for flight in list(rig.reader.fetcher._flights.values())):  # type: ignore[attr-defined]
-        threading.Event().wait(0.001)
+    flights = rig.reader.fetcher._flights
+    wait_until(lambda: any(flight.landed._cond._waiters for flight in list(flights.values())))  # type: ignore[attr-defined]
     second_waits.set()
     leader.join(60)
     follower.join(60)

@@ -35,6 +35,7 @@ from lockstep_store.wire.messages.s3 import (
 from lockstep_store.wire.messages.writes import BeginItem
 from tests.fakes.clock import ManualClock
 from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
+from tests.waiting import wait_until
 
 HOLDER = Holder(id="1", url="https://file-server-1")
 LISTING = ListRequest(credential="ann", bucket="files")
@@ -72,8 +73,7 @@ def find(path: str) -> LookupItem:
 
 def gather(rig: Rig, count: int) -> None:
     """Wait until `count` lookups are waiting for the one under way."""
-    while len(rig.client._lookups._waiting) < count:
-        threading.Event().wait(0.001)
+    wait_until(lambda: len(rig.client._lookups._waiting) >= count)
 
 
 def hold_lookups(rig: Rig) -> tuple[threading.Event, threading.Event]:
@@ -144,8 +144,7 @@ def test_what_the_directory_cannot_read_is_refused_alone(rig: Rig, wrong: Lookup
     assert busy.wait(60)
     threads["wrong"].start()
     threads["other"].start()
-    while len(rig.client._lookups._waiting) + (not threads["wrong"].is_alive()) < 2:
-        threading.Event().wait(0.001)
+    wait_until(lambda: len(rig.client._lookups._waiting) + (not threads["wrong"].is_alive()) >= 2)
     gathered.set()
     for thread in threads.values():
         thread.join(60)

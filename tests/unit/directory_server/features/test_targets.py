@@ -21,9 +21,9 @@ from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.wire.errors import BadRequest, Conflict, TargetUnusable, Unavailable
 from lockstep_store.wire.messages.targets import AddTargetRequest
-from tests.cluster.cluster_harness import wait_until
 from tests.fakes.directory_rig import DirectoryRig
 from tests.fakes.notification_target import KeepingTarget
+from tests.waiting import wait_until
 
 
 class HangingTarget:

@@ -23,6 +23,7 @@ from lockstep_store.wire.errors import Conflict, Forbidden, NotFound, NotLoggedI
 from lockstep_store.wire.messages.buckets import ChangeBucketRequest
 from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -49,9 +50,7 @@ def waiting(rig: DirectoryRig, answers: list[ChangesReply], **fields: object) ->
     thread = threading.Thread(target=lambda: answers.append(read(rig, None, wait_seconds=30.0, **fields)))
     before = rig.changes._on_hold._count
     thread.start()
-    until = time.monotonic() + 60
-    while rig.changes._on_hold._count == before and time.monotonic() < until:
-        time.sleep(0.001)
+    wait_until(lambda: rig.changes._on_hold._count > before, what="a caller on hold")
     return thread
 
 

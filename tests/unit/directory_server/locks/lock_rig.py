@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -75,10 +73,3 @@ class LockRig:
 
     def line(self) -> list[tuple[str, int]]:
         return [(waiter.account, waiter.place) for waiter in self.locks.list().waiters]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.005)

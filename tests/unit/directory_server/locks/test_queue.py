@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lockstep_store.wire.errors import Locked
-from tests.unit.directory_server.locks.lock_rig import LockRig, until
+from tests.unit.directory_server.locks.lock_rig import LockRig
+from tests.waiting import wait_until
 
 
 def test_the_queue_is_fair(rig: LockRig) -> None:
@@ -77,7 +78,7 @@ def test_a_waiting_caller_wakes_with_the_lock(rig: LockRig) -> None:
     held = rig.take("alice", "a")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(rig.take, "bob", "a", wait_seconds=30)
-        until(lambda: rig.line() == [("bob", 1)])
+        wait_until(lambda: rig.line() == [("bob", 1)])
         started = time.monotonic()
         rig.locks.release("alice", held.id)
         assert waiting.result(25).account == "bob"
@@ -106,7 +107,7 @@ def test_callers_on_hold_are_bounded(tmp_path: Path) -> None:
     rig.take("alice", "a")
     with ThreadPoolExecutor() as pool:
         first = pool.submit(rig.ask, "bob", "a", wait_seconds=30, queue=True)
-        until(lambda: rig.line() == [("bob", 1)])
+        wait_until(lambda: rig.line() == [("bob", 1)])
         started = time.monotonic()
         reply = rig.ask("carol", "a", wait_seconds=30, queue=True)
         assert reply.waiter is not None
@@ -123,7 +124,7 @@ def test_giving_up_from_elsewhere_ends_the_wait(rig: LockRig) -> None:
     id = rig.new_id()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(rig.ask, "bob", "a", wait_seconds=30, request_id=id)
-        until(lambda: rig.line() == [("bob", 1)])
+        wait_until(lambda: rig.line() == [("bob", 1)])
         rig.locks.release("bob", id)
         with pytest.raises(Locked):
             waiting.result(25)

@@ -8,7 +8,8 @@ import pytest
 
 from lockstep_store.wire.errors import Locked, LockStale, NotFound
 from lockstep_store.wire.messages.locks import LockInfo
-from tests.unit.directory_server.locks.lock_rig import LockRig, until
+from tests.unit.directory_server.locks.lock_rig import LockRig
+from tests.waiting import wait_until
 
 
 def test_a_write_to_an_unlocked_path_needs_no_number(rig: LockRig) -> None:
@@ -41,7 +42,7 @@ def test_release_in_a_transaction_wakes_the_next_after_the_commit(rig: LockRig) 
     lock = rig.take("alice", "a")
     with ThreadPoolExecutor() as pool:
         waiting: Future[LockInfo] = pool.submit(rig.take, "bob", "a", wait_seconds=30)
-        until(lambda: rig.line() == [("bob", 1)])
+        wait_until(lambda: rig.line() == [("bob", 1)])
         rig.store.write(lambda tx: rig.locks.release_in(tx, "alice", lock.number))
         assert waiting.result(25).account == "bob"
 

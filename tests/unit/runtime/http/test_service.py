@@ -6,8 +6,8 @@ import random
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -294,9 +294,11 @@ def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while the listener changes, and on a machine whose threads start late: somebody always listens."""
+    begun, may_go_on = threading.Event(), threading.Event()
 
     def late(*arguments: object) -> object:
-        time.sleep(0.5)
+        begun.set()
+        assert may_go_on.wait(60)
         return made(*arguments)
 
     made = mt.WSGIWorker
@@ -305,13 +307,30 @@ def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
     identity = ensure_identity(tmp_path, "client_proxy", "1")
     port = free_port()
     files = {"cert_file": identity.cert_file, "key_file": identity.key_file}
-    service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, **files).start()
-    try:
+    service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=port, **files)
+
+    def greet() -> None:
         handshake_info("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
-        service.reload()
-        handshake_info("127.0.0.1", port, identity.ca_file, timeout_seconds=60)
-    finally:
-        service.stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(service.start)
+        assert begun.wait(60)
+        assert not starting.done()
+        may_go_on.set()
+        starting.result(60)
+        try:
+            greet()
+            begun.clear()
+            may_go_on.clear()
+            changing = pool.submit(service.reload)
+            assert begun.wait(60)
+            greet()
+            may_go_on.set()
+            changing.result(60)
+            greet()
+        finally:
+            may_go_on.set()
+            service.stop()
 
 
 def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from lockstep_store.runtime.peers.coalescing import Coalescer
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.errors import NotFound, Unavailable
+from tests.waiting import wait_until
 
 
 def test_concurrent_submits_share_a_round_trip() -> None:
@@ -30,8 +31,7 @@ def test_concurrent_submits_share_a_round_trip() -> None:
         first = pool.submit(coalescer.submit, 0)
         assert entered.wait(60)
         rest = [pool.submit(coalescer.submit, n) for n in range(1, 9)]
-        while len(coalescer._waiting) < 8:
-            threading.Event().wait(0.001)
+        wait_until(lambda: len(coalescer._waiting) == 8)
         release.set()
         assert first.result(60) == 0
         assert [future.result(60) for future in rest] == [n * 10 for n in range(1, 9)]
@@ -150,8 +150,7 @@ def test_waiting_writers_share_one_commit() -> None:
     group: GroupCommit[_Ledger] = GroupCommit(ledger.open)
     with ThreadPoolExecutor(9) as pool:
         futures = [pool.submit(group.submit, lambda tx, n=n: tx.add(n)) for n in range(9)]
-        while len(group._queue) + len(ledger.pending) < 9:
-            threading.Event().wait(0.001)
+        wait_until(lambda: len(group._queue) + len(ledger.pending) == 9)
         ledger.gate.set()
         assert sorted(future.result(60) for future in futures) == list(range(9))
     group.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identit
 from lockstep_store.wire.errors import Locked, Unavailable
 from tests.fakes.lasting_ports import lasting_ports
 from tests.unit.rest_door import TOKEN, Door, make_door
+from tests.waiting import wait_until
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 FILES = "/api/v1/files/files/"
@@ -69,13 +69,6 @@ def running(served: Running) -> Running:
     return served
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was never met"
-        time.sleep(0.01)
-
-
 def _request(method: str, target: str, *lines: str) -> bytes:
     head = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {TOKEN}", *lines, "", ""]
     return "\r\n".join(head).encode()
@@ -85,9 +78,9 @@ def test_a_client_that_goes_away_in_an_upload_stores_nothing(running: Running) -
     """A connection closed in the middle of a body commits nothing, although the runner reports no error."""
     before = _refused_uploads(running.door)
     connection = running.raw(_request("PUT", FILES + "a", "Content-Length: 100000") + b"x" * 70_000)
-    _until(lambda: bool(running.door.files.calls))
+    wait_until(lambda: bool(running.door.files.calls))
     connection.close()
-    _until(lambda: _refused_uploads(running.door) == before + 1)
+    wait_until(lambda: _refused_uploads(running.door) == before + 1)
     assert running.door.files.contents == {}
 
 
@@ -130,7 +123,7 @@ def test_a_file_that_breaks_off_is_seen_by_its_reader(running: Running) -> None:
     running.door.files.read_error, running.door.files.break_after = Unavailable("every holder failed"), 5
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         running.session.get(running.url + FILES + "large")
-    _until(lambda: running.door.files.opened[0].closed)
+    wait_until(lambda: running.door.files.opened[0].closed)
 
 
 def test_a_reader_that_goes_away_frees_the_file(running: Running) -> None:
@@ -140,7 +133,7 @@ def test_a_reader_that_goes_away_frees_the_file(running: Running) -> None:
     with running.session.get(running.url + FILES + "large", stream=True) as answer:
         assert answer.status_code == 200
         next(answer.iter_content(1024))
-    _until(lambda: bool(running.door.files.opened) and running.door.files.opened[0].closed)
+    wait_until(lambda: bool(running.door.files.opened) and running.door.files.opened[0].closed)
     assert running.door.files.opened[0].given < 256
 
 
