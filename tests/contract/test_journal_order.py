@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 from directory_server.metadata.statements import journal as statements
 from directory_server.metadata.store import MetadataStore, Tx
-from tests.contract.test_metadata_store import journal, open_store, store
-
-__all__ = ["open_store", "store"]
+from tests.contract.store_rows import journal
 
 
 def _cursors_after(store: MetadataStore, cursor: int) -> list[int]:

@@ -15,9 +15,6 @@ from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.metadata.upgrade import MIGRATIONS
 from lockstep_store.wire.digest import chunk_digest
-from tests.contract.test_metadata_store import open_store, store
-
-__all__ = ["open_store", "store"]
 
 
 def test_an_older_schema_is_brought_up_to_date(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:

@@ -2,115 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import bindparam, create_engine, delete, insert, select, update
 
-from directory_server.metadata import schema
-from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
-from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.migrate import SCHEMA_REVISION
-from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
-from directory_server.metadata.upgrade import MIGRATIONS
-from lockstep_store.wire.errors import Damaged, LockstepError, SetupError, StorageFormatError, StorageFull, Unavailable
+from lockstep_store.wire.errors import LockstepError, Unavailable
 from tests import ROOT
-
-ENGINES: dict[str, Callable[..., MetadataStore]] = {
-    "sqlite": lambda folder, **options: SqliteStore(folder / "metadata.db", **options),
-}
-
-GET = Statement(select(schema.setting.c.value).where(schema.setting.c.name == bindparam("key")))
-PUT = Statement(insert(schema.setting).values(name=bindparam("name"), value=bindparam("value")))
-SET = Statement(update(schema.setting).where(schema.setting.c.name == bindparam("key")).values(value=bindparam("to")))
-ALL = Statement(select(schema.setting.c.name).order_by(schema.setting.c.name))
-NOTE = Statement(
-    insert(schema.journal)
-    .values({c.name: bindparam(c.name) for c in schema.journal.c if c.name != "cursor"})
-    .returning(schema.journal.c.cursor)
-)
-FORGET = Statement(delete(schema.journal))
-
-
-@pytest.fixture(params=ENGINES)
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., MetadataStore]]:
-    """Opens a store in one folder, also again after a close."""
-    opened: list[MetadataStore] = []
-
-    def open_one(**options: Any) -> MetadataStore:
-        opened.append(ENGINES[request.param](tmp_path, **options))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store: Callable[..., MetadataStore]) -> MetadataStore:
-    return open_store()
-
-
-def put(store: MetadataStore, name: str, value: str = "") -> None:
-    store.write(lambda tx: tx.run(PUT, name=name, value=value))
-
-
-def names(store: MetadataStore) -> list[str]:
-    with store.read() as reader:
-        return [row[0] for row in reader.all(ALL)]
-
-
-def journal(tx: Tx, kind: str = "") -> int:
-    row = tx.one(NOTE, kind=kind, bucket="", path="", version="", at=0.0)
-    assert row is not None
-    return int(row[0])
-
-
-def in_one_transaction(store: MetadataStore, works: list[Callable[[Tx], Any]]) -> list[Any]:
-    """Make `works` share a commit, behind one that is held up; return results and exceptions."""
-    started, go = threading.Event(), threading.Event()
-    results: list[Any] = [None] * len(works)
-
-    def hold(tx: Tx) -> None:
-        started.set()
-        go.wait(60)
-
-    def submit(index: int) -> None:
-        try:
-            results[index] = store.write(works[index])
-        except Exception as error:
-            results[index] = error
-
-    holder = threading.Thread(target=store.write, args=(hold,))
-    holder.start()
-    started.wait(60)
-    threads = [threading.Thread(target=submit, args=(index,)) for index in range(len(works))]
-    for index, thread in enumerate(threads):
-        thread.start()
-        while thread.is_alive() and _queued(store) <= index:
-            pass
-    go.set()
-    for thread in [holder, *threads]:
-        thread.join(60)
-    return results
-
-
-def _queued(store: MetadataStore) -> int:
-    return len(store._group._queue)  # type: ignore[attr-defined]
+from tests.contract.store_rows import ALL, FORGET, GET, PUT, SET, in_one_transaction, journal, names, put
 
 
 def test_a_write_is_there_after_reopening(open_store: Callable[..., MetadataStore]) -> None:
@@ -299,187 +206,12 @@ def test_a_closed_store_says_so(store: MetadataStore) -> None:
         pass
 
 
-# ---------------------------------------------------------------- the embedded engine's own
-
-
-def test_the_file_belongs_to_one_process(open_store: Callable[..., MetadataStore]) -> None:
-    """A second directory on the same data is refused with what to do, and the first is not disturbed."""
-    store = open_store()
-    with pytest.raises(SetupError, match="another directory server"):
-        open_store()
-    put(store, "a")
-    assert names(store) == ["a"]
-
-
-def test_only_its_owner_may_read_the_file(store: MetadataStore, tmp_path: Path) -> None:
-    """The file holds secrets: neither it nor its write-ahead log is readable by others."""
-    put(store, "a")
-    assert [file.name for file in tmp_path.iterdir() if file.stat().st_mode & 0o077] == []
-
-
-def test_data_of_a_newer_program_is_refused(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
-    """A file with an unknown schema revision is rejected unchanged, with what to do."""
-    open_store().close()
-    file = tmp_path / "metadata.db"
-    _execute(file, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StorageFormatError, match="newer Lockstep"):
-        open_store()
-    assert _execute(file, "SELECT version_num FROM alembic_version") == [("9999",)]
-
-
-def test_the_newest_migration_is_the_programs_schema() -> None:
-    """The revision that skips the migrations is the one that the last of them writes."""
-    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_REVISION
-
-
-def test_a_file_that_is_up_to_date_is_opened_without_the_migrations(
-    open_store: Callable[..., MetadataStore], tmp_path: Path
-) -> None:
-    """Nor is their library loaded. A file that was put back, and has no log of its own yet, gets one."""
-    open_store().close()
-    file = tmp_path / "metadata.db"
-    forget_checks(file)
-    assert _execute(file, "PRAGMA journal_mode = DELETE") == [("delete",)]
-    code = """
-        import sys
-        from pathlib import Path
-        from directory_server.metadata.engines.sqlite.store import SqliteStore
-        SqliteStore(Path(sys.argv[1])).close()
-        print("alembic" in sys.modules)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(file)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "False\n"
-    assert _execute(file, "PRAGMA journal_mode") == [("wal",)]
-
-
-def test_a_file_that_is_something_else_is_refused(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
-    """A file that is no database is rejected unchanged."""
-    file = tmp_path / "metadata.db"
-    file.write_bytes(b"shopping list\n" * 1000)
-    with pytest.raises(StorageFormatError, match="not a Lockstep metadata file"):
-        open_store()
-    assert file.read_bytes().startswith(b"shopping list")
-
-
-@pytest.mark.parametrize("bit", range(8))
-@pytest.mark.parametrize("byte", [0, 47])
-def test_a_flipped_bit_in_the_files_head_is_damage(
-    open_store: Callable[..., MetadataStore], tmp_path: Path, byte: int, bit: int
-) -> None:
-    """Whatever SQLite makes of it, be it the name of the file's format or the number of the schema's."""
-    open_store().close()
-    file = tmp_path / "metadata.db"
-    content = bytearray(file.read_bytes())
-    content[byte] ^= 1 << bit
-    file.write_bytes(content)
-    with pytest.raises(Damaged, match=r"is damaged.*restore a backup"):
-        open_store()
-
-
-def test_migrations_give_the_schema(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
-    """A file made by the migrations has the tables, columns and indexes that schema.py declares."""
-    open_store().close()
-    engine = create_engine(f"sqlite:///{tmp_path / 'metadata.db'}")
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, schema.metadata) == []
-    engine.dispose()
-
-
-def test_a_full_disk_refuses_and_passes(open_store: Callable[..., MetadataStore]) -> None:
-    """On a full disk writes raise StorageFull and leave nothing, reads go on, and writes work again with space."""
-    store = open_store()
-    put(store, "before")
-    pages = store.write(lambda tx: _pragma(tx, "page_count"))
-    store.write(lambda tx: _pragma(tx, f"max_page_count = {pages}"))
-    with pytest.raises(StorageFull):
-        put(store, "big", "x" * 10_000_000)
-    assert names(store) == ["before"]
-    assert "full" in store.problem
-    put(store, "after", "x" * 10_000_000)  # the writer was opened again, without the limit
-    assert names(store) == ["after", "before"]
-    assert store.problem == ""
-
-
-def test_everyone_in_a_commit_that_failed_hears_of_it(open_store: Callable[..., MetadataStore]) -> None:
-    """When the disk fills up in mid-transaction, callers before and after that statement are all refused."""
-    store = open_store()
-    pages = store.write(lambda tx: _pragma(tx, "page_count"))
-    store.write(lambda tx: _pragma(tx, f"max_page_count = {pages}"))
-    works: list[Callable[[Tx], Any]] = [
-        lambda tx: tx.run(PUT, name="small", value=""),
-        lambda tx: tx.run(PUT, name="big", value="x" * 10_000_000),
-        lambda tx: tx.run(PUT, name="later", value=""),
-    ]
-    results = in_one_transaction(store, works)
-    assert [type(result) for result in results] == [StorageFull] * 3
-    assert names(store) == []
-
-
-class FaultyCursor(sqlite3.Cursor):
-    """Fails statements that begin with `fail_on`, as a disk that cannot be written does."""
-
-    fail_on = ""
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if FaultyCursor.fail_on and sql.startswith(FaultyCursor.fail_on):
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-            raise error
-        return super().execute(sql, *parameters)
-
-
-class FaultyConnection(sqlite3.Connection):
-    def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
-        return super().cursor(FaultyCursor)
-
-
-@pytest.fixture
-def fail_on() -> Iterator[Callable[[str], None]]:
-    yield lambda statement: setattr(FaultyCursor, "fail_on", statement)
-    FaultyCursor.fail_on = ""
-
-
-@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT", "INSERT"])
-def test_a_failing_disk_refuses_and_passes(
-    open_store: Callable[..., MetadataStore], fail_on: Callable[[str], None], statement: str
-) -> None:
-    """An input/output error at any step is Unavailable, leaves nothing, and is over when the disk works again."""
-    store = open_store(connect=functools.partial(sqlite3.connect, factory=FaultyConnection))
-    put(store, "before")
-    fail_on(statement)
-    with pytest.raises(Unavailable):
-        put(store, "lost")
-    assert store.problem
-    fail_on("")
-    assert names(store) == ["before"]
-    put(store, "after")
-    assert names(store) == ["after", "before"]
-    assert store.problem == ""
-
-
-def test_a_read_that_finds_no_connection_is_refused_for_now(open_store: Callable[..., MetadataStore]) -> None:
-    """A read that cannot open a connection is Unavailable, as a write is."""
-    broken = threading.Event()
-
-    def connect(*arguments: Any, **more: Any) -> sqlite3.Connection:
-        return sqlite3.connect("/nowhere/at/all" if broken.is_set() else arguments[0], **more)
-
-    store = open_store(connect=connect)
-    put(store, "before")
-    with store.read():
-        broken.set()
-        with pytest.raises(Unavailable), store.read():
-            raise AssertionError("there is no connection to read on")
-        broken.clear()
-        assert names(store) == ["before"]
-
-
 CHILD = """
 import sys, threading
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.contract.test_metadata_store import PUT, SqliteStore
+from directory_server.metadata.engines.sqlite.store import SqliteStore
+from tests.contract.store_rows import PUT
 store = SqliteStore(Path({folder!r}) / "metadata.db")
 say = threading.Lock()
 
@@ -513,19 +245,3 @@ def test_a_killed_process_loses_nothing_acknowledged(open_store: Callable[..., M
     kept = set(names(open_store()))
     assert [name for name in acknowledged if name not in kept] == []
     assert len(acknowledged) >= 500
-
-
-def _pragma(tx: Tx, pragma: str) -> Any:
-    row = tx._cursor.execute(f"PRAGMA {pragma}").fetchone()  # type: ignore[attr-defined]
-    return row[0] if row else None
-
-
-def _execute(file: Path, sql: str) -> list[Any]:
-    """Change the file behind the store's back."""
-    forget_checks(file)
-    connection = sqlite3.connect(file)
-    try:
-        with connection:
-            return connection.execute(sql).fetchall()
-    finally:
-        connection.close()

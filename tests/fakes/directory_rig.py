@@ -199,3 +199,8 @@ def only_if_absent() -> Preconditions:
 def only_if_digest(content: bytes) -> Preconditions:
     """If-Match with the digest of `content`."""
     return Preconditions(if_match=[str(chunk_digest(content))])
+
+
+def replicas_of(rig: DirectoryRig, begun: Any) -> list[str]:
+    """The replicas that a signed ticket names."""
+    return [replica.id for replica in rig.signer.verify(begun.ticket, 0.0).replicas]

@@ -23,7 +23,7 @@ from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.buckets import CREATE_BUCKET, CreateBucketRequest, Versioning
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
-from tests.unit.directory_server.api.test_directory_api import Directory
+from tests.unit.directory_server.api.directory_calls import Directory
 
 BEGIN_STATEMENTS = 8
 COMMIT_STATEMENTS = 20

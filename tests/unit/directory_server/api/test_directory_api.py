@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
-from directory_server.bootstrap import DirectoryServer
-from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import buckets, files
-from directory_server.metadata.store import Tx
-from directory_server.settings import Settings
-from lockstep_store.runtime.peers.caller import PEER_HEADER
-from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.identity import ensure_authority, new_key_and_request
-from lockstep_store.runtime.tls.program_registry import ProgramRegistry
-from lockstep_store.wire.codec import Call, decode_problem, encode
+from directory_server.metadata.statements import buckets
+from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
-    BadRequest,
     Deadlock,
     Forbidden,
     Locked,
-    LockstepError,
     NotLoggedIn,
     PeerRefused,
-    TicketRefused,
-    Unavailable,
-    from_problem,
 )
-from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
-from lockstep_store.wire.messages import journal as jm
-from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
-from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
-from lockstep_store.wire.messages import targets as tm
-from lockstep_store.wire.messages import uploads as um
-from lockstep_store.wire.messages import writes as wm
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 from lockstep_store.wire.messages.buckets import (
     BUCKETS,
@@ -60,94 +35,9 @@ from lockstep_store.wire.messages.buckets import (
     ChangeBucketRequest,
     CreateBucketRequest,
 )
-from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginItem, BeginRequest, GiveUpRequest
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from lockstep_store.wire.tickets import TicketSigner
-from tests.fakes.clock import ManualClock
-from tests.fakes.directory_rig import heartbeat
-from tests.fakes.wsgi import Answer, ask
-
-FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
-FROM_PROXIES = {
-    value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, s3, tm, um)
-    for value in vars(module).values()
-    if isinstance(value, Call)
-}
-ALL_CALLS = [*FROM_PROXIES.values(), *FROM_FILE_SERVERS]
-
-
-class Directory:
-    """A whole directory in `folder` without its port, called as its peers do."""
-
-    def __init__(self, folder: Path, authority: CertificateAuthority, **settings: Any) -> None:
-        self.time = ManualClock(start=100.0)
-        # Each test's programs are its own: what one removes is a member in the next.
-        self.authority = replace(authority, programs=ProgramRegistry(folder))
-        self.authority.write_revocation_list()
-        self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
-        self.store = SqliteStore(self.settings.metadata_file)
-        keys = folder.parent / "certs" / "storage-keys.json"
-        self.server = DirectoryServer(self.settings, self.store, self.authority, keys, self.time)
-        self.app = SimpleNamespace(wsgi_app=self.server.wsgi)
-        found = msgspec.json.decode(self.settings.credentials_file.read_bytes())
-        self.admin: str = found["api_key"]
-
-    def ask(self, call: Call[Any, Any], request: Any, role: str = "client_proxy", id: str = "1") -> Answer:
-        return self.ask_with(self.authority.peer_token(role, id), call, request)
-
-    def ask_with(self, token: str, call: Call[Any, Any], request: Any) -> Answer:
-        return ask(self.app, "POST", call.path, encode(request), headers={PEER_HEADER: token})
-
-    def call(self, call: Call[Any, Any], request: Any, role: str = "client_proxy", id: str = "1") -> Any:
-        """The reply, or the refusal raised, as PeerClient would."""
-        answer = self.ask(call, request, role, id)
-        if answer.status != 200:
-            raise from_problem(decode_problem(answer.body, answer.status))
-        return call.decode_reply(answer.body)
-
-    def person(self, name: str) -> str:
-        """A log-in; its token."""
-        token: str = self.call(am.LOGIN, am.PasswordRequest(name, "secret")).token
-        return token
-
-    def file_servers_up(self, *ids: str) -> s.RegisterReply:
-        for id in ids:
-            request = s.RegisterRequest(f"https://server-{id}", f"store-{id}")
-            reply: s.RegisterReply = self.call(s.REGISTER, request, "file_server", id)
-            assert self.beat(id).registered
-        return reply
-
-    def beat(self, id: str) -> s.HeartbeatReply:
-        reply: s.HeartbeatReply = self.call(
-            s.HEARTBEAT, heartbeat(f"https://server-{id}", f"store-{id}"), "file_server", id
-        )
-        return reply
-
-    def write(self, credential: str, path: str, content: bytes, write_id: str, **fields: Any) -> m.FileVersion:
-        """A write as proxy and master make it together."""
-        item = BeginItem(credential, write_id, "files", path, **fields)
-        begun = self.call(BEGIN, BeginRequest([item])).results[0].unwrap()
-        commit = s.CommitItem(begun.ticket, chunk_digest(content), len(content), ["1", "2"])
-        reply = self.call(s.COMMIT, s.CommitRequest([commit]), "file_server", begun.master.id)
-        version: m.FileVersion = reply.results[0].unwrap().version
-        return version
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    return ensure_authority(tmp_path_factory.getbasetemp() / "certs")
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("directory")
-
-
-@pytest.fixture
-def directory(folder: Path, authority: CertificateAuthority) -> Iterator[Directory]:
-    directory = Directory(folder, authority)
-    yield directory
-    directory.server.stop()
+from tests.unit.directory_server.api.directory_calls import ALL_CALLS, Directory
 
 
 def test_every_declared_call_is_answered(directory: Directory) -> None:
@@ -362,181 +252,3 @@ def test_unreferenced_content_may_be_dropped_once_no_ticket_can_need_it(director
     assert directory.call(s.COLLECT, ask_for, "file_server").drop == []
     directory.time.advance(directory.settings.ticket_seconds + 1)
     assert directory.call(s.COLLECT, ask_for, "file_server").drop == [digest]
-
-
-# ---------------------------------------------------------------- joining
-
-
-def test_joining_with_a_one_time_secret(directory: Directory) -> None:
-    """An administrator's secret lets one program in, once: with a certificate, a peer token and the storage keys."""
-    with pytest.raises(Forbidden):
-        directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.person("ann")))
-    secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin)).secret
-    _, csr = new_key_and_request("file_server", "7", ["far.example"])
-    bad = cm.EnrolRequest(secret, "file_server", "7", "not a request")
-    with pytest.raises(BadRequest):
-        directory.call(cm.ENROL, bad)
-    good = cm.EnrolRequest(secret, "file_server", "7", csr)
-    reply = directory.call(cm.ENROL, good)
-    assert directory.authority.verify_peer_token(reply.peer_token).id == "7"
-    assert '"keys"' in reply.storage_keys_json
-    assert "BEGIN CERTIFICATE" in reply.cert_pem
-    with pytest.raises(Forbidden, match="already used"):
-        directory.call(cm.ENROL, good)
-    renewal = cm.RenewCertificateRequest(csr)
-    assert directory.call(cm.RENEW_CERTIFICATE, renewal, "file_server", "7").cert_pem != reply.cert_pem
-
-
-def test_join_secrets_expire(directory: Directory) -> None:
-    """After its time a secret lets nobody in."""
-    secret = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin, 60.0)).secret
-    directory.time.advance(61)
-    _, csr = new_key_and_request("file_server", "7")
-    with pytest.raises(Forbidden, match="expired"):
-        directory.call(cm.ENROL, cm.EnrolRequest(secret, "file_server", "7", csr))
-
-
-# ---------------------------------------------------------------- operating
-
-
-def test_a_restart_keeps_everything(folder: Path, authority: CertificateAuthority) -> None:
-    """Files, log-ins, file servers, the ticket key, directory time; a lock nearly over has its whole lease again."""
-    first = Directory(folder, authority)
-    key = first.file_servers_up("1", "2").ticket_key
-    ann = first.person("ann")
-    first.write(ann, "a.txt", b"hello", "write-000000000001")
-    path = lm.LockPath("files", "a.txt")
-    lock = first.call(lm.ACQUIRE, lm.AcquireRequest(ann, [path], "request-0000000001", lease_seconds=30)).lock
-    first.time.advance(28)
-    for id in ("1", "2"):
-        first.beat(id)
-    time_before = first.server.clock.now()
-    first.server.stop()
-    second = Directory(folder, authority)
-    assert second.server.clock.now() >= time_before
-    assert second.file_servers_up("1", "2").ticket_key == key
-    looked = second.call(m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a.txt")]))
-    assert looked.results[0].unwrap().digest == chunk_digest(b"hello")
-    assert second.admin == first.admin
-    (held,) = second.call(lm.LOCKS, CredentialRequest(ann)).locks
-    assert (held.number, round(held.seconds_left)) == (lock.number, 30)
-    second.server.stop()
-
-
-def test_a_failed_write_shows_in_the_health_until_writing_works(directory: Directory) -> None:
-    """The health page names the reason; housekeeping finds out by itself that the disk is usable again."""
-    assert _health(directory)[0] == 200
-    failing = [True]
-
-    def fail(tx: Tx) -> None:
-        if failing:
-            raise Unavailable("the disk is away")
-
-    directory.store.last_in_each_transaction(fail)
-    with pytest.raises(Unavailable):
-        directory.person("ann")
-    status, health = _health(directory)
-    assert (status, health.healthy) == (503, False)
-    assert "the disk is away" in health.problems[0]
-    assert directory.server.housekeep() < 10
-    failing.clear()
-    directory.server.housekeep()
-    assert _health(directory)[0] == 200
-
-
-def test_housekeeping_forgets_all_that_is_over(directory: Directory) -> None:
-    """However many answers have been kept for a day: what comes in a minute may be more than one round's batch."""
-
-    ids = [f"write-{number:012}" for number in range(2 * files.FORGET_AT_ONCE + 1)]
-
-    def fill(tx: Tx) -> None:
-        for id in ids:
-            tx.run(files.INSERT_PAST_WRITE, write_id=id, answer="{}", done_time=-1e6)
-
-    directory.store.write(fill)
-    directory.server.housekeep()
-    with directory.store.read() as reader:
-        assert sum(reader.one(files.PAST_WRITE, write_id=id) is not None for id in ids) == 0
-
-
-def test_answers_are_kept_for_as_long_as_tickets_live(folder: Path, authority: CertificateAuthority) -> None:
-    """Where a write may take longer than a day, one that was given up stays given up for that long."""
-    directory = Directory(folder, authority, ticket_seconds=200_000.0)
-    directory.file_servers_up("1", "2")
-    item = BeginItem(directory.admin, "write-000000000001", "files", "a.txt")
-    begun = directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
-    directory.call(GIVE_UP, GiveUpRequest(directory.admin, item.write_id, "files", "a.txt"))
-    directory.time.advance(150_000.0)
-    directory.server.housekeep()
-    commit = s.CommitItem(begun.ticket, chunk_digest(b"late"), 4, ["1", "2"])
-    reply = directory.call(s.COMMIT, s.CommitRequest([commit]), "file_server", begun.master.id)
-    with pytest.raises(TicketRefused, match="given up"):
-        reply.results[0].unwrap()
-    directory.server.stop()
-
-
-def test_figures_for_monitoring(directory: Directory) -> None:
-    """/metrics has the directory's gauges with true values."""
-    directory.file_servers_up("1", "2")
-    ann = directory.person("ann")
-    directory.write(ann, "a.txt", b"hello", "write-000000000001")
-    directory.call(lm.ACQUIRE, lm.AcquireRequest(ann, [lm.LockPath("files", "b")], "request-0000000001"))
-    text = ask(directory.app, "GET", "/metrics").body.decode()
-    for line in (
-        "lockstep_directory_files 1.0",
-        "lockstep_directory_locks 1.0",
-        'lockstep_directory_file_servers{state="up"} 2.0',
-        "lockstep_directory_under_copied_blobs 0.0",
-    ):
-        assert line in text.splitlines()
-    reply = directory.call(cm.CLUSTER, CredentialRequest(ann))
-    assert (reply.files, reply.versions, reply.blobs, reply.logical_bytes, reply.locks) == (1, 1, 1, 5, 1)
-    assert (reply.copies, reply.cursor) == (2, 1)
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"items": 7}', b'{"items": [{"credential": "x"}]}', b"\xff"])
-def test_malformed_bodies_are_named(directory: Directory, body: bytes) -> None:
-    """A body that does not fit the call's shape is a 400 that says which call, and changes nothing."""
-    headers = {PEER_HEADER: directory.authority.peer_token("client_proxy", "1")}
-    answer = ask(directory.app, "POST", m.LOOKUP.path, body, headers=headers)
-    assert (answer.status, answer.json["code"]) == (400, "bad_request")
-    assert m.LOOKUP.path in answer.json["detail"]
-
-
-def test_bounds_of_messages_are_enforced(directory: Directory) -> None:
-    """Batches, names and waits over their bounds are refused before any rule sees them."""
-    ann = directory.person("ann")
-    too_much: list[tuple[Call[Any, Any], Any]] = [
-        (m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a")] * 1001)),
-        (m.LOOKUP, m.LookupRequest([m.LookupItem(ann, "files", "a" * 1025)])),
-        (m.LIST, m.ListRequest(ann, "files", limit=1001)),
-        (lm.ACQUIRE, lm.AcquireRequest(ann, [], "request-0000000001")),
-        (lm.ACQUIRE, lm.AcquireRequest(ann, [lm.LockPath("files", "a")], "request-0000000001", wait_seconds=31)),
-        (am.LOGIN, am.PasswordRequest("ann", "")),
-        (BEGIN, BeginRequest([BeginItem(ann, "short", "files", "a")])),
-    ]
-    for call, request in too_much:
-        with pytest.raises(BadRequest):
-            directory.call(call, request)
-
-
-def _health(directory: Directory) -> tuple[int, cm.Health]:
-    answer = ask(directory.app, "GET", "/health")
-    return answer.status, msgspec.json.decode(answer.body, type=cm.Health)
-
-
-def test_refusals_come_back_as_their_class(directory: Directory) -> None:
-    """What a rule raises is what the caller raises, with its facts and whether trying again can help."""
-    answer = directory.ask(BEGIN, BeginRequest([BeginItem(directory.admin, "write-000000000001", "files", "a")]))
-    problem = BEGIN.decode_reply(answer.body).results[0].problem
-    assert problem is not None
-    error: LockstepError = from_problem(problem)
-    assert (type(error).__name__, error.can_retry, error.facts["needed"]) == ("TooFewHolders", True, 2)
-
-
-def test_figures_are_unknown_and_not_missing_while_the_store_cannot_be_read(directory: Directory) -> None:
-    """/metrics answers, with NaN for what cannot be counted, after the store is closed."""
-    directory.server.stop()
-    answer = ask(directory.app, "GET", "/metrics")
-    assert answer.status == 200
-    assert "lockstep_directory_locks NaN" in answer.body.decode().splitlines()

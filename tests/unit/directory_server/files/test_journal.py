@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,13 +23,6 @@ from lockstep_store.wire.messages.buckets import ChangeBucketRequest
 from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
-    rig = DirectoryRig(tmp_path)
-    yield rig
-    rig.close()
 
 
 def read(rig: DirectoryRig, cursor: int | None = 0, who: str = "ann", **fields: object) -> ChangesReply:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -128,13 +125,6 @@ def test_a_page_reads_what_it_shows() -> None:
     reply = listing.list_files(reader, ListRequest("ann", "files", limit=10, after="010000"))
     assert [file.path for file in reply.files][:2] == ["010001", "010002"]
     assert reader.rows_read == 11
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
-    rig = DirectoryRig(tmp_path)
-    yield rig
-    rig.close()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from directory_server.people.person import Person
@@ -25,13 +22,6 @@ from lockstep_store.wire.errors import (
 from lockstep_store.wire.messages.buckets import ChangeBucketRequest, CreateBucketRequest
 from lockstep_store.wire.messages.files import LookupItem, VersionsRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, only_if_absent, only_if_digest
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
-    rig = DirectoryRig(tmp_path)
-    yield rig
-    rig.close()
 
 
 def person(name: str) -> Person:

@@ -12,7 +12,7 @@ from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.errors import OutOfDate, Starting
 from lockstep_store.wire.messages import buckets, files, locks, recovery, s3, servers, targets, uploads, writes
 from lockstep_store.wire.messages.servers import RegisterRequest, SeenMarks
-from tests.unit.directory_server.api.test_directory_api import Directory
+from tests.unit.directory_server.api.directory_calls import Directory
 
 HELD_WHILE_STARTING = {
     call.path

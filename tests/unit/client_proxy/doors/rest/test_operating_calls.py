@@ -12,7 +12,8 @@ from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import CredentialRequest
-from tests.unit.directory_server.api.test_directory_api import Directory, authority, directory, folder
+from tests.unit.directory_server.api.conftest import authority, directory, folder
+from tests.unit.directory_server.api.directory_calls import Directory
 
 __all__ = ["authority", "directory", "folder"]
 

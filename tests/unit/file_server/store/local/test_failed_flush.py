@@ -22,7 +22,7 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.manifest import Manifest
 from tests import ROOT
-from tests.contract.test_metadata_store import GET, PUT
+from tests.contract.store_rows import GET, PUT
 from tests.fakes.blobs import get, put
 from tests.fakes.failing_flush import SUPPORTED, break_flushes_of_this_thread
 from tests.unit.file_server.store.local.store_lab import LARGE, Lab
