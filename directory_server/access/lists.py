@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from directory_server.access import acl
 from directory_server.access.rules import ENFORCED, PREFERRED, Rules
@@ -49,6 +49,14 @@ class AccessLists:
             for version in listed:
                 text = s3_settings.short_version_values(self._reader, version.version).get(rows.ACL)
                 version.owner = json.loads(text)["Owner"]["ID"] if text is not None else ""
+
+    def owner_to_be(self, settings: Mapping[str, str]) -> str:
+        """Return who will own a version with these settings, which are not settled; empty for its author."""
+        if self._rules.ownership == ENFORCED:
+            return self._bucket.owner
+        asked = settings.get(rows.ACL) if self._rules.ownership == PREFERRED else None
+        is_given = asked is not None and json.loads(asked).get("canned") == acl.CANNED_FOR_OWNER
+        return self._bucket.owner if is_given else ""
 
     def settled(self, settings: dict[str, str], author: str) -> dict[str, str]:
         """Return a new version's settings with the access control list that its writer requests in them.

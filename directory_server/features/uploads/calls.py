@@ -104,6 +104,7 @@ class Uploads:
             keys = self._steps.keys(place, UploadStep(request.upload), request.path)
             place.demand(action, request.path, keys=keys)
             upload = find(reader, request.upload, request.bucket, request.path)
+            upload.owner = place.lists.owner_to_be(upload.settings)
             self._hooks.on_upload(reader, place.bucket, upload)
             found = rows.parts(reader, upload.id, request.after, request.limit + 1)
             page = found[: request.limit]
@@ -127,6 +128,7 @@ class Uploads:
                     reply.next_after = last
                     break
                 if folder is None:
+                    upload.owner = place.lists.owner_to_be(upload.settings)
                     reply.uploads.append(upload)
                     last = (upload.path, upload.id)
                 else:

@@ -41,6 +41,8 @@ class UploadInfo(Message):
     content_type: str = ""
     metadata: dict[str, str] = {}
     settings: dict[str, str] = {}
+    owner: str = ""
+    """Who will own the version, if the bucket's ownership controls make it somebody other than the account."""
     aborted: LifecycleDate | None = None
     """When a lifecycle rule will abort it; only in replies that create it or list its parts."""
 

@@ -123,9 +123,9 @@ def _upload_line(upload: UploadInfo, encode: Any) -> Values:
 
 
 def _whose(upload: UploadInfo) -> Values:
-    owner = owner_of(upload.account)
+    owner, initiator = owner_of(upload.owner or upload.account), owner_of(upload.account)
     storage_class = upload.metadata.get(f"{OWN}storage-class", "STANDARD")
-    return {"Owner": owner, "Initiator": owner, "StorageClass": storage_class, **checksum_members(upload)}
+    return {"Owner": owner, "Initiator": initiator, "StorageClass": storage_class, **checksum_members(upload)}
 
 
 def _part_line(part: PartInfo, upload: UploadInfo) -> Values:

@@ -14,7 +14,7 @@ from client_proxy.doors.s3.protocol.error_mapping import as_s3_error
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import check_version_id
-from client_proxy.doors.s3.security.encryption import CustomerKey, customer_key
+from client_proxy.doors.s3.security.encryption import CUSTOMER_KEY_MEMBERS, CustomerKey, customer_key
 from lockstep_store.wire.errors import LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.names import check_key
@@ -56,8 +56,8 @@ def read_source(text: str, header: str = "x-amz-copy-source") -> ObjectSource:
 
 def source_key(values: Values) -> CustomerKey | None:
     """The customer's key that the source is encrypted with; S3Error when it is no valid key."""
-    prefix = f"{_PREFIX}SSECustomer"
-    return customer_key({name[len(_PREFIX) :]: text for name, text in values.items() if name.startswith(prefix)})
+    names = {name: f"{_PREFIX}{name}" for name in CUSTOMER_KEY_MEMBERS}
+    return customer_key({name: values[sent] for name, sent in names.items() if sent in values})
 
 
 def source_version(

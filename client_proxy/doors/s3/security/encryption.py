@@ -50,15 +50,14 @@ class CustomerKey:
 # ---------------------------------------------------------------- what requests say
 
 
+CUSTOMER_KEY_MEMBERS = ("SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5")
 ENCRYPTION_MEMBERS = frozenset(
     {
         "ServerSideEncryption",
         "SSEKMSKeyId",
         "SSEKMSEncryptionContext",
         "BucketKeyEnabled",
-        "SSECustomerAlgorithm",
-        "SSECustomerKey",
-        "SSECustomerKeyMD5",
+        *CUSTOMER_KEY_MEMBERS,
     }
 )
 
