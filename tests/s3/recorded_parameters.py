@@ -9,12 +9,12 @@ import pytest
 
 from client_proxy.doors.s3 import call as call_module
 from client_proxy.doors.s3 import door as door_module
+from client_proxy.doors.s3.auth.gate import Principal
 from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.protocol.checksums import HEADER_PREFIX
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.request import S3Request
-from client_proxy.doors.s3.security.gate import Principal
 
 FROM_ACCESS = frozenset({"ExpectedBucketOwner", "ExpectedSourceBucketOwner"})
 """Compared by the directory, to which the request's description takes them."""

@@ -7,6 +7,7 @@ from functools import partial
 from client_proxy.doors.rest.file_headers import CHUNK_STREAM_TYPE, MANIFEST_TYPE, METADATA_HEADER
 from client_proxy.doors.rest.files import CopyBody, FileRoutes
 from client_proxy.doors.rest.operation import FLAG, NUMBER, TEXT, Answer, Content, Operation, Parameter, between
+from client_proxy.doors.rest.schemas import DIGEST, TAGS
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, ListReply
@@ -15,8 +16,10 @@ _operation = partial(Operation, tag="Files")
 VERSION = Parameter("version", "query", "Use this version instead of the current one.")
 LOCK = Parameter("X-Lockstep-Lock", "header", "The number of your lock on the path.", NUMBER)
 RELEASE = Parameter("X-Lockstep-Release-Lock", "header", "`true`: release the lock in the same commit.", FLAG)
-IF_MATCH = Parameter("If-Match", "header", "Only if the current digest is one of these (quoted), or `*`: any.")
-IF_NONE_MATCH = Parameter("If-None-Match", "header", "Only if the current version is none of these; `*`: no file yet.")
+IF_MATCH = Parameter("If-Match", "header", "Only if the current digest is one of these (quoted), or `*`: any.", TAGS)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "header", "Only if the current version is none of these; `*`: no file yet.", TAGS
+)
 
 DIGEST_HEADER = {"X-Lockstep-Digest": "The content hash: BLAKE3, or for several chunks the hash of their manifest."}
 RECEIPT = {
@@ -47,15 +50,16 @@ WRITE_REFUSALS = (
     errors.StorageFull,
 )
 READ_REFUSALS = (errors.BadName, errors.Forbidden, errors.NotFound)
+# As HTTP demands, what is no range and no date is ignored.
 RANGE_HEADERS = (
-    Parameter("Range", "header", "`bytes=a-b`, `bytes=a-` or `bytes=-n`. Several ranges return the whole file."),
-    Parameter("If-Range", "header", "Use Range only if this ETag or Last-Modified still holds."),
+    Parameter("Range", "header", "`bytes=a-b`, `bytes=a-` or `bytes=-n`. Several ranges return the whole file.", TEXT),
+    Parameter("If-Range", "header", "Use Range only if this ETag or Last-Modified still holds.", TEXT),
 )
 READ_CONDITIONS = (
-    Parameter("If-Match", "header", "412 unless the file has this digest."),
-    Parameter("If-None-Match", "header", "304 if the file still has this digest."),
-    Parameter("If-Modified-Since", "header", "304 if the file is not newer."),
-    Parameter("If-Unmodified-Since", "header", "412 if the file is newer."),
+    Parameter("If-Match", "header", "412 unless the file has this digest.", TAGS),
+    Parameter("If-None-Match", "header", "304 if the file still has this digest.", TAGS),
+    Parameter("If-Modified-Since", "header", "304 if the file is not newer.", TEXT),
+    Parameter("If-Unmodified-Since", "header", "412 if the file is newer.", TEXT),
 )
 
 
@@ -165,6 +169,7 @@ def _writing(handlers: FileRoutes) -> list[Operation]:
                     "X-Lockstep-Digest",
                     "header",
                     "Chunk stream: the file's digest. Content that you may read is linked, not sent.",
+                    DIGEST,
                 ),
                 Parameter("X-Lockstep-Size", "header", "Chunk stream: the file's size in bytes.", NUMBER),
                 Parameter(
@@ -201,7 +206,7 @@ def _changing(handlers: FileRoutes) -> list[Operation]:
             handler=handlers.delete,
             summary="Delete a file, or permanently delete one version",
             description="In a bucket with versioning, the file gets a delete marker and its versions are kept.",
-            parameters=(Parameter("version", "query", "Delete only this version.", TEXT), LOCK, RELEASE, IF_MATCH),
+            parameters=(Parameter("version", "query", "Delete only this version."), LOCK, RELEASE, IF_MATCH),
             answers={200: Answer("Done. `existed` tells whether there was a file.", Content(DeleteReply))},
             refusals=WRITE_REFUSALS,
             thin=True,

@@ -19,7 +19,7 @@ from client_proxy.doors.rest.file_headers import (
     given_metadata,
     version_headers,
 )
-from client_proxy.doors.rest.json_body import JsonBody
+from client_proxy.doors.rest.json_body import JsonBody, LockNumber
 from client_proxy.doors.rest.reply import committed_reply, json_reply, receipt_headers
 from client_proxy.doors.rest.request import RestRequest
 from client_proxy.metrics import CONTENT_METRICS
@@ -56,9 +56,9 @@ class CopyBody(JsonBody):
     bucket: Bucket
     path: PathText
     move: bool = False
-    lock_number: int | None = None
+    lock_number: LockNumber | None = None
     """The lock held on the target, if any."""
-    source_lock_number: int | None = None
+    source_lock_number: LockNumber | None = None
     release_lock: bool = False
     content_type: Text | None = None
     metadata: dict[str, str] | None = None

@@ -16,6 +16,7 @@ from client_proxy.doors.rest.long_polls import LongPolls
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
+from client_proxy.doors.rest.schemas import BUCKET
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import Overloaded
@@ -58,7 +59,7 @@ class ChangeRoutes:
                     "you may not see, such as changes in other people's private buckets."
                 ),
                 parameters=(
-                    Parameter("bucket", "query", "Only changes in this bucket, not in all that you may use."),
+                    Parameter("bucket", "query", "Only changes in this bucket, not in all that you may use.", BUCKET),
                     Parameter("cursor", "query", "Only changes after this cursor.", between(0, LARGEST_CURSOR)),
                     Parameter("limit", "query", "Maximum number of changes in a reply.", between(1, MAX_LISTING)),
                     Parameter(

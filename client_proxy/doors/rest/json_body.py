@@ -7,7 +7,7 @@ misspelled member would change what the request means.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -19,6 +19,7 @@ MAX_JSON_BYTES = 256 * 1024
 JSON_TYPE = "application/json"
 
 T = TypeVar("T")
+LockNumber = Annotated[int, msgspec.Meta(ge=0, le=10**18 - 1)]
 
 
 class JsonBody(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):

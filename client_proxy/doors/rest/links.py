@@ -20,7 +20,7 @@ def _version(id: str, parameters: dict[str, str], version: str) -> Links:
     return {f"{id}_version": {"operationId": id, "parameters": {**parameters, "version": version}}}
 
 
-_TO_FILE = {
+_TO_FILE: Links = {
     **_links(_COMMITTED, *_READS),
     **_version("read_file", _COMMITTED, f"{_BODY}/version/version"),
     **_version("delete_file", _COMMITTED, f"{_BODY}/version/version"),
@@ -29,6 +29,7 @@ _TO_FILE = {
         "parameters": _COMMITTED,
         "requestBody": {"version": f"{_BODY}/version/version"},
     },
+    "acquire_lock": {"operationId": "acquire_lock", "requestBody": {"paths": [_COMMITTED]}},
 }
 _OLDEST_SHOWN = f"{_BODY}/versions/0/version"
 LINKS: dict[tuple[str, int], Links] = {
@@ -44,6 +45,7 @@ LINKS: dict[tuple[str, int], Links] = {
     ("list_files", 200): _links(
         {"bucket": "$request.path.bucket", "path": f"{_BODY}/files/0/path"}, "read_file", "list_versions"
     ),
+    ("list_buckets", 200): _links({"bucket": f"{_BODY}/buckets/0/name"}, "get_bucket", "list_files", "write_file"),
     ("create_bucket", 201): _links(
         {"bucket": f"{_BODY}/name"}, "get_bucket", "list_files", "write_file", "change_bucket", "delete_bucket"
     ),

@@ -17,7 +17,12 @@ from lockstep_store.wire.errors import BY_CODE, Problem
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
 REFERENCE = "#/components/schemas/{name}"
-BUCKET = {"type": "string", "pattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"}
+_NO_ADDRESS = "(?![0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+$)"
+_NOT_S3S = "(?!xn--|sthree-)(?!.*(-s3alias|--ol-s3|\\.mrap|--x-s3|--table-s3)$)"
+BUCKET = {
+    "type": "string",
+    "pattern": f"^{_NO_ADDRESS}{_NOT_S3S}(?!.*(\\.[.-]|-\\.))[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]$",
+}
 _NO_CONTROLS = "[^\\u0000-\\u001f\\u007f-\\u009f]"
 PATH = {
     "type": "string",
@@ -25,7 +30,12 @@ PATH = {
     "maxLength": MAX_PATH_BYTES,
     "pattern": f"^(?!/)(?!(.*/)?\\.\\.?(/|$)){_NO_CONTROLS}+$",
 }
-ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^/\\u0000-\\u001f\\u007f-\\u009f]+$"}
+ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -.0-~]+$"}
+LOST_FILE = {"type": "string", "pattern": "^[^/]*/.*/[^/]+$"}
+DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_TAG = '(W/)?("[^"]*"|[^\\s",*]+)'
+TAGS = {"type": "string", "pattern": f"^(\\*|{_TAG}(, ?{_TAG})*)$"}
+"""Entity tags, or `*` for any."""
 _BY_LENGTH = {63: BUCKET, MAX_PATH_BYTES: PATH}
 """Descriptions of strings, by the bounds of their declarations."""
 

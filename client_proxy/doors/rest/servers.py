@@ -12,6 +12,7 @@ from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
+from client_proxy.doors.rest.schemas import LOST_FILE
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest
@@ -116,7 +117,12 @@ class ServerRoutes:
                 summary="Get the repair report: work done and pending, and the lost files (administrators)",
                 description="`finished` is true when nothing is left to do. Lost files come in pages.",
                 parameters=(
-                    Parameter("after", "query", "`next_after` of the previous page: its last `bucket/path/version`."),
+                    Parameter(
+                        "after",
+                        "query",
+                        "`next_after` of the previous page: its last `bucket/path/version`.",
+                        LOST_FILE,
+                    ),
                     Parameter(
                         "limit",
                         "query",

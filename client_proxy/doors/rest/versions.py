@@ -7,7 +7,7 @@ from functools import partial
 from client_proxy.core.requests import Copy
 from client_proxy.doors.rest.file_operations import IF_MATCH, LOCK, RELEASE, WRITE_RECEIPT, WRITE_REFUSALS
 from client_proxy.doors.rest.files import Files
-from client_proxy.doors.rest.json_body import JsonBody
+from client_proxy.doors.rest.json_body import JsonBody, LockNumber
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import committed_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
@@ -24,7 +24,7 @@ class RestoreBody(JsonBody):
     """The version to restore. The lock number may also be sent as X-Lockstep-Lock."""
 
     version: Text
-    lock_number: int | None = None
+    lock_number: LockNumber | None = None
     release_lock: bool = False
 
 
