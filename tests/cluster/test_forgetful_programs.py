@@ -24,12 +24,12 @@ from tests.cluster.people import Person
 from tests.cluster.test_replica_away import wait_converged
 from tests.waiting import wait_until
 
-GRACE_SECONDS = 7.0
+GRACE_SECONDS = 12.0
 SHORT = {
     "LOCKSTEP_DIRECTORY_SUSPECT_SECONDS": "1.5",
     "LOCKSTEP_DIRECTORY_DOWN_SECONDS": "2",
     "LOCKSTEP_DIRECTORY_REPAIR_GRACE_SECONDS": "2",
-    "LOCKSTEP_DIRECTORY_TICKET_SECONDS": "6",
+    "LOCKSTEP_DIRECTORY_TICKET_SECONDS": "10",
     "LOCKSTEP_FILE_SERVER_GRACE_SECONDS": str(GRACE_SECONDS),
 }
 """So that collectors would soon drop what a directory does not know."""
