@@ -16,10 +16,10 @@ def fsck_progress(report: FsckReport) -> str:
 
 def fsck_text(report: FsckReport) -> str:
     """The report of a check."""
-    books = ", ".join(f"{name} {count}" for name, count in report.checks.items())
+    rows = ", ".join(f"{name} {count}" for name, count in report.checks.items())
     head = ("server", "state", "compared", "missing", "damaged", "uncounted", "unknown")
     lines = [
-        f"checked in {duration(report.seconds)}; metadata rows: {books}",
+        f"checked in {duration(report.seconds)}; metadata rows: {rows}",
         table(head, [_server_row(server) for server in report.file_servers], right=" ".join(head[2:])),
     ]
     if report.recovery is not None and not report.recovery.finished:
