@@ -14,6 +14,7 @@ that lost its servers would need an operator at each start.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,7 @@ class Epochs:
         self._needed = max(1, len(self._expected) - (copies - 1)) if self._expected else 0
         self._registered: set[str] = set()
         self._open = not self._needed
+        self._mutex = threading.Lock()
         self._on_change: Callable[[bool], None] = lambda is_open: None
         self.problem = ""
         """Why the directory refuses every call; empty if it does not."""
@@ -130,8 +132,9 @@ class Epochs:
         on_change(self._open)
 
     def _set_open(self, is_open: bool) -> None:
-        self._open = is_open
-        self._on_change(is_open)
+        with self._mutex:  # a file server that is ahead may register on another thread, and must win
+            self._open = is_open and not self.problem
+            self._on_change(self._open)
 
     def admit(self, path: str) -> None:
         """Raise Starting for a held call, or OutOfDate for any call once a file server was ahead."""

@@ -96,3 +96,20 @@ def test_a_server_that_is_ahead_puts_the_check_back(restarted: Directory) -> Non
     assert admit is not None
     with pytest.raises(OutOfDate):
         admit("/v1/added-later")
+
+
+def test_a_server_that_is_ahead_wins_over_the_end_of_the_wait(
+    restarted: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it registers at the very moment at which the wait ends, the directory stays closed."""
+    epochs = restarted.server.epochs
+    ahead = RegisterRequest("https://server-3", "store-3", seen=SeenMarks(epoch=99, mark=7))
+
+    def since_start() -> float:
+        with pytest.raises(OutOfDate):
+            epochs.compare("3", ahead)
+        return 1e9
+
+    monkeypatch.setattr(restarted.server.clock, "since_start", since_start)
+    assert not epochs.is_open
+    assert restarted.server.wsgi.admit is not None
