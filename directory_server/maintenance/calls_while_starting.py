@@ -14,6 +14,7 @@ from lockstep_store.wire.messages import (
     kms,
     locks,
     people,
+    programs,
     recovery,
     s3,
     servers,
@@ -64,7 +65,10 @@ ANSWERED_WHILE_STARTING = frozenset(
         servers.HELD,
         servers.DAMAGED,
         servers.INVENTORY,
+        # Proxies report that they run.
+        programs.PROXY_HEARTBEAT,
         # The cluster, for administrators.
+        programs.PROXIES,
         cluster.CLUSTER,
         cluster.JOIN_SECRET,
         cluster.ENROL,

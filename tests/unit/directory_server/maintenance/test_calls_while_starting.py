@@ -10,7 +10,18 @@ import pytest
 from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_STARTING
 from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.errors import OutOfDate, Starting
-from lockstep_store.wire.messages import buckets, files, locks, recovery, s3, servers, targets, uploads, writes
+from lockstep_store.wire.messages import (
+    buckets,
+    files,
+    locks,
+    programs,
+    recovery,
+    s3,
+    servers,
+    targets,
+    uploads,
+    writes,
+)
 from lockstep_store.wire.messages.servers import RegisterRequest, SeenMarks
 from tests.unit.directory_server.api.directory_calls import Directory
 
@@ -32,6 +43,7 @@ HELD_WHILE_STARTING = {
         s3.PUT_OBJECT_SETTING,
         targets.PUT_NOTIFICATION,
         recovery.RECOVER,
+        programs.REVOKE_PROGRAM,
         servers.COMMIT,
         servers.COLLECT,
         servers.FOUND,
