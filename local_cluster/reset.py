@@ -1,7 +1,7 @@
 """Removes a cluster's data and certificates, and nothing else.
 
-It removes only names that Lockstep creates, and only in a folder with its settings, so a `--data` that points at
-somebody's project does no harm. Links are removed, never followed.
+It removes only names that Lockstep creates, and only in a folder with its settings, so a `--data` with the path of
+another project does no harm. Links are removed, never followed.
 """
 
 from __future__ import annotations

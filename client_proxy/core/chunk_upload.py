@@ -128,7 +128,7 @@ class Upload:
         return _decode(master, answer)
 
     def _small(self, url: str) -> Coalescer[SmallWrite, WriteReply]:
-        """Gathers small writes to one master while a call to it is under way."""
+        """Gathers small writes to one master while a call to it is in progress."""
         coalescer = self._coalescers.get(url)
         if coalescer is None:
             coalescer = Coalescer(

@@ -321,4 +321,4 @@ def _check_shape(items: Decoder[R], item: R) -> None:
     try:
         items.decode(encode(item))
     except (msgspec.DecodeError, LockstepError, UnicodeError) as error:
-        raise BadRequest(f"the request cannot be told to the directory: {error}") from error
+        raise BadRequest(f"the request is not valid: {error}") from error

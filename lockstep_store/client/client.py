@@ -141,7 +141,7 @@ class Client(ApiCalls):
         background until the lock is released; as a context it is released at the end. `on_lost` is called with the
         reason, from the renewing thread, if that fails.
 
-        Raises Locked when somebody else holds it for longer than `wait`, Deadlock when waiting would close a cycle.
+        Raises Locked if another person holds it for longer than `wait`, Deadlock if waiting would close a cycle.
         """
         paths = [path] if isinstance(path, str) else path
         named = [LockPath(bucket, one) for one in paths]

@@ -1,4 +1,4 @@
-"""People: log in, register, log out, API keys. Passwords and tokens pass through here to the directory, unkept."""
+"""The routes for log-ins and API keys. Passes passwords and tokens to the directory without storing them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lockstep_store.wire.names import check_account
 
 
 class PasswordBody(JsonBody):
-    """A user name and its password. `client` says which program logs in; by default its User-Agent."""
+    """A user name and password. `client` is the name of the client program; by default its User-Agent."""
 
     username: Text
     password: Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -44,13 +44,13 @@ class PasswordBody(JsonBody):
 
 
 class LoginBody(PasswordBody):
-    """The same; a name nobody has yet makes an account, unless `create` is false."""
+    """A log-in. A new name creates an account, unless `create` is false."""
 
     create: bool = True
 
 
 class NewKey(JsonBody):
-    """An API key to make, by the name it is to be listed under."""
+    """An API key to create. `name` identifies it in lists."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
 

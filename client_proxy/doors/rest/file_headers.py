@@ -43,7 +43,7 @@ _metadata_decoder = decoder(dict[str, str])
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9 ._()@=+,-]")
 # What a browser may show in a page of its own: nothing in here can run scripts with this site's rights.
 _SHOWN = re.compile(r"text/plain|application/(json|pdf)|image/(png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*")
-# What clients send when nobody chose a type.
+# The types that clients send when no type was chosen.
 _UNSPECIFIC = frozenset({UNKNOWN_TYPE, "application/x-www-form-urlencoded", CHUNK_STREAM_TYPE})
 
 

@@ -1,4 +1,4 @@
-"""Links in the API's document: where an answer leads, so that tools can go on from it to what it created."""
+"""Links in the API's document, by which tools follow a reply to what it created."""
 
 from __future__ import annotations
 

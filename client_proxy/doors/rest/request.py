@@ -65,7 +65,7 @@ class RestRequest(DrainableRequest):
         if not credential:
             raise NotLoggedIn("this needs a log-in: send a token as 'Authorization: Bearer <token>', or X-Api-Key")
         if credential.startswith(S3_DOOR_ONLY):
-            # A signature is good for the one request that it was made over, and only the S3 door has that request.
+            # A signature is valid for one request only, and only the S3 door has that request.
             raise NotLoggedIn("a signature is no token: send a token or an API key")
         if len(credential) > MAX_CREDENTIAL_BYTES:
             raise NotLoggedIn("this credential is longer than any that was ever given out")

@@ -47,7 +47,7 @@ def file_address(bucket: str, path: str) -> str:
 
 
 def quoted(path: str) -> str:
-    """A path as a part of an address; its slashes stay."""
+    """A path percent-encoded for an address, except for its slashes."""
     return quote(path, safe="/~")
 
 

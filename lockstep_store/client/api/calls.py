@@ -1,8 +1,8 @@
-"""Every call of a proxy's HTTPS API as one typed method; the families are the modules beside this one.
+"""Every call of a proxy's HTTPS API as a typed method, from the modules beside this one.
 
-Replies are decoded with the shapes in `lockstep_store.wire.messages`, refusals are raised as the classes of
-`lockstep_store.wire.errors`. What takes several calls (holding a lock, following the journal, moving a file
-well) is added by `lockstep_store.client.client`.
+Replies are decoded as the messages of `lockstep_store.wire.messages`, and errors raised as the classes of
+`lockstep_store.wire.errors`. `lockstep_store.client.client` adds operations that take several calls: holding a lock,
+following the journal, transferring files.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ class ApiCalls(
     """The whole API of the proxy at `transport.url`. Safe to use from several threads."""
 
     def close(self) -> None:
-        """Close every connection. Calls under way in other threads fail."""
+        """Close every connection. Calls in progress in other threads fail."""
         self.transport.close()

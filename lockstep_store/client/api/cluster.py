@@ -25,7 +25,7 @@ class ClusterCalls(ApiCaller):
     """Health and state, and how programs join."""
 
     def health(self) -> Health:
-        """The proxy's own health; needs no log-in. Unavailable when it is not well."""
+        """The proxy's health; needs no log-in. Unavailable if it is not healthy."""
         return self._ask(Health, "GET", "/api/v1/health")
 
     def status(self) -> ClusterReply:
@@ -37,7 +37,7 @@ class ClusterCalls(ApiCaller):
         return self._ask(ServersReply, "GET", "/api/v1/cluster/servers").file_servers
 
     def drain_server(self, id: str, *, stop: bool = False) -> FileServerInfo:
-        """Move everything off a file server, or `stop` doing so (administrators)."""
+        """Drain a file server, or `stop` draining it (administrators)."""
         address = f"/api/v1/cluster/servers/{segment(id)}/drain"
         return self._ask(FileServerInfo, "POST", address, message={"stop": stop}, repeatable=True)
 
@@ -47,7 +47,7 @@ class ClusterCalls(ApiCaller):
         self.transport.request("DELETE", f"/api/v1/cluster/servers/{segment(id)}", params=params)
 
     def balance(self, *, stop: bool = False) -> RepairInfo:
-        """Move copies from full file servers to empty ones, or `stop` doing so (administrators)."""
+        """Balance the file servers, or `stop` balancing (administrators)."""
         return self._ask(RepairInfo, "POST", "/api/v1/cluster/balance", message={"stop": stop}, repeatable=True)
 
     def repair_report(self, after: tuple[str, str, str] | None = None, limit: int = MAX_LISTING) -> RepairReport:
@@ -96,5 +96,5 @@ class ClusterCalls(ApiCaller):
         return self._ask(JoinSecretReply, "POST", "/api/v1/cluster/join-secret", message=message)
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
-        """Sign a new program's certificate request; the secret in it stands for a log-in."""
+        """Sign a new program's certificate request, authenticated by the join secret in it."""
         return self._ask(EnrolReply, "POST", "/api/v1/enrol", message=request)

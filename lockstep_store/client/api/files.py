@@ -36,7 +36,7 @@ Versions = list[FileVersion]
 
 
 class FileCalls(ApiCaller):
-    """Read, write, list, copy and restore. `bucket` is by default `files`, the bucket that everybody shares."""
+    """Read, write, list, copy and restore. The default `bucket` is `files`, which all accounts share."""
 
     def list_page(
         self,
@@ -134,7 +134,7 @@ class FileCalls(ApiCaller):
     def put_body(
         self, path: str, body: Body, options: WriteOptions = UNCONDITIONAL, *, bucket: str = FILES_BUCKET
     ) -> Saved:
-        """Write plain bytes. The body is sent once; a cut connection raises PeerUnreachable."""
+        """Write plain bytes. The body is sent once; a lost connection raises PeerUnreachable."""
         headers = {**options.headers(), "Content-Type": options.content_type or _NO_FILE_TYPE}
         return self._write(bucket, path, body, headers)
 
@@ -173,7 +173,7 @@ class FileCalls(ApiCaller):
         lock: Lockable = None,
         if_match: Digest | str = "",
     ) -> DeleteReply:
-        """Delete the file; where the bucket keeps versions, older ones remain. With `version`, remove exactly that one.
+        """Delete the file; in a bucket with versioning, its versions remain. With `version`, remove exactly that one.
 
         Raises NotFound, Locked, LockStale, and PreconditionFailed when the content is no longer `if_match`.
         """
@@ -196,7 +196,7 @@ class FileCalls(ApiCaller):
         version: str | None = None,
         lock: Lockable = None,
     ) -> Saved:
-        """Copy `source` (or its `version`) to `target` inside the cluster; no bytes travel.
+        """Copy `source` (or its `version`) to `target` within the cluster, without transferring content.
 
         `to_bucket` is the target's bucket, by default the source's. `lock` is the target's lock.
         """
@@ -215,7 +215,7 @@ class FileCalls(ApiCaller):
         lock: Lockable = None,
         source_lock: Lockable = None,
     ) -> Saved:
-        """Move `source` to `target` in one commit; no bytes travel. `lock` is the target's lock."""
+        """Move `source` to `target` in one commit, without transferring content. `lock` is the target's lock."""
         origin = {"bucket": check_bucket(bucket), "path": check_path(source)}
         numbers = {"lock_number": number_of(lock), "source_lock_number": number_of(source_lock)}
         return self._copy(origin, (to_bucket or bucket, target), move=True, **numbers)
@@ -226,7 +226,7 @@ class FileCalls(ApiCaller):
         return self._saved(self.transport.request("POST", "/api/v1/copy", message=message))
 
     def versions(self, path: str, *, bucket: str = FILES_BUCKET) -> Versions:
-        """Return every kept version of a path, newest first, delete markers included."""
+        """Return all versions of a path, newest first, including delete markers."""
         address = f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}"
         reply = self._ask(VersionsReply, "GET", address)
         found = reply.versions
@@ -236,7 +236,7 @@ class FileCalls(ApiCaller):
         return found
 
     def restore(self, path: str, version: str, *, bucket: str = FILES_BUCKET, lock: Lockable = None) -> Saved:
-        """Make an old version's content current again, as a new version."""
+        """Restore an old version, as a new version."""
         lock_number = number_of(lock)
         address = f"/api/v1/versions/{check_bucket(bucket)}/{quoted(check_path(path))}/restore"
         message: dict[str, Any] = {"version": version}

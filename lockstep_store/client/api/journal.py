@@ -1,4 +1,4 @@
-"""The call about the journal. See `lockstep_store.client.api.calls`; following it without end is `client.watcher`'s."""
+"""The call about the journal. See `lockstep_store.client.api.calls`. `client.watcher` follows it without end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lockstep_store.wire.names import check_bucket
 
 
 class JournalCalls(ApiCaller):
-    """What happened, in order."""
+    """Lists changes."""
 
     def changes(
         self,
@@ -21,7 +21,8 @@ class JournalCalls(ApiCaller):
     ) -> ChangesReply:
         """Changes after `cursor` (None: from now on), of one bucket or of all that you may use.
 
-        Waits up to `wait_seconds` (at most 30) for the first. Go on with the answer's cursor, also after an empty one.
+        Waits up to `wait_seconds` (at most 30) for the first. Continue with the reply's cursor, even after an empty
+        reply.
         """
         given = {"limit": str(limit)}
         if cursor is not None:

@@ -20,7 +20,7 @@ class MaintenanceCalls(ApiCaller):
     """For administrators."""
 
     def start_fsck(self, *, deep: bool = False) -> FsckReport:
-        """Start comparing metadata and disks, with `deep` every byte; a check that is running is joined."""
+        """Start a check of metadata and disks, with `deep` of every byte. Returns a check that is already running."""
         return self._ask(FsckReport, "POST", "/api/v1/cluster/fsck", message={"deep": deep}, repeatable=True)
 
     def fsck_report(self) -> FsckReport:
@@ -40,7 +40,7 @@ class MaintenanceCalls(ApiCaller):
         On return the file is complete and durable; after an error there is none.
         """
         if target.exists():
-            raise LocalFileError(f"{target} exists: a backup is never written over; choose another name")
+            raise _exists(target)
         part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             info = self._fetch(target, part)
@@ -48,7 +48,7 @@ class MaintenanceCalls(ApiCaller):
             _flush_folder(target.parent)
             return info
         except FileExistsError:
-            raise LocalFileError(f"{target} exists: a backup is never written over; choose another name") from None
+            raise _exists(target) from None
         except OSError as error:
             raise local_problem("write the backup", target, error) from error
         finally:
@@ -75,3 +75,7 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _exists(target: Path) -> LocalFileError:
+    return LocalFileError(f"{target} already exists, and a backup never overwrites a file: choose another name")

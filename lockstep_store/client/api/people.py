@@ -13,7 +13,7 @@ class PeopleCalls(ApiCaller):
     """Log-ins, API keys and S3 access keys."""
 
     def login(self, username: str, password: str, *, register: bool = False) -> LoginReply:
-        """Log in and use the token from now on. A new name makes an account; with `register` an existing name fails."""
+        """Log in and use the token from now on. A new name creates an account; with `register` it must be new."""
         address = "/api/v1/auth/register" if register else "/api/v1/auth/login"
         body = {"username": username, "password": password}
         reply = self._ask(LoginReply, "POST", address, message=body)
@@ -49,7 +49,7 @@ class PeopleCalls(ApiCaller):
         return self._ask(S3KeyInfo, "POST", "/api/v1/auth/s3-keys", message=message)
 
     def rotate_s3_key(self, access_key_id: str) -> S3KeyInfo:
-        """Replace a key by a new one; the old one ends."""
+        """Replace a key with a new one. The old one stops working."""
         return self._ask(S3KeyInfo, "POST", f"/api/v1/auth/s3-keys/{segment(access_key_id)}/rotate", message={})
 
     def revoke_s3_key(self, access_key_id: str) -> None:

@@ -1,6 +1,6 @@
-"""HTTPS to one proxy: sessions, trust, bounded retries, and refusals raised as their classes.
+"""HTTPS to one proxy: sessions, trust, bounded retries, and errors raised as their classes.
 
-The addresses and the shapes of replies are `lockstep_store.client.api.calls`'s.
+`lockstep_store.client.api.calls` has the addresses and decodes the replies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_SECONDS = 120.0
 PAUSES_SECONDS = (0.2, 0.6, 1.5)
 LONGEST_PAUSE_SECONDS = 10.0
 BUSY_SECONDS = 10.0
-"""No further attempt after so long: a proxy waits for the directory itself before it replies 503."""
+"""No retry after this time: a proxy itself waits for the directory before it replies 503."""
 BLOCK_BYTES = 1024 * 1024
 _BUSY = (502, 503, 504)
 
@@ -60,7 +60,7 @@ class Body:
         self.length = length
 
     def for_requests(self) -> Any:
-        """Return what `requests` sends: it takes Content-Length from `len()`, and chunks what has none."""
+        """The body for `requests`, which takes Content-Length from `len()` and otherwise uses chunked coding."""
         if self.length is None:
             return iter(self._blocks)
         return _Sized(self._blocks, self.length) if self.length else b""
@@ -122,11 +122,10 @@ class ApiTransport:
         repeatable: bool | None = None,
         stream: bool = False,
     ) -> requests.Response:
-        """One answer below 400, or the refusal raised as its class.
+        """Return a reply with a status below 400; raise other replies as errors.
 
-        `message` is sent as JSON. A `repeatable` call (by default GET, HEAD) is tried again when the connection is cut
-        or the proxy says "not now"; any call is when nothing was sent yet. A `body` is sent once: repeating it is the
-        caller's decision.
+        `message` is sent as JSON. A `repeatable` call (by default GET, HEAD) is retried if the connection is lost or
+        the proxy returns 503; any call is, if nothing was sent. A `body` is sent once; callers decide about a retry.
         """
         if repeatable is None:
             repeatable = method in ("GET", "HEAD")
@@ -152,7 +151,7 @@ class ApiTransport:
             self._sleep(pause)
 
     def close(self) -> None:
-        """Close every connection. Calls under way in other threads fail."""
+        """Close every connection. Calls in progress in other threads fail."""
         with self._guard:
             sessions, self._sessions = self._sessions, []
         self._own = threading.local()
@@ -221,11 +220,11 @@ class ApiTransport:
             return PeerUnreachable(f"{self.url} accepted the request but did not answer in time", final=True)
         if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
             return BadRequest(f"the request cannot be sent over HTTP ({error})")
-        return PeerUnreachable(f"the connection to {self.url} was cut: try again, or use another proxy")
+        return PeerUnreachable(f"the connection to {self.url} was lost: try again, or use another proxy")
 
 
 def body_blocks(response: requests.Response, url: str) -> Iterator[bytes]:
-    """The bytes of a streamed answer; PeerUnreachable when it ends before its declared length."""
+    """The bytes of a streamed reply. PeerUnreachable if it ends before its declared length."""
     try:
         yield from response.raw.stream(BLOCK_BYTES, decode_content=False)
     except (HTTPError, OSError) as error:
@@ -233,7 +232,7 @@ def body_blocks(response: requests.Response, url: str) -> Iterator[bytes]:
 
 
 def _untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate was refused; any other TLS error is a cut connection as far as we can tell."""
+    """Whether a certificate was not trusted. Other TLS errors look like a lost connection."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,8 +1,8 @@
-"""Signature version 4: what a request claims about its sender, and whether the signature proves it.
+"""Signature version 4: reads a request's claim about its sender, and checks the signature.
 
-Rules only: the time, the signing key and the request's parts come in. A signing key is good for one day, one region
-and this service, so it can be handed to a proxy without the secret it was derived from. Source of the method: the API
-reference's chapters on authenticating requests by header, by query and by form.
+Rules only: time, signing key and request are arguments. A signing key is valid for one day, one region and this
+service, so a proxy may have it without the secret that it is derived from. Source of the method: the API reference's
+chapters on authenticating requests by header, by query and by form.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Header = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Scope:
-    """What a signing key is good for."""
+    """The access key, day and region of a signing key."""
 
     access_key: str
     date: str
@@ -178,7 +178,7 @@ def read_form_claim(fields: Mapping[str, str]) -> Claim:
 
 
 def check_form_day(claim: Claim, now: float) -> None:
-    """S3Error when the day of the signing key is over: it is good for a week, whatever the policy says."""
+    """S3Error for a form signed over a week ago, whatever its policy says."""
     try:
         made = read_amz_date(claim.amz_date)
     except ValueError as error:
@@ -287,7 +287,7 @@ def check_time(claim: Claim, now: float) -> None:
     elif now - made > claim.expires:
         raise S3Error(
             "AccessDenied",
-            "Request has expired: this presigned address was good for a time",
+            "Request has expired: this presigned address is no longer valid",
             {},
             **{"X-Amz-Expires": str(claim.expires)},
             Expires=_shown_time(made + claim.expires),

@@ -159,5 +159,5 @@ def _location_setting(text: str | None) -> dict[str, str]:
 
 
 def _region(location: str | None) -> str:
-    """The region's name; the location EU stands for the oldest one in Europe."""
+    """The region's name. The location EU means the oldest region in Europe."""
     return {None: REGION, "EU": "eu-west-1"}.get(location) or str(location)

@@ -123,7 +123,7 @@ class Cors:
         return [*_allowed(rule, origin), _VARY]
 
     def _rules(self, bucket: str) -> list[Rule]:
-        """None of a bucket that is not there: what exists is nobody's business who shows no key."""
+        """A bucket's rules. Empty if it does not exist, so that anonymous callers do not learn which buckets exist."""
         asked = self._monotonic()
         key = (bucket, self._directory.bucket_life(bucket))
         known = self._known.get(key)

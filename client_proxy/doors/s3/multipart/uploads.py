@@ -84,9 +84,9 @@ def upload_request(kind: type[R], call: S3Call) -> R:
 
 
 def upload_id(call: S3Call) -> str:
-    """The call's UploadId in a form that the directory accepts; an id that is too long stays unknown when it is cut.
+    """The call's UploadId, cut to the length that the directory accepts. A longer id remains unknown.
 
-    The directory is asked in any case: without access to the bucket, nobody may find out which uploads it has.
+    The directory must see every id: people without access to the bucket must not learn which uploads it has.
     """
     text: str = call.values["UploadId"]
     return text[:MAX_UPLOAD_ID] or "-"

@@ -46,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True)
 class S3Operation:
-    """One operation. Members of `input` and `output` are told apart by their place."""
+    """One operation. The members of `input` and `output` say where in the message they are."""
 
     name: str
     method: str
@@ -63,4 +63,4 @@ class S3Operation:
     streams: bool = False
     """Its body is the file's bytes, not XML."""
     needs: frozenset[tuple[Place, str]] = field(default_factory=frozenset)
-    """Arguments and headers by which it is told from others of its address."""
+    """The arguments and headers that distinguish it from other operations of its address."""
