@@ -114,7 +114,7 @@ class Encryptor:
 
     def __init__(self, new: NewContentKey) -> None:
         self._key = new.key
-        # Every door reads content under a named key, so its plain digest is stored, encrypted.
+        # Every door reads content under a named key, so the digest of its decrypted content is stored, encrypted.
         self._content = EncryptedContent(new.key, keep_content_digest=new.key.prefix == KMS_ENTRY)
         self.metadata = self._content.metadata | new.metadata
 
