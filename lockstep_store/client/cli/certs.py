@@ -42,17 +42,17 @@ def certs() -> None:
 def show(app: App, folder: Path | None) -> None:
     """Show the certificates on this machine, with names, expiry and fingerprints."""
     folder = _folder(app, folder)
-    found = [("authority", _facts(folder / "ca.pem"))]
-    found += [(f"{identity.role} {identity.id}", _facts(identity.cert_file)) for identity in _identities(folder)]
+    found = [("authority", _info(folder / "ca.pem"))]
+    found += [(f"{identity.role} {identity.id}", _info(identity.cert_file)) for identity in _identities(folder)]
     lines = []
-    for name, facts in found:
+    for name, info in found:
         lines.append(
-            f"{name}: {_days(facts.days_left)} left, until {facts.not_after:%Y-%m-%d}\n"
-            f"  {facts.subject}, by {facts.issuer}\n"
-            f"  SHA-256 {facts.fingerprint}"
+            f"{name}: {_days(info.days_left)} left, until {info.not_after:%Y-%m-%d}\n"
+            f"  {info.subject}, by {info.issuer}\n"
+            f"  SHA-256 {info.fingerprint}"
         )
-        if facts.hosts:
-            lines.append(f"  for {', '.join(facts.hosts)}")
+        if info.hosts:
+            lines.append(f"  for {', '.join(info.hosts)}")
     app.show("\n".join(lines), {"folder": str(folder), "certificates": [_as_data(*one) for one in found]})
 
 
@@ -60,7 +60,7 @@ def show(app: App, folder: Path | None) -> None:
 class _Checked:
     program: str
     where: str
-    facts: HandshakeInfo | None
+    info: HandshakeInfo | None
     problem: str
 
 
@@ -79,16 +79,16 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
     checked = [_check(entry, folder / "ca.pem", own) for entry in _programs(app, directory)]
     lines = []
     for one in checked:
-        if one.facts is None:
+        if one.info is None:
             lines.append(f"{one.program} {one.where}: FAILED\n  {one.problem}")
             continue
-        facts = one.facts
+        info = one.info
         lines.append(
-            f"{one.program} {one.where}: {facts.protocol}, {facts.cipher}, {_days(facts.days_left)} left, "
-            f"{facts.milliseconds:.0f} ms\n  {' <- '.join(facts.chain)}"
+            f"{one.program} {one.where}: {info.protocol}, {info.cipher}, {_days(info.days_left)} left, "
+            f"{info.milliseconds:.0f} ms\n  {' <- '.join(info.chain)}"
         )
     app.show("\n".join(lines), {"programs": [_check_data(one) for one in checked]})
-    failed = sum(1 for one in checked if one.facts is None)
+    failed = sum(1 for one in checked if one.info is None)
     if failed:
         sentence = f"{failed} of {formatting.counted(len(checked), 'program')} failed the check"
         end(click.get_current_context(), sentence, 7)
@@ -108,8 +108,8 @@ def renew(app: App, folder: Path | None, directory: str | None) -> None:
     renewed = []
     for identity in found:
         _renew(identity, url)
-        renewed.append((f"{identity.role} {identity.id}", _facts(identity.cert_file)))
-    text = "\n".join(f"renewed {name}: {_days(facts.days_left)} left" for name, facts in renewed)
+        renewed.append((f"{identity.role} {identity.id}", _info(identity.cert_file)))
+    text = "\n".join(f"renewed {name}: {_days(info.days_left)} left" for name, info in renewed)
     app.show(text, {"renewed": [_as_data(*one) for one in renewed]})
 
 
@@ -202,40 +202,40 @@ def _check(entry: ProgramEntry, ca_file: Path, own: Identity | None) -> _Checked
     if entry.program == "client_proxy":
         cert_file = key_file = None  # as for people's clients, which have no certificates
     try:
-        facts = handshake_info(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
+        info = handshake_info(parts.hostname or "", parts.port or 443, ca_file, cert_file, key_file)
     except (LockstepError, Unavailable) as error:
         return _Checked(name, where, None, str(error))
-    return _Checked(name, where, facts, "")
+    return _Checked(name, where, info, "")
 
 
 def _check_data(one: _Checked) -> dict[str, Any]:
-    facts = one.facts
+    info = one.info
     return {
         "program": one.program,
         "address": one.where,
-        "ok": facts is not None,
+        "ok": info is not None,
         "problem": one.problem,
-        "protocol": facts.protocol if facts else "",
-        "cipher": facts.cipher if facts else "",
-        "chain": list(facts.chain) if facts else [],
-        "days_left": facts.days_left if facts else None,
+        "protocol": info.protocol if info else "",
+        "cipher": info.cipher if info else "",
+        "chain": list(info.chain) if info else [],
+        "days_left": info.days_left if info else None,
     }
 
 
-def _as_data(name: str, facts: CertificateInfo) -> dict[str, Any]:
+def _as_data(name: str, info: CertificateInfo) -> dict[str, Any]:
     return {
         "name": name,
-        "subject": facts.subject,
-        "issuer": facts.issuer,
-        "hosts": list(facts.hosts),
-        "not_before": facts.not_before.isoformat(),
-        "not_after": facts.not_after.isoformat(),
-        "days_left": facts.days_left,
-        "fingerprint": facts.fingerprint,
+        "subject": info.subject,
+        "issuer": info.issuer,
+        "hosts": list(info.hosts),
+        "not_before": info.not_before.isoformat(),
+        "not_after": info.not_after.isoformat(),
+        "days_left": info.days_left,
+        "fingerprint": info.fingerprint,
     }
 
 
-def _facts(file: Path) -> CertificateInfo:
+def _info(file: Path) -> CertificateInfo:
     try:
         return certificate_info(file.read_bytes())
     except OSError as error:

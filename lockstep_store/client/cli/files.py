@@ -163,9 +163,9 @@ def get(app: App, name: Name, target: str | None, recursive: bool, version: str 
         _to_output(app.api(), name, version)
         return
     local = _local_target(name, target)
-    facts = app.api().stat(name.path, bucket=name.bucket, version=version)
-    with file_bar(sys.stderr, "fetching", name.last, facts.size, show=app.shows_progress) as progress:
-        fetched = download(app.api(), *name, local, version, known=facts, progress=progress)
+    remote = app.api().stat(name.path, bucket=name.bucket, version=version)
+    with file_bar(sys.stderr, "fetching", name.last, remote.size, show=app.shows_progress) as progress:
+        fetched = download(app.api(), *name, local, version, known=remote, progress=progress)
     words = "is already" if fetched.unchanged else f"version {fetched.file.version} is now"
     cache = f", cache {fetched.receipt.cache}" if fetched.receipt.cache else ""
     text = f"{formatting.safe(str(name))} {words} in {local} ({formatting.size(fetched.file.size)}, verified{cache})"
@@ -261,9 +261,9 @@ def cat(app: App, names: tuple[Name, ...], version: str | None) -> None:
 
 
 def _to_output(api: ApiCalls, name: Name, version: str | None) -> None:
-    facts = api.stat(name.path, bucket=name.bucket, version=version)
+    remote = api.stat(name.path, bucket=name.bucket, version=version)
     output = sys.stdout.buffer
-    for block in ReadCheck(api, facts).blocks():
+    for block in ReadCheck(api, remote).blocks():
         output.write(block)
     output.flush()
 

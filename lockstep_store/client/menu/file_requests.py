@@ -123,9 +123,9 @@ class FileRequests:
         path, local = path.strip(), other.strip() or path.strip()
         check_path(path)
         target = self._storage.for_writing(local)
-        facts = self._api.stat(path)
-        with file_bar(self._terminal.output, "fetching", path, facts.size) as progress:
-            fetched = download(self._api, FILES_BUCKET, path, target, known=facts, progress=progress)
+        remote = self._api.stat(path)
+        with file_bar(self._terminal.output, "fetching", path, remote.size) as progress:
+            fetched = download(self._api, FILES_BUCKET, path, target, known=remote, progress=progress)
         state = "was already" if fetched.unchanged else "is now"
         self._terminal.tell(
             f"{formatting.safe(path)} version {fetched.file.version} {state} in {target} "

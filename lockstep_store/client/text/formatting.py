@@ -191,10 +191,10 @@ def holders_line(holders: Sequence[LockInfo]) -> str:
 
 def change_line(change: Change) -> str:
     """One change of the journal: when, what, which file and version, by whom, how large."""
-    facts = [f"by {safe(change.author)}"] if change.author else []
+    details = [f"by {safe(change.author)}"] if change.author else []
     if change.size is not None:
-        facts.append(size(change.size))
+        details.append(size(change.size))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change.at))
     name = safe(label(change.bucket, change.path))
     version = f"version {change.version}" if change.version else "a version that you may not read"
-    return f"{at}  {change.kind:<7}  {name}  {', '.join([version, *facts])}"
+    return f"{at}  {change.kind:<7}  {name}  {', '.join([version, *details])}"

@@ -30,17 +30,17 @@ class LocalFile:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise local_problem("read", path, error) from error
-        facts = os.fstat(self._descriptor)
-        if not stat.S_ISREG(facts.st_mode):
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(self._descriptor)
             raise LocalFileError(f"{path} is not a regular file: use -r for a folder, - for a stream")
-        self.size = facts.st_size
-        self._state = (facts.st_size, facts.st_mtime_ns)
+        self.size = status.st_size
+        self._state = (status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
         """FileChanged if the file has changed since it was opened."""
-        facts = os.fstat(self._descriptor)
-        if (facts.st_size, facts.st_mtime_ns) != self._state:
+        status = os.fstat(self._descriptor)
+        if (status.st_size, status.st_mtime_ns) != self._state:
             raise self.changed()
 
     def changed(self) -> FileChanged:

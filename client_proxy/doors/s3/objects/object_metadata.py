@@ -149,7 +149,7 @@ def checksums_of(version: FileVersion) -> Values:
 
 
 def sums_in(facts: dict[str, str]) -> Values:
-    """The members `ChecksumCRC32` and so on among facts of a content, or of a part."""
+    """The members `ChecksumCRC32` and so on in the metadata of a content or a part."""
     return {_CHECKSUM_MEMBERS[name]: value for name, value in facts.items() if name in _CHECKSUM_MEMBERS}
 
 
