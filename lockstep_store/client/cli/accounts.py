@@ -101,7 +101,10 @@ def _read_line() -> str:
 @click.command(cls=Command)
 @pass_app
 def logout(app: App) -> None:
-    """Log out: the cluster revokes the log-in, and this machine deletes it."""
+    """Log out.
+
+    The cluster revokes the log-in, and this machine deletes it.
+    """
     profile = app.profile
     if not profile.token:
         app.show("not logged in", {"logged_out": False})

@@ -77,7 +77,10 @@ def _below(app: App, name: Name) -> Iterator[Name]:
 @_lock_option
 @pass_app
 def cp(app: App, source: Name, target: Name, version: str | None, lock_number: int | None) -> None:
-    """Copy a file within the cluster, without transferring its bytes."""
+    """Copy a file within the cluster.
+
+    No content is transferred.
+    """
     target = _inside(source, target)
     with _under_lock(app, target, lock_number) as number:
         saved = app.api().copy(
@@ -154,9 +157,10 @@ def restore(app: App, name: Name, version: str, lock_number: int | None) -> None
 @click.option("--wait", "patience", type=float, metavar="SECONDS", help="How long to wait for the lock.")
 @pass_app
 def edit(app: App, name: Name, patience: float | None) -> None:
-    """Lock a file, edit it in $EDITOR, save the changes and release the lock.
+    """Edit a file in $EDITOR under its lock.
 
-    If saving fails, your edit is kept in the local storage folder, and the message says where.
+    Locks and fetches the file, opens the editor, saves the changes and releases the lock. If saving fails, your edit is
+    kept in the local storage folder, and the message says where.
     """
     command = editor_command(app.environment)
     if not command:

@@ -52,14 +52,21 @@ def status(app: App) -> None:
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="file-server", show_default=True)
 @click.option("--id", "program_id", metavar="ID", default="", help="Its id; without one, any new file server may join.")
 @click.option("--host", "hosts", metavar="HOST", multiple=True, help="A name or address that others reach it by.")
-@click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--valid",
+    type=click.FloatRange(60, 7 * 86400),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the token is valid.",
+)
 @click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
 def invite(app: App, role: str, program_id: str, hosts: tuple[str, ...], valid: float, advertise: str | None) -> None:
-    """Print a token with which one program can join from another machine (administrators).
+    """Print a token for a program to join (administrators).
 
-    On that machine run `lockstep join TOKEN`. The program's certificate has the names given here with --host, and no
-    others but localhost.
+    The token works once. On the other machine run `lockstep join TOKEN`. The program's certificate has the names given
+    here with --host, and no others but localhost.
     """
     if role == "proxy" and not program_id:
         raise BadRequest("an invitation for a proxy must name its id: add --id")
@@ -99,10 +106,10 @@ def only_here(url: str) -> bool:
 )
 @pass_app
 def join(app: App, token: str, program_id: str | None, certs: Path) -> None:
-    """Add this machine to a cluster, with a TOKEN from `lockstep invite`.
+    """Add this machine to a cluster.
 
-    The token contains the cluster's address and its CA certificate. The private key is made here and stays here; the
-    cluster signs its certificate. Then start the program with the printed command.
+    The TOKEN comes from `lockstep invite` and contains the cluster's address and its CA certificate. The private key is
+    made here and stays here; the cluster signs its certificate. Then start the program with the printed command.
     """
     invitation = JoinToken.decode(token)
     program, name = _invited(invitation, program_id)

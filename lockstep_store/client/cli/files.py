@@ -55,10 +55,11 @@ def put(
     new: bool,
     content_type: str,
 ) -> None:
-    """Save local files in the cluster: put LOCAL [NAME], put LOCAL... FOLDER/.
+    """Save local files in the cluster.
 
-    Of a large file only the changed parts are sent, and an interrupted upload resumes. With -r, the files in LOCAL
-    become NAME/...; files already there are skipped, and links are not followed. LOCAL may be - for standard input.
+    Use put LOCAL [NAME] for one file, put LOCAL... FOLDER/ for several. Of a large file only the changed parts are
+    sent, and an interrupted upload resumes. With -r, the files in LOCAL become NAME/...; files already there are
+    skipped, and links are not followed. LOCAL may be - for standard input.
     """
     locals_, target = _put_arguments(sources)
     if recursive:
@@ -275,7 +276,10 @@ def _to_output(api: ApiCalls, name: Name, version: str | None) -> None:
 @click.option("--folders", is_flag=True, help="Show folders, not the files in them.")
 @pass_app
 def ls(app: App, name: Name | None, detailed: bool, prefix: str | None, folders: bool) -> None:
-    """List the files of a bucket, or those whose names begin with NAME."""
+    """List files.
+
+    Lists all files of a bucket, or those whose names begin with NAME.
+    """
     name = name or Name("files", "")
     start = name.path if prefix is None else name.path + prefix
     files: list[FileVersion] = []
@@ -309,9 +313,10 @@ def _print_page(prefixes: Iterable[str], files: list[FileVersion], detailed: boo
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @pass_app
 def digest(app: App, files: tuple[Path, ...]) -> None:
-    """Print the digest that a local file would have in the cluster. Works without a cluster.
+    """Print the digests of local files.
 
-    For a file of one chunk (up to 256 KiB, and many larger ones) it is what `b3sum FILE` prints.
+    It is the digest that a file would have in the cluster; no cluster is needed. For a file of one chunk (up to 256
+    KiB, and many larger ones) it is what `b3sum FILE` prints.
     """
     manifests = [(file, digest_file(file)) for file in files]
     lines = [f"{manifest.digest}  {file}" for file, manifest in manifests]

@@ -13,7 +13,10 @@ from lockstep_store.wire.messages.s3 import S3KeyInfo
 
 @click.group(cls=Group)
 def keys() -> None:
-    """API keys, for scripts (set LOCKSTEP_API_KEY to one), and S3 access keys, for S3 clients."""
+    """Manage API keys and S3 access keys.
+
+    API keys are for scripts: set LOCKSTEP_API_KEY to one. S3 access keys are for S3 clients.
+    """
 
 
 @keys.command("list")

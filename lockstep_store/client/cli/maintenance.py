@@ -21,10 +21,11 @@ LOOK_AGAIN_SECONDS = 0.5
 @click.option("--deep", is_flag=True, help="Also read and check every byte on every file server.")
 @click.pass_context
 def fsck(ctx: click.Context, deep: bool) -> None:
-    """Check that the directory's metadata and the file servers' disks agree (administrators).
+    """Check that metadata and disks agree (administrators).
 
-    It runs while people work. Repair fixes missing and uncounted copies; the report shows what disagreed at the time
-    of the check. Exits with 0 if everything agrees, otherwise with 1.
+    Compares the directory's metadata with the file servers' disks, while people work. Repair fixes missing and
+    uncounted copies; the report shows what disagreed at the time of the check. Exits with 0 if everything agrees,
+    otherwise with 1.
     """
     app = ctx.ensure_object(App)
     api = app.api()
@@ -47,11 +48,11 @@ def fsck(ctx: click.Context, deep: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @pass_app
 def backup(app: App, file: Path) -> None:
-    """Write a checked backup of the directory to FILE (administrators).
+    """Back up the directory to FILE (administrators).
 
-    It is a snapshot, taken while people work. It contains secrets (the ticket key, password hashes, S3 secrets), so
-    only you can read it; keep it that way. It does not contain file contents, nor the folder certs/ with the CA and the
-    storage keys, without which nothing can be decrypted: keep a copy of that folder too.
+    The backup is a snapshot, taken and checked while people work. It contains secrets (the ticket key, password hashes,
+    S3 secrets), so only you can read it; keep it that way. It does not contain file contents, nor the folder certs/
+    with the CA and the storage keys, without which nothing can be decrypted: keep a copy of that folder too.
 
     `lockstep restore FILE --data FOLDER`, on the directory's machine, restores it.
     """
@@ -65,7 +66,10 @@ def backup(app: App, file: Path) -> None:
 @click.option("--drop-unnamed", is_flag=True, help="Let blobs without a name be deleted.")
 @pass_app
 def recover(app: App, finish: bool, unnamed: bool, drop_unnamed: bool) -> None:
-    """Show the progress of recovery after a restored backup, and make its decisions (administrators)."""
+    """Show or end recovery after a restore (administrators).
+
+    Without options, shows its progress.
+    """
     if unnamed and drop_unnamed:
         raise BadRequest("--unnamed and --drop-unnamed exclude each other: leave out one of them")
     if finish or unnamed or drop_unnamed:

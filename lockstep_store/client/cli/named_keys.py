@@ -14,7 +14,7 @@ _key_argument = click.argument("key", metavar="KEY")
 
 @click.group(cls=Group)
 def kms() -> None:
-    """Manage named encryption keys (SSE-KMS) (administrators).
+    """Manage named encryption keys, SSE-KMS (administrators).
 
     S3 clients choose one with `aws:kms`. A bucket's default key encrypts all its new files. KEY is a key's name, id,
     alias or ARN. Keys are never deleted, because files may need them.

@@ -66,7 +66,9 @@ def menu(app: App, local_storage: Path) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a shell script that completes commands, options and remote names.
+    """Print a completion script for your shell.
+
+    It completes commands, options and remote names.
 
     \b
     bash:  lockstep completion bash > ~/.lockstep-completion && echo '. ~/.lockstep-completion' >> ~/.bashrc

@@ -125,13 +125,21 @@ def _can_ask() -> bool:
 @click.option("--id", "new_id", metavar="ID", help="Its id in the cluster [default: the next free number].")
 @click.option("--host", metavar="HOST", required=True, help="The new machine's name or address on the network.")
 @click.option("--zone", default="", metavar="ZONE", help="Its failure zone: a rack, a room, a site.")
-@click.option("--valid", type=click.FloatRange(60, 7 * 86400), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--valid",
+    type=click.FloatRange(60, 7 * 86400),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the first command is valid.",
+)
 @click.option("--advertise", metavar="URL", help="The proxy's address for the new machine.")
 @pass_app
 def add(app: App, new_id: str | None, host: str, zone: str, valid: float, advertise: str | None) -> None:
-    """Print the two commands that add a file server. Run both on the new machine, in one folder.
+    """Print the two commands that add a file server.
 
-    The first gets its certificate and works once. The second starts the server, every time.
+    Run both on the new machine, in the same folder. The first gets the server's certificate and works once; the second
+    starts the server, every time.
     """
     url = advertise or app.place().url
     id = new_id or _next_id(app.api().servers())
@@ -193,7 +201,7 @@ def _balance_progress(app: App) -> tuple[RepairInfo | None, str]:
 @_wait_option
 @pass_app
 def repair(app: App, wait: bool) -> None:
-    """Show the repairs done and pending, and the lost files (administrators).
+    """Show repairs and lost files (administrators).
 
     Exits with 9 if all copies of a file are damaged, with 7 if all its file servers are unreachable, and with 0 if
     nothing is lost.
