@@ -1,1 +1,1 @@
-"""Lockstep beside its peers, measured in one run with one load generator: `./run_tests.sh bench peers`."""
+"""Compares Lockstep with other stores, in one run with one load generator: `./run_tests.sh bench peers`."""

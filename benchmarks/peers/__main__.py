@@ -1,4 +1,4 @@
-"""`./run_tests.sh bench peers`: starts every peer, measures, prints tables, writes JSON, leaves nothing."""
+"""`./run_tests.sh bench peers`: starts every peer, measures, prints tables, writes JSON, and cleans up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import click
 
 from benchmarks.peers import machine
 from benchmarks.peers.cells import GIB, MIB, Cell, all_cells
-from benchmarks.peers.figures import BUSY_SHARE, Figures, figures_of, others_share
 from benchmarks.peers.garage import Garage
 from benchmarks.peers.generator import Generator, LoadFailed
 from benchmarks.peers.lockstep import Lockstep
 from benchmarks.peers.minio import MinIO
 from benchmarks.peers.peer import Peer, PeerUnavailable
+from benchmarks.peers.results import BUSY_SHARE, CellResult, others_share, result_of
 from benchmarks.peers.runner import Contestant, Row, Runner
 from benchmarks.peers.seaweedfs import SeaweedFS
 from benchmarks.peers.table import print_tables
@@ -43,7 +43,7 @@ def _say(text: str) -> None:
 
 
 def _cells(text: str, short: bool) -> list[Cell]:
-    """The cells whose names have one of the words in them, in any case."""
+    """The cells whose names contain one of the words, in any case."""
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     cells = all_cells(short)
     for word in words:
@@ -70,14 +70,14 @@ def _chosen(text: str) -> list[str]:
     help="Also measure the build in this checkout of Lockstep.",
 )
 @click.option("--seconds", default=4.0, show_default=True, type=click.FloatRange(0.1), help="Length of each turn.")
-@click.option("--short", is_flag=True, help="Prove in about a minute that everything works; the figures are rough.")
+@click.option("--short", is_flag=True, help="Check in about a minute that everything works; the results are rough.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(cells: str, peers: str, against: Path | None, seconds: float, short: bool, out: Path) -> None:
     """Measure Lockstep and its peers side by side on this machine."""
     chosen = _cells(cells, short)
     names = _chosen(peers)
     if not Path("/proc/self/smaps_rollup").exists():
-        raise click.ClickException("the programs' costs are read from /proc, which only Linux has")
+        raise click.ClickException("this benchmark needs Linux: it reads the programs' costs from /proc")
     seconds = SHORT_SECONDS if short else seconds
     started = time.time()
     with _one_interruption(), ExitStack() as stack:
@@ -91,12 +91,12 @@ def main(cells: str, peers: str, against: Path | None, seconds: float, short: bo
         taking_part = _start(_made(names, against, folder), generator, stack)
         runner = Runner(generator, folder, seconds, TURNS)
         rows = _measure(runner, chosen, taking_part)
-        found = [figures_of(row) for row in rows]
+        found = [result_of(row) for row in rows]
         absent = {peer.name: reason for peer, _, reason in taking_part if reason}
         peers_shown = [peer for peer, _, _ in taking_part]
         print_tables(found, peers_shown[0].name, [_note(peer, absent) for peer in peers_shown])
         settings = {"seconds": seconds, "turns": TURNS, "short": short, "generator": generator.language}
-        absentees = [Figures("start", name, reason) for name, reason in absent.items()]
+        absentees = [CellResult("start", name, reason) for name, reason in absent.items()]
         _write(out, started, settings, limits, peers_shown, [*absentees, *found])
 
 
@@ -110,7 +110,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def _one_interruption() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: everything is stopped and removed."""
+    """Let SIGTERM end the run like Ctrl-C: everything is stopped and removed."""
     before = [signal.signal(number, signal.default_int_handler) for number in SIGNALS]
     try:
         yield
@@ -120,13 +120,13 @@ def _one_interruption() -> Iterator[None]:
 
 
 def _finish_in_peace() -> None:
-    """From now on a second Ctrl-C is ignored: it would leave programs running."""
+    """Ignore a second Ctrl-C from now on, because it would leave programs running."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _made(names: Iterable[str], against: Path | None, folder: Path) -> list[Peer]:
-    """The peers, each with a folder of its own. The first one is what the ratios refer to."""
+    """The peers, each with its own folder. The first is the reference of the ratios."""
     made: list[Peer] = []
     for name in names:
         home = folder / name
@@ -140,7 +140,7 @@ def _made(names: Iterable[str], against: Path | None, folder: Path) -> list[Peer
 
 
 Start = tuple[Peer, Contestant | None, str]
-"""A peer, and what takes part for it or why nothing does."""
+"""A peer, and its contestant or the reason why it has none."""
 
 
 def _start(peers: Iterable[Peer], generator: Generator, stack: ExitStack) -> list[Start]:
@@ -170,7 +170,7 @@ def _measure(runner: Runner, cells: Iterable[Cell], started: Sequence[Start]) ->
         _say(f"measuring {cell.name} …")
         for row in runner.run(cell, contestants):
             rows.append(row)
-            found = figures_of(row)
+            found = result_of(row)
             _say(f"  {row.peer}: {found.failure or f'{found.rate:,.1f}/s, {found.processor_ms:.3g} ms/op'}")
     return rows
 
@@ -181,7 +181,7 @@ def _write(
     settings: dict[str, Any],
     limits: dict[str, float],
     peers: Iterable[Peer],
-    found: Sequence[Figures],
+    found: Sequence[CellResult],
 ) -> None:
     share = others_share(found)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(started))

@@ -1,4 +1,4 @@
-"""What processes have used, from /proc: processor time, context switches, memory. Their children count as theirs."""
+"""Reads the costs of processes and their children from /proc: processor time, context switches, memory."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """What the named programs have used since they started."""
+    """The costs of the named programs since they started."""
 
     processor_seconds: dict[str, float]
     switches: int
-    """Context switches of all threads that live; a thread that ends takes its count with it."""
+    """Context switches of the threads that still run. When a thread ends, its count is lost."""
 
     @property
     def total_seconds(self) -> float:
         return sum(self.processor_seconds.values())
 
     def since(self, earlier: Usage) -> Usage:
-        """What was used in between. A program that has restarted meanwhile counts from its start."""
+        """The difference to an earlier usage. A program that has restarted since counts from its start."""
         used = {
             name: seconds - (before if (before := earlier.processor_seconds.get(name, 0.0)) <= seconds else 0.0)
             for name, seconds in self.processor_seconds.items()
@@ -33,7 +33,7 @@ class Usage:
 
 
 def usage(programs: Mapping[str, int]) -> Usage:
-    """Read what the programs, by process id, and their descendants have used so far."""
+    """Read the costs so far of the programs, by process id, with their descendants."""
     children = _children()
     seconds: dict[str, float] = {}
     switches = 0
@@ -45,7 +45,7 @@ def usage(programs: Mapping[str, int]) -> Usage:
 
 
 def resident_bytes(programs: Mapping[str, int]) -> tuple[int, int]:
-    """Memory resident in all programs: as the system counts it, and with shared pages divided among their users."""
+    """The resident memory of all programs: as the system counts it, and with shared pages divided by their users."""
     children = _children()
     resident = proportional = 0
     for root in programs.values():
@@ -59,7 +59,7 @@ def resident_bytes(programs: Mapping[str, int]) -> tuple[int, int]:
 
 
 def machine_seconds() -> float:
-    """Processor time that the whole machine has spent on anything since it started."""
+    """The processor time of the whole machine since it started."""
     words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     user, nice, system, _idle, _wait, interrupts, soft, steal = (int(word) for word in words[:8])
     return (user + nice + system + interrupts + soft + steal) / TICK

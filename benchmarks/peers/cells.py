@@ -1,4 +1,4 @@
-"""The cells of the table: what is done, by how many clients, on contents of which size."""
+"""The cells of the table: the operation, the number of clients, and the size of the contents."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ GIB = 1 << 30
 SMALL = 4096
 PAGE = 1000
 PAGED_KEYS = 1100
-"""Keys below the listed prefix: a page of 1,000 is not the last one."""
+"""Keys below the listed prefix: more than a page of 1,000."""
 HOT_KEYS = 256
-"""Keys that small reads go round."""
+"""Keys that small reads repeat."""
 MAX_HOT_BYTES = 64 * MIB
 
 
@@ -21,11 +21,11 @@ class Cell:
 
     name: str
     operation: str
-    """Of the load generator, or `edit` or `idle`, which the runner performs itself."""
+    """An operation of the load generator, or `edit` or `idle`, which the runner performs itself."""
     size: int = 0
     clients: int = 1
     doors: int = 1
-    """How many of a peer's doors the clients are spread over; a peer with fewer has no such cell."""
+    """The number of doors that share the clients. A peer with fewer doors has no such cell."""
     lockstep_only: bool = False
 
 
@@ -50,5 +50,5 @@ def all_cells(short: bool) -> list[Cell]:
 
 
 def hot_keys(size: int) -> int:
-    """How many keys the reads of a size go round: little enough that every peer can keep them in memory."""
+    """The number of keys that reads of a size repeat: few enough for every peer to keep them in memory."""
     return max(4, min(HOT_KEYS, MAX_HOT_BYTES // size))

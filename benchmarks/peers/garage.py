@@ -1,4 +1,4 @@
-"""Garage, where a binary `garage` is on the PATH: no package brings one. Two nodes in two zones, all flushed."""
+"""Garage, if a binary `garage` is on the PATH, because no package provides one: two nodes in two zones, all flushed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Garage:
         return Endpoint([f"http://{HOST}:{self._s3['1']}"], Path(), key, secret)
 
     def _join(self, binary: str) -> None:
-        """Make the nodes know each other and give each a zone of its own."""
+        """Connect the nodes and assign each its own zone."""
         ids = {node: self._run(binary, node, "node", "id", "-q").strip() for node in NODES}
         self._run(binary, "1", "node", "connect", ids["2"])
         for node, id in ids.items():

@@ -1,4 +1,4 @@
-"""Runs the load generator: built with Go where Go is, else in Python, always as a process of its own."""
+"""Runs the load generator in its own process: the one in Go if Go is installed, otherwise the one in Python."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BUILD_SECONDS = 600
 
 
 class LoadFailed(Exception):
-    """The load could not be run to its end; the message has the first error."""
+    """The load failed. The message has the first error."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the generator measured."""
+    """The generator's measurements."""
 
     operations: int
     rate: float
@@ -33,7 +33,7 @@ class Load:
 
 
 class Generator:
-    """Knows how to run the generator on this machine."""
+    """Runs the generator on this machine."""
 
     def __init__(self, folder: Path, say: Callable[[str], None], go: str | None = None) -> None:
         """Build with `go`, a command's path, into `folder`; without it, or if that fails, use Python."""
@@ -58,13 +58,13 @@ class Generator:
         return Connected(self._command, job)
 
     def run(self, job: Job) -> Load:
-        """Do a job whose cost nobody measures."""
+        """Run a job that is not measured."""
         with self.connect(job) as load:
             return load.go()
 
 
 class Connected:
-    """A generator whose clients are connected and wait. Leaving the context ends it, whatever it is doing."""
+    """A generator with connected, waiting clients. Leaving the context ends it at any time."""
 
     def __init__(self, command: list[str], job: Job) -> None:
         pipe = subprocess.PIPE
@@ -77,7 +77,7 @@ class Connected:
             raise
 
     def go(self) -> Load:
-        """Do the job and return what was measured. Raises LoadFailed."""
+        """Run the job and return its measurements. Raises LoadFailed."""
         self._write("go")
         measured = json.loads(self._read())
         error = measured.pop("error")

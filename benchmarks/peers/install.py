@@ -1,4 +1,4 @@
-"""Puts a peer's package into a folder that is thrown away after the run, never into an environment that is kept."""
+"""Installs a peer's package into a folder that is deleted after the run, never into a lasting environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 600
 
 
 def install(requirement: str, folder: Path, say: Callable[[str], None]) -> Path:
-    """Install one package without what it depends on. Returns the folder with its commands. Raises PeerUnavailable."""
+    """Install one package without its dependencies. Returns the folder with its commands. Raises PeerUnavailable."""
     say(f"installing {requirement} into a folder for this run alone …")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--target", str(folder), requirement]

@@ -1,4 +1,4 @@
-"""What one run of the load generator does."""
+"""The job of one run of the load generator."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ class Job:
 
     operation: str
     endpoints: list[str]
-    """Client i uses number i modulo their count."""
+    """Client i uses door i modulo their count."""
     ca_file: str
     access_key: str
     secret_key: str
     region: str
     bucket: str
     api_key: str = ""
-    """For locks, which are no part of S3."""
+    """For locks, which S3 does not have."""
     prefix: str = ""
     seed: str = ""
     size: int = 0
     part_size: int = 0
     keys: int = 0
-    """How many keys there are to read or list."""
+    """The number of keys to read or list."""
     clients: int = 1
     seconds: float = 60.0
     limit: int = 0
-    """Operations at most; 0 means as many as the seconds allow."""
+    """The maximum number of operations; 0 means as many as the seconds allow."""
 
     def but(self, **changes: Any) -> Job:
         return replace(self, **changes)

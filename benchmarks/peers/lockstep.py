@@ -24,7 +24,7 @@ SAVE_SECONDS = 900
 
 
 class Lockstep:
-    """A directory server, three file servers and two proxies, started the way a person starts them."""
+    """A directory server, three file servers and two proxies, started as a person starts them."""
 
     note = (
         "two copies of the content and the name are flushed before the answer, contents are sealed on disk, TLS "
@@ -101,13 +101,13 @@ def _children_seconds() -> float:
 
 
 def _free_base() -> int:
-    """A base port whose range nothing uses. Below 32,768, so that no outgoing connection takes one meanwhile."""
+    """A base port with a free range. It is below 32,768, so that no outgoing connection takes a port meanwhile."""
     bases = random.sample(range(12_000, 32_000, 100), 50)
     return next(base for base in bases if not any(answers(base + offset) for offset in OFFSETS))
 
 
 def _revision(checkout: Path) -> str:
-    """The commit of a checkout, with a mark if files differ from it."""
+    """The commit of a checkout, marked if files differ from it."""
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--tags"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""The limits of the machine in this run, which stand beside the figures in the JSON."""
+"""The machine's limits in this run, which the JSON file has beside the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLIENTS = 8
 
 
 def description() -> dict[str, Any]:
-    """What machine this is."""
+    """A description of the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpus": os.cpu_count(),
@@ -28,7 +28,7 @@ def description() -> dict[str, Any]:
 
 
 def limits(folder: Path, seconds: float, written_bytes: int) -> dict[str, float]:
-    """What disk, TLS and the bare HTTPS runner can do, each with nothing else of this run."""
+    """The rates of the disk, of TLS and of the bare HTTPS runner, each measured alone."""
     bare = BareServer(folder / "bare")
     try:
         return {

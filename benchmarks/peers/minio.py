@@ -1,4 +1,4 @@
-"""MinIO, where a binary `minio` is on the PATH: no package brings one. One process writes two local drives."""
+"""MinIO, if a binary `minio` is on the PATH, because no package provides one: one process with two local drives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET_KEY = "peers-secret-key"
 
 
 class MinIO:
-    """One server over two folders that it takes for drives, with one parity shard: either folder may be lost."""
+    """One server with two folders as drives and one parity shard, so either folder may be lost."""
 
     name = "MinIO"
     note = (

@@ -1,4 +1,4 @@
-"""What a peer is to the harness: something to start, an S3 address, processes to account for, something to stop."""
+"""The interface of a peer: it can be started and stopped, and has an S3 address and processes to account for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PeerUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a peer answers S3 requests, and with which keys."""
+    """A peer's S3 addresses and keys."""
 
     urls: list[str]
     """One for each of its doors; the cells use the first unless they compare doors."""
@@ -37,10 +37,10 @@ class Peer(Protocol):
 
     @property
     def note(self) -> str:
-        """What an acknowledged write means there, for the table."""
+        """The meaning of an acknowledged write, for the table."""
 
     def start(self) -> Endpoint:
-        """Start all programs and return once they answer. Raises PeerUnavailable."""
+        """Start all programs and wait until they answer. Raises PeerUnavailable."""
 
     def processes(self) -> dict[str, int]:
         """The process ids of all programs, by a name for each."""

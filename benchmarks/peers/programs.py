@@ -18,7 +18,7 @@ END_SECONDS = 10.0
 
 
 class Programs:
-    """The programs of one peer, each in a session of its own with its output in a log file."""
+    """The programs of one peer, each in its own session and with its own log file."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Programs:
                 raise PeerUnavailable(f"{name} could not be started: {error}") from error
 
     def run(self, command: Sequence[str | Path], input: str = "") -> str:
-        """Run a command to its end and return what it wrote; a failure is PeerUnavailable."""
+        """Run a command and return its output. PeerUnavailable if it fails."""
         words = [str(word) for word in command]
         try:
             done = subprocess.run(
@@ -61,7 +61,7 @@ class Programs:
         return done.stdout
 
     def wait(self, what: str, ready: Callable[[], bool]) -> None:
-        """Wait until `ready` returns true. A program that ends meanwhile, or time that runs out, is PeerUnavailable."""
+        """Wait until `ready` returns true. PeerUnavailable if a program ends meanwhile, or after a time-out."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not ready():
             for name, process in self._running.items():
@@ -101,7 +101,7 @@ def last_line(text: str) -> str:
 
 
 def answers(port: int) -> bool:
-    """Does anything accept connections on this port?"""
+    """Whether a program accepts connections on this port."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
@@ -110,7 +110,7 @@ def answers(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing uses now, all different."""
+    """Different ports that are free now."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

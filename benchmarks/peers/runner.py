@@ -1,4 +1,4 @@
-"""Measures each cell at each peer in turns, A B C and then C B A, so that other load meets all alike."""
+"""Measures each cell at each peer in turns, A B C and then C B A, so that other load affects all of them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Sample:
     load: Load
     servers: Usage
     others_seconds: float
-    """Processor time that went neither to this peer nor to the generator."""
+    """Processor time of other programs than this peer and the generator."""
 
 
 @dataclass
 class Row:
-    """A cell at one peer: all its turns, or the reason why there is none."""
+    """A cell at one peer: its turns, or the reason why there are none."""
 
     cell: Cell
     peer: str
@@ -47,7 +47,7 @@ class Row:
 
 
 class Contestant:
-    """A peer that runs, and the keys that earlier cells have made there."""
+    """A running peer, and the keys that earlier cells have created there."""
 
     def __init__(self, peer: Peer, endpoint: Endpoint, generator: Generator) -> None:
         self.peer = peer
@@ -68,7 +68,7 @@ class Contestant:
         self._generator.run(self.job.but(operation="make_bucket", limit=1))
 
     def fill(self, prefix: str, size: int, keys: int) -> None:
-        """Have `keys` keys below a prefix, made when the first cell needs them."""
+        """Create `keys` keys below a prefix, unless an earlier cell has."""
         if prefix not in self._made:
             job = self.job.but(operation="put", prefix=prefix, size=size, seconds=FILL_SECONDS)
             self._generator.run(job.but(clients=min(FILL_CLIENTS, keys), limit=keys))
@@ -87,7 +87,7 @@ class Runner:
         self._special: dict[str, Callable[[Cell, Contestant, Row], Sample]] = {"edit": self._edit, "idle": self._idle}
 
     def run(self, cell: Cell, contestants: Sequence[Contestant]) -> list[Row]:
-        """Measure one cell at every contestant that has it. A failure ends the cell for that peer alone."""
+        """Measure a cell at every contestant that has it. A failure ends the cell for that peer only."""
         able = [one for one in contestants if one.has(cell)]
         rows = {one.peer.name: Row(cell, one.peer.name) for one in able}
         for turn in range(self._turns):
@@ -131,7 +131,7 @@ class Runner:
         return Sample(done, account.servers, account.others_seconds)
 
     def _edit(self, cell: Cell, one: Contestant, row: Row) -> Sample:
-        """Save a large file again in which one byte has changed, as the peer's clients do it."""
+        """Save a large file with one changed byte, as the peer's clients do it."""
         if not isinstance(one.peer, Lockstep):
             job = one.job.but(operation="upload", prefix="edited-", size=cell.size, part_size=PART_BYTES)
             return self._drive(job.but(clients=cell.clients), one)
@@ -149,7 +149,7 @@ class Runner:
         return Sample(load, account.servers, account.others_seconds)
 
     def _idle(self, cell: Cell, one: Contestant, row: Row) -> Sample:
-        """What a peer uses while nobody asks it anything. `operations` are seconds, so costs are per second."""
+        """The costs of an idle peer. `operations` are seconds, so costs are per second."""
         with _accounted(one.peer) as account:
             time.sleep(2 * self._seconds)
         row.resident_bytes, row.proportional_bytes = accounting.resident_bytes(one.peer.processes())
@@ -165,7 +165,7 @@ class _Account:
 
 @contextmanager
 def _accounted(peer: Peer) -> Iterator[_Account]:
-    """What the block costs the peer, and what everybody else on the machine uses meanwhile."""
+    """Measure the peer's costs of the block, and the use by other programs meanwhile."""
     account = _Account()
     machine, before = accounting.machine_seconds(), accounting.usage(peer.processes())
     yield account

@@ -1,4 +1,4 @@
-"""SeaweedFS, from its package on PyPI, as strict as it can be set: two racks, two copies, volumes flushed, TLS."""
+"""SeaweedFS, from its package on PyPI, in its strictest configuration: two racks, two copies, flushed volumes, TLS."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SeaweedFS:
         self._programs.run([weed, "shell", self._known_master(), known_filer], STRICT)
 
     def _start(self, weed: Path, kind: str, port: int, grpc: int, folder: str, *more: str, suffix: str = "") -> None:
-        """Start a program with a data folder of its own, which the option `folder` names."""
+        """Start a program with its own data folder, passed by the option `folder`."""
         name = kind + suffix
         (self._folder / f"data-{name}").mkdir(exist_ok=True)
         command = [str(weed), "-logtostderr=true", kind, f"-ip={HOST}", f"-ip.bind={HOST}", f"-port={port}"]
@@ -94,7 +94,7 @@ class SeaweedFS:
 
 
 def _security(identity: Identity) -> str:
-    """The settings that have every connection encrypted and every program present a certificate."""
+    """The settings by which every connection is encrypted and every program presents a certificate."""
     files = f'cert = "{identity.cert_file}"\nkey = "{identity.key_file}"\n'
     authority = f'ca = "{identity.ca_file}"\n'
     text = f"[grpc]\n{authority}"

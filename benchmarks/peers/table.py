@@ -1,4 +1,4 @@
-"""The tables that a run prints: the cells, two doors against one, idle programs, and what each peer promises."""
+"""The tables that a run prints: the cells, two doors compared with one, idle programs, and each peer's promises."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers.figures import BUSY_SHARE, Figures, others_share, ratio
+from benchmarks.peers.results import BUSY_SHARE, CellResult, others_share, ratio
 
 WIDTH = 140
 
 
-def print_tables(found: Sequence[Figures], reference: str, notes: Iterable[str]) -> None:
-    """Print everything; ratios are the reference's figure divided by the row's."""
+def print_tables(found: Sequence[CellResult], reference: str, notes: Iterable[str]) -> None:
+    """Print everything; ratios are the reference's value divided by the row's."""
     console = Console(width=WIDTH)
     rated = [one for one in found if one.cell != "idle"]
     if rated:
@@ -28,13 +28,13 @@ def print_tables(found: Sequence[Figures], reference: str, notes: Iterable[str])
     for note in notes:
         console.print(note, highlight=False, markup=False)
     share = others_share(found)
-    busy = f"BUSY MACHINE: other programs had {share:.0%} of the processors, so trust the ratios alone."
-    quiet = f"Other programs had {share:.0%} of the processors."
+    busy = f"BUSY MACHINE: other programs used {share:.0%} of the processors, so trust only the ratios."
+    quiet = f"Other programs used {share:.0%} of the processors."
     console.print(busy if share > BUSY_SHARE else quiet, highlight=False)
 
 
-def _cells(found: Sequence[Figures], reference: str) -> Table:
-    table = Table(title=f"Operations; the last two columns are {reference}'s figure divided by the row's")
+def _cells(found: Sequence[CellResult], reference: str) -> Table:
+    table = Table(title=f"Operations; the last two columns are {reference}'s value divided by the row's")
     table.add_column("cell")
     table.add_column("peer")
     for heading in ("rate/s", "p50 ms", "p99 ms", "processor ms/op", "switches/op", "generator", "rate ÷", "cost ÷"):
@@ -65,8 +65,8 @@ def _cells(found: Sequence[Figures], reference: str) -> Table:
     return table
 
 
-def _doors(found: Sequence[Figures]) -> Table | None:
-    """What a second proxy costs a hot read, and how much of it at the directory."""
+def _doors(found: Sequence[CellResult]) -> Table | None:
+    """The cost of a second proxy for a hot read, and the directory's share of it."""
     pairs = [
         (one, two)
         for two in found
@@ -84,13 +84,13 @@ def _doors(found: Sequence[Figures]) -> Table | None:
     return table
 
 
-def _directory_ms(figures: Figures) -> float:
-    by_program = figures.processor_ms_by_program or {}
+def _directory_ms(result: CellResult) -> float:
+    by_program = result.processor_ms_by_program or {}
     return sum(cost for program, cost in by_program.items() if program.startswith("directory_server"))
 
 
-def _idle(found: Sequence[Figures], reference: str) -> Table:
-    table = Table(title=f"Idle; the last two columns are {reference}'s figure divided by the row's")
+def _idle(found: Sequence[CellResult], reference: str) -> Table:
+    table = Table(title=f"Idle; the last two columns are {reference}'s value divided by the row's")
     table.add_column("peer")
     for heading in ("programs", "resident MiB", "shared pages divided", "processor %", "memory ÷", "processor ÷"):
         table.add_column(heading, justify="right")

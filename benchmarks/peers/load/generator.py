@@ -1,4 +1,4 @@
-"""The load generator for machines without Go: the same jobs, contents and results as main.go, at a higher cost.
+"""The load generator for machines without Go: does the same as main.go, at a higher cost.
 
 It runs in a process of its own, so that its interpreter lock and processor time are not the caller's.
 """
@@ -30,21 +30,21 @@ PATIENCE_SECONDS = 60
 UNSIGNED = "UNSIGNED-PAYLOAD"
 SIGNED = "host;x-amz-content-sha256;x-amz-date"
 CHECKED_BYTES = 4096
-"""Comparing more of an object than its beginning would cost as much as making large contents does."""
+"""Comparing whole objects would cost as much as making large contents."""
 
 
 class Failed(Exception):
-    """An answer that is not what the operation expects."""
+    """A reply that the operation does not expect."""
 
 
 def content(seed: str, key: str, size: int) -> bytes:
-    """The content of a key: AES-CTR under the run's seed, which nobody can compress or find anywhere else."""
+    """The content of a key: AES-CTR under the run's seed, so it cannot be compressed or deduplicated."""
     secret, start = (hashlib.sha256(text.encode()).digest()[:16] for text in (seed, key))
     return Cipher(algorithms.AES(secret), modes.CTR(start)).encryptor().update(bytes(size))
 
 
 class LoadClient:
-    """One kept TLS connection with one request at a time."""
+    """A persistent TLS connection with one request at a time."""
 
     def __init__(self, job: Job, endpoint: str) -> None:
         self.job = job
@@ -60,7 +60,7 @@ class LoadClient:
         self._day, self._day_key = "", b""
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> Any:
-        """Return the answer, with its whole body in `content`."""
+        """Return the reply, with its whole body in `content`."""
         if method in ("PUT", "POST"):
             headers = {**headers, "Content-Length": str(len(body))}
         self._connection.request(method, target, body or None, headers)
@@ -143,7 +143,7 @@ def delete(client: LoadClient, turn: int) -> None:
 
 
 def list_page(client: LoadClient, _: int) -> None:
-    """Ask for one page of `keys` keys."""
+    """List one page of `keys` keys."""
     job = client.job
     query = f"list-type=2&max-keys={job.keys}&prefix={quote(job.prefix, safe='-_.~')}"
     answer = client.exchange("GET", f"/{job.bucket}", query)
@@ -176,7 +176,7 @@ OPERATIONS: dict[str, Callable[[LoadClient, int], None]] = {
 
 
 def upload(job: Job, clients: list[LoadClient]) -> None:
-    """Send one object in parts, as many at a time as there are clients."""
+    """Upload one object in parts, as many at the same time as there are clients."""
     path = f"/{job.bucket}/{job.key(0)}"
     answer = clients[0].exchange("POST", path, "uploads=")
     _expect("the new upload", answer, 200)
@@ -208,7 +208,7 @@ def upload(job: Job, clients: list[LoadClient]) -> None:
 
 @dataclass
 class ClientTally:
-    """What one client did."""
+    """The results of one client."""
 
     latencies_us: list[int] = field(default_factory=list)
     elapsed: float = 0.0
@@ -216,7 +216,7 @@ class ClientTally:
 
 
 def run(job: Job, clients: list[LoadClient]) -> dict[str, Any]:
-    """Do the job and return what main.go calls a Result."""
+    """Run the job and return what main.go calls a Result."""
     turns = itertools.count()
     tallies = [ClientTally() for _ in clients]
     before, started = _processor_seconds(), time.perf_counter()

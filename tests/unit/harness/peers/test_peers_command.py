@@ -92,13 +92,13 @@ def test_a_run_measures_all_and_names_who_is_absent(run: Run, tmp_path: Path) ->
     assert found["start", "three"]["failure"] == "does not take part: it has no legs"
     for peer in ("one", "two"):
         for cell in ("PUT 4 KiB x8", "LIST x1", "DELETE 4 KiB x8"):
-            figures = found[cell, peer]
-            assert figures["failure"] == ""
-            assert figures["operations"] > 0
-            assert figures["rate"] > 0
-            assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-            assert figures["generator_ms"] > 0
-            assert figures["processor_ms_by_program"]["server"] == pytest.approx(figures["processor_ms"])
+            result = found[cell, peer]
+            assert result["failure"] == ""
+            assert result["operations"] > 0
+            assert result["rate"] > 0
+            assert 0 < result["p50_ms"] <= result["p99_ms"]
+            assert result["generator_ms"] > 0
+            assert result["processor_ms_by_program"]["server"] == pytest.approx(result["processor_ms"])
         assert found["idle", peer]["resident_mib"] > 0
     assert ("lock acquire + release x8", "one") in found
     assert ("lock acquire + release x8", "two") not in found

@@ -1,4 +1,4 @@
-"""One row's figures: rate, percentiles, costs per operation, and ratios to this build's row of the same cell."""
+"""The result of one cell at one peer: rate, percentiles, costs per operation, and ratios to the reference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ BUSY_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A row's turns taken together. Times are milliseconds, shares are of all processors."""
+class CellResult:
+    """The merged turns of a row. Times are milliseconds, shares are of all processors."""
 
     cell: str
     peer: str
@@ -24,28 +24,28 @@ class Figures:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     processor_ms: float = 0.0
-    """Of all the peer's programs, for one operation."""
+    """Processor time of all the peer's programs for one operation."""
     processor_ms_by_program: Mapping[str, float] | None = None
     switches: float = 0.0
-    """Context switches of all the peer's programs, for one operation."""
+    """Context switches of all the peer's programs for one operation."""
     generator_ms: float = 0.0
     generator_share: float = 0.0
     others_share: float = 0.0
     resident_mib: float = 0.0
     proportional_mib: float = 0.0
     idle_percent: float = 0.0
-    """Of one processor."""
+    """Of one processor, while idle."""
     seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def figures_of(row: Row) -> Figures:
-    """Turns are merged: rates averaged, costs divided by all operations, percentiles over all latencies."""
+def result_of(row: Row) -> CellResult:
+    """Merge the turns: average rates, costs divided by all operations, percentiles over all latencies."""
     name = row.cell.name
     if row.failure or not row.samples:
-        return Figures(name, row.peer, row.failure or "not measured")
+        return CellResult(name, row.peer, row.failure or "not measured")
     count = sum(sample.load.operations for sample in row.samples)
     seconds = sum(sample.load.elapsed_seconds for sample in row.samples)
     capacity = seconds * (os.cpu_count() or 1)
@@ -54,7 +54,7 @@ def figures_of(row: Row) -> Figures:
     programs = sorted({name for sample in row.samples for name in sample.servers.processor_seconds})
     total = sum(sample.servers.total_seconds for sample in row.samples)
     idle = row.cell.operation == "idle"
-    return Figures(
+    return CellResult(
         cell=name,
         peer=row.peer,
         operations=count,
@@ -81,13 +81,13 @@ def _percentile(ordered_us: list[int], share: float) -> float:
     return ordered_us[min(len(ordered_us) - 1, int(share * len(ordered_us)))] / 1e3 if ordered_us else 0.0
 
 
-def others_share(found: Iterable[Figures]) -> float:
-    """The share of the processors that neither the peers nor the generator had, over the whole run."""
+def others_share(found: Iterable[CellResult]) -> float:
+    """The share of the processors that other programs used, over the whole run."""
     measured = [one for one in found if not one.failure]
     seconds = sum(one.seconds for one in measured)
     return sum(one.others_share * one.seconds for one in measured) / seconds if seconds else 0.0
 
 
 def ratio(ours: float, theirs: float) -> float | None:
-    """How many times theirs is ours; nothing where either was too little to measure."""
+    """Theirs divided by ours; None if either was too small to measure."""
     return ours / theirs if ours and theirs else None
