@@ -25,6 +25,7 @@ PROOFS = ("tests/cluster/", "tests/properties/", "tests/simulation/")
 CLUSTER_RING = Path(__file__).parent / "cluster"
 LONGEST = (
     *("test_run_cluster", "test_forgetful_programs", "test_real_clients", "test_hostile_traffic", "test_crash_points"),
+    *("test_cluster_ends", "test_programs_alone"),
     *("test_kms", "test_membership", "test_histories", "test_amqp", "test_notifications", "test_lock_proofs"),
     *("test_simulation", "test_generated_requests", "test_lock_model", "test_fuzz", "test_protocol"),
 )

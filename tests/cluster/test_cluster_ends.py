@@ -1,0 +1,119 @@
+"""How a cluster in front of its command ends: signals, the menu, Ctrl-C on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from local_cluster.processes import process_mark
+from tests.cluster.cluster_command import Foreground, listens
+from tests.cluster.cluster_harness import ClusterHarness, run_cluster
+from tests.cluster.conftest import MakeCluster
+from tests.waiting import wait_until
+
+
+def test_without_a_terminal_it_stays_until_told_to_stop(make_cluster: MakeCluster) -> None:
+    """With nobody to type, the command stays in front; SIGTERM and SIGINT stop everything with exit code 0."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with Foreground(cluster, stdin=subprocess.DEVNULL) as command:
+            wait_until(cluster.folder.cluster_file.exists, what="the start")
+            pids = [one.pid for one in cluster.programs]
+            assert command.poll() is None
+            assert "run_cluster.sh" in run_cluster("--data", cluster.data, "--detach").stderr
+            command.send_signal(number)
+            assert command.wait(60) == 0
+            assert len(pids) == 3
+            assert not any(process_mark(pid) for pid in pids)
+
+
+def test_stop_ends_a_cluster_that_stands_in_front_elsewhere(make_cluster: MakeCluster) -> None:
+    """--stop from another terminal also ends the command that stands in front of the cluster."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    with Foreground(cluster, stdin=subprocess.DEVNULL) as command:
+        wait_until(cluster.folder.cluster_file.exists, what="the start")
+        assert run_cluster("--data", cluster.data, "--stop").returncode == 0
+        assert command.wait(60) == 0
+        assert cluster.programs == []
+
+
+def test_the_menus_end_is_the_clusters_end(make_cluster: MakeCluster) -> None:
+    """With a pipe for input the menu reads it, and its end stops everything."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    ended = cluster.command(input="")
+    assert "Menu on proxy 1" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert cluster.programs == []
+    assert not listens(cluster.ports.base)
+
+
+def test_ctrl_c_in_the_menu_on_a_terminal_stops_everything(make_cluster: MakeCluster) -> None:
+    """On a terminal the menu opens on the first proxy, and Ctrl-C at its prompt leaves nothing running."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    person, terminal = pty.openpty()
+    command = [sys.executable, "-P", "-m", "local_cluster", *cluster.arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OWN_TERMINAL, *command],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=cluster.env,
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        deadline, pressed = time.monotonic() + 200, False
+        while process.poll() is None:
+            assert time.monotonic() < deadline, shown.decode("utf-8", "replace")
+            if select.select([person], [], [], 0.5)[0]:
+                with contextlib.suppress(OSError):  # the terminal's other end is gone
+                    shown += os.read(person, 65536)
+            if not pressed and b"User name" in shown:  # once: a second one would hit a program that is at its end
+                pressed = os.write(person, b"\x03") == 1
+        assert process.returncode == 0, shown.decode("utf-8", "replace")
+        assert b"Traceback" not in shown
+        assert cluster.programs == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(person)
+
+
+# Makes the terminal on standard input the new session's own, so that Ctrl-C typed there becomes a signal.
+_OWN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_stopping_answers_those_who_wait_for_a_lock(cluster: ClusterHarness) -> None:
+    """A long wait for a lock does not hold up the end of the cluster, and is answered with its place."""
+    waiting = threading.Event()
+    answers: list[int] = []
+
+    def wait() -> None:
+        with cluster.session() as session:
+            waiting.set()
+            body = {"paths": ["files/x"], "wait_seconds": 30, "client": "two"}
+            answers.append(session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json=body, timeout=60).status_code)
+
+    with cluster.session() as session:
+        answer = session.post(f"{cluster.proxy_urls[0]}/api/v1/locks", json={"paths": ["files/x"], "client": "one"})
+        assert answer.status_code == 200
+        thread = threading.Thread(target=wait)
+        thread.start()
+        waiting.wait(60)
+        locks = f"{cluster.proxy_urls[1]}/api/v1/locks"
+        wait_until(lambda: session.get(locks, timeout=60).json()["waiters"], what="a place in line")
+    assert cluster.command("--stop").returncode == 0
+    thread.join(60)
+    assert answers == [202], "had the wait gone on, the program would have been killed in it"
