@@ -35,6 +35,7 @@ from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
+from lockstep_store.runtime.storage.permissions import keep_private
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
@@ -144,6 +145,7 @@ def serve(settings: Settings) -> None:
     """Serve people until SIGTERM or SIGINT. Does not return."""
     keep_memory_flat()
     setup_logging("client_proxy", settings.id, settings.log_level)
+    _keep_private(settings)
     proxy = build(settings)
     _warn_about(settings)
     run(
@@ -168,6 +170,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
     log_file = settings.data_dir / "client_proxy.log"
     with log_file.open("a", encoding="utf-8") as log_stream:
         setup_logging("client_proxy", settings.id, settings.log_level)
+        _keep_private(settings)
         for handler in log.handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(log_stream)
@@ -198,6 +201,10 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
             service.stop()
             proxy.close()
             log.info("stopped")
+
+
+def _keep_private(settings: Settings) -> None:
+    keep_private(settings.data_dir, settings.certs_dir / f"client_proxy-{settings.id}")
 
 
 def _warn_about(settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +56,7 @@ from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.storage.permissions import keep_private
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
@@ -90,10 +91,12 @@ class DirectoryServer:
             self.clock = DirectoryClock(clock, read_time(reader))
         store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = _ticket_key(store)
-        self._build_people_and_cluster()
+        sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file)))
+        self._build_people_and_cluster(sealer)
+        self.s3_keys.seal_all()
         self.programs = ProgramMembers(self.clock, authority)
         self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
-        self._build_features(storage_keys_file)
+        self._build_features(sealer, storage_keys_file)
         self._build_maintenance()
         self._build_files()
         self.wsgi = Api("directory_server", "1", self.programs.verify)
@@ -103,9 +106,9 @@ class DirectoryServer:
         # Before the first call: renews the leases of locks that survived a restart, or the first write would end them.
         self.locks.start()
 
-    def _build_people_and_cluster(self) -> None:
+    def _build_people_and_cluster(self, sealer: Callable[[], Sealer]) -> None:
         store, settings = self.store, self._settings
-        self.s3_keys = S3Keys(store, self.clock)
+        self.s3_keys = S3Keys(store, self.clock, sealer)
         self.accounts = Accounts(
             store,
             self.clock,
@@ -124,9 +127,9 @@ class DirectoryServer:
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
 
-    def _build_features(self, storage_keys_file: Path) -> None:
+    def _build_features(self, sealer: Callable[[], Sealer], storage_keys_file: Path) -> None:
         store, settings = self.store, self._settings
-        self.named_keys = NamedKeys(store, self.clock, cache(lambda: Sealer(KeyRing.load(storage_keys_file))))
+        self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, storage_keys_file)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
@@ -299,6 +302,7 @@ def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = 
 def serve(settings: Settings) -> None:
     """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     setup_logging("directory_server", "1", settings.log_level)
+    keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
     # A call runs a few dozen short statements, and the driver releases the interpreter lock for each. At the default
     # interval each statement could wait 5 ms for a thread that computes.
     sys.setswitchinterval(0.001)

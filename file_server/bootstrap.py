@@ -33,6 +33,7 @@ from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.protocols import Caller, Opener, RevocationKeeper, Streamer
+from lockstep_store.runtime.storage.permissions import keep_private
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
@@ -170,6 +171,7 @@ def serve(settings: Settings) -> None:
     """Run a file server until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     keep_memory_flat()
     setup_logging("file_server", settings.id, settings.log_level)
+    keep_private(settings.data_folder, settings.certs / f"file_server-{settings.id}")
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)
     sealer = Sealer(KeyRing.load(identity.storage_keys_file))

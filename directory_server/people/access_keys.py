@@ -6,18 +6,23 @@ makes it, it never leaves the directory: a proxy gets the signing key of one day
 
 from __future__ import annotations
 
+import base64
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Protocol
 
+import msgspec
 from blake3 import blake3
 
 from directory_server.metadata.statements import s3_keys as rows
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
+from lockstep_store.runtime.storage.sealing import Sealer
+from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.s3 import (
@@ -57,9 +62,10 @@ class _Key:
 class S3Keys:
     """Manages S3 access keys. Caches them, which is safe because only this process ends keys. Thread-safe."""
 
-    def __init__(self, store: MetadataStore, clock: PeopleClock) -> None:
+    def __init__(self, store: MetadataStore, clock: PeopleClock, sealer: Callable[[], Sealer]) -> None:
         self._store = store
         self._clock = clock
+        self._sealer = sealer
         self._known: LookupCache[str, _Key] = LookupCache(MAX_KNOWN)
 
     # ------------------------------------------------------------ the keys of a person
@@ -104,6 +110,25 @@ class S3Keys:
         self._known.forget(request.access_key_id)
         return Nothing()
 
+    def seal_all(self) -> None:
+        """Seal the secrets that are stored plainly: those of older versions, and the first administrator's."""
+
+        def work(tx: Tx) -> None:
+            for access_key_id, secret in rows.plain_secrets(tx):
+                rows.replace_secret(tx, access_key_id, self._sealed(access_key_id, secret))
+
+        self._store.write(work)
+
+    def _sealed(self, access_key_id: str, secret: str) -> str:
+        sealed = self._sealer().seal(_sealed_under(access_key_id), secret.encode())
+        return rows.SEALED + base64.b64encode(sealed).decode()
+
+    def _opened(self, access_key_id: str, stored: str) -> str:
+        if not stored.startswith(rows.SEALED):
+            return stored
+        sealed = base64.b64decode(stored.removeprefix(rows.SEALED))
+        return self._sealer().open(_sealed_under(access_key_id), sealed).decode()
+
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired temporary keys."""
         rows.drop_ended(tx, self._clock.now())
@@ -122,7 +147,9 @@ class S3Keys:
 
     def _insert(self, tx: Tx, made: S3KeyInfo, valid_seconds: float | None) -> None:
         hash = _token_hash(made.session_token) if made.session_token else None
-        rows.insert_key(tx, made, hash, None if valid_seconds is None else self._clock.now() + valid_seconds)
+        expires = None if valid_seconds is None else self._clock.now() + valid_seconds
+        stored = msgspec.structs.replace(made, secret=self._sealed(made.access_key_id, made.secret))
+        rows.insert_key(tx, stored, hash, expires)
 
     # ------------------------------------------------------------ signatures
 
@@ -152,11 +179,16 @@ class S3Keys:
             if found is None:
                 raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
             person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires)
-            key = _Key(person, found.secret, found.session_hash, found.expires)
+            key = _Key(person, self._opened(access_key_id, found.secret), found.session_hash, found.expires)
             self._known.keep(access_key_id, key, generation)
         if key.expires is not None and key.expires <= self._clock.now():
             raise NotLoggedIn("this temporary S3 key has expired: make a new one", expired=True)
         return key
+
+
+def _sealed_under(access_key_id: str) -> Digest:
+    """What a secret is bound to: a sealed secret that is moved to another key's row does not open."""
+    return chunk_digest(b"lockstep S3 secret\0" + access_key_id.encode())
 
 
 def _no_such(access_key_id: str) -> NotFound:

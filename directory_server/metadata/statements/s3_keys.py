@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from directory_server.metadata.schema import account, s3_key
 from directory_server.metadata.statement import Statement
@@ -42,6 +42,12 @@ _INSERT = Statement(insert(s3_key).values({column.name: bindparam(column.name) f
 _DELETE = Statement(
     delete(s3_key).where(s3_key.c.access_key_id == bindparam("id"), s3_key.c.account == bindparam("of_account"))
 )
+SEALED = "sealed:"
+"""Begins a stored secret that is encrypted with the storage keys; base64 of the sealed bytes follows."""
+_PLAIN = Statement(select(s3_key.c.access_key_id, s3_key.c.secret).where(~s3_key.c.secret.startswith(SEALED)))
+_REPLACE_SECRET = Statement(
+    update(s3_key).where(s3_key.c.access_key_id == bindparam("id")).values(secret=bindparam("new_secret"))
+)
 _DELETE_ENDED = Statement(delete(s3_key).where(s3_key.c.expires < bindparam("now")))
 
 
@@ -54,6 +60,15 @@ def keys_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
     """Return an account's keys, the oldest first, without secrets."""
     rows = reader.all(_OF, of_account=account, count=count)
     return [S3KeyInfo(row[0], row[1], row[2], row[3], expires_at=row[4]) for row in rows]
+
+
+def plain_secrets(reader: Reader) -> list[tuple[str, str]]:
+    """Return the ids and secrets of keys whose secrets are not sealed."""
+    return [(row[0], row[1]) for row in reader.all(_PLAIN)]
+
+
+def replace_secret(tx: Tx, access_key_id: str, secret: str) -> None:
+    tx.run(_REPLACE_SECRET, id=access_key_id, new_secret=secret)
 
 
 def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: float | None) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from directory_server.features.s3_settings import S3Settings
+from directory_server.metadata.statements import s3_keys
 from directory_server.people.access_keys import MAX_KEYS, S3Keys
 from directory_server.people.person import Person
-from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.wire.errors import BadRequest, Conflict, DamagedChunk, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.files import LookupItem
 from lockstep_store.wire.messages.s3 import (
     BucketSettingRequest,
@@ -39,8 +41,13 @@ def rig(tmp_path: Path) -> Iterator[DirectoryRig]:
 
 
 @pytest.fixture
-def keys(rig: DirectoryRig) -> S3Keys:
-    return S3Keys(rig.store, rig.clock)
+def sealer(tmp_path: Path) -> Sealer:
+    return Sealer(KeyRing.load_or_create(tmp_path / "storage-keys.json"))
+
+
+@pytest.fixture
+def keys(rig: DirectoryRig, sealer: Sealer) -> S3Keys:
+    return S3Keys(rig.store, rig.clock, lambda: sealer)
 
 
 def create(keys: S3Keys, valid: float | None = None) -> S3KeyInfo:
@@ -64,6 +71,38 @@ def test_a_signature_shows_whose_it_is(keys: S3Keys) -> None:
     for wrong in (proof(made, "guess"), good._replace(access_key_id="LSNONE"), good._replace(date="20261122")):
         with pytest.raises(NotLoggedIn):
             keys.person(wrong)
+
+
+def test_secrets_are_sealed_in_the_metadata(rig: DirectoryRig, keys: S3Keys, sealer: Sealer) -> None:
+    """The metadata alone opens no key; another process with the storage keys does. A secret belongs to its row."""
+    made, other = create(keys), create(keys)
+    with rig.store.read() as reader:
+        stored = {made.access_key_id: "", other.access_key_id: ""}
+        for id in stored:
+            found = s3_keys.find_key(reader, id)
+            assert found is not None
+            stored[id] = found.secret
+        assert s3_keys.plain_secrets(reader) == []
+    assert all(made.secret not in secret and secret.startswith("sealed:") for secret in stored.values())
+    again = S3Keys(rig.store, rig.clock, lambda: sealer)
+    assert again.person(proof(made)).account == "admin"
+    rig.store.write(lambda tx: s3_keys.replace_secret(tx, other.access_key_id, stored[made.access_key_id]))
+    with pytest.raises(DamagedChunk):
+        S3Keys(rig.store, rig.clock, lambda: sealer).person(proof(other))
+
+
+def test_plain_secrets_of_older_versions_are_sealed(rig: DirectoryRig, keys: S3Keys) -> None:
+    """They work before and after, and are plain no more."""
+    made = S3KeyInfo("LSOLD", "admin", 0.0, "old", "a-plain-secret")
+    rig.store.write(lambda tx: s3_keys.insert_key(tx, made, None, None))
+    assert keys.person(proof(made)).account == "admin"
+    keys.seal_all()
+    keys.seal_all()
+    with rig.store.read() as reader:
+        found = s3_keys.find_key(reader, "LSOLD")
+        assert found is not None and "a-plain-secret" not in found.secret
+        assert s3_keys.plain_secrets(reader) == []
+    assert keys.person(proof(made)).account == "admin"
 
 
 def test_a_proof_survives_its_way(keys: S3Keys) -> None:

@@ -18,6 +18,7 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import TOKEN_SECONDS, Accounts
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
 from directory_server.people.passwords import FREE_FAILURES, PasswordHash
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import (
     AlreadyExists,
     BadName,
@@ -41,9 +42,9 @@ class Door:
         self.time = ManualClock()
         self.store = SqliteStore(folder / "metadata.db")
         self.clock = DirectoryClock(self.time)
-        self.accounts = Accounts(
-            self.store, self.clock, S3Keys(self.store, self.clock), registration_open=registration_open
-        )
+        sealer = Sealer(KeyRing.load_or_create(folder / "storage-keys.json"))
+        keys = S3Keys(self.store, self.clock, lambda: sealer)
+        self.accounts = Accounts(self.store, self.clock, keys, registration_open=registration_open)
 
     def log_in(self, name: str, password: str = "secret", register: str = "if_new") -> LoginReply:
         return self.accounts.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]

@@ -1,0 +1,37 @@
+"""Keeps a program's files to its own user: new files 0600, new folders 0700, and a warning about what is too open."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from lockstep_store.runtime.tracing import log
+
+PRIVATE_UMASK = 0o077
+_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def keep_private(*folders: Path) -> None:
+    """Create new files and folders for this user only, from now on, and warn of `folders` that others can enter.
+
+    Files that people need, such as ca.pem, get their wider mode explicitly.
+    """
+    os.umask(PRIVATE_UMASK)
+    for path, mode in too_open(folders):
+        log.warning("other users of this machine can use %s (mode %04o): close it with `chmod go= %s`", path, mode, path)
+
+
+def too_open(folders: Iterable[Path]) -> list[tuple[Path, int]]:
+    """Return those of `folders` that other users may read or enter, with their modes. What is inside a closed folder
+    is closed too."""
+    found = []
+    for folder in folders:
+        try:
+            mode = stat.S_IMODE(folder.stat().st_mode)
+        except OSError:
+            continue  # it is not there yet
+        if mode & _FOR_OTHERS:
+            found.append((folder, mode))
+    return found

@@ -1,0 +1,42 @@
+"""A program's files are its user's alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lockstep_store.runtime.storage.permissions import keep_private, too_open
+
+
+@pytest.fixture(autouse=True)
+def umask_of_before() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def test_new_files_and_folders_are_private(tmp_path: Path) -> None:
+    """Whatever creates them, and with whatever mode it asks for."""
+    keep_private(tmp_path)
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "file").write_text("x")
+    assert stat.S_IMODE((tmp_path / "folder" / "inner").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "folder" / "file").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o701, 0o770])
+def test_an_open_folder_is_reported(tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture) -> None:
+    """With its mode and the command that closes it; a closed one and one that is not there are not."""
+    opened, closed = tmp_path / "open", tmp_path / "closed"
+    opened.mkdir()
+    opened.chmod(mode)
+    closed.mkdir(mode=0o700)
+    assert too_open([opened, closed, tmp_path / "missing"]) == [(opened, mode)]
+    with caplog.at_level(logging.WARNING, logger="lockstep"):
+        keep_private(opened, closed)
+    assert [f"chmod go= {opened}" in record.getMessage() for record in caplog.records] == [True]
