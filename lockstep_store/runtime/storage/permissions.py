@@ -20,7 +20,9 @@ def keep_private(*folders: Path) -> None:
     """
     os.umask(PRIVATE_UMASK)
     for path, mode in too_open(folders):
-        log.warning("other users of this machine can use %s (mode %04o): close it with `chmod go= %s`", path, mode, path)
+        log.warning(
+            "other users of this machine can use %s (mode %04o): close it with `chmod go= %s`", path, mode, path
+        )
 
 
 def too_open(folders: Iterable[Path]) -> list[tuple[Path, int]]:

@@ -100,7 +100,8 @@ def test_plain_secrets_of_older_versions_are_sealed(rig: DirectoryRig, keys: S3K
     keys.seal_all()
     with rig.store.read() as reader:
         found = s3_keys.find_key(reader, "LSOLD")
-        assert found is not None and "a-plain-secret" not in found.secret
+        assert found is not None
+        assert "a-plain-secret" not in found.secret
         assert s3_keys.plain_secrets(reader) == []
     assert keys.person(proof(made)).account == "admin"
 
