@@ -156,12 +156,12 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 
 
 @main.command("restore")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @_data_option
 @click.option("--replace", is_flag=True, help="Replace existing metadata, which is kept aside.")
 @click.option("--accept-older", is_flag=True, help="Instead of a FILE: go on from the metadata that is there.")
 def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: bool) -> None:
-    """Restore a stopped directory from the backup FILE.
+    """Restore a stopped directory from the backup FILE, which may be the folder of a continuous backup.
 
     Nothing is changed unless the backup is intact. Then start the directory: it recovers what file servers committed
     after the backup, and `lockstep recover` shows the progress. --accept-older does the same with the metadata in

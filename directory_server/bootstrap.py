@@ -41,8 +41,10 @@ from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.maintenance.inventory import Inventories
+from directory_server.maintenance.late_records import PATIENCE, LateRecords
 from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
+from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import files, people
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -92,6 +94,7 @@ class DirectoryServer:
         store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = _ticket_key(store)
         sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file)))
+        self.redo_log = RedoLog(store, self.clock, authority.derive_key(SEALING_CONTEXT))
         self._build_people_and_cluster(sealer)
         self.s3_keys.seal_all()
         self.programs = ProgramMembers(self.clock, authority)
@@ -139,6 +142,16 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, self._hooks)
         self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
+        self.late_records = LateRecords(
+            store,
+            self.clock,
+            self.recovery,
+            self.redo_log,
+            lambda: self.epochs.expected,
+            PATIENCE * settings.down_seconds,
+            self.membership.reload,
+        )
+        self.epochs.is_settled = self.late_records.is_settled
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
@@ -214,6 +227,8 @@ class DirectoryServer:
             targets=self.targets,
             outbox=self.outbox,
             backups=Backups(store, self.clock, settings.data, program_version()),
+            redo_log=self.redo_log,
+            late_records=self.late_records,
             ticket_key=self._ticket_key.hex(),
             copies=settings.copies,
             version=program_version(),
@@ -227,6 +242,7 @@ class DirectoryServer:
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.housekeep),
+            BackgroundJob("late records", self.late_records.step),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
             BackgroundJob("metadata check", self.store.check_some),
         ]

@@ -28,7 +28,9 @@ from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.maintenance.inventory import Inventories
+from directory_server.maintenance.late_records import LateRecords
 from directory_server.maintenance.recovery import Recovery
+from directory_server.maintenance.redo_log import RedoLog
 from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
@@ -72,6 +74,8 @@ class Components:
     epochs: Epochs
     fsck: Fsck
     backups: Backups
+    redo_log: RedoLog
+    late_records: LateRecords
     targets: Targets
     outbox: Outbox
     ticket_key: str

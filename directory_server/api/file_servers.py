@@ -41,6 +41,7 @@ class HolderApi:
             return s.HeartbeatReply(False)  # restored from a backup, this directory signs with a key of its own
         if not components.epochs.has_registered(peer.id) or not components.membership.heartbeat(peer.id, request):
             return s.HeartbeatReply(False)
+        components.late_records.step()
         components.inventories.note_done(peer.id, request.inventory_done)
         orders = components.repair.orders_for(peer.id)
         inventory = components.inventories.order_for(peer.id)
@@ -48,8 +49,18 @@ class HolderApi:
         with components.store.read() as reader:
             marks = components.epochs.marks(reader)
         holders = components.membership.holders()
-        revoked = components.programs.news(request.revoked_number)
-        return s.HeartbeatReply(True, components.clock.now(), orders, holders, drops, inventory, marks, revoked)
+        return s.HeartbeatReply(
+            True,
+            components.clock.now(),
+            orders,
+            holders,
+            drops,
+            inventory,
+            marks,
+            components.programs.news(request.revoked_number),
+            components.redo_log.place(),
+            components.late_records.wanted if components.late_records.wanted.sequence else None,
+        )
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
         surplus = self._components.repair.collect(peer.id, request.digests)

@@ -9,6 +9,7 @@ from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages import recovery as rm
+from lockstep_store.wire.messages import redo
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
@@ -28,6 +29,9 @@ class CareApi:
         api.serve(rm.FSCK_REPORT, self._fsck_report, PROXY)
         api.serve(rm.RECOVERY, self._recovery, PROXY)
         api.serve(rm.RECOVER, self._recover, PROXY)
+        api.serve(redo.FOLLOW_REDO, self._follow, PROXY)
+        api.serve(s.REDO, lambda request, _: components.redo_log.read(request.after, sealed=True), FILE_SERVER)
+        api.serve(s.REPLAY, lambda request, peer: components.late_records.take(peer.id, request), FILE_SERVER)
         api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
 
     def _fsck(self, request: rm.FsckRequest, _: PeerIdentity) -> Nothing:
@@ -46,6 +50,10 @@ class CareApi:
     def _recover(self, request: rm.RecoverRequest, _: PeerIdentity) -> rm.RecoveryReply:
         administrator = self._components.accounts.administrator(request.credential)
         return rm.RecoveryReply(self._components.recovery.decide(request, administrator.account))
+
+    def _follow(self, request: redo.FollowRequest, _: PeerIdentity) -> redo.RedoReply:
+        self._components.accounts.administrator(request.credential)
+        return self._components.redo_log.read(request.after, sealed=False)
 
     def _backup(self, request: RawRequest) -> RawReply:
         asked = _BACKUP.decode_request(request.body(_MAX_REQUEST_BYTES))

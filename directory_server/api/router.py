@@ -11,6 +11,7 @@ from directory_server.api.file_servers import HolderApi
 from directory_server.api.maintenance import CareApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.components import PROXY, Components
+from directory_server.files.many_deletions import delete_many
 from directory_server.metrics import DirectoryMetrics
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
@@ -62,6 +63,7 @@ class DirectoryApi:
         api.serve(m.LIST, lambda request, _: lookups.list(request), PROXY)
         api.serve(m.VERSIONS, lambda request, _: lookups.versions(request), PROXY)
         api.serve(m.DELETE, lambda request, _: namespace.delete(request), PROXY)
+        api.serve(m.DELETE_MANY, self._delete_many, PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
         api.serve(jm.CHANGES, lambda request, _: self._components.changes.read(request), PROXY)
         api.serve(BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
@@ -74,6 +76,12 @@ class DirectoryApi:
         for id in {id for item in request.items for id in item.exclude}:
             self._components.membership.report_unreachable(id)
         return self._components.writes.begin(request.items)
+
+    def _delete_many(self, request: m.DeleteManyRequest, _: PeerIdentity) -> m.DeleteManyReply:
+        components = self._components
+        return delete_many(
+            components.store, components.accounts.identify, components.namespace.delete_in, request.items
+        )
 
     def _delete_bucket(self, request: BucketRequest, _: PeerIdentity) -> Nothing:
         self._components.buckets.delete(self._components.accounts.identify(request.credential), request.bucket)

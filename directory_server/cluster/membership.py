@@ -124,6 +124,15 @@ class Membership:
             crash_point("directory.held.forgetting")
         self._losses += 1
 
+    def reload(self) -> None:
+        """Read what was decided about file servers again, because the metadata has gone on without this object."""
+        with self._store.read() as reader:
+            rows = servers.all_servers(reader)
+        with self._mutex:
+            for row in rows:
+                known = self._servers.setdefault(row.id, _Server(row, self._clock.now()))
+                known.row = replace(known.row, state=row.state)
+
     def knows(self, id: str, store_id: str) -> bool:
         """Whether the server has registered with this storage before."""
         known = self._servers.get(id)
@@ -227,6 +236,11 @@ class Membership:
         """Return a server's state; `removed` for an unknown id."""
         server = self._servers.get(id)
         return "removed" if server is None else self._state(server)
+
+    def problem(self, id: str) -> str:
+        """What the server last said is wrong with its storage; empty when nothing is."""
+        server = self._servers.get(id)
+        return "" if server is None or server.report is None else server.report.problem
 
     def candidates(self) -> list[Candidate]:
         """Return every server for placement, with whether it can take new bytes now."""

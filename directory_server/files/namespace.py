@@ -68,11 +68,12 @@ class Namespace:
         """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
         person = self._people.identify(request.credential)
         check_key(request.path)
-        reply = self._store.write(lambda tx: self._delete(tx, person, request))
+        reply = self._store.write(lambda tx: self.delete_in(tx, person, request))
         crash_point("directory.delete.done")
         return reply
 
-    def _delete(self, tx: Tx, person: Person, request: DeleteRequest) -> DeleteReply:
+    def delete_in(self, tx: Tx, person: Person, request: DeleteRequest) -> DeleteReply:
+        """Delete in a transaction that the caller commits."""
         place = standing(tx, request.bucket, person, self._clock.wall())
         action = "s3:DeleteObject" if request.version is None else "s3:DeleteObjectVersion"
         bucket = place.demand(action, request.path, version=request.version)

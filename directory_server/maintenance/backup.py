@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.maintenance.redo_log import to_wire
 from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects
+from directory_server.metadata.statements.redo import HistoryPlace
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.tracing import log
@@ -27,6 +29,7 @@ from lockstep_store.wire.messages.recovery import BackupInfo
 
 CONTENT_TYPE = "application/vnd.lockstep.backup"
 _PART = "backup-*.part"
+_NEWEST_RECORD = "SELECT sequence, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
 
 
 class Backups:
@@ -63,7 +66,7 @@ class Backups:
         try:
             self._check_room()
             rows = self._store.copy_to(path)
-            cursor = self._verify(path, rows)
+            cursor, place = self._verify(path, rows)
             with path.open("rb") as file:
                 digest, size = digest_of(file)
             info = BackupInfo(
@@ -77,6 +80,7 @@ class Backups:
                 rows=rows,
                 size=size,
                 digest=digest,
+                redo=to_wire(place),
             )
             log.info("made a backup of %d versions up to cursor %d", info.versions, cursor)
             return info, path.open("rb")
@@ -95,19 +99,21 @@ class Backups:
                 "free some space"
             )
 
-    def _verify(self, path: Path, rows: dict[str, int]) -> int:
-        """Return the newest cursor in the copy; raise Damaged unless the copy is intact and has these rows."""
+    def _verify(self, path: Path, rows: dict[str, int]) -> tuple[int, HistoryPlace | None]:
+        """Return the newest cursor and redo record of an intact copy with these rows; else raise Damaged."""
         try:
             with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
                 defects = find_defects(copy)
                 if not defects and count_rows(copy) != rows:
                     defects = ["the copy's row counts differ from the metadata's"]
                 cursor = copy.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()[0]
+                row = copy.execute(_NEWEST_RECORD).fetchone()
+                place = None if row is None else HistoryPlace(*row)
         except sqlite3.Error as error:
             defects = [str(error)]
         if defects:
             raise Damaged(f"the metadata is damaged ({defects[0]}); restore an older backup, and check the disk")
-        return int(cursor)
+        return int(cursor), place
 
 
 def _blocks(header: bytes, file: BinaryIO) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from lockstep_store.wire.messages import (
     people,
     programs,
     recovery,
+    redo,
     s3,
     servers,
     targets,
@@ -65,6 +66,8 @@ ANSWERED_WHILE_STARTING = frozenset(
         servers.HELD,
         servers.DAMAGED,
         servers.INVENTORY,
+        servers.REDO,
+        servers.REPLAY,
         # Proxies report that they run.
         programs.PROXY_HEARTBEAT,
         # The cluster, for administrators.
@@ -80,6 +83,7 @@ ANSWERED_WHILE_STARTING = frozenset(
         recovery.FSCK,
         recovery.FSCK_REPORT,
         recovery.RECOVERY,
+        redo.FOLLOW_REDO,
         targets.TARGETS,
         targets.ADD_TARGET,
         targets.REMOVE_TARGET,

@@ -98,9 +98,11 @@ class Epochs:
             self._expected = {row.id for row in servers.all_servers(reader) if row.state != "removed"}
         self._needed = max(1, len(self._expected) - (copies - 1)) if self._expected else 0
         self._registered: set[str] = set()
-        self._open = not self._needed
+        self._open = False
         self._mutex = threading.Lock()
         self._on_change: Callable[[bool], None] = lambda is_open: None
+        self.is_settled: Callable[[], bool] = lambda: True
+        """Whether a restored directory has what it waits for."""
         self.problem = ""
         """Why the directory refuses every call; empty if it does not."""
 
@@ -118,13 +120,26 @@ class Epochs:
     @property
     def is_open(self) -> bool:
         """Whether numbers may be issued and copies dropped."""
+        return self._open or (not self.problem and self._try_to_open())
+
+    def _try_to_open(self) -> bool:
         if self._open or self.problem:
             return self._open
-        if self._clock.since_start() >= self._patience:
+        enough = len(self._registered & self._expected) >= self._needed
+        if not enough and self._clock.since_start() < self._patience:
+            return False
+        if not self.is_settled():
+            return False
+        if not enough:
             silent = sorted(self._expected - self._registered)
             log.warning("file servers %s have not registered; continuing without them", ", ".join(silent))
-            self._set_open(True)
+        self._set_open(True)
         return self._open
+
+    @property
+    def expected(self) -> set[str]:
+        """The file servers known at the start, and those that have registered since."""
+        return self._expected | self._registered
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Call `on_change(is_open)` now and after each change, so that an open directory need not ask per call."""
@@ -168,8 +183,7 @@ class Epochs:
     def note_registered(self, server_id: str) -> None:
         """Count the file server as registered; `compare` has found it not ahead."""
         self._registered.add(server_id)
-        if not self.problem and len(self._registered & self._expected) >= self._needed:
-            self._set_open(True)
+        self._try_to_open()
 
     def marks(self, reader: Reader) -> SeenMarks:
         """Return the marks for file servers to remember; none until this metadata is known to be current."""

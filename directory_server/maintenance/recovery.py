@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from msgspec import field
 from prometheus_client import Counter
 
 from directory_server.cluster.directory_clock import DirectoryClock
@@ -30,6 +31,7 @@ from lockstep_store.wire.errors import BadDigest, BadRequest, Conflict
 from lockstep_store.wire.messages.base import Message
 from lockstep_store.wire.messages.buckets import Versioning
 from lockstep_store.wire.messages.recovery import RecoverRequest, RecoveryInfo, RecoverySource
+from lockstep_store.wire.messages.redo import RedoPlace
 from lockstep_store.wire.messages.servers import CommitNote, FoundReply, FoundRequest
 from lockstep_store.wire.names import check_bucket, check_key
 
@@ -56,6 +58,9 @@ class RecoveryState(Message):
     finished: bool = False
     recovered: int = 0
     source: RecoverySource = "backup"
+    redo: RedoPlace = field(default_factory=RedoPlace)
+    """File servers' redo records behind this place may be replayed; sequence 0: no longer."""
+    replayed: int = 0
 
 
 _states = decoder(RecoveryState)
@@ -147,11 +152,19 @@ class Recovery:
             self._locks.fence_floor = max(self._locks.fence_floor, floor)
 
     def _change(self, change: Callable[[RecoveryState], object]) -> None:
+        self.change(lambda _, state: change(state))
+
+    def change(self, work: Callable[[Tx, RecoveryState], object]) -> None:
+        """Change the state, and in the same transaction what goes with it. Durable on return."""
         with self._mutex:
             assert self._state is not None
             state = _states.decode(encode(self._state))
-            change(state)
-            self._store.write(lambda tx: people.write_setting(tx, STATE_SETTING, encode(state).decode()))
+
+            def write(tx: Tx) -> None:
+                work(tx, state)
+                people.write_setting(tx, STATE_SETTING, encode(state).decode())
+
+            self._store.write(write)
             self._state = state
 
     # ------------------------------------------------------------ reports of file servers
@@ -292,6 +305,7 @@ class Recovery:
             finished=state.finished or (bool(known) and not waiting),
             recovered_versions=state.recovered,
             source=state.source,
+            replayed_records=state.replayed,
             unnamed_blobs=blobs,
             unnamed_bytes=size,
         )

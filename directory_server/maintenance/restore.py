@@ -9,14 +9,18 @@ ended after the backup must not be valid again. recovery.py then finds lost vers
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from directory_server.cluster.directory_clock import TIME_SETTING
 from directory_server.maintenance.epochs import EPOCH_JUMP, EPOCHS_SETTING, EpochRecord, decode_record
@@ -27,14 +31,17 @@ from directory_server.maintenance.recovery import (
     RecoveryState,
     decode_state,
 )
+from directory_server.maintenance.replay import open_folder, replay
 from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects, flush
 from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
 from directory_server.metadata.engines.sqlite.store import own
 from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
 from lockstep_store.wire.backup_file import check, read_header
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, SetupError
 from lockstep_store.wire.messages.recovery import BackupInfo, RecoverySource
+from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace
 
 CURSOR_JUMP = 1_000_000_000
 TIME_JUMP_SECONDS = 100_000_000.0
@@ -43,6 +50,8 @@ JUMP_FOR_EACH_SECOND = 100_000
 """Added for each second of the backup's age: more changes than a directory can make in a second."""
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 """Upper bound of a backup's age, in case a clock is wrong: version ids have only sixteen digits."""
+_OF_A_START = ("setting", "file_server", "past_write")
+"""Tables that a directory changes before it grants anything."""
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -51,10 +60,15 @@ def restore(
 ) -> tuple[BackupInfo, Path | None]:
     """Restore the backup `file`; return its description and the path where replaced metadata was kept.
 
+    `file` may be the folder of a continuous backup, which is restored with all its records.
+
     Raises SetupError while a directory runs, Conflict if there is metadata and `replace` is not given, and Damaged or
     StorageFormatError if the backup is unusable. After an error nothing has changed.
     """
     try:
+        records: Iterable[RedoBatch] = ()
+        if file.is_dir():
+            file, records = open_folder(file)
         with file.open("rb") as opened:
             info = check(opened, str(file))
     except OSError as error:
@@ -65,7 +79,11 @@ def restore(
                 f"{metadata} exists; add --replace to replace it with the backup (it is kept under another name)"
             )
         _unpack(file, prepared)
-        _prepare(prepared, _Beginning("backup", info.made_at), wall(), info.rows)
+        beginning = _Beginning("backup", info.made_at)
+        if records:
+            info = _replay(prepared, info, records)
+            beginning = _Beginning("backup", info.made_at)
+        _prepare(prepared, beginning, wall(), info.rows)
         kept = _keep_aside(metadata, wall()) if existed else None
         _put(prepared, metadata)
     return info, kept
@@ -142,6 +160,28 @@ def _unpack(file: Path, prepared: Path) -> None:
             shutil.copyfileobj(source, target, 1 << 20)
 
 
+def _replay(prepared: Path, info: BackupInfo, records: Iterable[RedoBatch]) -> BackupInfo:
+    """Add the records to the backup; what is in it then."""
+    try:
+        with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
+            if count_rows(db) != info.rows:
+                raise Damaged("the backup has other rows than when it was made; use another one")
+            made_at = replay(db, records) or info.made_at
+            rows = count_rows(db)
+            (cursor,) = db.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()
+    except sqlite3.Error as error:
+        raise Damaged(f"the records do not fit the backup ({error}); use another one") from error
+    return msgspec.structs.replace(
+        info,
+        made_at=made_at,
+        cursor=cursor,
+        files=rows["current"],
+        versions=rows["version"],
+        blobs=rows["blob"],
+        rows=rows,
+    )
+
+
 def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, int] | None = None) -> None:
     """Check the metadata, upgrade its schema, and make it safe to start from."""
     try:
@@ -183,7 +223,8 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     epochs.lost_through = epochs.newest + EPOCH_JUMP + more
     epochs.out_of_date = ""
     since = _not_yet_recovered(db, newest)
-    state = RecoveryState(made_at, now, since, newest + CURSOR_JUMP + more, source=beginning.source)
+    through = newest + CURSOR_JUMP + more
+    state = RecoveryState(made_at, now, since, through, source=beginning.source, redo=_common_past(db))
     settings = {
         TIME_SETTING: repr(directory_time),
         FENCE_FLOOR_SETTING: str(floor),
@@ -193,6 +234,25 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     for name, value in settings.items():
         db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))
     db.execute("DELETE FROM setting WHERE name = 'ticket_key'")
+    begin, forget = BREAK_CHAIN  # nothing above is in a record
+    db.execute(begin, {"ahead": CURSOR_JUMP + more, "chain": secrets.token_bytes(CHAIN_BYTES)})
+    db.execute(forget)
+
+
+def _common_past(db: sqlite3.Connection) -> RedoPlace:
+    """The place behind which file servers' redo records may be replayed.
+
+    Older metadata that was started by mistake has records of its own start, which nobody else has and which may be
+    left behind.
+    """
+    place = RedoPlace()
+    for sequence, chain, body in db.execute("SELECT sequence, chain, body FROM redo_record ORDER BY sequence DESC"):
+        if not body and not place.sequence:
+            break  # nothing was ever recorded
+        place = RedoPlace(sequence, bytes(chain).hex())
+        if not body or any(json.loads(line)[1] not in _OF_A_START for line in body.split("\n")):
+            break
+    return place
 
 
 def _setting(db: sqlite3.Connection, name: str) -> str | None:

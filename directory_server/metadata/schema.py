@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Table,
     Text,
     UniqueConstraint,
     false,
@@ -242,4 +243,16 @@ setting = table(
     "setting",
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# The row changes of each of the latest transactions, written by the engine in the transaction itself. The newest row
+# is never removed. `end_offset` counts the bytes of all bodies up to this one. `chain` is a hash over all records
+# before: two copies of the metadata that have one sequence and one chain have one past. An empty table begins a chain.
+redo_record = Table(
+    "redo_record",
+    metadata,
+    Column("sequence", Sequence, primary_key=True),
+    Column("end_offset", BigInteger, nullable=False),
+    Column("chain", LargeBinary(16), nullable=False),
+    Column("body", Text, nullable=False, comment="a JSON array a line; see engines/sqlite/redo.py"),
 )

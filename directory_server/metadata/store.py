@@ -8,7 +8,7 @@ error Unavailable, a newer program's data StorageFormatError.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,13 @@ class Tx(Reader):
         """Insert, update or delete; return how many rows changed. Raises `ConstraintBroken`."""
 
     @abstractmethod
+    def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
+        """Make the changes of redo records again, except to the rows `leave`, by table and first part of the key.
+
+        Raises ValueError for a record of another schema.
+        """
+
+    @abstractmethod
     def savepoint(self) -> AbstractContextManager[None]:
         """Roll back what the block did, and only that, if it raises. May be nested."""
 
@@ -55,7 +62,11 @@ class ConstraintBroken(Exception):
 
 
 class MetadataStore(ABC):
-    """Stores the directory's rows. Thread-safe."""
+    """Stores the directory's rows. Thread-safe.
+
+    Each transaction that changes rows leaves one row in `redo_record`, from which the changes can be made again in a
+    copy of the metadata of the moment before (see engines/sqlite/redo.py for the form).
+    """
 
     @abstractmethod
     def write(self, work: Callable[[Tx], R]) -> R:

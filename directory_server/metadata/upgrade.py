@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import StorageFormatError, Unavailable
 
@@ -62,3 +64,7 @@ def _apply(connection: Connection, name: str) -> None:
             f"{scripts.get_current_head()}); start that newer program, or restore a backup from before the upgrade"
         )
     command.upgrade(config, "head")
+    # Records of the older schema do not lead to this one.
+    begin, forget = BREAK_CHAIN
+    connection.exec_driver_sql(begin, {"ahead": 1, "chain": secrets.token_bytes(CHAIN_BYTES)})
+    connection.exec_driver_sql(forget)

@@ -167,6 +167,7 @@ class WholeCluster:
         self.servers[id] = server
         self.programs[server_url(id)] = server.wsgi
         server.link.step()
+        server.redo_records.step()
         return server
 
     def stop_server(self, id: str) -> None:
@@ -217,6 +218,7 @@ class WholeCluster:
         self.clock.advance(seconds)
         for server in self.servers.values():
             server.link.step()
+            server.redo_records.step()
         self.directory.locks.step()
 
     def settle(self, rounds: int = 200) -> bool:

@@ -5,13 +5,14 @@ The directory admits only administrators. A backup is streamed in blocks, and ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
 from client_proxy.core.directory_calls import Directory, DirectoryStream
 from client_proxy.doors.rest.json_body import JsonBody
-from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.operation import NUMBER, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
@@ -28,9 +29,12 @@ from lockstep_store.wire.messages.recovery import (
     RecoverRequest,
     RecoveryReply,
 )
+from lockstep_store.wire.messages.redo import FOLLOW_REDO, FollowRequest, RedoPlace, RedoReply
 
 BACKUP_TYPE = "application/vnd.lockstep.backup"
 BLOCK_BYTES = 1024 * 1024
+_CHAIN_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
+_CHAIN = re.compile("[0-9a-f]{0,64}")
 _REFUSALS = (errors.Forbidden, errors.Conflict)
 _operation = partial(Operation, tag="Cluster", refusals=_REFUSALS)
 
@@ -89,6 +93,22 @@ class MaintenanceRoutes:
                 answers={200: Answer("The backup.", Content(media=BACKUP_TYPE))},
                 refusals=(*_REFUSALS, errors.StorageFull, errors.Damaged),
             ),
+            _operation(
+                id="follow_backup",
+                method="GET",
+                template="/cluster/backup/records",
+                handler=self.follow,
+                summary="What the directory changed after a backup, or after earlier records (administrators)",
+                description=(
+                    "Records hold secrets. Without arguments the reply says how far the directory is; `known` is false "
+                    "when the records behind that place are not there any more, and a new backup is needed."
+                ),
+                parameters=(
+                    Parameter("after", "query", "Only records behind this one.", NUMBER),
+                    Parameter("chain", "query", "The chain up to it, in hexadecimal.", _CHAIN_SCHEMA),
+                ),
+                answers={200: Answer("The records that are there, at most a mebibyte or one.", Content(RedoReply))},
+            ),
         ]
 
     def _recovery(self) -> list[Operation]:
@@ -135,6 +155,13 @@ class MaintenanceRoutes:
             ("X-Content-Type-Options", "nosniff"),
         ]
         return RawReply(200, headers, _blocks(stream))
+
+    def follow(self, request: RestRequest) -> RawReply:
+        chain = request.argument("chain")
+        if not _CHAIN.fullmatch(chain):
+            raise errors.BadRequest(f"chain={chain[:80]!r} is no chain: give the one that came with the last records")
+        after = RedoPlace(request.number_argument("after", 0, 0, 10**18 - 1), chain)
+        return json_reply(self._directory.call(FOLLOW_REDO, FollowRequest(request.credential(), after)))
 
     def recovery(self, request: RestRequest) -> RawReply:
         return json_reply(self._directory.call(RECOVERY, CredentialRequest(request.credential())))

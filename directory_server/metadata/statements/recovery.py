@@ -6,7 +6,18 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, func, insert, literal, select, update
 
-from directory_server.metadata.schema import account, blob, counter, holder, unnamed, version
+from directory_server.metadata.schema import (
+    account,
+    blob,
+    counter,
+    dropped,
+    holder,
+    journal,
+    past_write,
+    unnamed,
+    version,
+)
+from directory_server.metadata.schema_s3 import event
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.digest import Digest
@@ -48,12 +59,31 @@ _RAISE_LOCK_NUMBER = Statement(
     update(counter).where(counter.c.name == "lock_number").values(value=bindparam("raised_to"))
 )
 _FIRST_LOCK_NUMBER = Statement(insert(counter).values(name="lock_number", value=bindparam("value")))
+_CURSOR_BELOW = Statement(
+    select(func.coalesce(func.max(journal.c.cursor), 0)).where(journal.c.cursor < bindparam("below"))
+)
+_RESTART_TIMES = tuple(
+    Statement(update(column.table).values({column.name: bindparam("now")}))
+    for column in (past_write.c.done_time, dropped.c.dropped_time, event.c.queued_time)
+)
 _VERSION_NAMES = Statement(
     select(version.c.id, version.c.bucket, version.c.path, version.c.digest)
     .where(version.c.id > bindparam("after"))
     .order_by(version.c.id)
     .limit(bindparam("limit"))
 )
+
+
+def newest_cursor_below(reader: Reader, below: int) -> int:
+    """The newest change before this one."""
+    row = reader.one(_CURSOR_BELOW, below=below)
+    return 0 if row is None else int(row[0])
+
+
+def restart_times(tx: Tx, now: float) -> None:
+    """Count from now what is remembered for a time: directory time has jumped."""
+    for statement in _RESTART_TIMES:
+        tx.run(statement, now=now)
 
 
 def held_in_range(reader: Reader, server_id: str, after: Digest | None, limit: int) -> list[tuple[Digest, bool]]:

@@ -11,6 +11,7 @@ from lockstep_store.client.api.transport import body_blocks
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.wire.backup_file import check
 from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, RecoveryInfo, RecoveryReply
+from lockstep_store.wire.messages.redo import RedoPlace, RedoReply
 
 BACKUP_SECONDS = 3600.0
 """The directory copies and checks all of its metadata before the first byte."""
@@ -53,6 +54,11 @@ class MaintenanceCalls(ApiCaller):
             raise local_problem("write the backup", target, error) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def redo_records(self, after: RedoPlace) -> RedoReply:
+        """What the directory changed behind a place in its history (administrators)."""
+        place = {"after": str(after.sequence), "chain": after.chain} if after.sequence else None
+        return self._ask(RedoReply, "GET", "/api/v1/cluster/backup/records", params=place)
 
     def _fetch(self, target: Path, part: Path) -> BackupInfo:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import click
 
+from lockstep_store.client.backup.folder import BackupFolder
+from lockstep_store.client.backup.follower import Follower
 from lockstep_store.client.cli.command import App, Command, end, pass_app
 from lockstep_store.client.cli.exit_codes import FAILED
 from lockstep_store.client.text import formatting, maintenance
 from lockstep_store.wire.errors import BadRequest, SetupError
 
 LOOK_AGAIN_SECONDS = 0.5
+STATUS_SECONDS = 10.0
 
 
 @click.command(cls=Command)
@@ -45,9 +48,16 @@ def fsck(ctx: click.Context, deep: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option(
+    "--follow",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Instead of a FILE: keep a backup and every later change in FOLDER, until interrupted.",
+)
 @pass_app
-def backup(app: App, file: Path) -> None:
+def backup(app: App, file: Path | None, folder: Path | None) -> None:
     """Back up the directory to FILE (administrators).
 
     The backup is a snapshot, taken and checked while people work. It contains secrets (the ticket key, password hashes,
@@ -55,9 +65,35 @@ def backup(app: App, file: Path) -> None:
     with the CA and the storage keys, without which nothing can be decrypted: keep a copy of that folder too.
 
     `lockstep restore FILE --data FOLDER`, on the directory's machine, restores it.
+
+    With --follow it continues: everything that the directory changes is in FOLDER within a second, and a line every ten
+    seconds says how far behind it is. It may be killed and started again at any time. A new backup replaces the old one
+    and its changes when these outgrow it. `lockstep restore FOLDER --data FOLDER` restores the latest state.
     """
+    if (file is None) == (folder is None):
+        raise click.UsageError("give either a FILE or --follow FOLDER")
+    if folder is not None:
+        _follow(app, folder)
+        return
+    assert file is not None
     info = app.api().backup(file)
     app.show(maintenance.backup_text(file, info), {"file": str(file), "backup": info})
+
+
+def _follow(app: App, path: Path) -> None:
+    folder = BackupFolder(path)
+    follower = Follower(folder, app.api())
+    told, told_at = "", 0.0
+    try:
+        while True:
+            pause = follower.step()
+            kind = follower.problem or ("current" if follower.is_whole else "first")
+            if kind != told or time.monotonic() - told_at >= STATUS_SECONDS:
+                told, told_at = kind, time.monotonic()
+                app.note(maintenance.following_text(follower))
+            time.sleep(pause)
+    finally:
+        folder.close()
 
 
 @click.command(cls=Command)

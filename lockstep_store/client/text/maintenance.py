@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lockstep_store.client.backup.follower import Follower
 from lockstep_store.client.text.formatting import counted, duration, safe, size, table, when
 from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, FsckServer, RecoveryInfo
 
@@ -54,6 +55,17 @@ def backup_text(file: Path, info: BackupInfo) -> str:
     )
 
 
+def following_text(follower: Follower) -> str:
+    """One line: how far a continuous backup is behind."""
+    behind = follower.seconds_behind
+    if behind is None:
+        state = "there is no whole backup yet" if not follower.is_whole else "not up to date yet"
+    else:
+        state = f"{behind:.1f} s behind"
+    at = f"record {follower.place.sequence} of {follower.newest.sequence}"
+    return f"{state}, {at}: {follower.problem}" if follower.problem else f"{state}, {at}"
+
+
 def recovery_beginning(info: RecoveryInfo) -> str:
     """The metadata that a recovering directory started from, and when."""
     if info.source == "backup":
@@ -69,8 +81,10 @@ def recovery_text(info: RecoveryInfo | None) -> str:
     """The progress of recovery."""
     if info is None:
         return "nothing to recover: this directory was not restored from a backup"
+    replayed = info.replayed_records
     lines = [
         f"{recovery_beginning(info)} (change {info.backup_cursor})",
+        *([f"{counted(info.replayed_records, 'change')} made again from file servers' records"] if replayed else []),
         f"{counted(info.recovered_versions, 'version')} found again on file servers",
     ]
     if info.waiting_for:

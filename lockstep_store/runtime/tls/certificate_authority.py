@@ -172,6 +172,10 @@ class CertificateAuthority:
         """The authority's own certificate, which clients must trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
+    def derive_key(self, context: str) -> bytes:
+        """Return a key of 32 bytes for `context`, the same each time, which no other machine can make."""
+        return blake3(self._peer_key, derive_key_context=context).digest()
+
     def issue(self, role: str, id: str, hosts: Iterable[str], public_key: ec.EllipticCurvePublicKey) -> str:
         """Issue a certificate (PEM) for a program's key, valid for 90 days, as server and as client.
 

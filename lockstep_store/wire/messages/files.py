@@ -211,6 +211,16 @@ class DeleteReply(Message):
     """That version's name is "null": it was written while the bucket kept no versions."""
 
 
+class DeleteManyRequest(Message):
+    """Deletions of one request, in order. Each succeeds or fails by itself."""
+
+    items: Annotated[list[DeleteRequest], Meta(max_length=MAX_BATCH)]
+
+
+class DeleteManyReply(Message):
+    results: list[Outcome[DeleteReply]]
+
+
 class CopyRequest(Message):
     """Create a version at the target with the source's content; no bytes move.
 
@@ -250,4 +260,5 @@ LOOKUP = Call("/v1/lookup", LookupRequest, LookupReply)
 LIST = Call("/v1/list", ListRequest, ListReply)
 VERSIONS = Call("/v1/versions", VersionsRequest, VersionsReply)
 DELETE = Call("/v1/delete", DeleteRequest, DeleteReply)
+DELETE_MANY = Call("/v1/delete-many", DeleteManyRequest, DeleteManyReply)
 COPY = Call("/v1/copy", CopyRequest, CommittedReply)

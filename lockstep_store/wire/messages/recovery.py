@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import field
+
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Size
+from lockstep_store.wire.messages.redo import RedoPlace
 
 BACKUP_PATH = "/v1/backup"
 BACKUP_FORMAT = b"lockstep directory backup 1\n"
@@ -44,6 +47,8 @@ class BackupInfo(Message):
     """Length of the metadata in bytes."""
     digest: Digest
     """BLAKE3 of those bytes."""
+    redo: RedoPlace = field(default_factory=RedoPlace)
+    """The place in the directory's history: redo records behind it may be added when it is restored."""
 
 
 class FsckProblem(Message):
@@ -113,6 +118,8 @@ class RecoveryInfo(Message):
     """Blobs without a known name. They are kept until an administrator decides."""
     unnamed_bytes: int
     source: RecoverySource = "backup"
+    replayed_records: int = 0
+    """Changes that were made again from file servers' redo records."""
 
 
 class RecoverRequest(Message):

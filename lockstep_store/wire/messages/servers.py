@@ -17,6 +17,7 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.base import Message, Nothing, Outcome, Size, WriteId
 from lockstep_store.wire.messages.files import FileVersion, Holder
+from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace, RedoReply, RedoRequest
 
 TICKET_HEADER = "X-Lockstep-Ticket"
 HOP_HEADER = "X-Lockstep-Hop"
@@ -195,6 +196,21 @@ class HeartbeatReply(Message):
     """State of this directory to store, and to send with the next registration."""
     revoked_pem: str = ""
     """The signed list of revoked certificates; empty when the caller has the latest."""
+    redo: RedoPlace = field(default_factory=RedoPlace)
+    """How far the directory is: the caller fetches with REDO the records that it lacks, and keeps them."""
+    replay_after: RedoPlace | None = None
+    """Send with REPLAY the records behind this place. None: do not."""
+
+
+class ReplayRequest(Message):
+    """For a directory restored from a backup: redo records that the caller has kept; None when it has no more."""
+
+    batch: RedoBatch | None = None
+
+
+class ReplayReply(Message):
+    after: RedoPlace
+    """The records behind this place are wanted next; sequence 0: none."""
 
 
 class HeldRequest(Message):
@@ -286,5 +302,7 @@ DAMAGED = Call("/v1/damaged", DamagedRequest, Nothing)
 COLLECT = Call("/v1/collect", CollectRequest, CollectReply)
 INVENTORY = Call("/v1/inventory", InventoryRequest, InventoryReply)
 FOUND = Call("/v1/found", FoundRequest, FoundReply)
+REDO = Call("/v1/redo", RedoRequest, RedoReply)
+REPLAY = Call("/v1/redo/replay", ReplayRequest, ReplayReply)
 SMALL_WRITES = Call("/v1/writes/small", SmallWritesRequest, SmallWritesReply)
 MISSING_CHUNKS = Call("/v1/chunks/missing", MissingChunksRequest, MissingChunksReply)

@@ -28,7 +28,8 @@ from tests.unit.directory_server.api.directory_calls import Directory
 BEGIN_STATEMENTS = 8
 COMMIT_STATEMENTS = 20
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 31
+PUT_MODULES = 33
+"""Two of them make the redo record: the engine's, and the statements with the chain."""
 GET_MODULES = 12
 FEATURES = "directory_server.features."
 

@@ -19,6 +19,7 @@ USES = {
     "client_proxy/doors/s3/objects/post_form.py": "a form's policy says itself until which date it is good",
     "directory_server/people/accounts.py": SHOWN,
     "directory_server/maintenance/backup.py": SHOWN,
+    "directory_server/maintenance/redo_log.py": "shown; and numbers jump further, the older the last record is",
     "directory_server/bootstrap.py": SHOWN,
     "directory_server/files/buckets.py": SHOWN,
     "directory_server/files/journal.py": CONDITIONS,
@@ -46,6 +47,7 @@ USES = {
     "directory_server/files/writes.py": SHOWN,
     "file_server/store/local/quarantine.py": "how long damaged bytes, which nobody reads, are kept for a look",
     "lockstep_store/runtime/tls/certificate_authority.py": "certificates have wall-clock dates; a day is tolerated",
+    "lockstep_store/runtime/http/date_header.py": SHOWN,
     "lockstep_store/runtime/clock.py": "is the wall clock",
 }
 """File: what for. Leases, tickets, log-ins, places in line and grace periods are judged by directory time, or by the

@@ -21,6 +21,7 @@ from directory_server.metadata.engines.sqlite.page_checksums import (
     PageChecks,
     has_checks,
 )
+from directory_server.metadata.engines.sqlite.redo import RedoWriter
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -55,6 +56,7 @@ class SqliteStore(MetadataStore):
         self._last_works: list[Callable[[Tx], None]] = []
         self._readers = ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
+        self._redo: RedoWriter | None = None
         self._keeper: sqlite3.Connection | None = None
         self._checks: PageChecks | None = None
         self._damage: Damaged | None = None
@@ -177,6 +179,7 @@ class SqliteStore(MetadataStore):
                 work(tx)
             if tx.failure is not None:
                 raise tx.failure
+            self._record()
             crash_point("directory.store.committing")
             self._commit(tx)
             crash_point("directory.store.committed")
@@ -235,8 +238,17 @@ class SqliteStore(MetadataStore):
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
+            if self._redo is None:
+                self._redo = RedoWriter(self._writer.connection)
             self._writer.execute("BEGIN IMMEDIATE")
             return self._writer
+        except sqlite3.Error as error:
+            raise translate_failure(error) from error
+
+    def _record(self) -> None:
+        assert self._redo is not None
+        try:
+            self._redo.write()
         except sqlite3.Error as error:
             raise translate_failure(error) from error
 
@@ -250,10 +262,12 @@ class SqliteStore(MetadataStore):
     def _drop_writer(self) -> None:
         if self._writer is not None:
             try:
-                self._writer.connection.close()  # rolls back what was not committed
+                # Closing alone leaves a connection open if some error still refers to its statements.
+                self._writer.connection.rollback()
+                self._writer.connection.close()
             except sqlite3.Error:
                 log.exception("failed to close the metadata file")
-            self._writer = None
+            self._writer = self._redo = None
 
     def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
         own_checkpoints = self._checks is not None if checked is None else checked

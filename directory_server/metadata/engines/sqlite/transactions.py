@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
+from directory_server.metadata.engines.sqlite.redo import apply_records
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
@@ -63,6 +64,12 @@ class SqliteTx(SqliteReader, Tx):
 
     def after_commit(self, call: Callable[[], None]) -> None:
         self.when_durable.append(call)
+
+    def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
+        try:
+            apply_records(self._cursor, bodies, leave)
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import recovery as rm
+from lockstep_store.wire.messages import redo
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import targets as tm
@@ -39,10 +40,21 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import heartbeat
 from tests.fakes.wsgi import Answer, ask
 
-FROM_FILE_SERVERS = [s.COMMIT, s.REGISTER, s.HEARTBEAT, s.HELD, s.DAMAGED, s.COLLECT, s.INVENTORY, s.FOUND]
+FROM_FILE_SERVERS = [
+    s.COMMIT,
+    s.REGISTER,
+    s.HEARTBEAT,
+    s.HELD,
+    s.DAMAGED,
+    s.COLLECT,
+    s.INVENTORY,
+    s.FOUND,
+    s.REDO,
+    s.REPLAY,
+]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, s3, tm, um)
+    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, tm, um)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

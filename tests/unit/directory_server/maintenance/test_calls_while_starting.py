@@ -31,6 +31,7 @@ HELD_WHILE_STARTING = {
         writes.BEGIN,
         writes.GIVE_UP,
         files.DELETE,
+        files.DELETE_MANY,
         files.COPY,
         buckets.CREATE_BUCKET,
         buckets.CHANGE_BUCKET,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from directory_server.maintenance.fsck import Fsck, check_metadata
@@ -18,7 +19,7 @@ from directory_server.metadata.statements import servers
 from directory_server.repair.planner import RepairPlanner
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.messages.servers import InventoryReply, InventoryRequest
-from tests.fakes.directory_rig import DirectoryRig
+from tests.fakes.directory_rig import DirectoryRig, heartbeat
 
 
 class Rig(DirectoryRig):
@@ -254,3 +255,41 @@ def test_a_check_under_way_is_joined(rig: Rig) -> None:
     assert rig.inventories.order_for("1") == first
     assert first is not None
     assert first.deep
+
+
+def test_a_check_ends_although_a_server_that_is_up_cannot_compare(rig: Rig) -> None:
+    """One whose storage has a problem and that makes no progress counts as not checked; a healthy one may take long."""
+    rig.write("a.txt")
+    rig.fsck.start(deep=False)
+    rig.fsck.step()
+
+    def beat(*ids: str, problem: str = "") -> None:
+        for id in ids:
+            said = msgspec.structs.replace(heartbeat(f"https://server-{id}", f"store-{id}"), problem=problem)
+            assert rig.membership.heartbeat(id, said)
+
+    for _ in range(100):
+        rig.time.advance(1.0)
+        beat("1", "2", "3")
+        rig.fsck.step()
+    assert rig.fsck.report().state == "running", "healthy servers are waited for"
+    for _ in range(29):
+        rig.time.advance(1.0)
+        beat("1", "2")
+        beat("3", problem="the file server's index is damaged")
+        rig.fsck.step()
+    assert {server.state for server in rig.fsck.report().file_servers} == {"waiting"}
+    order = rig.inventories.order_for("1")
+    assert order is not None
+    for id in "12":
+        rig.inventories.note_done(id, order.id)
+    rig.time.advance(2.0)
+    beat("1", "2")
+    beat("3", problem="the file server's index is damaged")
+    rig.fsck.step()
+    rig.fsck.step()
+    report = rig.fsck.report()
+    assert (report.state, {server.id: server.state for server in report.file_servers}) == (
+        "done",
+        {"1": "done", "2": "done", "3": "away"},
+    )

@@ -1,0 +1,166 @@
+"""Redo records: the rows that each transaction changed, written in the transaction itself.
+
+Triggers of the writer's connection collect the rows in a temporary table, so a savepoint or a statement that is undone
+takes its rows along. They run inside SQLite: calling Python for each row would hand over the interpreter each time,
+and shipping the log's pages instead would ship every index too and serve no other engine.
+
+A record is a line for each change, in order, of the form ["+", table, value, ...] for the whole row as it is now, or
+["-", table, value, ...] for the key of a row that is gone. The values stand in the order of the table's columns, so a
+record belongs to a file of the same schema. Bytes are in hexadecimal, floats are text with every digit.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from directory_server.metadata.statements.redo import CHAIN_BYTES, Record, next_chain
+
+KEPT_BYTES = 64 << 20
+"""Bodies of records that stay for those who follow. They make every backup longer."""
+TRIM_EVERY = 256
+
+UNRECORDED = frozenset(
+    ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "redo_record")
+)
+"""Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
+
+_COLLECTED = "SELECT group_concat(body, char(10)) FROM changed_row"
+_NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
+_WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (?, ?, ?, ?)"
+_TRIM = """DELETE FROM redo_record WHERE sequence IN (
+ SELECT sequence FROM (SELECT sequence, end_offset FROM redo_record ORDER BY sequence LIMIT ?)
+ WHERE end_offset <= (SELECT end_offset FROM redo_record ORDER BY sequence DESC LIMIT 1) - ?)"""
+
+
+class _Column(NamedTuple):
+    name: str
+    kind: str
+    required: bool
+    key_place: int
+
+    def to_json(self, row: str) -> str:
+        value = f'{row}."{self.name}"'
+        if self.kind == "BLOB":
+            text = f"hex({value})"
+        elif self.kind == "FLOAT":
+            text = f"printf('%!.17g', {value})"
+        else:
+            return value
+        return text if self.required else f"CASE WHEN {value} IS NULL THEN NULL ELSE {text} END"
+
+    def from_json(self, value: Any) -> Any:
+        if value is None:
+            return None
+        return bytes.fromhex(value) if self.kind == "BLOB" else float(value) if self.kind == "FLOAT" else value
+
+
+class RedoWriter:
+    """Records what one connection changes. Only its thread may use it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._since_trim = 0
+        connection.execute("PRAGMA temp_store = MEMORY").close()
+        # A replaced row fires its own trigger only so.
+        connection.execute("PRAGMA recursive_triggers = ON").close()
+        connection.execute("CREATE TEMP TABLE changed_row (body TEXT NOT NULL)").close()
+        connection.execute("BEGIN").close()
+        for table, columns in _tables(connection).items():
+            for trigger in _triggers(table, columns):
+                connection.execute(trigger).close()
+        connection.execute("COMMIT").close()
+
+    def write(self) -> None:
+        """At a transaction's end: write its record, and remove records beyond what is kept. Raises sqlite3.Error."""
+        (body,) = self._connection.execute(_COLLECTED).fetchone()
+        if body is None:
+            return
+        self._connection.execute("DELETE FROM changed_row")
+        sequence, end, chain = self._connection.execute(_NEWEST).fetchone() or self._begin()
+        self._connection.execute(_WRITE, (sequence + 1, end + len(body), next_chain(chain, body), body))
+        self._since_trim += 1
+        if self._since_trim >= TRIM_EVERY:
+            self._since_trim = 0
+            self._connection.execute(_TRIM, (2 * TRIM_EVERY, KEPT_BYTES))
+
+    def _begin(self) -> tuple[int, int, bytes]:
+        """The row before the first record, with a chain that no other metadata has."""
+        chain = secrets.token_bytes(CHAIN_BYTES)
+        self._connection.execute(_WRITE, (1, 0, chain, ""))
+        return 1, 0, chain
+
+
+def append_record(connection: sqlite3.Connection, record: Record) -> None:
+    """Keep a record whose changes were made again, so that its place is the metadata's. Raises sqlite3.Error."""
+    _, end, _ = connection.execute(_NEWEST).fetchone() or (0, 0, b"")
+    connection.execute(_WRITE, (record.sequence, end + len(record.body), record.chain, record.body))
+
+
+def apply_records(cursor: sqlite3.Cursor, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
+    """Make the records' changes again, except those of the rows `leave` (table and first key). Raises sqlite3.Error.
+
+    ValueError when a record does not fit this schema.
+    """
+    tables = _tables(cursor.connection)
+    for kind, table, values in (change for body in bodies for change in _changes(body)):
+        columns = tables.get(table)
+        wanted = columns if columns is None or kind == "+" else _key(columns)
+        if wanted is None or len(wanted) != len(values):
+            raise ValueError(f"it has a row of table {table!r} that this metadata has no place for")
+        key_at = next(place for place, column in enumerate(wanted) if column.key_place == 1)
+        if (table, values[key_at]) in leave:
+            continue
+        row = [column.from_json(value) for column, value in zip(wanted, values, strict=True)]
+        if kind == "+":
+            places = ", ".join("?" * len(row))
+            cursor.execute(f'INSERT OR REPLACE INTO "{table}" VALUES ({places})', row)  # noqa: S608 - a known table
+        else:
+            where = " AND ".join(f'"{column.name}" = ?' for column in wanted)
+            cursor.execute(f'DELETE FROM "{table}" WHERE {where}', row)  # noqa: S608 - a known table
+
+
+def _changes(body: str) -> Iterator[tuple[str, str, list[Any]]]:
+    for line in body.split("\n"):
+        change = json.loads(line)
+        if not isinstance(change, list) or len(change) < 3 or change[0] not in ("+", "-"):
+            raise ValueError("it has a line that is no change")
+        yield change[0], str(change[1]), change[2:]
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, list[_Column]]:
+    names = connection.execute(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    ).fetchall()
+    return {
+        name: [
+            _Column(column, kind.upper(), bool(required), place)
+            for _, column, kind, required, _, place in connection.execute(f'PRAGMA main.table_info("{name}")')
+        ]
+        for (name,) in names
+        if name not in UNRECORDED and name != "alembic_version"
+    }
+
+
+def _key(columns: list[_Column]) -> list[_Column]:
+    return sorted((column for column in columns if column.key_place), key=lambda column: column.key_place)
+
+
+def _triggers(table: str, columns: list[_Column]) -> Iterator[str]:
+    key = _key(columns)
+    put = f"""json_array('+', '{table}', {", ".join(column.to_json("NEW") for column in columns)})"""
+    gone = f"""json_array('-', '{table}', {", ".join(column.to_json("OLD") for column in key)})"""
+    of_key = ", ".join(f'"{column.name}"' for column in key)
+    for name, when, body in (
+        ("insert", "AFTER INSERT", put),
+        ("update", "AFTER UPDATE", put),
+        ("rename", f"BEFORE UPDATE OF {of_key}", gone),
+        ("delete", "AFTER DELETE", gone),
+    ):
+        yield (
+            f'CREATE TEMP TRIGGER redo_{table}_{name} {when} ON main."{table}" '  # noqa: S608 - our own names
+            f"BEGIN INSERT INTO changed_row VALUES ({body}); END"
+        )

@@ -1,0 +1,1 @@
+"""Continuous backups of the directory."""

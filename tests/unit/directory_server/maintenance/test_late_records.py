@@ -1,0 +1,259 @@
+"""After a restore, what file servers kept of the directory's changes is made again before anything else happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from file_server.maintenance.redo_records import RedoRecords
+
+from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.fsck import check_metadata
+from directory_server.maintenance.restore import accept_older, restore
+from lockstep_store.runtime.storage.redo_files import files_in
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
+from lockstep_store.runtime.tls.identity import ensure_authority
+from lockstep_store.wire.errors import Starting
+from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import people as am
+from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.buckets import BUCKETS, CREATE_BUCKET, CreateBucketRequest
+from lockstep_store.wire.messages.locks import ACQUIRE, AcquireRequest, LockPath
+from lockstep_store.wire.messages.recovery import RECOVERY
+from tests.unit.directory_server.api.directory_calls import Directory
+
+
+class Keeper:
+    """A file server as far as records go: registers, beats, keeps."""
+
+    def __init__(self, id: str, folder: Path) -> None:
+        self.id = id
+        self.directory: Directory | None = None
+        self.records = RedoRecords(folder / f"redo-of-{id}", self)  # type: ignore[arg-type]
+
+    def ask(self, call: Any, request: Any, timeout: float | None = None) -> Any:
+        assert self.directory is not None
+        return self.directory.call(call, request, "file_server", self.id)
+
+    def beat(self, directory: Directory) -> None:
+        self.directory = directory
+        reply = directory.beat(self.id)
+        self.records.learn(reply.redo, reply.replay_after)
+        self.records.step()
+
+
+class Cluster:
+    """A directory that is restored, and two file servers that live on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority: CertificateAuthority = ensure_authority(folder / "certs")
+        self.keepers = [Keeper("1", folder), Keeper("2", folder)]
+        self.backup = folder / "backup"
+        self.lives = 0
+        self.directory = self._start()
+        self.admin = self.directory.admin
+        self.up()
+
+    def _start(self) -> Directory:
+        folder = self.folder / f"life-{self.lives}"
+        if self.lives:
+            (folder / "admin-credentials.json").write_bytes(
+                (self.folder / "life-0" / "admin-credentials.json").read_bytes()
+            )
+        return Directory(folder, self.authority, token_seconds=1e9)
+
+    def up(self) -> None:
+        self.directory.file_servers_up("1", "2")
+        self.beat()
+
+    def beat(self, *ids: str) -> None:
+        for keeper in self.keepers:
+            if not ids or keeper.id in ids:
+                keeper.beat(self.directory)
+
+    def back_up(self) -> None:
+        backups = Backups(self.directory.server.store, self.directory.server.clock, self.directory.settings.data, "1")
+        self.backup.write_bytes(b"".join(backups.stream().body))
+
+    def restore(self, *, older: bool = False) -> None:
+        """The directory's disk is lost; a backup takes its place."""
+        if not older:
+            self.directory.server.stop()
+        self.lives += 1
+        target = self.folder / f"life-{self.lives}" / "directory_server" / "metadata.db"
+        restore(self.backup, target)
+        self.directory = self._start()
+
+    def change_much(self) -> None:
+        """What leaves no bytes at a file server."""
+        call = self.directory.call
+        call(am.LOGIN, am.PasswordRequest("late", "secret"))
+        call(CREATE_BUCKET, CreateBucketRequest(self.admin, "made-late"))
+        call(m.COPY, m.CopyRequest(self.admin, "write-id-of-a-copy", "files", "kept", None, "files", "copied"))
+        call(m.DELETE, m.DeleteRequest(self.admin, "write-id-of-a-removal", "files", "removed"))
+
+    def names(self) -> set[str]:
+        reply = self.directory.call(m.LIST, m.ListRequest(self.admin, "files"))
+        return {entry.path for entry in reply.files}
+
+    def replayed(self) -> int:
+        info = self.directory.call(RECOVERY, CredentialRequest(self.admin)).recovery
+        return int(info.replayed_records)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    yield made
+    made.directory.server.stop()
+
+
+def begin(cluster: Cluster) -> None:
+    for name in ("kept", "removed"):
+        cluster.directory.write(cluster.admin, name, name.encode(), f"write-id-of-{name}")
+    cluster.back_up()
+
+
+def assert_nothing_is_lost(cluster: Cluster) -> None:
+    assert cluster.names() == {"kept", "copied"}
+    buckets = cluster.directory.call(BUCKETS, CredentialRequest(cluster.admin)).buckets
+    assert "made-late" in {bucket.name for bucket in buckets}
+    assert cluster.directory.call(am.LOGIN, am.PasswordRequest("late", "secret")).token
+    _, problems, more = check_metadata(cluster.directory.server.store)
+    assert (problems, more) == ([], 0)
+
+
+def test_what_left_no_bytes_is_there_after_a_restore(cluster: Cluster) -> None:
+    """Copies, deletions, buckets and accounts since the backup; nothing is granted before they are."""
+    begin(cluster)
+    cluster.change_much()
+    cluster.beat()
+    cluster.restore()
+    cluster.directory.file_servers_up("1", "2")
+    with pytest.raises(Starting):
+        cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "too-early"))
+    cluster.beat()
+    assert_nothing_is_lost(cluster)
+    assert cluster.replayed() > 0
+    version = cluster.directory.write(cluster.admin, "new", b"new", "write-id-of-new-one")
+    assert version.cursor > 1_000_000_000
+
+
+def test_lock_numbers_go_on_above_those_of_both_lives(cluster: Cluster) -> None:
+    """A record never puts the count of lock numbers back."""
+    begin(cluster)
+    path = [LockPath("files", "kept")]
+    first = cluster.directory.call(ACQUIRE, AcquireRequest(cluster.admin, path, "request-number-1")).lock.number
+    cluster.beat()
+    cluster.restore()
+    cluster.up()
+    second = cluster.directory.call(ACQUIRE, AcquireRequest(cluster.admin, path, "request-number-2")).lock.number
+    assert second > first + 1000
+
+
+def test_records_of_the_last_moment_may_be_with_one_server_only(cluster: Cluster) -> None:
+    """Each batch is taken from whoever has it, in any order; what nobody has is lost, and nothing else."""
+    begin(cluster)
+    cluster.beat()
+    cluster.change_much()
+    cluster.beat("2")
+    cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "known-to-nobody"))
+    cluster.restore()
+    cluster.up()
+    assert_nothing_is_lost(cluster)
+
+
+def test_after_patience_it_goes_on_without_a_silent_server(cluster: Cluster) -> None:
+    """A server that never returns does not keep the cluster closed; the other's records are used."""
+    begin(cluster)
+    cluster.change_much()
+    cluster.beat()
+    cluster.restore()
+    cluster.directory.file_servers_up("1")
+    cluster.beat("1")
+    with pytest.raises(Starting):
+        cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "too-early"))
+    cluster.directory.time.advance(61.0)
+    assert_nothing_is_lost(cluster)
+    cluster.directory.file_servers_up("2")
+    cluster.beat()
+    assert_nothing_is_lost(cluster)
+
+
+def test_a_replay_goes_on_after_a_kill_in_its_middle(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far it is stands in the metadata, in the transaction of the changes."""
+    monkeypatch.setattr("directory_server.maintenance.redo_log.MAX_BATCH_BYTES", 1)
+    begin(cluster)
+    cluster.change_much()
+    cluster.beat()
+    cluster.restore()
+    cluster.directory.file_servers_up("1", "2")
+    real, asked = Keeper.ask, []
+
+    def ask(self: Keeper, call: Any, request: Any, timeout: float | None = None) -> Any:
+        asked.append(call)
+        if len(asked) > 3:
+            raise Starting("killed")
+        return real(self, call, request, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "ask", ask)
+        cluster.beat("1")
+    assert cluster.replayed() == 3
+    cluster.directory.server.stop()
+    cluster.directory = cluster._start()
+    cluster.up()
+    assert_nothing_is_lost(cluster)
+
+
+def test_older_metadata_that_was_started_is_made_as_new_as_the_records(cluster: Cluster) -> None:
+    """A snapshot that was put back by mistake, refused, and accepted: its own start does not stand in the way."""
+    begin(cluster)
+    metadata = cluster.directory.settings.metadata_file
+    cluster.directory.server.stop()
+    snapshot = {file.name: file.read_bytes() for file in metadata.parent.iterdir() if file.is_file()}
+    cluster.directory = cluster._start()
+    cluster.up()
+    cluster.change_much()
+    cluster.beat()
+    cluster.directory.server.stop()
+    for file in metadata.parent.iterdir():
+        if file.is_file():
+            file.unlink()
+    for name, content in snapshot.items():
+        (metadata.parent / name).write_bytes(content)
+    cluster.directory = cluster._start()
+    cluster.directory.server.stop()
+    accept_older(metadata)
+    cluster.directory = cluster._start()
+    cluster.up()
+    assert_nothing_is_lost(cluster)
+
+
+def test_records_are_bounded_and_a_damaged_file_is_put_aside(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The oldest go first; what is kept follows one another; a damaged newest file does not end the keeping."""
+    monkeypatch.setattr("file_server.maintenance.redo_records.FILE_BYTES", 1000)
+    keeper = cluster.keepers[0]
+    keeper.records._kept_bytes = 5000
+    for number in range(40):
+        cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, f"bucket-{number}"))
+        cluster.beat("1")
+    folder = tmp_path / "redo-of-1"
+    files = files_in(folder)
+    assert len(files) > 3
+    assert sum(file.stat().st_size for file in files) < 8000
+    keeper.records.close()
+    content = bytearray(files[-1].read_bytes())
+    content[10] ^= 1
+    files[-1].write_bytes(content)
+    keeper.records = RedoRecords(folder, keeper)  # type: ignore[arg-type]
+    cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "another"))
+    cluster.beat("1")
+    assert keeper.records._appender is not None
+    assert keeper.records._appender.place == cluster.directory.server.redo_log.place()
+    assert list(folder.glob("*.damaged"))
