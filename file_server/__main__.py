@@ -81,6 +81,13 @@ _DEFAULTS = Settings()
     help="Pause after the scrubber has checked everything once.",
 )
 @click.option(
+    "--redo-bytes",
+    default=_DEFAULTS.redo_bytes,
+    type=click.IntRange(1 << 20),
+    show_envvar=True,
+    help="Bytes of the directory's redo records kept for a restore; the oldest are removed first.",
+)
+@click.option(
     "--quarantine-bytes",
     default=_DEFAULTS.quarantine_bytes,
     type=click.IntRange(0),

@@ -11,6 +11,7 @@ from file_server.directory_link import DamageReports, DirectoryCaller, Directory
 from file_server.maintenance.copier import Copier
 from file_server.maintenance.garbage_collector import GarbageCollector
 from file_server.maintenance.inventory import Inventory
+from file_server.maintenance.redo_records import RedoRecords
 from file_server.maintenance.scrubber import Scrubber
 from file_server.maintenance.surplus_copies import SurplusRemover
 from file_server.settings import Settings
@@ -40,8 +41,11 @@ from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tracing import log, setup_logging
 from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, Health
 from lockstep_store.wire.messages.servers import WRITE_PATH
+
+REBUILD_SECONDS = 1.0
 
 
 class Network(Caller, Streamer, Opener, Protocol):
@@ -100,6 +104,7 @@ class FileServer:
             inventory=self.inventory,
             take_drops=self.surplus.take,
             membership=membership,
+            learn_redo=self.redo_records.learn,
         )
         self._build_jobs()
         api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health, membership.verify)
@@ -118,6 +123,9 @@ class FileServer:
         self.copier = Copier(settings.id, store, self._peers, directory, self._damage, clock)
         self.surplus = SurplusRemover(store, directory, clock)
         self.inventory = Inventory(settings.id, store, directory, clock, settings.inventory_seconds)
+        self.redo_records = RedoRecords(
+            settings.data_folder / "redo", directory, settings.redo_bytes, has_room=self._has_room_for_records
+        )
         self.collector = GarbageCollector(store, directory, clock, settings.grace_seconds)
         self.scrubber = Scrubber(store, clock, settings.scrub_pause_factor, settings.scrub_round_seconds)
 
@@ -129,11 +137,15 @@ class FileServer:
         self.surplus.wake = dropping.wake
         comparing = BackgroundJob("inventory", self.inventory.step)
         self.inventory.wake, self.inventory.report_done = comparing.wake, self._heartbeat.wake
+        keeping = BackgroundJob("redo-records", self.redo_records.step)
+        self.redo_records.wake = keeping.wake
         self._jobs = [
             self._heartbeat,
             copying,
             dropping,
             comparing,
+            keeping,
+            BackgroundJob("index-rebuild", self._rebuild_index),
             BackgroundJob("commit-notes", self._notes.step),
             BackgroundJob("collector", self.collector.step),
             BackgroundJob("scrubber", self.scrubber.step),
@@ -155,7 +167,23 @@ class FileServer:
             job.stop()
         self._streams.close()
         self._peers.close()
+        self.redo_records.close()
         self.store.close()
+
+    def _rebuild_index(self) -> float:
+        try:
+            if self.store.rebuild():
+                self.link.register_again()  # and so compare everything
+        except LockstepError as error:
+            log.warning("the index cannot be rebuilt: %s", error)
+        return REBUILD_SECONDS
+
+    def _has_room_for_records(self) -> bool:
+        try:
+            _, free = self.store.space()
+        except Unavailable:
+            return False
+        return not self.store.problem and free > self._settings.redo_bytes // 8
 
     def _report_damage(self, blobs: list[Digest]) -> None:
         self._damage.add(self._settings.id, blobs)

@@ -19,6 +19,7 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Unavailable
+from lockstep_store.wire.messages.redo import RedoPlace
 from lockstep_store.wire.messages.servers import (
     DAMAGED,
     HEARTBEAT,
@@ -115,6 +116,7 @@ class DirectoryLink:
         inventory: InventoryJob | None = None,
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
         membership: RevocationKeeper | None = None,
+        learn_redo: Callable[[RedoPlace, RedoPlace | None], None] = lambda newest, after: None,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -130,6 +132,7 @@ class DirectoryLink:
         self._inventory = inventory
         self._take_drops = take_drops
         self._membership = membership
+        self._learn_redo = learn_redo
         self._marks = DirectoryMarks(store)
         self._pause = RETRY_SECONDS
         self.registered = False
@@ -155,6 +158,10 @@ class DirectoryLink:
             self.problem = problem
             return RETRY_SECONDS if self.registered else FIRST_RETRY_SECONDS
         return self._pause
+
+    def register_again(self) -> None:
+        """Register with the next heartbeat, because the storage is not what it was."""
+        self.registered = False
 
     def _note_removed(self, error: LockstepError) -> float:
         """Refuse writes, because this server was removed from the cluster, and log that once."""
@@ -207,6 +214,7 @@ class DirectoryLink:
         self.problem = ""
         self._take_orders(reply.orders)
         self._take_drops(reply.drops)
+        self._learn_redo(reply.redo, reply.replay_after)
         if self._inventory is not None:
             self._inventory.take(reply.inventory)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from file_server.maintenance.garbage_collector import DEFAULT_GRACE_SECONDS
 from file_server.maintenance.inventory import DEFAULT_ROUND_SECONDS as DEFAULT_INVENTORY_SECONDS
+from file_server.maintenance.redo_records import DEFAULT_KEPT_BYTES
 from file_server.maintenance.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND_SECONDS
 
 DEFAULT_PORT = 5060
@@ -39,6 +40,7 @@ class Settings:
     quarantine_bytes: int = DEFAULT_QUARANTINE_BYTES
     quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
     inventory_seconds: float = DEFAULT_INVENTORY_SECONDS
+    redo_bytes: int = DEFAULT_KEPT_BYTES
     log_level: str = "info"
 
     @property

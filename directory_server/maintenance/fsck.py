@@ -22,6 +22,9 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.recovery import MAX_PROBLEMS, FsckProblem, FsckReport, FsckServer
 
 IDLE_SECONDS = 60.0
+STALLED_SECONDS, DEEP_STALLED_SECONDS = 30.0, 1800.0
+"""A server whose storage has a problem may stand still for so long; then its check is given up. A deep check reads
+everything before it compares anything."""
 WAIT_SECONDS = 0.2
 NAMES_PAGE = 1000
 MAX_NAMES = 3
@@ -57,6 +60,8 @@ class Fsck:
         self._report = FsckReport("never")
         self._started = 0.0
         self._metadata_done = True
+        self._progress: dict[str, tuple[tuple[int, int], float]] = {}
+        """By file server: how far its inventory is, and since when."""
         self.wake: Callable[[], None] = lambda: None
         """Set by the bootstrap: makes the job runner call `step` now."""
 
@@ -71,6 +76,7 @@ class Fsck:
             self._report.file_servers = [FsckServer(info.id, "waiting") for info in infos]
             self._started = self._clock.now()
             self._metadata_done = False
+            self._progress.clear()
         self.wake()
 
     def report(self) -> FsckReport:
@@ -104,7 +110,8 @@ class Fsck:
             if server.state != "waiting":
                 continue
             tally = tallies.get(server.id)
-            if tally is None or self._membership.state(server.id) not in _CHECKED:
+            progress = (0, 0) if tally is None else (tally.compared, len(tally.damaged))
+            if tally is None or not self._can_go_on(server.id, progress):
                 server.state = "away"
             if tally is not None:
                 server.compared, server.unknown = tally.compared, tally.unknown
@@ -112,6 +119,17 @@ class Fsck:
                 server.counted = len(tally.counted)
                 if tally.done:
                     server.state = "done"
+
+    def _can_go_on(self, server_id: str, progress: tuple[int, int]) -> bool:
+        """Return whether the server is up, and healthy or still making progress."""
+        if self._membership.state(server_id) not in _CHECKED:
+            return False
+        before, since = self._progress.get(server_id, (None, 0.0))
+        if progress != before or not self._membership.problem(server_id):
+            self._progress[server_id] = progress, self._clock.now()
+            return True
+        patience = DEEP_STALLED_SECONDS if self._report.deep else STALLED_SECONDS
+        return self._clock.now() - since < patience
 
     def _finish(self) -> None:
         problems, more = _problems_of(self._inventories.tallies())

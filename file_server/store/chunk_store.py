@@ -136,6 +136,14 @@ class ChunkStore(Protocol):
         """
         ...
 
+    def rebuild(self) -> bool:
+        """Rebuild what keeps track of the storage, if that is damaged; whether it was. Call it once a second.
+
+        Everything else is refused meanwhile, and what was acknowledged before is kept as far as it is whole. Raises
+        StorageFull or Unavailable when it failed; then the next call tries again.
+        """
+        ...
+
     def close(self) -> None:
         """Finish pending work and release the storage."""
         ...

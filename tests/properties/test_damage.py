@@ -92,7 +92,7 @@ class Damage:
 
     def asks_for_restart(self, id: str) -> bool:
         """A reader may have found what the background work need not touch."""
-        return "restart this file server" in self.cluster.servers[id].store.problem
+        return "it is being rebuilt" in self.cluster.servers[id].store.problem
 
     def background_work(self, id: str) -> bool:
         """A whole round of the server's scrubber and inventory, and then of repair; whether that came to its end."""

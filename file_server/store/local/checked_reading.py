@@ -37,6 +37,10 @@ class CheckedReading:
         self._health = health
         self._on_damage = on_damage
 
+    def use(self, index: ChunkIndex) -> None:
+        """Read from another index: the former one was rebuilt."""
+        self._index = index
+
     def chunk(self, digest: Digest) -> bytes:
         """Return a chunk's plain bytes, checked against its digest.
 

@@ -6,6 +6,7 @@ reads (checked_reading.py) and the grace period of unused chunks (unused_chunks.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -299,6 +300,23 @@ class LocalChunkStore:
             self._files.probe()
             self._index.submit(lambda tx: tx.remember("probes", self._index.remembered("probes") + 1))
         self._health.recovered()
+
+    def rebuild(self) -> bool:
+        """Rebuild the index if it is damaged; whether it was. See `ChunkStore.rebuild`."""
+        if not self._health.needs_rebuild:
+            return False
+        with self._health.rebuilding() as is_idle:
+            if not is_idle:
+                return False
+            try:
+                generation = self._index.latest_generation
+                self._index.close()
+                self._index = open_index(self._layout, self._sealer, self._flushes, generation)
+                self._reading.use(self._index)
+            except (OSError, sqlite3.Error) as error:
+                raise self._health.failed(error) from error
+        self._health.recovered()
+        return True
 
     def space(self) -> tuple[int, int]:
         """Return (capacity, free for new blobs) in bytes."""

@@ -21,6 +21,7 @@ from file_server.store.chunk_store import Fence
 from file_server.store.local.chunk_index import ChunkIndex
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
+from file_server.store.local.index_schema import GENERATION
 from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, IndexTransaction, StagedChunk
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
 from lockstep_store.runtime.tracing import log
@@ -54,8 +55,11 @@ def _leave_mark(layout: DiskLayout) -> None:
     write_durably(layout.root / "index-damaged", b"the next start rebuilds index.db\n")
 
 
-def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> ChunkIndex:
-    """Open the index of an opened data folder; rebuild it if it is damaged. Raises sqlite3.Error and OSError."""
+def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch, generation: int = 0) -> ChunkIndex:
+    """Open the index of an opened data folder; rebuild it if it is damaged. Raises sqlite3.Error and OSError.
+
+    In a rebuilt index, generations rise above `generation`.
+    """
     mark = layout.root / "index-damaged"
     if _is_lost(layout):
         log.error("the index %s is missing or empty, but there are chunk files", layout.index_file)
@@ -71,7 +75,12 @@ def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch) -> Chunk
     _leave_mark(layout)
     old = _set_aside(layout)
     index = ChunkIndex(layout.index_file, flushes)
-    _Rescue(layout, sealer, index).run(old)
+    try:
+        index.submit(lambda tx: tx.remember(GENERATION, max(generation, index.latest_generation)))
+        _Rescue(layout, sealer, index).run(old)
+    except BaseException:
+        index.close()
+        raise
     mark.unlink(missing_ok=True)
     return index
 

@@ -20,6 +20,8 @@ from lockstep_store.wire.errors import LockstepError, StorageFull, Unavailable
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SQLITE_FULL = 13
 _MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+WAIT_SECONDS = 10.0
+_REBUILDING = "the file server rebuilds its damaged index: try again in a moment"
 _HANGS = f"the file server's disk hangs: a flush has not completed for over {HANGING_SECONDS:.0f} seconds"
 
 
@@ -33,6 +35,9 @@ class StorageHealth:
         self._problem = ""
         self._hangs = False
         self._guard = threading.Lock()
+        self._under_way = 0
+        self._rebuilding = False
+        self._none_under_way = threading.Condition()
 
     @property
     def problem(self) -> str:
@@ -42,10 +47,39 @@ class StorageHealth:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Raise an error of the disk or the index as StorageFull or Unavailable, and remember it."""
+        with self._none_under_way:
+            if self._rebuilding:
+                raise Unavailable(_REBUILDING)
+            self._under_way += 1
         try:
             yield
         except (OSError, sqlite3.Error) as error:
             raise self.failed(error) from error
+        finally:
+            with self._none_under_way:
+                self._under_way -= 1
+                if self._rebuilding and not self._under_way:
+                    self._none_under_way.notify()
+
+    @property
+    def needs_rebuild(self) -> bool:
+        """Whether the index itself is damaged."""
+        return self._malformed
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[bool]:
+        """Refuse everything for the length of the block, and let what is under way end first: whether it did.
+
+        The damage is over when the block ends without an error.
+        """
+        with self._none_under_way:
+            self._rebuilding = True
+            idle = self._none_under_way.wait_for(lambda: not self._under_way, WAIT_SECONDS)
+        try:
+            yield idle
+            self._malformed = not idle
+        finally:
+            self._rebuilding = False
 
     def failed(self, error: Exception) -> LockstepError:
         """Remember `error` and return the refusal for the caller."""
@@ -91,8 +125,8 @@ def _refusal(error: Exception) -> LockstepError:
         return Unavailable(f"the file server's disk failed ({error.strerror or error})")
     if isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
         return Unavailable(
-            f"the file server's index is damaged ({error}): restart this file server to rebuild the index; what is "
-            "lost is copied from other servers"
+            f"the file server's index is damaged ({error}): it is being rebuilt; what is lost is copied from other "
+            "servers"
         )
     return Unavailable(f"the file server's index failed ({error})")
 
