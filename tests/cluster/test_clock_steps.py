@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -107,6 +108,15 @@ def test_versions_keep_their_order_when_the_clock_goes_back(steps: Steps, seed: 
         cursors = [one["cursor"] for one in versions]
         assert cursors == sorted(set(cursors))
         steps.step(0)
+
+
+def test_the_date_of_replies_follows_a_step_backwards(steps: Steps) -> None:
+    """At once, and not only when the clock has caught up with what it showed before."""
+    with Person(steps.cluster) as person:
+        for seconds in (0, -HOUR, 0):
+            steps.step(seconds)
+            shown = parsedate_to_datetime(person.patiently("GET", "/auth/me").headers["Date"]).timestamp()
+            assert shown == pytest.approx(time.time() + seconds, abs=60)
 
 
 @pytest.mark.soak

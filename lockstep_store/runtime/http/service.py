@@ -21,6 +21,7 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.server.mt import MTServer
 
 from lockstep_store.runtime.http.api import Wsgi
+from lockstep_store.runtime.http.date_header import DatedReplies
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 
@@ -69,7 +70,7 @@ class Service:
         revoked: Path | None = None,
         threads: int = DEFAULT_THREADS,
     ) -> None:
-        self._wsgi = wsgi
+        self._wsgi = DatedReplies(wsgi)
         self._revoked = revoked
         self._host, self._port = host, port
         self._cert_file = cert_file
