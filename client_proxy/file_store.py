@@ -33,6 +33,7 @@ from lockstep_store.wire.messages.files import (
     VERSIONS,
     CommittedReply,
     DeleteReply,
+    DeleteRequest,
     FileVersion,
     Holder,
     ListReply,
@@ -210,6 +211,19 @@ class FileStore:
     def delete(self, request: Delete) -> DeleteReply:
         """Delete a path, or one version of it for good."""
         return self._directory.call(DELETE, self._with_evaluated_conditions(request).message())
+
+    def delete_many(self, requests: Sequence[Delete]) -> list[DeleteReply | LockstepError]:
+        """Delete several files in one call to the directory; each has its own outcome, in order."""
+        outcomes: list[DeleteReply | LockstepError | None] = []
+        messages: list[DeleteRequest] = []
+        for request in requests:
+            try:
+                messages.append(self._with_evaluated_conditions(request).message())
+                outcomes.append(None)
+            except LockstepError as error:
+                outcomes.append(error)
+        replies = iter(self._directory.delete_many(messages) if messages else ())
+        return [next(replies) if outcome is None else outcome for outcome in outcomes]
 
     def copy(self, request: Copy) -> CommittedReply:
         """Copy the source's content to the target. A `move` also deletes the source, in the same transaction.

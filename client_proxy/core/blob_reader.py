@@ -257,7 +257,7 @@ class OpenBlob:
 
     @property
     def _source(self) -> Source:
-        return Source(self._name, self.version.holders, self._holders_now)
+        return Source(self._name, self.version.holders, self._holders_now, self.version.digest)
 
     def _find_manifest(self) -> Manifest:
         version = self.version

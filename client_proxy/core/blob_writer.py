@@ -30,7 +30,7 @@ from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import MasterStream, Upload
 from client_proxy.core.composition import Composition
 from client_proxy.core.directory_client import DirectoryClient
-from client_proxy.core.incoming_blocks import noted, of_size
+from client_proxy.core.incoming_blocks import kept, noted, of_size
 from client_proxy.core.left_out_chunks import LeftOutChunks, SentChunks
 from client_proxy.core.write_attempts import WriteAttempts, linked
 from client_proxy.metrics import SENT
@@ -146,20 +146,22 @@ class BlobWriter:
             except MissingChunks as error:  # it had reported that it holds them
                 raise Unavailable(f"file server {master.id} lost chunks of {item.path!r} during the write") from error
 
-        return self._attempts.with_masters(item, None, send)
+        committed = self._attempts.with_masters(item, None, send)
+        self._cache.keep_written_manifest(composition.manifest)
+        return committed
 
     def _write(self, item: BeginItem, body: IncomingBody, begun: BeginReplyItem | None) -> CommittedReply:
         arrived: set[Digest] = set()
         body = body._replace(chunks=noted(body.chunks, arrived))
-        chunks = body.chunks
         if item.size is not None and item.size <= MIN_CHUNK_BYTES:
-            window = self._gather(chunks, HOLD_BYTES)
+            window = self._gather(body.chunks, HOLD_BYTES)
             return self._write_held(_learned(item, body), window.chunks, begun)
+        body = body._replace(chunks=kept(body.chunks, self._cache.keep_written))
         # No more than needed: the rest of the budget decides how much other bodies may hold.
         wanted = HOLD_BYTES if item.size is None else min(item.size, HOLD_BYTES)
         with self._budget.share(wanted) as granted:
             hold = max(granted, SMALLEST_HOLD_BYTES)
-            window = self._gather(chunks, hold)
+            window = self._gather(body.chunks, hold)
             if window.ended:
                 return self._write_held(_learned(item, body), window.chunks, begun)
             try:
@@ -174,8 +176,7 @@ class BlobWriter:
         for chunk in chunks:
             gathered.append(chunk)
             room -= len(chunk.data) if chunk.data is not None else 0
-            late = until is not None and self._monotonic() > until
-            if room < 0 or len(gathered) >= WINDOW_CHUNKS or late:
+            if room < 0 or len(gathered) >= WINDOW_CHUNKS or (until is not None and self._monotonic() > until):
                 return Window(gathered, ended=False)
         return Window(gathered, ended=True)
 
@@ -196,7 +197,9 @@ class BlobWriter:
                 return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
 
         committed = self._attempts.with_masters(item, begun, send)
-        if len(chunks) == 1 and chunks[0].data is not None:
+        if len(chunks) > 1:
+            self._cache.keep_written_manifest(manifest)
+        elif chunks and chunks[0].data is not None:
             self._cache.keep_in_memory(chunks[0].digest, bytes(chunks[0].data))
         return committed
 
@@ -248,7 +251,9 @@ class BlobWriter:
             crash_point("proxy.window.sent")
         manifest = Manifest(entries)
         _known(item, manifest)
-        return sender.finish(manifest, body.trailing_metadata())
+        answer = sender.finish(manifest, body.trailing_metadata())
+        self._cache.keep_written_manifest(manifest)
+        return answer
 
     def _after_failure(self, item: BeginItem, sender: MasterStream, error: LockstepError) -> CommittedReply:
         """The body is gone: the write was committed and only its reply lost, or the client must send it again."""

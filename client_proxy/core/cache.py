@@ -21,9 +21,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from client_proxy.core.memory_tier import MemoryTier
+from client_proxy.core.written_entries import Key, Kind, WrittenEntries
 from client_proxy.metrics import CACHE_BYTES, CACHE_DAMAGED, CACHE_EVICTED, CACHE_UNWRITABLE
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.storage.sealing import Sealer
@@ -42,8 +42,6 @@ SPARE_BYTES = 256 * 1024**2
 """Free space that the cache leaves on its disk. A directory and a file server may write to the same disk."""
 BLOCK_BYTES = 4096
 
-Kind = Literal["chunks", "manifests"]
-Key = tuple[Kind, Digest]
 WriteFile = Callable[[Path, tuple[bytes, bytes]], None]
 
 
@@ -88,6 +86,7 @@ class Cache:
         self._write_file = write_file
         self._free_bytes = free_bytes
         self._memory = MemoryTier(memory_bytes)
+        self._written = WrittenEntries(self._store)
         self._index: OrderedDict[Key, tuple[int, float]] = OrderedDict()  # size on disk, when last touched
         self._stored = 0
         self._sequence = 0
@@ -118,11 +117,11 @@ class Cache:
 
     def has_chunk(self, digest: Digest) -> bool:
         """Whether the chunk is probably cached. Looks at the index only."""
-        return ("chunks", digest) in self._index or digest in self._memory
+        return ("chunks", digest) in self._index or digest in self._memory or ("chunks", digest) in self._written
 
     def chunk(self, digest: Digest) -> bytes | None:
         """The chunk's bytes, just verified against its digest, or None."""
-        data = self._memory.get(digest)
+        data = self._memory.get(digest) or self._written.get(("chunks", digest))
         if data is not None:
             return data
         data = self._load(("chunks", digest))
@@ -153,6 +152,18 @@ class Cache:
     def keep_in_memory(self, digest: Digest, data: bytes) -> None:
         """Cache a small chunk that has just been written, in memory only: a write must not wait for this disk."""
         self._memory.put(digest, data)
+
+    def keep_written(self, digest: Digest, data: bytes | memoryview) -> None:
+        """Cache a chunk of a body that is being written. Never waits for the disk: what it cannot take is dropped."""
+        self._written.add(("chunks", digest), data)
+
+    def keep_written_manifest(self, manifest: Manifest) -> None:
+        """The same for the manifest of a body that was written."""
+        self._written.add(("manifests", manifest.digest), manifest.encode())
+
+    def drain(self) -> None:
+        """Wait until what was written is on the disk."""
+        self._written.drain()
 
     def keep_manifest(self, manifest: Manifest) -> None:
         """Cache a verified manifest. Does nothing if the disk fails."""

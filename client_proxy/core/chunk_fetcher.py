@@ -22,7 +22,15 @@ from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BadDigest, Damaged, IncompleteBody, LockstepError, PeerUnreachable, Unavailable
+from lockstep_store.wire.errors import (
+    BadDigest,
+    Damaged,
+    DamagedChunk,
+    IncompleteBody,
+    LockstepError,
+    PeerUnreachable,
+    Unavailable,
+)
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.servers import MANIFEST_PATH, MAX_READ_CHUNKS, READ_CHUNKS_PATH, ReadChunksRequest
@@ -43,12 +51,16 @@ Wanted = tuple[Digest, int]
 """A chunk's digest and its length in bytes."""
 
 
+FOUND_DAMAGED = (DamagedChunk, Damaged, BadDigest)
+
+
 class Source(NamedTuple):
     """A blob's holders in reading order. `holders_now` looks them up in the directory again."""
 
     name: str
     holders: Sequence[Holder]
     holders_now: Callable[[], Sequence[Holder]] | None = None
+    blob: Digest | None = None
 
 
 class _Flight:
@@ -209,7 +221,7 @@ class ChunkFetcher:
     def _from_any(self, source: Source, ask: Callable[[Holder, float], T]) -> T:
         """The result of `ask(holder, stall seconds)` with the first holder that does not fail."""
         failures: dict[str, LockstepError] = {}
-        for holder, patience in self._candidates(source):
+        for holder, patience in self._candidates(source, failures):
             try:
                 result = ask(holder, patience)
                 self._avoided.pop(holder.id, None)
@@ -229,13 +241,20 @@ class ChunkFetcher:
             holders={id: error.code for id, error in failures.items()},
         )
 
-    def _candidates(self, source: Source) -> Iterator[tuple[Holder, float]]:
-        """Holders to try, those that should work first. After all have failed, the directory's current ones follow."""
+    def _candidates(self, source: Source, failures: dict[str, LockstepError]) -> Iterator[tuple[Holder, float]]:
+        """Holders to try, those that should work first. After all have failed, the directory's current ones follow.
+
+        The directory first learns which of them found their copy damaged: so a file without a good copy is called
+        damaged at once, and not only after their own reports.
+        """
         ordered = self._ordered(source.holders)
         for index, holder in enumerate(ordered):
             another = any(other.up and not self._is_avoided(other) for other in ordered[index + 1 :])
             yield holder, min(IMPATIENT_SECONDS, self._stall_seconds) if another else self._stall_seconds
         if source.holders_now is not None:
+            if source.blob is not None:
+                for id in [id for id, error in failures.items() if isinstance(error, FOUND_DAMAGED)]:
+                    self._report_damaged(id, [source.blob])
             try:
                 holders = source.holders_now()
             except Damaged:

@@ -35,7 +35,7 @@ class Stored(NamedTuple):
 
     @property
     def source(self) -> Source:
-        return Source(self.name, self.holders, self.holders_now)
+        return Source(self.name, self.holders, self.holders_now, self.digest)
 
 
 class Piece(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from client_proxy.core.directory_outage import DirectoryOutage
 from client_proxy.metrics import DIRECTORY_REPEATS
 from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.bounded import BoundedMap
@@ -52,9 +53,13 @@ from lockstep_store.wire.messages.cluster import CLUSTER, REPAIR_REPORT
 from lockstep_store.wire.messages.files import (
     COPY,
     DELETE,
+    DELETE_MANY,
     LIST,
     LOOKUP,
     VERSIONS,
+    DeleteManyRequest,
+    DeleteReply,
+    DeleteRequest,
     FileVersion,
     LookupItem,
     LookupRequest,
@@ -132,6 +137,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             BEGIN,
             GIVE_UP,
             DELETE,
+            DELETE_MANY,
             COPY,
             ACQUIRE,
             CREATE_UPLOAD,
@@ -143,7 +149,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
 DRAIN_SERVER, BALANCE). They carry no id, so a first attempt that arrives late could undo what another person has set
 since, and so open what a later policy or list closed."""
 
-MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, COPY, ACQUIRE))
+MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, DELETE_MANY, COPY, ACQUIRE))
 """A lost attempt of these calls may still arrive, and change something, after its repeat was refused."""
 REFUSED_FOR_NOW = (PreconditionFailed, Locked, Deadlock, NotFound, NotLoggedIn, Forbidden)
 """Refusals that do not show what became of an earlier attempt, because the state may have differed then, or may differ
@@ -171,7 +177,8 @@ class DirectoryClient:
     """Calls the directory on behalf of people. Thread-safe.
 
     When the directory does not reply, calls that are safe to repeat are retried, with jittered pauses, for `patience`
-    seconds. Then they raise Unavailable (503); other calls raise Undecided at once. After a refused connection, which
+    seconds. Then they raise Unavailable (503), and from then on calls do so at once until the directory answers again;
+    other calls raise Undecided at once. After a refused connection, which
     carried nothing, every call is retried.
     """
 
@@ -191,6 +198,7 @@ class DirectoryClient:
         self._clock = clock or SystemClock()
         self._sleep = sleep
         self._jitter = jitter
+        self._outage = DirectoryOutage(self._clock.monotonic)
         self._lives: BoundedMap[str, int] = BoundedMap(MAX_LIVES)
         self._life_numbers = itertools.count(1)
         self._lookups: Coalescer[LookupItem, Found] = Coalescer(
@@ -236,6 +244,21 @@ class DirectoryClient:
         _check_shape(_begin_items, item)
         return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
 
+    def delete_many(self, items: list[DeleteRequest]) -> list[DeleteReply | LockstepError]:
+        """Delete several files in one call; each has its own outcome."""
+        attempts = 0
+
+        def attempt(seconds: float) -> list[DeleteReply | LockstepError]:
+            nonlocal attempts
+            attempts += 1
+            reply = self._peer.call(self.url, DELETE_MANY, DeleteManyRequest(items), timeout=seconds)
+            return [
+                outcome.value if outcome.value is not None else _refusal(outcome, repeated=attempts > 1)
+                for outcome in reply.results
+            ]
+
+        return self._patiently(attempt, DELETE_MANY.path, repeatable=True)
+
     def give_up(self, item: BeginItem) -> GiveUpReply:
         """Prevent a failed write from being committed later. Returns its version if it was committed already."""
         request = GiveUpRequest(item.credential, item.write_id, item.bucket, item.path)
@@ -261,7 +284,21 @@ class DirectoryClient:
         return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
 
     def _patiently(self, attempt: Callable[[float], R], what: str, *, repeatable: bool) -> R:
-        deadline = self._clock.monotonic() + self._patience
+        began = self._clock.monotonic()
+        with self._outage.admitted() as is_try:
+            try:
+                result = self._repeated(attempt, what, 0.0 if is_try else self._patience, repeatable=repeatable)
+            except LockstepError as error:
+                if not isinstance(error.__cause__, PeerUnreachable):
+                    self._outage.note_answer()
+                elif is_try or self._clock.monotonic() - began >= self._patience:
+                    self._outage.note_failure(began)
+                raise
+        self._outage.note_answer()
+        return result
+
+    def _repeated(self, attempt: Callable[[float], R], what: str, patience: float, *, repeatable: bool) -> R:
+        deadline = self._clock.monotonic() + patience
         repeats = 0
         lost = False
         while True:
@@ -312,8 +349,9 @@ def undecided(refusal: LockstepError) -> Undecided:
     )
 
 
-def _refusal(outcome: Outcome[Any]) -> LockstepError:
-    return from_problem(outcome.problem or Problem("internal", 500, "the directory sent an empty outcome"))
+def _refusal(outcome: Outcome[Any], *, repeated: bool = False) -> LockstepError:
+    refusal = from_problem(outcome.problem or Problem("internal", 500, "the directory sent an empty outcome"))
+    return undecided(refusal) if repeated and isinstance(refusal, REFUSED_FOR_NOW) else refusal
 
 
 def _check_shape(items: Decoder[R], item: R) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.digest import Digest
@@ -19,6 +19,14 @@ def of_size(blocks: Iterable[bytes], size: int | None) -> Iterator[bytes]:
         yield block
     if size is not None and have != size:
         raise IncompleteBody(f"the body ended after {have} of {size} declared bytes; nothing was saved")
+
+
+def kept(chunks: Iterable[Chunk], keep: Callable[[Digest, bytes | memoryview], None]) -> Iterator[Chunk]:
+    """Yield the chunks, and hand those that have bytes to `keep`."""
+    for chunk in chunks:
+        if chunk.data is not None:
+            keep(chunk.digest, chunk.data)
+        yield chunk
 
 
 def noted(chunks: Iterable[Chunk], arrived: set[Digest]) -> Iterator[Chunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from client_proxy.core.requests import Delete, Stat
@@ -24,6 +25,7 @@ class DeleteFiles(Protocol):
 
     def stat(self, request: Stat) -> FileVersion: ...
     def delete(self, request: Delete) -> DeleteReply: ...
+    def delete_many(self, requests: Sequence[Delete]) -> list[DeleteReply | LockstepError]: ...
 
 
 class DeleteHandlers:
@@ -38,7 +40,9 @@ class DeleteHandlers:
     def delete(self, call: S3Call) -> Values:
         """DeleteObject."""
         wanted = (call.get("IfMatch"), call.get("IfMatchSize"), call.get("IfMatchLastModifiedTime"))
-        return self._delete(call, call.key, call.get("VersionId"), self._to_delete(call, call.key, *wanted))
+        version = call.get("VersionId")
+        reply = self._files.delete(self._request(call, call.key, version, self._to_delete(call, call.key, *wanted)))
+        return _reply_values(version, reply)
 
     def _to_delete(
         self, call: S3Call, key: str, etag: str | None, size: int | None, modified_at: float | None
@@ -51,57 +55,74 @@ class DeleteHandlers:
             conditional.check_size_and_time(current, size, modified_at)
         return conditional.for_commit("*" if etag is None else etag, None, current)
 
-    def _delete(self, call: S3Call, key: str, version: str | None, preconditions: Preconditions) -> Values:
-        reply = self._files.delete(
-            Delete(
-                call.credential,
-                call.bucket,
-                check_key(key),
-                version=version,
-                lock_number=read_write_conditions(call).lock_number,
-                preconditions=preconditions,
-                mark_missing=True,
-                bypass_governance=bool(call.get("BypassGovernanceRetention")),
-            )
+    def _request(self, call: S3Call, key: str, version: str | None, preconditions: Preconditions) -> Delete:
+        return Delete(
+            call.credential,
+            call.bucket,
+            check_key(key),
+            version=version,
+            lock_number=read_write_conditions(call).lock_number,
+            preconditions=preconditions,
+            mark_missing=True,
+            bypass_governance=bool(call.get("BypassGovernanceRetention")),
         )
-        values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
-        if version is not None:
-            values["VersionId"] = version  # also when it was gone already
-        elif reply.version and reply.delete_marker:
-            values["VersionId"] = NULL_VERSION if reply.null_version else reply.version
-        return values
 
     def delete_many(self, call: S3Call) -> Values:
-        """DeleteObjects: each key by itself; the error of one is its own line in the reply."""
+        """DeleteObjects: one call for all keys; the error of one is its own line in the reply."""
         wanted = call.values["Delete"]
-        if not 1 <= len(wanted["Objects"]) <= MAX_DELETES:
+        items = wanted["Objects"]
+        if not 1 <= len(items) <= MAX_DELETES:
             raise S3Error("MalformedXML", f"between 1 and {MAX_DELETES} keys can be deleted at once")
+        checked = [self._checked(call, item) for item in items]
+        replies = iter(self._files.delete_many([request for request in checked if isinstance(request, Delete)]))
         deleted, errors = [], []
-        for item in wanted["Objects"]:
-            try:
-                deleted.append(self._delete_one(call, item))
-            except S3Error as error:
-                errors.append(_error_line(item, error))
-            except LockstepError as error:
-                mapped = as_s3_error(error, version_asked="VersionId" in item)
-                if mapped.code == "NoSuchBucket" or "expected" in error.facts:  # of the request, not of one key
-                    raise
-                errors.append(_error_line(item, mapped))
+        for item, request in zip(items, checked, strict=True):
+            result = next(replies) if isinstance(request, Delete) else request
+            if isinstance(result, DeleteReply):
+                deleted.append(_deleted_line(item, result))
+            else:
+                errors.append(_error_line(item, _of_one_key(item, result)))
         return {"Deleted": [] if wanted.get("Quiet") else deleted, "Errors": errors}
 
-    def _delete_one(self, call: S3Call, item: Values) -> Values:
+    def _checked(self, call: S3Call, item: Values) -> Delete | LockstepError | S3Error:
         key, version = item["Key"], item.get("VersionId") or None
-        if version is not None:
-            check_version_id(version, "VersionId")
         wanted = (item.get("ETag"), item.get("Size"), item.get("LastModifiedTime"))
-        conditions = self._to_delete(call, key, *wanted)
-        done = self._delete(call, key, version, conditions)
-        line: dict[str, Any] = {"Key": key}
-        if version is not None:
-            line["VersionId"] = version
-        if done.get("DeleteMarker"):
-            line |= {"DeleteMarker": True, "DeleteMarkerVersionId": done.get("VersionId")}
-        return line
+        try:
+            if version is not None:
+                check_version_id(version, "VersionId")
+            return self._request(call, key, version, self._to_delete(call, key, *wanted))
+        except (S3Error, LockstepError) as error:
+            return error
+
+
+def _of_one_key(item: Values, error: LockstepError | S3Error) -> S3Error:
+    """The error of one key's line; raises one that is of the whole request."""
+    if isinstance(error, S3Error):
+        return error
+    mapped = as_s3_error(error, version_asked="VersionId" in item)
+    if mapped.code == "NoSuchBucket" or "expected" in error.facts:
+        raise error
+    return mapped
+
+
+def _reply_values(version: str | None, reply: DeleteReply) -> Values:
+    values: Values = {"DeleteMarker": True} if reply.delete_marker else {}
+    if version is not None:
+        values["VersionId"] = version  # also when it was gone already
+    elif reply.version and reply.delete_marker:
+        values["VersionId"] = NULL_VERSION if reply.null_version else reply.version
+    return values
+
+
+def _deleted_line(item: Values, reply: DeleteReply) -> Values:
+    version = item.get("VersionId") or None
+    done = _reply_values(version, reply)
+    line: dict[str, Any] = {"Key": item["Key"]}
+    if version is not None:
+        line["VersionId"] = version
+    if done.get("DeleteMarker"):
+        line |= {"DeleteMarker": True, "DeleteMarkerVersionId": done.get("VersionId")}
+    return line
 
 
 def _error_line(item: Values, error: S3Error) -> Values:

@@ -17,10 +17,23 @@ from lockstep_store.wire.errors import (
     PreconditionFailed,
     Unavailable,
     Undecided,
+    to_problem,
 )
-from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.base import Nothing, Outcome
 from lockstep_store.wire.messages.buckets import CHANGE_BUCKET, ChangeBucketRequest
-from lockstep_store.wire.messages.files import DELETE, LIST, DeleteRequest, Holder, ListReply, ListRequest, LookupItem
+from lockstep_store.wire.messages.files import (
+    DELETE,
+    DELETE_MANY,
+    LIST,
+    DeleteManyReply,
+    DeleteManyRequest,
+    DeleteReply,
+    DeleteRequest,
+    Holder,
+    ListReply,
+    ListRequest,
+    LookupItem,
+)
 from lockstep_store.wire.messages.locks import ACQUIRE, AcquireReply, AcquireRequest, LockPath
 from lockstep_store.wire.messages.people import CREATE_API_KEY, ApiKeyInfo, CreateApiKeyRequest
 from lockstep_store.wire.messages.s3 import (
@@ -215,6 +228,64 @@ def test_a_directory_that_stays_away_is_named_in_a_bounded_time(rig: Rig) -> Non
         rig.client.lookup(find("file"))
     assert caught.value.status == 503
     assert rig.clock.monotonic() <= 8.0
+
+
+def test_while_the_directory_is_known_to_be_away_nobody_waits(rig: Rig) -> None:
+    """After the first lost patience calls are refused at once, one a second tries, and its answer ends the outage."""
+    rig.directory.down = True
+    with pytest.raises(Unavailable, match="for 8 s"):
+        rig.client.call(LIST, LISTING)
+    assert rig.clock.monotonic() == pytest.approx(8.0, abs=1.5)
+    began, tried = rig.clock.monotonic(), 0
+    for number in range(50):
+        before = len(rig.directory.calls)
+        with pytest.raises(Unavailable) as caught:
+            rig.client.lookup(find("file")) if number % 2 else rig.client.call(LIST, LISTING)
+        assert caught.value.can_retry
+        tried += len(rig.directory.calls) - before
+        rig.clock.advance(0.1)
+    assert rig.clock.monotonic() - began == pytest.approx(5.0, abs=0.01), "nobody slept"
+    assert 4 <= tried <= 6
+    rig.directory.down = False
+    rig.clock.advance(1.0)
+    for _ in range(3):
+        assert rig.client.call(LIST, LISTING).files == []
+
+
+def test_an_old_outage_does_not_refuse_anybody(rig: Rig) -> None:
+    """After a quiet time nobody knows, so everybody is patient again; a refusal is an answer, too."""
+    rig.directory.down = True
+    with pytest.raises(Unavailable):
+        rig.client.call(LIST, LISTING)
+    rig.clock.advance(60.0)
+    rig.directory.down = False
+    with pytest.raises(NotFound):
+        rig.client.lookup(find("file"))
+    assert rig.client._outage._since is None
+
+
+def deletion(path: str) -> DeleteRequest:
+    return DeleteRequest(credential="ann", write_id=f"{path:0>16}", bucket="files", path=path)
+
+
+def test_many_deletions_are_one_call_with_an_outcome_each(rig: Rig) -> None:
+    """One key's refusal is nobody else's; after a lost attempt it does not claim that nothing was done."""
+    calls: list[int] = []
+
+    def answer(request: DeleteManyRequest) -> DeleteManyReply:
+        calls.append(len(request.items))
+        refused = Outcome[DeleteReply](problem=to_problem(Locked("bob has it")))
+        return DeleteManyReply([Outcome(value=DeleteReply(1, True)), refused])
+
+    rig.directory.replies[DELETE_MANY.path] = answer
+    first, second = rig.client.delete_many([deletion("a"), deletion("b")])
+    assert isinstance(first, DeleteReply)
+    assert isinstance(second, Locked)
+    rig.directory.drop_replies = 1
+    first, second = rig.client.delete_many([deletion("a"), deletion("b")])
+    assert isinstance(first, DeleteReply)
+    assert isinstance(second, Undecided)
+    assert calls == [2, 2, 2]
 
 
 def test_a_change_whose_answer_never_comes_is_not_said_to_have_failed(rig: Rig) -> None:

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from lockstep_store.wire.errors import Damaged, Unavailable, to_problem
+from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.servers import DamagedRequest
 from tests.fakes.proxy_rig import ProxyRig, noise
 
 
@@ -48,4 +50,26 @@ def test_servers_that_are_only_away_are_worth_another_try(rig: ProxyRig) -> None
     rig.publish("report.txt", noise(3, 5000))
     rig.one.down = rig.two.down = True
     with pytest.raises(Unavailable):
+        rig.read("report.txt")
+
+
+@pytest.mark.parametrize("size", [5000, 900_000])
+def test_the_first_read_of_a_wholly_damaged_file_says_so(
+    rig: ProxyRig, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory learns from this read that no copy is good, so nobody is told to try again."""
+    content = noise(4, size)
+    version = rig.publish("report.txt", content)
+    for server in (rig.one, rig.two):
+        server.flip(next(iter(server.manifests[version.digest].chunks))[0])
+    note = rig.directory._damaged
+
+    def damaged(request: DamagedRequest) -> Nothing:
+        reply = note(request)
+        if {holder for holder, digest in rig.directory.damaged if digest == version.digest} == {"1", "2"}:
+            call_damaged(rig, "report.txt", "0000000000000007")
+        return reply
+
+    monkeypatch.setattr(rig.directory, "_damaged", damaged)
+    with pytest.raises(Damaged, match="0000000000000007"):
         rig.read("report.txt")
