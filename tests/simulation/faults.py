@@ -7,6 +7,7 @@ promises that are judged at the end are those of a cluster that is well again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ KINDS = (
     "crash", "crash_inside", "crash_inside", "power", "all_power", "pause", "pause", "cut", "cut", "isolate",
     "step_clock", "break_disk", "rot", "directory_crash", "wipe", "drain", "drain", "balance",
 )  # fmt: skip
+FORGETFUL_KINDS = (
+    "older_metadata", "empty_metadata", "older_disk", "older_metadata", "empty_metadata", "older_disk",
+    "crash", "directory_crash", "pause", "power",
+)  # fmt: skip
+"""Programs that come back with less than they had. Not among `KINDS`, whose seeds are known."""
+NOTICE_SECONDS = 8.0
+"""Shorter than a directory waits for silent file servers: after that it goes on, whatever it has."""
 FRAGILE = 0
 """The one file server whose disk rots or is lost: two bad disks at once would be nobody's fault."""
 
@@ -212,6 +220,65 @@ class _Fault:
         self._world.kill(machine)
         self._world.empty_disk(machine)
         self._wait(8.0)
+        self._world.start(machine)
+
+    def _older_metadata(self) -> None:
+        """A snapshot of the directory's folder takes the newest one's place for a while."""
+        self._world.kill(self._world.directory)
+        snapshot = self._world.save_metadata("snapshot")
+        self._world.start(self._world.directory)
+        self._wait(8.0)
+        self._forget("an older snapshot", snapshot)
+
+    def _empty_metadata(self) -> None:
+        """The directory begins as a new cluster's: a disk that was not mounted."""
+        self._forget("empty metadata", self._world.template)
+
+    def _forget(self, what: str, metadata: Path) -> None:
+        """Run the directory on other metadata until it notices; then on its newest again. Nobody reads meanwhile: that
+        may give what the older one has."""
+        world = self._world
+        if world.forgetting:
+            return
+        # File servers know of a start about two seconds later; what happens before may be forgotten unnoticed.
+        for _ in range(40):
+            if world.start_is_known():
+                break
+            self._scheduler.sleep(0.2)
+        else:
+            return
+        self._scheduler.sleep(2.0)
+        if world.forgetting or not world.start_is_known():
+            return
+        world.forgetting = True
+        pairs = [(proxy.name, world.directory.name) for proxy in world.proxies]
+        for pair in pairs:
+            world.network.cut(*pair)
+        world.kill(world.directory)
+        newest = world.save_metadata("newest")
+        world.put_metadata(metadata)
+        self._scheduler.note(f"the directory has {what}")
+        world.start(world.directory)
+        deadline = self._scheduler.now + NOTICE_SECONDS
+        while self._scheduler.now < deadline and not world.directory_refuses():
+            self._scheduler.sleep(0.2)
+        world.kill(world.directory)
+        world.put_metadata(newest)
+        self._scheduler.note("the directory has its newest metadata again")
+        world.start(world.directory)
+        world.network.heal(pairs)
+        world.forgetting = False
+
+    def _older_disk(self) -> None:
+        """A file server comes back with its disk of some seconds ago."""
+        machine = self._world.servers[FRAGILE]
+        self._world.kill(machine)
+        self._world.save_disk(machine)
+        self._world.start(machine)
+        self._wait(8.0)
+        self._world.kill(machine)
+        self._world.put_older_disk(machine)
+        self._wait(2.0)
         self._world.start(machine)
 
     def _drain(self) -> None:

@@ -69,6 +69,9 @@ class Authority:
     def revocations(self) -> RevocationList:
         return RevocationList(0, frozenset(), "")
 
+    def derive_key(self, context: str) -> bytes:
+        return context.encode()[:32].ljust(32)
+
     def verify_peer_token(self, token: str) -> PeerIdentity:
         role, _, id = token.partition(".")
         if role not in ("file_server", "client_proxy"):
@@ -97,6 +100,9 @@ class World:
         self.disks: dict[str, ForgetfulDisk] = {}
         self.starts = 0
         self.ticket_seconds = 60.0
+        self.template = template
+        self.forgetting = False
+        self._copies = 0
         shutil.copytree(template, folder / DIRECTORY)
         self.administrator: str = json.loads((template / "admin.json").read_text())["api_key"]
         self.directory = self.network.machine(DIRECTORY)
@@ -157,6 +163,50 @@ class World:
         shutil.rmtree(self.folder / machine.name, ignore_errors=True)
         self.disks[machine.name] = ForgetfulDisk(self.folder / machine.name, Random(self.scheduler.random.random()))
         self.scheduler.note(f"{machine.name} has a new disk")
+
+    def save_metadata(self, name: str) -> Path:
+        """A copy of the folder of a directory that does not run."""
+        self._copies += 1
+        copy = self.folder / f".{name}-{self._copies}"
+        shutil.copytree(self.folder / DIRECTORY, copy)
+        return copy
+
+    def put_metadata(self, copy: Path) -> None:
+        """Let a directory that does not run have the metadata of this copy."""
+        shutil.rmtree(self.folder / DIRECTORY)
+        shutil.copytree(copy, self.folder / DIRECTORY)
+
+    def directory_refuses(self) -> bool:
+        """Whether the directory has noticed that its metadata is not the newest."""
+        process = self.directory.process
+        server = None if process is None or not process.alive else process.facts.get("server")
+        return server is not None and bool(server.epochs.problem)
+
+    def start_is_known(self) -> bool:
+        """Whether every file server remembers this start of the directory."""
+        process = self.directory.process
+        server = None if process is None or not process.alive else process.facts.get("server")
+        if server is None:
+            return False
+        begun = server.epochs._record.epochs[-1]
+        running = [machine.process for machine in self.servers if machine.process is not None and machine.process.alive]
+        seen = [process.facts["server"].link._marks.seen for process in running if "server" in process.facts]
+        known = [each for each in seen if (each.epoch, each.mark) == (begun.number, begun.mark)]
+        return len(known) == len(self.servers)
+
+    def save_disk(self, machine: Machine) -> None:
+        """Keep a copy of the disk of a machine that does not run."""
+        shutil.rmtree(self.folder / f".disk-{machine.name}", ignore_errors=True)
+        if (self.folder / machine.name).exists():
+            shutil.copytree(self.folder / machine.name, self.folder / f".disk-{machine.name}")
+
+    def put_older_disk(self, machine: Machine) -> None:
+        """Put the kept copy in the disk's place."""
+        copy = self.folder / f".disk-{machine.name}"
+        self.empty_disk(machine)
+        if copy.exists():
+            shutil.copytree(copy, self.folder / machine.name)
+        self.scheduler.note(f"{machine.name} has an older disk")
 
     def _build_directory(self, machine: Machine, process: Process) -> Any:
         store = SqliteStore(self.folder / DIRECTORY / "metadata.db", checked=False)
