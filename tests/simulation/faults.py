@@ -254,6 +254,7 @@ class _Fault:
         pairs = [(proxy.name, world.directory.name) for proxy in world.proxies]
         for pair in pairs:
             world.network.cut(*pair)
+        self._scheduler.sleep(1.0)  # what is on its way arrives
         world.kill(world.directory)
         newest = world.save_metadata("newest")
         world.put_metadata(metadata)

@@ -28,8 +28,9 @@ from tests.unit.directory_server.api.directory_calls import Directory
 BEGIN_STATEMENTS = 8
 COMMIT_STATEMENTS = 20
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 33
-"""Two of them make the redo record: the engine's, and the statements with the chain."""
+PUT_MODULES = 34
+"""Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was
+revoked."""
 GET_MODULES = 12
 FEATURES = "directory_server.features."
 
