@@ -6,7 +6,7 @@ from typing import Any
 
 from lockstep_store.wire.messages.buckets import CREATE_BUCKET, DELETE_BUCKET, BucketRequest, CreateBucketRequest
 from tests.s3.rig import ENDPOINT, S3Rig
-from tests.s3.security.test_kms import api, put_default
+from tests.s3.security.kms_calls import api, put_default
 
 RULES = [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://app.example"]}]
 

@@ -10,7 +10,7 @@ import pytest
 from directory_server.features.lifecycle import job
 from tests.s3.calls import refused
 from tests.s3.events.room import DAY, Room, filtered, queue
-from tests.s3.objects.test_post_form import ANY_KEY, BOUNDARY, Signer, form
+from tests.s3.post_forms import ANY_KEY, BOUNDARY, Signer, form
 from tests.s3.rig import ENDPOINT
 
 

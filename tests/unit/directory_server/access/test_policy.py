@@ -15,29 +15,7 @@ from hypothesis import strategies as st
 from directory_server.access import acl
 from directory_server.access.conditions import parse as parse_conditions
 from directory_server.access.patterns import filled, matches
-from directory_server.access.policy import MAX_BYTES, BadPolicy, Question, parse
-
-BUCKET = "box"
-
-
-def statement(**more: Any) -> dict[str, Any]:
-    """One that allows everybody to read everything, apart from what is said."""
-    plain = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
-    return {name: value for name, value in (plain | more).items() if value is not None}
-
-
-def text_of(*statements: dict[str, Any], version: str = "2012-10-17") -> str:
-    return json.dumps({"Version": version, "Statement": list(statements)})
-
-
-def ask(text: str, account: str = "ann", action: str = "s3:GetObject", key: str = "k", **keys: str) -> str | None:
-    """The verdict on a request; condition keys are given with `__` for the colon."""
-    known = {name.replace("__", ":"): [value] for name, value in keys.items()} | {"aws:username": [account]}
-    resource = f"{BUCKET}/{key}" if key else BUCKET
-    return parse(text, BUCKET).verdict(Question(account, action, resource, known.get))
-
-
-# ---------------------------------------------------------------- verdicts
+from tests.unit.directory_server.access.policy_texts import ask, statement, text_of
 
 
 @pytest.mark.parametrize(
@@ -150,8 +128,6 @@ def test_old_documents_have_no_variables() -> None:
     assert ask(text, key="${aws:username}") == "Allow"
 
 
-# ---------------------------------------------------------------- conditions
-
 HAVE = {
     "aws:sourceip": ["10.1.2.3"],
     "s3:prefix": ["home/ann/"],
@@ -241,108 +217,6 @@ def test_all_conditions_of_a_statement_must_hold() -> None:
     assert ask(text, s3__a="2", s3__b="3", aws__c="false") is None
 
 
-# ---------------------------------------------------------------- documents
-
-BAD = [
-    "",
-    " {}",
-    "[]",
-    "{",
-    '{"Statement": NaN}',
-    "{}",
-    '{"Statement": []}',
-    '{"Statement": ["x"]}',
-    '{"Version": "1", "Statement": []}',
-    '{"Statement": [], "Statement": []}',
-    json.dumps({"Statement": statement(), "More": 1}),
-    json.dumps({"Statement": statement(), "Id": 1}),
-    *(
-        text_of(statement(**wrong))
-        for wrong in (
-            {"Effect": "allow"},
-            {"Effect": None},
-            {"Principal": None},
-            {"NotPrincipal": "*"},
-            {"Principal": "ann"},
-            {"Principal": {}},
-            {"Principal": {"AWS": []}},
-            {"Principal": {"AWS": "a*"}},
-            {"Principal": {"AWS": "arn:aws:s3:::x"}},
-            {"Principal": {"Everyone": "*"}},
-            {"Action": None},
-            {"Action": []},
-            {"Action": "GetObject"},
-            {"Action": "ec2:*"},
-            {"Action": ["s3:GetObject", 1]},
-            {"NotAction": "s3:GetObject"},
-            {"Resource": None},
-            {"Resource": "arn:aws:s3:::other/*"},
-            {"Resource": "box/*"},
-            {"Resource": "arn:aws:s3:::boxes/*"},
-            {"NotResource": "*"},
-            {"Sid": 1},
-            {"Sid": "\ud800"},
-            {"More": 1},
-            {"\ud800": 1},
-            {"Condition": []},
-            {"Condition": {"StringEquals": []}},
-            {"Condition": {"StringEquals": {}}},
-            {"Condition": {"Sounds": {"aws:Referer": "x"}}},
-            {"Condition": {"NullIfExists": {"aws:Referer": "true"}}},
-            {"Condition": {"StringEquals": {"referer": "x"}}},
-            {"Condition": {"StringEquals": {"aws:Referer": {"x": 1}}}},
-            {"Condition": {"NumericEquals": {"s3:max-keys": "ten"}}},
-            {"Condition": {"DateEquals": {"aws:CurrentTime": "yesterday"}}},
-            {"Condition": {"Bool": {"aws:SecureTransport": "yes"}}},
-            {"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/99"}}},
-            {"Condition": {"ForSome:StringEquals": {"aws:Referer": "x"}}},
-        )
-    ),
-]
-
-
-@pytest.mark.parametrize("text", BAD)
-def test_what_is_not_understood_is_refused(text: str) -> None:
-    """Half a policy protects nothing."""
-    with pytest.raises(BadPolicy):
-        parse(text, BUCKET)
-
-
-def test_a_policy_is_bounded() -> None:
-    """20 KiB, in bytes, however deep."""
-    room = MAX_BYTES - len(text_of(statement(Sid="")).encode())
-    parse(text_of(statement(Sid="x" * room)), BUCKET)
-    with pytest.raises(BadPolicy):
-        parse(text_of(statement(Sid="x" * (room + 1))), BUCKET)
-    with pytest.raises(BadPolicy):
-        parse('{"Statement":' + "[" * 10_000, BUCKET)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "public"),
-    [
-        ({}, True),
-        ({"Principal": {"AWS": ["ann", "*"]}}, True),
-        ({"Principal": {"AWS": "ann"}}, False),
-        ({"Principal": None, "NotPrincipal": {"AWS": "ann"}}, True),
-        ({"Effect": "Deny"}, False),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, False),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/1"}}}, True),
-        ({"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
-        ({"Condition": {"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
-        ({"Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}, False),
-        ({"Condition": {"StringLike": {"aws:SourceVpc": "vpc-*"}}}, True),
-        ({"Condition": {"StringEquals": {"aws:Referer": "x"}}}, True),
-        ({"Condition": {"StringEquals": {"aws:PrincipalArn": "${aws:username}"}}}, True),
-    ],
-)
-def test_what_makes_a_policy_public(wrong: dict[str, Any], public: bool) -> None:
-    """A grant to everybody that no fixed value narrows to somebody."""
-    assert parse(text_of(statement(**wrong)), BUCKET).public is public
-
-
-# ---------------------------------------------------------------- against the obvious way
-
 _TEXT = st.text("ab*?", max_size=8)
 
 
@@ -407,9 +281,6 @@ def test_verdicts_are_those_of_the_plainest_reading(
     expected = "Deny" if "Deny" in found else "Allow" if found else None
     made = [one | {"Resource": [f"arn:aws:s3:::{name}" for name in one["Resource"]]} for one in statements]
     assert ask(text_of(*made), account, action, key, **({} if x is None else {"s3__x": x})) == expected
-
-
-# ---------------------------------------------------------------- lists
 
 
 @given(
