@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from file_server.maintenance.redo_records import RedoRecords
 
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.restore import accept_older, restore
+from file_server.maintenance.redo_records import RedoRecords
 from lockstep_store.runtime.storage.redo_files import files_in
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority
