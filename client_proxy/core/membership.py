@@ -31,7 +31,7 @@ class ProxyMembership:
         self.problem = ""
 
     def step(self) -> float:
-        """Send one heartbeat and obey what it brings; return the seconds until the next."""
+        """Send a heartbeat and act on its reply. Returns the seconds until the next."""
         try:
             reply = self._ask(ProxyHeartbeatRequest(self._url, self._version, self._keeper.revoked_number))
         except LockstepError as error:

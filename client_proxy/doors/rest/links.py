@@ -16,7 +16,7 @@ def _links(parameters: dict[str, str], *operations: str) -> Links:
 
 
 def _version(id: str, parameters: dict[str, str], version: str) -> Links:
-    """To one version, under a name of its own."""
+    """A link to one version, with its own name."""
     return {f"{id}_version": {"operationId": id, "parameters": {**parameters, "version": version}}}
 
 

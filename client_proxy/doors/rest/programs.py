@@ -1,4 +1,4 @@
-"""Programs as members: listing and removing proxies, and ending a program's certificates. Administrators only."""
+"""The routes for member programs: list and remove proxies, revoke certificates. For administrators."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ProgramRoutes:
                 handler=self.list_proxies,
                 tag="Cluster",
                 summary="List the proxies (administrators)",
-                description="Every proxy that was ever a member, with its state and the names it was invited with.",
+                description="All present and former proxies, with their states and the names from their invitations.",
                 answers={200: Answer("The proxies, by id.", Content(ProxiesReply))},
                 refusals=(errors.Forbidden, errors.Unavailable),
             ),
@@ -67,7 +67,7 @@ class ProgramRoutes:
                 handler=self.revoke,
                 tag="Cluster",
                 summary="Revoke a program's token and certificates (administrators)",
-                description="For a stolen key. A file server keeps its data and its place, and may be invited again.",
+                description="For a stolen key. A file server keeps its data and its place, and can be invited again.",
                 answers={204: Answer("Revoked.")},
                 refusals=_REFUSALS,
             ),

@@ -1,4 +1,4 @@
-"""Certificates: certs show, check, renew, revoke."""
+"""Commands for certificates: certs show, check, renew, revoke."""
 
 from __future__ import annotations
 

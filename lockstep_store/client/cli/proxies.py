@@ -1,4 +1,4 @@
-"""The cluster's proxies: proxies list, remove."""
+"""Commands for proxies: proxies list, remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from lockstep_store.client.text import cluster, formatting
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def proxies(ctx: click.Context) -> None:
-    """Proxies: list and remove them (administrators). Without a subcommand they are listed."""
+    """List and remove proxies (administrators).
+
+    Without a subcommand, lists them.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_proxies)
 
@@ -22,7 +25,7 @@ proxies.params.extend(connection_options(from_environment=False))
 @proxies.command("list")
 @pass_app
 def list_proxies(app: App) -> None:
-    """List the proxies, their state and the names that their certificates have."""
+    """List the proxies with their state and certificate names."""
     found = app.api().proxies()
     app.show(cluster.proxies_table(found) if found else "no proxies yet", {"proxies": found})
 
@@ -31,9 +34,10 @@ def list_proxies(app: App) -> None:
 @click.argument("id", metavar="ID")
 @pass_app
 def remove(app: App, id: str) -> None:
-    """Remove a proxy: the directory refuses it at once, file servers within a heartbeat.
+    """Remove a proxy.
 
-    It keeps no data that is not elsewhere. To let it back, invite it again.
+    The directory refuses it at once, file servers within a heartbeat. No data is lost, because a proxy only has a
+    cache. To let it back in, invite it again.
     """
     app.api().remove_proxy(id)
     text = f"proxy {formatting.safe(id)} was removed, and its certificates are revoked; stop its program"
