@@ -76,7 +76,7 @@ def test_a_second_machine_joins_with_a_token(
 
     del cluster.env["LOCKSTEP_API_KEY"]  # the token alone carries the trust
     other_certs = tmp_path / "other machine" / "certs"
-    join = [*lockstep, "join", json.loads(token.stdout)["token"], "--role", "file-server", "--id", "2"]
+    join = [*lockstep, "join", json.loads(token.stdout)["token"], "--id", "2"]
     joined = subprocess.run(
         [*join, "--certs", other_certs], capture_output=True, text=True, check=False, env=cluster.env
     )

@@ -94,6 +94,7 @@ def test_a_reset_removes_only_what_is_ours(folder: Folder, tmp_path: Path) -> No
     (treasure / "gold").write_text("gold")
     ours = ["directory_server/db", "file_server-1/chunk", "certs/ca.pem", "certs/authority/ca.key"]
     ours += ["certs/file_server-1/key.pem", "certs/.authority.lock", "certs/.storage-keys.json.lock"]
+    ours += ["certs/revoked.pem", "certs/.revoked.lock"]
     ours += ["logs/file_server-1.log", "cluster.json", "admin-credentials.json"]
     theirs = ["certs/README.md", "logs/mine.log", "local_storage/draft", "file_server-x/notes", "thesis.txt"]
     for name in ours + theirs:
