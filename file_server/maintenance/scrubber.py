@@ -46,7 +46,7 @@ class Scrubber:
         self._parts_left = SWEEP_PARTS
 
     def step(self) -> float:
-        """Check up to 8 MiB of chunks and some manifests, sweep one part; return the seconds to sleep."""
+        """Check up to 8 MiB of chunks and some manifests, and sweep one part; return the seconds to sleep."""
         started = self._clock.monotonic()
         if self._parts_left:
             self._sweep(SWEEP_PARTS - self._parts_left)

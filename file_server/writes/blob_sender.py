@@ -73,7 +73,7 @@ class BlobSender:
     def send(
         self, holder: Holder, ticket: str, blocks: Iterable[bytes | memoryview], timeout: float = STREAM_TIMEOUT_SECONDS
     ) -> bytes:
-        """Send a stream and return the answer once the blob is durable there; raise why it is not otherwise."""
+        """Send a stream. Return the reply once the blob is durable there; otherwise raise the reason."""
         headers = {TICKET_HEADER: ticket, HOP_HEADER: "replica"}
         return self._peers.send_stream(holder.url, WRITE_PATH, headers, blocks, timeout)
 

@@ -47,7 +47,7 @@ class Profile(msgspec.Struct, omit_defaults=True):
         return f"Profile({self.account!r} at {self.url!r})"
 
     def token_for(self, url: str, authority: str) -> str:
-        """The token, if `url` may have it; otherwise an empty string."""
+        """Return the token if it may be sent to `url`, otherwise an empty string."""
         trusted = url == self.url if not authority else authority == self.authority
         return self.token if trusted else ""
 
@@ -87,7 +87,7 @@ class CredentialStore:
 
     @contextlib.contextmanager
     def change(self, name: str) -> Iterator[Profile]:
-        """The profile to alter in place. Stored when the block ends without an error."""
+        """Yield the profile to change in place; it is stored when the block ends without an error."""
         with self._alone():
             content = self._read()
             profile = content.profiles.setdefault(name, Profile())

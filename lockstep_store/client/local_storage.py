@@ -125,7 +125,9 @@ def _segments(name: str) -> list[str]:
         if part.startswith(TEMPORARY_PREFIX):
             raise NameRefused(f"{shown(name)} begins like Lockstep's own temporary files ({TEMPORARY_PREFIX})")
         if len(part.encode("utf-8")) > MAX_SEGMENT_BYTES:
-            raise NameRefused(f"{shown(name)} has a part of more than {MAX_SEGMENT_BYTES} bytes: no folder holds it")
+            raise NameRefused(
+                f"{shown(name)} has a part of more than {MAX_SEGMENT_BYTES} bytes, which no folder can hold"
+            )
     return parts
 
 

@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class ChangeSource(Protocol):
-    """The call of a watcher."""
+    """The call that a watcher makes."""
 
     def changes(
         self, cursor: int | None = None, bucket: str | None = None, *, wait_seconds: int = 0
@@ -55,7 +55,7 @@ class Watcher:
         return self.follow()
 
     def until_now(self) -> Iterator[Change]:
-        """Yield every change committed so far, then end. Without a cursor, start at the first change ever."""
+        """Yield every change committed so far, then end. Without a cursor, start at the very first change."""
         end = self._source.changes(None, self._bucket).cursor
         self.cursor = self.cursor or 0
         yield from self._handed_on(self._source.changes(self.cursor, self._bucket))

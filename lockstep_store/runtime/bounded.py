@@ -59,7 +59,7 @@ class BoundedMap(Generic[K, V]):
 
 
 class LookupCache(Generic[K, V]):
-    """Results of look-ups, for the one process that also changes what they read. Thread-safe.
+    """Caches look-ups in the one process that also makes every change to what they read. Thread-safe.
 
     Code that changes an entry's source calls `forget`. A look-up that began before that may return afterwards with the
     old value: `keep` drops it, because the generation that the look-up noted at its start has passed.
@@ -69,26 +69,26 @@ class LookupCache(Generic[K, V]):
         self._entries: BoundedMap[K, V] = BoundedMap(max_entries)
         self._guard = threading.Lock()
         self.generation = 0
-        """To be read before a look-up begins, and given to `keep`."""
+        """Read it before a look-up begins, and pass it to `keep`."""
 
     def get(self, key: K) -> V | None:
         return self._entries.get(key)
 
     def keep(self, key: K, value: V, generation: int) -> None:
-        """Remember the result of a look-up, unless something was forgotten since `generation`."""
+        """Remember the result of a look-up, unless a result was dropped since `generation`."""
         with self._guard:
             if generation == self.generation:
                 self._entries[key] = value
 
     def forget(self, key: K) -> None:
-        """Remove `key`, and drop the results of all look-ups under way."""
+        """Remove `key`, and do not keep the results of look-ups in progress."""
         with self._guard:
             self.generation += 1
             self._entries.forget(key)
 
 
 class ExpiringMap(Generic[K, V]):
-    """A BoundedMap whose entries end `seconds` after they were set, on the clock `monotonic`. Thread-safe."""
+    """A BoundedMap whose entries expire `seconds` after they were set, on the clock `monotonic`. Thread-safe."""
 
     def __init__(self, max_entries: int, seconds: float, monotonic: Callable[[], float]) -> None:
         self._seconds = seconds

@@ -66,7 +66,7 @@ def chunk_bytes(data: bytes | memoryview) -> Iterator[Chunk]:
 
 
 def _chunk(data: bytes | memoryview) -> Chunk:
-    """A separate function, so that the generator holds no chunk's bytes while it waits for the next."""
+    """Build a chunk. A separate function, so that the generator keeps no chunk in memory while it waits."""
     return Chunk(chunk_digest(data), len(data), data)
 
 

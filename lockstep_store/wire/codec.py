@@ -1,4 +1,4 @@
-"""Calls between programs: one declaration has the route, the request's shape and the reply's.
+"""Calls between programs: one declaration gives the route and the types of request and reply.
 
 Caller and server encode and decode with the same `Call` object, so the two cannot drift apart. The shapes declare
 their bounds (`msgspec.Meta`), and both sides check them.
@@ -20,12 +20,12 @@ Rep = TypeVar("Rep")
 def _encode_hook(value: Any) -> Any:
     if isinstance(value, Digest):
         return value.hex()
-    raise NotImplementedError(f"{type(value).__name__} has no wire form")
+    raise NotImplementedError(f"{type(value).__name__} cannot be part of a message")
 
 
 def _decode_hook(kind: type, value: Any) -> Any:
     if kind is not Digest:
-        raise NotImplementedError(f"{kind.__name__} has no wire form")
+        raise NotImplementedError(f"{kind.__name__} cannot be part of a message")
     if not isinstance(value, str):
         raise TypeError("expected the hexadecimal digits of a digest")
     try:

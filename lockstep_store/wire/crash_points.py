@@ -96,7 +96,7 @@ CRASH_POINTS = {
 
 
 def armed_by(setting: str) -> Callable[[str], None]:
-    """Return the function to call at each point for the `setting` `name`, `name:N`, or an empty one.
+    """Return the function that is called at each crash point. `setting` is `name`, `name:N` or empty.
 
     Raises ValueError for an undeclared name or an N below 1, because a test would wait for that crash for ever.
     """
@@ -118,7 +118,7 @@ def armed_by(setting: str) -> Callable[[str], None]:
 
 
 def _pass(point: str) -> None:
-    """The program is not under test."""
+    """Do nothing, because no crash point is armed."""
 
 
 try:

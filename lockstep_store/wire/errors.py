@@ -90,7 +90,7 @@ class BadRequest(LockstepError):
 
 
 class BadName(BadRequest):
-    """`facts["reason"]` is `bucket` for a bucket's name and `too_long` for a path over the limit."""
+    """A name is invalid. `facts["reason"]` is `bucket` for a bucket's name, `too_long` for a path over the limit."""
 
     code, title = "bad_name", "Invalid name"
 
@@ -146,13 +146,13 @@ class MethodNotAllowed(NotFound):
 
 
 class Conflict(LockstepError):
-    """The current state does not allow it."""
+    """The current state does not allow the request."""
 
     code, status, title = "conflict", 409, "Conflict"
 
 
 class AlreadyExists(Conflict):
-    """A bucket or account of that name exists."""
+    """A bucket or account with that name already exists."""
 
     code, title = "already_exists", "Already exists"
 
@@ -162,7 +162,7 @@ class BucketNotEmpty(Conflict):
 
 
 class LockStale(Conflict):
-    """The lock number is not the current one of the path."""
+    """The lock number is no longer the path's current one."""
 
     code, title = "lock_stale", "Stale lock number"
 

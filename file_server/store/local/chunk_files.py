@@ -106,7 +106,7 @@ class ChunkFiles:
                         del self._placing[chunk.digest]
 
     def read(self, digest: Digest) -> bytes:
-        """Return the sealed bytes of a chunk that is a file."""
+        """Return the sealed bytes of a chunk that is stored in its own file."""
         return self._disk.read(self._layout.chunk_file(digest))
 
     def remove_orphan(self, digest: Digest, is_held: Callable[[Digest], bool]) -> bool:

@@ -74,7 +74,7 @@ class IndexReader:
         with self._reading() as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise value.malformed("what its table has in order", found)
+            raise value.malformed("entries in order", found)
 
     def missing(self, digests: Iterable[Digest]) -> list[Digest]:
         """Return the chunks not held intact, each once, in order."""

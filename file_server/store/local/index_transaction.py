@@ -26,7 +26,7 @@ HEAD_BYTES = 5
 
 
 class StagedChunk(NamedTuple):
-    """A sealed chunk that has arrived: `sealed` goes into the index, a `temporary` file is in incoming/."""
+    """A sealed chunk that has arrived: `sealed`, to be stored in the index, or a `temporary` file in incoming/."""
 
     digest: Digest
     length: int

@@ -43,6 +43,6 @@ def name(value: Any) -> str:
 
 def malformed(expected: str, found: str = "") -> sqlite3.DatabaseError:
     """Return the error that SQLite raises for a malformed page."""
-    error = sqlite3.DatabaseError(f"a row does not have {expected} in its place{found and f' ({found})'}")
+    error = sqlite3.DatabaseError(f"malformed index: expected {expected}{found and f', found {found}'}")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error

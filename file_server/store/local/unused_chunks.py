@@ -1,4 +1,4 @@
-"""Chunks without a blob: for how long, and which of them an upload still counts on."""
+"""Tracks chunks without a blob: since when each has had none, and which of them an upload still needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class UnusedChunks:
                     self._since[digest] = now
 
     def due(self, unused: list[tuple[int, Digest]], grace_seconds: float) -> list[int]:
-        """Return the ids among `unused`, all chunks that have no blob now, that had none for `grace_seconds`."""
+        """Return the ids in `unused` (all chunks without a blob now) that have had none for `grace_seconds`."""
         now = self._monotonic()
         with self._guard:
             self._since = {

@@ -119,7 +119,7 @@ class Download:
         return self.blocks()
 
     def close(self) -> None:
-        """Give the connection back. Safe to repeat."""
+        """Return the connection to its pool. Safe to repeat."""
         self._response.close()
 
     def __enter__(self) -> Download:

@@ -37,12 +37,12 @@ def decoded(kind: type[T], response: requests.Response, url: str) -> T:
         return decoder(kind).decode(response.content)
     except (msgspec.DecodeError, LockstepError) as error:
         raise BadRequest(
-            f"{url} sent a reply of an unknown form ({error}): update the older of the two programs"
+            f"{url} sent a reply that this program cannot read ({error}): update the older of the two programs"
         ) from error
 
 
 def file_address(bucket: str, path: str) -> str:
-    """Return the address of a file, its name checked and percent-encoded."""
+    """Check and percent-encode the name of a file, and return the file's address."""
     return f"/api/v1/files/{check_bucket(bucket)}/{quoted(check_path(path))}"
 
 
@@ -52,10 +52,10 @@ def quoted(path: str) -> str:
 
 
 def segment(text: str) -> str:
-    """An id as one part of an address."""
+    """Percent-encode an id as one segment of an address."""
     return quote(text, safe="")
 
 
 def version_argument(version: str | None) -> dict[str, str]:
-    """The query argument for a version, if one is named."""
+    """Return the query argument for `version`, if one is given."""
     return {"version": version} if version else {}

@@ -19,7 +19,7 @@ class JournalCalls(ApiCaller):
         limit: int = MAX_LISTING,
         wait_seconds: int = 0,
     ) -> ChangesReply:
-        """Changes after `cursor` (None: from now on), of one bucket or of all that you may use.
+        """Return the changes after `cursor` (None: from now on), of one bucket or of all that you may use.
 
         Waits up to `wait_seconds` (at most 30) for the first. Continue with the reply's cursor, even after an empty
         reply.

@@ -7,7 +7,7 @@ from lockstep_store.wire.messages.locks import AcquireReply, LockInfo, LockPath,
 
 
 class LockCalls(ApiCaller):
-    """Acquire, renew, release, list."""
+    """Calls that acquire, renew, release and list locks."""
 
     def acquire(
         self,

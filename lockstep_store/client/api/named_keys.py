@@ -7,7 +7,7 @@ from lockstep_store.wire.messages.kms import KmsKeyInfo, KmsKeysReply
 
 
 class NamedKeyCalls(ApiCaller):
-    """For administrators. A key is named by its id or its name."""
+    """The calls about named keys, for administrators. `key` is a key's id or its name."""
 
     def kms_keys(self) -> list[KmsKeyInfo]:
         return self._ask(KmsKeysReply, "GET", "/api/v1/kms/keys").keys
@@ -21,5 +21,5 @@ class NamedKeyCalls(ApiCaller):
         return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/{action}", message={}, repeatable=True)
 
     def rotate_kms_key(self, key: str) -> KmsKeyInfo:
-        """Make a new version of a key; contents written from now on use it."""
+        """Create a new version of a key; content written from now on uses it."""
         return self._ask(KmsKeyInfo, "POST", f"/api/v1/kms/keys/{segment(key)}/rotate", message={})

@@ -44,7 +44,7 @@ class PeopleCalls(ApiCaller):
         return self._ask(S3KeysReply, "GET", "/api/v1/auth/s3-keys").keys
 
     def create_s3_key(self, name: str, valid_seconds: float | None = None) -> S3KeyInfo:
-        """A new S3 access key with its secret; with `valid_seconds` a temporary one with a session token."""
+        """Create an S3 access key; with `valid_seconds`, a temporary one that has a session token."""
         message = {"name": name} if valid_seconds is None else {"name": name, "valid_seconds": valid_seconds}
         return self._ask(S3KeyInfo, "POST", "/api/v1/auth/s3-keys", message=message)
 
@@ -57,7 +57,7 @@ class PeopleCalls(ApiCaller):
 
 
 class BucketCalls(ApiCaller):
-    """Buckets that the account may use."""
+    """The calls about the buckets that the account may use."""
 
     def buckets(self) -> list[BucketInfo]:
         return self._ask(BucketsReply, "GET", "/api/v1/buckets").buckets

@@ -1,4 +1,4 @@
-"""HTTPS to one proxy: sessions, trust, bounded retries, and errors raised as their classes.
+"""HTTPS to one proxy: sessions, certificate checks, bounded retries, and error replies raised as exceptions.
 
 `lockstep_store.client.api.calls` has the addresses and decodes the replies.
 """
@@ -95,7 +95,7 @@ class ApiTransport:
         """`ca_file` is the authority to trust instead of the system's. Raises SetupError for a bad address or file."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
-            raise SetupError(f"{url[:120]!r} is not a proxy's address: it looks like https://127.0.0.1:5000")
+            raise SetupError(f"{url[:120]!r} is not a proxy's address: give one such as https://127.0.0.1:5000")
         if ca_file is not None and not ca_file.is_file():
             raise SetupError(f"the CA file {ca_file} does not exist: start the cluster, or name it with --ca")
         self.url = f"https://{parts.netloc}"
@@ -228,7 +228,9 @@ def body_blocks(response: requests.Response, url: str) -> Iterator[bytes]:
     try:
         yield from response.raw.stream(BLOCK_BYTES, decode_content=False)
     except (HTTPError, OSError) as error:
-        raise PeerUnreachable(f"{url} stopped in the middle of a file: try again, the download resumes") from error
+        raise PeerUnreachable(
+            f"{url} stopped sending in the middle of a file: try again, and the download resumes"
+        ) from error
 
 
 def _untrusted(error: BaseException | None) -> bool:

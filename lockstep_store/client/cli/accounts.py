@@ -74,7 +74,9 @@ def _from_file(file: Path) -> tuple[str, str]:
     except OSError as error:
         raise local_problem("read", file, error) from error
     except msgspec.DecodeError as error:
-        raise LocalFileError(f"{file} holds no username and password ({error}): check which file it is") from error
+        raise LocalFileError(
+            f"{file} does not contain a user name and a password ({error}): check which file it is"
+        ) from error
     return found.username, found.password
 
 

@@ -64,7 +64,7 @@ class App:
         return InterruptedUploads(config_folder(self.environment) / "interrupted-uploads")
 
     def place(self, *, cluster_first: bool = False) -> Place:
-        """The proxy to use. `cluster_first` for commands that start a new log-in."""
+        """Return the proxy to use. Commands that start a new log-in set `cluster_first`."""
         url, ca = self.options["url"], self.options["ca"]
         return find_place(url, ca, self.profile, self.cluster, cluster_first=cluster_first)
 
@@ -142,7 +142,7 @@ def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:
 
 
 def plain(value: Any) -> Any:
-    """A message as JSON types. All fields are written, so scripts need not know the defaults."""
+    """Convert a message to JSON types. All fields are written, so scripts need not know the defaults."""
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Digest):
@@ -163,7 +163,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def connection_options(*, from_environment: bool) -> list[click.Option]:
-    """New option objects. The group's may come from variables; a command's override them."""
+    """Return new option objects. The group's may come from variables; a command's override them."""
 
     def variable(name: str) -> str | None:
         return name if from_environment else None

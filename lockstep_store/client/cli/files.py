@@ -189,7 +189,7 @@ def _local_target(name: Name, target: str | None) -> Path:
     if local.is_dir() or (target or "").endswith("/"):
         # Another person may have chosen the name. `check_path` has already refused . and .. in it.
         if not name.last or any(ord(character) < 32 for character in name.last):
-            raise NameRefused(f"{formatting.safe(str(name))} has no name that a folder can hold: give LOCAL")
+            raise NameRefused(f"{formatting.safe(str(name))} cannot be the name of a local file: give LOCAL")
         local = local / name.last
     return local
 
@@ -245,7 +245,7 @@ def _finish_tree(app: App, report: TreeReport, verb: str) -> None:
             *(error for _, error in report.failed),
         ]
         done = report.moved + report.skipped
-        sentence = f"{formatting.counted(len(troubles), 'file')} not done; run the command again to retry them"
+        sentence = f"{formatting.counted(len(troubles), 'file')} not transferred; run the command again to retry"
         end(click.get_current_context(), sentence, combined(errors) if not done or not report.failed else 1)
 
 

@@ -51,7 +51,7 @@ class LockCommand(Command):
     "--lease",
     type=click.FloatRange(1, MAX_LEASE_SECONDS),
     metavar="SECONDS",
-    help="The lease [default: 600, with COMMAND 60].",
+    help="Length of the lease [default: 600, or 60 with COMMAND].",
 )
 @pass_app
 def lock(app: App, names: tuple[Name, ...], patience: float, lease: float | None) -> None:
@@ -124,7 +124,7 @@ def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
         was_held = app.held_lock(*name) is not None
         app.forget_lock(*name)
         if was_held:
-            raise LockStale(f"your lock on {name} has already ended: its lease is over, or it was broken")
+            raise LockStale(f"your lock on {name} has already ended: its lease expired, or it was broken")
         raise NotFound(f"you hold no lock on {name}")
     return found
 

@@ -113,7 +113,7 @@ class FileRequests:
         )
         troubles = [*report.refused, *((name, str(error)) for name, error in report.failed)]
         for name, reason in troubles[:SHOWN_NAMES]:
-            self._terminal.say(f"  not {formatting.safe(name)}: {reason}")
+            self._terminal.say(f"  not saved: {formatting.safe(name)}: {reason}")
         if len(troubles) > SHOWN_NAMES:
             self._terminal.say(f"  … and {len(troubles) - SHOWN_NAMES} more that were not saved")
 

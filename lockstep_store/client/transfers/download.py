@@ -122,7 +122,7 @@ class ReadCheck:
                     block = next(blocks, b"")
                     if not block:
                         raise PeerUnreachable(
-                            f"{self._api.url} sent fewer bytes than it declared: try again, the download resumes"
+                            f"{self._api.url} sent fewer bytes than it declared: try again, and the download resumes"
                         )
                     self.received += len(block)
                     buffer += block
@@ -258,7 +258,7 @@ class _PartFile:
                 self._path = self._path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.part")
                 self._descriptor = self._open(self._path)
         except OSError as error:
-            raise local_problem("write beside", target, error) from error
+            raise local_problem("create a temporary file next to", target, error) from error
 
     def read(self, length: int) -> bytes:
         return os.read(self._descriptor, length)

@@ -82,7 +82,9 @@ def not_modified(environ: Mapping[str, Any], tag: str, modified_at: float) -> bo
     if if_match is not None:
         tags = parse_tags(if_match, "If-Match")
         if tags is not None and not any(given.text == tag and not given.weak for given in tags):
-            raise PreconditionFailed("precondition failed: the file is not at a version in If-Match", digest=tag)
+            raise PreconditionFailed(
+                "precondition failed: the file's current version is not listed in If-Match", digest=tag
+            )
     elif _newer(environ.get("HTTP_IF_UNMODIFIED_SINCE"), modified_at):
         raise PreconditionFailed("precondition failed: the file has changed since If-Unmodified-Since", digest=tag)
     if_none_match = environ.get("HTTP_IF_NONE_MATCH")

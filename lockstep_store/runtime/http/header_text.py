@@ -1,4 +1,4 @@
-"""Names and text of headers, for all doors."""
+"""Checks and encodes names and values of HTTP headers, for all doors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from urllib.parse import quote
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-"""In small letters. None has a colon, as the names of Lockstep's own facts do, which are kept beside people's metadata:
-what does not come as a header must have a name that could."""
+"""A header's name in lower case. Metadata from other sources must match it too: Lockstep's own metadata is stored next
+to people's, and its names contain a colon, which no name of a header does."""
 
 
 def header_text(value: str) -> str:

@@ -27,16 +27,16 @@ from lockstep_store.runtime.tracing import log
 Address = tuple[str, int]
 
 SUSPECT_SECONDS = 0.5
-"""After so long without progress, a call makes its address suspect."""
+"""A call that makes no progress for this long makes its address suspect."""
 PROBE_SECONDS = (0.9, 0.6)
 """Time limits of the first and second handshake. One alone could fail for a lost packet or a busy processor."""
 AGAIN_SECONDS = 0.5
 LONGEST_AGAIN_SECONDS = 2.0
 """Bounds of the pause before a slow address is examined again: a quarter of the time its calls have waited."""
 REVIVE_SECONDS = 0.5
-"""Between two handshakes with an address that does not answer."""
+"""Pause between two handshakes with an address that does not answer."""
 FORGET_SECONDS = 10.0
-"""After so long without a call, a silent address is no longer probed. The next call to it tries it again."""
+"""A silent address that nobody calls for this long is no longer probed. The next call to it tries it again."""
 IDLE_SECONDS = 5.0
 """How long the watching thread stays alive without calls to watch."""
 MIN_PAUSE_SECONDS = 0.02
@@ -52,7 +52,7 @@ class ProbeResult(Enum):
 
 
 Probe = Callable[[Address, float], ProbeResult]
-"""Tries an address for so many seconds."""
+"""Tries a handshake with an address for at most that many seconds."""
 
 
 class Watched(Protocol):
@@ -129,7 +129,7 @@ class Liveness:
         now = state.asked_at = self._monotonic()
         if not self._watching:
             self._watch_now()
-        return f"has answered no handshake for {now - since + sum(PROBE_SECONDS):.1f} s; it is tried again all the time"
+        return f"has not answered a handshake for {now - since + sum(PROBE_SECONDS):.1f} s; it will be tried again"
 
     def stop(self) -> None:
         """End the watching thread; a later call starts it again."""
@@ -226,7 +226,7 @@ class Liveness:
         else:
             state.dead_since = state.asked_at = now
             state.look_at = now + REVIVE_SECONDS
-            self._cut_all(state, "answers no TLS handshake: it hangs, or the way to it is cut")
+            self._cut_all(state, "does not answer TLS handshakes: it hangs, or the network to it is cut")
 
     def _try_to_revive(self, state: PeerState) -> None:
         answer = self._probe(state.address, PROBE_SECONDS[0])

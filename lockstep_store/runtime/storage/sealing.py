@@ -204,7 +204,7 @@ class Sealer:
         """
         view = memoryview(sealed)
         if len(view) < OVERHEAD_BYTES:
-            raise _damaged(digest, f"it has only {len(view)} bytes, and an empty chunk has {OVERHEAD_BYTES}")
+            raise _damaged(digest, f"it is only {len(view)} bytes long, but even an empty chunk takes {OVERHEAD_BYTES}")
         if view[0] != FORMAT_VERSION:
             raise StorageFormatError(
                 f"chunk {digest} is stored in format {view[0]}, but this program reads format {FORMAT_VERSION}: "

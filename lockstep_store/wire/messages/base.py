@@ -62,5 +62,7 @@ class Outcome(Message, Generic[T]):
     def unwrap(self) -> T:
         """Return the value, or raise the problem."""
         if self.value is None:
-            raise from_problem(self.problem or Problem("internal", 500, "an empty outcome"))
+            raise from_problem(
+                self.problem or Problem("internal", 500, "the outcome has neither a value nor a problem")
+            )
         return self.value

@@ -159,7 +159,7 @@ def etag_of_content(metadata: dict[str, str], digest: Digest) -> str:
 
 
 class BucketSettingRequest(Message):
-    """Read one setting of a bucket: for its owner, administrators, and those whom its policy allows."""
+    """Read one setting of a bucket. Allowed to its owner, to administrators, and by its policy."""
 
     credential: Credential
     bucket: Bucket
@@ -225,7 +225,7 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
 
 
 class ObjectSettingsReply(Message):
-    """`version` is without holders and without what only lookups fill in."""
+    """`version` lacks holders and all members that only lookups fill in."""
 
     version: FileVersion
     settings: dict[str, str]

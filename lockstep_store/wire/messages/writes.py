@@ -1,4 +1,4 @@
-"""Writes: begun by client proxies, under tickets that the directory signs; or given up.
+"""Writes: how client proxies begin them, under tickets that the directory signs, or give them up.
 
 The bytes go to a file server (wire/messages/servers.py), which commits the write.
 """
