@@ -20,7 +20,7 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
-from directory_server.features.lifecycle.dates import LifecycleDates
+from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
 from directory_server.features.lifecycle.job import Lifecycle
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox

@@ -24,7 +24,7 @@ UNDER_COPIED = Gauge("lockstep_directory_under_copied_blobs", "Blobs with fewer 
 WITHOUT_COPY = Gauge("lockstep_directory_blobs_without_copy", "Blobs without any living copy")
 TO_MOVE = Gauge("lockstep_directory_blobs_to_move", "Blobs that draining file servers still have to hand over")
 SURPLUS = Gauge("lockstep_directory_surplus_copies", "Copies beyond the promised number, to be dropped")
-TO_BALANCE = Gauge("lockstep_directory_blobs_to_balance", "Blobs that a running rebalance has still to move")
+TO_BALANCE = Gauge("lockstep_directory_blobs_to_balance", "Blobs that a running rebalance still has to move")
 _STATES = ("joining", "up", "suspect", "down", "draining")
 
 

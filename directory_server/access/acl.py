@@ -71,12 +71,12 @@ def default(owner: str) -> Acl:
 
 
 def is_private(asked: str) -> bool:
-    """Whether a request's setting grants nothing to anybody but the owner."""
+    """Whether the list in a request grants nothing to anybody but the owner."""
     return bool(json.loads(asked) == {"canned": "private"})
 
 
 def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account: Callable[[str], bool]) -> Acl:
-    """Return the list for a request's setting: `{"canned": name}`, or `{"Grants": […]}` with an optional Owner.
+    """Return the list that a request asks for: `{"canned": name}`, or `{"Grants": […]}` with an optional Owner.
 
     Raises BadAcl if it is invalid; the code is AccessDenied if the request names another owner.
     """
@@ -91,7 +91,7 @@ def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account:
         raise BadAcl("AccessDenied", "the Owner of an access control list cannot be changed")
     grants = given.get("Grants") or []
     if len(grants) > MAX_GRANTS:
-        raise BadAcl("MalformedACLError", f"an access control list has at most {MAX_GRANTS} grants")
+        raise BadAcl("MalformedACLError", f"an access control list may have at most {MAX_GRANTS} grants")
     return {"Owner": _user(owner), "Grants": [_checked(grant, is_account) for grant in grants]}
 
 
@@ -130,8 +130,10 @@ def _checked(grant: Any, is_account: Callable[[str], bool]) -> Any:
 
 
 def allows(acl: Acl, scope: Scope, account: str, action: str, *, ignore_public: bool = False) -> bool:
-    """Whether a grant gives `account` (empty: nobody in particular) the action. Its owner may always read and write
-    the list itself."""
+    """Whether a grant allows `account` (empty: an anonymous caller) the action.
+
+    The owner may always read and write the list itself.
+    """
     wanted = action.lower()
     if account and acl["Owner"]["ID"] == account:
         by_owner = _ALLOWS[scope]

@@ -14,7 +14,7 @@ from typing import Any
 from directory_server.access.patterns import filled, matches, plain
 
 Keys = Callable[[str], list[str] | None]
-"""The values of a condition key, named in small letters; None when the request has no such key."""
+"""The values of a condition key, named in lower case; None when the request has no such key."""
 Compare = Callable[[str, str], bool]
 """(the request's value, the policy's value). ValueError when the request's cannot be read, which is no match."""
 
@@ -104,7 +104,7 @@ def _condition(name: str, key: str, value: Any, variables: bool) -> Condition:
         except ValueError as error:
             raise BadCondition(f"the condition {name} on {key} has the value {one[:60]!r}: {error}") from error
     if operator == "null" and len(values) != 1:
-        raise BadCondition("a Null condition has one value, true or false")
+        raise BadCondition("a Null condition must have one value, true or false")
     takes_variables = variables and operator.startswith(("string", "arn"))
     return Condition(operator, key.lower(), values, negated, if_exists, quantifier, compare, takes_variables)
 
@@ -115,7 +115,7 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str):
-        raise BadCondition("a condition's values are texts, numbers or booleans")
+        raise BadCondition("a condition's values must be strings, numbers or booleans")
     return value
 
 
@@ -143,7 +143,7 @@ def _in_network(address: str, network: str) -> bool:
 
 
 def _arn_like(value: str, pattern: str) -> bool:
-    """Part by part, so that a star does not reach over a colon; only the sixth part may have colons itself."""
+    """Compare part by part, so that a star matches no colon; only the sixth part may contain colons."""
     if pattern == "*":
         return True
     asked, wanted = value.split(":", 5), pattern.split(":", 5)

@@ -119,7 +119,7 @@ class PolicyStatement:
 
     @property
     def public(self) -> bool:
-        """Whether the statement lets everybody in, as the user guide defines it."""
+        """Whether the statement grants public access, as S3's user guide defines it."""
         return self.effect == "Allow" and self.principals.open and not any(map(_narrows, self.conditions))
 
 
@@ -160,14 +160,14 @@ def parse(text: str, bucket: str) -> Policy:
     if version not in VERSIONS:
         raise BadPolicy(f"The policy must contain a valid version string: {' or '.join(VERSIONS)}")
     if not isinstance(document.get("Id", ""), str):
-        raise BadPolicy("Id must be a text")
+        raise BadPolicy("Id must be a string")
     statements = document.get("Statement")
     if isinstance(statements, dict):
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise BadPolicy("Missing required field Statement")
     if len(statements) > MAX_STATEMENTS:
-        raise BadPolicy(f"a policy has at most {MAX_STATEMENTS} statements")
+        raise BadPolicy(f"a policy may have at most {MAX_STATEMENTS} statements")
     return Policy(tuple(_statement(one, bucket, version == VERSIONS[0]) for one in statements))
 
 
@@ -195,7 +195,7 @@ def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("an object has a name twice")
+        raise ValueError("an object has the same name twice")
     return found
 
 
@@ -211,7 +211,7 @@ def _statement(given: Any, bucket: str, variables: bool) -> PolicyStatement:
     if unknown:
         raise BadPolicy(f"Unknown field {min(unknown)[:40]}")
     if not isinstance(given.get("Sid", ""), str):
-        raise BadPolicy("Sid must be a text")
+        raise BadPolicy("Sid must be a string")
     effect = given.get("Effect")
     if effect not in ("Allow", "Deny"):
         raise BadPolicy("Invalid effect: it must be Allow or Deny")
@@ -237,14 +237,14 @@ def _statement(given: Any, bucket: str, variables: bool) -> PolicyStatement:
 def _either(given: dict[str, Any], name: str) -> tuple[Any, bool]:
     """Return the value of `name` or of `Not` + `name`, and whether it was the latter."""
     if (name in given) == (f"Not{name}" in given):
-        raise BadPolicy(f"a Statement has exactly one of {name} and Not{name}")
+        raise BadPolicy(f"a Statement must have exactly one of {name} and Not{name}")
     return (given[name], False) if name in given else (given[f"Not{name}"], True)
 
 
 def _texts(given: Any, name: str) -> list[str]:
     found = given if isinstance(given, list) else [given]
     if not found or not all(isinstance(one, str) and one for one in found):
-        raise BadPolicy(f"{name} must be a text or a list of texts")
+        raise BadPolicy(f"{name} must be a string or a list of strings")
     return found
 
 

@@ -26,7 +26,7 @@ def in_order(settings: dict[str, str]) -> list[str]:
     """Return a new bucket's setting names in storing order: the ownership decides whether lists are allowed."""
     unknown = set(settings) - {ACL, OWNERSHIP}
     if unknown:
-        raise BadRequest(f"a bucket cannot begin with the setting {min(unknown)[:40]!r}")
+        raise BadRequest(f"a new bucket cannot have the setting {min(unknown)[:40]!r}")
     if ACL in settings and acl.is_private(settings[ACL]):  # as any bucket begins
         return [name for name in settings if name != ACL]
     if ACL in settings and OWNERSHIP in settings and _read(settings[OWNERSHIP]) == ENFORCED:
@@ -50,7 +50,7 @@ def block_public_access(tx: Tx, bucket: str) -> None:
 
 
 def policy_status(place: Standing) -> str:
-    """Return whether the policy or the bucket's list lets everybody in."""
+    """Return whether the policy or the bucket's list grants access to everybody."""
     rules = place.rules
     by_policy = rules.policy is not None and rules.policy.public and "RestrictPublicBuckets" not in rules.blocked
     by_list = rules.acl is not None and acl.is_public(rules.acl) and "IgnorePublicAcls" not in rules.blocked
@@ -66,7 +66,7 @@ def _checked(place: Standing, name: str, value: str) -> str:
         return _ownership(place, _read(value))
     if name == PUBLIC_ACCESS_BLOCK:
         return _block(_read(value))
-    raise BadRequest(f"{name} follows from other settings and cannot be put")
+    raise BadRequest(f"{name} is derived from other settings and cannot be changed")
 
 
 def _policy(place: Standing, value: str) -> str:
@@ -82,10 +82,10 @@ def _policy(place: Standing, value: str) -> str:
 
 def _ownership(place: Standing, wanted: Any) -> str:
     if wanted not in OWNERSHIPS:
-        raise BadRequest(f"the ownership is one of {', '.join(OWNERSHIPS)}", s3_code="MalformedXML")
+        raise BadRequest(f"the object ownership must be one of {', '.join(OWNERSHIPS)}", s3_code="MalformedXML")
     if wanted == ENFORCED and place.rules.acl is not None and not acl.is_only_owners(place.rules.acl):
         raise BadRequest(
-            "the bucket's ACL lets others in; make it private before you disable ACLs",
+            "the bucket's ACL grants access to others; make it private before you disable ACLs",
             s3_code="InvalidBucketAclWithObjectOwnership",
         )
     return json.dumps(wanted)
@@ -93,7 +93,9 @@ def _ownership(place: Standing, wanted: Any) -> str:
 
 def _block(wanted: Any) -> str:
     if not isinstance(wanted, dict) or not all(isinstance(on, bool) for on in wanted.values()):
-        raise BadRequest("a public access block is a set of switches", s3_code="MalformedXML")
+        raise BadRequest(
+            "a public access block must be an object of switches, each true or false", s3_code="MalformedXML"
+        )
     return json.dumps({name: bool(wanted.get(name)) for name in BLOCKS})
 
 

@@ -33,7 +33,7 @@ class Candidate:
 
     @property
     def holder(self) -> Holder:
-        """As tickets name it."""
+        """This server as tickets name it."""
         return Holder(self.id, self.url, store=self.store_id)
 
 
@@ -55,7 +55,7 @@ def choose(
     keep: Sequence[str] = (),
     exclude: Collection[str] = (),
 ) -> Placement:
-    """A master, `copies - 1` replicas and up to two spares.
+    """Choose a master, `copies - 1` replicas and up to two spares.
 
     `keep` are the current version's holders in rank order; `exclude` are servers the caller could not reach. No two
     copies share a zone as long as another zone has room. Raises TooFewHolders when fewer than `copies`

@@ -21,7 +21,7 @@ class ServerStatus:
     leaving: bool = False
     """It is draining: its copies are good, but do not count."""
     readable: bool = True
-    """It answers now, as far as is known."""
+    """It is believed to answer now."""
     writable: bool = True
     """It takes new bytes now: up, healthy, not draining, with room."""
     solid: bool = True

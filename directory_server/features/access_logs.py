@@ -77,7 +77,9 @@ def writer(reader: Reader, item: BeginItem) -> Person:
     log = find(reader, source)
     is_new = item.preconditions.if_none_match == ["*"] and item.lock_number is None and item.upload is None
     if not (is_new and log.target == item.bucket and item.path.startswith(log.prefix) and not item.settings):
-        raise Forbidden(f"this is not a new file of the access log of bucket {source!r}", bucket=item.bucket)
+        raise Forbidden(
+            f"this credential only allows new files of the access log of bucket {source!r}", bucket=item.bucket
+        )
     if buckets.require(reader, log.target).owner != log.owner:
         raise Forbidden(f"bucket {log.target!r} no longer belongs to {log.owner}", bucket=log.target)
     return Person(log.owner, False, "access-log")

@@ -1,4 +1,4 @@
-"""Named keys (SSE-KMS): creates, lists, disables and rotates them, and wraps the data keys of contents.
+"""Named keys (SSE-KMS): creates, lists, disables and rotates them, and wraps the data keys that encrypt content.
 
 A named key never leaves the directory, and is stored encrypted with the cluster's storage keys: neither a copy of the
 metadata nor a file server's disk with those keys is enough to read anything. Keys are never deleted, because versions
@@ -122,7 +122,7 @@ class NamedKeys:
         def work(tx: Tx) -> str:
             key = _named(self._load(tx), name)
             if len(key.materials) >= MAX_VERSIONS:
-                raise Conflict(f"key {key.row.name!r} has {MAX_VERSIONS} versions already: make another key")
+                raise Conflict(f"key {key.row.name!r} has {MAX_VERSIONS} versions already: create another key")
             self._insert_version(tx, key.row.id, len(key.materials) + 1)
             return key.row.id
 
@@ -135,7 +135,7 @@ class NamedKeys:
             if same is not None:
                 if if_missing:
                     return same.row.id
-                raise AlreadyExists(f"there is a key {name!r} already")
+                raise AlreadyExists(f"a key named {name!r} already exists")
             if len(known) >= MAX_KEYS:
                 raise Conflict(f"there are {MAX_KEYS} keys already")
             id = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
@@ -162,7 +162,7 @@ class NamedKeys:
     # ------------------------------------------------------------ data keys
 
     def new_data_key(self, request: NewDataKeyRequest) -> NewDataKeyReply:
-        """Return a data key for a new content, with the metadata from which `open` unwraps it."""
+        """Return a data key for new content, with the metadata from which `open` unwraps it."""
         try:
             key = _named(self._read(), request.key or DEFAULT_KEY_NAME)
         except NotFound as error:
@@ -241,7 +241,7 @@ def _named(known: Mapping[str, _Key], text: str) -> _Key:
     name = key_name(text)
     found = known.get(name) or next((key for key in known.values() if key.row.name == name), None)
     if found is None:
-        raise NotFound(f"there is no key {text[:100]!r}: an administrator makes one with `lockstep kms create`")
+        raise NotFound(f"there is no key {text[:100]!r}: an administrator can create one with `lockstep kms create`")
     return found
 
 

@@ -191,7 +191,7 @@ def check_change(
     if running.mode == "COMPLIANCE" or not bypass:
         raise Forbidden(
             f"version {row[2]} of {row[1]!r} is retained until {_shown(running.retain_until_date)} "
-            f"({running.mode.lower()} mode): extend it, it cannot be shortened or weakened",
+            f"({running.mode.lower()} mode): it can be extended, but not shortened or weakened",
             held=running.mode,
             until_at=running.retain_until_date,
         )
@@ -220,7 +220,7 @@ def _read(decode: Decoder[T], text: str) -> T:
     try:
         return decode.decode(text)
     except msgspec.DecodeError as error:
-        raise BadRequest(f"not an object lock setting: {error}") from error
+        raise BadRequest(f"invalid object lock setting: {error}") from error
 
 
 def _years_later(at: float, years: int) -> float:

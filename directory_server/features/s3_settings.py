@@ -65,11 +65,11 @@ class S3Settings:
             return SettingReply(s3_settings.bucket_value(reader, request.bucket, request.name))
 
     def put_of_bucket(self, request: PutBucketSettingRequest) -> Nothing:
-        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket or its policy allows it."""
+        """Store a setting, durably. Safe to repeat. For the owner, and for callers that the bucket's policy allows."""
         person = self._people.identify(request.credential)
         check_setting_name(request.name)
         if request.name == NOTIFICATION:
-            raise BadRequest("a notification configuration names targets, so it has its own call; use that")
+            raise BadRequest("a notification configuration has a call of its own, which checks its targets; use that")
 
         def work(tx: Tx) -> Nothing:
             place = standing(tx, request.bucket, person, self._clock.wall())
@@ -115,7 +115,7 @@ class S3Settings:
         check_key(request.path)
         check_setting_name(request.name)
         if request.value is not None and len(request.value) > MAX_VERSION_SETTING:
-            raise TooLarge(f"a version's setting has at most {MAX_VERSION_SETTING} characters")
+            raise TooLarge(f"a version's setting may have at most {MAX_VERSION_SETTING} characters")
 
         def work(tx: Tx) -> ObjectSettingsReply:
             place = standing(tx, request.bucket, person, self._clock.wall())
@@ -149,7 +149,7 @@ class S3Settings:
 def check_setting_name(name: str) -> str:
     """Return `name`; BadRequest when no setting can have it."""
     if not name or not all(part.isascii() and part.isalnum() for part in name.split("-")):
-        raise BadRequest(f"{name[:40]!r} cannot be a setting's name")
+        raise BadRequest(f"{name[:40]!r} is not the name of a setting")
     return name
 
 

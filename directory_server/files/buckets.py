@@ -82,7 +82,9 @@ class Buckets:
             taken = rows.find(tx, made.name)
             if taken is not None:
                 whose = "you" if taken.owner == person.account else "somebody else"
-                raise AlreadyExists(f"{whose} already made a bucket {made.name!r}", bucket=made.name, owner=taken.owner)
+                raise AlreadyExists(
+                    f"{whose} already created a bucket {made.name!r}", bucket=made.name, owner=taken.owner
+                )
             rows.insert_bucket(tx, made)
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, s3_settings.OBJECT_LOCK_WITHOUT_RULE)

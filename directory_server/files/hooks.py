@@ -79,10 +79,10 @@ class PartContent:
 
 
 class UploadSteps(Protocol):
-    """What a write does that is a step of a multipart upload, inside the write's own transaction."""
+    """What a write that is a step of a multipart upload does, inside its own transaction."""
 
     def keys(self, place: Standing, step: UploadStep, path: str) -> Mapping[str, list[str]]:
-        """Condition keys of the request that began the upload."""
+        """Return the condition keys of the request that began the upload."""
         ...
 
     def check(self, reader: Reader, step: UploadStep, bucket: str, path: str) -> None:
@@ -92,7 +92,7 @@ class UploadSteps(Protocol):
     def done_before(
         self, reader: Reader, step: UploadStep, write_id: str, bucket: str, path: str
     ) -> FileVersion | None:
-        """What an earlier attempt of this write made: its version, or its part in the shape of one."""
+        """Return what an earlier attempt of this write made: a version, or a part in the shape of one."""
         ...
 
     def preferred_servers(self, reader: Reader, step: UploadStep) -> list[str]:
@@ -109,7 +109,7 @@ class UploadSteps(Protocol):
 
 
 def no_data_key(_: Mapping[str, str]) -> DataKey:
-    """The reply of a directory without named keys."""
+    """Return the reply of a directory without named keys."""
     return DataKey(problem=to_problem(BadRequest("this directory has no named keys")))
 
 
@@ -137,7 +137,7 @@ class Hooks:
     # ------------------------------------------------------------ a write
 
     def writer(self, reader: Reader, item: BeginItem) -> Person | None:
-        """Return the person for whom a feature writes; None for everybody else's writes."""
+        """Return the person for whom a feature writes; None for any other write."""
         for prefix, writer in self._writers:
             if item.credential.startswith(prefix):
                 return writer(reader, item)

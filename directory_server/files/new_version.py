@@ -38,7 +38,7 @@ def stored_metadata(metadata: dict[str, str]) -> str:
 
 
 def copied_metadata(source: str, wanted: dict[str, str]) -> str:
-    """Return `wanted` with the source's entries about its encryption key, which stay with the content."""
+    """Return `wanted` plus the source's encryption-key entries, because a copy keeps the encrypted content."""
     is_sealed = CUSTOMER_KEY_ENTRY in source or KMS_ENTRY in source
     found: dict[str, str] = msgspec.json.decode(source) if is_sealed else {}
     key_entries = {name: text for name, text in found.items() if name.startswith((CUSTOMER_KEY_ENTRY, KMS_ENTRY))}

@@ -22,7 +22,7 @@ _CREATED = {
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The request for a change, as far as is known: only the S3 door passes everything on."""
+    """The request that caused a change. Only the S3 door fills in every field."""
 
     account: str = ""
     operation: str = ""

@@ -11,7 +11,7 @@ from lockstep_store.wire.messages.files import Preconditions
 
 
 def check_preconditions(place: Standing, path: str, wanted: Preconditions) -> None:
-    """Raise PreconditionFailed unless the path's current version, or its absence, is as `wanted`.
+    """Raise PreconditionFailed unless the path's current version, or its absence, meets `wanted`.
 
     A condition that names content would confirm a guess of it. So it is Forbidden, whatever the path has, for people
     who may not read there; the refusals of other conditions do not describe the version to them.
@@ -34,7 +34,7 @@ def check_preconditions(place: Standing, path: str, wanted: Preconditions) -> No
 
 
 def _failed(current: Row | None, wanted: Preconditions) -> str:
-    """Return how the current version is not as wanted; an empty string if it is."""
+    """Return why the current version does not meet the conditions; an empty string if it does."""
     digest = Digest(current[3]).hex() if current is not None else None
     matching, excluded, version = wanted.if_match, wanted.if_none_match, wanted.if_version
     if matching is not None and (digest is None or not ("*" in matching or digest in matching)):

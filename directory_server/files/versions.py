@@ -153,7 +153,7 @@ class Versions:
 
 
 def _insert(tx: Tx, bucket: Bucket, new: NewVersion, cursor: int, moment: Moment, *, is_first: bool) -> Row:
-    """Insert the version and point the path to it; the version's row as `files.find_version` returns it."""
+    """Insert the version and point the path to it; return its row as `files.find_version` does."""
     shared = {
         "bucket": bucket.name,
         "path": new.path,
@@ -209,7 +209,7 @@ def _is_noted(name: str, value: str, metadata: str) -> bool:
 
 
 def _point_to_newest(tx: Tx, bucket: str, path: str) -> None:
-    """The current pointer follows from the versions: the newest, unless that is a delete marker."""
+    """Make the newest version the path's current one, unless it is a delete marker."""
     current = tx.one(files.CURRENT, bucket=bucket, path=path)
     newest = tx.one(files.NEWEST, bucket=bucket, path=path)
     if newest is None or newest[12]:

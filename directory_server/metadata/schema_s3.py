@@ -1,4 +1,4 @@
-"""The tables of what only S3 has: settings, uploads, notifications and named keys."""
+"""The tables that only S3 needs: settings, uploads, notifications and named keys."""
 
 from __future__ import annotations
 

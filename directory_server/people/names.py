@@ -1,4 +1,4 @@
-"""Prepares user names and passwords for comparison (RFC 8265), so that what looks the same is the same.
+"""Prepares user names and passwords for comparison (RFC 8265), so that what looks equal is equal.
 
 Names of new accounts are stored as the profile UsernameCaseMapped maps them: width and case folded, composed (NFC).
 Accounts from before keep their names; they are found by the exact spelling and by every spelling that maps to the same

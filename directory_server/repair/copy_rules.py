@@ -113,5 +113,5 @@ def sources(blob: HeldBlob, statuses: ServerStatuses) -> list[Holder]:
 
 
 def is_lost(sound: Sequence[str], statuses: ServerStatuses) -> bool:
-    """Whether none of the `sound` holders has been heard within the grace."""
+    """Whether none of the `sound` holders has sent a heartbeat within the grace period."""
     return not any(id in statuses and statuses[id].heard for id in sound)

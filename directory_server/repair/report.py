@@ -40,7 +40,7 @@ class RepairReports:
         self._planner = planner
 
     def report(self, request: RepairReportRequest) -> RepairReport:
-        """One page of the report. The caller has checked that names from all buckets may be shown."""
+        """Return one page of the report. The caller has checked that names from all buckets may be shown."""
         info = self._planner.info()
         finished = self._planner.finished()
         if not info.without_living_copy and not info.walking:

@@ -1,4 +1,4 @@
-"""Surplus copies: drops copies beyond the promised number, one at a time and only beside enough solid ones.
+"""Surplus copies: drops copies beyond the promised number, one at a time and only while enough good ones remain.
 
 1. The reply to a heartbeat offers the server to drop some copies.
 2. The server notes the generation of each, and asks with COLLECT.
@@ -28,7 +28,9 @@ MAX_SURPLUS = 20_000
 OFFER_SECONDS = 30.0
 OFFERS_PER_STEP = 256
 
-DROPPED = Counter("lockstep_directory_trimmed_copies", "Copies beyond the promised number that servers were let drop")
+DROPPED = Counter(
+    "lockstep_directory_trimmed_copies", "Copies beyond the promised number that servers were allowed to drop"
+)
 
 
 class SurplusCopies:

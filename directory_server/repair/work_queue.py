@@ -99,7 +99,7 @@ class WorkQueue:
 
     @property
     def can_do_something(self) -> bool:
-        """Whether a blob waits that was not postponed."""
+        """Whether any waiting blob was not postponed."""
         key = self._top()
         return key is not None and key[0] < _BEHIND
 

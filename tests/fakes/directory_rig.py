@@ -10,7 +10,7 @@ from typing import Any
 from directory_server.bootstrap import make_hooks
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
-from directory_server.features.lifecycle.dates import LifecycleDates
+from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
 from directory_server.files import buckets
 from directory_server.files.commits import Commits
 from directory_server.files.journal import Changes

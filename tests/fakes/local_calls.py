@@ -65,7 +65,7 @@ class LocalAnswer:
         return self.read(limit)
 
     def close(self) -> None:
-        """There is no connection."""
+        """Do nothing, because there is no connection."""
 
     def __enter__(self) -> LocalAnswer:
         return self

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
-from directory_server.features.lifecycle.dates import tags_of
+from directory_server.features.lifecycle.expiry_in_replies import tags_of
 from directory_server.features.lifecycle.rules import (
     DAY_SECONDS,
     MAX_NEWER,
@@ -54,7 +54,7 @@ REMOVED = Counter("lockstep_directory_lifecycle_removed", "Versions and uploads 
 
 
 class UploadAborter(Protocol):
-    """The multipart uploads of buckets."""
+    """Aborts old multipart uploads of buckets."""
 
     def abort_older_than(
         self,
@@ -65,7 +65,7 @@ class UploadAborter(Protocol):
         still: Callable[[Reader], bool],
         most: int,
     ) -> int:
-        """Abort at most `most` uploads begun before `before_at` for paths that `applies` accepts; how many went."""
+        """Abort at most `most` uploads begun before `before_at`, for paths that `applies` accepts; return how many."""
         ...
 
 
@@ -103,7 +103,7 @@ class Lifecycle:
         """Buckets up to this name are done in this round."""
 
     def step(self) -> float:
-        """For a BackgroundJob: one page of one bucket; the seconds until the next step."""
+        """Handle one page of one bucket, for a BackgroundJob; return the seconds until the next step."""
         if self._walk is None:
             self._walk = self._next()
             if self._walk is None:

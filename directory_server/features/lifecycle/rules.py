@@ -94,7 +94,7 @@ class LifecycleRule(_Shape):
 class LifecycleConfiguration(_Shape):
     rules: Annotated[list[LifecycleRule], Meta(min_length=1, max_length=1000)]
     transition_default_minimum_object_size: str = ""
-    """No rule has transitions, so nothing follows from it."""
+    """Ignored, because no rule has transitions."""
 
 
 _configurations = decoder(LifecycleConfiguration)
@@ -111,7 +111,7 @@ def read(text: str) -> list[LifecycleRule]:
     try:
         return [rule for rule in _configurations.decode(text).rules if rule.status == "Enabled"]
     except msgspec.DecodeError as error:
-        raise BadRequest(f"not a bucket lifecycle: {error}") from error
+        raise BadRequest(f"invalid lifecycle configuration: {error}") from error
 
 
 def common_prefix(rules: Iterable[LifecycleRule]) -> str:
@@ -223,7 +223,7 @@ def first_expiry(
 def first_abort(
     rules: Iterable[LifecycleRule], path: str, since: float, day: float = DAY_SECONDS
 ) -> tuple[float, LifecycleRule] | None:
-    """Return when an upload to `path`, begun at `since`, is aborted, and by which rule; None if by none."""
+    """Return when an upload to `path`, begun at `since`, is aborted, and by which rule; None if no rule does."""
     ends = [
         (end_of_days(since, limit.days_after_initiation, day), rule)
         for rule in rules

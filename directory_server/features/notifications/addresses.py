@@ -80,7 +80,7 @@ def parse(destination: Destination) -> Address:
         parts = urlsplit(destination.url)
         port = parts.port
     except ValueError as error:
-        raise _bad("it cannot be read") from error
+        raise _bad("it cannot be parsed") from error
     if parts.scheme not in _PORTS:
         raise _bad("it must begin with https, http, amqps or amqp")
     if not parts.hostname or not destination.url.isascii() or not destination.url.isprintable() or port == 0:
@@ -90,7 +90,7 @@ def parse(destination: Destination) -> Address:
     except UnicodeError as error:
         raise _bad("a label of its host name is empty or longer than 63 characters") from error
     if " " in destination.url or parts.fragment:
-        raise _bad("it must not contain blanks or a fragment (#…)")
+        raise _bad("it must not contain spaces or a fragment (#…)")
     tls = parts.scheme in ("https", "amqps")
     if destination.ca_pem and not tls:
         raise BadRequest("a CA file is only for https and amqps addresses: without TLS nothing is verified")
@@ -135,4 +135,4 @@ def _authority(address: WebhookAddress | AmqpAddress) -> str:
 
 
 def _bad(why: str) -> BadRequest:
-    return BadRequest(f"invalid target address: {why}; it looks like {_EXAMPLES}")
+    return BadRequest(f"invalid target address: {why}; use {_EXAMPLES}")

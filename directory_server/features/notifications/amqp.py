@@ -115,7 +115,7 @@ class _Link:
             self._channel = self._connection.channel(on_open_callback=lambda _: self._note())
             self._channel.add_on_close_callback(lambda _, error: self._fail(error))
             self._channel.add_on_return_callback(lambda _channel, method, _properties, _body: self._give_back(method))
-            self._wait(ANSWER_SECONDS, "the broker opened no channel")
+            self._wait(ANSWER_SECONDS, "the broker did not open a channel")
             self._channel.confirm_delivery(self._confirm, callback=lambda _: self._note())
             self._wait(ANSWER_SECONDS, "the broker does not confirm messages")
         except BaseException:
@@ -137,9 +137,11 @@ class _Link:
         )
         self._returned = ""
         self._channel.basic_publish(exchange, routing_key, message.body, properties, mandatory=True)
-        self._wait(ANSWER_SECONDS, "the broker did not confirm it")
+        self._wait(ANSWER_SECONDS, "the broker did not confirm the message")
         if self._returned:
-            raise NotDelivered(f"the broker has no queue for it ({self._returned}): bind one to where it goes")
+            raise NotDelivered(
+                f"the broker has no queue for the message ({self._returned}): bind one to that exchange and routing key"
+            )
         self._used = time.monotonic()
 
     def close(self) -> None:
@@ -188,7 +190,7 @@ class _Link:
 
     def _confirm(self, frame: Any) -> None:
         if isinstance(frame.method, pika.spec.Basic.Nack):
-            self._fail(NotDelivered("the broker did not take it"))
+            self._fail(NotDelivered("the broker did not accept the message"))
         else:
             self._note()
 
@@ -222,11 +224,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
-        return f"no connection to the broker ({error.strerror or error})"
+        return f"cannot connect to the broker ({error.strerror or error})"
     if isinstance(error, ProbableAccessDeniedError):
         return "the broker does not allow this user in the virtual host"
     if isinstance(error, (AuthenticationError, ProbableAuthenticationError)):
         return "the broker refused the user or the password"
     if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
-        return f"the broker refused it ({error.reply_code} {error.reply_text})"
-    return f"no connection to the broker ({type(error).__name__}{f': {error}' if str(error) else ''})"
+        return f"the broker refused the message ({error.reply_code} {error.reply_text})"
+    return f"cannot connect to the broker ({type(error).__name__}{f': {error}' if str(error) else ''})"

@@ -86,4 +86,4 @@ def read(text: str) -> tuple[NotificationRule, ...]:
     try:
         return tuple(_settings.decode(text))
     except msgspec.DecodeError as error:
-        raise BadRequest(f"not a bucket notification configuration: {error}") from error
+        raise BadRequest(f"invalid notification configuration: {error}") from error

@@ -1,4 +1,4 @@
-"""Delivers one target's messages in order, each until the target has taken it.
+"""Delivers one target's messages in order, each until the target has accepted it.
 
 Delivered messages are deleted in batches, so a program that dies in between sends some again; receivers recognise them
 by their message id. A target that does not answer is retried after growing pauses, on a thread of its own, so it delays
@@ -30,7 +30,7 @@ MAX_PAUSE_SECONDS = 60.0
 IDLE_SECONDS = 30.0
 LOOK_FOR_OLD_SECONDS = 10.0
 
-DELIVERED = Counter("lockstep_directory_notifications_delivered", "Messages that targets took", ["target"])
+DELIVERED = Counter("lockstep_directory_notifications_delivered", "Messages accepted by targets", ["target"])
 DROPPED = Counter("lockstep_directory_notifications_dropped", "Messages given up after waiting too long", ["target"])
 FAILED = Counter("lockstep_directory_notifications_failed", "Attempts that failed", ["target"])
 

@@ -41,8 +41,10 @@ class Outbox:
         return Feature(setting=NOTIFICATION, after_change=self.after_change)
 
     def put_configuration(self, request: PutNotificationRequest) -> Nothing:
-        """Durable on return, safe to repeat. Forbidden unless the caller owns the bucket or its policy allows it;
-        BadRequest for an unknown target."""
+        """Store a bucket's notification configuration. Durable on return, safe to repeat.
+
+        Forbidden unless the caller owns the bucket or its policy allows it; BadRequest for an unknown target.
+        """
         person = self._people.identify(request.credential)
         wanted = () if request.value is None else read(request.value)
 

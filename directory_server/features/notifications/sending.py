@@ -55,7 +55,7 @@ def is_permanent(error: BaseException) -> bool:
 
 
 def tls_context(ca_pem: str) -> ssl.SSLContext:
-    """Trust the machine's authorities and those in `ca_pem` (PEM). BadRequest when it has none."""
+    """Return a context that trusts the system's CAs and those in `ca_pem` (PEM). BadRequest if it has none."""
     context = ssl.create_default_context()
     if ca_pem:
         try:

@@ -36,7 +36,7 @@ from lockstep_store.wire.messages.targets import AddTargetRequest, RemovedTarget
 
 MAX_TARGETS = 64
 """Each has a thread."""
-WAITING = Gauge("lockstep_directory_notifications_waiting", "Messages that a target does not have yet", ["target"])
+WAITING = Gauge("lockstep_directory_notifications_waiting", "Messages waiting for delivery to a target", ["target"])
 _STOP_SECONDS = 5.0
 """For all threads together; a thread that still waits for its target ends with the program."""
 _SEAL_CONTEXT = b"lockstep 2026 notification target"
@@ -60,7 +60,7 @@ class _Unusable:
         raise NotDelivered(self._why)
 
     def rest(self) -> None:
-        """There is no connection."""
+        """Do nothing, because there is no connection."""
 
 
 class Targets:
@@ -96,7 +96,7 @@ class Targets:
             return TargetsReply([self._info(reader, row) for row in rows.targets(reader)])
 
     def add(self, request: AddTargetRequest) -> TargetInfo:
-        """Durable on return, safe to repeat. BadRequest for an address or a CA file that cannot be used."""
+        """Add or replace a target, durably. Safe to repeat. BadRequest for an unusable address or CA file."""
         destination = Destination(request.url, request.secret, request.token, request.ca_pem)
         address = parse(destination)
         self._make_sender(destination, address)  # refuses a CA file that is none
@@ -117,7 +117,7 @@ class Targets:
         return self._one(made.name)
 
     def remove(self, name: str) -> RemovedTarget:
-        """Conflict while a bucket's notifications go there."""
+        """Remove a target. Conflict while a bucket's notifications go there."""
 
         def work(tx: Tx) -> int:
             self._find(tx, name)
@@ -147,7 +147,7 @@ class Targets:
             sender.send(Outgoing(f"test-{secrets.token_hex(8)}", body))
         except NotDelivered as error:
             refusal = TargetUnusable if error.permanent else Unavailable
-            raise refusal(f"target {name!r} did not take the test message: {error}") from error
+            raise refusal(f"target {name!r} did not accept the test message: {error}") from error
         finally:
             sender.rest()
         self.wake(name, at_once=True)

@@ -1,4 +1,4 @@
-"""Sends messages to a webhook, one POST each; a 2xx status means that the message was taken.
+"""Sends messages to a webhook, one POST each; a 2xx status means that the message was accepted.
 
 It follows no redirect and uses no proxy from the environment: only the administrator decides where this machine sends
 requests.
@@ -129,5 +129,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
-        return f"no connection ({error.strerror or error})"
+        return f"cannot connect ({error.strerror or error})"
     return f"its reply is not HTTP ({type(error).__name__})"

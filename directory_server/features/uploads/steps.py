@@ -54,7 +54,7 @@ def settings_for_steps(person: Person) -> dict[str, str]:
 
 
 class UploadWrites:
-    """The `UploadSteps` of `files.hooks`. Stateless."""
+    """Implements `files.hooks.UploadSteps`. Stateless."""
 
     def keys(self, place: Standing, step: UploadStep, path: str) -> Mapping[str, list[str]]:
         """Return condition keys about the version from the request that began the upload.
@@ -95,10 +95,10 @@ class UploadWrites:
     def put_part(
         self, tx: Tx, step: UploadStep, bucket: str, path: str, content: PartContent, moment: Moment
     ) -> FileVersion:
-        """Make a stored blob the part, in place of an earlier one with its number. NotFound without its upload."""
+        """Make a stored blob a part, replacing an earlier one with its number. NotFound without its upload."""
         upload = find(tx, step.id, bucket, path)
         if not 1 <= step.part <= MAX_PART_NUMBER:
-            raise BadRequest(f"part numbers are 1 to {MAX_PART_NUMBER}")
+            raise BadRequest(f"a part number must be 1 to {MAX_PART_NUMBER}")
         stored_metadata(content.metadata)
         replaced = rows.find_part(tx, step.id, step.part)
         if replaced is not None:

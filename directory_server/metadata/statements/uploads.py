@@ -139,7 +139,7 @@ def parts(reader: Reader, id: str, after: int, count: int) -> list[PartInfo]:
 
 
 def put_part(tx: Tx, id: str, info: PartInfo) -> None:
-    """Insert a part, or replace the one of its number. The caller counts references."""
+    """Insert a part, or replace the one with its number. The caller counts references."""
     tx.run(_DELETE_PART, of_upload=id, of_number=info.number)
     tx.run(
         _INSERT_PART,

@@ -38,7 +38,7 @@ class HangingTarget:
         assert self.let_go.wait(60)
 
     def rest(self) -> None:
-        """There is no connection."""
+        """Do nothing, because there is no connection."""
 
 
 class Rig:
