@@ -60,7 +60,7 @@ class _Size(click.ParamType[int]):
         unit = found.group(2).lower() if found else "?"
         if found is None or unit not in _UNITS:
             self.fail(
-                f"{value!r} is not a size: give a number, alone for bytes or with KiB, MiB, GiB or TiB", param, ctx
+                f"{value!r} is not a size: give a number of bytes, or a number with KiB, MiB, GiB or TiB", param, ctx
             )
         return int(found.group(1)) * _UNITS[unit]
 
@@ -112,7 +112,7 @@ _OPTIONS = (
     _option(
         "--s3-list-shared/--no-s3-list-shared",
         default=False,
-        help="List the buckets of others that the account may use in S3's ListBuckets, too.",
+        help="In S3's ListBuckets, also list other people's buckets that the account may use.",
     ),
     _option(
         "--tls-cert",

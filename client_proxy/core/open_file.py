@@ -18,7 +18,7 @@ class OpenFile(Protocol):
 
     @property
     def cursor(self) -> int:
-        """The place in the journal as of which the version was current."""
+        """The journal position at which the version was current."""
         ...
 
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:

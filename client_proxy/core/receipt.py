@@ -1,4 +1,4 @@
-"""The receipt of a read or a write, by which a person can check it."""
+"""The receipt of a read or a write, with which a person can check the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CacheUse = Literal["hit", "delta", "miss", ""]
 
 @dataclass(frozen=True)
 class Receipt:
-    """`cursor` is the place in the journal as of which the answer is true.
+    """The facts of one read or write. `cursor` is the journal position at which they were true.
 
     `cache` is for reads: all (hit), some (delta) or none (miss) of the chunks were in the proxy's cache. `copies` is
     for writes: the durable copies. `file_server` is the id of the file server that sent or received the bytes, empty

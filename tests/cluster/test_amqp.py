@@ -75,7 +75,7 @@ def test_what_the_broker_would_lose_or_refuse_is_not_delivered(broker: Broker) -
         channel.queue_declare("full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
         full = publisher(f"amqp://{at}?routing_key=full")
         full.send(MESSAGE)
-        assert "did not take it" in refused(full)
+        assert "did not accept the message" in refused(full)
     assert "no queue" in refused(publisher(f"amqp://{at}?exchange=nowhere&routing_key=a"))
     assert "no queue" in refused(publisher(f"amqp://{at}?routing_key=nobody"))
     assert "404" in refused(publisher(f"amqp://{at}?exchange=missing"))

@@ -81,7 +81,7 @@ class S3KeyRoutes:
                 template="/auth/s3-keys/{id}",
                 handler=self.revoke,
                 summary="Revoke an S3 access key",
-                description="Presigned addresses and temporary keys made with it stop working, too, at once.",
+                description="Presigned addresses and temporary keys made with it also stop working at once.",
                 answers={204: Answer("Revoked.")},
                 refusals=(errors.NotFound,),
             ),

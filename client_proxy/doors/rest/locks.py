@@ -220,7 +220,7 @@ class LockRoutes:
                 return self._wait(request, wait_seconds)
         if request.queue:
             return self._ask(request)
-        raise Overloaded("too many people wait for locks at this proxy; ask with queue: true, or try again soon")
+        raise Overloaded("too many requests are waiting for locks at this proxy; send queue: true, or try again soon")
 
     def _wait(self, request: AcquireRequest, wait_seconds: float) -> AcquireReply:
         until = self._monotonic() + wait_seconds
@@ -251,7 +251,7 @@ def _lock_paths(body: AcquireBody) -> list[LockPath]:
         else:
             bucket, slash, path = given.partition("/")
             if not slash:
-                raise BadRequest(f"{given[:80]!r} names no bucket: write 'bucket/path', or give the bucket beside it")
+                raise BadRequest(f"{given[:80]!r} has no bucket: write 'bucket/path', or add `bucket` to the request")
         paths.append(LockPath(check_bucket(bucket), check_path(path)))
     return paths
 

@@ -1,4 +1,4 @@
-"""The routes for named keys (SSE-KMS), for administrators: list, create, enable, disable, rotate. None is deleted."""
+"""The routes for named keys (SSE-KMS), for administrators: list, create, enable, disable, rotate; never delete."""
 
 from __future__ import annotations
 

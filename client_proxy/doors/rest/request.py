@@ -58,17 +58,23 @@ class RestRequest(DrainableRequest):
         if given:
             scheme, _, credential = given.partition(" ")
             if scheme.lower() != "bearer":
-                raise NotLoggedIn("send the token as 'Authorization: Bearer <token>', or an API key as X-Api-Key")
+                raise NotLoggedIn(
+                    "send the token as 'Authorization: Bearer <token>', or an API key as 'X-Api-Key: <key>'"
+                )
             credential = credential.strip()
         else:
             credential = environ.get("HTTP_X_API_KEY", "")
         if not credential:
-            raise NotLoggedIn("this needs a log-in: send a token as 'Authorization: Bearer <token>', or X-Api-Key")
+            raise NotLoggedIn(
+                "you must log in: send a token as 'Authorization: Bearer <token>', or an API key as 'X-Api-Key: <key>'"
+            )
         if credential.startswith(S3_DOOR_ONLY):
             # A signature is valid for one request only, and only the S3 door has that request.
-            raise NotLoggedIn("a signature is no token: send a token or an API key")
+            raise NotLoggedIn("a signature is not accepted here: send a token or an API key")
         if len(credential) > MAX_CREDENTIAL_BYTES:
-            raise NotLoggedIn("this credential is longer than any that was ever given out")
+            raise NotLoggedIn(
+                "the credential is too long to be a token or an API key: check that it was copied correctly"
+            )
         return credential
 
     def bucket(self) -> str:
@@ -144,11 +150,13 @@ class RestRequest(DrainableRequest):
         unknown = sorted(set(self._arguments()) - known)
         if unknown:
             named = ", ".join(repr(name[:80]) for name in unknown[:5])
-            hint = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
-            raise BadRequest(f"this address has no argument {named}; {hint}", unknown=unknown[:5], known=sorted(known))
+            hint = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise BadRequest(
+                f"this address does not take the argument {named}; {hint}", unknown=unknown[:5], known=sorted(known)
+            )
         for name, values in self._arguments().items():
             if len(values) > 1:
-                raise BadRequest(f"the argument {name} is given {len(values)} times; once is enough")
+                raise BadRequest(f"the argument {name} was sent {len(values)} times; send it once")
             if not values[0]:
                 raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
 
@@ -156,7 +164,7 @@ class RestRequest(DrainableRequest):
         """ExpectationFailed for an Expect header other than `100-continue`."""
         expected: str = self.environ.get("HTTP_EXPECT", "")
         if expected and expected.lower() != "100-continue":
-            raise ExpectationFailed(f"'Expect: {expected[:80]}' cannot be met; only 100-continue is known")
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
 
     def version(self) -> str | None:
         """The version in `?version=`, or None for the current one."""
@@ -174,7 +182,7 @@ class RestRequest(DrainableRequest):
                 "Send the length, or a chunk stream, which proves its end"
             )
         if self.content_length > MAX_FILE_BYTES:
-            raise TooLarge(f"a file has at most {MAX_FILE_BYTES} bytes; this one declares {self.content_length}")
+            raise TooLarge(f"a file may have at most {MAX_FILE_BYTES} bytes; this one declares {self.content_length}")
         return self.content_length
 
     def blocks(self) -> Iterator[bytes]:

@@ -126,7 +126,7 @@ def _target_name(request: RestRequest) -> str:
     name = request.segment("id")
     if not re.fullmatch(TARGET_NAME, name):
         raise errors.BadName(
-            f"{name[:80]!r} cannot be a target's name: 1 to 64 letters, digits, dots, hyphens and underscores, "
+            f"{name[:80]!r} is not a valid target name: use 1 to 64 letters, digits, dots, hyphens and underscores, "
             "beginning with a letter or digit"
         )
     return name

@@ -33,14 +33,14 @@ class S3Call:
     """Replaces the description's status."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A parameter."""
+        """Return the value of a parameter."""
         return self.values.get(name, default)
 
 
 def new_call(
     operation: S3Operation, request: S3Request, principal: Principal, values: Values, *, is_form: bool = False
 ) -> S3Call:
-    """A call with its credential. A browser's form stands for the operation when `is_form`."""
+    """Return a call with its credential. With `is_form`, the operation was sent as a browser's form."""
     credential = access_of(operation.name, request, principal, values, is_form=is_form).encode()
     return S3Call(operation, request, principal, values, request.bucket, request.key, credential)
 
@@ -48,6 +48,6 @@ def new_call(
 Handler = Callable[[S3Call], Values | RawReply]
 """Returns the reply's values, or the whole reply where it streams."""
 Handlers = dict[str, Handler]
-"""By the operation's name."""
+"""Handlers by the operation's name."""
 BrowserHandlers = dict[str, Callable[[S3Request], RawReply]]
 """Requests that only browsers send, by their name in `routing`. They are no operations and call the gate themselves."""

@@ -45,7 +45,7 @@ class StoredSettings:
         return value
 
     def put_of_bucket(self, call: S3Call, name: str, value: str | None) -> None:
-        """None removes the setting. Durable on return."""
+        """Store the setting, durably; None removes it."""
         request = PutBucketSettingRequest(call.credential, call.bucket, name, value)
         self._directory.call(PUT_BUCKET_SETTING, request)
 
@@ -58,7 +58,7 @@ class StoredSettings:
     def put_of_version(
         self, call: S3Call, name: str, value: str | None, *, bypass_governance: bool = False
     ) -> FileVersion:
-        """None removes the setting. Durable on return. Returns the changed version."""
+        """Store the setting, durably, and return the changed version; None removes the setting."""
         request = PutObjectSettingRequest(
             call.credential,
             call.bucket,

@@ -55,7 +55,7 @@ class BucketHandlers:
         }
 
     def list(self, call: S3Call) -> Values:
-        """The account's own buckets, by name, in pages; with a setting also those of others that it may use."""
+        """The account's own buckets, by name, in pages; with a setting, also other people's that it may use."""
         if call.principal.anonymous:
             raise S3Error("AccessDenied", "sign the request: only accounts can list buckets")
         check_echoed(call, ("Prefix", "ContinuationToken"))
@@ -87,7 +87,7 @@ class BucketHandlers:
         if configuration.get("Location") or configuration.get("Bucket"):
             raise S3Error("NotImplemented", "directory buckets are not supported")
         if call.get("BucketNamespace", "global") != "global":
-            raise S3Error("NotImplemented", "buckets have one namespace: the cluster's")
+            raise S3Error("NotImplemented", "only the global bucket namespace is supported")
         try:
             locking = bool(call.get("ObjectLockEnabledForBucket"))
             settings = ownership_setting(call.get("ObjectOwnership")) | acl_settings(select(call.values, ACL_MEMBERS))
@@ -131,13 +131,13 @@ class BucketHandlers:
             raise S3Error("NotImplemented", "MFA delete is not supported")
         status = wanted.get("Status")
         if status is None:
-            raise S3Error("IllegalVersioningConfigurationException", "a Status of Enabled or Suspended is needed")
+            raise S3Error("IllegalVersioningConfigurationException", "the Status must be Enabled or Suspended")
         state: Versioning = "enabled" if status == "Enabled" else "suspended"
         self._directory.call(CHANGE_BUCKET, ChangeBucketRequest(call.credential, call.bucket, versioning=state))
         return {}
 
     def _region_of(self, call: S3Call, bucket: str) -> str | None:
-        """None for a bucket that the account may not read."""
+        """Return the bucket's region; None if the account may not read the bucket."""
         try:
             reply = self._directory.call(BUCKET_SETTING, BucketSettingRequest(call.credential, bucket, LOCATION))
         except (Forbidden, NotFound):
@@ -150,7 +150,7 @@ class BucketHandlers:
 
 
 def _location_setting(text: str | None) -> dict[str, str]:
-    """Any region's name is accepted; REGION is the default and not stored."""
+    """Return the setting for a region. Any name is accepted; REGION is the default, and not stored."""
     if text and not _LOCATION.fullmatch(text):
         raise S3Error(
             "InvalidLocationConstraint", f"{text[:64]!r} is not the name of a region", LocationConstraint=text[:64]

@@ -25,7 +25,7 @@ _REPORTS = tuple((f"Bucket{name}", name) for name in ("Analytics", "IntelligentT
 
 
 class ConfigurationHandlers:
-    """Thread-safe. Calls `default_changed` with the bucket whose default encryption was changed."""
+    """Reads and changes configurations. Thread-safe; calls `default_changed` after a new default encryption."""
 
     def __init__(
         self, settings: StoredSettings, directory: Directory, default_changed: Callable[[str], None] = lambda _: None
@@ -113,7 +113,7 @@ def check_encryption(configuration: dict[str, Any]) -> None:
     """S3Error for a default encryption that is not supported."""
     rules = configuration["Rules"]
     if len(rules) != 1:
-        raise S3Error("MalformedXML", "a default encryption has exactly one rule")
+        raise S3Error("MalformedXML", "a default encryption must have exactly one rule")
     if "SSE-C" in ((rules[0].get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []):
         raise S3Error("NotImplemented", "blocking SSE-C is not supported")
     default = rules[0].get("ApplyServerSideEncryptionByDefault")

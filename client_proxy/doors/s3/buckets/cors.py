@@ -29,7 +29,7 @@ MAX_KNOWN = 1000
 MAX_RULES = 100
 MAX_RULE_BYTES = 64 * 1024
 MAX_ASKED_HEADERS = 100
-"""Of one preflight: each is compared with each pattern of every rule, for anyone who asks."""
+"""Limit for one preflight, which anyone may send: each header is compared with each pattern of every rule."""
 METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
 _VARY = ("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 
@@ -37,7 +37,7 @@ Rule = dict[str, Any]
 
 
 class Cors:
-    """Thread-safe. `monotonic` ages the rules that are kept here."""
+    """Stores CORS rules and applies them. Thread-safe; `monotonic` expires the cached rules."""
 
     def __init__(self, settings: StoredSettings, directory: Directory, monotonic: Callable[[], float]) -> None:
         self._settings = settings
@@ -145,9 +145,9 @@ class Cors:
 def check_rules(rules: list[Rule]) -> None:
     """S3Error for rules that S3 would reject."""
     if not 1 <= len(rules) <= MAX_RULES:
-        raise S3Error("MalformedXML", f"a CORS configuration has 1 to {MAX_RULES} rules, not {len(rules)}")
+        raise S3Error("MalformedXML", f"a CORS configuration must have 1 to {MAX_RULES} rules, not {len(rules)}")
     if len(json.dumps(rules)) > MAX_RULE_BYTES:
-        raise S3Error("MalformedXML", f"a CORS configuration has at most {MAX_RULE_BYTES} bytes")
+        raise S3Error("MalformedXML", f"a CORS configuration may have at most {MAX_RULE_BYTES} bytes")
     for rule in rules:
         for name in ("AllowedMethods", "AllowedOrigins"):
             if not rule.get(name):
@@ -169,7 +169,7 @@ def check_rules(rules: list[Rule]) -> None:
                     f'ExposeHeader "{exposed[:128]}" contains wildcard. We currently do not support it.',
                 )
         if len(rule.get("ID") or "") > 255:
-            raise S3Error("InvalidArgument", "a CORS rule's ID has at most 255 characters")
+            raise S3Error("InvalidArgument", "a CORS rule's ID may have at most 255 characters")
 
 
 def matching(rules: list[Rule], origin: str, method: str, headers: list[str]) -> Rule | None:

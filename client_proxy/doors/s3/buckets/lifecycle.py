@@ -24,14 +24,14 @@ MAX_DAYS = 2**31 - 1
 MAX_NEWER_VERSIONS = 100
 DAY_SECONDS = 86_400
 MINIMUM_SIZE = "TransitionDefaultMinimumObjectSize"
-"""Is about transitions only, of which there are none: so whatever it says is so. The first is S3's default."""
+"""Affects only transitions, which do not exist here, so any of its values is accepted. The first is S3's default."""
 MINIMUM_SIZES = ("all_storage_classes_128K", "varies_by_storage_class")
 _ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
 _CONDITIONS = ("Prefix", "Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
 
 
 class LifecycleHandlers:
-    """Thread-safe. `new_id` names rules that came without a name."""
+    """Stores lifecycle configurations. Thread-safe; `new_id` names rules that were sent without an ID."""
 
     def __init__(self, settings: StoredSettings, new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
         self._settings = settings
@@ -69,12 +69,12 @@ class LifecycleHandlers:
 
 
 def check_rules(rules: list[Values]) -> None:
-    """S3Error when these are no rules that S3 would keep, or that would not be carried out here."""
+    """Raise S3Error for rules that S3 would reject, or that this cluster cannot carry out."""
     if not 1 <= len(rules) <= MAX_RULES:
-        raise _malformed(f"a lifecycle has 1 to {MAX_RULES} rules, not {len(rules)}")
+        raise _malformed(f"a lifecycle must have 1 to {MAX_RULES} rules, not {len(rules)}")
     ids = [rule["ID"] for rule in rules if rule.get("ID")]
     if any(len(id) > MAX_ID for id in ids):
-        raise S3Error("InvalidArgument", f"a rule's ID has at most {MAX_ID} characters", ArgumentName="ID")
+        raise S3Error("InvalidArgument", f"a rule's ID may have at most {MAX_ID} characters", ArgumentName="ID")
     if len(set(ids)) < len(ids):
         raise S3Error("InvalidArgument", "two rules have the same ID", ArgumentName="ID")
     for rule in rules:
@@ -83,9 +83,9 @@ def check_rules(rules: list[Values]) -> None:
 
 def _check_rule(rule: Values) -> None:
     if rule.get("Transitions") or rule.get("NoncurrentVersionTransitions"):
-        raise S3Error("NotImplemented", "there is one storage class, so nothing can be moved to another")
+        raise S3Error("NotImplemented", "transitions are not supported, because there is only one storage class")
     if ("Prefix" in rule) == ("Filter" in rule):
-        raise _malformed("a rule has either a Filter or, as in old times, a Prefix")
+        raise _malformed("a rule must have either a Filter or a Prefix (the older form)")
     condition = _condition(rule)
     if not any(name in rule for name in _ACTIONS):
         raise S3Error("InvalidRequest", "a rule needs at least one action")
@@ -99,22 +99,22 @@ def _check_rule(rule: Values) -> None:
 
 
 def _condition(rule: Values) -> Values:
-    """What the rule asks of a file, checked; names as in an And, and empty prefixes left out."""
+    """Check and return the rule's condition, with names as in an And and without empty prefixes."""
     asked = _asked(rule.get("Filter") or rule)
     wanted = (rule.get("Filter") or {}).get("And")
     if wanted is not None:
         if asked:
-            raise _malformed("a Filter has one condition; several stand in its And")
+            raise _malformed("a Filter may have only one condition; put several into an And")
         asked = _asked(wanted)
         if len(asked) + max(0, len(asked.get("Tags") or []) - 1) + (wanted.get("Prefix") == "") < 2:
-            raise _malformed("an And has at least two conditions")
+            raise _malformed("an And must have at least two conditions")
     elif len(asked) > 1:
-        raise _malformed("a Filter with several conditions has them in an And")
+        raise _malformed("a Filter with several conditions must have them in an And")
     if "Tag" in asked:
         asked["Tags"] = [asked.pop("Tag")]
     tags = asked.get("Tags") or []
     if len({tag["Key"] for tag in tags}) < len(tags):
-        raise S3Error("InvalidRequest", "a tag's key stands twice in one And")
+        raise S3Error("InvalidRequest", "two tags in an And have the same key")
     check_tags(tags, MAX_OBJECT_TAGS)
     _check_sizes(asked.get("ObjectSizeGreaterThan"), asked.get("ObjectSizeLessThan"))
     return asked
@@ -126,16 +126,16 @@ def _asked(values: Values) -> Values:
 
 def _check_sizes(larger: int | None, smaller: int | None) -> None:
     if larger is not None and not 0 <= larger < 2**63:
-        raise S3Error("InvalidArgument", "ObjectSizeGreaterThan is a number of bytes, 0 or more")
+        raise S3Error("InvalidArgument", "ObjectSizeGreaterThan must be a number of bytes, 0 or more")
     if smaller is not None and not 1 <= smaller < 2**63:
-        raise S3Error("InvalidArgument", "ObjectSizeLessThan is a number of bytes, 1 or more")
+        raise S3Error("InvalidArgument", "ObjectSizeLessThan must be a number of bytes, 1 or more")
     if larger is not None and smaller is not None and smaller <= larger:
         raise S3Error("InvalidRequest", "ObjectSizeLessThan must be more than ObjectSizeGreaterThan")
 
 
 def _check_expiration(values: Values, condition: Values) -> None:
     if len(values) != 1:
-        raise _malformed("an Expiration has exactly one of Days, Date and ExpiredObjectDeleteMarker")
+        raise _malformed("an Expiration must have exactly one of Days, Date and ExpiredObjectDeleteMarker")
     if "Days" in values:
         _check_days(values, "Days")
     elif "Date" in values:
@@ -151,7 +151,7 @@ def _check_noncurrent(values: Values) -> None:
     if kept is not None and not 1 <= kept <= MAX_NEWER_VERSIONS:
         raise S3Error(
             "InvalidArgument",
-            f"NewerNoncurrentVersions is 1 to {MAX_NEWER_VERSIONS}",
+            f"NewerNoncurrentVersions must be 1 to {MAX_NEWER_VERSIONS}",
             ArgumentName="NewerNoncurrentVersions",
         )
 
@@ -165,7 +165,7 @@ def _check_days(values: Values, name: str) -> None:
 
 def _only_by_prefix(condition: dict[str, Any], action: str) -> None:
     if condition.keys() - {"Prefix"}:
-        raise S3Error("InvalidRequest", f"{action} cannot be in a rule with tags or sizes: it is by prefix only")
+        raise S3Error("InvalidRequest", f"{action} cannot be combined with tags or sizes: only a prefix is allowed")
 
 
 def _malformed(why: str) -> S3Error:

@@ -1,4 +1,4 @@
-"""AccessLog: a line for every request to a bucket with a log, written in files to the target bucket.
+"""Writes S3 access logs: a line for every request to a bucket with a log, in files in the target bucket.
 
 Best effort, as in S3: lines wait in memory until a background job writes them. The memory is bounded; lines without
 room are dropped and counted, and lines of a killed proxy are lost. In return no request waits for its line: the job
@@ -33,7 +33,7 @@ from lockstep_store.wire.messages.s3 import (
 )
 
 KEEP_SECONDS = 3.0
-"""For how long a bucket without a log is believed to have none: what another proxy changed shows that much later."""
+"""How long a bucket counts as having no log: a change made through another proxy is noticed that much later."""
 STEP_SECONDS = 1.0
 DELIVERY_SECONDS = 60.0
 DELIVERY_BYTES = 1024 * 1024
@@ -42,12 +42,13 @@ MAX_BYTES = 32 * 1024 * 1024
 MAX_BUCKETS = 1000
 STOP_SECONDS = 5.0
 DROPPED = Counter(
-    "lockstep_client_proxy_access_log_dropped_total", "Lines of access logs that were lost: no room, or refused"
+    "lockstep_client_proxy_access_log_dropped_total",
+    "Access log lines lost because there was no room for them or the write was refused",
 )
 _FINAL = (BadRequest, Forbidden, NotFound)
 _NEW = Preconditions(if_none_match=["*"])
 _Life = tuple[str, int]
-"""A bucket's name and which bucket of that name it is, as far as this proxy knows."""
+"""A bucket's name, and a number that tells it from earlier buckets of that name, as far as this proxy knows."""
 
 
 class LogFiles(Protocol):
@@ -58,7 +59,7 @@ class LogFiles(Protocol):
 
 @dataclass
 class _LogFile:
-    """A file being written; it keeps its name, so that a lost reply makes no second one."""
+    """A file being written. It keeps its name, so that a retry after a lost reply does not write a second file."""
 
     lines: list[str]
     bytes: int
@@ -69,7 +70,7 @@ class _LogFile:
     unique: str
 
     def name(self, bucket: str, where: AccessLogReply) -> str:
-        """Its key: the owner's prefix, the folders that the owner wants, and the name itself."""
+        """Return its key: the owner's prefix, the folders that the owner wants, and the name itself."""
         if not where.dates:
             return f"{where.prefix}{self.moment}-{self.unique}"
         moment = f"{self.day}-00-00-00" if where.dates == "EventTime" else self.moment
@@ -79,14 +80,14 @@ class _LogFile:
 
 @dataclass
 class _Gathered:
-    """What waits for one bucket, lines with the day of their request; `since` is when the first line came."""
+    """The lines that wait for one bucket, each with the day of its request; `since` is when the first came."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
     under_way: _LogFile | None = None
     created_at: float | None = None
-    """When the bucket was created that the job saw; None before it looked. A successor has another time."""
+    """When the bucket that the job saw was created; None before it looked. A later bucket has another time."""
 
     @property
     def held(self) -> int:
@@ -94,7 +95,7 @@ class _Gathered:
 
 
 class AccessLog:
-    """Thread-safe; `step` and `flush` are one job's at a time. `wall` is seconds since 1970, `monotonic` ages."""
+    """Gathers lines and writes them. Thread-safe. `wall` is seconds since 1970; `monotonic` measures ages."""
 
     def __init__(
         self,
@@ -127,11 +128,11 @@ class AccessLog:
         return not self._off.get(self._life(bucket))
 
     def forget(self, bucket: str) -> None:
-        """What was known of the bucket is not so any more."""
+        """Drop what is known of the bucket, because it has changed."""
         self._off.forget(self._life(bucket))
 
     def follow(self, visit: Visit, body: list[bytes] | Iterator[bytes]) -> list[bytes] | Iterator[bytes]:
-        """The same body; the line is added when it was sent or given up."""
+        """Return a body that adds the line once it was sent or its client has disconnected."""
         if isinstance(body, list):
             self._note(visit, sum(map(len, body)), visit.turn_around)
             return body
@@ -144,7 +145,7 @@ class AccessLog:
             self._add(visit.request.bucket, _day(came), line(visit, came, sent, total))
         except Exception:  # noqa: BLE001 - the reply is being sent, and must not fail for its log line
             DROPPED.inc()
-            log.exception("a line of an access log could not be made")
+            log.exception("cannot format a line of an access log")
 
     def _add(self, bucket: str, day: str, text: str) -> None:
         size = len(text) + 1
@@ -168,7 +169,7 @@ class AccessLog:
     # ------------------------------------------------------------ delivery
 
     def step(self) -> float:
-        """Write what is due, drop what is not wanted. Returns seconds until the next step."""
+        """Write what is due and drop what is not wanted; return the seconds until the next step."""
         self._deliver_all(all=False)
         return STEP_SECONDS
 
@@ -185,7 +186,7 @@ class AccessLog:
                     try:
                         self._look_after(life, gathered, all=all)
                     except LockstepError as error:
-                        log.warning("the access log of bucket %s waits: %s", life[0], error)
+                        log.warning("the access log of bucket %s is delayed: %s", life[0], error)
 
     def _is_due(self, gathered: _Gathered) -> bool:
         if gathered.under_way is not None or gathered.bytes >= min(DELIVERY_BYTES, self._max_bucket_bytes // 2):
@@ -230,7 +231,7 @@ class AccessLog:
             self._gathered.pop(life, None)
 
     def _next_file(self, gathered: _Gathered) -> _LogFile | None:
-        """Lines of one day only, as folders by the day of the request need them."""
+        """Return the next file. It has lines of one day only, because its folder may be that day's."""
         with self._guard:
             if gathered.under_way is None and gathered.lines:
                 day = gathered.lines[0][0]
@@ -243,7 +244,7 @@ class AccessLog:
             return gathered.under_way
 
     def _write(self, bucket: str, where: AccessLogReply, file: _LogFile) -> None:
-        """LockstepError when it may work later. What is refused for good is dropped and counted."""
+        """Write a file. LockstepError if a retry may help; lines that are refused for good are dropped and counted."""
         content = "".join(f"{where.owner} {text}\n" for text in file.lines).encode()
         try:
             self._files.write(

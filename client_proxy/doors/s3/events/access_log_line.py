@@ -51,7 +51,7 @@ class Visit:
 
 
 def line(visit: Visit, came_at: float, sent: int, total: float) -> str:
-    """The line without the owner and without its end. `came_at` is seconds since 1970, `total` is seconds."""
+    """Return the line without the owner and line end. `came_at` is seconds since 1970, `total` is seconds."""
     request, headers = visit.request, visit.request.headers
     claimed = "X-Amz-Signature" in request.arguments
     signed = bool(request.requester)
@@ -116,7 +116,7 @@ def _shown(argument: str) -> str:
 
 
 def _quoted(text: str | None) -> str:
-    """In quotation marks, which it then cannot have itself, nor anything that would end the line."""
+    """Put the text in quotation marks; percent-encode quotation marks and everything that would end the line."""
     return f'"{quote(text.encode("latin-1", "replace"), safe=_PLAIN)}"' if text else '"-"'
 
 

@@ -13,7 +13,7 @@ from lockstep_store.wire.messages.s3 import LOGGING
 
 
 class BucketLoggingHandlers:
-    """Thread-safe. Calls `changed` with the bucket whose logging was changed."""
+    """Reads and changes the logging of buckets. Thread-safe; calls `changed` with each bucket that was changed."""
 
     def __init__(self, settings: StoredSettings, changed: Callable[[str], None]) -> None:
         self._settings = settings
@@ -33,7 +33,9 @@ class BucketLoggingHandlers:
             if enabled.get("TargetGrants"):
                 raise S3Error("NotImplemented", "TargetGrants are not supported: logs belong to the bucket's owner")
             if len(enabled.get("TargetObjectKeyFormat") or {"SimplePrefix": {}}) != 1:
-                raise S3Error("MalformedXML", "a TargetObjectKeyFormat has a SimplePrefix or a PartitionedPrefix")
+                raise S3Error(
+                    "MalformedXML", "a TargetObjectKeyFormat must have either a SimplePrefix or a PartitionedPrefix"
+                )
             value = json.dumps({"LoggingEnabled": enabled})
         self._settings.put_of_bucket(call, LOGGING, value)
         self._changed(call.bucket)

@@ -61,7 +61,7 @@ class _Rule(NamedTuple):
 
 
 class NotificationHandlers:
-    """Thread-safe. `new_id` names configurations that came without a name."""
+    """Stores notification configurations. Thread-safe; `new_id` names those that were sent without an ID."""
 
     def __init__(
         self, settings: StoredSettings, directory: Directory, new_id: Callable[[], str] = secrets.token_urlsafe
@@ -82,7 +82,7 @@ class NotificationHandlers:
         return values
 
     def put(self, call: S3Call) -> Values:
-        """InvalidArgument for an unknown target, unless the client skips that check."""
+        """Store the configuration. InvalidArgument for an unknown target, unless the client skips that check."""
         configuration: Values = call.values["NotificationConfiguration"]
         check_configuration(configuration)
         named = {
@@ -104,15 +104,15 @@ class NotificationHandlers:
 
 
 def check_configuration(configuration: Values) -> None:
-    """S3Error when this is no configuration that S3 would keep, or that would not be acted upon here."""
+    """Raise S3Error for a configuration that S3 would reject, or that this cluster cannot carry out."""
     if "EventBridgeConfiguration" in configuration:
-        raise S3Error("NotImplemented", "there is no EventBridge here: name a webhook or an AMQP target")
+        raise S3Error("NotImplemented", "EventBridge is not supported: name a webhook or an AMQP target")
     found = [(one, arn, service) for kind, arn, service in _KINDS for one in configuration.get(kind) or []]
     if len(found) > MAX_CONFIGURATIONS:
-        raise _bad(f"a bucket has at most {MAX_CONFIGURATIONS} notification configurations")
+        raise _bad(f"a bucket may have at most {MAX_CONFIGURATIONS} notification configurations")
     ids = [one["Id"] for one, _, _ in found if one.get("Id")]
     if any(len(id) > MAX_ID for id in ids):
-        raise _bad(f"an Id has at most {MAX_ID} characters")
+        raise _bad(f"an Id may have at most {MAX_ID} characters")
     if len(set(ids)) < len(ids):
         raise _bad("Same ID used for multiple configurations. IDs must be unique")
     for one, arn, service in found:
@@ -138,7 +138,7 @@ def _rule(one: Values) -> _Rule:
             raise _bad(f"Cannot specify more than one {name} rule in a filter.")
         values[name] = rule.get("Value") or ""
         if len(values[name].encode("utf-8", "surrogatepass")) > MAX_FILTER_BYTES:
-            raise _bad(f"a filter rule's value has at most {MAX_FILTER_BYTES} bytes")
+            raise _bad(f"a filter rule's value may have at most {MAX_FILTER_BYTES} bytes")
     return _Rule(frozenset(events), values.get("prefix", ""), values.get("suffix", ""))
 
 

@@ -64,7 +64,7 @@ def choose(completion: Completion, upload: UploadInfo, parts: dict[int, PartInfo
 
 
 def _checked_part(part: PartInfo | None, named: Values, upload: UploadInfo) -> PartInfo:
-    """The part that is `named`; S3Error when it was not uploaded like that."""
+    """Return the part that `named` describes; S3Error if its ETag or checksum differs from the uploaded part's."""
     if part is None or bare_etag(named["ETag"]) != _part_etag(part):
         raise _invalid_part(named, "was not uploaded, or its ETag differs")
     own, stored = checksum_algorithm(upload), part_checksums(part)
@@ -79,7 +79,7 @@ def _checked_part(part: PartInfo | None, named: Values, upload: UploadInfo) -> P
     if own is not None and is_composite and own.member in stored and own.member not in named:
         raise S3Error(
             "InvalidRequest",
-            f"the upload was created with composite checksums by {own.name}: the completion must name that of each "
+            f"the upload was created with composite {own.name} checksums: the completion must include that of each "
             f"part, and that of part {part.number} is missing",
         )
     return part
@@ -105,9 +105,9 @@ def _whole_checksum(completion: Completion, upload: UploadInfo, chosen: Sequence
         return {checksum_name(name): value for name, value in whole_sums.items()}
     kind = upload.metadata[CHECKSUM_TYPE]
     if completion.checksum_type not in (None, kind):
-        raise S3Error("InvalidRequest", f"the upload was created with checksums of the type {kind}")
+        raise S3Error("InvalidRequest", f"the checksum type must be {kind}, with which the upload was created")
     if sent.keys() - {algorithm.name}:
-        raise S3Error("InvalidRequest", f"the upload was created with checksums by {algorithm.name}")
+        raise S3Error("InvalidRequest", f"the checksum must be {algorithm.name}, with which the upload was created")
     if is_encrypted(upload) and any(algorithm.member not in part_checksums(part) for part in chosen):
         return {}  # computed on reading, when the key is there: see object_encryption.decrypted_version
     pairs = [(part_checksums(part)[algorithm.member], part.size) for part in chosen]

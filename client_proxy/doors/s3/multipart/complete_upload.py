@@ -1,4 +1,4 @@
-"""CompleteMultipartUpload. No bytes move: the directory makes the version in the transaction that ends the upload.
+"""CompleteMultipartUpload. No content is copied: the directory makes the version in the transaction ending the upload.
 
 The steps, and where each lives:
 

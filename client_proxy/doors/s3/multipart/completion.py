@@ -19,7 +19,7 @@ _CHECKSUM_MEMBERS = frozenset(algorithm.member for algorithm in checksums.ALGORI
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """The parts to join, and what the client says of the whole."""
+    """The parts to join, and what the client declares about the whole."""
 
     parts: list[Values]
     """As the body names them, in order."""
@@ -52,7 +52,7 @@ def read_completion(call: S3Call) -> Completion:
 def _named_parts(named: list[Values]) -> list[Values]:
     """`named` itself; MalformedXML or InvalidPartOrder when no upload can have such parts."""
     if not named or len(named) > MAX_PART_NUMBER:
-        raise S3Error("MalformedXML", f"a completion names between 1 and {MAX_PART_NUMBER} parts")
+        raise S3Error("MalformedXML", f"a completion must name between 1 and {MAX_PART_NUMBER} parts")
     if any("PartNumber" not in part or "ETag" not in part for part in named):
         raise S3Error("MalformedXML", "each Part needs a PartNumber and an ETag")
     numbers = [part["PartNumber"] for part in named]

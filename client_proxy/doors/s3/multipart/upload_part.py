@@ -98,7 +98,7 @@ def read_part_write(call: S3Call) -> PartWrite:
     if not 1 <= number <= MAX_PART_NUMBER:
         raise S3Error(
             "InvalidArgument",
-            f"a part's number is 1 to {MAX_PART_NUMBER}",
+            f"a part's number must be 1 to {MAX_PART_NUMBER}",
             ArgumentName="partNumber",
             ArgumentValue=str(number),
         )
@@ -127,7 +127,7 @@ class PartHandlers:
             check_unlocked(upload.settings)
         algorithm = _algorithm(checks, upload)
         if checks.length > MAX_PART_BYTES:
-            raise S3Error("EntityTooLarge", f"a part has at most {MAX_PART_BYTES} bytes")
+            raise S3Error("EntityTooLarge", f"a part may have at most {MAX_PART_BYTES} bytes")
         body = UploadBody(call.request.read, checks, algorithm)
         encryptor = PartEncryptor(upload, write.step.part, key) if key else None
         blocks = body.blocks()
@@ -165,7 +165,7 @@ class PartHandlers:
         from_key = key_of(version, source_key(call.values))
         start, stop = _read_range(call.get("CopySourceRange"), version.size)
         if stop - start > MAX_PART_BYTES:
-            raise S3Error("InvalidRequest", f"a part has at most {MAX_PART_BYTES} bytes; copy a smaller range")
+            raise S3Error("InvalidRequest", f"a part may have at most {MAX_PART_BYTES} bytes; copy a smaller range")
         content = CopiedRange(version, start, stop, from_key)
         algorithm = checksum_algorithm(upload)
         if content.is_whole and from_key is None and key is None and _is_known(version, algorithm):
@@ -179,7 +179,7 @@ class PartHandlers:
         return values | {"CopySourceVersionId": copied["VersionId"]} if copied else values
 
     def _link(self, write: PartWrite, version: FileVersion, algorithm: Algorithm) -> CommittedReply:
-        """A whole version whose MD5 is known: no byte is read. Only a checksum that the upload needs must be known."""
+        """Link a whole version, of which no byte is read: its MD5 and the checksum that the upload needs are known."""
         sums = {}
         if has_checksum(version, algorithm.name):
             sums[algorithm.name] = checksums_of(version)[algorithm.member]
@@ -203,7 +203,7 @@ class PartHandlers:
     def _copy_bytes(
         self, write: PartWrite, content: CopiedRange, encryptor: PartEncryptor | None, algorithm: Algorithm
     ) -> CommittedReply:
-        """A range is cut into other chunks and its MD5 must be computed, so its bytes pass through the proxy."""
+        """Copy through the proxy, because a range is cut into other chunks and its MD5 must be computed."""
         version, key = content.version, content.key
         opened = self._files.open(
             Read(write.credential, version.bucket, version.path, version=version.version, raw=True)
@@ -233,13 +233,13 @@ def _write(write: PartWrite, size: int, encryptor: PartEncryptor | None, *, unch
 
 
 def _algorithm(checks: BodyChecks, upload: UploadInfo) -> Algorithm:
-    """The algorithm that every part has a checksum by; S3Error when the part is sent with another than the upload's."""
+    """Return the algorithm of every part's checksum; S3Error when the part was sent with another one."""
     wanted = checksum_algorithm(upload)
     for sent in checks.algorithms:
         if wanted is not None and sent is not wanted:
             raise S3Error(
                 "InvalidRequest",
-                f"the upload was created with checksums by {wanted.name}, but the part has one by {sent.name}",
+                f"the upload was created with {wanted.name} checksums, but the part has a {sent.name} checksum",
             )
     return wanted or checksums.DEFAULT
 

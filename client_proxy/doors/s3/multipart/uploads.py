@@ -47,7 +47,7 @@ class UploadHandlers:
         return {"CreateMultipartUpload": self.create, "AbortMultipartUpload": self.abort}
 
     def create(self, call: S3Call) -> Values:
-        """CreateMultipartUpload: everything that the version gets apart from its bytes."""
+        """CreateMultipartUpload: stores everything that the version will have apart from its bytes."""
         path, version = check_key(call.key), read_new_version(call)
         metadata = version.metadata | _checksum_metadata(version.checksum, call.get("ChecksumType"))
         new = version.encryption.new_key(self._files.keys, call.bucket)

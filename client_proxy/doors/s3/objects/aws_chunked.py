@@ -24,7 +24,7 @@ Read = Callable[[int], bytes]
 
 
 def incomplete(expected: int, provided: int) -> S3Error:
-    """The refusal of a body that ended early; lengths in bytes."""
+    """Return the error for a body that ended early; lengths in bytes."""
     message = f"the body ended after {provided} of {expected} declared bytes"
     return S3Error("IncompleteBody", message, {}, **_lengths(expected, provided))
 
@@ -80,7 +80,7 @@ class ChunkedBody:
         line = self._line()
         found = _CHUNK.fullmatch(line)
         if not found or (self._signed and found[2] is None):
-            raise S3Error("InvalidRequest", f"{line[:64]!r} is not the head of an aws-chunked chunk")
+            raise S3Error("InvalidRequest", f"{line[:64]!r} is not the header of an aws-chunked chunk")
         return int(found[1], 16), (found[2] or b"").decode()
 
     def _chunk(self, size: int, running: hashlib._Hash) -> Iterator[bytes]:
@@ -137,7 +137,7 @@ class ChunkedBody:
 
     def _expect_line_end(self) -> None:
         if self._line():
-            raise S3Error("InvalidRequest", "an aws-chunked chunk is longer than its head says")
+            raise S3Error("InvalidRequest", "an aws-chunked chunk is longer than its header declares")
 
     def _line(self, at_end: bool = False) -> bytes:
         """The next line without its end; with `at_end`, the end of the body counts as an empty one."""

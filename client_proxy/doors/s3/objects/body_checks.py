@@ -29,7 +29,7 @@ _DECODED_LENGTH = "x-amz-decoded-content-length"
 
 
 class BodyChecks(msgspec.Struct, frozen=True):
-    """What `UploadBody` holds a body to."""
+    """What `UploadBody` checks a body against."""
 
     length: int
     """Of the content, without framing; bytes."""
@@ -51,12 +51,12 @@ class BodyChecks(msgspec.Struct, frozen=True):
 
     @property
     def has_checksum(self) -> bool:
-        """The client sent a checksum of its own beside the signature."""
+        """Whether the client sent a checksum in addition to the signature."""
         return bool(self.checksums or self.md5 or self.trailing)
 
     @property
     def algorithms(self) -> list[Algorithm]:
-        """Those of the checksums that the client sends."""
+        """The algorithms of the checksums that the client sends."""
         return [*self.checksums, *self.trailing]
 
     @property
@@ -85,7 +85,9 @@ def read_body_checks(
     md5 = _declared_md5(headers.get("content-md5"))
     trailing = _announced_trailers(headers.get("x-amz-trailer", ""))
     if len(declared) + len(trailing) > 1:
-        raise S3Error("InvalidRequest", "expecting one checksum in a header or a trailer; several were announced")
+        raise S3Error(
+            "InvalidRequest", "a request may have only one checksum, in a header or a trailer; several were announced"
+        )
     if not foreign_checksums:
         _check_announced(headers.get("x-amz-sdk-checksum-algorithm"), [*declared, *trailing])
     sha256 = "" if is_chunked or payload == UNSIGNED else payload.lower()
@@ -107,7 +109,7 @@ def check_unlocked(settings: Mapping[str, str]) -> None:
 
 
 def unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
-    """A claim for an anonymous body that is framed all the same, to send its checksum in a trailer."""
+    """Return the claim of an anonymous body that is framed only to send its checksum in a trailer."""
     by_name = "aws-chunked" in headers.get("content-encoding", "").lower()
     if not (by_name and _DECODED_LENGTH in headers) and headers.get(PAYLOAD_HEADER) != STREAMING_UNSIGNED_TRAILER:
         return None
@@ -123,7 +125,7 @@ def _unsigned_payload(headers: Mapping[str, str]) -> str:
 
 
 def _announced_trailers(text: str) -> tuple[Algorithm, ...]:
-    """The checksums that x-amz-trailer names; S3Error for any other trailer, as nothing would look at it."""
+    """The checksums that x-amz-trailer names; S3Error for any other trailer, which would be ignored."""
     found = []
     for name in (part.strip() for part in text.split(",")):
         algorithm = checksums.by_header(name)
@@ -157,7 +159,7 @@ def _declared_checksums(headers: Mapping[str, str]) -> dict[Algorithm, str]:
             if algorithm is not None:
                 found[algorithm] = checksums.check_form(algorithm, text)
     if len(found) > 1:
-        raise S3Error("InvalidRequest", "expecting one x-amz-checksum- header; several were sent")
+        raise S3Error("InvalidRequest", "a request may have only one x-amz-checksum- header; several were sent")
     return found
 
 

@@ -69,7 +69,7 @@ def check_read(version: FileVersion, conditions: Conditions, prefix: str = "") -
 
 
 def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
-    """The same for the source of a copy, where 'not modified' is a failed condition too."""
+    """Raise PreconditionFailed when a condition on a copy's source fails, 'not modified' included."""
     try:
         check_read(version, conditions, _OF_SOURCE)
     except NotModified:
@@ -78,7 +78,7 @@ def check_copy_source(version: FileVersion, conditions: Conditions) -> None:
 
 
 def name_condition(error: S3Error, values: Values) -> S3Error:
-    """`error` with the condition of a write that failed in its commit: clients decide by that name."""
+    """Return `error` with the name of the write's condition that failed, by which clients decide."""
     if error.code == "PreconditionFailed":
         error.details.setdefault("Condition", "If-None-Match" if "IfNoneMatch" in values else "If-Match")
     return error
@@ -104,19 +104,21 @@ def for_commit(if_match: str | None, if_none_match: str | None, current: FileVer
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
     if if_none_match is not None and if_none_match.strip() != "*":
-        raise S3Error("NotImplemented", "a write's If-None-Match can only be *")
+        raise S3Error("NotImplemented", "the If-None-Match of a write must be *")
     if if_match is None:
         return Preconditions(if_none_match=ANY)
     if current is None:
-        raise S3Error("NoSuchKey", "there is no such key, so If-Match cannot hold")
+        raise S3Error("NoSuchKey", "there is no such key, so If-Match cannot be met")
     if not _matches(if_match, etag_of(current)):
         raise failed("If-Match")
     return Preconditions(if_version=current.version, if_none_match=ANY if if_none_match else None)
 
 
 def current_version(files: VersionLookup, credential: str, bucket: str, path: str) -> FileVersion | None:
-    """The path's current version; None when there is no such path. Forbidden for people who may not read it: a
-    condition on a version they cannot see would be a way to guess it."""
+    """Return the path's current version; None when there is no such path.
+
+    Forbidden for people who may not read it: a condition on a version they cannot see would be a way to guess it.
+    """
     try:
         return files.stat(Stat(credential, bucket, path, reads_content=True))
     except NotFound as error:
@@ -134,8 +136,8 @@ def check_size_and_time(version: FileVersion, size: int | None, modified_at: flo
 
 
 def failed(condition: str) -> S3Error:
-    """412, naming the condition."""
-    return S3Error("PreconditionFailed", "a condition of the request does not hold", Condition=condition)
+    """Return the 412 error that names the failed condition."""
+    return S3Error("PreconditionFailed", "a condition of the request is not met", Condition=condition)
 
 
 def _matches(header: str, etag: str) -> bool:

@@ -1,4 +1,4 @@
-"""CopyObject: a new version out of an old one. No byte moves unless a key changes the bytes.
+"""CopyObject: makes a new version from an old one. No content is copied unless a key changes the bytes.
 
 The copy is one transaction at the directory. Conditions on the source are judged here, against one version, and the
 directory copies only while the source is still that version; otherwise it is looked up again. The directory judges the
@@ -148,7 +148,7 @@ class CopyHandlers:
             )
         if source.size > MAX_PUT_BYTES:
             raise S3Error(
-                "InvalidRequest", f"one copy takes up to {MAX_PUT_BYTES} bytes; copy in parts by a multipart upload"
+                "InvalidRequest", f"one copy may have at most {MAX_PUT_BYTES} bytes; copy more with a multipart upload"
             )
         new = write.version.encryption.new_key(self._files.keys, write.bucket)
         # The checksums of an encrypted source are not at hand: another one is computed from the bytes.
@@ -161,7 +161,7 @@ class CopyHandlers:
         return _reply(made, source, write.version.encryption.customer_key), committed.copies
 
     def _link(self, copy: ObjectCopy, source: FileVersion) -> CommittedReply:
-        """A new version of the same content; no byte moves."""
+        """Make a new version of the same content; no content is copied."""
         write = copy.write
         return self._files.copy(
             Copy(
@@ -186,7 +186,7 @@ class CopyHandlers:
     def _rewrite(
         self, copy: ObjectCopy, source: FileVersion, key: ContentKey | None, parts: Parts, new: NewContentKey | None
     ) -> CommittedReply:
-        """A new version whose bytes are written again, because a key changes them."""
+        """Make a new version by writing its bytes again, because a key changes them."""
         write, version = copy.write, copy.write.version
         opened = self._files.open(Read(write.credential, source.bucket, source.path, version=source.version, raw=True))
         try:

@@ -158,7 +158,7 @@ def owner_of(name: str) -> Values:
 def _max_keys(call: S3Call) -> int:
     wanted: int = call.get("MaxKeys", MAX_LISTING)
     if not 0 <= wanted < 2**31:
-        raise S3Error("InvalidArgument", "max-keys must be a whole number from 0", ArgumentName="max-keys")
+        raise S3Error("InvalidArgument", "max-keys must be a whole number, 0 or more", ArgumentName="max-keys")
     return min(wanted, MAX_LISTING)
 
 
@@ -169,7 +169,7 @@ def encoder_of(call: S3Call) -> Any:
     if kind is None:
         return lambda text: text
     if kind.lower() != "url":
-        raise S3Error("InvalidArgument", "encoding-type can only be url", ArgumentName="encoding-type")
+        raise S3Error("InvalidArgument", "encoding-type must be url", ArgumentName="encoding-type")
     return lambda text: quote(text, safe=_SAFE)
 
 
@@ -179,7 +179,7 @@ def check_echoed(call: S3Call, names: Iterable[str]) -> None:
         if UNSAYABLE.search(call.get(name) or ""):
             raise S3Error(
                 "InvalidArgument",
-                f"{name} has characters that XML cannot express; ask with encoding-type=url",
+                f"{name} has characters that XML cannot express; send encoding-type=url",
                 ArgumentName=name,
             )
 

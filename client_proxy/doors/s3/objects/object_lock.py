@@ -71,7 +71,7 @@ class ObjectLockHandlers:
     # ------------------------------------------------------------ buckets
 
     def put_configuration(self, call: S3Call) -> Values:
-        """Also turns object lock on in a bucket that keeps versions; nothing turns it off."""
+        """Store the configuration. This also turns on object lock, which nothing turns off, if versions are kept."""
         wanted = _sent(call, "ObjectLockConfiguration")
         if wanted.get("ObjectLockEnabled") != "Enabled":
             raise S3Error("MalformedXML", "ObjectLockEnabled must be Enabled")
@@ -89,7 +89,7 @@ class ObjectLockHandlers:
     # ------------------------------------------------------------ versions
 
     def put_retention(self, call: S3Call) -> Values:
-        """An empty Retention removes it, where that is allowed."""
+        """Change the retention. An empty one removes it, where that is allowed."""
         wanted = _sent(call, "Retention")
         _refuse_event_holds(wanted, ("EventHold", "EventHoldDuration"))
         if ("Mode" in wanted) != ("RetainUntilDate" in wanted):
@@ -103,7 +103,7 @@ class ObjectLockHandlers:
     def put_legal_hold(self, call: S3Call) -> Values:
         wanted = _sent(call, "LegalHold")
         if "Status" not in wanted:
-            raise S3Error("MalformedXML", "a Status of ON or OFF is needed")
+            raise S3Error("MalformedXML", "the Status must be ON or OFF")
         self._put(call, LEGAL_HOLD, json.dumps(wanted))
         return {}
 

@@ -46,7 +46,7 @@ _CHOSEN = frozenset({_EXPIRES, _STORAGE_CLASS, _REDIRECT, *(OWN + name for name 
 STORAGE_CLASSES = frozenset(
     {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
-"""Those whose objects can be read at once: nothing is ever archived here."""
+"""The storage classes whose objects can be read at once: nothing is ever archived here."""
 _READ_HEADERS = {name: OWN + stored for name, stored in _HEADERS.items()} | {"WebsiteRedirectLocation": _REDIRECT}
 _REDIRECTS = ("/", "http://", "https://")
 
@@ -91,7 +91,7 @@ def storage_metadata(storage_class: str | None, redirect: str | None) -> dict[st
         metadata[_REDIRECT] = redirect
     if storage_class is not None and storage_class != "STANDARD":
         if storage_class not in STORAGE_CLASSES:
-            raise S3Error("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not known here")
+            raise S3Error("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not supported")
         metadata[_STORAGE_CLASS] = storage_class
     return metadata
 
@@ -136,7 +136,7 @@ def has_checksum(version: FileVersion, algorithm: str) -> bool:
 
 
 def etag_of(version: FileVersion) -> str:
-    """Without quotes."""
+    """Return the ETag without quotes."""
     return etag_of_content(version.metadata, version.digest)
 
 
@@ -165,7 +165,7 @@ def own_metadata(version: FileVersion) -> dict[str, str]:
 
 
 def content_type_of(version: FileVersion) -> str:
-    """As it was written, or as the name suggests."""
+    """Return the content type that was written, or that the name suggests."""
     return version.content_type or guessed_type(version.path)
 
 

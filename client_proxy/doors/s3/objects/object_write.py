@@ -1,4 +1,4 @@
-"""ObjectWrite: what a request asks of the version that it creates, parsed once.
+"""ObjectWrite: what a request specifies about the version that it creates, parsed once.
 
 PutObject, PostObject, CopyObject and CreateMultipartUpload read their request here, and nothing behind them looks at
 the request again. Each kind of setting has its own small parser, which gets only the parameters it needs, and is not

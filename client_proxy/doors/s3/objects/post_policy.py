@@ -42,7 +42,7 @@ class FormCondition:
 
 @dataclass(frozen=True)
 class PostPolicy:
-    """`expires` in seconds since 1970; the content has `smallest` to `largest` bytes, None where nothing is said."""
+    """A parsed policy. `expires` in seconds since 1970; content has `smallest` to `largest` bytes (None: no limit)."""
 
     expires: float
     conditions: tuple[FormCondition, ...]
@@ -50,7 +50,7 @@ class PostPolicy:
     largest: int | None = None
 
     def check(self, fields: Mapping[str, str], now: float) -> None:
-        """S3Error AccessDenied when the policy is over, a condition fails, or a field has no condition.
+        """Raise S3Error AccessDenied when the policy has expired, a condition fails, or a field has no condition.
 
         `fields` by lower-case name, among them `bucket` as addressed and `key` as it will be.
         """
@@ -85,7 +85,7 @@ def read_policy(text: str) -> PostPolicy:
     try:
         expires = read_time(expiration)
     except ValueError as error:
-        raise _invalid("its expiration is no time such as 2026-12-01T12:00:00.000Z") from error
+        raise _invalid("its expiration must be a time such as 2026-12-01T12:00:00.000Z") from error
     found: list[FormCondition] = []
     smallest, largest = 0, None
     for condition in conditions:
@@ -114,7 +114,7 @@ def _range(condition: list[Any]) -> tuple[int, int]:
     except (TypeError, ValueError) as error:
         raise _invalid("content-length-range needs two whole numbers") from error
     if not 0 <= smallest <= largest:
-        raise _invalid("content-length-range needs a smallest size and one that is no smaller")
+        raise _invalid("the second size of content-length-range must not be smaller than the first")
     return smallest, largest
 
 

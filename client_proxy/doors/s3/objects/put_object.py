@@ -74,7 +74,7 @@ class PutHandlers:
         checks = read_body_checks(call.request, call.principal, needs_length=True)
         if checks.length > MAX_PUT_BYTES:
             raise S3Error(
-                "EntityTooLarge", f"one PUT takes up to {MAX_PUT_BYTES} bytes; use a multipart upload for more"
+                "EntityTooLarge", f"one PUT may have at most {MAX_PUT_BYTES} bytes; use a multipart upload for more"
             )
         body = UploadBody(call.request.read, checks, write.version.checksum or checks.missing)
         saved = self.save(write, body, size=body.length)

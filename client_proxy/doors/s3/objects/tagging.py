@@ -54,14 +54,14 @@ def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
         key, value = tag["Key"], tag["Value"]
         if not 1 <= _length(key) <= MAX_KEY or not _is_plain(key):
             raise S3Error(
-                "InvalidTag", f"a tag's key has 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
+                "InvalidTag", f"a tag's key must have 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
             )
         if key.lower().startswith(_RESERVED):
             raise S3Error("InvalidTag", f"tag keys that begin with {_RESERVED} are reserved", TagKey=key)
         if _length(value) > MAX_VALUE or not _is_plain(value):
             raise S3Error(
                 "InvalidTag",
-                f"a tag's value has at most {MAX_VALUE} letters, digits, spaces or _.:/=+-@",
+                f"a tag's value may have at most {MAX_VALUE} letters, digits, spaces or _.:/=+-@",
                 TagKey=key,
                 TagValue=value,
             )
@@ -136,12 +136,12 @@ def _decoded(text: str) -> str:
 
 
 def _bad_header(why: str) -> S3Error:
-    message = f"x-amz-tagging is key=value&key=value, percent-encoded UTF-8: {why}"
+    message = f"x-amz-tagging must be key=value&key=value, in percent-encoded UTF-8: {why}"
     return S3Error("InvalidArgument", message, ArgumentName="x-amz-tagging")
 
 
 def _length(text: str) -> int:
-    """In UTF-16 units, as the protocol counts."""
+    """Return the length in UTF-16 units, as the protocol counts."""
     return len(text.encode("utf-16-le")) // 2
 
 

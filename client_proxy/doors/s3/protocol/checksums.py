@@ -47,7 +47,7 @@ class _XxHash:
         self._running.update(data)
 
     def digest(self) -> bytes:
-        """Call once: it ends the hash."""
+        """Return the digest. Call it once, because it ends the hash."""
         found: bytes = self._running.finalize()
         return found
 
@@ -106,7 +106,7 @@ def by_header(name: str) -> Algorithm | None:
     """
     name = name.lower()
     if name.startswith(HEADER_PREFIX) and name not in _BY_HEADER and name not in _NO_SUMS:
-        raise S3Error("InvalidRequest", f"{name[:64]} is not supported; the checksums are {', '.join(ALGORITHMS)}")
+        raise S3Error("InvalidRequest", f"{name[:64]} is not supported; supported are {', '.join(ALGORITHMS)}")
     return _BY_HEADER.get(name)
 
 

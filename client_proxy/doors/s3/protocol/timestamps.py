@@ -27,18 +27,18 @@ def write_time(seconds: float, form: TimeFormat) -> str:
 
 @lru_cache(maxsize=4096)
 def _iso_second(whole: int) -> str:
-    """Many lines of a listing share a second, and pages are asked for again."""
+    """Format a whole second. Cached, because many lines of a listing share a second."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 @lru_cache(maxsize=256)
 def read_amz_date(text: str) -> int:
-    """The form that signatures use, `20260131T120000Z`; ValueError for any other. Every request has one."""
+    """Parse the form that signatures use, `20260131T120000Z`; ValueError for any other. Every request has one."""
     return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
 
 
 def read_time(text: str) -> float:
-    """Any of those forms; ValueError for any other."""
+    """Parse a time in any form that `write_time` writes; ValueError for any other."""
     text = text.strip()
     found = _ISO.fullmatch(text)
     if found:

@@ -83,7 +83,9 @@ def _asked(call: S3Call) -> str:
     if body is None:
         raise S3Error("MissingSecurityHeader", "Your request was missing a required header: x-amz-acl")
     if not (body.get("Owner") or {}).get("ID") or "Grants" not in body:
-        raise S3Error("MalformedACLError", "an access control list has an Owner with an ID, and an AccessControlList")
+        raise S3Error(
+            "MalformedACLError", "an access control list must have an Owner with an ID, and an AccessControlList"
+        )
     return json.dumps({"Owner": body["Owner"], "Grants": body["Grants"]})
 
 
@@ -109,7 +111,7 @@ def _grantees(header: str) -> list[dict[str, str]]:
     while place < len(header):
         match = _GRANTEE.match(header, place)
         if match is None or (match.end() < len(header) and header[match.end()] != ","):
-            raise S3Error("InvalidArgument", 'a grant header is a list of id="account" or uri="group"')
+            raise S3Error("InvalidArgument", 'a grant header must be a list of id="account" or uri="group"')
         place = match.end() + 1
         kind = _KINDS[match[1].lower()]
         types = {"ID": "CanonicalUser", "URI": "Group", "EmailAddress": "AmazonCustomerByEmail"}

@@ -94,7 +94,7 @@ class PolicyHandlers:
     def put_ownership(self, call: S3Call) -> Values:
         rules: list[Any] = (call.get("OwnershipControls") or {}).get("Rules") or []
         if len(rules) != 1:
-            raise S3Error("MalformedXML", "ownership controls have exactly one rule")
+            raise S3Error("MalformedXML", "ownership controls must have exactly one rule")
         self._settings.put_of_bucket(call, OWNERSHIP, json.dumps(rules[0].get("ObjectOwnership")))
         return {}
 

@@ -106,7 +106,7 @@ def test_a_dead_address_is_refused_at_once_and_used_again_as_soon_as_it_answers(
     call = rig.call()
     rig.pass_time(DEAD_AFTER + 0.1)
     rig.liveness.leave(state, call)
-    assert "no handshake" in rig.liveness.why_dead(state)
+    assert "has not answered a handshake" in rig.liveness.why_dead(state)
     rig.answers[HERE] = ProbeResult.ALIVE
     rig.pass_time(REVIVE_SECONDS + PROBE_SECONDS[0] + 0.1)
     assert rig.liveness.why_dead(state) == ""
@@ -269,7 +269,7 @@ def test_every_kind_of_wait_for_a_hung_program_ends_within_seconds(certs: Path, 
         results = dict(zip(servers, pool.map(wait, servers), strict=True))
     for kind, server in servers.items():
         again = time.monotonic()
-        with pytest.raises(PeerUnreachable, match="no handshake"):
+        with pytest.raises(PeerUnreachable, match="has not answered a handshake"):
             client.open(server.url, "GET", "/x")
         assert time.monotonic() - again < 15.0
         server.close()
