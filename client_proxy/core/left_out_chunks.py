@@ -1,4 +1,4 @@
-"""Which chunks a person may leave out of a chunk stream: those that they could read now, or sent before.
+"""Which chunks a person may leave out of a chunk stream: those that they may read now or sent before.
 
 A file server only knows whether it has a chunk. If that were enough, anybody who knows a chunk's digest could have its
 content, or learn that the cluster has it. So every other chunk is asked for, whether the cluster has it or not.

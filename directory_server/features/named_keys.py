@@ -117,7 +117,7 @@ class NamedKeys:
         return self._changed(work)
 
     def rotate(self, name: str) -> KmsKeyInfo:
-        """Add a key version, used for contents written from now on. NotFound for an unknown key."""
+        """Add a key version, used for content written from now on. NotFound for an unknown key."""
 
         def work(tx: Tx) -> str:
             key = _named(self._load(tx), name)

@@ -134,7 +134,7 @@ def check_unchecked(reader: Reader, bucket: Bucket) -> None:
 
 
 def settings_of_new(reader: Reader, bucket: Bucket, settings: dict[str, str], at: float) -> dict[str, str]:
-    """Return a new version's settings, with the bucket's default retention unless it brings its own."""
+    """Return a new version's settings, with the bucket's default retention unless it has its own."""
     configuration = _configuration(reader, bucket)
     if configuration is None:
         if settings.keys() & {RETENTION, LEGAL_HOLD}:

@@ -89,7 +89,7 @@ class S3Settings:
         return self._of_bucket_itself(request.bucket, CORS)
 
     def encryption_of_bucket(self, request: BucketEncryptionRequest) -> SettingReply:
-        """Return how the bucket's contents are encrypted to a proxy; every door applies it, for everybody."""
+        """Return to a proxy how the bucket's content is encrypted; every door applies it to all writes."""
         return self._of_bucket_itself(request.bucket, ENCRYPTION)
 
     def _of_bucket_itself(self, bucket: str, name: str) -> SettingReply:

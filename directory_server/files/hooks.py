@@ -40,7 +40,7 @@ class Feature:
     setting: str
     """The bucket setting that turns the feature on."""
     version_settings: frozenset[str] = frozenset()
-    """The version settings it owns. A write that brings one calls the feature in any bucket, so that it can refuse."""
+    """The version settings it owns. A write with one of them calls the feature in any bucket, so that it can refuse."""
     credential_prefix: str = ""
     """The prefix of the credentials of the feature's own writes."""
 
@@ -144,7 +144,7 @@ class Hooks:
         return None
 
     def before_begin(self, place: Standing, path: str, settings: Settings, at: float) -> None:
-        """Check the settings that a write brings for its version: who may set them, and whether the bucket has them."""
+        """Check the settings that a write sends for its version: who may set them, and whether the bucket has them."""
         if not settings:
             return
         demand_settings(place, path, settings)

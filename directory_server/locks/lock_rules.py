@@ -241,7 +241,7 @@ class LockRules:
         tx.after_commit(lambda: self._wake(account, request_id))
 
     def expire(self, tx: Tx) -> None:
-        """End every lock whose lease has expired, and every place that nobody has asked about for too long.
+        """End every lock whose lease has expired, and every place whose waiter has not asked for too long.
 
         All of them end before any path is handed on: no lock may go to a caller that has left.
         """

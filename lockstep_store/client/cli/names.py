@@ -36,7 +36,7 @@ class Name(NamedTuple):
         return self.path.rstrip("/").rpartition("/")[2]
 
     def child(self, name: str) -> Name:
-        """The file `name` in the folder that this name stands for."""
+        """The file `name` in the folder with this name."""
         return Name(self.bucket, f"{self.path.rstrip('/')}/{name}" if self.path else name)
 
 

@@ -85,7 +85,7 @@ class ProofCheck:
         self._where = audience(url)
         self._now = now
         self.revoked = revoked
-        """Replaced when a heartbeat brings a newer list."""
+        """Replaced when a heartbeat's reply has a newer list."""
         self._known: BoundedMap[str, _Known] = BoundedMap(_MAX_KNOWN)
 
     def verify(self, header: str) -> PeerIdentity:

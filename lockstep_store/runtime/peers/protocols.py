@@ -84,5 +84,5 @@ class RevocationKeeper(Protocol):
         ...
 
     def learn(self, revoked_pem: str) -> None:
-        """Obey a newer list from a heartbeat; empty when there is none."""
+        """Apply a newer list from a heartbeat's reply; it is empty when there is none."""
         ...

@@ -185,7 +185,7 @@ class EnrolRequest(Message):
     id: ProgramId
     csr_pem: Annotated[str, Meta(max_length=16384)]
     hosts: HostNames = []
-    """What earlier versions asked for. It changes nothing: names come from the invitation."""
+    """Ignored, and sent only by earlier versions: names come from the invitation."""
 
 
 class RenewCertificateRequest(Message):
@@ -193,7 +193,7 @@ class RenewCertificateRequest(Message):
 
     csr_pem: Annotated[str, Meta(max_length=16384)]
     hosts: HostNames = []
-    """What earlier versions asked for. It changes nothing."""
+    """Ignored, and sent only by earlier versions."""
 
 
 class EnrolReply(Message):

@@ -40,7 +40,7 @@ class AttributeHandlers:
         return {"GetObjectAttributes": self.attributes}
 
     def attributes(self, call: S3Call) -> Values:
-        """Only the attributes in x-amz-object-attributes; those that the object lacks are left out."""
+        """Return the attributes in x-amz-object-attributes, except those that the object does not have."""
         wanted = call.values["ObjectAttributes"]
         if not wanted:
             raise S3Error(

@@ -98,7 +98,7 @@ def _document(payload: Member, body: bytes) -> Values:
 
 
 def _from_text(member: Member, text: str) -> Any:
-    """An argument's or header's value; None where S3 takes it as absent."""
+    """Return an argument's or header's value; None where S3 treats it as absent."""
     type_ = member.type
     try:
         if type_.kind == "list":

@@ -68,7 +68,7 @@ def check_arguments(method: str, name: str, arguments: Mapping[str, str]) -> Non
 
 @cache
 def _known_arguments() -> tuple[frozenset[str], frozenset[str]]:
-    """The arguments of all operations: those that name a resource of their own, and those that only say more."""
+    """The arguments of all operations: those that name a resource, and those that only add details."""
     every = operations().values()
     resources = frozenset({_UPLOAD}).union(*(_resources_of(one) for one in every))
     return resources, frozenset().union(*(_options_of(one) for one in every)) - resources

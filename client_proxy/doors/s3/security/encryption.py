@@ -102,7 +102,7 @@ def check_encryption(operation: S3Operation, values: Values, header: Any) -> Non
 
 
 class RequestedEncryption(NamedTuple):
-    """What a write asks its content to be encrypted with."""
+    """The encryption that a write requests for its content."""
 
     customer_key: CustomerKey | None = None
     named_key: RequestedKey | None = None
