@@ -81,7 +81,7 @@ class Upload:
         self._stream_seconds = stream_seconds
 
     def thinned(self, master: Holder, chunks: list[Chunk], sent: set[Digest]) -> list[Chunk]:
-        """`chunks` without the bytes that `master` has, or that were `sent` earlier in the same stream.
+        """Yield `chunks` without the bytes that `master` has, or that were `sent` earlier in the same stream.
 
         Adds the chunks that keep their bytes to `sent`.
         """

@@ -1,4 +1,4 @@
-"""The proxy's membership: heartbeats to the directory, which bring the list of revoked certificates."""
+"""The proxy's membership: sends heartbeats to the directory, which replies with the revoked certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMOVED_SECONDS = 10.0
 
 
 class ProxyMembership:
-    """`step` is the heartbeat job. `ask` makes the PROXY_HEARTBEAT call."""
+    """Sends the proxy's heartbeats: `step` is a background job, and `ask` makes the PROXY_HEARTBEAT call."""
 
     def __init__(
         self,

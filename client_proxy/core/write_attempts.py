@@ -46,7 +46,7 @@ R = TypeVar("R")
 
 
 class WriteAttempts:
-    """Thread-safe. Remembers for a short time which masters timed out."""
+    """Tries writes with several masters. Thread-safe; remembers for a short time which masters timed out."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class WriteAttempts:
         return CommittedReply(cursor=found.version.cursor, version=found.version, copies=found.copies)
 
     def avoiding(self, item: BeginItem, begun: BeginReplyItem | None, error: LockstepError) -> BeginItem:
-        """`item` for the next attempt: without the failed master, or with all servers when too few were left."""
+        """Return `item` for the next attempt: without the failed master, or with all servers if too few were left."""
         if begun is None or begun.master is None:
             self._unreachable_until.clear()
             return msgspec.structs.replace(item, exclude=[])

@@ -45,7 +45,7 @@ class Doors:
 
 
 def _counted(body: Iterable[bytes]) -> Iterable[bytes]:
-    """`body`, counting its bytes when they are sent. A list stays a list, which the server sends without a thread."""
+    """Count the bytes of `body` as they are sent. A list stays a list, which the server sends without a thread."""
     if isinstance(body, list):
         ANSWERED_BYTES.inc(sum(map(len, body)))
         return body

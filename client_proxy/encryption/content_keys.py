@@ -57,7 +57,7 @@ class ContentKey:
         return DerivedKeys(self, from_text(metadata, self.prefix))
 
     def decrypted(self, metadata: Metadata) -> dict[str, str]:
-        """`metadata` with its encrypted entries decrypted as well. Damaged when they were altered."""
+        """Return `metadata` with its encrypted entries decrypted. Damaged if they were altered."""
         name = f"{self.prefix}-sums"
         if name not in metadata:
             return dict(metadata)

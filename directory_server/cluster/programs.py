@@ -34,7 +34,7 @@ class _Heard:
 
 
 class ProgramMembers:
-    """Thread-safe. Only this process revokes, so what it remembers of that is always current."""
+    """Registers, lists and revokes programs. Thread-safe. Caches revocations, because only this process revokes."""
 
     def __init__(self, clock: DirectoryClock, authority: CertificateAuthority) -> None:
         self._clock = clock

@@ -70,7 +70,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class PartContent:
-    """What a write stored for a part of an upload."""
+    """The content that a write stored for a part of an upload."""
 
     digest: Digest
     size: int

@@ -132,8 +132,11 @@ class Changes:
         return kept
 
     def _step(self, reader: Reader, after: int) -> int:
-        """How far to walk: the last change among the next few numbers. A restored backup leaves a gap of a thousand
-        million of them, so a walk begins at the next change; and it ends at one, so that every cursor is a change's."""
+        """Return how far to walk: to the last change among the next few numbers.
+
+        A restored backup leaves a gap of a thousand million of them, so a walk begins at the next change; and it ends
+        at one, so that every cursor is a change's.
+        """
         begin = reader.one(journal.FIRST_AFTER, after=after)
         end = reader.one(journal.LAST_UNTIL, until=(begin[0] if begin else after) + self._step_rows - 1)
         return int(end[0]) if end else after

@@ -52,7 +52,7 @@ class WantedLock:
 
 @dataclass(frozen=True)
 class AcquireOutcome:
-    """Exactly one of: the lock, the place in the queue, or the refusal that leaves no place."""
+    """The result of an acquire: the lock, or a place in the queue, or a refusal that leaves no place."""
 
     lock: LockRow | None = None
     waiter: WaiterRow | None = None
@@ -152,7 +152,7 @@ class LockRules:
     def _waits(
         self, tx: Reader, party: Party, paths: Iterable[LockPath], before: int | None, since: int = 0
     ) -> Iterator[Wait]:
-        """What blocks `party` on `paths`: the locks, and the waiters from place `since` up to `before` (None: all)."""
+        """Return what blocks `party` on `paths`: locks, and waiters from place `since` up to `before` (None: all)."""
         for path in paths:
             lock = locks.lock_on(tx, path)
             if lock is not None:

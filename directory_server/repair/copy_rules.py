@@ -46,7 +46,7 @@ class Verdict:
 
 
 def judge(blob: HeldBlob, statuses: ServerStatuses, copies: int) -> Verdict:
-    """What `blob` needs to have `copies` good copies on servers that stay, spread over zones."""
+    """Decide what `blob` needs to have `copies` good copies on servers that stay, spread over zones."""
     good = [statuses[id] for id in blob.sound if id in statuses and statuses[id].heard]
     counted = [server for server in good if server.counts]
     verdict = len(counted), len(good)

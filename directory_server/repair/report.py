@@ -69,7 +69,7 @@ class RepairReports:
 
 
 def _next_versions(reader: Reader, after: Place | None) -> list[Row]:
-    """Up to PAGE versions with their holders, by bucket and path, the newest of a path first."""
+    """Return up to PAGE versions with their holders, by bucket and path, the newest of a path first."""
     if after is None:
         return reader.all(files.ALL_HELD, bucket="", path="", count=PAGE)
     bucket, path, version = after

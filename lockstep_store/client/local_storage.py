@@ -61,7 +61,7 @@ class LocalStorage:
 
     @classmethod
     def default(cls) -> LocalStorage:
-        """`LOCKSTEP_LOCAL_STORAGE`, or `local_storage` in the current folder."""
+        """Return the folder `LOCKSTEP_LOCAL_STORAGE`, or `local_storage` in the current folder."""
         return cls(Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER))
 
     def resolve(self, name: str) -> Path:
@@ -162,5 +162,5 @@ def walk_files(root: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def shown(text: str, limit: int = 120) -> str:
-    """`text` in quotes for a message, with control characters escaped."""
+    """Return `text` in quotes for a message, with control characters escaped."""
     return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -170,14 +170,14 @@ class LockHolder:
         return self.lock.number
 
     def trusted_seconds(self) -> float:
-        """For how many more seconds the lock can be trusted; 0 if it cannot."""
+        """Return for how many more seconds the lock can be trusted; 0 if it cannot."""
         with self._guard:
             if self._lock is None or self._lost:
                 return 0.0
             return max(0.0, self._trusted_until - self._clock.monotonic())
 
     def check(self) -> None:
-        """LockStale, with the reason, if the lock can no longer be trusted."""
+        """Raise LockStale, with the reason, if the lock can no longer be trusted."""
         if self.trusted_seconds() > 0:
             return
         raise LockStale(self._lost or "the lock's lease has ended: take the lock again")

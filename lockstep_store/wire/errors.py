@@ -204,7 +204,7 @@ class TooManyRequests(LockstepError):
 
 
 class MissingChunks(LockstepError):
-    """`facts["digests"]` lists the chunks to send with their bytes, at most 100,000."""
+    """Chunks are needed with their bytes: `facts["digests"]` lists them, at most 100,000."""
 
     code, status, title = "missing_chunks", 409, "Missing chunks"
     can_retry = True

@@ -118,7 +118,7 @@ class Operation:
 
     @cached_property
     def arguments(self) -> frozenset[str]:
-        """Its query arguments."""
+        """The query arguments that the operation takes."""
         return frozenset(given.name for given in self.parameters if given.where == "query")
 
     @property

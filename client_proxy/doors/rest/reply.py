@@ -34,7 +34,7 @@ _LONGEST_FLAT_LIST = 100
 
 
 def json_reply(message: Any, status: int = 200, headers: Headers | None = None) -> RawReply:
-    """`message` as JSON."""
+    """Return `message` as a JSON reply."""
     body = encode(message)
     return RawReply(status, [*_JSON, ("Content-Length", str(len(body))), *(headers or ())], [body])
 

@@ -142,7 +142,7 @@ class RestRequest(DrainableRequest):
         return _flag(self.argument(name, "false"), f"the argument {name}")
 
     def check_arguments(self, known: frozenset[str]) -> None:
-        """BadRequest for a query argument that is unknown, empty or repeated.
+        """Raise BadRequest for a query argument that is unknown, empty or repeated.
 
         Ignoring a misspelled or empty argument would change what the request means: `DELETE …?version=` would delete
         the current file.
@@ -161,7 +161,7 @@ class RestRequest(DrainableRequest):
                 raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
 
     def check_expectation(self) -> None:
-        """ExpectationFailed for an Expect header other than `100-continue`."""
+        """Raise ExpectationFailed for an Expect header other than `100-continue`."""
         expected: str = self.environ.get("HTTP_EXPECT", "")
         if expected and expected.lower() != "100-continue":
             raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")

@@ -66,7 +66,7 @@ class AmqpAddress:
 
     @property
     def shown(self) -> str:
-        """Without the password."""
+        """The address without its password."""
         where = f"{'amqps' if self.tls else 'amqp'}://{self.user}@{_authority(self)}"
         return f"{where} vhost {self.virtual_host!r} exchange {self.exchange!r} routing key {self.routing_key!r}"
 

@@ -92,7 +92,7 @@ class ApiTransport:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ca_file` is the authority to trust instead of the system's. Raises SetupError for a bad address or file."""
+        """Trust `ca_file` instead of the system's authorities. Raises SetupError for a bad address or file."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise SetupError(f"{url[:120]!r} is not a proxy's address: give one such as https://127.0.0.1:5000")

@@ -151,7 +151,7 @@ class FileRequests:
         self._terminal.say('Type "read 2" or "restore 2" for one of them, or any other request.')
 
     def read_version(self, number: str) -> bool:
-        """`read N` after a list of versions. False if there was no list: then N is a file's name."""
+        """Carry out `read N` after a list of versions. False if there was no list: then N is a file's name."""
         version = self._numbered(number)
         if version is None:
             return False
@@ -159,7 +159,7 @@ class FileRequests:
         return True
 
     def restore_version(self, number: str) -> bool:
-        """`restore N` after a list of versions."""
+        """Carry out `restore N` after a list of versions."""
         version = self._numbered(number)
         if version is None:
             raise BadRequest("show a file's versions first (7 NAME), then type restore and a number from that list")

@@ -38,7 +38,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
 
 
 def recovery_lines(info: RecoveryInfo | None) -> list[str]:
-    """What recovery after a restored backup still has to do; empty without a restore, or when it is done."""
+    """Describe what recovery after a restore still has to do; empty without a restore, or when it is done."""
     if info is None or (info.finished and not info.unnamed_blobs):
         return []
     waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""

@@ -18,7 +18,7 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def size(count: int) -> str:
-    """`count` bytes in the largest unit that leaves a readable number: 512 B, 1.5 KiB, 23 MiB."""
+    """Format `count` bytes in the largest unit that leaves a readable number: 512 B, 1.5 KiB, 23 MiB."""
     if count < 1024:
         return f"{count} B"
     value = float(count)
@@ -48,12 +48,12 @@ def when(at: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 file`, `3 files`."""
+    """Return a number with its noun: `1 file`, `3 files`."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def safe(text: str) -> str:
-    """`text` with the characters escaped that a terminal would obey or hide."""
+    """Escape the characters of `text` that a terminal would obey or hide."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -63,7 +63,7 @@ def safe_lines(text: str) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` in at most `width` characters, without its middle, so that folder and ending are visible."""
+    """Shorten `text` to `width` characters by leaving out its middle, so that folder and ending are visible."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -93,7 +93,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "", w
 
 
 def copies(receipt: ClientReceipt, count: int) -> str:
-    """How durable a write is: `2/2 copies fsynced`."""
+    """Describe how durable a write is: `2/2 copies fsynced`."""
     done, _, words = receipt.copies.partition(" ")
     if done and words:
         return f"{done} copies {words}"

@@ -38,7 +38,7 @@ class LocalFile:
         self._state = (status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
-        """FileChanged if the file has changed since it was opened."""
+        """Raise FileChanged if the file has changed since it was opened."""
         status = os.fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns) != self._state:
             raise self.changed()
@@ -51,7 +51,7 @@ class LocalFile:
         )
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes at `offset`. FileChanged if the file has become shorter."""
+        """Return exactly `length` bytes at `offset`. FileChanged if the file has become shorter."""
         parts = []
         while length:
             try:

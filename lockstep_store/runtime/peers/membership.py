@@ -1,4 +1,4 @@
-"""What a program keeps of the cluster's membership: the list of revoked certificates, which it obeys."""
+"""Stores and applies the cluster's list of revoked certificates in one program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep_store.wire.errors import SetupError
 
 
 class KeptMembership:
-    """Of the program at `url`. TLS contexts and listeners read the stored list; `verify` checks each call."""
+    """The list that one program stores. TLS contexts and listeners read it; `verify` checks each call."""
 
     def __init__(self, certs_dir: Path, url: str) -> None:
         self._certs_dir = certs_dir
@@ -20,11 +20,11 @@ class KeptMembership:
 
     @property
     def revoked_number(self) -> int:
-        """The number of the list that is obeyed; -1 before there is one."""
+        """The number of the list in use; -1 before there is one."""
         return self._check.revoked.number
 
     def learn(self, revoked_pem: str) -> None:
-        """Store and obey a list that the directory sent; empty when it sent none."""
+        """Store and apply a list that the directory sent; empty if it sent none."""
         if not revoked_pem:
             return
         try:

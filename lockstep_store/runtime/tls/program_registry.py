@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 
 class IssuedCertificate(msgspec.Struct):
-    """`serial` is decimal, because JSON numbers are not exact at that size; `expires_at` is in seconds since 1970."""
+    """A certificate that was issued. `serial` is decimal text, because JSON numbers are not exact at that size."""
 
     serial: str
     generation: int
     expires_at: float
+    """Seconds since 1970."""
 
 
 class Program(msgspec.Struct):

@@ -74,7 +74,7 @@ class WaiterInfo(Message):
 
 
 class AcquireReply(Message):
-    """Exactly one of `lock` and `waiter` is set; with `waiter`, `holders` are the locks in the way."""
+    """The lock, or a place in the queue: `lock` or `waiter` is set. `holders` are the locks in the waiter's way."""
 
     lock: LockInfo | None = None
     waiter: WaiterInfo | None = None

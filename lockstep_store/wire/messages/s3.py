@@ -68,7 +68,7 @@ class SigningKeyRequest(Message):
 
 
 class SigningKeyReply(Message):
-    """`key`, in hex, signs requests of that day and region."""
+    """A signing key: `key`, in hex, signs requests of that day and region."""
 
     key: str
     account: str
@@ -225,7 +225,7 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
 
 
 class ObjectSettingsReply(Message):
-    """`version` lacks holders and all members that only lookups fill in."""
+    """A version's settings. `version` lacks holders and all members that only lookups fill in."""
 
     version: FileVersion
     settings: dict[str, str]

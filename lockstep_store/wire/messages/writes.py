@@ -102,7 +102,7 @@ class WriteTicket(FrozenMessage, frozen=True):
 
 
 class BeginReplyItem(Message):
-    """Exactly one of `ticket` (send the bytes to `master`) and `version` (linked and committed) is set."""
+    """A begun write: either `ticket` (send the bytes to `master`) or `version` (linked and committed) is set."""
 
     ticket: str | None = None
     master: Holder | None = None
@@ -129,7 +129,7 @@ class GiveUpRequest(Message):
 
 
 class GiveUpReply(Message):
-    """`version` is set when the write had already been committed."""
+    """The reply to giving up a write. `version` is set if the write had already been committed."""
 
     version: FileVersion | None = None
     copies: int = 0

@@ -106,7 +106,7 @@ def action_of(operation: str, values: Values) -> str:
 def access_of(
     operation: str, request: S3Request, principal: Principal, values: Values, *, is_form: bool = False
 ) -> S3Access:
-    """What the directory needs to authorize an operation, with the principal's proof."""
+    """Return what the directory needs to authorize an operation, with the principal's proof."""
     source = next((values[name] for name in _SOURCES if values.get(name) is not None), None)
     return S3Access(
         credential=principal.credential,

@@ -143,7 +143,7 @@ def whole_etag(etags: Sequence[str]) -> str:
 
 
 def bare_etag(etag: str) -> str:
-    """Without quotes, in lower case."""
+    """Return an ETag without quotes, in lower case."""
     return etag.strip().strip('"').lower()
 
 

@@ -141,7 +141,7 @@ class CompleteHandlers:
         return _reply(call, self._with_checksum(call, completion, version))
 
     def _with_checksum(self, call: S3Call, completion: Completion, version: FileVersion) -> FileVersion:
-        """`version` with the checksum that only its key can compute.
+        """Return `version` with the checksum that can only be computed with its key.
 
         Without it when the version is gone, or when the caller may complete but not read.
         """

@@ -50,7 +50,7 @@ def read_completion(call: S3Call) -> Completion:
 
 
 def _named_parts(named: list[Values]) -> list[Values]:
-    """`named` itself; MalformedXML or InvalidPartOrder when no upload can have such parts."""
+    """Return `named`; raise MalformedXML or InvalidPartOrder if no upload can have such parts."""
     if not named or len(named) > MAX_PART_NUMBER:
         raise S3Error("MalformedXML", f"a completion must name between 1 and {MAX_PART_NUMBER} parts")
     if any("PartNumber" not in part or "ETag" not in part for part in named):

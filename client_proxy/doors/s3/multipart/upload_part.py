@@ -245,7 +245,7 @@ def _algorithm(checks: BodyChecks, upload: UploadInfo) -> Algorithm:
 
 
 def _read_range(text: str | None, size: int) -> tuple[int, int]:
-    """[start, stop) of the bytes to copy."""
+    """Return [start, stop) of the bytes to copy."""
     if text is None:
         return 0, size
     found = _RANGE.fullmatch(text)

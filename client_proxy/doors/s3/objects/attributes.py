@@ -67,12 +67,12 @@ class AttributeHandlers:
 
 
 def _bare(sums: Values) -> Values:
-    """`sums` without the number of parts that a composite checksum ends with; base64 has no hyphen."""
+    """Remove the number of parts that a composite checksum ends with; base64 has no hyphen."""
     return {name: value if name == "ChecksumType" else value.partition("-")[0] for name, value in sums.items()}
 
 
 def _parts(call: S3Call, version: FileVersion, parts: Parts) -> Values | None:
-    """None for an object that was put whole."""
+    """Return the object's parts; None if it was written in one piece."""
     asked, marker = call.get("MaxParts", MAX_PARTS), call.get("PartNumberMarker", 0)
     if asked < 0 or marker < 0:
         raise S3Error("InvalidArgument", "x-amz-max-parts and x-amz-part-number-marker cannot be negative")

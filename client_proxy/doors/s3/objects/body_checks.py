@@ -117,7 +117,7 @@ def unsigned_framing(headers: Mapping[str, str]) -> Claim | None:
 
 
 def _unsigned_payload(headers: Mapping[str, str]) -> str:
-    """What an anonymous request claims about its body: its SHA-256, or nothing."""
+    """Return what an anonymous request claims about its body: its SHA-256, or nothing."""
     payload = check_payload(headers.get(PAYLOAD_HEADER) or UNSIGNED)
     if payload in STREAMING:
         raise S3Error("InvalidArgument", f"x-amz-content-sha256 is {payload}, but the request is not signed")

@@ -50,7 +50,7 @@ class Conditions(NamedTuple):
 
 
 def check_read(version: FileVersion, conditions: Conditions, prefix: str = "") -> None:
-    """Raises NotModified, or S3Error PreconditionFailed, when a reader's condition fails.
+    """Raise NotModified, or S3Error PreconditionFailed, when a reader's condition fails.
 
     An ETag takes precedence over a time (RFC 9110, 13.2.2, and the API reference).
     """
@@ -87,7 +87,7 @@ def name_condition(error: S3Error, values: Values) -> S3Error:
 def write_preconditions(
     files: VersionLookup, credential: str, bucket: str, path: str, conditions: WriteConditions
 ) -> Preconditions:
-    """What the commit of a write must check."""
+    """Return the conditions that the commit of a write must check."""
     if_match, if_none_match = conditions.if_match, conditions.if_none_match
     if if_match is None and if_none_match is None:
         return NO_PRECONDITIONS
@@ -96,7 +96,7 @@ def write_preconditions(
 
 
 def for_commit(if_match: str | None, if_none_match: str | None, current: FileVersion | None) -> Preconditions:
-    """What a commit must check. `current` is the path's current version, which If-Match needs.
+    """Return what a commit must check. `current` is the path's current version, which If-Match needs.
 
     The directory compares digests, not ETags. So If-Match is judged against `current`, and the commit then requires
     that this version is still the current one.

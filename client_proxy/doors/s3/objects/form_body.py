@@ -37,7 +37,7 @@ class FormBody:
         self._read_fields()
 
     def read(self, count: int) -> bytes:
-        """Up to `count` of the file's bytes; none at its end, which its delimiter proves."""
+        """Return up to `count` of the file's bytes; none at its end, which its delimiter proves."""
         while not self._ended:
             found = self._buffer.find(self._delimiter)
             # A possible beginning of a delimiter waits for the rest.

@@ -163,7 +163,7 @@ def _max_keys(call: S3Call) -> int:
 
 
 def encoder_of(call: S3Call) -> Any:
-    """How names are written in the reply: as they are, or percent-encoded with `encoding-type=url`."""
+    """Return the function that writes names in the reply: as they are, or percent-encoded (`encoding-type=url`)."""
     kind = call.get("EncodingType")
     check_echoed(call, _ECHOED if kind is not None else _ECHOED | _ENCODED)
     if kind is None:

@@ -65,7 +65,7 @@ def key_of(version: FileVersion, key: CustomerKey | None) -> ContentKey | None:
 
 
 def decrypted(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFile:
-    """`opened`, decrypted under its `key_of`."""
+    """Return `opened`, decrypted under its `key_of`."""
     return opened if key is None else DecryptedContent(opened, key, parts)
 
 
@@ -171,7 +171,7 @@ def upload_key(reply: UploadPartsReply, key: CustomerKey | None) -> ContentKey |
 
 
 def decrypted_part(part: PartInfo, key: ContentKey | None) -> PartInfo:
-    """`part` with its metadata decrypted."""
+    """Return `part` with its metadata decrypted."""
     return part if key is None else msgspec.structs.replace(part, metadata=key.decrypted(part.metadata))
 
 

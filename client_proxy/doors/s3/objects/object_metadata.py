@@ -122,7 +122,7 @@ def content_only(version: FileVersion) -> dict[str, str]:
 
 
 def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
-    """`metadata` without any checksum of the content."""
+    """Return `metadata` without any checksum of the content."""
     return {name: text for name, text in metadata.items() if not name.startswith(CHECKSUM_ENTRIES)}
 
 
@@ -204,7 +204,7 @@ def read_values(version: FileVersion) -> Values:
 
 
 def expiration_of(version: FileVersion) -> Values:
-    """`Expiration`, where a rule of the bucket's lifecycle is about the version."""
+    """Return the member `Expiration` if a rule of the bucket's lifecycle matches the version."""
     if version.expires is None:
         return {}
     rule = quote(version.expires.rule, safe="")

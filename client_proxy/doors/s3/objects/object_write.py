@@ -75,7 +75,7 @@ def read_object_write(call: S3Call, *, with_metadata: bool = True, with_tags: bo
 
 
 def read_new_version(call: S3Call, *, with_metadata: bool = True, with_tags: bool = True) -> NewObject:
-    """What a call sets on its version. A copy that keeps its source's metadata or tags reads none."""
+    """Return what a call sets on its version. A copy that keeps its source's metadata or tags reads none."""
     values = call.values
     algorithm = values.get("ChecksumAlgorithm")
     encryption = NOT_REQUESTED

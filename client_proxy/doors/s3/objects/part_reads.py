@@ -18,7 +18,7 @@ PARTS_ENTRY = f"{OWN}parts-count"
 
 
 def wanted_part(parts_now: Parts, number: int, version: FileVersion, values: Values) -> tuple[int, int]:
-    """[start, stop) of part `number`. Adds its place, its checksum and the number of parts to `values`."""
+    """Return [start, stop) of part `number`; add its place, checksum and the number of parts to `values`."""
     if not 1 <= number <= MAX_PART_NUMBER:
         raise S3Error("InvalidArgument", f"a part's number must be 1 to {MAX_PART_NUMBER}", ArgumentName="partNumber")
     parts = parts_now() if PARTS_ENTRY in version.metadata else []

@@ -63,7 +63,7 @@ class RenameHandlers:
         return {}
 
     def _target_conditions(self, call: S3Call, path: str) -> Preconditions:
-        """What the commit must check of the target. Dates are judged here, on the version that it then requires."""
+        """Return what the commit must check of the target. Dates are checked here, on the version it then requires."""
         asked = conditional.Conditions.of(call.values, "Destination")
         if asked._replace(if_none_match=None) == conditional.Conditions():
             return conditional.for_commit(None, asked.if_none_match, None)

@@ -16,7 +16,7 @@ from client_proxy.doors.s3.protocol.checksums import Algorithm
 
 
 class Rewrite:
-    """`plain` content, encrypted where there is an `encryptor`, with checksums by `algorithms`.
+    """Content to write again: `plain`, encrypted if there is an `encryptor`, with checksums by `algorithms`.
 
     Iterate `blocks` once, then ask for `trailing_metadata`.
     """

@@ -47,7 +47,7 @@ def header_tags(text: str) -> list[dict[str, str]]:
 
 
 def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
-    """`tags` as a list; S3Error InvalidTag names one that is not valid."""
+    """Return `tags` as a list; S3Error InvalidTag names one that is not valid."""
     if len(tags) > limit:
         raise S3Error("InvalidTag", f"there are {len(tags)} tags; the maximum is {limit}")
     for tag in tags:

@@ -54,7 +54,7 @@ class _XxHash:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """`combine(first, second, length of second)` is None where only COMPOSITE is possible."""
+    """A checksum algorithm. `combine(first, second, length of second)` is None if only COMPOSITE is possible."""
 
     name: str
     start: Callable[[], Running]
@@ -63,12 +63,12 @@ class Algorithm:
 
     @property
     def header(self) -> str:
-        """The header that carries it, base64."""
+        """The header that carries the checksum, in base64."""
         return HEADER_PREFIX + self.name.lower()
 
     @property
     def member(self) -> str:
-        """Its member's name in the service description."""
+        """The name of its member in the service description."""
         return f"Checksum{self.name}"
 
     def of(self, data: bytes) -> str:
@@ -125,7 +125,7 @@ def encode(running: Running) -> str:
 
 
 def check_form(algorithm: Algorithm, value: str) -> str:
-    """`value` itself when it can be a checksum of that algorithm; S3Error otherwise."""
+    """Return `value` if it can be a checksum of that algorithm; S3Error otherwise."""
     try:
         raw = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):

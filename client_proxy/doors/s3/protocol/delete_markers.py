@@ -7,7 +7,7 @@ from lockstep_store.wire.messages.files import FileVersion
 
 
 def check_no_marker(path: str, version: FileVersion, wanted: str) -> None:
-    """NotFound when `version` is a delete marker; `wanted` is what the request asks for."""
+    """Raise NotFound if `version` is a delete marker; `wanted` is what the request asks for."""
     if version.delete_marker:
         raise NotFound(
             f"a delete marker has no {wanted}",

@@ -25,7 +25,7 @@ class Type:
     element: str = "member"
     flattened: bool = False
     values: frozenset[str] = frozenset()
-    """What an enumeration allows; empty for any text."""
+    """The values that an enumeration allows; empty for any text."""
     time_format: TimeFormat | None = None
     attributes: tuple[tuple[str, str], ...] = ()
     """XML attributes of its element, such as a namespace with a prefix."""

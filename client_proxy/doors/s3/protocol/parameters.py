@@ -156,7 +156,7 @@ def _value(type_: Type, element: Element) -> Any:
 
 
 def _scalar(type_: Type, text: str) -> Any:
-    """ValueError when `text` is not a value of that type."""
+    """Parse a value of that type; ValueError if `text` is not one."""
     if type_.kind == "integer":
         stripped = text.strip()
         if not stripped.removeprefix("-").isdecimal() or not stripped.isascii() or len(stripped) > 19:

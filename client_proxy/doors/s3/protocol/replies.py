@@ -26,7 +26,7 @@ class Written(str):
 
 
 def escape(text: str) -> str:
-    """`text` inside an element. As in S3, characters that XML 1.0 cannot express become references."""
+    """Escape `text` for an element. As in S3, characters that XML 1.0 cannot express become references."""
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
 
 

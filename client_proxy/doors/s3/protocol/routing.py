@@ -25,7 +25,7 @@ _UPLOAD = "uploadId"
 
 
 def level_of(bucket: str, key: str) -> Level:
-    """What the address names: `service`, `bucket` or `key`."""
+    """Return what the address names: `service`, `bucket` or `key`."""
     return "key" if key else "bucket" if bucket else "service"
 
 

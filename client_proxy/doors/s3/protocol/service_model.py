@@ -127,7 +127,7 @@ def _namespace(shape: StructureShape) -> tuple[tuple[str, str], ...]:
 
 
 def _values(shape: StringShape) -> frozenset[str]:
-    """What an enumeration allows; empty for any text."""
+    """Return the values that an enumeration allows; empty for any text."""
     if shape.name in _HANDLERS_CHECK or not shape.enum:
         return frozenset()
     return frozenset(shape.enum) | frozenset(_FURTHER_VALUES.get(shape.name, ()))

@@ -16,7 +16,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def write_time(seconds: float, form: TimeFormat) -> str:
-    """`2026-01-31T12:00:00.000Z`, `Sat, 31 Jan 2026 12:00:00 GMT`, or plain seconds."""
+    """Format a time: `2026-01-31T12:00:00.000Z`, `Sat, 31 Jan 2026 12:00:00 GMT`, or plain seconds."""
     if form == "rfc822":
         return formatdate(int(seconds), usegmt=True)
     if form == "unixTimestamp":
