@@ -81,7 +81,7 @@ def parts_of(files: PartLookup, credential: str, version: FileVersion, key: Cont
 
 
 def decrypted_version(version: FileVersion, key: ContentKey | None, parts: Parts) -> FileVersion:
-    """`version` with its metadata decrypted under its `key_of`.
+    """Return `version` with its metadata decrypted under its `key_of`.
 
     A completed upload has no checksum of its own: it is computed from the parts'.
     """
