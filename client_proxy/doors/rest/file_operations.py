@@ -217,7 +217,9 @@ def _changing(handlers: FileRoutes) -> list[Operation]:
             template="/copy",
             handler=handlers.copy,
             summary="Copy or move a file within the cluster",
-            description="No content is transferred. A move is one transaction: nobody sees the file twice, or missing.",
+            description=(
+                "No content is copied. A move is one transaction: the file is always at exactly one of the two paths."
+            ),
             parameters=(IF_MATCH, IF_NONE_MATCH),
             bodies=(Content(CopyBody),),
             answers={

@@ -62,11 +62,11 @@ class Uploads:
         self._steps = UploadWrites()
 
     def create(self, request: CreateUploadRequest) -> UploadInfo:
-        """Durable on return, and safe to repeat: the caller chooses the id."""
+        """Create an upload, durably. Safe to repeat, because the caller chooses the id."""
         person = self._people.identify(request.credential)
         check_key(request.path)
         if len(stored_metadata(request.metadata).encode()) > MAX_METADATA_BYTES - COMPLETION_BYTES:
-            raise TooLarge(f"an upload's metadata has at most {MAX_METADATA_BYTES - COMPLETION_BYTES} bytes")
+            raise TooLarge(f"an upload's metadata may have at most {MAX_METADATA_BYTES - COMPLETION_BYTES} bytes")
 
         def work(tx: Tx) -> UploadInfo:
             place = standing(tx, request.bucket, person, self._clock.wall())

@@ -121,7 +121,7 @@ def encode_numbers(numbers: Iterable[int]) -> str:
 
 
 def decode_numbers(text: str) -> list[int]:
-    """Return the numbers in `text`, rising."""
+    """Return the numbers in `text` in ascending order."""
     bits = bin(int(text, 16))[:1:-1]
     return [number for number, bit in enumerate(bits[: MAX_PART_NUMBER + 1]) if bit == "1"]
 

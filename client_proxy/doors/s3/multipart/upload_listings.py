@@ -144,5 +144,5 @@ def _part_line(part: PartInfo, upload: UploadInfo) -> Values:
 def _count(call: S3Call, name: str, argument: str) -> int:
     wanted: int = call.get(name, MAX_LISTING)
     if not 0 <= wanted < 2**31:
-        raise S3Error("InvalidArgument", f"{argument} must be a whole number from 0", ArgumentName=argument)
+        raise S3Error("InvalidArgument", f"{argument} must be a whole number, 0 or more", ArgumentName=argument)
     return min(wanted, MAX_LISTING)

@@ -157,5 +157,5 @@ def test_a_targets_name_is_checked_at_the_door(door: Door, name: str, method: st
     """Who misspells it is told which names there can be, not what programs say to one another."""
     answer = door.ask(method, f"/api/v1/cluster/targets/{name}{action}", b'{"url": "https://hooks.test/"}')
     assert (answer.status, answer.json["code"]) == (400, "bad_name")
-    assert "a target's name" in answer.json["detail"] or "printable" in answer.json["detail"]
+    assert "target name" in answer.json["detail"] or "printable" in answer.json["detail"]
     assert door.directory.calls == []
