@@ -72,7 +72,7 @@ class _Flight:
 
 
 class ChunkFetcher:
-    """Thread-safe. `report_damaged(holder id, digests)` runs on `pool`, so a read never waits for it."""
+    """Fetches chunks from holders. Thread-safe. `report_damaged(holder id, digests)` runs on `pool`, unawaited."""
 
     def __init__(
         self,

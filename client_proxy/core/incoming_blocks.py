@@ -1,4 +1,4 @@
-"""What is checked and noted of a body while it comes in."""
+"""Checks the length of a body, and notes its chunks, while it arrives."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:
 
 
 def _keep_aside(metadata: Path, now: float) -> Path:
-    """Give the metadata a second name, which keeps it when the first is replaced; return that."""
+    """Hard-link the metadata file under a second name, so that it survives its replacement; return that name."""
     kept = metadata.with_name(f"{metadata.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}")
     if kept.exists():
         raise Conflict(f"{kept} exists; try again in a second")

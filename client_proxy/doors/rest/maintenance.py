@@ -127,7 +127,7 @@ class MaintenanceRoutes:
                 method="POST",
                 template="/cluster/recovery",
                 handler=self.recover,
-                summary="Make the decisions of a recovery (administrators)",
+                summary="Settle what a recovery cannot decide by itself (administrators)",
                 description=(
                     "`finish` stops waiting for file servers that do not return; `unnamed` keeps, names or drops "
                     "blobs without a name."

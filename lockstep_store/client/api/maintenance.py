@@ -18,7 +18,7 @@ BACKUP_SECONDS = 3600.0
 
 
 class MaintenanceCalls(ApiCaller):
-    """For administrators."""
+    """The calls that maintain the directory, for administrators."""
 
     def start_fsck(self, *, deep: bool = False) -> FsckReport:
         """Start a check of metadata and disks, with `deep` of every byte. Returns a check that is already running."""
@@ -28,7 +28,7 @@ class MaintenanceCalls(ApiCaller):
         return self._ask(FsckReport, "GET", "/api/v1/cluster/fsck")
 
     def recovery(self) -> RecoveryInfo | None:
-        """None when the directory was never restored from a backup."""
+        """Return the progress of recovery; None when the directory was never restored from a backup."""
         return self._ask(RecoveryReply, "GET", "/api/v1/cluster/recovery").recovery
 
     def recover(self, *, finish: bool = False, unnamed: str = "keep") -> RecoveryInfo | None:

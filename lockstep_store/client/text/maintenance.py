@@ -74,7 +74,7 @@ def recovery_beginning(info: RecoveryInfo) -> str:
         return f"older metadata was accepted {when(info.restored_at)}"
     if info.source == "nothing":
         return f"begun {when(info.restored_at)} without metadata"
-    return f"a file server came {when(info.restored_at)} with blobs in a storage that was not known"
+    return f"a file server with an unknown storage and blobs in it registered {when(info.restored_at)}"
 
 
 def recovery_text(info: RecoveryInfo | None) -> str:

@@ -68,7 +68,7 @@ class DeleteHandlers:
         )
 
     def delete_many(self, call: S3Call) -> Values:
-        """DeleteObjects: one call for all keys; the error of one is its own line in the reply."""
+        """DeleteObjects: one call for all keys; an error of one appears in the reply and does not fail the others."""
         wanted = call.values["Delete"]
         items = wanted["Objects"]
         if not 1 <= len(items) <= MAX_DELETES:

@@ -195,7 +195,7 @@ class SqliteStore(MetadataStore):
             try:
                 call()
             except Exception:  # noqa: BLE001 - the commit is done; no caller's result may depend on this
-                log.exception("a call after a metadata commit failed")
+                log.exception("the metadata was committed, but a callback that runs after the commit failed")
 
     def _note_commit(self) -> None:
         """Update the mark, and make a checkpoint when due. Never raises, because the commit is already done."""
