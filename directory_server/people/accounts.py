@@ -116,7 +116,7 @@ class Accounts:
             matches = _matches(stored, request.password)
         if row is None or not matches:
             self._throttle.failed(name)
-            hint = "" if self._registration_open else "; only an administrator can create accounts"
+            hint = "" if self._registration_open else "; new accounts are made by an administrator only"
             raise NotLoggedIn(f"the name or the password is wrong{hint}")
         self._throttle.succeeded(name)
         return self._open_session(name, bool(row[3]), request)
@@ -176,7 +176,7 @@ class Accounts:
             account = reader.one(people.ACCOUNT, name=person.account)
             session = reader.one(people.SESSION, hash=hash)
         if account is None:
-            raise NotLoggedIn("your account no longer exists: log in with another")
+            raise NotLoggedIn("your account is gone: log in again")
         return AccountInfo(
             person.account, person.admin, account[1], person.session, session[3] if session is not None else None
         )
@@ -218,7 +218,7 @@ class Accounts:
 
 
 def _matches(stored: PasswordHash, password: str) -> bool:
-    """Whether `password` is the right one. Older hashes are of the password as it was typed."""
+    """Whether it is the password. Older hashes are of the password as it was typed."""
     prepared = prepared_password(password)
     if prepared is None or prepared == password:
         return stored.matches(password)
