@@ -102,7 +102,7 @@ class DirectoryServer:
         self._build_features(sealer, storage_keys_file)
         self._build_maintenance()
         self._build_files()
-        self.wsgi = Api("directory_server", "1", self.programs.verify)
+        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
         self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()

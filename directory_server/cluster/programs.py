@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.program_registry import Program
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import PeerRefused
 from lockstep_store.wire.messages.programs import (
     ProxiesReply,
     ProxyHeartbeatReply,
@@ -41,18 +40,7 @@ class ProgramMembers:
         self._authority = authority
         self._guard = threading.Lock()
         self._proxies: dict[str, _Heard] = {}
-        self._ended = {(one.role, one.id): one.ended for one in authority.programs.all() if one.ended}
         self._list = authority.revocations()
-
-    def verify(self, token: str) -> PeerIdentity:
-        """Return the program of a peer token. Raises PeerRefused for one that the authority did not make, or ended."""
-        peer = self._authority.verify_peer_token(token)
-        if peer.generation <= self._ended.get((peer.role, peer.id), 0):
-            raise PeerRefused(
-                f"{peer.role} {peer.id} was removed from the cluster: stop it; to bring it back, invite it again",
-                removed=True,
-            )
-        return peer
 
     def revoke(self, role: str, id: str) -> None:
         """End a program's membership, here at once and elsewhere with the next heartbeat. Safe to repeat.
@@ -60,10 +48,7 @@ class ProgramMembers:
         Raises NotFound for a program that never was a member.
         """
         self._authority.revoke(role, id)
-        program = self._authority.programs.find(role, id)
         with self._guard:
-            if program is not None:
-                self._ended[role, id] = program.ended
             self._list = self._authority.revocations()
         log.warning("the membership of %s-%s was ended", role, id)
 

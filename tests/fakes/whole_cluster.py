@@ -115,7 +115,7 @@ class WholeCluster:
         self.servers: dict[str, FileServer] = {}
         self.proxies: dict[str, LocalProxy] = {}
         self._certs = certs
-        self._authority = ensure_authority(certs)
+        ensure_authority(certs)
         self._sealer = Sealer(KeyRing.load_or_create(certs / "storage-keys.json"))
         self.settings = DirectorySettings(data=folder / "directory", certs=certs, copies=copies, **settings)
         self.start_directory()
@@ -144,10 +144,11 @@ class WholeCluster:
     # ------------------------------------------------------------ programs
 
     def start_directory(self) -> None:
+        self.authority = ensure_authority(self._certs)
         store = SqliteStore(self.settings.metadata_file)
         try:
             keys = self._certs / "storage-keys.json"
-            self.directory = DirectoryServer(self.settings, store, self._authority, keys, self.clock)
+            self.directory = DirectoryServer(self.settings, store, self.authority, keys, self.clock)
         except BaseException:
             store.close()
             raise

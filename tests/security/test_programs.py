@@ -109,7 +109,7 @@ def test_a_program_comes_back_in_a_new_generation(cluster: WholeCluster) -> None
     old = cluster.peers("client_proxy", "2")
     assert cluster.ask("DELETE", "/cluster/proxies/2").status == 204
     reply = enrol(cluster, invite(cluster, "client_proxy", "2"), "client_proxy", "2")
-    assert cluster.directory.programs.verify(reply.peer_token).generation == 2
+    assert cluster.authority.verify_peer_token(reply.peer_token).generation == 2
     with pytest.raises(PeerRefused, match="was removed"):
         old.call(DIRECTORY_URL, pm.PROXIES, cm.CredentialRequest(cluster.admin_key))
 

@@ -119,6 +119,8 @@ class CertificateAuthority:
     _peer_key: bytes = field(repr=False)
     programs: ProgramRegistry = field(repr=False)
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
+    _ended: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    """The highest ended generation of each program that was removed. Only the directory's process ends any."""
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
@@ -162,7 +164,9 @@ class CertificateAuthority:
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
                 "remove ca.pem there, start the directory again, and join every other machine again"
             )
-        authority = cls(certificate, key, peer_key, ProgramRegistry(folder), now)
+        programs = ProgramRegistry(folder)
+        ended = {(one.role, one.id): one.ended for one in programs.all() if one.ended}
+        authority = cls(certificate, key, peer_key, programs, now, ended)
         if _list_number(folder) < authority.programs.revoked(now())[0]:
             authority.write_revocation_list()  # a crash came between the two files
         return authority
@@ -213,6 +217,9 @@ class CertificateAuthority:
         Raises NotFound for a program that never was a member.
         """
         self.programs.end(role, id)
+        program = self.programs.find(role, id)
+        if program is not None:
+            self._ended[role, id] = program.ended
         self.write_revocation_list()
 
     def revocations(self) -> RevocationList:
@@ -259,9 +266,9 @@ class CertificateAuthority:
         return f"{role}.{id}.{generation}.{self._mac(role, id, generation)}"
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
-        """Return whose token this is; PeerRefused if this authority did not create it. Compares in constant time.
+        """Return whose token this is. PeerRefused if this authority did not create it, or its generation has ended.
 
-        The caller checks that the generation has not ended.
+        The comparison takes constant time.
         """
         words = token.split(".")
         role, id, number, mac = words if len(words) == 4 else ("", "", "", "")
@@ -271,6 +278,10 @@ class CertificateAuthority:
         if not hmac.compare_digest(self._mac(role, id, generation).encode(), mac.encode("utf-8", "surrogatepass")):
             raise PeerRefused(
                 f"the peer token of {role} {id} is from another cluster: run `lockstep join TOKEN` there again"
+            )
+        if generation <= self._ended.get((role, id), 0):
+            raise PeerRefused(
+                f"{role} {id} was removed from the cluster: stop it; to bring it back, invite it again", removed=True
             )
         return PeerIdentity(role, id, generation)
 

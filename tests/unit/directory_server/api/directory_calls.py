@@ -67,7 +67,7 @@ class Directory:
     def __init__(self, folder: Path, authority: CertificateAuthority, **settings: Any) -> None:
         self.time = ManualClock(start=100.0)
         # Each test's programs are its own: what one removes is a member in the next.
-        self.authority = replace(authority, programs=ProgramRegistry(folder))
+        self.authority = replace(authority, programs=ProgramRegistry(folder), _ended={})
         self.authority.write_revocation_list()
         self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
         self.store = SqliteStore(self.settings.metadata_file)
