@@ -13,6 +13,7 @@ from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
+from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.program_registry import ProgramRegistry
 from lockstep_store.wire.codec import Call, decode_problem, encode
@@ -72,6 +73,7 @@ class Directory:
         self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
         self.store = SqliteStore(self.settings.metadata_file)
         keys = folder.parent / "certs" / "storage-keys.json"
+        KeyRing.load_or_create(keys)
         self.server = DirectoryServer(self.settings, self.store, self.authority, keys, self.time)
         self.app = SimpleNamespace(wsgi_app=self.server.wsgi)
         found = msgspec.json.decode(self.settings.credentials_file.read_bytes())
