@@ -4,7 +4,7 @@
 # `wsgi.input.read()` returns what came before the bad chunk header, then nothing, without an error: a body that was cut
 # looks whole, and one that is broken from its first byte looks like none. A request's `x_key` and `x-key` headers
 # arrive under the one name HTTP_X_KEY, so that a name with an underscore passes for its twin with a hyphen.
-# For our users: JSON for the API needs a Content-Length, and metadata is in one JSON header.
+# For our users: none any more. Proxies serve people over ASGI, which shows both. Programs send lengths.
 set -eu
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -4,7 +4,7 @@
 # A header value beyond ASCII (UTF-8, as S3 clients send user metadata) is an empty string in the WSGI environment, and
 # `%2F` inside a path segment cannot be told from a slash: there is no raw path. The ASGI scope of the same server has
 # the header's bytes and `raw_path`.
-# For our users: an object key with an encoded slash, or metadata that is not ASCII, cannot be verified through WSGI.
+# For our users: none any more. Proxies serve people over ASGI, so that such signatures can be verified.
 set -eu
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT

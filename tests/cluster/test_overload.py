@@ -25,6 +25,8 @@ from tests.waiting import wait_until
 SLOW_EACH, EXCESS = 40, 40
 IDLE = 1000
 LARGE_BYTES = 24 * 1024 * 1024
+FIRST_BYTES = 40_000
+"""Of each upload at once: less would occupy no thread."""
 MEASURED_SECONDS = 3.0
 LONGEST_SECONDS = 20.0
 """Most that a small request may take while the slow ones are there, who are cut off after 30 s."""
@@ -34,7 +36,7 @@ SLOW_ADDRESS = "127.0.0.2"
 
 
 class SlowClient:
-    """One connection that sends its request and then a byte, or reads one, each time it is told to."""
+    """One connection that sends its request and the body's beginning, and then a byte, or reads one, at each step."""
 
     def __init__(self, url: str, context: ssl.SSLContext, head: str, uploads: bool) -> None:
         at = urlsplit(url)
@@ -44,7 +46,7 @@ class SlowClient:
         raw.bind((SLOW_ADDRESS, 0))
         raw.connect((at.hostname, at.port))
         self._socket = context.wrap_socket(raw, server_hostname=at.hostname)
-        self._socket.sendall(head.encode())
+        self._socket.sendall(head.encode() + (bytes(FIRST_BYTES) if uploads else b""))
         self._uploads = uploads
         self._turn = threading.Lock()  # one thread at a time may use a TLS connection
         self.answer = b""

@@ -67,6 +67,12 @@ def request_environ(
     return environ
 
 
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as the runner shows them beside the environment; of one name in two cases, the last."""
+    named = {name.lower(): value.strip() for name, value in headers.items()}
+    return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in named.items()]
+
+
 def _run(app: Any, environ: dict[str, Any]) -> Answer:
     begun: list[Any] = []
     answer = app.wsgi_app(environ, lambda status, headers, exc_info=None: begun.append((status, headers)))

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from client_proxy.doors.s3.auth.signature import (
     ALGORITHM,
@@ -23,8 +24,10 @@ from client_proxy.doors.s3.auth.signature import (
 )
 from client_proxy.doors.s3.auth.signature import string_to_sign as what_is_signed
 from client_proxy.doors.s3.protocol.xml_reader import read_xml
+from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.messages.s3 import signing_key
+from tests.fakes.wsgi import raw_headers
 from tests.s3.rig import REGION, S3Rig
 
 HOST = "127.0.0.1:5000"
@@ -76,10 +79,13 @@ class Prober:
             "HTTP_HOST": HOST,
             "wsgi.input": BytesIO(body),
             "wsgi.input_terminated": True,
+            RAW_PATH: quote(path).encode(),
+            RAW_HEADERS: raw_headers({"Host": HOST, **headers}),
         }
         for name, value in headers.items():
             plain = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}.get(name.lower())
-            environ[plain or "HTTP_" + name.upper().replace("-", "_")] = value
+            if plain or "_" not in name:
+                environ[plain or "HTTP_" + name.upper().replace("-", "_")] = value
         answered: list[Any] = []
         started = time.monotonic()
         content = b"".join(self._rig.doors(environ, lambda status, given: answered.extend((status, given))))

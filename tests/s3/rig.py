@@ -19,8 +19,10 @@ from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
 from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, CreateS3KeyRequest
 from tests.fakes.whole_cluster import WholeCluster
+from tests.fakes.wsgi import raw_headers
 
 ENDPOINT = "https://127.0.0.1:5000"
 DOMAIN = "s3.lab.test"
@@ -109,11 +111,14 @@ class S3Rig:
             "wsgi.url_scheme": "https",
             "wsgi.input": BytesIO(body),
             "wsgi.input_terminated": True,
+            RAW_PATH: (parts.path or "/").encode(),
+            RAW_HEADERS: raw_headers({"Host": parts.netloc, **headers}),
         }
         for name, value in headers.items():
             lowered = name.lower()
             plain = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}.get(lowered)
-            environ[plain or "HTTP_" + name.upper().replace("-", "_")] = value
+            if plain or "_" not in name:
+                environ[plain or "HTTP_" + name.upper().replace("-", "_")] = value
         answered: list[Any] = []
         content = b"".join(self.doors(environ, lambda status, given: answered.extend((status, given))))
         return int(answered[0].split()[0]), answered[1], content

@@ -73,8 +73,7 @@ def given_content_type(value: str) -> str:
 def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
     """The metadata in the X-Lockstep-Metadata header, a JSON object.
 
-    One header for each name was refused: header names have no case, and the runner cannot tell `realm_id` from
-    `realm-id`.
+    One header for each name was refused: header names have no case, and no underscores in WSGI.
     """
     if any(key.startswith(META_PREFIX) for key in environ):
         raise BadRequest(
@@ -84,6 +83,8 @@ def given_metadata(environ: Mapping[str, Any]) -> dict[str, str] | None:
     given: str | None = environ.get("HTTP_X_LOCKSTEP_METADATA")
     if given is None:
         return None
+    if not given.isascii():
+        raise BadRequest(f"the header {METADATA_HEADER} must be ASCII: write other characters as \\u escapes")
     if len(given) > MAX_METADATA_HEADER_BYTES:
         raise BadRequest(
             f"the header {METADATA_HEADER} has {len(given)} bytes; metadata has {MAX_METADATA_BYTES} in all"

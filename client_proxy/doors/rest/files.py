@@ -25,7 +25,7 @@ from client_proxy.doors.rest.request import RestRequest
 from client_proxy.metrics import CONTENT_METRICS
 from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES, StreamedContent, content_body
+from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest
@@ -118,8 +118,9 @@ class FileRoutes:
             if part is not None:
                 headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
             # Reading the first block of a stream changes what the receipt foresees.
-            receipt = opened.receipt(start, stop) if stop - start > WHOLE_ANSWER_BYTES else None
-            body = content_body(opened, start, stop, CONTENT_METRICS)
+            whole = request.may_send_whole(stop - start)
+            receipt = None if whole else opened.receipt(start, stop)
+            body = content_body(opened, start, stop, CONTENT_METRICS, whole=whole)
             headers += receipt_headers(receipt or opened.receipt(start, stop))
             return RawReply(status, headers, body)
         finally:

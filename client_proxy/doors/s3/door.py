@@ -134,6 +134,8 @@ class S3Door:
 
     def _answer(self, request: S3Request, operation: S3Operation) -> RawReply:
         principal = self._gate.identify(request)
+        if request.not_text:
+            request.check_text()
         handler = self.handlers.get(operation.name)
         if handler is None:
             raise S3Error("NotImplemented", f"{operation.name} is not supported")
@@ -157,14 +159,13 @@ class S3Door:
         return RawReply(status, headers + call.headers, [body] if body else [])
 
     def _parameters(self, request: S3Request, operation: S3Operation, principal: Principal) -> Values:
-        signed = principal.claim.signed_headers if principal.claim else ()
         values = read_parameters(
             operation,
             request.bucket,
             request.key,
             request.arguments,
             request.headers.get,
-            lambda prefix: request.metadata(prefix, signed),
+            request.metadata,
         )
         if "VersionId" in values:
             check_version_id(values["VersionId"])

@@ -1,9 +1,9 @@
 """Admission: bounds the threads that slow requests may occupy, in total and for each client.
 
-A client occupies a thread while it sends a body or receives a streamed reply, and the runner can time out neither. A
-hundred stalled clients would block everyone else. So some threads are always reserved for requests that end by
-themselves, and no client gets all the others. A request over the bounds is refused at once (503, Retry-After), because
-waiting would occupy a thread too.
+A client occupies a thread while it sends a body or receives a streamed reply. A hundred stalled clients would block
+everyone else. So some threads are always reserved for requests that end by themselves, and no client gets all the
+others. A request over the bounds gets the place of a client that has stalled for a while (`client_waits`), or is
+refused at once (503, Retry-After), because waiting would occupy a thread too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
 
+from lockstep_store.runtime.http.exchange import EXCHANGE
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import Overloaded, to_problem
@@ -68,12 +69,10 @@ class Admission:
                 return Pass(self, bounds)
             mine = self._held[False, client]
         if client in full:
-            TURNED_AWAY.labels("client").inc()
             raise Overloaded(
                 f"too many uploads and downloads from your address or program are in progress ({mine}): "
                 "wait until some of them end"
             )
-        TURNED_AWAY.labels("total").inc()
         raise Overloaded("too many uploads and downloads are in progress: retry shortly, or use another proxy")
 
     def leave(self, counted: Iterable[Counted]) -> None:
@@ -84,6 +83,10 @@ class Admission:
                 if not self._held[each]:
                     del self._held[each]
         HELD.dec()
+
+    def is_full_for(self, client: str) -> bool:
+        """Whether `client` occupies as many threads as one client may."""
+        return self._held[False, client] >= self.per_client
 
     @property
     def held(self) -> int:
@@ -136,15 +139,16 @@ class AdmissionGate:
         try:
             if self._holds(environ):
                 # The body of a refused request is not read: waiting for it is what admission prevents.
-                place = self._admission.enter(self._client(environ), self._in_part(environ))
+                place = self._enter(environ, self._in_part(environ))
             answer = self._inner(environ, start_response)
             if not isinstance(answer, list):
                 try:
-                    return _HeldAnswer(answer, place or self._admission.enter(self._client(environ)))
+                    return _HeldAnswer(answer, place or self._enter(environ, False))
                 except Overloaded:
                     _close(answer)
                     raise
         except Overloaded as error:
+            TURNED_AWAY.labels("client" if self._admission.is_full_for(self._client(environ)) else "total").inc()
             return self._turn_away(error, environ, start_response)
         except BaseException:
             if place is not None:
@@ -153,6 +157,21 @@ class AdmissionGate:
         if place is not None:
             place.give_back()
         return answer
+
+    def _enter(self, environ: Environ, in_part: bool) -> Pass:
+        """Return a pass; a client that has stalled for a while loses its own to this request."""
+        client, exchange = self._client(environ), environ.get(EXCHANGE)
+        try:
+            place = self._admission.enter(client, in_part)
+        except Overloaded:
+            # When the client's own bound is reached, nobody else's place would help.
+            whose = client if self._admission.is_full_for(client) else None
+            if exchange is None or not exchange.make_room(whose):
+                raise
+            place = self._admission.enter(client, in_part)
+        if exchange is not None:
+            exchange.wait.place = place
+        return place
 
 
 class _HeldAnswer:
@@ -187,15 +206,18 @@ def gate_for_people(
 ) -> AdmissionGate:
     """Return the gate of a proxy with `threads` threads: one address gets at most three quarters of them.
 
-    That allows 64 parallel parts of an upload from one workstation, and leaves threads for everybody else.
-    `long_polls`: paths that occupy their thread without a body.
+    That allows 64 parallel parts of an upload from one workstation, and leaves threads for everybody else. Bodies
+    without a credential get a quarter of the places. `long_polls`: paths that occupy their thread without a body.
     """
+    places = threads - threads // RESERVED_SHARE
+    anonymous = max(1, places // 4)
     return AdmissionGate(
         wsgi,
-        Admission(threads - threads // RESERVED_SHARE, max(1, threads * 3 // 4)),
-        lambda environ: has_body(environ) or environ["PATH_INFO"] in long_polls,
+        Admission(places, max(1, threads * 3 // 4), Bounds(anonymous, anonymous)),
+        lambda environ: awaits_body(environ) or environ["PATH_INFO"] in long_polls,
         remote_address,
         turn_away,
+        in_part=_is_anonymous,
     )
 
 
@@ -220,6 +242,17 @@ def has_body(environ: Environ) -> bool:
     """Whether the request has a body to read."""
     length = environ.get("CONTENT_LENGTH")
     return (bool(length) and length != "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def awaits_body(environ: Environ) -> bool:
+    """Whether some of the request's body is still to come."""
+    exchange = environ.get(EXCHANGE)
+    return has_body(environ) if exchange is None else not exchange.body.complete
+
+
+def _is_anonymous(environ: Environ) -> bool:
+    exchange = environ.get(EXCHANGE)
+    return exchange is not None and bool(exchange.wait.anonymous)
 
 
 def remote_address(environ: Environ) -> str:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 from flask import Flask, Response
 from prometheus_client import Counter, Histogram
 
+from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES
+from lockstep_store.runtime.http.exchange import EXCHANGE
 from lockstep_store.runtime.http.operator_views import add_operator_views
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
@@ -77,9 +79,17 @@ class RawRequest:
         return value
 
     def read(self, count: int) -> bytes:
-        """Return up to `count` bytes of the body; none at its end, and also when the client has disconnected."""
+        """Return up to `count` bytes of the body; none at its end.
+
+        A program's body that is cut short ends like a whole one; a person's raises IncompleteBody.
+        """
         data: bytes = self._input.read(count)
         return data
+
+    def may_send_whole(self, size: int) -> bool:
+        """Whether a reply of `size` bytes may be sent in one piece, without a thread; if not, it is streamed."""
+        exchange = self.environ.get(EXCHANGE)
+        return size <= WHOLE_ANSWER_BYTES and (exchange is None or exchange.reserve(size))
 
     def body(self, limit: int) -> bytes:
         """Return the whole body. TooLarge over `limit`; IncompleteBody when it is shorter than declared."""

@@ -15,7 +15,7 @@ from lockstep_store.wire.errors import InternalError
 
 WHOLE_ANSWER_BYTES = 4 * 1024 * 1024
 """Up to this many bytes are read before the reply begins, so any failure still gets an error reply."""
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 128 * 1024
 
 
 class Readable(Protocol):
@@ -34,13 +34,15 @@ class ContentMetrics(NamedTuple):
     """Replies whose client closed the connection before the end."""
 
 
-def content_body(content: Readable, start: int, stop: int, metrics: ContentMetrics) -> list[bytes] | StreamedContent:
+def content_body(
+    content: Readable, start: int, stop: int, metrics: ContentMetrics, *, whole: bool
+) -> list[bytes] | StreamedContent:
     """Return bytes [start, stop) of `content` as the body of a reply that declares their length.
 
-    Up to WHOLE_ANSWER_BYTES are read now, and the caller closes `content`. A larger range is streamed, and the stream
-    closes it. InternalError when the content has another number of bytes.
+    If `whole` (see `RawRequest.may_send_whole`), they are read now, and the caller closes `content`. Otherwise they are
+    streamed, and the stream closes it. InternalError when the content has another number of bytes.
     """
-    if stop - start > WHOLE_ANSWER_BYTES:
+    if not whole:
         return StreamedContent(content, start, stop, metrics)
     data = b"".join(content.blocks(start, stop))
     if len(data) != stop - start:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from lockstep_store.runtime.http.api import Environ, RawRequest
+from lockstep_store.wire.errors import IncompleteBody
 
 DRAIN_BLOCK_BYTES = 512 * 1024
 DRAIN_BYTES = 256 * 1024 * 1024
@@ -24,7 +25,11 @@ class DrainableRequest(RawRequest):
         self._ended = False
 
     def read(self, count: int) -> bytes:
-        data = super().read(count)
+        try:
+            data = super().read(count)
+        except IncompleteBody:
+            self._ended = True
+            raise
         self.received += len(data)
         if not data:
             self._ended = True
@@ -43,7 +48,10 @@ class DrainableRequest(RawRequest):
         until = time.monotonic() + DRAIN_SECONDS
         left = DRAIN_BYTES if length is None else min(length - self.received, DRAIN_BYTES)
         while left > 0 and time.monotonic() < until:
-            data = self.read(min(DRAIN_BLOCK_BYTES, left))
+            try:
+                data = self.read(min(DRAIN_BLOCK_BYTES, left))
+            except IncompleteBody:
+                return
             if not data:
                 return
             left -= len(data)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,12 @@ from lockstep_store.runtime.http.admission import (
     gate_for_programs,
     has_body,
     remote_address,
+)
+from lockstep_store.runtime.http.client_waits import (
+    EVICTION_PAUSE_SECONDS,
+    STALL_SECONDS,
+    ClientWait,
+    ClientWaits,
 )
 from lockstep_store.runtime.http.service import Service
 from lockstep_store.runtime.tls.contexts import people_context
@@ -149,7 +157,7 @@ def stalling(tmp_path: Path) -> Iterator[tuple[int, Path, AdmissionGate]]:
 
 
 def test_clients_that_stall_do_not_stop_the_others(stalling: tuple[int, Path, AdmissionGate]) -> None:
-    """With more stalled uploads and downloads than threads, small requests are answered, and places come back."""
+    """With more stalled uploads and downloads than threads, others are answered at once, and places come back."""
     port, ca, gate = stalling
     context = people_context(ca)
     sockets: list[socket.socket] = []
@@ -157,31 +165,81 @@ def test_clients_that_stall_do_not_stop_the_others(stalling: tuple[int, Path, Ad
         plain = socket.create_connection(("127.0.0.1", port), 60)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         secured = context.wrap_socket(plain, server_hostname="127.0.0.1")
-        request = (
-            "PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
-            if number % 2
-            else ("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-        )
-        secured.sendall(request.encode())
+        head = "PUT /small HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nContent-Length: 100000\r\n\r\n"
+        request = head.encode() + bytes(60_000) if number % 2 else b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n"
+        secured.sendall(request)
         sockets.append(secured)
     admission = gate._admission
-    wait_until(lambda: admission.held >= admission.per_client)
+    wait_until(lambda: admission.held == admission.per_client)
     assert admission.held == 12
     for _ in range(5):
         assert _ask(port, ca, "GET", b"") == 200
-    assert _ask(port, ca, "PUT", b"12345") == 503
+        assert _ask(port, ca, "PUT", b"12345") == 200, "a small body occupies no place"
+    wait_until(lambda: _ask(port, ca, "PUT", bytes(100_000)) == 200)  # a client that has stalled loses its place to it
     for each in sockets:
         each.close()
-    wait_until(lambda: not admission.held, what="the return of every place")
-    assert _ask(port, ca, "PUT", b"12345") == 200
+    wait_until(lambda: not admission.held)
     assert threading.active_count() < 100
 
 
+def test_bodies_that_stall_early_occupy_nothing(stalling: tuple[int, Path, AdmissionGate]) -> None:
+    """Ten times as many one-byte bodies as there are threads, and uploads of every size are answered at once."""
+    port, ca, gate = stalling
+    context = people_context(ca)
+    sockets = []
+    for _ in range(160):
+        secured = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 60), server_hostname="127.0.0.1")
+        secured.sendall(b"PUT /small HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+        sockets.append(secured)
+    for size in (5, 100_000, 5):
+        assert _ask(port, ca, "PUT", bytes(size)) == 200
+    assert gate._admission.held == 0
+    # They are anonymous, so the runner does not wait long for them.
+    for each in sockets:
+        assert each.recv(1) == b""
+        each.close()
+
+
+def test_a_slow_client_is_cut_off_by_its_average() -> None:
+    """A byte now and then does not keep a place: after a while the average rate counts, and a fast client stays."""
+    slow, fast = (ClientWait("1.2.3.4", ("1.2.3.4", 5), 443, anonymous=False) for _ in range(2))
+    now = time.monotonic()
+    for wait, moved in ((slow, 100), (fast, 1 << 20)):
+        wait.since, wait.waited, wait.moved = now, 30.0, moved
+    assert slow.is_too_slow(now)
+    assert not fast.is_too_slow(now)
+    assert fast.is_too_slow(now + STALL_SECONDS + 1), "whatever came before, silence ends it"
+
+
+def test_those_without_a_credential_are_cut_off_first() -> None:
+    """When places are needed the anonymous go first, then whoever has stalled longest; nobody who just began."""
+    waits = ClientWaits()
+    places = []
+    now = time.monotonic()
+    for since, anonymous in ((now - 60, False), (now - 3, True), (now, True)):
+        wait = ClientWait("1.2.3.4", ("127.0.0.1", 1), 1, anonymous)
+        admission = Admission(3, 3)
+        wait.place, wait.since = admission.enter("a"), since
+        waits.body_awaited(wait)
+        places.append(admission)
+    held = []
+    while waits.evict("1.2.3.4"):
+        held.append([admission.held for admission in places])
+        assert not waits.evict(), "the next one a moment later"
+        time.sleep(EVICTION_PAUSE_SECONDS)
+    assert held == [[1, 0, 1], [0, 0, 1]]
+    assert not waits.evict("5.6.7.8")
+
+
 def _ask(port: int, ca: Path, method: str, body: bytes) -> int:
-    """The answer's status, soon: whoever had to wait for the others to be cut off would wait for 30 s."""
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=people_context(ca))
-    connection.request(method, "/small", body or None)
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer.status
+    """The answer's status, soon; 0 when the connection was closed while the body was still being sent."""
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=15, context=people_context(ca))
+    try:
+        connection.request(method, "/small", body or None, {"Authorization": "a"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (ConnectionError, ssl.SSLEOFError):
+        return 0
+    finally:
+        connection.close()

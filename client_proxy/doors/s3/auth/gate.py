@@ -58,15 +58,17 @@ class Gate:
 
     def identify(self, request: S3Request) -> Principal:
         """The principal of `request`. S3Error when its signature is malformed, too old or wrong."""
-        header = request.headers.get
+        header = request.signed_headers
         claim = signature.read_claim(request.argument_list, header)
         if claim is None:
             return ANONYMOUS
         now = self._wall()
         signature.check_time(claim, now)
         key, account = self.signing_key(claim.scope, claim.session_token)
-        proof = signature.check_signature(claim, key, request.method, request.raw_path, request.query, header)
-        signature.check_all_signed(claim, _true_names(request.amz_headers, claim.signed_headers))
+        proof = signature.check_signature(
+            claim, key, request.method, request.raw_path, request.query, header, sent_path=request.sent_path
+        )
+        signature.check_all_signed(claim, request.amz_headers)
         if claim.form == "query":
             request.add_headers(presigned_headers(request.argument_list))
         request.requester = account
@@ -94,9 +96,3 @@ class Gate:
         key = bytes.fromhex(reply.key)
         self._keys.set((scope, session_token), (key, reply.account), since=asked)
         return key, reply.account
-
-
-def _true_names(names: list[str], signed: tuple[str, ...]) -> list[str]:
-    """`names` with the underscores that a signed header of the same letters has."""
-    by_letters = {name.replace("_", "-"): name for name in signed}
-    return [by_letters.get(name, name) for name in names]

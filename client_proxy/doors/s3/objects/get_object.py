@@ -94,7 +94,8 @@ class GetHandlers:
             status = 206 if "ContentRange" in values else 200
             if call.operation.method == "HEAD":
                 return RawReply(status, headers, [])
-            body = content_body(opened, start, stop, CONTENT_METRICS)
+            whole = call.request.may_send_whole(stop - start)
+            body = content_body(opened, start, stop, CONTENT_METRICS, whole=whole)
             return RawReply(status, headers, body)
         finally:
             if not isinstance(body, StreamedContent):

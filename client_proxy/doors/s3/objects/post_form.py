@@ -28,6 +28,7 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import encryption
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import HEADER_NAME
+from lockstep_store.runtime.http.request_head import RAW_HEADERS
 from lockstep_store.wire.names import check_key
 
 _HEADERS = frozenset(
@@ -46,6 +47,7 @@ _HEADERS = frozenset(
 _PROOF = frozenset(
     {"x-amz-signature", "x-amz-credential", "x-amz-algorithm", "x-amz-date", "x-amz-security-token", "x-amz-trailer"}
 )
+_REPLACED = frozenset({b"content-type", b"content-length", b"transfer-encoding", b"content-md5"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PUT = "PutObject"
 
@@ -100,19 +102,22 @@ class PostForm:
         environ = {name: value for name, value in request.environ.items() if not name.startswith("HTTP_X_AMZ_")}
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_MD5"):
             environ.pop(name, None)
+        headers = [
+            (name, value)
+            for name, value in request.environ.get(RAW_HEADERS, ())
+            if not name.startswith(b"x-amz-") and name not in _REPLACED
+        ]
         for name, value in _as_headers(fields).items():
             if not HEADER_NAME.fullmatch(name):
                 raise S3Error("InvalidArgument", f"{name[:64]!r} is not a header name", ArgumentName=name)
             if _CONTROL.search(value):
                 raise S3Error("InvalidArgument", f"the field {name[:64]} has control characters", ArgumentName=name)
             environ[_environ_name(name)] = value
-        put = S3Request(environ, "")
+            headers.append((name.encode(), value.encode()))
+        put = S3Request(environ | {RAW_HEADERS: headers}, "")
         put.bucket, put.key = request.bucket, fields["key"]
-        names = tuple(fields)
         operation = operations()[_PUT]
-        values = read_parameters(
-            operation, put.bucket, put.key, {}, put.get, lambda prefix: put.metadata(prefix, names)
-        )
+        values = read_parameters(operation, put.bucket, put.key, {}, put.get, put.metadata)
         encryption.check_encryption(operation, values, put.get)
         return new_call(operation, put, principal, values, is_form=True)
 

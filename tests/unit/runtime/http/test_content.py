@@ -52,20 +52,20 @@ def counted(metrics: ContentMetrics) -> tuple[float, float]:
 def test_a_small_content_is_read_before_the_answer_begins(metrics: ContentMetrics) -> None:
     """The answer has the range in one piece, and closing is left to the caller."""
     content = Memory(bytes(range(200)))
-    assert content_body(content, 10, 20, metrics) == [bytes(range(10, 20))]
+    assert content_body(content, 10, 20, metrics, whole=True) == [bytes(range(10, 20))]
     assert (content.closed, counted(metrics)) == (0, (0, 0))
 
 
 def test_a_small_content_with_other_bytes_than_declared_is_an_error(metrics: ContentMetrics) -> None:
     """Nothing is sent of a content that is shorter than its version says."""
     with pytest.raises(InternalError, match="has 3 bytes instead of 9"):
-        content_body(Memory(b"abc"), 0, 9, metrics)
+        content_body(Memory(b"abc"), 0, 9, metrics, whole=True)
 
 
 def test_a_large_content_is_streamed_in_small_pieces(metrics: ContentMetrics) -> None:
     """The pieces add up to the range, and the stream closes the content."""
     content = Memory(bytes(LARGE - 1) + b"x")
-    body = content_body(content, 1, LARGE, metrics)
+    body = content_body(content, 1, LARGE, metrics, whole=False)
     assert isinstance(body, StreamedContent)
     pieces = list(body)
     body.close()
@@ -77,7 +77,7 @@ def test_a_large_content_is_streamed_in_small_pieces(metrics: ContentMetrics) ->
 def test_a_failure_before_the_first_byte_is_raised_at_once(metrics: ContentMetrics) -> None:
     """The caller can still answer with the error itself."""
     with pytest.raises(Unavailable):
-        content_body(Memory(bytes(LARGE), good=0), 0, LARGE, metrics)
+        content_body(Memory(bytes(LARGE), good=0), 0, LARGE, metrics, whole=False)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_failure_before_the_first_byte_is_raised_at_once(metrics: ContentMetri
 )
 def test_a_stream_that_cannot_go_on_raises(metrics: ContentMetrics, content: Memory, error: type[Exception]) -> None:
     """An answer is cut off with an error, and counted as aborted rather than abandoned."""
-    body = content_body(content, 0, LARGE, metrics)
+    body = content_body(content, 0, LARGE, metrics, whole=False)
     with pytest.raises(error):
         list(body)
     assert isinstance(body, StreamedContent)
@@ -96,7 +96,7 @@ def test_a_stream_that_cannot_go_on_raises(metrics: ContentMetrics, content: Mem
 def test_a_client_that_goes_away_ends_the_reading(metrics: ContentMetrics) -> None:
     """Closing a stream before its end closes the content and counts the client as gone, once."""
     content = Memory(bytes(LARGE))
-    body = content_body(content, 0, LARGE, metrics)
+    body = content_body(content, 0, LARGE, metrics, whole=False)
     assert isinstance(body, StreamedContent)
     next(body)
     body.close()

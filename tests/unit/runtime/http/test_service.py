@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from granian.server import mt
 
+from lockstep_store.runtime.http import exchanges
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.http.service import Service
 from lockstep_store.runtime.peers.caller import PeerClient
@@ -301,8 +301,8 @@ def test_the_port_is_served_from_the_moment_that_it_is_said_to_be(
         assert may_go_on.wait(60)
         return made(*arguments)
 
-    made = mt.WSGIWorker
-    monkeypatch.setattr(mt, "WSGIWorker", late)
+    made = exchanges._worker
+    monkeypatch.setattr(exchanges, "_worker", late)
     ensure_authority(tmp_path)
     identity = ensure_identity(tmp_path, "client_proxy", "1")
     port = free_port()

@@ -1,0 +1,195 @@
+"""Waits for clients: which requests wait for their client to send or to read, and when such a client is cut off.
+
+A client that stalls keeps a thread, a place or memory. One that is too slow is cut off by closing its connection. When
+places are needed, clients that have stalled for a moment are cut off at once, anonymous ones first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from prometheus_client import Counter
+
+from lockstep_store.runtime.tracing import log
+
+STALL_SECONDS = 20.0
+"""A client that sends or reads nothing for this long is cut off."""
+ANONYMOUS_STALL_SECONDS = 10.0
+"""The same for a body without a credential."""
+MIN_BYTES_PER_SECOND = 1024
+"""A client that is slower than this on average, after STALL_SECONDS of waiting for it, is cut off."""
+MIN_ANSWER_BYTES_PER_SECOND = 16 * 1024
+"""The same for a whole answer in the runner's memory, whose progress is not visible."""
+EVICT_SECONDS = 2.0
+"""When places are needed, a client that has stalled for this long loses its own."""
+EVICTION_PAUSE_SECONDS = 0.05
+CHECK_SECONDS = 1.0
+
+CUT_OFF = Counter("lockstep_cut_off_clients_total", "Connections closed because the client was too slow", ["while"])
+
+
+class HeldPlace(Protocol):
+    """What a request holds for its client; see `admission.Pass`."""
+
+    def give_back(self) -> None: ...
+
+
+class ClientWait:
+    """One request's waits for its client. `cancel` ends the present wait where the connection cannot be closed."""
+
+    __slots__ = ("_cancel", "anonymous", "client", "deadline", "moved", "peer", "place", "port", "since", "waited")
+
+    def __init__(self, client: str, peer: tuple[str, int], port: int, anonymous: bool) -> None:
+        self.client = client
+        self.peer = peer
+        self.port = port
+        self.anonymous = anonymous
+        self.place: HeldPlace | None = None
+        self.since = 0.0
+        self.waited = 0.0
+        self.moved = 0
+        self.deadline: float | None = None
+        self._cancel: Callable[[], object] = lambda: None
+
+    def begin(self, cancel: Callable[[], object]) -> None:
+        """The wait begins."""
+        self.since, self._cancel = time.monotonic(), cancel
+
+    def end(self) -> None:
+        """The wait is over. What the client sent or took is added to `moved`."""
+        self.waited += time.monotonic() - self.since
+
+    def is_too_slow(self, now: float) -> bool:
+        if self.deadline is not None:
+            return now > self.deadline
+        idle = now - self.since
+        if idle > (ANONYMOUS_STALL_SECONDS if self.anonymous else STALL_SECONDS):
+            return True
+        waited = self.waited + idle
+        return waited > STALL_SECONDS and self.moved < waited * MIN_BYTES_PER_SECOND
+
+    def give_up(self) -> None:
+        """End the wait where its connection could not be closed, and give the place back."""
+        self._cancel()
+        if self.place is not None:
+            self.place.give_back()
+
+
+class ClientWaits:
+    """The waits of one listener. Thread-safe; adding and removing take no lock."""
+
+    def __init__(self) -> None:
+        self._bodies: set[ClientWait] = set()
+        self._answers: set[ClientWait] = set()
+        self._next_eviction = 0.0
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to cut off slow clients."""
+        threading.Thread(target=self._run, name="slow clients", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    @property
+    def bodies(self) -> int:
+        """How many requests wait for their body now."""
+        return len(self._bodies)
+
+    def body_awaited(self, wait: ClientWait) -> None:
+        self._bodies.add(wait)
+
+    def body_came(self, wait: ClientWait) -> None:
+        self._bodies.discard(wait)
+
+    def answer_awaited(self, wait: ClientWait) -> None:
+        self._answers.add(wait)
+
+    def answer_taken(self, wait: ClientWait) -> None:
+        self._answers.discard(wait)
+
+    def step(self) -> None:
+        """Cut off every client that is too slow."""
+        now = time.monotonic()
+        for waits, doing in ((self._bodies, "sending"), (self._answers, "reading")):
+            self._cut([wait for wait in list(waits) if wait.is_too_slow(now)], doing)
+
+    def evict(self, client: str | None = None) -> bool:
+        """Cut off the client, or this client's request, that has stalled longest while it held a place.
+
+        False when none has stalled for EVICT_SECONDS, and for a moment after each time: finding a connection costs.
+        """
+        now = time.monotonic()
+        stalled = [
+            (not wait.anonymous, wait.since, doing, wait)
+            for waits, doing in ((self._bodies, "sending"), (self._answers, "reading"))
+            for wait in list(waits)
+            if wait.place is not None and wait.since < now - EVICT_SECONDS and client in (None, wait.client)
+        ]
+        if not stalled or now < self._next_eviction:
+            return False
+        self._next_eviction = now + EVICTION_PAUSE_SECONDS
+        _, _, doing, victim = min(stalled, key=lambda item: item[:2])
+        self._cut([victim], doing)
+        return True
+
+    def _cut(self, victims: list[ClientWait], doing: str) -> None:
+        """Close these clients' connections, which ends their waits."""
+        if not victims:
+            return
+        close_connections({wait.peer for wait in victims}, victims[0].port)
+        for wait in victims:
+            self._bodies.discard(wait)
+            self._answers.discard(wait)
+            CUT_OFF.labels(doing).inc()
+            log.info("closed a connection of %s: too slow while %s", wait.client, doing)
+            wait.give_up()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(CHECK_SECONDS):
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001 - the next check must come
+                log.exception("cutting off slow clients failed")
+
+
+def close_connections(peers: set[tuple[str, int]], port: int) -> int:
+    """Shut down this process's connections between `port` and `peers`, and return how many were found.
+
+    The runner owns the sockets and cannot be asked to close them; a copy of a descriptor can. The copy also keeps the
+    number from being given to another connection between the look and the shutdown.
+    """
+    wanted = {(ipaddress.ip_address(address), number) for address, number in peers}
+    closed = 0
+    try:
+        descriptors = [int(entry.name) for entry in os.scandir("/proc/self/fd")]
+    except OSError:
+        return 0
+    for descriptor in descriptors:
+        look = None
+        try:
+            look = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+            if _is_between(look, port, wanted):
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    if _is_between(copy, port, wanted):
+                        copy.shutdown(socket.SHUT_RDWR)
+                        closed += 1
+        except (OSError, ValueError):
+            continue  # no connection, or one that is over
+        finally:
+            if look is not None:
+                look.detach()
+    return closed
+
+
+def _is_between(connection: socket.socket, port: int, peers: Collection[tuple[object, int]]) -> bool:
+    address = connection.getpeername()
+    if not isinstance(address, tuple) or connection.getsockname()[1] != port:
+        return False
+    return (ipaddress.ip_address(address[0]), address[1]) in peers
