@@ -8,15 +8,49 @@ form.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
 
 from tests.fakes.whole_cluster import WholeCluster
 
-EVERYDAY_EXAMPLES, SOAK_EXAMPLES = 4, 2000
+EVERYDAY_EXAMPLES, SOAK_EXAMPLES = 10, 2000
 OPERATIONS = 53
+EVERYDAY_ROUNDS, SOAK_ROUNDS, MORE_ROUNDS, WALKS, WALK_STEPS = 4, 400, 30, 5, 12
+FILE = "/api/v1/files/{bucket}/{path}"
+ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "412", "416", "423", "424", "503"]
+"""Requests that are valid by their schemas are carried out, or refused for what is there: a lock, another version."""
+BEYOND_SCHEMAS = {
+    "write_file": "a digest is only for chunk streams",
+    "copy_file": "content types, and names in metadata",
+    "acquire_lock": "what a path is depends on the bucket beside it",
+    "restore_version": "a lock's number is written without a point: 1.0 is an integer to a schema",
+    "login": "which characters a name may have (RFC 8265)",
+    "register": "which characters a name may have (RFC 8265)",
+    "logout": "an API key cannot log out",
+    "create_kms_key": "a name must not look like an id",
+    "join_secret": "which ids a program may have",
+    "repair_report": "which buckets and paths there can be in `after`",
+    "add_target": "addresses of brokers, and names",
+    "remove_target": "names of targets",
+    "test_target": "names of targets",
+}
+"""Operations that refuse with 400 what no schema says, and what that is."""
+WALKED = [
+    *("list_buckets", "create_bucket", "list_files", "write_file", "read_file", "delete_file"),
+    *("list_versions", "restore_version", "acquire_lock", "renew_lock", "release_lock"),
+]
+REACHED = {
+    (f"GET {FILE}", 200),
+    (f"DELETE {FILE}", 200),
+    ("GET /api/v1/versions/{bucket}/{path}", 200),
+    ("DELETE /api/v1/locks/{id}", 204),
+}
+"""What the walks must have met: operations that succeed only on what exists."""
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +62,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
         yield made
 
 
-def _run(cluster: WholeCluster, examples: int) -> None:
+def _schema(cluster: WholeCluster) -> Any:
+    """The served document, whose requests are an administrator's."""
     import schemathesis
-    from schemathesis.specs.openapi.checks import positive_data_acceptance
 
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", cluster.proxies["1"].app)
 
@@ -42,6 +76,15 @@ def _run(cluster: WholeCluster, examples: int) -> None:
         def set(self, case: Any, data: str, context: Any) -> None:
             case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
 
+    schema.config.checks.positive_data_acceptance.expected_statuses = ACCEPTED
+    schema.config.checks.negative_data_rejection.expected_statuses += ["304", "412", "416"]
+    return schema
+
+
+def _run(cluster: WholeCluster, examples: int) -> None:
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    schema = _schema(cluster)
     chosen = settings(
         max_examples=examples,
         database=None,
@@ -52,14 +95,17 @@ def _run(cluster: WholeCluster, examples: int) -> None:
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= OPERATIONS
     for operation in operations:
+        is_beyond = operation.definition.raw["operationId"] in BEYOND_SCHEMAS
+        _ask(operation, chosen, [positive_data_acceptance] if is_beyond else [])
 
-        @chosen
-        @given(case=operation.as_strategy())
-        def ask(case: Any) -> None:
-            # What a schema cannot say is refused too: a lock that is not yours, a digest that is not the content's.
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
-        ask()
+def _ask(operation: Any, chosen: settings, excluded: list[Any]) -> None:
+    @chosen
+    @given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        case.call_and_validate(excluded_checks=excluded)
+
+    ask()
 
 
 def test_every_answer_is_as_the_document_says(cluster: WholeCluster) -> None:
@@ -71,3 +117,56 @@ def test_every_answer_is_as_the_document_says(cluster: WholeCluster) -> None:
 def test_every_answer_is_as_the_document_says_for_long(cluster: WholeCluster) -> None:
     """The same with thousands for each operation."""
     _run(cluster, SOAK_EXAMPLES)
+
+
+def _follow(cluster: WholeCluster, rounds: int) -> None:
+    """Follow the document's links from what requests created: read, restore, lock, release, delete it.
+
+    A round ends early when an answer differs from that of an earlier walk, because the cluster remembers both.
+    """
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    schema = _schema(cluster).include(operation_id=WALKED)
+
+    @schema.hook
+    def map_headers(context: Any, headers: Any) -> Any:
+        """Writes that ask for nothing more: hardly one succeeds with a lock, a digest and conditions made up."""
+        return {} if context.operation.label == f"PUT {FILE}" else headers
+
+    class Followed(schema.as_state_machine()):  # type: ignore[misc]
+        def validate_response(self, response: Any, case: Any, *args: Any, **more: Any) -> None:
+            reached.add((case.operation.label, response.status_code))
+            try:
+                case.validate_response(response, excluded_checks=[positive_data_acceptance])
+            except Exception as failure:
+                failures.append(failure)
+                raise
+
+    reached: set[tuple[str, int]] = set()
+    failures: list[Exception] = []
+    chosen = settings(
+        max_examples=WALKS,
+        stateful_step_count=WALK_STEPS,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    number = 0
+    while number < rounds or not reached >= REACHED:
+        with suppress(Flaky):
+            run_state_machine_as_test(seed(number)(Followed), settings=chosen)
+        assert failures == []
+        number += 1
+        assert number < rounds + MORE_ROUNDS, f"never reached: {REACHED - reached}"
+
+
+def test_links_lead_to_what_was_created(cluster: WholeCluster) -> None:
+    """Without them, hardly a generated request meets a file, a version or a lock that exists."""
+    _follow(cluster, EVERYDAY_ROUNDS)
+
+
+@pytest.mark.soak
+def test_links_lead_to_what_was_created_for_long(cluster: WholeCluster) -> None:
+    """The same with many walks."""
+    _follow(cluster, SOAK_ROUNDS)
