@@ -211,7 +211,8 @@ class World:
     def _build_directory(self, machine: Machine, process: Process) -> Any:
         store = SqliteStore(self.folder / DIRECTORY / "metadata.db", checked=False)
         settings = directory_settings(self.folder / DIRECTORY, self.copies, self.ticket_seconds)
-        server = DirectoryServer(settings, store, Authority(), Path("unused"), SystemClock())  # type: ignore[arg-type]
+        keys = keys_beside(self.template)
+        server = DirectoryServer(settings, store, Authority(), keys, SystemClock())  # type: ignore[arg-type]
         process.facts["server"] = server
         server.start()
         return server.wsgi
@@ -296,11 +297,16 @@ def directory_settings(folder: Path, copies: int = 2, ticket_seconds: float = 60
     )
 
 
+def keys_beside(template: Path) -> Path:
+    """The storage keys of every run."""
+    return template.parent / "keys.json"
+
+
 def make_template(folder: Path) -> None:
     """Fill a directory's folder with tables, a bucket and people, as the template of every run."""
     store = SqliteStore(folder / "metadata.db", checked=False)
     server = DirectoryServer(
-        directory_settings(folder), store, Authority(), Path("unused"), SystemClock()  # type: ignore[arg-type]
+        directory_settings(folder), store, Authority(), keys_beside(folder), SystemClock()  # type: ignore[arg-type]
     )  # fmt: skip
     for number, person in enumerate(PEOPLE):
         key = ApiKeyInfo(f"key-{number}", "made up", 0.0, credential(person))
