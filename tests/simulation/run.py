@@ -108,15 +108,19 @@ class Laboratory:
     def __enter__(self) -> Laboratory:
         self._level = log.level
         log.setLevel(logging.CRITICAL + 1)
-        self._keys = KeyRing.load_or_create(self._folder / "keys.json")
         with taken_over({}, _UNSHOWN), going_on(Scheduler(Random(0))) as scheduler:
-            task = scheduler.spawn(scheduler.world, "template", lambda: make_template(self._template))
+            task = scheduler.spawn(scheduler.world, "template", self._prepare)
             scheduler.run(lambda: task.greenlet.dead, 1e9)
             scheduler.close()
             if task.error is not None:
                 raise task.error
         self._stack.enter_context(taken_over(SMALLER, _STAND_INS))
         return self
+
+    def _prepare(self) -> None:
+        """With keys of the seeded randomness: what they encrypt is in the directory's records, which are compressed."""
+        self._keys = KeyRing.load_or_create(self._folder / "keys.json")
+        make_template(self._template)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
