@@ -33,6 +33,7 @@ from lockstep_store.runtime.http.admission import gate_for_people
 from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Service, run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
+from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.storage.permissions import keep_private
@@ -101,6 +102,7 @@ def build(settings: Settings) -> Proxy:
         program_id=settings.id,
         version=version("lockstep-store"),
         health=health,
+        remote=not is_loopback(settings.host),
     )
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
@@ -208,17 +210,13 @@ def _keep_private(settings: Settings) -> None:
 
 
 def _warn_about(settings: Settings) -> None:
-    if not _is_private(settings.host):
+    if not is_loopback(settings.host):
         log.warning(
             "listening on %s: for people on other machines, add the name they use to the certificate (--name), "
             "and give them the file ca.pem from %s",
             settings.host,
             settings.certs_dir,
         )
-
-
-def _is_private(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _claim(data_dir: Path) -> int:

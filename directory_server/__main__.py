@@ -72,9 +72,9 @@ _data_option = click.option(
 @click.option(
     "--registration",
     default=_DEFAULTS.registration,
-    type=click.Choice(["open", "closed"]),
+    type=click.Choice(["auto", "open", "closed"]),
     show_envvar=True,
-    help="Whether logging in with a new name creates the account.",
+    help="Whether logging in with a new name creates the account; auto: only where every listener is on loopback.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",

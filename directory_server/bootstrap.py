@@ -51,6 +51,8 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
+from directory_server.people.audit import AuditJournal
+from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 from directory_server.settings import Settings
@@ -58,6 +60,7 @@ from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.storage.permissions import keep_private
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
@@ -111,14 +114,17 @@ class DirectoryServer:
 
     def _build_people_and_cluster(self, sealer: Callable[[], Sealer]) -> None:
         store, settings = self.store, self._settings
+        self.audit = AuditJournal(store, self.clock)
         self.s3_keys = S3Keys(store, self.clock, sealer)
         self.accounts = Accounts(
             store,
             self.clock,
             self.s3_keys,
-            registration_open=settings.registration == "open",
+            registration_open=self._registration_open,
             token_seconds=settings.token_seconds,
+            audit=self.audit,
         )
+        self.users = Users(store, self.clock, self.accounts, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
             store,
@@ -194,6 +200,8 @@ class DirectoryServer:
             store=store,
             clock=self.clock,
             accounts=self.accounts,
+            audit=self.audit,
+            users=self.users,
             s3_keys=self.s3_keys,
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             access_logs=access_logs.AccessLogs(store),
@@ -279,6 +287,12 @@ class DirectoryServer:
         self.wsgi.admit = None if is_open else self.epochs.admit
         self.locks.may_grant = None if is_open else lambda: self.epochs.is_open
 
+    def _registration_open(self, remote: bool) -> bool:
+        """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""
+        if self._settings.registration == "auto":
+            return is_loopback(self._settings.host) and not remote
+        return self._settings.registration == "open"
+
     def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
         """Raise Forbidden unless the account may write the file: who may write it may lock it."""
         standing_by_name(tx, bucket, account, self.clock.wall()).demand("s3:PutObject", path)
@@ -291,6 +305,7 @@ class DirectoryServer:
             ticket_seconds = self._settings.ticket_seconds
             forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - max(PAST_WRITE_SECONDS, ticket_seconds))
             self.accounts.remove_ended(tx)
+            self.audit.trim(tx)
             self.s3_keys.remove_ended(tx)
             self.enrolment.remove_ended(tx)
             self.repair.surplus.remove_ended(tx, now - ticket_seconds)
@@ -332,6 +347,12 @@ def serve(settings: Settings) -> None:
     server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))
+    if settings.registration == "auto" and not is_loopback(settings.host):
+        log.warning(
+            "registration is closed, because %s can be reached from other machines: create accounts with "
+            "`lockstep users create`, or start with --registration open",
+            settings.host,
+        )
     log.info("metadata in %s, %d copies of every file", settings.metadata_file, settings.copies)
     run(
         server.wsgi,

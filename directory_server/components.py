@@ -34,6 +34,8 @@ from directory_server.maintenance.redo_log import RedoLog
 from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
+from directory_server.people.audit import AuditJournal
+from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 
@@ -49,6 +51,8 @@ class Components:
     store: MetadataStore
     clock: DirectoryClock
     accounts: Accounts
+    audit: AuditJournal
+    users: Users
     s3_keys: S3Keys
     s3_settings: S3Settings
     access_logs: AccessLogs

@@ -26,7 +26,7 @@ class Settings:
     new_metadata: bool = False
     copies: int = 2
     admin_credentials: Path | None = None
-    registration: Literal["open", "closed"] = "open"
+    registration: Literal["auto", "open", "closed"] = "auto"
     private_buckets: bool = False
     advertise: str | None = None
     token_seconds: float = TOKEN_SECONDS

@@ -21,7 +21,7 @@ from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
-from directory_server.people.person import Person
+from directory_server.people.person import READING_ACTIONS, Person
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
@@ -143,6 +143,8 @@ class Standing:
         owners_only: bool = False,
     ) -> bool:
         """Whether the person may do `action` on the bucket, or on that path in it."""
+        if self.person.read_only and not action.lower().startswith(READING_ACTIONS):
+            return False
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
         if self.ground.rules is None:
             return self.trusted or shared or self._granted(action, path, version)
@@ -295,7 +297,8 @@ def standing_by_name(reader: Reader, name: str, account: str, at: float, access:
     ground = Ground.of(reader, name)
     bucket = ground.bucket
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
-    person = Person(account, matters and people.is_admin(reader, account), "", access=S3Access.decode(access))
+    admin, read_only = people.role_of(reader, account) if matters else (False, False)
+    person = Person(account, admin, "", access=S3Access.decode(access), read_only=read_only)
     return Standing(reader, person, ground, at)
 
 

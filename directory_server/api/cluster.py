@@ -33,16 +33,20 @@ class ClusterApi:
         api.serve(cm.REPAIR_REPORT, self._repair_report, PROXY)
 
     def _join_secret(self, request: cm.JoinSecretRequest, _: PeerIdentity) -> cm.JoinSecretReply:
-        self._components.accounts.administrator(request.credential)
-        return self._components.enrolment.join_secret(request)
+        person = self._components.accounts.administrator(request.credential)
+        reply = self._components.enrolment.join_secret(request)
+        invited = f"{request.role} {request.id}".rstrip()
+        self._components.audit.note("program invited", person.account, subject=invited, detail=" ".join(request.hosts))
+        return reply
 
     def _proxies(self, request: CredentialRequest, _: PeerIdentity) -> pm.ProxiesReply:
         self._components.accounts.administrator(request.credential)
         return self._components.programs.proxies()
 
     def _revoke_program(self, request: pm.RevokeProgramRequest, _: PeerIdentity) -> Nothing:
-        self._components.accounts.administrator(request.credential)
+        person = self._components.accounts.administrator(request.credential)
         self._components.programs.revoke(request.role, request.id)
+        self._components.audit.note("program revoked", person.account, subject=f"{request.role} {request.id}")
         return Nothing()
 
     def _cluster(self, request: CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
@@ -78,8 +82,9 @@ class ClusterApi:
         return next(info for info in self._file_servers() if info.id == request.id)
 
     def _remove(self, request: cm.RemoveServerRequest, _: PeerIdentity) -> Nothing:
-        self._components.accounts.administrator(request.credential)
+        person = self._components.accounts.administrator(request.credential)
         self._components.draining.remove(request.id, force=request.force)
+        self._components.audit.note("program removed", person.account, subject=f"file_server {request.id}")
         return Nothing()
 
     def _balance(self, request: cm.BalanceRequest, _: PeerIdentity) -> cm.RepairInfo:

@@ -10,11 +10,14 @@ from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_servers import HolderApi
 from directory_server.api.maintenance import CareApi
 from directory_server.api.notifications import NotificationApi
+from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
 from directory_server.files.many_deletions import delete_many
+from directory_server.metadata.statements import access
 from directory_server.metrics import DirectoryMetrics
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.errors import Forbidden
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import kms as km
@@ -48,6 +51,7 @@ class DirectoryApi:
         ClusterApi(api, components)
         CareApi(api, components)
         NotificationApi(api, components)
+        UserApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets
@@ -97,6 +101,8 @@ class DirectoryApi:
 
     def _acquire(self, request: lm.AcquireRequest, _: PeerIdentity) -> lm.AcquireReply:
         person = self._components.accounts.authenticate(request.credential)
+        if person.read_only:
+            raise Forbidden(f"{person.account} may only read: locks are for people who write")
         for path in request.paths:
             check_bucket(path.bucket)
             check_key(path.path)
@@ -149,9 +155,28 @@ class DirectoryApi:
     def _serve_s3(self, api: Api) -> None:
         keys, who = self._components.s3_keys, self._components.accounts.authenticate
         api.serve(s3.S3_KEYS, lambda request, _: keys.all(who(request.credential)), PROXY)
-        api.serve(s3.CREATE_S3_KEY, lambda request, _: keys.create(who(request.credential), request), PROXY)
-        api.serve(s3.ROTATE_S3_KEY, lambda request, _: keys.rotate(who(request.credential), request), PROXY)
-        api.serve(s3.REVOKE_S3_KEY, lambda request, _: keys.revoke(who(request.credential), request), PROXY)
+        audit = self._components.audit
+
+        def create(request: s3.CreateS3KeyRequest, _: PeerIdentity) -> s3.S3KeyInfo:
+            made = keys.create(who(request.credential), request)
+            audit.note("key made", made.account, subject=f"S3 key {made.access_key_id}", detail=made.name)
+            return made
+
+        def rotate(request: s3.S3KeyRequest, _: PeerIdentity) -> s3.S3KeyInfo:
+            made = keys.rotate(who(request.credential), request)
+            audit.note("key revoked", made.account, subject=f"S3 key {request.access_key_id}")
+            audit.note("key made", made.account, subject=f"S3 key {made.access_key_id}", detail=made.name)
+            return made
+
+        def revoke(request: s3.S3KeyRequest, _: PeerIdentity) -> Nothing:
+            person = who(request.credential)
+            keys.revoke(person, request)
+            audit.note("key revoked", person.account, subject=f"S3 key {request.access_key_id}")
+            return Nothing()
+
+        api.serve(s3.CREATE_S3_KEY, create, PROXY)
+        api.serve(s3.ROTATE_S3_KEY, rotate, PROXY)
+        api.serve(s3.REVOKE_S3_KEY, revoke, PROXY)
         api.serve(s3.S3_SIGNING_KEY, lambda request, _: keys.signing_key(request), PROXY)
         uploads = self._components.uploads
         api.serve(um.CREATE_UPLOAD, lambda request, _: uploads.create(request), PROXY)
@@ -162,7 +187,7 @@ class DirectoryApi:
         settings = self._components.s3_settings
         api.serve(km.BUCKET_ENCRYPTION, lambda request, _: settings.encryption_of_bucket(request), PROXY)
         api.serve(s3.BUCKET_SETTING, lambda request, _: settings.of_bucket(request), PROXY)
-        api.serve(s3.PUT_BUCKET_SETTING, lambda request, _: settings.put_of_bucket(request), PROXY)
+        api.serve(s3.PUT_BUCKET_SETTING, self._put_bucket_setting, PROXY)
         api.serve(s3.BUCKET_CORS, lambda request, _: settings.cors_of_bucket(request), PROXY)
         access_logs = self._components.access_logs
         api.serve(s3.BUCKET_ACCESS_LOG, lambda request, _: access_logs.of_bucket(request), PROXY)
@@ -193,6 +218,13 @@ class DirectoryApi:
         api.serve(km.ENABLE_KMS_KEY, enable, PROXY)
         api.serve(km.ROTATE_KMS_KEY, rotate, PROXY)
         api.serve(km.NEW_DATA_KEY, lambda request, _: keys.new_data_key(request), PROXY)
+
+    def _put_bucket_setting(self, request: s3.PutBucketSettingRequest, _: PeerIdentity) -> Nothing:
+        reply = self._components.s3_settings.put_of_bucket(request)
+        if request.name in access.NAMES:
+            account = self._components.accounts.identify(request.credential).account
+            self._components.audit.note("access changed", account, subject=request.bucket, detail=request.name)
+        return reply
 
     def _log_out(self, request: CredentialRequest, _: PeerIdentity) -> Nothing:
         self._components.accounts.log_out(request.credential)

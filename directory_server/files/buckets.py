@@ -74,7 +74,12 @@ class Buckets:
             return place.demand(place.asked("s3:ListBucket"), place.path_asked).info()
 
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
-        """Create a bucket. AlreadyExists for a taken name, also when the bucket is the caller's own."""
+        """Create a bucket. Forbidden for a read-only account.
+
+        AlreadyExists for a taken name, also when the bucket is the caller's own.
+        """
+        if person.read_only:
+            raise Forbidden(f"{person.account} may only read: it cannot make buckets")
         versioning: Versioning = "enabled" if request.object_lock else request.versioning
         made = Bucket(check_bucket(request.bucket), person.account, versioning, request.shared, self._clock.wall())
 

@@ -21,6 +21,7 @@ from lockstep_store.wire.messages import (
     servers,
     targets,
     uploads,
+    users,
 )
 
 ANSWERED_WHILE_STARTING = frozenset(
@@ -50,6 +51,15 @@ ANSWERED_WHILE_STARTING = frozenset(
         people.API_KEYS,
         people.CREATE_API_KEY,
         people.REVOKE_API_KEY,
+        users.CHANGE_PASSWORD,
+        users.USERS,
+        users.CREATE_USER,
+        users.CHANGE_USER,
+        users.DELETE_USER,
+        users.RESET_PASSWORD,
+        users.USER_ACCESS,
+        users.REVOKE_ACCESS,
+        users.AUDIT,
         s3.S3_KEYS,
         s3.CREATE_S3_KEY,
         s3.ROTATE_S3_KEY,

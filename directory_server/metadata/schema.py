@@ -183,6 +183,10 @@ account = table(
     Column("password_hash", LargeBinary, nullable=False),
     Column("scrypt_log_n", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("read_only", Boolean, nullable=False, server_default=false()),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("must_change", Boolean, nullable=False, server_default=false(), comment="a one-time password"),
+    Column("scrypt_p", Integer, nullable=False, server_default="1"),
 )
 
 session = table(
@@ -192,7 +196,9 @@ session = table(
     Column("client", Text, nullable=False),
     Column("expires", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False, server_default="0"),
     Index("session_expires", "expires"),
+    Index("session_account", "account"),
 )
 
 api_key = table(
@@ -204,6 +210,18 @@ api_key = table(
     Column("created_at", Float, nullable=False),
     UniqueConstraint("id", name="api_key_id"),
     Index("api_key_account", "account"),
+)
+
+# Security events, the newest 100,000: who tried what, with which result.
+audit = numbered(
+    "audit",
+    Column("id", Sequence, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("account", Name, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 # The secret itself, not a hash: verifying an S3 signature needs it.

@@ -129,6 +129,10 @@ class S3Keys:
         sealed = base64.b64decode(stored.removeprefix(rows.SEALED))
         return self._sealer().open(_sealed_under(access_key_id), sealed).decode()
 
+    def forget_all(self) -> None:
+        """Look every key up again: an account was changed, or its keys ended."""
+        self._known.forget_all()
+
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired temporary keys."""
         rows.drop_ended(tx, self._clock.now())
@@ -178,7 +182,9 @@ class S3Keys:
                 found = rows.find_key(reader, access_key_id)
             if found is None:
                 raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
-            person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires)
+            if found.disabled:
+                raise NotLoggedIn("the account of this S3 access key is disabled: ask an administrator")
+            person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires, read_only=found.read_only)
             key = _Key(person, self._opened(access_key_id, found.secret), found.session_hash, found.expires)
             self._known.keep(access_key_id, key, generation)
         if key.expires is not None and key.expires <= self._clock.now():

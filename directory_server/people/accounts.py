@@ -7,27 +7,33 @@ stored. They are random, so one fast hash is enough, unlike for passwords (see `
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 
 from blake3 import blake3
 
 from directory_server.metadata.statements import people
-from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.access_keys import PeopleClock, S3Keys
+from directory_server.people.audit import Auditor, NoAudit
+from directory_server.people.guessing import GuessingBounds
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
-from directory_server.people.passwords import NOBODY, PasswordHash, Throttle
+from directory_server.people.password_rules import check_new_password
+from directory_server.people.passwords import NOBODY, HashingSlots, PasswordHash
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
 from lockstep_store.wire.messages.s3 import S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.messages.users import ChangePasswordRequest
 from lockstep_store.wire.names import check_account
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
 API_KEY_PREFIX = "lsk_"
 TOKEN_SECONDS = 12 * 3600.0
 MAX_API_KEYS = 100
+_CLOSED = "; new accounts are made by an administrator only"
 _MAX_CACHED = 10_000
 
 
@@ -45,14 +51,17 @@ class Accounts:
         clock: PeopleClock,
         s3_keys: S3Keys,
         *,
-        registration_open: bool = True,
+        registration_open: bool | Callable[[bool], bool] = True,
         token_seconds: float = TOKEN_SECONDS,
+        audit: Auditor = NoAudit(),  # noqa: B008 - it has no state
     ) -> None:
         self._store = store
         self._clock = clock
-        self._registration_open = registration_open
+        self._is_open = registration_open if callable(registration_open) else lambda _: bool(registration_open)
+        self.audit = audit
         self._token_seconds = token_seconds
-        self._throttle = Throttle(clock.now)
+        self._guessing = GuessingBounds(clock.now)
+        self._slots = HashingSlots()
         self._known: LookupCache[bytes, Person] = LookupCache(_MAX_CACHED)
         """People by their credential's hash. Safe: only this process ends log-ins and keys, and removes them here."""
         self._s3_keys = s3_keys
@@ -89,8 +98,13 @@ class Accounts:
             self._known.keep(hash, person, generation)
         if person.expires is not None and person.expires <= self._clock.now():
             self._known.forget(hash)
-            raise NotLoggedIn("your log-in has ended: log in again", expired=True)
+            raise NotLoggedIn("your log-in or key has ended: log in again", expired=True)
         return person
+
+    def forget_all(self) -> None:
+        """Look every credential up again: an account was changed, or its credentials ended."""
+        self._known.forget_all()
+        self._s3_keys.forget_all()
 
     def administrator(self, credential: str) -> Person:
         """Like `authenticate`; raises Forbidden unless the person is an administrator."""
@@ -107,30 +121,79 @@ class Accounts:
         with self._store.read() as reader:
             name = self._names.find(reader, typed) or typed
             row = reader.one(people.PASSWORD, name=name)
-        if row is None and request.register != "never" and (self._registration_open or request.register == "must"):
+        is_open = self._is_open(request.remote)
+        if row is None and request.register != "never" and (is_open or request.register == "must"):
+            if not is_open:
+                raise Forbidden("registration is closed: ask an administrator for an account")
             return self._register(prepared_name(typed), request)
         if row is not None and request.register == "must":
             raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
-        stored = PasswordHash(row[0], row[1], row[2]) if row is not None else NOBODY
-        with self._throttle.attempt(name):
-            matches = _matches(stored, request.password)
+        admin = self._check_password(name, row, request.password, request.address, "" if is_open else _CLOSED)
+        if row is not None and row[6]:
+            raise NotLoggedIn(
+                "this is a one-time password: set your own with `lockstep passwd`, then log in", must_change=True
+            )
+        return self._open_session(name, admin, request.client, request.address)
+
+    def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> bool:
+        """Whether the account is an administrator; NotLoggedIn for a wrong password or a disabled account."""
+        self._guessing.check(name, address)
+        stored = PasswordHash(row[0], row[1], row[2], row[3]) if row is not None else NOBODY
+        with self._slots.one():
+            self._guessing.check(name, address)  # others may have failed for this name while this one waited
+            matches = _matches(stored, password)
         if row is None or not matches:
-            self._throttle.failed(name)
-            hint = "" if self._registration_open else "; new accounts are made by an administrator only"
+            self._guessing.failed(name, address)
+            self.audit.note("log-in refused", "", subject=name if row is not None else "", address=address)
             raise NotLoggedIn(f"the name or the password is wrong{hint}")
-        self._throttle.succeeded(name)
-        return self._open_session(name, bool(row[3]), request)
+        if row[5]:
+            self.audit.note("log-in refused", name, address=address, detail="the account is disabled")
+            raise NotLoggedIn("this account is disabled: ask an administrator")
+        self._guessing.succeeded(name, address)
+        if not stored.is_current:
+            self._hash_again(name, password, bool(row[6]))
+        return bool(row[4])
+
+    def _hash_again(self, name: str, password: str, must_change: bool) -> None:
+        """Replace a hash that was made with a weaker setting."""
+        with self._slots.one():
+            stronger = PasswordHash.of(prepared_password(password) or password)
+        self._store.write(lambda tx: people.set_password(tx, name, stronger, must_change=must_change))
+
+    def hashed(self, password: str) -> PasswordHash:
+        """Hash a password when there is a slot; Overloaded when there is none."""
+        with self._slots.one():
+            return PasswordHash.of(password)
+
+    def change_password(self, request: ChangePasswordRequest) -> LoginReply:
+        """Set another password, end every log-in of the account, and log in with it. Keys stay.
+
+        Raises NotLoggedIn for a wrong password, BadRequest when the new one breaks a rule.
+        """
+        typed = check_account(request.name)
+        with self._store.read() as reader:
+            name = self._names.find(reader, typed) or typed
+            row = reader.one(people.PASSWORD, name=name)
+        admin = self._check_password(name, row, request.password, request.address)
+        prepared = check_new_password(name, request.new_password)
+        if request.new_password == request.password:
+            raise BadRequest("the new password is the one so far: choose another")
+        with self._slots.one():
+            password = PasswordHash.of(prepared)
+
+        def work(tx: Tx) -> None:
+            people.set_password(tx, name, password, must_change=False)
+            tx.run(people.DELETE_SESSIONS_OF, of_account=name)
+
+        self._store.write(work)
+        self.forget_all()
+        self.audit.note("password changed", name, address=request.address)
+        return self._open_session(name, admin, request.client, request.address)
 
     def _register(self, name: str, request: PasswordRequest) -> LoginReply:
-        if not self._registration_open:
-            raise Forbidden("registration is closed: ask an administrator for an account")
-        prepared = prepared_password(request.password)
-        if prepared is None:
-            raise BadRequest(
-                "the password is empty or has characters that passwords may not have (such as control characters): "
-                "choose another"
-            )
-        with self._throttle.attempt(name):
+        prepared = check_new_password(name, request.password)
+        self._guessing.check(name, request.address)
+        with self._slots.one():
             password = PasswordHash.of(prepared)
 
         def work(tx: Tx) -> bool:
@@ -144,21 +207,28 @@ class Accounts:
             if request.register == "must":
                 raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
             return self.log_in(request)
-        reply = self._open_session(name, False, request)
+        self.audit.note("account made", name, subject=name, address=request.address)
+        reply = self._open_session(name, False, request.client, request.address)
         reply.created = True
         return reply
 
-    def _open_session(self, account: str, admin: bool, request: PasswordRequest) -> LoginReply:
+    def _open_session(self, account: str, admin: bool, client: str, address: str) -> LoginReply:
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         expires_at = self._clock.wall() + self._token_seconds
         values = {
             "token_hash": credential_hash(token),
             "account": account,
-            "client": request.client,
+            "client": client,
+            "created_at": self._clock.wall(),
             "expires": self._clock.now() + self._token_seconds,
             "expires_at": expires_at,
         }
-        self._store.write(lambda tx: tx.run(people.INSERT_SESSION, **values))
+
+        def work(tx: Tx) -> None:
+            tx.run(people.INSERT_SESSION, **values)
+            self.audit.write(tx, "log-in", account, "", address, client)
+
+        self._store.write(work)
         return LoginReply(token, account, admin, expires_at)
 
     def log_out(self, credential: str) -> None:
@@ -177,9 +247,8 @@ class Accounts:
             session = reader.one(people.SESSION, hash=hash)
         if account is None:
             raise NotLoggedIn("your account is gone: log in again")
-        return AccountInfo(
-            person.account, person.admin, account[1], person.session, session[3] if session is not None else None
-        )
+        expires_at = session[5] if session is not None else None
+        return AccountInfo(person.account, person.admin, account[1], person.session, expires_at, person.read_only)
 
     # ------------------------------------------------------------ API keys
 
@@ -198,6 +267,7 @@ class Accounts:
             insert_api_key(tx, person.account, made)
 
         self._store.write(work)
+        self.audit.note("key made", person.account, subject=f"API key {made.id}", detail=name)
         return made
 
     def revoke_api_key(self, person: Person, key_id: str) -> None:
@@ -211,6 +281,7 @@ class Accounts:
             return bytes(row[0])
 
         self._known.forget(self._store.write(work))
+        self.audit.note("key revoked", person.account, subject=f"API key {key_id}")
 
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired log-ins."""
@@ -225,7 +296,16 @@ def _matches(stored: PasswordHash, password: str) -> bool:
     return stored.matches(prepared) or stored.matches(password)
 
 
-def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at: float) -> None:
+def insert_account(
+    tx: Tx,
+    name: str,
+    password: PasswordHash,
+    *,
+    admin: bool,
+    at: float,
+    read_only: bool = False,
+    must_change: bool = False,
+) -> None:
     """Make an account. The caller has checked that the name is free."""
     tx.run(
         people.INSERT_ACCOUNT,
@@ -234,7 +314,11 @@ def insert_account(tx: Tx, name: str, password: PasswordHash, *, admin: bool, at
         salt=password.salt,
         password_hash=password.hash,
         scrypt_log_n=password.log_n,
+        scrypt_p=password.p,
         created_at=at,
+        read_only=read_only,
+        disabled=False,
+        must_change=must_change,
     )
 
 
@@ -254,11 +338,18 @@ def _look_up(reader: Reader, credential: str, hash: bytes) -> Person:
     if credential.startswith(TOKEN_PREFIX):
         row = reader.one(people.SESSION, hash=hash)
         if row is not None:
-            return Person(row[0], bool(row[1]), f"session-{hash.hex()[:16]}", row[2])
+            return _person(row, f"session-{hash.hex()[:16]}", row[4])
     elif credential.startswith(API_KEY_PREFIX):
         row = reader.one(people.API_KEY, hash=hash)
         if row is not None:
-            return Person(row[0], bool(row[1]), f"key-{row[2]}")
+            return _person(row, f"key-{row[4]}")
     if not credential:
         raise NotLoggedIn("log in first: this needs a token or an API key", anonymous=True)
     raise NotLoggedIn("the token or API key is not valid: it is wrong, revoked or logged out; log in again")
+
+
+def _person(row: Row, session: str, expires: float | None = None) -> Person:
+    """A credential's account; NotLoggedIn when it is disabled. `row` begins with name, admin, read-only, disabled."""
+    if row[3]:
+        raise NotLoggedIn("this account is disabled: ask an administrator")
+    return Person(row[0], bool(row[1]), session, expires, read_only=bool(row[2]))

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from lockstep_store.wire.messages.s3_access import S3Access
 
+READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -20,6 +22,8 @@ class Person:
     session: str
     expires: float | None = None
     access: S3Access | None = field(default=None, compare=False)
+    read_only: bool = False
+    """The account's role only lets it read, whatever it owns and policies allow."""
 
 
 class People(Protocol):

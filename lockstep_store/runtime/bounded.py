@@ -46,6 +46,11 @@ class BoundedMap(Generic[K, V]):
         with self._guard:
             self._entries.pop(key, None)
 
+    def clear(self) -> None:
+        """Remove every entry."""
+        with self._guard:
+            self._entries.clear()
+
     def items(self) -> list[tuple[K, V]]:
         """All entries at one moment, oldest first."""
         with self._guard:
@@ -85,6 +90,12 @@ class LookupCache(Generic[K, V]):
         with self._guard:
             self.generation += 1
             self._entries.forget(key)
+
+    def forget_all(self) -> None:
+        """Remove everything, and drop the results of all look-ups under way."""
+        with self._guard:
+            self.generation += 1
+            self._entries.clear()
 
 
 class ExpiringMap(Generic[K, V]):

@@ -27,3 +27,8 @@ def log_level(default: str) -> Callable[[Any], Any]:
         show_envvar=True,
         help="Lowest level of messages logged to standard error.",
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a program that listens on `host` can be reached from its own machine only."""
+    return host in ("localhost", "::1") or host.startswith("127.")

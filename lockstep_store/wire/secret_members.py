@@ -12,6 +12,7 @@ HIDDEN = frozenset(
     {
         "credential",
         "key",
+        "new_password",
         "password",
         "peer_token",
         "secret",

@@ -58,8 +58,10 @@ class NewKey(JsonBody):
 class AccountRoutes:
     """The routes below /auth."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, remote: bool = False) -> None:
+        """`remote`: this proxy listens beyond its own machine."""
         self._directory = directory
+        self._remote = remote
 
     def operations(self) -> list[Operation]:
         return [*self._people(), *self._keys()]
@@ -194,5 +196,8 @@ class AccountRoutes:
     ) -> Any:
         client = body.client or request.header("User-Agent")[:256]
         return self._directory.call(
-            LOGIN, PasswordRequest(check_account(body.username), body.password, register, client)
+            LOGIN,
+            PasswordRequest(
+                check_account(body.username), body.password, register, client, request.client_address, self._remote
+            ),
         )

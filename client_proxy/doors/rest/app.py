@@ -35,6 +35,7 @@ from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
+from client_proxy.doors.rest.users import UserRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import RECEIVED_BYTES
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
@@ -170,8 +171,11 @@ def create_app(
     max_waiting: int = DEFAULT_WAITING,
     max_watching: int = DEFAULT_WATCHING,
     thin: bool = True,
+    remote: bool = False,
 ) -> Flask:
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
+
+    `remote`: the proxy listens beyond its own machine.
 
     `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
     for locks, `max_watching` those that wait for changes, because each occupies a server thread. Without `thin` all
@@ -188,7 +192,8 @@ def create_app(
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
-        *AccountRoutes(directory).operations(),
+        *AccountRoutes(directory, remote=remote).operations(),
+        *UserRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),

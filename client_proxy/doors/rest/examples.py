@@ -14,11 +14,15 @@ from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.targets import NewTarget
+from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
 from client_proxy.doors.rest.versions import RestoreBody
 
 EXAMPLES: dict[Any, Any] = {
     LoginBody: {"username": "ann", "password": "correct horse battery"},
     PasswordBody: {"username": "ann", "password": "correct horse battery"},
+    NewPasswordBody: {"username": "ann", "password": "correct horse battery", "new_password": "staple, correctly"},
+    NewUserBody: {"name": "ben", "role": "member"},
+    UserChangeBody: {"disabled": True},
     NewKey: {"name": "nightly script"},
     NewS3Key: {"name": "backup tool"},
     NewBucket: {"name": "plans", "versioning": "enabled"},

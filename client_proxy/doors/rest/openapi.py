@@ -31,6 +31,7 @@ PATH_VALUES = {
     "bucket": ("The bucket's name.", BUCKET, "files"),
     "path": ("The file's path, percent-encoded; it may contain slashes.", PATH, "plans/roof.txt"),
     "id": ("The id, from the list or from the reply that created it.", ID, "3f9a2c"),
+    "user": ("The account's name.", ID, "ann"),
     "role": ("A program's role.", {"type": "string", "enum": ["client_proxy", "file_server"]}, "file_server"),
     "file": (
         "One of the page's own files.",

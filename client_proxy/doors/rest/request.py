@@ -51,6 +51,12 @@ class RestRequest(DrainableRequest):
         method: str = self.environ["REQUEST_METHOD"]
         return method
 
+    @property
+    def client_address(self) -> str:
+        """The address that the request came from."""
+        address: str = self.environ.get("REMOTE_ADDR") or ""
+        return address
+
     def credential(self) -> str:
         """The bearer token or API key as sent. NotLoggedIn if there is none, or it cannot be one."""
         environ = self.environ

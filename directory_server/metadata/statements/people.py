@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from directory_server.metadata.schema import account, api_key, join_secret, session, setting
+from directory_server.metadata.schema import account, api_key, bucket, join_secret, s3_key, session, setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
+
+
+class PasswordRow(Protocol):
+    """A password's hash and how it was made."""
+
+    @property
+    def salt(self) -> bytes: ...
+    @property
+    def hash(self) -> bytes: ...
+    @property
+    def log_n(self) -> int: ...
+    @property
+    def p(self) -> int: ...
 
 
 def _insert(table: Any) -> Statement:
     return Statement(insert(table).values({column.name: bindparam(column.name) for column in table.c}))
 
 
-_SECRETS = (account.c.salt, account.c.password_hash, account.c.scrypt_log_n, account.c.admin)
+_SECRETS = (
+    account.c.salt,
+    account.c.password_hash,
+    account.c.scrypt_log_n,
+    account.c.scrypt_p,
+    account.c.admin,
+    account.c.disabled,
+    account.c.must_change,
+)
+_WHO = (account.c.name, account.c.admin, account.c.read_only, account.c.disabled)
+"""Of a credential's account, in this order."""
+_ROLE = Statement(select(account.c.admin, account.c.read_only).where(account.c.name == bindparam("name")))
 ACCOUNT = Statement(select(account.c.admin, account.c.created_at).where(account.c.name == bindparam("name")))
 PASSWORD = Statement(select(*_SECRETS).where(account.c.name == bindparam("name")))
 ACCOUNT_NAMES = Statement(select(account.c.name).order_by(account.c.created_at, account.c.name))
 INSERT_ACCOUNT = _insert(account)
 
 SESSION = Statement(
-    select(session.c.account, account.c.admin, session.c.expires, session.c.expires_at)
+    select(*_WHO, session.c.expires, session.c.expires_at)
     .join(account, account.c.name == session.c.account)
     .where(session.c.token_hash == bindparam("hash"))
 )
 INSERT_SESSION = _insert(session)
 DELETE_SESSION = Statement(delete(session).where(session.c.token_hash == bindparam("hash")))
+DELETE_SESSIONS_OF = Statement(delete(session).where(session.c.account == bindparam("of_account")))
+SESSIONS_OF = Statement(
+    select(session.c.token_hash, session.c.client, session.c.created_at, session.c.expires_at)
+    .where(session.c.account == bindparam("of_account"))
+    .order_by(session.c.created_at)
+    .limit(bindparam("count"))
+)
 DELETE_ENDED_SESSIONS = Statement(delete(session).where(session.c.expires < bindparam("now")))
 
 API_KEY = Statement(
-    select(api_key.c.account, account.c.admin, api_key.c.id)
+    select(*_WHO, api_key.c.id)
     .join(account, account.c.name == api_key.c.account)
     .where(api_key.c.key_hash == bindparam("hash"))
 )
@@ -45,7 +76,46 @@ API_KEY_HASH = Statement(
     select(api_key.c.key_hash).where(api_key.c.id == bindparam("id"), api_key.c.account == bindparam("account"))
 )
 INSERT_API_KEY = _insert(api_key)
+DELETE_API_KEYS_OF = Statement(delete(api_key).where(api_key.c.account == bindparam("of_account")))
 DELETE_API_KEY = Statement(delete(api_key).where(api_key.c.key_hash == bindparam("hash")))
+
+USERS = Statement(
+    select(
+        account.c.name,
+        account.c.admin,
+        account.c.read_only,
+        account.c.created_at,
+        account.c.disabled,
+        account.c.must_change,
+        *(
+            select(func.count()).where(table.c.account == account.c.name).scalar_subquery()
+            for table in (session, api_key, s3_key)
+        ),
+    ).order_by(account.c.name)
+)
+SET_STATE = Statement(
+    update(account)
+    .where(account.c.name == bindparam("of_account"))
+    .values(admin=bindparam("new_admin"), read_only=bindparam("new_read_only"), disabled=bindparam("new_disabled"))
+)
+SET_PASSWORD = Statement(
+    update(account)
+    .where(account.c.name == bindparam("of_account"))
+    .values(
+        salt=bindparam("new_salt"),
+        password_hash=bindparam("new_hash"),
+        scrypt_log_n=bindparam("new_log_n"),
+        scrypt_p=bindparam("new_p"),
+        must_change=bindparam("new_must_change"),
+    )
+)
+DELETE_ACCOUNT = Statement(delete(account).where(account.c.name == bindparam("of_account")))
+OTHER_ADMINISTRATORS = Statement(
+    select(func.count()).where(account.c.admin, ~account.c.disabled, account.c.name != bindparam("name"))
+)
+GIVE_BUCKETS = Statement(
+    update(bucket).where(bucket.c.owner == bindparam("of_account")).values(owner=bindparam("new_owner"))
+)
 
 JOIN_SECRET = Statement(
     select(join_secret.c.expires, join_secret.c.role, join_secret.c.program, join_secret.c.hosts).where(
@@ -61,6 +131,25 @@ _INSERT_SETTING = _insert(setting)
 _UPDATE_SETTING = Statement(
     update(setting).where(setting.c.name == bindparam("setting_name")).values(value=bindparam("value"))
 )
+
+
+def role_of(reader: Reader, name: str) -> tuple[bool, bool]:
+    """Whether an account is an administrator, and whether it may only read; an unknown one is neither."""
+    row = reader.one(_ROLE, name=name)
+    return (False, False) if row is None else (bool(row[0]), bool(row[1]))
+
+
+def set_password(tx: Tx, name: str, password: PasswordRow, *, must_change: bool) -> None:
+    """Replace an account's password."""
+    tx.run(
+        SET_PASSWORD,
+        of_account=name,
+        new_salt=password.salt,
+        new_hash=password.hash,
+        new_log_n=password.log_n,
+        new_p=password.p,
+        new_must_change=must_change,
+    )
 
 
 def is_admin(reader: Reader, name: str) -> bool:

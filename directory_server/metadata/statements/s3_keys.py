@@ -18,6 +18,8 @@ class S3KeyRow:
 
     account: str
     admin: bool
+    read_only: bool
+    disabled: bool
     secret: str
     name: str
     session_hash: bytes | None
@@ -28,7 +30,16 @@ class S3KeyRow:
 
 
 _FIND = Statement(
-    select(s3_key.c.account, account.c.admin, s3_key.c.secret, s3_key.c.name, s3_key.c.session_hash, s3_key.c.expires)
+    select(
+        s3_key.c.account,
+        account.c.admin,
+        account.c.read_only,
+        account.c.disabled,
+        s3_key.c.secret,
+        s3_key.c.name,
+        s3_key.c.session_hash,
+        s3_key.c.expires,
+    )
     .join(account, account.c.name == s3_key.c.account)
     .where(s3_key.c.access_key_id == bindparam("id"))
 )
@@ -48,12 +59,13 @@ _PLAIN = Statement(select(s3_key.c.access_key_id, s3_key.c.secret).where(~s3_key
 _REPLACE_SECRET = Statement(
     update(s3_key).where(s3_key.c.access_key_id == bindparam("id")).values(secret=bindparam("new_secret"))
 )
+DELETE_KEYS_OF = Statement(delete(s3_key).where(s3_key.c.account == bindparam("of_account")))
 _DELETE_ENDED = Statement(delete(s3_key).where(s3_key.c.expires < bindparam("now")))
 
 
 def find_key(reader: Reader, access_key_id: str) -> S3KeyRow | None:
     row = reader.one(_FIND, id=access_key_id)
-    return None if row is None else S3KeyRow(row[0], bool(row[1]), *row[2:])
+    return None if row is None else S3KeyRow(row[0], bool(row[1]), bool(row[2]), bool(row[3]), *row[4:])
 
 
 def keys_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:

@@ -13,11 +13,19 @@ from lockstep_store.client.api.journal import JournalCalls
 from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
-from lockstep_store.client.api.people import BucketCalls, PeopleCalls
+from lockstep_store.client.api.people import BucketCalls, PeopleCalls, UserCalls
 
 
 class ApiCalls(
-    PeopleCalls, BucketCalls, FileCalls, JournalCalls, LockCalls, ClusterCalls, MaintenanceCalls, NamedKeyCalls
+    PeopleCalls,
+    UserCalls,
+    BucketCalls,
+    FileCalls,
+    JournalCalls,
+    LockCalls,
+    ClusterCalls,
+    MaintenanceCalls,
+    NamedKeyCalls,
 ):
     """The whole API of the proxy at `transport.url`. Safe to use from several threads."""
 

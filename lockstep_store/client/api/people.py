@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from lockstep_store.client.api.caller import ApiCaller, segment
+from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.buckets import BucketInfo, BucketsReply, Versioning
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
 from lockstep_store.wire.messages.s3 import S3KeyInfo, S3KeysReply
+from lockstep_store.wire.messages.users import (
+    AccountRole,
+    AuditEvent,
+    AuditReply,
+    CreatedUser,
+    RevokedAccess,
+    UserAccessReply,
+    UserInfo,
+    UsersReply,
+)
 from lockstep_store.wire.names import check_bucket
 
 
@@ -27,6 +38,13 @@ class PeopleCalls(ApiCaller):
         """End this log-in's token at the cluster, and drop it here."""
         self.transport.request("POST", "/api/v1/auth/logout", message={}, repeatable=True)
         self.transport.credential = ""
+
+    def change_password(self, username: str, password: str, new_password: str) -> LoginReply:
+        """Change a password and use the new log-in from now on; every other log-in of the account ends."""
+        body = {"username": username, "password": password, "new_password": new_password}
+        reply = self._ask(LoginReply, "POST", "/api/v1/auth/password", message=body)
+        self.transport.credential = reply.token
+        return reply
 
     def me(self) -> AccountInfo:
         return self._ask(AccountInfo, "GET", "/api/v1/auth/me")
@@ -54,6 +72,48 @@ class PeopleCalls(ApiCaller):
 
     def revoke_s3_key(self, access_key_id: str) -> None:
         self.transport.request("DELETE", f"/api/v1/auth/s3-keys/{segment(access_key_id)}", repeatable=True)
+
+
+class UserCalls(ApiCaller):
+    """Accounts and the audit journal, for administrators."""
+
+    def users(self) -> list[UserInfo]:
+        """Return the accounts, by name."""
+        return self._ask(UsersReply, "GET", "/api/v1/users").users
+
+    def create_user(self, name: str, role: AccountRole = "member", password: str = "") -> CreatedUser:
+        """Create an account; without a password it gets a one-time password."""
+        message = {"name": name, "role": role, "password": password}
+        return self._ask(CreatedUser, "POST", "/api/v1/users", message=message)
+
+    def change_user(self, name: str, *, role: AccountRole | None = None, disabled: bool | None = None) -> UserInfo:
+        """Change an account's role, disable or enable it."""
+        wanted = {"role": role, "disabled": disabled}
+        message = {key: value for key, value in wanted.items() if value is not None}
+        return self._ask(UserInfo, "PATCH", f"/api/v1/users/{segment(name)}", message=message, repeatable=True)
+
+    def delete_user(self, name: str, buckets_to: str = "") -> None:
+        """Delete an account with its log-ins and keys; its buckets go to `buckets_to`."""
+        params = {"buckets_to": buckets_to} if buckets_to else {}
+        self.transport.request("DELETE", f"/api/v1/users/{segment(name)}", params=params)
+
+    def reset_password(self, name: str) -> CreatedUser:
+        """Replace a password by a one-time password."""
+        return self._ask(CreatedUser, "POST", f"/api/v1/users/{segment(name)}/reset", message={})
+
+    def user_access(self, name: str) -> UserAccessReply:
+        """Return an account's log-ins and keys, without secrets."""
+        return self._ask(UserAccessReply, "GET", f"/api/v1/users/{segment(name)}/access")
+
+    def revoke_user_access(self, name: str, id: str = "") -> int:
+        """End one log-in or key of an account by its id, or all without an id; returns how many ended."""
+        address = f"/api/v1/users/{segment(name)}/access" + (f"/{segment(id)}" if id else "")
+        return self._ask(RevokedAccess, "DELETE", address).ended
+
+    def audit(self, after: int = 0, limit: int = MAX_LISTING) -> list[AuditEvent]:
+        """Return security events after the id `after`, the oldest first."""
+        params = {"after": str(after), "limit": str(limit)}
+        return self._ask(AuditReply, "GET", "/api/v1/audit", params=params).events
 
 
 class BucketCalls(ApiCaller):

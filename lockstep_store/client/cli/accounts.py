@@ -9,11 +9,13 @@ import click
 import msgspec
 
 from lockstep_store.client.cli.command import App, Command, Group, pass_app
+from lockstep_store.client.client import Client
 from lockstep_store.client.credentials import authority_of
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest, NotLoggedIn, Unavailable
 from lockstep_store.wire.messages.buckets import Versioning
+from lockstep_store.wire.messages.people import LoginReply
 
 
 class _PasswordFile(msgspec.Struct):
@@ -43,16 +45,11 @@ def login(app: App, username: str | None, register: bool, password_stdin: bool, 
         if password_stdin and not username:
             raise BadRequest("--password-stdin needs a USERNAME: name it on the command line")
         username = username or _ask("User name: ")
-        password = _read_line() if password_stdin else _ask_password()
+        password = _read_line() if password_stdin else ask_password()
     api = app.anonymous(cluster_first=True)
     reply = api.login(username, password, register=register)
     account = reply.account or username
-    with app.store.change(app.profile_name) as profile:
-        profile.url = api.url
-        profile.ca_file = str(api.transport.ca_file.resolve()) if api.transport.ca_file else ""
-        profile.authority = authority_of(api.transport.ca_file)
-        profile.account, profile.token, profile.expires_at = account, reply.token, reply.expires_at
-        profile.locks = []
+    remember(app, api, account, reply)
     created = "new account created; " if reply.created or register else ""
     admin = ", administrator" if reply.admin else ""
     text = f"{created}logged in as {formatting.safe(account)}{admin} at {api.url}"
@@ -66,6 +63,16 @@ def login(app: App, username: str | None, register: bool, password_stdin: bool, 
         "expires_at": reply.expires_at,
     }
     app.show(text, data)
+
+
+def remember(app: App, api: Client, account: str, reply: LoginReply) -> None:
+    """Store a log-in for the next commands."""
+    with app.store.change(app.profile_name) as profile:
+        profile.url = api.url
+        profile.ca_file = str(api.transport.ca_file.resolve()) if api.transport.ca_file else ""
+        profile.authority = authority_of(api.transport.ca_file)
+        profile.account, profile.token, profile.expires_at = account, reply.token, reply.expires_at
+        profile.locks = []
 
 
 def _from_file(file: Path) -> tuple[str, str]:
@@ -86,9 +93,10 @@ def _ask(question: str) -> str:
     return _read_line()
 
 
-def _ask_password() -> str:
+def ask_password(question: str = "Password", *, repeat: bool = False) -> str:
+    """Ask for a password on the terminal, or read a line of standard input; `repeat` asks twice."""
     if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, err=True))
+        return str(click.prompt(question, hide_input=True, confirmation_prompt=repeat, err=True))
     return _read_line()
 
 

@@ -23,6 +23,7 @@ from lockstep_store.client.cli import (
     proxies,
     servers,
     targets,
+    users,
     watch,
 )
 from lockstep_store.client.cli.command import Group, connection_options
@@ -61,7 +62,7 @@ def main() -> None:
 main.params.extend(connection_options(from_environment=True))
 
 for family in (
-    (accounts.login, accounts.logout, accounts.whoami, keys.keys, accounts.buckets),
+    (accounts.login, accounts.logout, accounts.whoami, users.passwd, keys.keys, accounts.buckets),
     (files.put, files.get, files.cat, files.ls, files.digest),
     (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
     (locks.lock, locks.unlock, locks.locks, watch.watch),
@@ -69,6 +70,8 @@ for family in (
         cluster.status,
         servers.servers,
         proxies.proxies,
+        users.users,
+        users.audit,
         servers.repair,
         targets.targets,
         maintenance.fsck,

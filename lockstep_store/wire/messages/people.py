@@ -9,12 +9,18 @@ from msgspec import Meta
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
 
+Password = Annotated[str, Meta(min_length=1, max_length=1024)]
+
 
 class PasswordRequest(Message):
     name: Text
-    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+    password: Password
     register: Literal["if_new", "must", "never"] = "if_new"
     client: Text = ""
+    address: Text = ""
+    """Where the request came from, as the proxy sees it."""
+    remote: bool = False
+    """The proxy listens beyond its own machine."""
 
 
 class LoginReply(Message):
@@ -31,6 +37,7 @@ class AccountInfo(Message):
     created_at: float
     session: str = ""
     expires_at: float | None = None
+    read_only: bool = False
 
 
 class ApiKeyInfo(Message):

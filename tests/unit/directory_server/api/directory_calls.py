@@ -30,7 +30,7 @@ from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import recovery as rm
-from lockstep_store.wire.messages import redo
+from lockstep_store.wire.messages import redo, users
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import targets as tm
@@ -55,7 +55,7 @@ FROM_FILE_SERVERS = [
 ]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, tm, um)
+    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, tm, um, users)
     for value in vars(module).values()
     if isinstance(value, Call)
 }
@@ -94,7 +94,7 @@ class Directory:
 
     def person(self, name: str) -> str:
         """A log-in; its token."""
-        token: str = self.call(am.LOGIN, am.PasswordRequest(name, "secret")).token
+        token: str = self.call(am.LOGIN, am.PasswordRequest(name, "a secret word")).token
         return token
 
     def file_servers_up(self, *ids: str) -> s.RegisterReply:

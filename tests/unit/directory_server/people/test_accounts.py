@@ -17,7 +17,8 @@ from directory_server.people import passwords
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import TOKEN_SECONDS, Accounts
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
-from directory_server.people.passwords import FREE_FAILURES, PasswordHash
+from directory_server.people.guessing import FREE_FAILURES
+from directory_server.people.passwords import PasswordHash
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import (
     AlreadyExists,
@@ -46,7 +47,7 @@ class Door:
         keys = S3Keys(self.store, self.clock, lambda: sealer)
         self.accounts = Accounts(self.store, self.clock, keys, registration_open=registration_open)
 
-    def log_in(self, name: str, password: str = "secret", register: str = "if_new") -> LoginReply:
+    def log_in(self, name: str, password: str = "a secret word", register: str = "if_new") -> LoginReply:
         return self.accounts.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]
 
 
@@ -186,12 +187,12 @@ def test_names_are_checked(door: Door, name: str) -> None:
 
 def test_guessing_is_slowed_down(door: Door) -> None:
     """After five wrong passwords a name must wait, twice as long each time; the right one then forgives."""
-    door.log_in("ann", "right")
+    door.log_in("ann", "right word")
     for _ in range(FREE_FAILURES):
         with pytest.raises(NotLoggedIn):
             door.log_in("ann", "wrong")
     with pytest.raises(TooManyRequests) as refused:
-        door.log_in("ann", "right")
+        door.log_in("ann", "right word")
     assert refused.value.facts["seconds_left"] == 1.0
     door.log_in("bob")
     door.time.advance(1.5)
@@ -199,12 +200,12 @@ def test_guessing_is_slowed_down(door: Door) -> None:
         door.log_in("ann", "wrong")
     door.time.advance(1.5)
     with pytest.raises(TooManyRequests):
-        door.log_in("ann", "right")
+        door.log_in("ann", "right word")
     door.time.advance(1)
-    door.log_in("ann", "right")
+    door.log_in("ann", "right word")
     with pytest.raises(NotLoggedIn):
         door.log_in("ann", "wrong")
-    door.log_in("ann", "right")
+    door.log_in("ann", "right word")
 
 
 def test_racing_registrations_make_one_account(door: Door) -> None:
@@ -271,3 +272,27 @@ def test_password_hashes_are_slow_and_salted(monkeypatch: pytest.MonkeyPatch) ->
     assert first.matches("secret")
     assert not first.matches("Secret")
     assert first.log_n == second.log_n == passwords.NOBODY.log_n == 15
+    assert first.p == passwords.NOBODY.p == 3
+
+
+def test_a_weaker_hash_is_replaced_at_log_in(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one of today's setting, of the same password; a wrong password replaces nothing."""
+    door.log_in("ann")
+
+    def stored() -> tuple[object, ...]:
+        with door.store.read() as reader:
+            row = reader.one(people.PASSWORD, name="ann")
+        assert row is not None
+        return row[:4]
+
+    before = stored()
+    monkeypatch.setattr(passwords, "CURRENT", (5, 3))
+    monkeypatch.setattr(PasswordHash, "of", classmethod(lambda cls, password: REAL_OF.__func__(cls, password, 5, 3)))
+    with pytest.raises(NotLoggedIn):
+        door.log_in("ann", "a wrong word")
+    assert stored() == before
+    door.log_in("ann")
+    assert stored()[2:] == (5, 3)
+    again = stored()
+    door.log_in("ann")
+    assert stored() == again

@@ -1,0 +1,84 @@
+"""Bounds guessing of passwords without letting a stranger lock out the owner.
+
+Wrong passwords count for the pair of name and address: after five, each further try waits twice as long. A second
+bound for the name alone is wider and refills slowly. It stops guessing from many addresses. A stranger who exhausts
+it stops only strangers: addresses from which the right password came are exempt.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lockstep_store.runtime.backoff import pause_after
+from lockstep_store.runtime.bounded import BoundedMap
+from lockstep_store.wire.errors import TooManyRequests
+
+FREE_FAILURES = 5
+MAX_PAUSE_SECONDS = 300.0
+NAME_FAILURES = 100
+"""Wrong passwords for one name from all addresses together, before it is slowed."""
+NAME_REFILL_SECONDS = 36.0
+"""One more try for the name: 100 an hour."""
+_MAX_KNOWN = 10_000
+
+
+@dataclass
+class _PairFailures:
+    count: int = 0
+    until: float = 0.0
+
+
+@dataclass
+class _NameFailures:
+    count: float = 0.0
+    at: float = 0.0
+
+    def now(self, now: float) -> float:
+        """The failures that still count."""
+        return max(0.0, self.count - (now - self.at) / NAME_REFILL_SECONDS)
+
+
+class GuessingBounds:
+    """In memory only: a restart resets it. `now` is any clock that only rises, in seconds. Thread-safe."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._guard = threading.Lock()
+        self._pairs: BoundedMap[tuple[str, str], _PairFailures] = BoundedMap(_MAX_KNOWN)
+        self._names: BoundedMap[str, _NameFailures] = BoundedMap(_MAX_KNOWN)
+        self._good: BoundedMap[tuple[str, str], bool] = BoundedMap(_MAX_KNOWN)
+
+    def check(self, name: str, address: str) -> None:
+        """Raise TooManyRequests while that address has to wait for that name."""
+        with self._guard:
+            now = self._now()
+            pair = self._pairs.get((name, address))
+            left = pair.until - now if pair is not None else 0.0
+            if left <= 0 and not self._good.get((name, address)):
+                of_name = self._names.get(name)
+                excess = of_name.now(now) - NAME_FAILURES if of_name is not None else -1.0
+                left = max(left, (excess + 1) * NAME_REFILL_SECONDS if excess > -1 else 0.0)
+        if left > 0:
+            raise TooManyRequests(
+                f"too many wrong passwords for {name!r}: try again in {left:.0f} s", seconds_left=round(left, 1)
+            )
+
+    def failed(self, name: str, address: str) -> None:
+        """Count a wrong password."""
+        with self._guard:
+            now = self._now()
+            pair = self._pairs.get((name, address)) or _PairFailures()
+            pair.count += 1
+            if pair.count >= FREE_FAILURES:
+                pair.until = now + pause_after(pair.count - FREE_FAILURES + 1, 1.0, MAX_PAUSE_SECONDS)
+            self._pairs[name, address] = pair
+            of_name = self._names.get(name) or _NameFailures()
+            self._names[name] = _NameFailures(of_name.now(now) + 1, now)
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the pair's failures, and remember that the owner is at that address."""
+        with self._guard:
+            self._pairs.forget((name, address))
+            self._good[name, address] = True

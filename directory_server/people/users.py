@@ -1,0 +1,219 @@
+"""What administrators do with accounts: list, create, change, delete, reset, and end their log-ins and keys."""
+
+from __future__ import annotations
+
+import secrets
+
+from directory_server.metadata.statements import buckets, people, s3_keys
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.access_keys import PeopleClock
+from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
+from directory_server.people.audit import AuditJournal
+from directory_server.people.names import prepared_name
+from directory_server.people.password_rules import check_new_password
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
+from lockstep_store.wire.messages.people import ApiKeyInfo
+from lockstep_store.wire.messages.users import (
+    AccountRole,
+    ChangeUserRequest,
+    CreatedUser,
+    CreateUserRequest,
+    DeleteUserRequest,
+    RevokeAccessRequest,
+    RevokedAccess,
+    SessionInfo,
+    UserAccessReply,
+    UserInfo,
+    UsersReply,
+)
+from lockstep_store.wire.names import check_account
+
+_MAX_SHOWN = 1000
+
+
+class Users:
+    """Thread-safe. Callers have checked that `by` is an administrator."""
+
+    def __init__(self, store: MetadataStore, clock: PeopleClock, accounts: Accounts, audit: AuditJournal) -> None:
+        self._store = store
+        self._clock = clock
+        self._accounts = accounts
+        self._audit = audit
+
+    def all(self) -> UsersReply:
+        """Return every account, by name."""
+        with self._store.read() as reader:
+            return UsersReply(_users(reader))
+
+    def create(self, by: Person, request: CreateUserRequest) -> CreatedUser:
+        """Make an account; without a password it gets a one-time password. AlreadyExists for a taken name."""
+        name = prepared_name(check_account(request.name))
+        one_time = "" if request.password else secrets.token_urlsafe(12)
+        password = self._accounts.hashed(one_time or check_new_password(name, request.password))
+
+        def work(tx: Tx) -> UserInfo:
+            if tx.one(people.ACCOUNT, name=name) is not None:
+                raise AlreadyExists(f"an account {name!r} exists already: choose another name")
+            insert_account(
+                tx,
+                name,
+                password,
+                admin=request.role == "administrator",
+                at=self._clock.wall(),
+                read_only=request.role == "read-only",
+                must_change=bool(one_time),
+            )
+            self._audit.write(tx, "account made", by.account, name, detail=request.role)
+            return _user(tx, name)
+
+        return CreatedUser(self._store.write(work), one_time)
+
+    def change(self, by: Person, request: ChangeUserRequest) -> UserInfo:
+        """Change role or state. Conflict for the last enabled administrator. Disabling ends the log-ins."""
+
+        def work(tx: Tx) -> UserInfo:
+            user = _user(tx, request.name)
+            role = user.role if request.role is None else request.role
+            disabled = user.disabled if request.disabled is None else request.disabled
+            if disabled or role != "administrator":
+                _keep_an_administrator(tx, user)
+            tx.run(
+                people.SET_STATE,
+                of_account=user.name,
+                new_admin=role == "administrator",
+                new_read_only=role == "read-only",
+                new_disabled=disabled,
+            )
+            if disabled:
+                tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
+            detail = f"{role}, {'disabled' if disabled else 'enabled'}"
+            self._audit.write(tx, "account changed", by.account, user.name, detail=detail)
+            return _user(tx, user.name)
+
+        changed = self._store.write(work)
+        self._accounts.forget_all()
+        return changed
+
+    def delete(self, by: Person, request: DeleteUserRequest) -> None:
+        """Delete an account, its log-ins and keys, and give its buckets to `buckets_to`.
+
+        Conflict when it owns buckets that nobody is named for, and for the last enabled administrator.
+        """
+
+        def work(tx: Tx) -> None:
+            user = _user(tx, request.name)
+            _keep_an_administrator(tx, user)
+            if user.buckets and not request.buckets_to:
+                raise Conflict(
+                    f"{user.name} owns buckets ({', '.join(user.buckets)[:200]}): name the account that gets them",
+                    buckets=user.buckets,
+                )
+            if user.buckets:
+                heir = _user(tx, request.buckets_to)
+                if heir.name == user.name:
+                    raise Conflict("the buckets must go to another account")
+                tx.run(people.GIVE_BUCKETS, of_account=user.name, new_owner=heir.name)
+            for statement in (
+                people.DELETE_SESSIONS_OF,
+                people.DELETE_API_KEYS_OF,
+                s3_keys.DELETE_KEYS_OF,
+                people.DELETE_ACCOUNT,
+            ):
+                tx.run(statement, of_account=user.name)
+            detail = f"buckets to {request.buckets_to}" if user.buckets else ""
+            self._audit.write(tx, "account deleted", by.account, user.name, detail=detail)
+
+        self._store.write(work)
+        self._accounts.forget_all()
+
+    def reset(self, by: Person, name: str) -> CreatedUser:
+        """Replace a password by a one-time password, and end every log-in. Keys stay."""
+        one_time = secrets.token_urlsafe(12)
+        password = self._accounts.hashed(one_time)
+
+        def work(tx: Tx) -> UserInfo:
+            user = _user(tx, name)
+            people.set_password(tx, user.name, password, must_change=True)
+            tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
+            self._audit.write(tx, "password reset", by.account, user.name)
+            return _user(tx, user.name)
+
+        made = CreatedUser(self._store.write(work), one_time)
+        self._accounts.forget_all()
+        return made
+
+    def access(self, name: str) -> UserAccessReply:
+        """Return an account's log-ins and keys, without secrets."""
+        with self._store.read() as reader:
+            user = _user(reader, name)
+            sessions = reader.all(people.SESSIONS_OF, of_account=user.name, count=_MAX_SHOWN)
+            keys = reader.all(people.API_KEYS_OF, account=user.name, count=MAX_API_KEYS)
+            s3 = s3_keys.keys_of(reader, user.name, _MAX_SHOWN)
+        shown = [SessionInfo(f"session-{row[0].hex()[:16]}", row[1], row[2], row[3]) for row in sessions]
+        return UserAccessReply(shown, [ApiKeyInfo(*row) for row in keys], [key.access_key_id for key in s3])
+
+    def revoke(self, by: Person, request: RevokeAccessRequest) -> RevokedAccess:
+        """End one log-in or key by its id, or all of them without an id. NotFound for an unknown id."""
+
+        def work(tx: Tx) -> int:
+            user = _user(tx, request.name)
+            if request.id:
+                ended = _end_one(tx, user.name, request.id)
+            else:
+                every = (people.DELETE_SESSIONS_OF, people.DELETE_API_KEYS_OF, s3_keys.DELETE_KEYS_OF)
+                ended = sum(tx.run(statement, of_account=user.name) for statement in every)
+            if request.id and not ended:
+                raise NotFound(f"{user.name} has no log-in or key {request.id!r}")
+            self._audit.write(tx, "access revoked", by.account, user.name, detail=request.id or "all")
+            return ended
+
+        ended = self._store.write(work)
+        self._accounts.forget_all()
+        return RevokedAccess(ended)
+
+
+def _end_one(tx: Tx, account: str, id: str) -> int:
+    for row in tx.all(people.SESSIONS_OF, of_account=account, count=_MAX_SHOWN):
+        if f"session-{row[0].hex()[:16]}" == id:
+            return tx.run(people.DELETE_SESSION, hash=row[0])
+    key = tx.one(people.API_KEY_HASH, id=id, account=account)
+    if key is not None:
+        return tx.run(people.DELETE_API_KEY, hash=key[0])
+    return 1 if s3_keys.drop_key(tx, id, account) is not None else 0
+
+
+def _keep_an_administrator(tx: Tx, user: UserInfo) -> None:
+    if user.role == "administrator" and not tx.one(people.OTHER_ADMINISTRATORS, name=user.name)[0]:  # type: ignore[index]
+        raise Conflict(f"{user.name} is the last administrator: make another one first")
+
+
+def _user(reader: Reader, name: str) -> UserInfo:
+    found = next((user for user in _users(reader) if user.name == name), None)
+    if found is None:
+        raise NotFound(f"there is no account {name!r}")
+    return found
+
+
+def _users(reader: Reader) -> list[UserInfo]:
+    owned: dict[str, list[str]] = {}
+    for bucket in buckets.all_buckets(reader):
+        owned.setdefault(bucket.owner, []).append(bucket.name)
+    return [
+        UserInfo(
+            row[0],
+            _role(bool(row[1]), bool(row[2])),
+            row[3],
+            disabled=bool(row[4]),
+            must_change=bool(row[5]),
+            sessions=row[6],
+            api_keys=row[7],
+            s3_keys=row[8],
+            buckets=owned.get(row[0], []),
+        )
+        for row in reader.all(people.USERS)
+    ]
+
+
+def _role(admin: bool, read_only: bool) -> AccountRole:
+    return "administrator" if admin else "read-only" if read_only else "member"
