@@ -15,7 +15,8 @@ from lockstep_store.wire.digest import Digest
 Kind = Literal["chunks", "manifests"]
 Key = tuple[Kind, Digest]
 
-MAX_WAITING_BYTES = 16 * 1024 * 1024
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Beside what uploads may hold: some twenty chunks."""
 IDLE_SECONDS = 5.0
 """How long the thread stays alive with nothing to do."""
 
