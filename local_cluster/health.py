@@ -24,14 +24,24 @@ MAX_ANSWER_BYTES = 1024 * 1024
 class HealthProbe:
     """Checks programs over HTTPS.
 
-    For the directory and file servers it uses proxy 1's certificate, which the authority on this machine issues or
-    renews here; for proxies, as people do, only the authority's certificate.
+    For the directory and file servers it uses the directory's certificate; for proxies, as people do, only the
+    authority's certificate.
     """
 
     def __init__(self, folder: Folder) -> None:
         ensure_authority(folder.certs_dir)
-        self._peers = client_context(ensure_identity(folder.certs_dir, "directory_server", "1"))
+        self._certs = folder.certs_dir
         self._people = people_context(folder.ca_file)
+
+    def _peers(self) -> ssl.SSLContext:
+        """ConnectionRefusedError until the directory has made its certificate.
+
+        Making it here was refused: the directory makes it after its metadata, so without metadata it shows that they
+        were lost, and an interrupted first start must not look like that.
+        """
+        if not (self._certs / "directory_server-1" / "cert.pem").exists():
+            raise ConnectionRefusedError
+        return client_context(ensure_identity(self._certs, "directory_server", "1"))
 
     def fault(self, entry: ProgramEntry) -> str:
         """Return what is wrong with a program, as a short clause; empty when it is healthy. Takes seconds at most."""
@@ -62,7 +72,7 @@ class HealthProbe:
 
     def _ask(self, entry: ProgramEntry) -> Health:
         address = urlsplit(entry.url)
-        context: ssl.SSLContext = self._people if entry.program == "client_proxy" else self._peers
+        context: ssl.SSLContext = self._people if entry.program == "client_proxy" else self._peers()
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, timeout=ASK_SECONDS, context=context
         )

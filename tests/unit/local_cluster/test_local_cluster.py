@@ -18,6 +18,7 @@ from local_cluster.actions import Cluster
 from local_cluster.cli import main
 from local_cluster.failures import AlreadyRunning, UnsuitableFolder
 from local_cluster.foreground import StopSignals, input_is_for_menu
+from local_cluster.health import HealthProbe
 from local_cluster.plan import ClusterSettings, Folder
 from local_cluster.records import (
     RunLock,
@@ -26,6 +27,7 @@ from local_cluster.records import (
     save_settings,
 )
 from local_cluster.reset import check_folder, remove, what_would_go
+from lockstep_store.wire.cluster_file import ProgramEntry
 from tests import ROOT
 from tests.unit.local_cluster.programs import record_of
 
@@ -222,3 +224,10 @@ def test_a_signal_is_remembered_and_not_raised() -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def test_a_first_start_looks_like_one_until_the_directory_has_run(folder: Folder) -> None:
+    """The health probe leaves the directory's certificate to the directory, which makes it after its metadata."""
+    entry = ProgramEntry("directory_server", "1", "https://127.0.0.1:1")
+    assert HealthProbe(folder).fault(entry) == "is not listening yet"
+    assert not list(folder.certs_dir.glob("directory_server-*"))
