@@ -74,7 +74,8 @@ _data_option = click.option(
     default=_DEFAULTS.registration,
     type=click.Choice(["auto", "open", "closed"]),
     show_envvar=True,
-    help="Whether logging in with a new name creates the account; auto: only where every listener is on loopback.",
+    help="Whether logging in with a new name creates the account; auto: only if the directory and the proxy in use "
+    "listen on loopback.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",

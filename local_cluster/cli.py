@@ -5,6 +5,7 @@ A failure prints one sentence. `help.txt` is a copy of --help that `run_cluster.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from local_cluster.actions import Cluster, folder_for
 from local_cluster.failures import ClusterFailure, Interrupted, UnsuitableFolder
 from local_cluster.plan import MAX_PROGRAMS
 from local_cluster.progress import remark
+from lockstep_store.runtime.storage.permissions import PRIVATE_UMASK
 from lockstep_store.wire.errors import LockstepError
 
 DEFAULT_WAIT_SECONDS = 60.0
@@ -158,6 +160,8 @@ def command(
         raise click.UsageError("use --new-metadata only to start the cluster")
     if yes and not reset:
         raise click.UsageError("use --yes only with --reset")
+    # Logs and cluster.json name files and people; the programs set the same for themselves.
+    os.umask(PRIVATE_UMASK)
     cluster = Cluster(folder_for(data))
     if stop:
         return cluster.stop()

@@ -143,7 +143,7 @@ class Standing:
         owners_only: bool = False,
     ) -> bool:
         """Whether the person may do `action` on the bucket, or on that path in it."""
-        if self.person.read_only and not action.lower().startswith(READING_ACTIONS):
+        if self._changes_as_reader(action):
             return False
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
         if self.ground.rules is None:
@@ -152,6 +152,9 @@ class Standing:
         if verdict == "Deny" and not (self.trusted and action.lower() in _OF_THE_POLICY):
             return False
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
+
+    def _changes_as_reader(self, action: str) -> bool:
+        return self.person.read_only and not action.lower().startswith(READING_ACTIONS)
 
     def may_read(self, path: str, version: str) -> bool:
         """Whether the person may read that version, by its id or as the current one."""
@@ -179,6 +182,9 @@ class Standing:
         name, owner = self.bucket.name, self.bucket.owner
         if not self.person.account:
             return Forbidden(f"bucket {name!r} is not open to everybody; sign the request", bucket=name)
+        if self._changes_as_reader(action):
+            who = self.person.account
+            return Forbidden(f"account {who!r} is read-only: ask an administrator for the role member", bucket=name)
         if self.ground.rules is None or self.rules.policy is None:
             if owners_only:
                 return Forbidden(f"only {owner} or an administrator may change bucket {name!r}", bucket=name)

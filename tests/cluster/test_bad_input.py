@@ -173,7 +173,8 @@ def _begin(cluster: ClusterHarness, client: PeerClient, path: str) -> tuple[str,
 
 def test_tickets_are_good_for_one_write_on_one_server(shared_cluster: ClusterHarness) -> None:
     """Altered, garbage, or carried to a server that it does not name: refused. Replayed: the same version again."""
-    client = PeerClient(ensure_identity(shared_cluster.folder.certs_dir, "client_proxy", "1"))
+    identity = ensure_identity(shared_cluster.folder.certs_dir, "client_proxy", "1")
+    client = PeerClient(identity, directory=shared_cluster.directory_url)
 
     def send(url: str, ticket: str, content: bytes, hop: str = "master") -> bytes:
         headers = {TICKET_HEADER: ticket, HOP_HEADER: hop}

@@ -47,7 +47,8 @@ class Scene:
     def __init__(self, cluster: ClusterHarness) -> None:
         self.cluster = cluster
         self.people = [Person(cluster, 1), Person(cluster, 2)]
-        self.peer = PeerClient(ensure_identity(cluster.folder.certs_dir, "client_proxy", "1"))
+        identity = ensure_identity(cluster.folder.certs_dir, "client_proxy", "1")
+        self.peer = PeerClient(identity, directory=cluster.directory_url)
 
     def close(self) -> None:
         self.peer.close()

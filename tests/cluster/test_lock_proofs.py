@@ -69,7 +69,8 @@ class Insider:
     def peer(self, role: str, id: str) -> PeerClient:
         """A client that is known as `role` number `id`."""
         if (role, id) not in self.peers:
-            self.peers[role, id] = PeerClient(ensure_identity(self.cluster.folder.certs_dir, role, id))
+            identity = ensure_identity(self.cluster.folder.certs_dir, role, id)
+            self.peers[role, id] = PeerClient(identity, directory=self.cluster.directory_url)
         return self.peers[role, id]
 
     def begin(self, path: str, content: bytes, lock_number: int) -> BeginReplyItem:

@@ -71,6 +71,16 @@ def test_private_keys_are_private(shared_cluster: ClusterHarness) -> None:
     assert [file for file in secret if stat.S_IMODE(file.stat().st_mode) & 0o077] == []
 
 
+def test_other_users_of_the_machine_read_no_log_and_no_data(shared_cluster: ClusterHarness) -> None:
+    """Every log, cluster.json and every program's data folder is closed to all but its owner."""
+    content = json.loads(shared_cluster.folder.cluster_file.read_text())
+    private = [shared_cluster.folder.cluster_file]
+    for one in content["programs"]:
+        private += [Path(one["data_dir"]), Path(one["log_file"])]
+    modes = {str(path): stat.S_IMODE(path.stat().st_mode) & 0o077 for path in private}
+    assert not any(modes.values()), modes
+
+
 def test_the_status_shows_every_program_and_its_health(shared_cluster: ClusterHarness) -> None:
     """--status prints one line for each program and exits with 0 when all are healthy."""
     shown = until_all_are_healthy(shared_cluster)
