@@ -5,14 +5,17 @@ Both stand for the length of a run, so that fixtures of any scope have them; pro
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from directory_server.metadata.migrate import bring_up_to_date
+from directory_server.metadata.statements.redo import CHAIN_BYTES
 from directory_server.people import passwords
 from directory_server.people.passwords import PasswordHash
 
@@ -45,6 +48,9 @@ def _migrate_once(patch: pytest.MonkeyPatch, template: Path) -> None:
             if not template.exists():
                 bring_up_to_date(template)
             shutil.copyfile(template, path)
+            with closing(sqlite3.connect(path)) as copy, copy:
+                # As in a new file: no other metadata has this chain.
+                copy.execute("UPDATE redo_record SET chain = ?", (secrets.token_bytes(CHAIN_BYTES),))
         bring_up_to_date(path)
 
     patch.setattr("directory_server.metadata.engines.sqlite.store.bring_up_to_date", copied)

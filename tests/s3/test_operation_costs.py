@@ -67,10 +67,13 @@ class CostMeter:
         connection = connect(path, *args, **options)
         kind = "directory" if "/directory/" in str(path) else "file_server"
         writes = [False]
+        last = [""]
 
         def trace(statement: str) -> None:
-            if statement.startswith("--"):  # a trigger's own statement, which nobody sent
+            # A trigger that runs is traced as the statement that set it off, again, or as a comment.
+            if statement.startswith("--") or statement == last[0]:
                 return
+            last[0] = statement
             if statement == "BEGIN IMMEDIATE":
                 writes[0] = True
             ended, committed = statement in ("COMMIT", "ROLLBACK"), statement == "COMMIT" and writes[0]
@@ -148,18 +151,19 @@ class Bound:
     """Exactly so many: fewer would be a broken promise."""
 
 
+# Four statements of each directory transaction that changes rows write its redo record; one finds that there is none.
 TODAY = {
     "PUT": Bound(
         ["/v1/begin", "/v1/writes/small", "/v1/writes/small", "/v1/commit"],
-        {"directory": 44, "file_server": 29},
+        {"directory": 48, "file_server": 29},
         {"directory": 1, "file_server": 2},
     ),
     "GET": Bound(["/v1/lookup"], {"directory": 6}),
     "HEAD": Bound(["/v1/lookup"], {"directory": 7}),
     "LIST": Bound(["/v1/list"], {"directory": 5}),
-    "DELETE": Bound(["/v1/delete"], {"directory": 23}, {"directory": 1}),
-    "lock": Bound(["/v1/locks/acquire"], {"directory": 16}, {"directory": 1}),
-    "unlock": Bound(["/v1/locks/release"], {"directory": 11}, {"directory": 1}),
+    "DELETE": Bound(["/v1/delete"], {"directory": 27}, {"directory": 1}),
+    "lock": Bound(["/v1/locks/acquire"], {"directory": 20}, {"directory": 1}),
+    "unlock": Bound(["/v1/locks/release"], {"directory": 12}, {"directory": 1}),
 }
 
 

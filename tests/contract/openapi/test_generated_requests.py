@@ -31,6 +31,8 @@ BEYOND_SCHEMAS = {
     "restore_version": "a lock's number is written without a point: 1.0 is an integer to a schema",
     "login": "which characters a name may have (RFC 8265)",
     "register": "which characters a name may have (RFC 8265)",
+    "change_password": "which characters a name may have (RFC 8265), and which passwords are refused",
+    "create_user": "which characters a name may have (RFC 8265)",
     "logout": "an API key cannot log out",
     "create_kms_key": "a name must not look like an id",
     "join_secret": "which ids a program may have",

@@ -90,7 +90,7 @@ class Cluster:
     def change_much(self) -> None:
         """What leaves no bytes at a file server."""
         call = self.directory.call
-        call(am.LOGIN, am.PasswordRequest("late", "secret"))
+        call(am.LOGIN, am.PasswordRequest("late", "a secret word"))
         call(CREATE_BUCKET, CreateBucketRequest(self.admin, "made-late"))
         call(m.COPY, m.CopyRequest(self.admin, "write-id-of-a-copy", "files", "kept", None, "files", "copied"))
         call(m.DELETE, m.DeleteRequest(self.admin, "write-id-of-a-removal", "files", "removed"))
@@ -121,7 +121,7 @@ def assert_nothing_is_lost(cluster: Cluster) -> None:
     assert cluster.names() == {"kept", "copied"}
     buckets = cluster.directory.call(BUCKETS, CredentialRequest(cluster.admin)).buckets
     assert "made-late" in {bucket.name for bucket in buckets}
-    assert cluster.directory.call(am.LOGIN, am.PasswordRequest("late", "secret")).token
+    assert cluster.directory.call(am.LOGIN, am.PasswordRequest("late", "a secret word")).token
     _, problems, more = check_metadata(cluster.directory.server.store)
     assert (problems, more) == ([], 0)
 

@@ -241,7 +241,7 @@ def test_a_server_that_saw_a_higher_lock_number_raises_all(life: Life) -> None:
 def test_secrets_that_could_be_replayed_are_gone(life: Life) -> None:
     """The ticket key and log-ins of the backup are not in the restored metadata; API keys are."""
     life.rig.sql("INSERT INTO setting (name, value) VALUES ('ticket_key', 'aa')")
-    life.rig.sql("INSERT INTO session VALUES (zeroblob(32), 'ann', '', 1e9, 1e9)")
+    life.rig.sql("INSERT INTO session VALUES (zeroblob(32), 'ann', '', 1e9, 1e9, 0)")
     life.rig.sql("INSERT INTO api_key VALUES (zeroblob(32), 'k', 'admin', 'tool', 0)")
     life.back_up()
     rig = life.restore()
