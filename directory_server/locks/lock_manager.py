@@ -81,8 +81,11 @@ class LockManager:
         self._store.first_in_each_transaction(self._expire)
 
     def _expire(self, tx: Tx) -> None:
-        if (may_grant := self.may_grant) is None or may_grant():
+        if self._grants():
             self._rules.expire(tx)
+
+    def _grants(self) -> bool:
+        return (may_grant := self.may_grant) is None or may_grant()
 
     def close(self) -> None:
         """Answer every caller that waits. Their places in the queue stay."""
@@ -330,13 +333,18 @@ class LockManager:
         It also saves directory time when nothing else is written.
         """
         self._expire_if_due()
-        with self._store.read() as tx:
-            due = locks.next_due(tx)
+        due = self._next_due()
         return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.0, due - self._clock.now()))
 
-    def _expire_if_due(self) -> None:
+    def _next_due(self) -> float | None:
+        """None while nothing may be granted: leases then do not end, and asking at once again would never stop."""
+        if not self._grants():
+            return None
         with self._store.read() as tx:
-            due = locks.next_due(tx)
+            return locks.next_due(tx)
+
+    def _expire_if_due(self) -> None:
+        due = self._next_due()
         if (due is not None and due <= self._clock.now()) or self._clock.must_be_saved():
             self._store.write(lambda tx: None)  # every transaction begins with expiry and ends with saving the time
 

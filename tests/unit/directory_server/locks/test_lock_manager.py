@@ -103,6 +103,19 @@ def test_a_lease_that_ends_frees_the_path(rig: LockRig) -> None:
     assert rig.holders() == {"a": "bob"}
 
 
+def test_a_directory_that_may_not_grant_waits_for_it_between_steps(rig: LockRig) -> None:
+    """A lease that is over stays while nothing may be granted, and the job does not ask again without a pause."""
+    rig.take("alice", "a", lease_seconds=10)
+    rig.queue("bob", "a")
+    rig.locks.may_grant = lambda: False
+    rig.machine.advance(10)
+    assert rig.locks.step() == 1.0
+    assert rig.holders() == {"a": "alice"}
+    rig.locks.may_grant = None
+    rig.locks.step()
+    assert rig.holders() == {"a": "bob"}
+
+
 def test_stepping_the_wall_clock_ends_nothing(rig: LockRig) -> None:
     """Leases are judged by directory time: an hour forwards or back on the wall changes nothing."""
     lock = rig.take("alice", "a", lease_seconds=60)
