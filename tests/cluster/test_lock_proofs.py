@@ -384,7 +384,7 @@ def _grant(cluster: ClusterHarness, seed: int, wanted: int, kills: int) -> None:
 
 def test_lock_numbers_only_rise_over_kills_of_the_directory(cluster: ClusterHarness, seed: int) -> None:
     """No number is given twice and none falls, also when the directory is killed between grants."""
-    _grant(cluster, seed, 500, kills=2)
+    _grant(cluster, seed, 1500, kills=2)
 
 
 @pytest.mark.soak
