@@ -60,9 +60,9 @@ def fsck(ctx: click.Context, deep: bool) -> None:
 def backup(app: App, file: Path | None, folder: Path | None) -> None:
     """Back up the directory to FILE (administrators).
 
-    The backup is a snapshot, taken and checked while people work. It contains secrets (the ticket key, password hashes,
-    S3 secrets), so only you can read it; keep it that way. It does not contain file contents, nor the folder certs/
-    with the CA and the storage keys, without which nothing can be decrypted: keep a copy of that folder too.
+    The backup is a snapshot, taken and checked while people work. It contains secrets (the ticket key, password
+    hashes), so only you can read it; keep it that way. It does not contain file contents, nor the folder certs/ with
+    the CA and the storage keys, without which nothing can be decrypted: keep a copy of that folder too.
 
     `lockstep restore FILE --data FOLDER`, on the directory's machine, restores it.
 
