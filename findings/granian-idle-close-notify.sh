@@ -8,7 +8,7 @@
 # For our users: retry on a new connection, as HTTP clients do by themselves.
 set -eu
 work=$(mktemp -d)
-trap 'kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" -q install granian==2.8.9
 cd "$work"
@@ -19,17 +19,22 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 PY
-"$work/venv/bin/granian" --interface wsgi --port 18443 --ssl-certificate cert.pem --ssl-keyfile key.pem app:app >log 2>&1 &
-server=$!
-sleep 3
-"$work/venv/bin/python" - <<'PY'
-import socket, ssl
+port=$(python3 -c 'import socket; sock = socket.socket(); sock.bind(("127.0.0.1", 0)); print(sock.getsockname()[1])')
+"$work/venv/bin/granian" --interface wsgi --port "$port" --ssl-certificate cert.pem --ssl-keyfile key.pem app:app >log 2>&1 &
+"$work/venv/bin/python" - "$port" <<'PY'
+import socket, ssl, sys, time
 
 context = ssl.create_default_context(cafile="cert.pem")
 context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-with context.wrap_socket(
-    socket.create_connection(("localhost", 18443)), server_hostname="localhost", suppress_ragged_eofs=False
-) as connection:
+for _ in range(300):
+    try:
+        plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
+else:
+    sys.exit("the server did not start")
+with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as connection:
     connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert connection.recv(4096).startswith(b"HTTP/1.1 200"), "no reply"
     connection.settimeout(60)
