@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -30,6 +31,8 @@ from lockstep_store.wire.messages.people import (
     RevokeApiKeyRequest,
 )
 from lockstep_store.wire.names import check_account
+
+_operation = partial(Operation, tag="People")
 
 
 class PasswordBody(JsonBody):
@@ -68,12 +71,11 @@ class AccountRoutes:
 
     def _people(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="login",
                 method="POST",
                 template="/auth/login",
                 handler=self.login,
-                tag="People",
                 summary="Log in; a new name creates an account",
                 description="Send the token with every request as `Authorization: Bearer <token>`.",
                 bodies=(Content(LoginBody),),
@@ -83,16 +85,14 @@ class AccountRoutes:
                     errors.NotLoggedIn,
                     errors.Forbidden,
                     errors.TooManyRequests,
-                    errors.Unavailable,
                 ),
                 login=False,
             ),
-            Operation(
+            _operation(
                 id="register",
                 method="POST",
                 template="/auth/register",
                 handler=self.register,
-                tag="People",
                 summary="Create an account",
                 description=(
                     "Unlike a log-in, it fails if the name exists. Names are compared as in RFC 8265: `Ann` and `ann` "
@@ -103,65 +103,57 @@ class AccountRoutes:
                 refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists, errors.TooManyRequests),
                 login=False,
             ),
-            Operation(
+            _operation(
                 id="logout",
                 method="POST",
                 template="/auth/logout",
                 handler=self.logout,
-                tag="People",
                 summary="Log out: end this log-in and its token",
                 description="Other log-ins and keys of the account stay valid.",
                 answers={204: Answer("Logged out.")},
-                refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="who_am_i",
                 method="GET",
                 template="/auth/me",
                 handler=self.who_am_i,
-                tag="People",
                 summary="Get the account of this credential",
                 description="The account, and whether it is an administrator.",
                 answers={200: Answer("The account.", Content(AccountInfo))},
-                refusals=(errors.Unavailable,),
             ),
         ]
 
     def _keys(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_keys",
                 method="GET",
                 template="/auth/keys",
                 handler=self.list_keys,
-                tag="People",
                 summary="List your API keys, without their secrets",
                 description="Each with its name, its id and its creation time.",
                 answers={200: Answer("The keys.", Content(ApiKeysReply))},
-                refusals=(errors.Unavailable,),
             ),
-            Operation(
+            _operation(
                 id="create_key",
                 method="POST",
                 template="/auth/keys",
                 handler=self.create_key,
-                tag="People",
                 summary="Create an API key",
                 description="Only this reply has the secret: keep it.",
                 bodies=(Content(NewKey),),
                 answers={201: Answer("The key with its secret.", Content(ApiKeyInfo))},
-                refusals=(errors.Forbidden, errors.Unavailable),
+                refusals=(errors.Forbidden,),
             ),
-            Operation(
+            _operation(
                 id="revoke_key",
                 method="DELETE",
                 template="/auth/keys/{id}",
                 handler=self.revoke_key,
-                tag="People",
                 summary="Revoke an API key",
                 description="It stops working at once.",
                 answers={204: Answer("Revoked.")},
-                refusals=(errors.NotFound, errors.Unavailable),
+                refusals=(errors.NotFound,),
             ),
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import empty_reply, json_reply
@@ -18,7 +20,7 @@ from lockstep_store.wire.messages.programs import (
     RevokeProgramRequest,
 )
 
-_REFUSALS = (errors.BadRequest, errors.Forbidden, errors.NotFound, errors.Unavailable)
+_operation = partial(Operation, tag="Cluster", refusals=(errors.BadRequest, errors.Forbidden, errors.NotFound))
 
 
 def _role(text: str) -> RevocableRole:
@@ -37,39 +39,34 @@ class ProgramRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation(
+            _operation(
                 id="list_proxies",
                 method="GET",
                 template="/cluster/proxies",
                 handler=self.list_proxies,
-                tag="Cluster",
                 summary="List the proxies (administrators)",
                 description="All present and former proxies, with their states and the names from their invitations.",
                 answers={200: Answer("The proxies, by id.", Content(ProxiesReply))},
-                refusals=(errors.Forbidden, errors.Unavailable),
+                refusals=(errors.Forbidden,),
             ),
-            Operation(
+            _operation(
                 id="remove_proxy",
                 method="DELETE",
                 template="/cluster/proxies/{id}",
                 handler=self.remove_proxy,
-                tag="Cluster",
                 summary="Remove a proxy from the cluster (administrators)",
                 description="Its token and certificates are void at the directory at once, and at file servers within "
                 "a heartbeat.",
                 answers={204: Answer("Removed.")},
-                refusals=_REFUSALS,
             ),
-            Operation(
+            _operation(
                 id="revoke_program",
                 method="POST",
                 template="/cluster/programs/{role}/{id}/revoke",
                 handler=self.revoke,
-                tag="Cluster",
                 summary="Revoke a program's token and certificates (administrators)",
                 description="For a stolen key. A file server keeps its data and its place, and can be invited again.",
                 answers={204: Answer("Revoked.")},
-                refusals=_REFUSALS,
             ),
         ]
 
