@@ -16,10 +16,8 @@ import click
 
 from benchmarks.peers import machine
 from benchmarks.peers.cells import GIB, MIB, Cell, all_cells
-from benchmarks.peers.garage import Garage
 from benchmarks.peers.generator import Generator, LoadFailed
 from benchmarks.peers.lockstep import Lockstep
-from benchmarks.peers.minio import MinIO
 from benchmarks.peers.peer import Peer, PeerUnavailable
 from benchmarks.peers.results import BUSY_SHARE, CellResult, others_share, result_of
 from benchmarks.peers.runner import Contestant, Row, Runner
@@ -33,8 +31,6 @@ Say = Callable[[str], None]
 PEERS: dict[str, Callable[[Path, Say], Peer]] = {
     "lockstep": Lockstep,
     "seaweedfs": SeaweedFS,
-    "minio": MinIO,
-    "garage": Garage,
 }
 
 
