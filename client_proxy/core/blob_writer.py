@@ -17,7 +17,6 @@ the content into chunks.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
@@ -34,6 +33,7 @@ from client_proxy.core.incoming_blocks import kept, noted, of_size
 from client_proxy.core.left_out_chunks import LeftOutChunks, SentChunks
 from client_proxy.core.write_attempts import WriteAttempts, linked
 from client_proxy.metrics import SENT
+from lockstep_store.runtime.backoff import JITTER
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import Chunk, chunk_blocks
 from lockstep_store.wire.crash_points import crash_point
@@ -95,7 +95,7 @@ class BlobWriter:
         budget: BufferBudget | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = JITTER,
     ) -> None:
         self._directory = directory
         self._upload = upload

@@ -7,7 +7,6 @@ read began, and the reply is never older than the read.
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -16,7 +15,7 @@ import msgspec
 
 from client_proxy.core.directory_outage import DirectoryOutage
 from client_proxy.metrics import DIRECTORY_REPEATS
-from lockstep_store.runtime.backoff import pause_after
+from lockstep_store.runtime.backoff import JITTER, pause_after
 from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.peers.coalescing import Coalescer
@@ -190,7 +189,7 @@ class DirectoryClient:
         patience: float = PATIENCE_SECONDS,
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = JITTER,
     ) -> None:
         self.url = url
         self._peer = peer

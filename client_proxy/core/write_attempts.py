@@ -8,7 +8,6 @@ version, or promises that there will be none.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +16,7 @@ import msgspec
 
 from client_proxy.core.directory_client import DirectoryClient, undecided
 from client_proxy.metrics import LINKED, WRITE_FAILOVERS
-from lockstep_store.runtime.backoff import pause_after
+from lockstep_store.runtime.backoff import JITTER, pause_after
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import (
@@ -54,7 +53,7 @@ class WriteAttempts:
         *,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = JITTER,
     ) -> None:
         self._directory = directory
         self._sleep = sleep

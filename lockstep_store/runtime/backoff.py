@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
+
+JITTER: Callable[[], float] = random.SystemRandom().random
+"""Uniform from 0 to 1, from the system: retries in the background must not advance one that was seeded."""
 
 
 def pause_after(

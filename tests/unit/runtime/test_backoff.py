@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lockstep_store.runtime.backoff import pause_after
+import random
+
+from lockstep_store.runtime.backoff import JITTER, pause_after
 
 
 def test_pauses_double_up_to_the_longest() -> None:
@@ -20,3 +22,10 @@ def test_jitter_spreads_around_the_pause() -> None:
     """From half of it to one and a half times; on average the pause itself."""
     spread = [pause_after(2, 1.0, jitter=lambda n=number: n / 10) for number in range(11)]
     assert (min(spread), spread[5], max(spread)) == (1.0, 2.0, 3.0)
+
+
+def test_jitter_leaves_a_seeded_generator_alone() -> None:
+    """A retry in the background must not change what a seeded run draws; Hypothesis refuses to go on if one does."""
+    before = random.getstate()
+    assert 0.0 <= JITTER() < 1.0
+    assert random.getstate() == before
