@@ -166,27 +166,6 @@ def test_log_ins_and_keys_are_seen_and_ended(cluster: WholeCluster) -> None:
     assert as_admin(cluster, "DELETE", "/users/ann/access").json["ended"] == 1
 
 
-ADMINISTRATORS_ONLY = [
-    ("GET", "/users", None),
-    ("POST", "/users", {"name": "ben"}),
-    ("PATCH", "/users/admin", {"disabled": True}),
-    ("DELETE", "/users/admin", None),
-    ("POST", "/users/admin/reset", None),
-    ("GET", "/users/admin/access", None),
-    ("DELETE", "/users/admin/access", None),
-    ("DELETE", "/users/admin/access/1", None),
-    ("GET", "/audit", None),
-]
-
-
-@pytest.mark.parametrize(("method", "target", "body"), ADMINISTRATORS_ONLY)
-def test_accounts_are_for_administrators(cluster: WholeCluster, method: str, target: str, body: Any) -> None:
-    """A member is refused, and so is somebody without a log-in."""
-    content = b"" if body is None else json.dumps(body).encode()
-    assert cluster.ask_with(cluster.log_in("eve"), method, target, content).status == 403
-    assert cluster.ask_with({}, method, target, content).status == 401
-
-
 def test_security_events_are_kept(cluster: WholeCluster) -> None:
     """Who did what, in order, in pages, and without a password; a restart keeps them."""
     ann = cluster.log_in("ann")

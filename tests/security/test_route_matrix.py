@@ -1,0 +1,283 @@
+"""Every operation of the API for everybody: who is served, and who is refused.
+
+The operations are those of the served document. One that ROUTES does not name fails, so a new route is classified
+before it is served.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.fakes.wsgi import Answer
+from tests.s3.rig import S3Rig
+from tests.security.identities import (
+    ADMINISTRATORS,
+    EVERYBODY,
+    LIVE,
+    MEMBERS,
+    OWNER,
+    OWNERS,
+    PASSWORD,
+    READERS,
+    VOID,
+    WRITERS,
+    Identities,
+)
+
+FORBIDDEN, NOT_THERE = 403, 404
+
+
+@dataclass(frozen=True)
+class Route:
+    """Who is served; `refusal` is the answer to others with an account, `void` to those without one."""
+
+    served: frozenset[str]
+    refusal: int = FORBIDDEN
+    void: int = 401
+    query: str = ""
+    body: Any = None
+    """In place of the document's example. `{name}` in texts, also in `query`, is a value of the request's world."""
+    otherwise: tuple[int, ...] = ()
+    """Further statuses of those who are served: what the world has no success for."""
+    sees_bucket: frozenset[str] | None = None
+    """Whose answers name the owner's bucket, where everybody gets one."""
+
+
+def _for_administrators(*otherwise: int, query: str = "", body: Any = None) -> Route:
+    return Route(ADMINISTRATORS, query=query, body=body, otherwise=otherwise)
+
+
+_OPEN, _ACCOUNT = Route(EVERYBODY), Route(LIVE)
+_numbers = itertools.count(1)
+ROUTES: dict[str, Route] = {
+    # By the operations' ids; words after an id tell two uses apart.
+    # Files
+    "list_files": Route(READERS),
+    "stat_file": Route(READERS),
+    "read_file": Route(READERS),
+    "write_file": Route(WRITERS, body=b"new content"),
+    "delete_file": Route(WRITERS),
+    "read_manifest": Route(READERS),
+    "copy_file": Route(
+        WRITERS, body={"source": {"bucket": "{bucket}", "path": "{path}"}, "bucket": "{bucket}", "path": "copy"}
+    ),
+    "list_versions": Route(READERS),
+    "restore_version": Route(WRITERS, body={"version": "{version}"}),
+    "changes": Route(LIVE, query="cursor={cursor}", sees_bucket=OWNERS),
+    "changes of a bucket": Route(READERS, query="bucket={bucket}&cursor={cursor}"),
+    # Buckets
+    "list_buckets": Route(LIVE, sees_bucket=OWNERS),
+    "create_bucket": Route(MEMBERS, body={"name": "{new}"}),
+    "get_bucket": Route(READERS),
+    "change_bucket": Route(OWNERS),
+    "delete_bucket": Route(OWNERS),
+    # Locks
+    "acquire_lock": Route(WRITERS, body={"paths": ["{bucket}/free"]}),
+    "list_locks": Route(LIVE, sees_bucket=OWNERS),
+    "renew_lock": Route(OWNER),
+    "release_lock": Route(OWNERS, query="break=true"),
+    # People
+    "login": Route(EVERYBODY, body={"username": "stranger", "password": PASSWORD}),
+    "register": Route(EVERYBODY, body={"username": "{new}", "password": PASSWORD}),
+    "change_password": Route(
+        EVERYBODY, body={"username": "{user}", "password": PASSWORD, "new_password": "horse, correct"}
+    ),
+    "logout": Route(EVERYBODY - {"anonymous"}, otherwise=(400,)),  # an API key is revoked instead
+    "who_am_i": _ACCOUNT,
+    "list_keys": _ACCOUNT,
+    "create_key": _ACCOUNT,
+    "revoke_key": Route(OWNER, NOT_THERE),
+    "list_s3_keys": _ACCOUNT,
+    "create_s3_key": _ACCOUNT,
+    "rotate_s3_key": Route(OWNER, NOT_THERE),
+    "revoke_s3_key": Route(OWNER, NOT_THERE),
+    "list_users": _for_administrators(),
+    "create_user": _for_administrators(body={"name": "{new}"}),
+    "change_user": _for_administrators(),
+    "delete_user": _for_administrators(),
+    "reset_password": _for_administrators(),
+    "user_access": _for_administrators(),
+    "revoke_user_access": _for_administrators(),
+    "revoke_one_access": _for_administrators(),
+    "audit": _for_administrators(),
+    # Cluster
+    "health": _OPEN,
+    "cluster": _ACCOUNT,
+    "join_secret": _for_administrators(),
+    "enrol": Route(
+        frozenset(), void=FORBIDDEN, body={"secret": "x" * 40, "csr_pem": "none", "role": "file_server", "id": "9"}
+    ),
+    "list_servers": _ACCOUNT,
+    "drain_server": _for_administrators(),
+    "remove_server": _for_administrators(409),  # a running one
+    "balance": _for_administrators(),
+    "repair_report": _for_administrators(),
+    "list_proxies": _for_administrators(),
+    "remove_proxy": _for_administrators(404),
+    "revoke_program": _for_administrators(404),
+    "start_fsck": _for_administrators(409),
+    "fsck_report": _for_administrators(),
+    "backup": _for_administrators(),
+    "follow_backup": _for_administrators(),
+    "recovery": _for_administrators(),
+    "recover": _for_administrators(409),  # nothing to recover
+    "list_targets": _for_administrators(),
+    "add_target": _for_administrators(),
+    "remove_target": _for_administrators(404),
+    "test_target": _for_administrators(404),
+    "list_kms_keys": _for_administrators(),
+    "create_kms_key": _for_administrators(body={"name": "{new}"}),
+    "enable_kms_key": _for_administrators(),
+    "disable_kms_key": _for_administrators(),
+    "rotate_kms_key": _for_administrators(),
+    # About
+    "openapi": _OPEN,
+    "docs": _OPEN,
+    "docs_file": _OPEN,
+}
+
+
+@dataclass
+class Operation:
+    """One operation of the served document."""
+
+    method: str
+    template: str
+    described: dict[str, Any] = field(repr=False)
+
+    @property
+    def successes(self) -> list[int]:
+        return [int(status) for status in self.described["responses"] if status.startswith("2")]
+
+
+@pytest.fixture(scope="module")
+def everybody(rig: S3Rig) -> Identities:
+    return Identities(rig)
+
+
+@pytest.fixture(scope="module")
+def operations(rig: S3Rig) -> dict[str, Operation]:
+    """By their ids."""
+    served = rig.cluster.ask_with({}, "GET", "/openapi.json").json
+    return {
+        described["operationId"]: Operation(method.upper(), path.removeprefix("/api/v1"), described)
+        for path, methods in served["paths"].items()
+        for method, described in methods.items()
+    }
+
+
+class World:
+    """What a request for the operation `id` is about, by the names in its address and body."""
+
+    def __init__(self, everybody: Identities, id: str) -> None:
+        number = next(_numbers)
+        self._everybody = everybody
+        self._values = {"new": f"new-{number}", "user": f"user-{number}", "key": f"key-{number}", "id": "9"}
+        self._values |= {"path": "k", "file": "page.css", "role": "file_server"}
+        self._values["bucket"] = everybody.bucket([] if id == "delete_bucket" else ["k"])
+        for ids, make in (
+            (("change_user", "delete_user", "reset_password", "user_access", "revoke_user_access"), self._user),
+            (("revoke_one_access", "change_password"), self._log_in),
+            (("renew_lock", "release_lock", "list_locks"), self._lock),
+            (("revoke_key",), self._api_key),
+            (("rotate_s3_key", "revoke_s3_key"), self._s3_key),
+            (("enable_kms_key", "disable_kms_key", "rotate_kms_key"), self._kms_key),
+            (("restore_version",), self._version),
+            (("changes", "changes of a bucket"), self._change),
+            (("drain_server", "remove_server"), self._server),
+        ):
+            if id in ids:
+                make()
+
+    @property
+    def bucket(self) -> str:
+        return self._values["bucket"]
+
+    def fill(self, text: str) -> str:
+        """`text` with every `{name}` replaced."""
+        return re.sub(r"\{(\w+)\}", lambda found: self._values[found[1]], text)
+
+    def _make(self, who: str, target: str, **body: Any) -> Any:
+        answer = self._everybody.ask(who, "POST", target, json.dumps(body).encode())
+        assert answer.status in (200, 201), answer.body
+        return answer.json
+
+    def _user(self) -> None:
+        self._make("administrator", "/users", name=self._values["user"], password=PASSWORD)
+
+    def _log_in(self) -> None:
+        self._user()
+        self._make("anonymous", "/auth/login", username=self._values["user"], password=PASSWORD)
+        found = self._everybody.ask("administrator", "GET", self.fill("/users/{user}/access")).json
+        self._values["id"] = found["sessions"][0]["id"]
+
+    def _lock(self) -> None:
+        self._values["id"] = str(self._make("owner", "/locks", paths=[f"{self.bucket}/k"])["lock"]["number"])
+
+    def _api_key(self) -> None:
+        self._values["id"] = self._make("owner", "/auth/keys", name="another")["id"]
+
+    def _s3_key(self) -> None:
+        self._values["id"] = self._make("owner", "/auth/s3-keys", name="another")["access_key_id"]
+
+    def _kms_key(self) -> None:
+        self._values["id"] = self._values["key"]
+        self._make("administrator", "/kms/keys", name=self._values["id"])
+
+    def _version(self) -> None:
+        found = self._everybody.ask("owner", "HEAD", f"/files/{self.bucket}/k")
+        self._values["version"] = found.headers["X-Lockstep-Version"]
+
+    def _change(self) -> None:
+        self._values["cursor"] = str(self._everybody.ask("administrator", "GET", "/cluster").json["cursor"])
+        assert self._everybody.ask("owner", "PUT", f"/files/{self.bucket}/new", b"content").status == 201
+
+    def _server(self) -> None:
+        self._values["id"] = "1"
+
+
+def asked(everybody: Identities, world: World, operation: Operation, route: Route, who: str) -> Answer:
+    content = operation.described.get("requestBody", {}).get("content", {})
+    body = content.get("application/json", {}).get("example") if route.body is None else route.body
+    if not isinstance(body, bytes):
+        body = b"" if body is None else filled(world, body)
+    query = f"?{world.fill(route.query)}" if route.query else ""
+    return everybody.ask(who, operation.method, world.fill(operation.template) + query, body)
+
+
+def filled(world: World, body: Any) -> bytes:
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: fill(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [fill(one) for one in value]
+        return world.fill(value) if isinstance(value, str) else value
+
+    return json.dumps(fill(body)).encode()
+
+
+def test_every_route_is_classified(operations: dict[str, Operation]) -> None:
+    """The served operations and those of the table are the same."""
+    assert set(operations) == {id.partition(" ")[0] for id in ROUTES}
+
+
+@pytest.mark.parametrize("id", ROUTES)
+def test_only_those_of_the_table_are_served(everybody: Identities, operations: dict[str, Operation], id: str) -> None:
+    """Each request of those who are served gets a world of its own, because it may change it."""
+    operation, route = operations[id.partition(" ")[0]], ROUTES[id]
+    world = World(everybody, id)
+    for who in sorted(EVERYBODY - route.served):
+        answer = asked(everybody, world, operation, route, who)
+        assert answer.status == (route.void if who in VOID else route.refusal), (who, answer.body[:300])
+    for who in sorted(route.served):
+        world = World(everybody, id)
+        answer = asked(everybody, world, operation, route, who)
+        assert answer.status in (*operation.successes, *route.otherwise), (who, answer.body[:300])
+        if route.sees_bucket is not None:
+            assert (f'"{world.bucket}"'.encode() in answer.body) == (who in route.sees_bucket), who
