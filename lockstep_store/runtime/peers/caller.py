@@ -1,12 +1,11 @@
 """The client for calls between programs: HTTPS with certificates on both sides, over pooled connections.
 
-It uses `http.client`, because every read and write makes such calls, and `requests` costs several times as much for
-each. Only this module turns socket and library errors into `PeerUnreachable`.
+Every read and write makes such calls, so their cost counts (see `connection`). Only this module turns socket errors
+into `PeerUnreachable`.
 """
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections import deque
@@ -81,11 +80,7 @@ class PeerClient:
         connection = self._take(url, timeout)
         answered_early = False
         try:
-            connection.putrequest("POST", path, skip_accept_encoding=True)
-            for name, value in self._headers(url, headers).items():
-                connection.putheader(name, value)
-            connection.putheader("Transfer-Encoding", "chunked")
-            connection.endheaders()
+            connection.send_head("POST", path, self._headers(url, headers) | {"Transfer-Encoding": "chunked"})
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
@@ -118,7 +113,10 @@ class PeerClient:
         """Send a request and return its 2xx reply, unread. Raises the error class that the server raised."""
         connection = self._take(url, timeout)
         try:
-            connection.request(method, path, body=body or None, headers=self._headers(url, headers))
+            given = self._headers(url, headers)
+            if body or method != "GET":
+                given["Content-Length"] = str(len(body))
+            connection.send_head(method, path, given, body)
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
@@ -146,17 +144,17 @@ class PeerClient:
     def _response(self, url: str, connection: PeerConnection, reusable: bool = True) -> PeerResponse:
         connection.waiting_since = time.monotonic()
         try:
-            answer = connection.getresponse()
+            connection.read_head()
         except BaseException as error:
             self._give_up(url, connection, error)
             raise
         connection.state.answered_at = time.monotonic()
         connection.waiting_since = 0.0
-        response = PeerResponse(self, url, connection, answer, reusable)
-        if answer.status >= 300:
+        response = PeerResponse(self, url, connection, reusable and connection.stays_open)
+        if connection.status >= 300:
             with response:
                 body = response.read_all(MAX_PROBLEM_BYTES)
-            raise from_problem(decode_problem(body, answer.status))
+            raise from_problem(decode_problem(body, connection.status))
         return response
 
     def _take(self, url: str, timeout: float | None) -> PeerConnection:
@@ -174,7 +172,7 @@ class PeerClient:
                     break
                 connection, since = idle.pop()
             if now - since < MAX_IDLE_SECONDS and not is_readable(connection):
-                connection.sock.settimeout(seconds)
+                connection.set_timeout(seconds)
                 self._watch(connection, now)
                 return connection
             connection.close()
@@ -222,54 +220,47 @@ class PeerClient:
 class PeerResponse:
     """A reply whose body is read piece by piece. Close it, or use it as a context manager."""
 
-    def __init__(
-        self,
-        client: PeerClient,
-        url: str,
-        connection: PeerConnection,
-        answer: http.client.HTTPResponse,
-        reusable: bool,
-    ) -> None:
+    def __init__(self, client: PeerClient, url: str, connection: PeerConnection, reusable: bool) -> None:
         self._client = client
         self._url = url
         self._connection = connection
-        self._answer = answer
         self._reusable = reusable
-        self.status = answer.status
-        self.headers = answer.headers
-        self.length = answer.length
-        """Bytes left to read, if declared."""
+        self.length = connection.left
+        """Bytes of the whole body."""
 
     def read(self, count: int) -> bytes:
         """Return up to `count` bytes, none at the end. PeerUnreachable when the connection is cut before the end."""
-        data = self._read(count)
-        if not data and count and self._answer.length:
-            self._reusable = False
-            why = self._connection.cut_because or f"cut its reply {self._answer.length} bytes short"
-            raise PeerUnreachable(f"{self._url} {why}", url=self._url)
-        return data
+        return self._read(count)
 
     def read_all(self, limit: int) -> bytes:
-        """Return the whole body. PeerUnreachable when it has more than `limit` bytes."""
-        if self._answer.length is not None and self._answer.length > limit:
+        """Return the rest of the body. PeerUnreachable when it has more than `limit` bytes, or is cut."""
+        if self._connection.left > limit:
             self._reusable = False
-            raise PeerUnreachable(f"{self._url} sent a reply of {self._answer.length} bytes; the limit is {limit}")
-        return self._read(None if self._answer.length is not None else limit)
+            raise PeerUnreachable(
+                f"{self._url} sent a reply of {self._connection.left} bytes; the limit is {limit}", url=self._url
+            )
+        return self._read(None)
 
     def _read(self, count: int | None) -> bytes:
-        self._connection.waiting_since = time.monotonic()
+        """Read up to `count` bytes, or all that are left."""
+        connection = self._connection
+        connection.waiting_since = time.monotonic()
         try:
-            data = self._answer.read(count)
+            data = connection.read_rest() if count is None else connection.read(count)
         except TRANSPORT_ERRORS as error:
             self._reusable = False
-            raise unreachable(self._url, error, self._connection) from error
-        self._connection.state.answered_at = time.monotonic()
-        self._connection.waiting_since = 0.0
+            raise unreachable(self._url, error, connection) from error
+        connection.state.answered_at = time.monotonic()
+        connection.waiting_since = 0.0
+        if connection.left and (count is None or (count and not data)):
+            self._reusable = False
+            why = connection.cut_because or f"cut its reply {connection.left} bytes short"
+            raise PeerUnreachable(f"{self._url} {why}", url=self._url)
         return data
 
     def close(self) -> None:
         """Return the connection to the pool if the reply was read to its end, otherwise close it."""
-        if self._reusable and self._answer.isclosed() and self._connection.sock is not None:
+        if self._reusable and not self._connection.left:
             self._client._give_back(self._connection)
         else:
             self._client._drop(self._connection)
