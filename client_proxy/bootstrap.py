@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
@@ -27,9 +28,14 @@ from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
+from client_proxy.metrics import RATE_LIMITED
+from client_proxy.rate_limits.client_address import ForwardedAddress
+from client_proxy.rate_limits.counts import RequestCounts
+from client_proxy.rate_limits.limiter import RateLimits
 from client_proxy.settings import Settings
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.http.admission import gate_for_people
+from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Service, run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
@@ -72,6 +78,12 @@ class Proxy:
         return self.settings.tls_cert or self.identity.cert_file
 
     @property
+    def wsgi(self) -> Wsgi:
+        """The doors behind their bounds, and behind the operator's reverse proxies if there are any."""
+        app = gate_for_people(self.doors, self.settings.threads, LONG_POLLS, self.doors.turn_away)
+        return ForwardedAddress(app, self.settings.trusted_proxies) if self.settings.trusted_proxies else app
+
+    @property
     def key_file(self) -> Path:
         return self.settings.tls_key or self.identity.key_file
 
@@ -95,7 +107,9 @@ def build(settings: Settings) -> Proxy:
     reader = BlobReader(peer, cache, directory.report_damaged, budget=budget)
     writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
     files = FileStore(directory, reader, writer)
-    health = HealthCheck(settings.id, peer, settings.directory_url, cache)
+    counts = RequestCounts(settings.rate_limit_storage) if settings.rate_limits else None
+    limits = RateLimits(settings.rate_limits, counts.take) if counts is not None else None
+    health = HealthCheck(settings.id, peer, settings.directory_url, cache, lambda: _limit_facts(settings, counts))
     app = create_app(
         files,
         directory,
@@ -103,6 +117,7 @@ def build(settings: Settings) -> Proxy:
         version=version("lockstep-store"),
         health=health,
         remote=not is_loopback(settings.host),
+        limits=limits,
     )
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
@@ -119,6 +134,7 @@ def build(settings: Settings) -> Proxy:
         proxy_id=settings.id,
         domain=settings.s3_domain,
         list_shared=settings.s3_list_shared,
+        limits=limits,
     )
     logging_access = BackgroundJob("access log", access_log.step).start()
 
@@ -132,6 +148,20 @@ def build(settings: Settings) -> Proxy:
         os.close(folder)
 
     return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
+
+
+def _limit_facts(settings: Settings, counts: RequestCounts | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"rate_limits": [str(rule) for rule in settings.rate_limits]}
+    if counts is not None:
+        facts["rate_limited"] = sum(
+            int(sample.value)
+            for metric in RATE_LIMITED.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+        if counts.problem:
+            facts["rate_limits_problem"] = counts.problem
+    return facts
 
 
 def _membership(settings: Settings, directory: DirectoryClient) -> ProxyMembership:
@@ -151,7 +181,7 @@ def serve(settings: Settings) -> None:
     proxy = build(settings)
     _warn_about(settings)
     run(
-        gate_for_people(proxy.doors, settings.threads, LONG_POLLS, proxy.doors.turn_away),
+        proxy.wsgi,
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
@@ -179,7 +209,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         proxy = build(settings)
         _warn_about(settings)
         service = Service(
-            gate_for_people(proxy.doors, settings.threads, LONG_POLLS, proxy.doors.turn_away),
+            proxy.wsgi,
             host=settings.host,
             port=settings.port,
             cert_file=proxy.cert_file,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from threading import Lock
+from typing import Any
 
 from client_proxy.core.cache import Cache
 from lockstep_store.runtime.peers.protocols import Opener
@@ -23,12 +24,20 @@ class HealthCheck:
     """A proxy is healthy if the directory replies. A full cache disk is reported but no failure: reads still work."""
 
     def __init__(
-        self, id: str, peer: Opener, directory_url: str, cache: Cache, monotonic: Callable[[], float] = time.monotonic
+        self,
+        id: str,
+        peer: Opener,
+        directory_url: str,
+        cache: Cache,
+        limits: Callable[[], dict[str, Any]] = dict,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`limits` are the facts about rate limits."""
         self._id = id
         self._peer = peer
         self._directory_url = directory_url
         self._cache = cache
+        self._limits = limits
         self._monotonic = monotonic
         self._started = monotonic()
         self._asked_at = float("-inf")
@@ -50,6 +59,7 @@ class HealthCheck:
                 "cache_bytes": self._cache.stored_bytes,
                 "cache_entries": len(self._cache),
                 "cache_writable": self._cache.writable,
+                **self._limits(),
             },
         )
 

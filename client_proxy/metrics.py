@@ -30,6 +30,9 @@ RECEIVED_BYTES = Counter(
     "lockstep_client_proxy_received_bytes_total", "Bytes of request bodies received, by every door"
 )
 ANSWERED_BYTES = Counter("lockstep_client_proxy_answered_bytes_total", "Bytes of response bodies sent, by every door")
+RATE_LIMITED = Counter(
+    "lockstep_client_proxy_rate_limited_total", "Requests refused by a rate limit, by class and rule", ["class", "by"]
+)
 CONTENT_METRICS = ContentMetrics(
     aborted=Counter(
         "lockstep_client_proxy_aborted_answers_total",

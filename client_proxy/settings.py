@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
 from client_proxy.core.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
+from client_proxy.rate_limits.client_address import Network
+from client_proxy.rate_limits.rules import DEFAULT as DEFAULT_RATE_LIMIT
+from client_proxy.rate_limits.rules import IN_MEMORY, RateRule, parse_rules
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.http.service import DEFAULT_THREADS
 
@@ -39,6 +43,10 @@ class Settings:
     tls_cert: Path | None
     tls_key: Path | None
     threads: int
+    rate_limits: tuple[RateRule, ...]
+    rate_limit_storage: str = field(repr=False)
+    """May contain a password."""
+    trusted_proxies: tuple[Network, ...]
     menu: bool
     local_storage: Path
     log_level: str
@@ -63,6 +71,16 @@ class _Size(click.ParamType[int]):
                 f"{value!r} is not a size: give a number of bytes, or a number with KiB, MiB, GiB or TiB", param, ctx
             )
         return int(found.group(1)) * _UNITS[unit]
+
+
+class _Network(click.ParamType[Network]):
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError:
+            self.fail(f"{value!r} is no address or network, such as 10.0.0.7 or 10.0.0.0/8", param, ctx)
 
 
 def _option(*names: str, **details: Any) -> Callable[[Any], Any]:
@@ -132,6 +150,26 @@ _OPTIONS = (
         type=click.IntRange(4, 4096),
         help="Requests served at the same time.",
     ),
+    _option(
+        "--rate-limit",
+        multiple=True,
+        metavar="CLASS=COUNT/TIME/BY",
+        help="How many requests of a class (login, read, write, list, admin) an address, account, key or bucket may "
+        f"make, such as write=50/second/account, or CLASS=off; may be repeated.  [default: {DEFAULT_RATE_LIMIT}]",
+    ),
+    _option(
+        "--rate-limit-storage",
+        default=IN_MEMORY,
+        metavar="URI",
+        help="Where requests are counted: memory, or redis:// or memcached:// for several proxies together.",
+    ),
+    _option(
+        "--trusted-proxy",
+        type=_Network(),
+        multiple=True,
+        metavar="NETWORK",
+        help="Address or network of a reverse proxy whose X-Forwarded-For names the client; may be repeated.",
+    ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
     click.option(
         "--local-storage",
@@ -174,6 +212,9 @@ def from_options(
     tls_cert: Path | None,
     tls_key: Path | None,
     threads: int,
+    rate_limit: tuple[str, ...],
+    rate_limit_storage: str,
+    trusted_proxy: tuple[Network, ...],
     menu: bool | None,
     local_storage: Path,
     log_level: str,
@@ -189,6 +230,10 @@ def from_options(
         raise click.UsageError(
             f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
         )
+    try:
+        rules = parse_rules(rate_limit)
+    except ValueError as error:
+        raise click.UsageError(f"--rate-limit: {error}") from error
     return Settings(
         id=id,
         host=host,
@@ -204,6 +249,9 @@ def from_options(
         tls_cert=tls_cert,
         tls_key=tls_key,
         threads=threads,
+        rate_limits=rules,
+        rate_limit_storage=rate_limit_storage,
+        trusted_proxies=trusted_proxy,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
         log_level=log_level,

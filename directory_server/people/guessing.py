@@ -7,6 +7,7 @@ it stops only strangers: addresses from which the right password came are exempt
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ class GuessingBounds:
                 left = max(left, (excess + 1) * NAME_REFILL_SECONDS if excess > -1 else 0.0)
         if left > 0:
             raise TooManyRequests(
-                f"too many wrong passwords for {name!r}: try again in {left:.0f} s", seconds_left=round(left, 1)
+                f"too many wrong passwords for {name!r}: try again in {left:.0f} s",
+                seconds_left=round(left, 1),
+                retry_after=math.ceil(left),
             )
 
     def failed(self, name: str, address: str) -> None:

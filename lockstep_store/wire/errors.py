@@ -26,7 +26,8 @@
     ├── NotModified                the reader's copy is current
     ├── RangeNotSatisfiable
     ├── Locked                     another client holds the lock; the message says who and until when
-    ├── TooManyRequests
+    ├── TooManyRequests            wrong passwords, or more than a rate limit allows
+    │   └── RateLimited            more requests than the proxy's rate limits allow; nothing was done
     ├── MissingChunks              the receiver lacks chunks that were sent without bytes, and lists them
     ├── TargetUnusable             the notification target cannot be reached as configured
     ├── Unavailable                temporary; a retry can succeed
@@ -72,6 +73,8 @@ class LockstepError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
+    type: ClassVar[str] = "about:blank"
+    """The problem type of RFC 9457. Clients decide by `code`; a type is named where a standard has one."""
     can_retry: ClassVar[bool] = False
 
     def __init__(self, detail: str, **facts: Any) -> None:
@@ -203,6 +206,17 @@ class TooManyRequests(LockstepError):
     can_retry = True
 
 
+class RateLimited(TooManyRequests):
+    """A rate limit allows no more requests for now; nothing was done.
+
+    Facts: `policy`, its `limit` in `window_seconds`, `retry_after` in seconds, and `violated-policies`, as
+    draft-ietf-httpapi-ratelimit-headers-11 names it.
+    """
+
+    code, title = "rate_limited", "Too many requests"
+    type = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
 class MissingChunks(LockstepError):
     """Chunks are needed with their bytes: `facts["digests"]` lists them, at most 100,000."""
 
@@ -293,6 +307,7 @@ def to_problem(error: LockstepError, request_id: str = "") -> Problem:
         code=error.code,
         status=error.status,
         title=error.title,
+        type=error.type,
         detail=error.detail,
         request_id=request_id,
         retry=error.can_retry,

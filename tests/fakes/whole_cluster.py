@@ -21,6 +21,7 @@ from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.doors.rest import create_app
 from client_proxy.file_store import FileStore
+from client_proxy.rate_limits.limiter import RateLimits
 from directory_server.bootstrap import DirectoryServer
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings as DirectorySettings
@@ -76,7 +77,9 @@ class LocalPeers(LocalCalls):
 class LocalProxy:
     """A proxy: its whole core and its API."""
 
-    def __init__(self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock) -> None:
+    def __init__(
+        self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock, limits: RateLimits | None = None
+    ) -> None:
         self.folder = folder
         self.directory = DirectoryClient(peers, DIRECTORY_URL, clock=clock, sleep=clock.advance, jitter=lambda: 0.5)
         budget = BufferBudget()
@@ -93,6 +96,7 @@ class LocalProxy:
             program_id=id,
             version="0",
             health=lambda: Health("client_proxy", id, "0", True),
+            limits=limits,
         )
         check_statuses(self.app)
 
@@ -107,7 +111,15 @@ class WholeCluster:
     """
 
     def __init__(
-        self, folder: Path, certs: Path, *, file_servers: int = 3, proxies: int = 1, copies: int = 2, **settings: Any
+        self,
+        folder: Path,
+        certs: Path,
+        *,
+        file_servers: int = 3,
+        proxies: int = 1,
+        copies: int = 2,
+        limits: RateLimits | None = None,
+        **settings: Any,
     ) -> None:
         self.folder = folder
         self.clock = ManualClock(start=1000.0)
@@ -115,6 +127,7 @@ class WholeCluster:
         self.servers: dict[str, FileServer] = {}
         self.proxies: dict[str, LocalProxy] = {}
         self._certs = certs
+        self._limits = limits
         ensure_authority(certs)
         self._sealer = Sealer(KeyRing.load_or_create(certs / "storage-keys.json"))
         self.settings = DirectorySettings(data=folder / "directory", certs=certs, copies=copies, **settings)
@@ -178,7 +191,7 @@ class WholeCluster:
     def start_proxy(self, id: str) -> LocalProxy:
         folder = self.folder / f"proxy-{id}"
         folder.mkdir(exist_ok=True)
-        self.proxies[id] = LocalProxy(folder, id, self.peers("client_proxy", id), self.clock)
+        self.proxies[id] = LocalProxy(folder, id, self.peers("client_proxy", id), self.clock, self._limits)
         return self.proxies[id]
 
     def stop_proxy(self, id: str) -> None:

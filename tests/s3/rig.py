@@ -18,6 +18,7 @@ from botocore.config import Config
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
 from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, CreateS3KeyRequest
@@ -46,8 +47,10 @@ class _Raw:
 class S3Rig:
     """The doors of one proxy of a whole cluster."""
 
-    def __init__(self, folder: Path, certs: Path, *, list_shared: bool = False, **options: Any) -> None:
-        self.cluster = WholeCluster(folder, certs, **options)
+    def __init__(
+        self, folder: Path, certs: Path, *, list_shared: bool = False, limits: RateLimits | None = None, **options: Any
+    ) -> None:
+        self.cluster = WholeCluster(folder, certs, limits=limits, **options)
         proxy = self.cluster.proxies["1"]
         clock = SystemClock()
         self.access_log = AccessLog(proxy.files, proxy.directory, clock.wall, clock.monotonic)
@@ -59,6 +62,7 @@ class S3Rig:
             proxy_id="1",
             domain=DOMAIN,
             list_shared=list_shared,
+            limits=limits,
         )
         self.doors = Doors(proxy.app, self.s3, DOMAIN)
         self.directory = proxy.directory

@@ -24,6 +24,7 @@ from client_proxy.doors.rest.cluster import ClusterRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.journal import ChangeRoutes
+from client_proxy.doors.rest.limited import Callers, limited
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import MaintenanceRoutes
 from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
@@ -38,6 +39,7 @@ from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.users import UserRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import RECEIVED_BYTES
+from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
 from lockstep_store.runtime.http.operator_views import add_operator_views
 from lockstep_store.runtime.tracing import start_request
@@ -172,10 +174,11 @@ def create_app(
     max_watching: int = DEFAULT_WATCHING,
     thin: bool = True,
     remote: bool = False,
+    limits: RateLimits | None = None,
 ) -> Flask:
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
 
-    `remote`: the proxy listens beyond its own machine.
+    `remote`: the proxy listens beyond its own machine. `limits`: rate limits; none by default.
 
     `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
     for locks, `max_watching` those that wait for changes, because each occupies a server thread. Without `thin` all
@@ -203,6 +206,9 @@ def create_app(
         *TargetRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
+    if limits is not None:
+        callers = Callers(directory)
+        operations = [limited(operation, limits, callers) for operation in operations]
     api = RestApi(app, operations, thin=thin)
     add_operator_views(app, health)
     app.register_error_handler(

@@ -19,6 +19,7 @@ from lockstep_store.wire.errors import (
     LockstepError,
     NotLoggedIn,
     TooLarge,
+    TooManyRequests,
     Unavailable,
     UnsupportedMediaType,
 )
@@ -104,7 +105,7 @@ class Operation:
     @cached_property
     def all_refusals(self) -> tuple[type[LockstepError], ...]:
         """The operation's own errors and those common to all such operations."""
-        usual: list[type[LockstepError]] = [BadRequest, ExpectationFailed, InternalError, Unavailable]
+        usual: list[type[LockstepError]] = [BadRequest, ExpectationFailed, InternalError, TooManyRequests, Unavailable]
         if self.login:
             usual.append(NotLoggedIn)
         if any(body.shape for body in self.bodies):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.core.receipt import Receipt
+from client_proxy.rate_limits.limiter import refusal_headers
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.runtime.tracing import log, request_id
@@ -17,6 +18,7 @@ from lockstep_store.wire.errors import (
     NotLoggedIn,
     NotModified,
     RangeNotSatisfiable,
+    RateLimited,
     UnsupportedMediaType,
     to_problem,
 )
@@ -109,6 +111,8 @@ def _error_headers(error: LockstepError) -> Headers:
     headers: Headers = []
     if error.status in (429, 503) and error.can_retry:
         headers.append(("Retry-After", _whole_seconds(error.facts.get("retry_after"))))
+    if isinstance(error, RateLimited):
+        headers += refusal_headers(error)
     if isinstance(error, NotLoggedIn):
         headers.append(("WWW-Authenticate", 'Bearer realm="lockstep"'))
     if isinstance(error, MethodNotAllowed) and "allowed" in error.facts:

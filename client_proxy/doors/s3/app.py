@@ -30,9 +30,11 @@ from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
 from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
 from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
+from client_proxy.doors.s3.rate_class import limits_by_operation
 from client_proxy.doors.s3.security.acls import AclHandlers
 from client_proxy.doors.s3.security.policies import PolicyHandlers
 from client_proxy.doors.s3.stored_settings import StoredSettings
+from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.messages.s3 import S3_SIGNING_KEY
 
@@ -50,11 +52,12 @@ def create_door(
     proxy_id: str,
     domain: str = "",
     list_shared: bool = False,
+    limits: RateLimits | None = None,
 ) -> S3Door:
     """The door over a proxy's file store and directory client.
 
     `domain` is that of virtual-host addresses. With `list_shared`, ListBuckets names buckets of others, too. The caller
-    runs the steps of `access_log`.
+    runs the steps of `access_log`. `limits`: rate limits; none by default.
     """
     gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
@@ -93,4 +96,5 @@ def create_door(
         domain=domain,
         browsers=browsers,
         cors_headers=cors.headers_for,
+        limits=limits_by_operation(limits) if limits is not None else None,
     )

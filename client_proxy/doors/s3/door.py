@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import Counter, Histogram
 
@@ -31,6 +31,8 @@ from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from client_proxy.doors.s3.protocol.xml_reader import MAX_BYTES
 from client_proxy.doors.s3.security import encryption
 from client_proxy.metrics import RECEIVED_BYTES
+from client_proxy.rate_limits.limiter import ClassLimits, standing_headers
+from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import log, start_request
@@ -67,7 +69,7 @@ class S3Door:
     """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
 
     `browsers` handle what only browsers send, by the names in `routing`. `cors_headers` are added to every other reply
-    to a request with an Origin.
+    to a request with an Origin. `limits` are rate limits, by the names of the operations that have any.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class S3Door:
         access_log: AccessLog | None = None,
         browsers: BrowserHandlers | None = None,
         cors_headers: Callable[[S3Request], Headers] = lambda _: [],
+        limits: Mapping[str, ClassLimits] | None = None,
     ) -> None:
         self._gate = gate
         self.handlers = handlers
@@ -88,6 +91,7 @@ class S3Door:
         self._domain = domain
         self._browsers = browsers or {}
         self._cors_headers = cors_headers
+        self._limits = limits or {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -97,8 +101,8 @@ class S3Door:
         try:
             body = request = S3Request(environ, self._domain)
             name = self._name(request)
-            browser = self._browsers.get(name)
-            reply = browser(request) if browser else self._answer(request, operations()[name])
+            limits = self._limits.get(name)
+            reply = self._serve(request, name) if limits is None else self._serve_limited(request, name, limits)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             refusal = _as_s3(error, id)
             reply, code = self._refuse(refusal, environ, id), refusal.code
@@ -131,6 +135,21 @@ class S3Door:
             raise S3Error("MethodNotAllowed", f"{request.method} is not allowed at this address")
         check_arguments(request.method, name, request.arguments)
         return name
+
+    def _serve(self, request: S3Request, name: str) -> RawReply:
+        browser = self._browsers.get(name)
+        return browser(request) if browser else self._answer(request, operations()[name])
+
+    def _serve_limited(self, request: S3Request, name: str, limits: ClassLimits) -> RawReply:
+        standings = limits.at_address(remote_address(request.environ))
+        if limits.by_caller:
+
+            def judge(account: str, key: str) -> None:
+                standings.extend(limits.of_caller(account=account, key=key, bucket=request.bucket))
+
+            request.on_identified = judge
+        reply = self._serve(request, name)
+        return reply._replace(headers=[*reply.headers, *standing_headers(standings)])
 
     def _answer(self, request: S3Request, operation: S3Operation) -> RawReply:
         principal = self._gate.identify(request)

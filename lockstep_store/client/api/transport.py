@@ -125,7 +125,8 @@ class ApiTransport:
         """Return a reply with a status below 400; raise other replies as errors.
 
         `message` is sent as JSON. A `repeatable` call (by default GET, HEAD) is retried if the connection is lost or
-        the proxy returns 503; any call is, if nothing was sent. A `body` is sent once; callers decide about a retry.
+        the proxy returns 503; any call is, if nothing was sent, or a rate limit refused it for a few seconds. A `body`
+        is sent once; callers decide about a retry.
         """
         if repeatable is None:
             repeatable = method in ("GET", "HEAD")
@@ -143,7 +144,8 @@ class ApiTransport:
                     return response
                 refusal = _refusal(response)
                 asked = _retry_after(response)
-                again = response.status_code in _BUSY and self._monotonic() - began < BUSY_SECONDS
+                soon = isinstance(refusal, errors.RateLimited) and (asked or 0.0) <= LONGEST_PAUSE_SECONDS
+                again = (response.status_code in _BUSY or soon) and self._monotonic() - began < BUSY_SECONDS
                 pause = next(pauses, None) if again else None
                 if pause is None or not (repeatable or asked is not None):
                     raise refusal

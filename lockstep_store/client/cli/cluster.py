@@ -38,6 +38,7 @@ def status(app: App) -> None:
     health = api.health()
     state = "healthy" if health.healthy else "NOT healthy: " + "; ".join(health.problems)
     first = f"proxy {health.id} at {api.url}, version {health.version}, {state}"
+    first += "".join(f"\n{line}" for line in cluster_text.rate_limit_lines(health.facts))
     try:
         cluster = api.status() if api.transport.credential else None
     except NotLoggedIn:

@@ -6,7 +6,8 @@ The menu and the command line print the same lines. `formatting` has the widths 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
@@ -35,6 +36,17 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
     lines += recovery_lines(reply.recovery)
     lines += target_lines(reply.targets)
     return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
+
+
+def rate_limit_lines(facts: Mapping[str, Any]) -> list[str]:
+    """The rate limits in a proxy's health: its rules and refusals; empty for a proxy without any."""
+    rules = facts.get("rate_limits") or []
+    if not rules:
+        return []
+    refused = facts.get("rate_limited") or 0
+    lines = [f"rate limits {', '.join(safe(str(rule)) for rule in rules)}; {counted(refused, 'request')} refused"]
+    problem = facts.get("rate_limits_problem")
+    return [*lines, safe(str(problem))] if problem else lines
 
 
 def recovery_lines(info: RecoveryInfo | None) -> list[str]:

@@ -129,7 +129,7 @@ def test_broken_cache_keys_cost_the_cache_and_not_the_start(folder: Path, proxie
 def test_a_proxy_without_its_directory_is_not_healthy(tmp_path: Path) -> None:
     """Health says what is missing, and recovers by itself within a second."""
     with proxy_rig(tmp_path) as rig:
-        check = HealthCheck("1", rig.network, DIRECTORY_URL, rig.cache, rig.clock.monotonic)
+        check = HealthCheck("1", rig.network, DIRECTORY_URL, rig.cache, monotonic=rig.clock.monotonic)
         assert check().healthy
         rig.directory.down = True
         rig.clock.advance(1.5)
@@ -168,3 +168,39 @@ def test_a_proxy_with_a_menu_shows_a_renewed_certificate(folder: Path, monkeypat
         return 5
 
     assert serve_with_menu(settings_of(*options), menu) == 5
+
+
+def test_a_proxy_shows_its_rate_limits_and_counts_log_ins(folder: Path, proxies: list[Proxy]) -> None:
+    """The rules in force are in its health; a start refuses rules and networks that cannot be meant."""
+    given = ("--rate-limit", "write=50/second/account", "--trusted-proxy", "10.0.0.0/8")
+    proxies.append(start(folder, *given))
+    facts = proxies[0].app.test_client().get("/api/v1/health").get_json()["facts"]
+    assert facts["rate_limits"] == ["login=100/minute/address", "write=50/second/account"]
+    assert facts["rate_limited"] >= 0
+    assert type(proxies[0].wsgi).__name__ == "ForwardedAddress"
+    with pytest.raises(click.UsageError, match="is no rate limit"):
+        settings_of("--rate-limit", "write=lots")
+    with pytest.raises(click.BadParameter, match="no address or network"):
+        settings_of("--trusted-proxy", "balancer.example.org")
+
+
+def test_rules_can_come_from_one_variable() -> None:
+    """A variable has the rules separated by spaces; a storage's password is in no representation of the settings."""
+    env = {
+        "LOCKSTEP_PROXY_RATE_LIMIT": "login=off write=50/second/account",
+        "LOCKSTEP_PROXY_RATE_LIMIT_STORAGE": "redis://:secret@cache.example.org",
+        "LOCKSTEP_PROXY_TRUSTED_PROXY": "10.0.0.7 2001:db8::/32",
+    }
+    settings = settings_of(env=env)
+    assert [str(rule) for rule in settings.rate_limits] == ["write=50/second/account"]
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.7/32", "2001:db8::/32"]
+    assert "secret" not in repr(settings)
+
+
+def test_without_rules_and_trusted_proxies_nothing_is_in_front_of_the_doors(folder: Path, proxies: list[Proxy]) -> None:
+    """A proxy that limits nothing has no counts, and its requests pass one gate as before."""
+    proxies.append(start(folder, "--rate-limit", "login=off"))
+    assert type(proxies[0].wsgi).__name__ == "AdmissionGate"
+    facts = proxies[0].app.test_client().get("/api/v1/health").get_json()["facts"]
+    assert facts["rate_limits"] == []
+    assert "rate_limited" not in facts

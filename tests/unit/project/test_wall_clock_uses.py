@@ -15,6 +15,7 @@ USES = {
     "lockstep_store/client/cli/locks.py": SHOWN,
     "lockstep_store/client/menu/state_requests.py": SHOWN,
     "client_proxy/doors/s3/events/access_log.py": SHOWN,
+    "client_proxy/rate_limits/counts.py": "windows that several proxies share have no other clock; too soon is refused",
     "client_proxy/doors/s3/auth/gate.py": "S3 signatures carry wall time by their protocol",
     "client_proxy/doors/s3/objects/post_form.py": "a form's policy says itself until which date it is good",
     "directory_server/people/accounts.py": SHOWN,

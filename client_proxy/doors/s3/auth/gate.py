@@ -61,6 +61,7 @@ class Gate:
         header = request.signed_headers
         claim = signature.read_claim(request.argument_list, header)
         if claim is None:
+            request.identified("", "")
             return ANONYMOUS
         now = self._wall()
         signature.check_time(claim, now)
@@ -71,7 +72,7 @@ class Gate:
         signature.check_all_signed(claim, request.amz_headers)
         if claim.form == "query":
             request.add_headers(presigned_headers(request.argument_list))
-        request.requester = account
+        request.identified(account, claim.scope.access_key)
         return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)
 
     def identify_form(self, fields: Mapping[str, str]) -> Principal:

@@ -75,7 +75,7 @@ class PostForm:
         check_key(fields["key"])
         policy = self._policy(fields)
         principal = self._gate.identify_form(fields) if policy else ANONYMOUS
-        request.requester = principal.account
+        request.identified(principal.account, principal.access_key)
         if policy is not None:
             policy.check(fields, self._wall())
         call = self._call(request, principal, fields)

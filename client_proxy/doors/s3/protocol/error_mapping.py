@@ -8,6 +8,7 @@ from typing import NamedTuple
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
 from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION
+from client_proxy.rate_limits.limiter import refusal_headers
 from lockstep_store.wire import errors as e
 
 Make = Callable[[str, e.LockstepError], S3Error]
@@ -74,6 +75,11 @@ def _lock_stale(code: str, error: e.LockstepError) -> S3Error:
     return S3Error(code, f"{error}; x-lockstep-lock must carry the number of a lock you hold now")
 
 
+def _slow_down(code: str, error: e.LockstepError) -> S3Error:
+    limits = dict(refusal_headers(error)) if isinstance(error, e.RateLimited) else {}
+    return S3Error(code, str(error), {"Retry-After": str(error.facts.get("retry_after", 1))} | limits)
+
+
 def _named_by_directory(_: str, error: e.LockstepError) -> S3Error:
     return S3Error(str(error.facts["s3_code"]), str(error))
 
@@ -126,7 +132,7 @@ _TABLE = (
     _Row(e.BadRequest, (), "InvalidRequest"),
     _Row(e.RangeNotSatisfiable, (), "InvalidRange", _no_such_range),
     _Row(e.PreconditionFailed, (), "PreconditionFailed"),
-    _Row(e.TooManyRequests, (), "SlowDown"),
+    _Row(e.TooManyRequests, (), "SlowDown", _slow_down),
     _Row(e.Overloaded, (), "SlowDown"),
     _Row(e.Unavailable, (), "ServiceUnavailable"),
     _Row(e.LockstepError, (), "InternalError"),

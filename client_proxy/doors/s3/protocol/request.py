@@ -50,6 +50,14 @@ class S3Request(DrainableRequest):
             self.bucket, self.key = (unquote(bucket), unquote(key)) if encoded else (bucket, key)
         self.requester = ""
         """The account that the gate identified, for the access log."""
+        self.on_identified: Callable[[str, str], None] | None = None
+        """Called with the account and access key, both empty for an anonymous request, once they are known."""
+
+    def identified(self, account: str, access_key: str) -> None:
+        """Note who sent it. Raises what `on_identified` raises."""
+        self.requester = account
+        if self.on_identified is not None:
+            self.on_identified(account, access_key)
 
     def get(self, name: str) -> str | None:
         """A header's value by its name in any letters; None when it was not sent."""

@@ -15,6 +15,7 @@ from lockstep_store.wire.errors import (
     NotLoggedIn,
     PeerUnreachable,
     PreconditionFailed,
+    RateLimited,
     SetupError,
     Unavailable,
     Undecided,
@@ -135,6 +136,29 @@ def test_what_may_have_been_done_is_not_asked_for_again(
     with pytest.raises(refusal):
         api.move("a", "b")
     assert len(calls) == asked
+
+
+@pytest.mark.parametrize(("seconds", "asked", "paused"), [(7, 4, [7, 7, 7]), (60, 1, [])])
+def test_a_rate_limit_is_waited_for_if_that_is_short(
+    server: RestServer, monkeypatch: pytest.MonkeyPatch, seconds: int, asked: int, paused: list[int]
+) -> None:
+    """Nothing was done, so any call is repeated after the time that the proxy names, or fails if that is long."""
+    calls: list[str] = []
+    pauses: list[float] = []
+
+    def refuse(*_: object, **options: object) -> None:
+        calls.append("copy")
+        facts = {"retry_after": seconds, "policy": "write-key-minute", "limit": 1, "window_seconds": 60}
+        raise RateLimited("too many writes", **facts)
+
+    monkeypatch.setattr(server.core, "copy", refuse)
+    api = ApiCalls(ApiTransport(server.url, server.ca_file, sleep=pauses.append, monotonic=lambda: 0.0))
+    api.login("ann", "correct horse")
+    with pytest.raises(RateLimited, match="too many writes") as refused:
+        api.move("a", "b")
+    assert (len(calls), pauses) == (asked, paused)
+    assert refused.value.facts["retry_after"] == seconds
+    api.close()
 
 
 def test_refusals_come_back_as_their_classes(server: RestServer, api: ApiCalls) -> None:

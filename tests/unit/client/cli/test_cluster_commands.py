@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from lockstep_store.client.cli import main
 from lockstep_store.client.cli.programs import PROGRAMS
+from lockstep_store.client.text.cluster import rate_limit_lines
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
@@ -31,6 +32,15 @@ def test_status_shows_the_cluster_or_at_least_the_proxy(shell: Shell) -> None:
     assert shell.json("status")["cluster"]["copies"] == 2
     shell.run("logout")
     assert "log in" in shell.run("status").stdout
+
+
+def test_status_shows_the_rate_limits_of_the_proxy() -> None:
+    """The rules, how often they refused, and a shared storage that does not answer; nothing without a rule."""
+    facts = {"rate_limits": ["login=100/minute/address", "write=5/second/key"], "rate_limited": 3}
+    lines = ["rate limits login=100/minute/address, write=5/second/key; 3 requests refused"]
+    assert rate_limit_lines(facts) == lines
+    assert rate_limit_lines({**facts, "rate_limits_problem": "no answer"}) == [*lines, "no answer"]
+    assert rate_limit_lines({"rate_limits": []}) == rate_limit_lines({}) == []
 
 
 def test_certs_are_shown_checked_and_renewed(shell: Shell, tmp_path: Path) -> None:

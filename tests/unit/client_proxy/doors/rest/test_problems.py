@@ -34,7 +34,7 @@ def test_every_refusal_has_the_problem_shape(code: str) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert (problem["code"], problem["title"]) == (code, BY_CODE[code].title)
     assert problem["detail"] == "what, why, and what to do"
-    assert problem["type"] == "about:blank"
+    assert problem["type"] == BY_CODE[code].type
     assert problem["retry"] is BY_CODE[code].can_retry
     assert problem["request_id"] == answer.headers["X-Request-Id"] != ""
     assert (problem["holder"], problem["seconds_left"], problem["digests"]) == ("bob", 2.5, ["x"])
