@@ -20,6 +20,8 @@ ACCESS_KEY, SECRET_KEY, REGION, API_KEY = "access", "secret", "us-east-1", "api"
 class S3Double(ThreadingHTTPServer):
     """Keeps objects in memory. `break_content` makes it answer reads with wrong bytes."""
 
+    request_queue_size = 128  # with less, the system refuses some of many clients at once, and they retry after 1 s
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
@@ -45,6 +47,7 @@ class S3Double(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a body sent after its head would wait 40 ms for the head's acknowledgement
     server: S3Double
 
     def log_message(self, *_: Any) -> None:
