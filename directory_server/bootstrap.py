@@ -155,9 +155,10 @@ class DirectoryServer:
             self.redo_log,
             lambda: self.epochs.expected,
             PATIENCE * settings.down_seconds,
-            self.membership.reload,
+            self._forget_older,
         )
         self.epochs.is_settled = self.late_records.is_settled
+        self.targets.may_deliver = lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
@@ -249,7 +250,7 @@ class DirectoryServer:
             checking,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
-            BackgroundJob("housekeeping", self.housekeep),
+            BackgroundJob("housekeeping", self.epochs.held(self.housekeep)),
             BackgroundJob("late records", self.late_records.step),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
             BackgroundJob("metadata check", self.store.check_some),
@@ -286,6 +287,13 @@ class DirectoryServer:
         """Check calls and lock grants only until the metadata is known to be current: the checks are on every path."""
         self.wsgi.admit = None if is_open else self.epochs.admit
         self.locks.may_grant = None if is_open else lambda: self.epochs.is_open
+
+    def _forget_older(self) -> None:
+        """Forget what was read from a backup, now that later changes were made again."""
+        self.membership.reload()
+        self.accounts.forget_all()
+        self.named_keys.forget_all()
+        self.targets.reload()
 
     def _registration_open(self, remote: bool) -> bool:
         """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""

@@ -7,6 +7,7 @@ from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.redo import RedoPlace
 from lockstep_store.wire.tickets import TicketSigner
 
 
@@ -19,7 +20,7 @@ class HolderApi:
         repair = components.repair
         api.serve(s.REGISTER, self._register, FILE_SERVER)
         api.serve(s.HEARTBEAT, self._heartbeat, FILE_SERVER)
-        api.serve(s.COMMIT, lambda request, peer: self._components.commits.commit(request.items, peer.id), FILE_SERVER)
+        api.serve(s.COMMIT, self._commit, FILE_SERVER)
         api.serve(s.HELD, lambda request, peer: s.HeldReply(repair.held(peer.id, request.digests)), FILE_SERVER)
         api.serve(s.COLLECT, self._collect, FILE_SERVER)
         api.serve(s.DAMAGED, self._damaged, BOTH)
@@ -48,6 +49,8 @@ class HolderApi:
         drops = components.repair.surplus.offers_for(peer.id)
         with components.store.read() as reader:
             marks = components.epochs.marks(reader)
+        # Records of a start with older metadata would keep those of the newest from being replayed.
+        records = components.redo_log.place() if components.epochs.is_open else RedoPlace()
         holders = components.membership.holders()
         return s.HeartbeatReply(
             True,
@@ -58,9 +61,13 @@ class HolderApi:
             inventory,
             marks,
             components.programs.news(request.revoked_number),
-            components.redo_log.place(),
+            records,
             components.late_records.wanted if components.late_records.wanted.sequence else None,
         )
+
+    def _commit(self, request: s.CommitRequest, peer: PeerIdentity) -> s.CommitReply:
+        self._components.epochs.demand_known(peer.id)
+        return self._components.commits.commit(request.items, peer.id)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:
         surplus = self._components.repair.collect(peer.id, request.digests)

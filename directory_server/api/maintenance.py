@@ -17,10 +17,11 @@ _MAX_REQUEST_BYTES = 4096
 _BACKUP = Call(rm.BACKUP_PATH, CredentialRequest, Nothing)
 
 
-class CareApi:
+class MaintenanceApi:
     """Wires `components` to `api`."""
 
     def __init__(self, api: Api, components: Components) -> None:
+        self._api = api
         self._components = components
         inventories, recovery = components.inventories, components.recovery
         api.serve(s.INVENTORY, lambda request, peer: inventories.compare(peer.id, request), FILE_SERVER)
@@ -56,6 +57,8 @@ class CareApi:
         return self._components.redo_log.read(request.after, sealed=False)
 
     def _backup(self, request: RawRequest) -> RawReply:
+        if (admit := self._api.admit) is not None:  # a raw call, so nobody else asked
+            admit(rm.BACKUP_PATH)
         asked = _BACKUP.decode_request(request.body(_MAX_REQUEST_BYTES))
         self._components.accounts.administrator(asked.credential)
         return self._components.backups.stream()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_servers import HolderApi
-from directory_server.api.maintenance import CareApi
+from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
@@ -49,7 +49,7 @@ class DirectoryApi:
         self._serve_s3(api)
         HolderApi(api, components)
         ClusterApi(api, components)
-        CareApi(api, components)
+        MaintenanceApi(api, components)
         NotificationApi(api, components)
         UserApi(api, components)
         DirectoryMetrics(api, components)

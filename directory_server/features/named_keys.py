@@ -154,10 +154,14 @@ class NamedKeys:
         try:
             id = self._store.write(work)
         finally:
-            with self._guard:
-                self._generation += 1
-                self._known = None
+            self.forget_all()
         return self._read()[id].info
+
+    def forget_all(self) -> None:
+        """Read the keys again: one was changed, or the metadata has gone on without this object."""
+        with self._guard:
+            self._generation += 1
+            self._known = None
 
     # ------------------------------------------------------------ data keys
 

@@ -6,9 +6,9 @@ writes an epoch (a number with a random mark), and file servers remember the lat
 they saw. They present these when they register, once per start. If one is ahead, the directory refuses every call from
 then on, restarts included, until an administrator accepts the loss (restore.py).
 
-Until enough file servers have registered, nothing is granted, committed or collected. Enough means that any `copies`
-servers that took a write include one of them. The wait ends after `patience_seconds` in any case; otherwise a cluster
-that lost its servers would need an operator at each start.
+Until enough file servers have registered, nothing is granted, committed or collected, and nothing is changed for
+people. Enough means that any `copies` servers that took a write include one of them. The wait ends after
+`patience_seconds` in any case; otherwise a cluster that lost its servers would need an operator at each start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_STARTING
+from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_RESTORING, ANSWERED_WHILE_STARTING
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.statements import files, people, recovery, servers
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -157,6 +157,13 @@ class Epochs:
             return
         if self.problem:
             raise OutOfDate(REFUSAL)
+        if path in ANSWERED_WHILE_RESTORING:
+            return
+        if not self.is_settled():
+            raise Starting(
+                "the directory server was restored and is waiting for its file servers' records of later changes; "
+                "try again in a moment"
+            )
         if path not in ANSWERED_WHILE_STARTING:
             raise Starting(
                 "the directory server has just started and is waiting for file servers to register; "
@@ -172,6 +179,11 @@ class Epochs:
     def has_registered(self, server_id: str) -> bool:
         """Whether the file server has registered since this start."""
         return server_id in self._registered
+
+    def demand_known(self, server_id: str) -> None:
+        """Raise Starting for a file server that is not in the metadata and has not registered, so was not compared."""
+        if server_id not in self._expected and server_id not in self._registered:
+            raise Starting(f"file_server-{server_id} has yet to register with this directory; try again in a moment")
 
     def compare(self, server_id: str, request: RegisterRequest) -> None:
         """Compare a registering file server's marks. If it is ahead, raise OutOfDate, from then on for every caller."""

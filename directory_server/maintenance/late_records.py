@@ -58,6 +58,8 @@ class LateRecords:
         self._patience = patience_seconds
         self._changed = changed
         self._offered: set[str] = set()
+        self._knows_servers = bool(set(expected()))
+        """A backup that is older than the first file server does not say for whom to wait."""
         self._mutex = threading.Lock()
 
     @property
@@ -75,7 +77,7 @@ class LateRecords:
         if not self.wanted.sequence:
             return IDLE_SECONDS
         silent = sorted(set(self._expected()) - self._offered)
-        if silent and self._clock.since_start() < self._patience:
+        if (silent or not self._knows_servers) and self._clock.since_start() < self._patience:
             return LOOK_AGAIN_SECONDS
         with self._mutex:
             if self.wanted.sequence:

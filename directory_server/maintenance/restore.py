@@ -50,8 +50,8 @@ JUMP_FOR_EACH_SECOND = 100_000
 """Added for each second of the backup's age: more changes than a directory can make in a second."""
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 """Upper bound of a backup's age, in case a clock is wrong: version ids have only sixteen digits."""
-_OF_A_START = ("setting", "file_server", "past_write")
-"""Tables that a directory changes before it grants anything."""
+_OF_A_START = ("setting", "file_server", "past_write", "holder", "dropped")
+"""Tables that a directory changes before it grants anything: the time, its epoch, and what file servers report."""
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 

@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 
+from tests.simulation.faults import forgetful
 from tests.simulation.run import laboratory
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("seeds", nargs="+", help="a seed, or FIRST-LAST")
+    parser.add_argument("--forgetful", action="store_true", help="programs that come back with less than they had")
     parser.add_argument("-v", "--story", action="store_true", help="tell everything that happened")
     arguments = parser.parse_args()
     seeds: list[int] = []
@@ -22,7 +24,8 @@ def main() -> int:
     started = time.process_time()
     with laboratory() as laboratory_:
         for count, seed in enumerate(seeds, 1):
-            report = laboratory_.run(seed, story=arguments.story)
+            profile = forgetful(seed) if arguments.forgetful else {}
+            report = laboratory_.run(seed, story=arguments.story, **profile)
             if arguments.story:
                 print("\n".join(report.story))
             if report.violations:

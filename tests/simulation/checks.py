@@ -93,12 +93,21 @@ def _holds(store: LocalChunkStore, digest: Digest) -> bool:
 def of_history(crowd: Crowd) -> list[str]:
     """Check the clients' whole history."""
     wrong = list(crowd.problems)
-    violation = check(crowd.history)
+    violation = check([*crowd.history, *_locks_broken(crowd)])
     if violation is not None:
         wrong.append(str(violation))
     wrong += _lock_numbers(crowd.history)
     wrong += _counter(crowd)
     return wrong
+
+
+def _locks_broken(crowd: Crowd) -> list[Operation]:
+    """No lock outlives the acceptance of older metadata."""
+    return [
+        Operation("administrator", "break", path, accepted.lost_at, accepted.gone_on_at, Outcome.OK)
+        for accepted in crowd.world.accepted
+        for path in [*crowd.paths, COUNTER]
+    ]
 
 
 def _lock_numbers(history: list[Operation]) -> list[str]:
@@ -135,8 +144,10 @@ def of_metadata(folder: Path, crowd: Crowd) -> list[str]:
 
 def _journal(connection: sqlite3.Connection, crowd: Crowd) -> list[str]:
     rows = connection.execute(JOURNAL).fetchall()
-    if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
-        return [f"the journal has gaps: {rows}"]
+    jumps = {accepted.newest for accepted in crowd.world.accepted}
+    for before, after in itertools.pairwise([0, *(row[0] for row in rows)]):
+        if after != before + 1 and not (before in jumps and after > before):
+            return [f"the journal has gaps, the first behind {before}: {rows}"]
     seen = crowd.follower.seen
     if seen != rows:
         return [f"who followed the journal saw {seen}, and it is {rows}"]

@@ -6,7 +6,8 @@ promises that are judged at the end are those of a cluster that is well again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from lockstep_store.wire.errors import Conflict, Unavailable
 from lockstep_store.wire.messages.cluster import BALANCE, DRAIN_SERVER, BalanceRequest, DrainRequest
 from tests.simulation.disk import BROKEN, FULL
 from tests.simulation.network import Machine
-from tests.simulation.nodes import World
+from tests.simulation.nodes import Accepted, World
 from tests.simulation.scheduler import Stuck, Task
 
 if TYPE_CHECKING:
@@ -33,10 +34,18 @@ FORGETFUL_KINDS = (
     "crash", "directory_crash", "pause", "power",
 )  # fmt: skip
 """Programs that come back with less than they had. Not among `KINDS`, whose seeds are known."""
+ACCEPTING_KINDS = ("accept_older", "accept_older", "accept_oldest", *FORGETFUL_KINDS)
+"""Older metadata that is refused, and then accepted by an administrator: the directory goes on from it."""
 NOTICE_SECONDS = 8.0
 """Shorter than a directory waits for silent file servers: after that it goes on, whatever it has."""
 FRAGILE = 0
 """The one file server whose disk rots or is lost: two bad disks at once would be nobody's fault."""
+
+
+def forgetful(seed: int) -> dict[str, Any]:
+    """The choices of a seed whose programs forget."""
+    kinds = ACCEPTING_KINDS if seed % 2 else FORGETFUL_KINDS
+    return {"kinds": kinds, "faults": 4, "servers": 3, "operations": 14}
 
 
 def wait_until_up(world: World) -> None:
@@ -235,40 +244,92 @@ class _Fault:
         self._forget("empty metadata", self._world.template)
 
     def _forget(self, what: str, metadata: Path) -> None:
-        """Run the directory on other metadata until it notices; then on its newest again. Nobody reads meanwhile: that
-        may give what the older one has."""
+        """Run the directory on other metadata until it notices; then on its newest again."""
         world = self._world
-        if world.forgetting:
+        with self._quiet() as is_quiet:
+            if not is_quiet:
+                return
+            world.kill(world.directory)
+            newest = world.save_metadata("newest")
+            self._run_until_noticed(what, metadata)
+            world.put_metadata(newest)
+            self._scheduler.note("the directory has its newest metadata again")
+            world.start(world.directory)
+
+    @contextmanager
+    def _quiet(self) -> Iterator[bool]:
+        """Cut proxies from the directory, once file servers know of its start; yields whether they do. Nobody reads
+        meanwhile: that may give what the older metadata has."""
+        world = self._world
+        if world.forgetting or not self._within(8.0, world.start_is_known):
+            yield False
             return
         # File servers know of a start about two seconds later; what happens before may be forgotten unnoticed.
-        for _ in range(40):
-            if world.start_is_known():
-                break
-            self._scheduler.sleep(0.2)
-        else:
-            return
         self._scheduler.sleep(2.0)
         if world.forgetting or not world.start_is_known():
+            yield False
             return
         world.forgetting = True
         pairs = [(proxy.name, world.directory.name) for proxy in world.proxies]
         for pair in pairs:
             world.network.cut(*pair)
         self._scheduler.sleep(1.0)  # what is on its way arrives
-        world.kill(world.directory)
-        newest = world.save_metadata("newest")
+        try:
+            yield True
+        finally:
+            world.network.heal(pairs)
+            world.forgetting = False
+
+    def _run_until_noticed(self, what: str, metadata: Path) -> bool:
+        """Start the directory on other metadata; return whether it refused that. It does not run on return."""
+        world = self._world
         world.put_metadata(metadata)
         self._scheduler.note(f"the directory has {what}")
         world.start(world.directory)
-        deadline = self._scheduler.now + NOTICE_SECONDS
-        while self._scheduler.now < deadline and not world.directory_refuses():
-            self._scheduler.sleep(0.2)
+        noticed = self._within(NOTICE_SECONDS, world.directory_refuses)
         world.kill(world.directory)
-        world.put_metadata(newest)
-        self._scheduler.note("the directory has its newest metadata again")
-        world.start(world.directory)
-        world.network.heal(pairs)
-        world.forgetting = False
+        return noticed
+
+    def _within(self, seconds: float, true: Callable[[], bool]) -> bool:
+        """Wait until a condition holds; return whether it did in time."""
+        deadline = self._scheduler.now + seconds
+        while not true():
+            if self._scheduler.now >= deadline:
+                return False
+            self._scheduler.sleep(0.2)
+        return True
+
+    def _accept_older(self) -> None:
+        """A snapshot of the directory's folder takes the newest one's place for good."""
+        accepted = len(self._world.accepted)
+        self._world.kill(self._world.directory)
+        snapshot = self._world.save_metadata("snapshot")
+        self._world.start(self._world.directory)
+        self._wait(8.0)
+        self._accept("an older snapshot", snapshot, accepted)
+
+    def _accept_oldest(self) -> None:
+        """The oldest metadata there is, of before the first file server, takes the newest one's place for good."""
+        self._accept("its oldest metadata", self._world.template, 0)
+
+    def _accept(self, what: str, metadata: Path, accepted: int) -> None:
+        """Run the directory on older metadata until it notices, accept that, and go on from it.
+
+        The newest is lost when a file server whose disk is safe has every record of it: so nothing may be missing. But
+        records do not continue metadata of before an earlier acceptance: `accepted` is the count of then.
+        """
+        world = self._world
+        with self._quiet() as is_quiet:
+            if not is_quiet or not self._within(8.0, world.redo_is_kept) or len(world.accepted) != accepted:
+                return
+            lost_at = self._scheduler.now
+            newest = world.newest_change()
+            world.kill(world.directory)
+            noticed = self._run_until_noticed(what, metadata)
+            world.accept_older()
+            world.accepted.append(Accepted(lost_at, self._scheduler.now, newest, noticed))
+            self._scheduler.note(f"the directory goes on from {what}")
+            world.start(world.directory)
 
     def _older_disk(self) -> None:
         """A file server comes back with its disk of some seconds ago."""

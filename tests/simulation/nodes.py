@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from client_proxy.core.blob_reader import BlobReader
 from client_proxy.core.blob_writer import BlobWriter
@@ -21,6 +23,7 @@ from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.file_store import FileStore
 from directory_server.bootstrap import DirectoryServer
+from directory_server.maintenance.restore import accept_older
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.people.accounts import API_KEY_PREFIX, insert_account, insert_api_key
 from directory_server.people.passwords import NOBODY
@@ -79,6 +82,17 @@ class Authority:
         return PeerIdentity(role, id)  # type: ignore[arg-type]
 
 
+class Accepted(NamedTuple):
+    """Older metadata that the directory was made to go on from."""
+
+    lost_at: float
+    """When the newest metadata was lost."""
+    gone_on_at: float
+    newest: int
+    """The newest change in what was lost."""
+    noticed: bool
+
+
 def disk_now() -> ForgetfulDisk:
     """The running task's disk; replaces file_server.store.local.disk.Disk."""
     disk: ForgetfulDisk = process_now().facts["disk"]
@@ -102,6 +116,7 @@ class World:
         self.ticket_seconds = 60.0
         self.template = template
         self.forgetting = False
+        self.accepted: list[Accepted] = []
         self._copies = 0
         shutil.copytree(template, folder / DIRECTORY)
         self.administrator: str = json.loads((template / "admin.json").read_text())["api_key"]
@@ -175,6 +190,28 @@ class World:
         """Let a directory that does not run have the metadata of this copy."""
         shutil.rmtree(self.folder / DIRECTORY)
         shutil.copytree(copy, self.folder / DIRECTORY)
+
+    def accept_older(self) -> None:
+        """Let a directory that does not run go on from its metadata, although that is older."""
+        accept_older(self.folder / DIRECTORY / "metadata.db")
+
+    def newest_change(self) -> int:
+        """The cursor of the directory's newest change."""
+        return int(self._from_metadata("SELECT coalesce(max(cursor), 0) FROM journal"))
+
+    def redo_is_kept(self) -> bool:
+        """Whether a file server whose disk stays has every redo record of the directory on it."""
+        newest = self._from_metadata("SELECT max(sequence) FROM redo_record")
+        for machine in self.servers[1:]:
+            if machine.process is not None and machine.process.alive and "server" in machine.process.facts:
+                appender = machine.process.facts["server"].redo_records._appender
+                if appender is not None and appender.place is not None and appender.place.sequence == newest:
+                    return True
+        return False
+
+    def _from_metadata(self, query: str) -> Any:
+        with closing(sqlite3.connect(self.folder / DIRECTORY / "metadata.db")) as connection:
+            return connection.execute(query).fetchone()[0]
 
     def directory_refuses(self) -> bool:
         """Whether the directory has noticed that its metadata is not the newest."""

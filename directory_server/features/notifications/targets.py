@@ -37,6 +37,7 @@ from lockstep_store.wire.messages.targets import AddTargetRequest, RemovedTarget
 MAX_TARGETS = 64
 """Each has a thread."""
 WAITING = Gauge("lockstep_directory_notifications_waiting", "Messages waiting for delivery to a target", ["target"])
+_HOLD_SECONDS = 0.5
 _STOP_SECONDS = 5.0
 """For all threads together; a thread that still waits for its target ends with the program."""
 _SEAL_CONTEXT = b"lockstep 2026 notification target"
@@ -80,14 +81,23 @@ class Targets:
         self._running: dict[str, _Running] = {}
         self._guard = threading.RLock()
         self._started = False
-        with store.read() as reader:
+        self.may_deliver: Callable[[], bool] = lambda: True
+        """False while the metadata may be older than what was delivered already."""
+        self.reload()
+
+    def reload(self) -> None:
+        """Begin again with the targets in the metadata, which has gone on without this object."""
+        with self._store.read() as reader:
             known = rows.targets(reader)
-        for row in known:
-            try:
-                self._run(row.name, self._open(row))
-            except LockstepError as error:
-                log.error("notifications: target %s cannot be used: %s; add it again", row.name, error)
-                self._deliver(row.name, _Unusable(str(error)))
+        with self._guard:
+            for name in list(self._running):
+                self._end(name)
+            for row in known:
+                try:
+                    self._run(row.name, self._open(row))
+                except LockstepError as error:
+                    log.error("notifications: target %s cannot be used: %s; add it again", row.name, error)
+                    self._deliver(row.name, _Unusable(str(error)))
 
     # ------------------------------------------------------------ what administrators ask
 
@@ -189,7 +199,9 @@ class Targets:
 
     def _deliver(self, name: str, sender: Sender) -> None:
         delivery = Delivery(self._store, self._clock, name, sender)
-        job = BackgroundJob(f"notifications to {name}", delivery.step)
+        job = BackgroundJob(
+            f"notifications to {name}", lambda: delivery.step() if self.may_deliver() else _HOLD_SECONDS
+        )
         self._running[name] = _Running(delivery, job)
         WAITING.labels(name).set_function(partial(self._waiting, name))
         if self._started:

@@ -15,13 +15,21 @@ from file_server.maintenance.redo_records import RedoRecords
 from lockstep_store.runtime.storage.redo_files import files_in
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority
-from lockstep_store.wire.errors import Starting
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.digest import chunk_digest
+from lockstep_store.wire.errors import NotFound, NotLoggedIn, Starting
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import people as am
-from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 from lockstep_store.wire.messages.buckets import BUCKETS, CREATE_BUCKET, CreateBucketRequest
+from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
+from lockstep_store.wire.messages.kms import CREATE_KMS_KEY, KmsKeyRequest
 from lockstep_store.wire.messages.locks import ACQUIRE, AcquireRequest, LockPath
-from lockstep_store.wire.messages.recovery import RECOVERY
+from lockstep_store.wire.messages.recovery import BACKUP_PATH, RECOVERY
+from lockstep_store.wire.messages.redo import FOLLOW_REDO, RedoPlace, RedoRequest
+from lockstep_store.wire.messages.targets import ADD_TARGET, AddTargetRequest
+from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.unit.directory_server.api.directory_calls import Directory
 
 
@@ -142,6 +150,110 @@ def test_what_left_no_bytes_is_there_after_a_restore(cluster: Cluster) -> None:
     assert version.cursor > 1_000_000_000
 
 
+def test_nobody_reads_what_the_backup_has_before_it_is_made_newer(cluster: Cluster) -> None:
+    """Reads would be of the past, and who follows the journal is ahead; an administrator sees how far it is."""
+    begin(cluster)
+    cluster.change_much()
+    cluster.beat()
+    cluster.restore()
+    cluster.directory.file_servers_up("1", "2")
+    lookup = m.LookupRequest([m.LookupItem(cluster.admin, "files", "removed")])
+    for call, request in ((m.LOOKUP, lookup), (CHANGES, ChangesRequest(cluster.admin, "files", 4))):
+        with pytest.raises(Starting, match="was restored and is waiting"):
+            cluster.directory.call(call, request)
+    assert not cluster.directory.call(RECOVERY, CredentialRequest(cluster.admin)).recovery.finished
+    cluster.beat()
+    with pytest.raises(NotFound):
+        cluster.directory.call(m.LOOKUP, lookup).results[0].unwrap()
+    cluster.directory.call(CHANGES, ChangesRequest(cluster.admin, "files", 4))
+
+
+def test_what_ended_after_the_backup_is_not_remembered_from_it(cluster: Cluster) -> None:
+    """A key that an administrator used while records were missing, and that they revoke; and a target that they add."""
+    begin(cluster)
+    call = cluster.directory.call
+    key = call(am.CREATE_API_KEY, am.CreateApiKeyRequest(cluster.admin, "stolen"))
+    cluster.back_up()
+    call(am.REVOKE_API_KEY, am.RevokeApiKeyRequest(cluster.admin, key.id))
+    call(ADD_TARGET, AddTargetRequest(cluster.admin, "added-late", "http://127.0.0.1:1/"))
+    call(CREATE_KMS_KEY, KmsKeyRequest(cluster.admin, "made-late"))
+    cluster.beat()
+    cluster.restore()
+    cluster.directory.file_servers_up("1", "2")
+    stolen = CredentialRequest(key.key)
+    assert cluster.directory.call(RECOVERY, stolen).recovery, "it is in the backup"
+    cluster.directory.server.named_keys.all()
+    cluster.beat()
+    with pytest.raises(NotLoggedIn):
+        cluster.directory.call(RECOVERY, stolen)
+    assert list(cluster.directory.server.targets._running) == ["added-late"]
+    assert [key.name for key in cluster.directory.server.named_keys.all().keys] == ["made-late"]
+
+
+def test_a_backup_that_knows_no_file_server_waits_for_any(cluster: Cluster, tmp_path: Path) -> None:
+    """It does not say for whom to wait: so the first that registers is not taken for the last."""
+    cluster.directory.server.stop()
+    cluster.directory = Directory(tmp_path / "young", cluster.authority, token_seconds=1e9)
+    cluster.admin = cluster.directory.admin
+    cluster.keepers = [Keeper(id, tmp_path / "young") for id in ("1", "2")]
+    cluster.back_up()
+    cluster.up()
+    cluster.directory.write(cluster.admin, "kept", b"kept", "write-id-of-kept")
+    cluster.beat("1")
+    cluster.directory.write(cluster.admin, "known-to-2", b"2", "write-id-of-another")
+    cluster.beat("2")
+    cluster.directory.server.stop()
+    target = tmp_path / "old" / "directory_server" / "metadata.db"
+    restore(cluster.backup, target)
+    (tmp_path / "old" / "admin-credentials.json").write_bytes(
+        (tmp_path / "young" / "admin-credentials.json").read_bytes()
+    )
+    cluster.directory = Directory(tmp_path / "old", cluster.authority, token_seconds=1e9)
+    cluster.directory.file_servers_up("1")
+    cluster.beat("1")
+    with pytest.raises(Starting):
+        cluster.names()
+    cluster.directory.file_servers_up("2")
+    cluster.beat("2")
+    cluster.directory.time.advance(61.0)
+    cluster.directory.server.late_records.step()
+    assert cluster.names() == {"kept", "known-to-2"}
+
+
+def test_records_of_a_start_with_older_metadata_are_not_handed_out(cluster: Cluster) -> None:
+    """A file server that took them would have another history than those that have the newest records."""
+    begin(cluster)
+    cluster.directory.file_servers_up("3")
+    cluster.beat()
+    cluster.directory.server.stop()
+    cluster.directory = cluster._start()
+    reply = cluster.directory.call(s.REGISTER, s.RegisterRequest("https://server-1", "store-1"), "file_server", "1")
+    assert reply.ticket_key
+    assert not cluster.directory.server.epochs.is_open
+    assert cluster.directory.beat("1").redo.sequence == 0
+    with pytest.raises(Starting):
+        cluster.directory.call(s.REDO, RedoRequest(RedoPlace()), "file_server", "1")
+    for path in (FOLLOW_REDO.path, BACKUP_PATH):
+        admit = cluster.directory.server.wsgi.admit
+        assert admit is not None
+        with pytest.raises(Starting):
+            admit(path)
+    backup = Call(BACKUP_PATH, CredentialRequest, Nothing)
+    assert cluster.directory.ask(backup, CredentialRequest(cluster.admin)).status == 503
+    cluster.directory.file_servers_up("2")
+    assert cluster.directory.beat("1").redo == cluster.directory.server.redo_log.place()
+
+
+def test_a_file_server_that_is_not_known_commits_nothing(cluster: Cluster) -> None:
+    """The metadata may be older than it: registering compares them."""
+    item = BeginItem(cluster.admin, "write-id-of-a-stranger", "files", "new")
+    begun = cluster.directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
+    commit = s.CommitRequest([s.CommitItem(begun.ticket, chunk_digest(b"new"), 3, ["1", "2"])])
+    with pytest.raises(Starting, match="has yet to register"):
+        cluster.directory.call(s.COMMIT, commit, "file_server", "9")
+    cluster.directory.call(s.COMMIT, commit, "file_server", begun.master.id)
+
+
 def test_lock_numbers_go_on_above_those_of_both_lives(cluster: Cluster) -> None:
     """A record never puts the count of lock numbers back."""
     begin(cluster)
@@ -177,6 +289,7 @@ def test_after_patience_it_goes_on_without_a_silent_server(cluster: Cluster) -> 
     with pytest.raises(Starting):
         cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "too-early"))
     cluster.directory.time.advance(61.0)
+    cluster.directory.server.late_records.step()
     assert_nothing_is_lost(cluster)
     cluster.directory.file_servers_up("2")
     cluster.beat()
