@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -34,6 +33,7 @@ from directory_server.files.hooks import Feature, Hooks, no_data_key
 from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
+from directory_server.files.ticket_key import ticket_key
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
@@ -46,7 +46,7 @@ from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import files, people
+from directory_server.metadata.statements import files
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
@@ -69,12 +69,11 @@ from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tracing import log, setup_logging
 from lockstep_store.wire.errors import LockstepError, SetupError
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
-from lockstep_store.wire.tickets import TICKET_KEY_BYTES, TicketSigner
+from lockstep_store.wire.tickets import TicketSigner
 
 PAST_WRITE_SECONDS = 24 * 3600.0
 HOUSEKEEPING_SECONDS = 60.0
 TRY_AGAIN_SECONDS = 2.0
-_TICKET_KEY = "ticket_key"
 _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
@@ -95,7 +94,7 @@ class DirectoryServer:
         with store.read() as reader:
             self.clock = DirectoryClock(clock, read_time(reader))
         store.last_in_each_transaction(self.clock.save_in)
-        self._ticket_key = _ticket_key(store)
+        self._ticket_key = ticket_key(store)
         sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file)))
         self.redo_log = RedoLog(store, self.clock, authority.derive_key(SEALING_CONTEXT))
         self._build_people_and_cluster(sealer)
@@ -383,19 +382,6 @@ def program_version() -> str:
         return version("lockstep-store")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _ticket_key(store: MetadataStore) -> bytes:
-    """Return the key that signs tickets; create it at the first start."""
-
-    def work(tx: Tx) -> str:
-        found = people.read_setting(tx, _TICKET_KEY)
-        if found is None:
-            found = secrets.token_hex(TICKET_KEY_BYTES)
-            people.write_setting(tx, _TICKET_KEY, found)
-        return found
-
-    return bytes.fromhex(store.write(work))
 
 
 def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:
