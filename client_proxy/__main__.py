@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from client_proxy.bootstrap import serve, serve_with_menu
 from client_proxy.settings import Settings, from_options, proxy_options
+from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.wire.errors import LockstepError, SetupError
 
 EXIT_SETUP = 3
@@ -21,6 +21,8 @@ EXIT_SETUP = 3
 def main(**options: Any) -> None:
     """Run a Lockstep client proxy, through which people and programs use the cluster's files."""
     settings = from_options(**options)
+    with collector_paused():
+        from client_proxy.bootstrap import serve, serve_with_menu
     try:
         if settings.menu:
             sys.exit(serve_with_menu(settings, _menu_of(settings)))

@@ -11,11 +11,8 @@ from typing import Any
 
 import click
 
-from directory_server.bootstrap import serve
-from directory_server.maintenance import restore as restoring
-from directory_server.maintenance.fsck import check_metadata
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
+from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level
 from lockstep_store.wire.errors import LockstepError, SetupError
 
@@ -152,6 +149,8 @@ def main(ctx: click.Context, /, **options: Any) -> None:
     """Run the directory server, which knows where files are, their current versions and locks."""
     if ctx.invoked_subcommand is not None:
         return
+    with collector_paused():
+        from directory_server.bootstrap import serve
     with _one_sentence():
         serve(Settings(**options))
 
@@ -170,6 +169,8 @@ def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: b
     """
     if (file is None) != accept_older or (accept_older and replace):
         raise click.UsageError("give either a backup FILE or --accept-older")
+    from directory_server.maintenance import restore as restoring
+
     with _one_sentence():
         settings = Settings(data=data)
         if file is None:
@@ -190,6 +191,9 @@ def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: b
 @_data_option
 def check_offline(data: Path) -> None:
     """Check the metadata of a stopped directory, without the file servers."""
+    from directory_server.maintenance.fsck import check_metadata
+    from directory_server.metadata.engines.sqlite.store import SqliteStore
+
     with _one_sentence():
         settings = Settings(data=data)
         if not settings.metadata_file.exists():

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from file_server.bootstrap import serve
 from file_server.settings import Settings
+from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level
 from lockstep_store.wire.errors import LockstepError
 
@@ -111,6 +111,8 @@ _DEFAULTS = Settings()
 @log_level(_DEFAULTS.log_level)
 def main(**options: Any) -> None:
     """Run a file server: it stores sealed chunks and sends every write to its replicas."""
+    with collector_paused():
+        from file_server.bootstrap import serve
     try:
         serve(Settings(**options))
     except LockstepError as error:

@@ -75,7 +75,9 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 def _run(app: Any, environ: dict[str, Any]) -> Answer:
     begun: list[Any] = []
-    answer = app.wsgi_app(environ, lambda status, headers, exc_info=None: begun.append((status, headers)))
+    answer = getattr(app, "wsgi_app", app)(
+        environ, lambda status, headers, exc_info=None: begun.append((status, headers))
+    )
     parts: list[bytes] = []
     error: Exception | None = None
     try:

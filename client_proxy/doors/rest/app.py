@@ -41,7 +41,7 @@ from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import RECEIVED_BYTES
 from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
-from lockstep_store.runtime.http.operator_views import add_operator_views
+from lockstep_store.runtime.http.operator_views import OperatorPage, health_page, metrics_page
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
 from lockstep_store.wire.messages.cluster import Health
@@ -210,7 +210,8 @@ def create_app(
         callers = Callers(directory)
         operations = [limited(operation, limits, callers) for operation in operations]
     api = RestApi(app, operations, thin=thin)
-    add_operator_views(app, health)
+    for path, page in (("/health", lambda: health_page(health())), ("/metrics", metrics_page)):
+        app.add_url_rule(path, path, _operator_view(page), provide_automatic_options=False)
     app.register_error_handler(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
     )
@@ -226,6 +227,14 @@ def _all_of(*calls: Callable[[], None]) -> Callable[[], None]:
             one()
 
     return call
+
+
+def _operator_view(page: Callable[[], OperatorPage]) -> Callable[[], Response]:
+    def view() -> Response:
+        status, content_type, body = page()
+        return Response(body, status, content_type=content_type)
+
+    return view
 
 
 def _respond(reply: RawReply, start_response: StartResponse) -> Iterable[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter, Histogram
 
@@ -69,7 +69,7 @@ class S3Door:
     """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
 
     `browsers` handle what only browsers send, by the names in `routing`. `cors_headers` are added to every other reply
-    to a request with an Origin. `limits` are rate limits, by the names of the operations that have any.
+    to a request with an Origin. `limits` finds an operation's rate limits, if it has any, by its name.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class S3Door:
         access_log: AccessLog | None = None,
         browsers: BrowserHandlers | None = None,
         cors_headers: Callable[[S3Request], Headers] = lambda _: [],
-        limits: Mapping[str, ClassLimits] | None = None,
+        limits: Callable[[str], ClassLimits | None] | None = None,
     ) -> None:
         self._gate = gate
         self.handlers = handlers
@@ -91,7 +91,7 @@ class S3Door:
         self._domain = domain
         self._browsers = browsers or {}
         self._cors_headers = cors_headers
-        self._limits = limits or {}
+        self._limits = limits or (lambda _: None)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -101,7 +101,7 @@ class S3Door:
         try:
             body = request = S3Request(environ, self._domain)
             name = self._name(request)
-            limits = self._limits.get(name)
+            limits = self._limits(name)
             reply = self._serve(request, name) if limits is None else self._serve_limited(request, name, limits)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             refusal = _as_s3(error, id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import cache
 
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
@@ -21,9 +22,17 @@ def rate_class_of(operation: S3Operation) -> RateClass:
     return "write" if operation.level == "key" or operation.name in _CONTENT else "admin"
 
 
-def limits_by_operation(limits: RateLimits) -> Mapping[str, ClassLimits]:
-    """The limits by the operation's name, of those that have any."""
-    classes: dict[str, RateClass] = {each.name: rate_class_of(each) for each in operations().values()}
-    classes |= {POST_FORM: "write", PREFLIGHT: "read"}
-    found = {name: limits.of(rate_class) for name, rate_class in classes.items()}
-    return {name: each for name, each in found.items() if each is not None}
+def limits_by_operation(limits: RateLimits) -> Callable[[str], ClassLimits | None]:
+    """Find an operation's limits by its name; None when it has none.
+
+    Classes are computed when they are asked for, because a proxy starts without the description of the operations.
+    """
+
+    @cache
+    def by_name(name: str) -> ClassLimits | None:
+        if name in (POST_FORM, PREFLIGHT):
+            return limits.of("write" if name == POST_FORM else "read")
+        operation = operations().get(name)
+        return None if operation is None else limits.of(rate_class_of(operation))
+
+    return by_name

@@ -1,7 +1,8 @@
-"""Serves the calls of a program: a thin WSGI layer in front of Flask.
+"""Serves the calls of a program: a thin WSGI layer.
 
-A call declared in `wire.messages` costs one dictionary look-up, decode, handler, encode. Flask serves everything else
-(health, metrics, a proxy's pages). Request ids, errors and metrics are handled here for both.
+A call declared in `wire.messages` costs one dictionary look-up, decode, handler, encode. Request ids, errors and
+metrics are handled here for all of them. The pages for operators are routes like any other. No framework is below it:
+only a proxy serves people, and a framework would take a quarter of a file server's start.
 `lockstep_store.runtime.http.service` listens and handles certificates.
 """
 
@@ -12,12 +13,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from flask import Flask, Response
 from prometheus_client import Counter, Histogram
 
 from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES
 from lockstep_store.runtime.http.exchange import EXCHANGE
-from lockstep_store.runtime.http.operator_views import add_operator_views
+from lockstep_store.runtime.http.operator_views import health_page, metrics_page
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tracing import log, request_id, start_request
@@ -127,13 +127,10 @@ class Api:
         self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
         self.admit: Callable[[str], None] | None = None
         """Called with the path before a declared call is served; raises to refuse it."""
-        self.flask = Flask(f"lockstep.{program}", static_folder=None)
         self._verify_peer = verify_peer
         self._routes: dict[tuple[str, str], RawHandler] = {}
         self._prefixes: list[tuple[str, str, RawHandler]] = []
-        add_operator_views(self.flask, lambda: self.health())
-        self.flask.register_error_handler(404, _flask_not_found)
-        self.flask.register_error_handler(405, _flask_wrong_method)
+        self._pages = {"/health": lambda: health_page(self.health()), "/metrics": metrics_page}
 
     def serve(
         self,
@@ -188,14 +185,26 @@ class Api:
                     handler, rest = candidate, path[len(prefix) :]
                     break
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
-        if handler is None:
-            return self.flask.wsgi_app(environ, start_response)
         try:
-            status, headers, body = handler(RawRequest(environ, rest))
+            if handler is None:
+                status, headers, body = self._page(environ["REQUEST_METHOD"], path)
+            else:
+                status, headers, body = handler(RawRequest(environ, rest))
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a reply
             status, headers, body = error_reply(error, path.removesuffix(rest))
         start_response(f"{status} -", [*headers, ("X-Request-Id", id)])
         return body
+
+    def _page(self, method: str, path: str) -> RawReply:
+        """Reply with an operator's page, or a problem that is not counted: callers can make up any number of paths."""
+        page = self._pages.get(path)
+        if page is None and all(known != path for _, known in self._routes):
+            return problem_reply(NotFound("no such address"))
+        if page is None or method not in ("GET", "HEAD"):
+            return problem_reply(MethodNotAllowed("this address does not support that method"))
+        status, content_type, body = page()
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        return RawReply(status, headers, [] if method == "HEAD" else [body])
 
     def _only_for(self, roles: Collection[str], handler: RawHandler) -> RawHandler:
         def answer(request: RawRequest) -> RawReply:
@@ -222,20 +231,13 @@ def error_reply(error: Exception, route: str) -> RawReply:
         log.exception("unexpected failure in %s", route)
         error = InternalError(f"internal error: see the server's log for request {request_id()}")
     REFUSALS.labels(route, error.code).inc()
+    return problem_reply(error)
+
+
+def problem_reply(error: LockstepError) -> RawReply:
+    """Return a failure as a problem reply, without counting it."""
     body = encode(to_problem(error, request_id()))
     headers = [_PROBLEM_JSON, ("Content-Length", str(len(body)))]
     if isinstance(error, Unavailable):
         headers.append(("Retry-After", "1"))
     return RawReply(error.status, headers, [body])
-
-
-def _flask_problem(error: LockstepError) -> Response:
-    return Response(encode(to_problem(error, request_id())), error.status, mimetype="application/problem+json")
-
-
-def _flask_not_found(_: Exception) -> Response:
-    return _flask_problem(NotFound("no such address"))
-
-
-def _flask_wrong_method(_: Exception) -> Response:
-    return _flask_problem(MethodNotAllowed("this address does not support that method"))

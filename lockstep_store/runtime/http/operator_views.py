@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
-from flask import Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.messages.cluster import Health
 
 
-def add_operator_views(app: Flask, health: Callable[[], Health]) -> None:
-    """Serve both on `app`. /health replies 503 while `health()` reports that the program is unhealthy."""
+class OperatorPage(NamedTuple):
+    """A page as any server can send it."""
 
-    def health_view() -> Response:
-        now = health()
-        return Response(encode(now), 200 if now.healthy else 503, mimetype="application/json")
+    status: int
+    content_type: str
+    body: bytes
 
-    def metrics_view() -> Response:
-        return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
-    app.add_url_rule("/health", view_func=health_view, provide_automatic_options=False)
-    app.add_url_rule("/metrics", view_func=metrics_view, provide_automatic_options=False)
+def health_page(health: Health) -> OperatorPage:
+    """The program's state; 503 while it is unhealthy."""
+    return OperatorPage(200 if health.healthy else 503, "application/json", encode(health))
+
+
+def metrics_page() -> OperatorPage:
+    """All metrics of this process."""
+    return OperatorPage(200, CONTENT_TYPE_LATEST, generate_latest())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from lockstep_store.wire.messages.servers import (
 from tests.fakes.blobs import put
 from tests.fakes.disk import BrokenDisk
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
+from tests.fakes.wsgi import ask
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def _get(cluster: Cluster, path: str) -> dict:
-    found = cluster.server("1").wsgi.flask.test_client().get(path)
-    return {"status": found.status_code, **json.loads(found.data)}
+    found = ask(cluster.server("1").wsgi, "GET", path)
+    return {"status": found.status, **found.json}
 
 
 def _read(cluster: Cluster, digests: list[Digest]) -> dict[Digest, bytes]:
@@ -225,7 +225,7 @@ def test_damage_from_before_a_restart_is_reported_again(tmp_path: Path) -> None:
 
 def test_metrics_are_served(cluster: Cluster) -> None:
     """The metrics page names this program's figures."""
-    page = cluster.server("1").wsgi.flask.test_client().get("/metrics").data.decode()
+    page = ask(cluster.server("1").wsgi, "GET", "/metrics").body.decode()
     for name in ("writes", "written_bytes", "read_bytes", "scrubbed_bytes", "dropped_blobs", "copied_blobs"):
         assert f"lockstep_file_server_{name}" in page
 
@@ -234,7 +234,7 @@ def test_what_is_asked_for_makes_no_figure_of_its_own(cluster: Cluster) -> None:
     """A figure stays in memory for good, so there is one for a route, not for each blob that is not here."""
 
     def refusals() -> set[str]:
-        page = cluster.server("1").wsgi.flask.test_client().get("/metrics").data.decode()
+        page = ask(cluster.server("1").wsgi, "GET", "/metrics").body.decode()
         return {line.rpartition(" ")[0] for line in page.splitlines() if line.startswith("lockstep_refusals_total")}
 
     before = refusals()

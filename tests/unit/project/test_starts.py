@@ -1,0 +1,34 @@
+"""What a program loads before it serves: only what it needs, because a start is the pause that people notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests import ROOT
+
+LEFT_FOR_LATER = {
+    "directory_server": ("flask", "requests", "botocore", "pika", "alembic.command", "awscrt"),
+    "file_server": ("flask", "requests", "botocore", "sqlalchemy", "awscrt"),
+    "client_proxy": ("requests", "botocore", "sqlalchemy", "_awscrt", "rich", "lockstep_store.client.menu"),
+}
+"""Libraries that are loaded when they are first used, or by another program only."""
+
+
+@pytest.mark.parametrize("program", LEFT_FOR_LATER)
+def test_a_start_loads_only_what_it_needs(program: str) -> None:
+    """A library that slips in is not noticed otherwise until starts are slow."""
+    code = f"import sys, {program}.__main__, {program}.bootstrap; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & set(LEFT_FOR_LATER[program])
+
+
+@pytest.mark.parametrize("program", LEFT_FOR_LATER)
+def test_help_and_wrong_options_come_without_the_program(program: str) -> None:
+    """The options alone are enough for them."""
+    code = f"import sys, {program}.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{program}.bootstrap" not in done.stdout.split()
