@@ -19,6 +19,7 @@ from file_server.store.local.index_reader import IndexReader, connect
 from file_server.store.local.index_schema import GENERATION, SCHEMA, TOTALS
 from file_server.store.local.index_transaction import IndexTransaction
 from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.runtime.storage.savepoints import BEGIN
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
@@ -120,7 +121,7 @@ class ChunkIndex(IndexReader):
         connection = self._writer
         notes: list[PendingNote] = []
         before = connection.total_changes
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(BEGIN)
         try:
             transaction = IndexTransaction(connection, totals)
             yield transaction

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from file_server.store.chunk_store import Fence, superseded
 from file_server.store.local import index_values as value
 from file_server.store.local.index_schema import GENERATION
+from lockstep_store.runtime.storage.savepoints import Savepoints
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
 
@@ -43,6 +44,7 @@ class IndexTransaction:
         self._connection = connection
         self._totals = totals
         self._run = connection.execute
+        self._savepoints = Savepoints(connection, connection.execute)
         self._lost: BaseException | None = None
 
     @contextmanager
@@ -50,18 +52,18 @@ class IndexTransaction:
         """Undo what one writer did if it fails, and nothing else."""
         self.raise_if_lost()
         before = dict(self._totals)
-        self._run("SAVEPOINT writer")
+        self._savepoints.begin()
         try:
             yield
         except BaseException as error:
             self._totals.update(before)
             if self._connection.in_transaction:
-                self._run("ROLLBACK TO writer")
-                self._run("RELEASE writer")
-            elif self._lost is None:
-                self._lost = error
+                self._savepoints.undo()
+            else:
+                self._savepoints.forget()
+                self._lost = self._lost or error
             raise
-        self._run("RELEASE writer")
+        self._savepoints.keep()
 
     def raise_if_lost(self) -> None:
         """Raise what rolled the transaction back: on a full disk SQLite drops the earlier writers' work too."""

@@ -27,6 +27,7 @@ from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.storage.process_lock import claim
+from lockstep_store.runtime.storage.savepoints import BEGIN
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
@@ -240,7 +241,7 @@ class SqliteStore(MetadataStore):
                 self._writer = self._open_writer()
             if self._redo is None:
                 self._redo = RedoWriter(self._writer.connection)
-            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute(BEGIN)
             return self._writer
         except sqlite3.Error as error:
             raise translate_failure(error) from error

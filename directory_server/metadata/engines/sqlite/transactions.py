@@ -18,6 +18,7 @@ from directory_server.metadata.engines.sqlite.errors import translate, translate
 from directory_server.metadata.engines.sqlite.redo import apply_records
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Row, Tx
+from lockstep_store.runtime.storage.savepoints import Savepoints
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
 
 # Idle connections kept. Few, because each has its own page cache; more are opened while more reads run.
@@ -57,7 +58,7 @@ class SqliteTx(SqliteReader, Tx):
         super().__init__(cursor)
         self.failure: LockstepError | None = None
         self.when_durable: list[Callable[[], None]] = []
-        self._depth = 0
+        self._savepoints = Savepoints(cursor.connection, self._plain)
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         return self._execute(statement, parameters).rowcount
@@ -74,21 +75,18 @@ class SqliteTx(SqliteReader, Tx):
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         registered = len(self.when_durable)
-        name = f"s{self._depth}"
-        self._plain(f"SAVEPOINT {name}")
-        self._depth += 1
+        self._savepoints.begin()
         try:
             yield
         except BaseException:
             del self.when_durable[registered:]
             if self.failure is None:
-                self._plain(f"ROLLBACK TO {name}")
-                self._plain(f"RELEASE {name}")
+                self._savepoints.undo()
+            else:
+                self._savepoints.forget()
             raise
         else:
-            self._plain(f"RELEASE {name}")
-        finally:
-            self._depth -= 1
+            self._savepoints.keep()
 
     def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
         if self.failure is not None:
