@@ -6,7 +6,7 @@ ticket's time, the lock, the fence, the preconditions and the copies. `writes` i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -187,12 +187,13 @@ class Commits:
         """Return the servers of this cluster that hold the blob, the caller first. TooFewHolders below the promise."""
         named = dict.fromkeys([server_id, *item.holders] if server_id in item.holders else item.holders)
         begun = ticket.expires - self._ticket_seconds
-        stores = {holder.id: holder.store for holder in (ticket.master, *ticket.replicas, *ticket.spares)}
+        ticketed = {holder.id: holder.store for holder in (ticket.master, *ticket.replicas, *ticket.spares)}
+        stores: dict[str, str] = dict(tx.all(files.STORES))
         known = [
             id
             for id in named
             # A copy sealed before the server was allowed to drop it may be gone, though the server reports it.
-            if _has_its_store(tx, id, stores.get(id, "")) and not self._given_up(tx, item.digest, id, begun)
+            if _has_its_store(stores, id, ticketed.get(id, "")) and not self._given_up(tx, item.digest, id, begun)
         ]
         promised = max(ticket.copies, self._copies)
         if len(known) < promised:
@@ -204,7 +205,6 @@ class Commits:
         return known
 
 
-def _has_its_store(tx: Tx, server_id: str, store: str) -> bool:
+def _has_its_store(stores: Mapping[str, str], server_id: str, ticketed: str) -> bool:
     """Whether the server belongs to this cluster and has the storage that the ticket was issued for."""
-    row = tx.one(files.STORE_OF_SERVER, id=server_id)
-    return row is not None and store in ("", row[0])
+    return server_id in stores and ticketed in ("", stores[server_id])

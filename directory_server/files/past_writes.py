@@ -27,14 +27,14 @@ _past_answers = decoder(PastAnswer)
 
 def answer_of(reader: Reader, write_id: str, bucket: str, path: str) -> PastAnswer | None:
     """Return the reply of this very write, if it was committed; BadRequest when the id was another write's."""
-    stored = reader.one(files.PAST_WRITE, write_id=write_id)
+    row = reader.one(files.WRITE_BEFORE, write_id=write_id)
+    if row is None:
+        return None
+    stored, *version = row
     if stored is not None:
-        past = _past_answers.decode(stored[0])
+        past = _past_answers.decode(stored)
     else:
-        row = reader.one(files.VERSION_OF_WRITE, write_id=write_id)
-        if row is None:
-            return None
-        past = PastAnswer(row[0], row[1], version=files.as_version(row))
+        past = PastAnswer(version[0], version[1], version=files.as_version(tuple(version)))
     if (past.bucket, past.path) != (bucket, path):
         raise BadRequest("this write id was used for another write; use a new id for each write")
     return past

@@ -28,6 +28,7 @@ from directory_server.people.person import People, Person
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest, LockstepError, TooLarge
+from lockstep_store.wire.messages.servers import MAX_SMALL_STREAM_BYTES
 from lockstep_store.wire.messages.writes import (
     BeginItem,
     BeginReply,
@@ -228,8 +229,8 @@ class Writes:
     def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
         """Return the servers that hold most of the chunks already."""
         kept = self._hooks.uploads.preferred_servers(reader, item.upload) if item.upload is not None else []
-        if kept:
-            return kept
+        if kept or (item.size is not None and item.size <= MAX_SMALL_STREAM_BYTES):
+            return kept  # a small file has no chunk to share with its last version
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
         return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
 

@@ -246,6 +246,8 @@ class LockRules:
         All of them end before any path is handed on: no lock may go to a caller that has left.
         """
         now = self._clock.now()
+        if not waiters.anything_due(tx, now):
+            return
         paths: dict[LockPath, None] = {}
         for waiter in waiters.waiters_due(tx, now):
             self._remove_waiter(tx, waiter)

@@ -222,7 +222,7 @@ class Recovery:
             return False
         check_bucket(version.bucket)
         check_key(version.path)
-        if tx.one(files.PAST_WRITE, write_id=note.write_id) or tx.one(files.VERSION_OF_WRITE, write_id=note.write_id):
+        if tx.one(files.WRITE_BEFORE, write_id=note.write_id):
             return False
         blob = servers.find_blob(tx, version.digest)
         if blob is not None and blob.size != version.size:

@@ -17,8 +17,10 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    null,
     select,
     tuple_,
+    union_all,
     update,
 )
 
@@ -96,7 +98,6 @@ NULL_VERSION_HELD = Statement(select(*_VERSION, _holders_of(version)).where(_at(
 NULL_VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.null_version))
 VERSION = Statement(select(*_VERSION, version.c.write_id).where(_at(version), version.c.id == bindparam("version")))
 NEWEST = Statement(select(*_VERSION).where(_at(version)).order_by(version.c.id.desc()).limit(1))
-VERSION_OF_WRITE = Statement(select(*_VERSION).where(version.c.write_id == bindparam("write_id")))
 
 INSERT_VERSION = Statement(insert(version).values(_values(version)))
 DELETE_VERSION = Statement(delete(version).where(version.c.id == bindparam("version")))
@@ -117,6 +118,13 @@ INSERT_JOURNAL = Statement(
 
 FORGET_AT_ONCE = 5000
 PAST_WRITE = Statement(select(past_write.c.answer).where(past_write.c.write_id == bindparam("write_id")))
+WRITE_BEFORE = Statement(
+    union_all(
+        select(past_write.c.answer, *(null() for _ in _VERSION)).where(past_write.c.write_id == bindparam("write_id")),
+        select(null(), *_VERSION).where(version.c.write_id == bindparam("write_id")),
+    )
+)
+"""The stored reply of a write, or behind a null the version that it made; nothing if it was not committed."""
 INSERT_PAST_WRITE = Statement(insert(past_write).values(_values(past_write)))
 FORGET_PAST_WRITES = Statement(
     delete(past_write).where(
@@ -195,9 +203,7 @@ HEAL_HOLDER = Statement(
     .where(holder.c.digest == bindparam("of_digest"), holder.c.server_id == bindparam("of_server"))
     .values(damaged=false())
 )
-STORE_OF_SERVER = Statement(
-    select(file_server.c.store_id).where(file_server.c.id == bindparam("id"), file_server.c.state != "removed")
-)
+STORES = Statement(select(file_server.c.id, file_server.c.store_id).where(file_server.c.state != "removed"))
 
 ANY_VERSION = Statement(select(version.c.id).where(version.c.bucket == bindparam("bucket")).limit(1))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, union_all, update
 
-from directory_server.metadata.schema_locks import waiter, waiter_path
+from directory_server.metadata.schema_locks import lock, waiter, waiter_path
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.lock_requests import (
     LAST,
@@ -57,6 +57,12 @@ _WAITERS_OF_SESSION = Statement(
     )
 )
 _WAITERS_DUE = Statement(select(*_WAITER).where(waiter.c.keep_until <= bindparam("now")))
+_ANYTHING_DUE = Statement(
+    union_all(
+        select(waiter.c.seq).where(waiter.c.keep_until <= bindparam("now")),
+        select(lock.c.number).where(lock.c.until <= bindparam("now")),
+    ).limit(1)
+)
 _ALL_WAITERS = Statement(select(*_WAITER).order_by(waiter.c.seq))
 _WAITERS_IN_BUCKET = Statement(
     select(*_WAITER)
@@ -114,6 +120,11 @@ def waiters_of(reader: Reader, party: Party) -> list[WaiterRow]:
     else:
         rows = reader.all(_WAITERS_OF_SESSION, account=party.account, session=party.session)
     return [_waiter_row(row) for row in rows]
+
+
+def anything_due(reader: Reader, now: float) -> bool:
+    """Whether any waiter's place or any lock has expired. Every transaction asks, so it is one statement."""
+    return reader.one(_ANYTHING_DUE, now=now) is not None
 
 
 def waiters_due(reader: Reader, now: float) -> list[WaiterRow]:

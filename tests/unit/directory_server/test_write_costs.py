@@ -25,8 +25,8 @@ from lockstep_store.wire.messages.buckets import CREATE_BUCKET, CreateBucketRequ
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.unit.directory_server.api.directory_calls import Directory
 
-BEGIN_STATEMENTS = 8
-COMMIT_STATEMENTS = 20
+BEGIN_STATEMENTS = 7
+COMMIT_STATEMENTS = 17
 LOOKUP_STATEMENTS = 3
 PUT_MODULES = 34
 """Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was

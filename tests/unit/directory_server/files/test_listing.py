@@ -149,7 +149,7 @@ def test_seeks_use_the_primary_key(rig: DirectoryRig) -> None:
         plan = _plan(rig, statement)
         assert "SEARCH" in plan, plan
         assert "TEMP B-TREE" not in plan
-    for statement in (files.NULL_VERSION, files.VERSION_OF_WRITE, files.CURRENT_HELD, files.CURSOR):
+    for statement in (files.NULL_VERSION, files.WRITE_BEFORE, files.CURRENT_HELD, files.CURSOR):
         assert "SCAN" not in _plan(rig, statement)
 
 
