@@ -75,10 +75,13 @@ class Admission:
             )
         raise Overloaded("too many uploads and downloads are in progress: retry shortly, or use another proxy")
 
-    def leave(self, counted: Iterable[Counted]) -> None:
-        """Stop counting a request that no longer occupies a thread."""
+    def leave(self, place: Pass) -> None:
+        """Stop counting a request that no longer occupies a thread; once only, whoever calls at the same time."""
         with self._guard:
-            for each in counted:
+            if not place.held:
+                return
+            place.held = False
+            for each in place.counted:
                 self._held[each] -= 1
                 if not self._held[each]:
                     del self._held[each]
@@ -97,17 +100,16 @@ class Admission:
 class Pass:
     """One request's place. Giving it back again does nothing."""
 
-    __slots__ = ("_admission", "_counted", "_held")
+    __slots__ = ("_admission", "counted", "held")
 
     def __init__(self, admission: Admission, counted: Iterable[Counted]) -> None:
         self._admission = admission
-        self._counted = counted
-        self._held = True
+        self.counted = counted
+        self.held = True
 
     def give_back(self) -> None:
-        if self._held:
-            self._held = False
-            self._admission.leave(self._counted)
+        if self.held:
+            self._admission.leave(self)
 
 
 class AdmissionGate:
@@ -136,24 +138,24 @@ class AdmissionGate:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         place: Pass | None = None
+        answer: Iterable[bytes] = []
         try:
             if self._holds(environ):
                 # The body of a refused request is not read: waiting for it is what admission prevents.
                 place = self._enter(environ, self._in_part(environ))
             answer = self._inner(environ, start_response)
             if not isinstance(answer, list):
-                try:
-                    return _HeldAnswer(answer, place or self._enter(environ, False))
-                except Overloaded:
-                    _close(answer)
-                    raise
-        except Overloaded as error:
-            TURNED_AWAY.labels("client" if self._admission.is_full_for(self._client(environ)) else "total").inc()
-            return self._turn_away(error, environ, start_response)
-        except BaseException:
+                place = place or self._enter(environ, False)
+                # An exchange gives the place back later, when the client has read the reply.
+                return answer if EXCHANGE in environ else _HeldAnswer(answer, place)
+        except BaseException as error:
+            _close(answer)
             if place is not None:
                 place.give_back()
-            raise
+            if not isinstance(error, Overloaded):
+                raise
+            TURNED_AWAY.labels("client" if self._admission.is_full_for(self._client(environ)) else "total").inc()
+            return self._turn_away(error, environ, start_response)
         if place is not None:
             place.give_back()
         return answer

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from prometheus_client import Counter
@@ -29,6 +29,8 @@ MIN_ANSWER_BYTES_PER_SECOND = 16 * 1024
 EVICT_SECONDS = 2.0
 """When places are needed, a client that has stalled for this long loses its own."""
 EVICTION_PAUSE_SECONDS = 0.05
+EVICTION_PAUSE_SHARE = 10
+"""With thousands of connections, finding one takes a tenth of a second: the pause is this many times as long."""
 CHECK_SECONDS = 1.0
 
 CUT_OFF = Counter("lockstep_cut_off_clients_total", "Connections closed because the client was too slow", ["while"])
@@ -37,7 +39,13 @@ CUT_OFF = Counter("lockstep_cut_off_clients_total", "Connections closed because 
 class HeldPlace(Protocol):
     """What a request holds for its client; see `admission.Pass`."""
 
+    @property
+    def held(self) -> bool: ...
     def give_back(self) -> None: ...
+
+
+def _nothing() -> None:
+    pass
 
 
 class ClientWait:
@@ -55,15 +63,20 @@ class ClientWait:
         self.waited = 0.0
         self.moved = 0
         self.deadline: float | None = None
-        self._cancel: Callable[[], object] = lambda: None
+        self._cancel: Callable[[], object] = _nothing
 
-    def begin(self, cancel: Callable[[], object]) -> None:
+    def begin(self, cancel: Callable[[], object] = _nothing) -> None:
         """The wait begins."""
         self.since, self._cancel = time.monotonic(), cancel
 
     def end(self) -> None:
         """The wait is over. What the client sent or took is added to `moved`."""
+        # The message that was waited for keeps its callback, and with it the request, for as long as it exists itself.
+        self._cancel = _nothing
         self.waited += time.monotonic() - self.since
+        if self.waited > STALL_SECONDS and self.moved >= self.waited * MIN_BYTES_PER_SECOND:
+            # Otherwise a client that was fast once could be slow for hours.
+            self.waited, self.moved = 0.0, 0
 
     def is_too_slow(self, now: float) -> bool:
         if self.deadline is not None:
@@ -87,6 +100,7 @@ class ClientWaits:
     def __init__(self) -> None:
         self._bodies: set[ClientWait] = set()
         self._answers: set[ClientWait] = set()
+        self._evicting = threading.Lock()
         self._next_eviction = 0.0
         self._stopped = threading.Event()
 
@@ -130,13 +144,19 @@ class ClientWaits:
             (not wait.anonymous, wait.since, doing, wait)
             for waits, doing in ((self._bodies, "sending"), (self._answers, "reading"))
             for wait in list(waits)
-            if wait.place is not None and wait.since < now - EVICT_SECONDS and client in (None, wait.client)
+            if wait.place is not None and wait.place.held
+            if wait.since < now - EVICT_SECONDS and client in (None, wait.client)
         ]
-        if not stalled or now < self._next_eviction:
+        if not stalled:
             return False
-        self._next_eviction = now + EVICTION_PAUSE_SECONDS
+        with self._evicting:
+            if now < self._next_eviction:
+                return False
+            self._next_eviction = now + EVICTION_PAUSE_SECONDS
         _, _, doing, victim = min(stalled, key=lambda item: item[:2])
         self._cut([victim], doing)
+        taken = time.monotonic() - now
+        self._next_eviction = now + max(EVICTION_PAUSE_SECONDS, taken * EVICTION_PAUSE_SHARE)
         return True
 
     def _cut(self, victims: list[ClientWait], doing: str) -> None:
@@ -165,7 +185,9 @@ def close_connections(peers: set[tuple[str, int]], port: int) -> int:
     The runner owns the sockets and cannot be asked to close them; a copy of a descriptor can. The copy also keeps the
     number from being given to another connection between the look and the shutdown.
     """
-    wanted = {(ipaddress.ip_address(address), number) for address, number in peers}
+    wanted: dict[int, set[object]] = {}
+    for address, number in peers:
+        wanted.setdefault(number, set()).add(ipaddress.ip_address(address))
     closed = 0
     try:
         descriptors = [int(entry.name) for entry in os.scandir("/proc/self/fd")]
@@ -188,8 +210,9 @@ def close_connections(peers: set[tuple[str, int]], port: int) -> int:
     return closed
 
 
-def _is_between(connection: socket.socket, port: int, peers: Collection[tuple[object, int]]) -> bool:
-    address = connection.getpeername()
-    if not isinstance(address, tuple) or connection.getsockname()[1] != port:
+def _is_between(connection: socket.socket, port: int, wanted: Mapping[int, Collection[object]]) -> bool:
+    peer = connection.getpeername()
+    # Most connections have another port, and parsing an address takes longer than all the rest.
+    if not isinstance(peer, tuple) or peer[1] not in wanted:
         return False
-    return (ipaddress.ip_address(address[0]), address[1]) in peers
+    return connection.getsockname()[1] == port and ipaddress.ip_address(peer[0]) in wanted[peer[1]]

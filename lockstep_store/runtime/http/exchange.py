@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from lockstep_store.runtime.http.answer_bytes import AnswerBytes
@@ -32,6 +33,8 @@ COUNTED_BYTES = 128 * 1024
 """Whole answers from this size on are counted until they are read. The runner buffers as much as this anyway."""
 ROOM_SECONDS = 1.0
 """How long an answer that is ready waits for room."""
+TAIL_BYTES = 2560 * 1024
+"""The runner keeps about this much of a streamed reply that the client has not read yet."""
 
 _names: dict[str, bytes] = {}
 
@@ -52,7 +55,10 @@ class Exchange:
         self.wait = ClientWait(address, (address, int(port)), int(scope["server"][1]), is_anonymous(scope))
         self._reserved = 0
         self._started = False
-        self._gone = False
+        self._kept = False
+        """Whether all is sent, and what the reply takes is given back when the client has read it."""
+        self._over = False
+        self._letting_go = threading.Lock()
         self._status, self._headers = 0, []  # type: tuple[int, list[tuple[str, str]]]
         check_head(scope)
         self.environ = environment(scope)
@@ -70,9 +76,8 @@ class Exchange:
 
     def answer(self) -> None:
         """Call the application and send its reply. Every failure becomes a reply, or ends the connection."""
-        handed_over = False
         try:
-            handed_over = self._answer()
+            self._answer()
         except BaseException:  # noqa: BLE001 - the last place where a failure can become a reply
             log.exception("a request failed outside its door")
             if not self._started:
@@ -80,10 +85,8 @@ class Exchange:
                     self._refuse(InternalError(f"internal error: see the server's log for request {request_id()}"))
         finally:
             self.environ.pop(EXCHANGE, None)
-            if not handed_over:
-                self._give_room_back()
-                # Ends a reply that is not whole by closing its connection.
-                self._watcher.done()
+            if not self._kept:
+                self._let_go()
 
     def reserve(self, size: int) -> bool:
         """Whether an answer of `size` bytes may be sent whole; otherwise it is to be streamed."""
@@ -98,42 +101,35 @@ class Exchange:
         """Cut off a stalled request, of `client` or of anybody, so that this one gets its place."""
         return self._waits.evict(client)
 
-    def _answer(self) -> bool:
+    def _answer(self) -> None:
         body = self._app(self.environ, self._start_response)
         try:
             if isinstance(body, list):
-                return self._send_whole(body[0] if len(body) == 1 else b"".join(body))
-            # PEP 3333 lets an application name its status as late as with the first piece.
-            pieces = iter(body)
-            self._stream(next(pieces, b""), pieces)
+                self._send_whole(body[0] if len(body) == 1 else b"".join(body))
+            else:
+                # PEP 3333 lets an application name its status as late as with the first piece.
+                pieces = iter(body)
+                self._stream(next(pieces, b""), pieces)
         finally:
             close = getattr(body, "close", None)
             if close is not None:
                 close()
-        return False
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         self._status, self._headers = int(status.partition(" ")[0]), headers
 
-    def _send_whole(self, body: bytes) -> bool:
-        """Send a reply in one piece. True when the room it takes is given back later, when it was read."""
+    def _send_whole(self, body: bytes) -> None:
         size = len(body)
         if size < COUNTED_BYTES or ("Content-Length", str(size)) not in self._headers:
             self._start()
-            self._send({"type": "http.response.body", "body": body, "more_body": False})
-            return False
-        if self._reserved < size and not self._wait_for_room(size):
+            self._send(body, more=False)
+        elif self._reserved >= size or self._wait_for_room(size):
+            self._start()
+            self._send(body)
+            self._keep_until_read(size)
+            self._watch()
+        else:
             self._refuse(Overloaded("too many answers have not been read by their clients yet: retry shortly"))
-            return False
-        # Without an end the runner keeps the reply's channel until the declared length was read.
-        self._start()
-        self._send({"type": "http.response.body", "body": body, "more_body": True})
-        now = time.monotonic()
-        self.wait.begin(lambda: None)
-        self.wait.deadline = now + STALL_SECONDS + size / MIN_ANSWER_BYTES_PER_SECOND
-        self._waits.answer_awaited(self.wait)
-        self._when_over(self._was_read)
-        return True
 
     def _wait_for_room(self, size: int) -> bool:
         until = time.monotonic() + ROOM_SECONDS
@@ -143,48 +139,69 @@ class Exchange:
             time.sleep(ROOM_SECONDS / 20)
         return True
 
-    def _when_over(self, then: Callable[[], None], message: Future | None = None) -> None:
-        """Call `then` when the runner has sent the reply or its client has gone, which is one message to it."""
+    def _stream(self, first: bytes, pieces: Iterator[bytes]) -> None:
+        self._start()
+        sent = 0
+        piece: bytes | None = first
+        while piece is not None and not self._over:
+            if piece:
+                taken = self._send(piece)
+                if not sent:
+                    # Before the reply has begun, this would ask a client that expects 100 (Continue) for its body.
+                    self._watch()
+                sent += len(piece)
+                if hasattr(taken, "done") and not taken.done():
+                    self._wait_for_reader(taken)
+                self.wait.moved += len(piece)
+            piece = next(pieces, None)
+        if ("Content-Length", str(sent)) in self._headers:
+            self._keep_until_read(min(sent, TAIL_BYTES))
+        elif not self._over:
+            self._send(b"", more=False)
+
+    def _keep_until_read(self, size: int) -> None:
+        """Keep the place and the room of a reply that is sent up to its declared length, without a thread.
+
+        Such a reply must not be ended: then the runner would not tell when it was read.
+        """
+        self.wait.begin()
+        self.wait.deadline = time.monotonic() + STALL_SECONDS + size / MIN_ANSWER_BYTES_PER_SECOND
+        self._waits.answer_awaited(self.wait)
+        self._kept = True
+        if self._over:
+            self._let_go()
+
+    def _watch(self, message: Future | None = None) -> None:
+        """Note when the runner has sent the reply or its client has gone, which is one message to it.
+
+        The runner takes pieces for a client that has gone without a word. What the client still sends is dropped.
+        """
+        self.body.abandon()
         while message is None or message.result()["type"] != "http.disconnect":
             message = self._proto.receive()
             if not hasattr(message, "done"):
                 break  # over already
             if not message.done():
-                message.add_done_callback(lambda came: self._when_over(then, came))
+                message.add_done_callback(self._watch)
                 return
-        then()
+        self._over = True
+        if self._kept:
+            self._let_go()
 
-    def _was_read(self) -> None:
+    def _let_go(self) -> None:
+        """Give back what the request holds. Ends a reply that is not whole by closing its connection."""
+        if not self._letting_go.acquire(blocking=False):
+            return
         self._waits.answer_taken(self.wait)
-        self._give_room_back()
-
-    def _has_gone(self) -> None:
-        self._gone = True
-
-    def _leave(self, taken: Future) -> None:
-        self._gone = True
-        taken.cancel()
-
-    def _give_room_back(self) -> None:
         if self._reserved:
             self._answers.give_back(self.wait.client, self._reserved)
-            self._reserved = 0
+        if self.wait.place is not None:
+            self.wait.place.give_back()
+        self._watcher.done()
 
-    def _stream(self, first: bytes, pieces: Iterator[bytes]) -> None:
-        self._start()
-        if self.body.complete:
-            # The runner takes pieces for a client that has gone without a word.
-            self._when_over(self._has_gone)
-        piece: bytes | None = first
-        while piece is not None and not self._gone:
-            if piece:
-                taken = self._send({"type": "http.response.body", "body": piece, "more_body": True})
-                if hasattr(taken, "done") and not taken.done():
-                    self._wait_for_reader(taken)
-                self.wait.moved += len(piece)
-            piece = next(pieces, None)
-        if not self._gone:
-            self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    def _leave(self, taken: Future) -> None:
+        self._over = True
+        taken.cancel()
 
     def _wait_for_reader(self, taken: Future) -> None:
         here = threading.Lock()
@@ -204,11 +221,11 @@ class Exchange:
         if not self._status:
             raise RuntimeError("the application has not called start_response")
         headers = [(_names.get(name) or _name(name), value.encode("latin-1")) for name, value in self._headers]
-        self._send({"type": "http.response.start", "status": self._status, "headers": headers})
+        self._proto.send({"type": "http.response.start", "status": self._status, "headers": headers})
         self._started = True
 
-    def _send(self, message: dict[str, Any]) -> Any:
-        return self._proto.send(message)
+    def _send(self, body: bytes, more: bool = True) -> Any:
+        return self._proto.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 def refuse(proto: Any, problem: Problem) -> None:
@@ -228,7 +245,7 @@ def refuse(proto: Any, problem: Problem) -> None:
 
 def refuse_head(watcher: Any, error: BadHead) -> None:
     """Answer a request whose head is refused, whatever its method; its body is not read."""
-    title = "Request header fields too large" if error.status == 431 else "Bad request"
+    title = HTTPStatus(error.status).phrase.capitalize()
     refuse(watcher.proto, Problem("bad_request", error.status, str(error), title=title, request_id=start_request()))
     watcher.done()
 

@@ -16,6 +16,8 @@ from lockstep_store.runtime.http.client_waits import ClientWait, ClientWaits
 from lockstep_store.wire.errors import IncompleteBody
 
 COLLECT_BYTES = 32 * 1024
+SMALL_FRAME_BYTES = 1024
+"""Shorter frames are joined as they come: a body of two-byte chunks would take fifteen times its size."""
 
 
 class Future(Protocol):
@@ -41,7 +43,7 @@ class RequestBody:
         self._left = declared
         self._wait = wait
         self._waits = waits
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes | bytearray] = deque()
         self._have = 0
         self._failure = ""
         self.complete = declared == 0
@@ -61,6 +63,11 @@ class RequestBody:
         if self._failure:
             raise IncompleteBody(self._failure)
         return self._taken(self._have if count < 0 else count)
+
+    def abandon(self) -> None:
+        """Nobody reads the rest: whoever has the reply's messages gets the body's, too."""
+        if not self.complete:
+            self.complete, self._failure = True, "the body was not read before the reply began"
 
     def readline(self, size: int = -1) -> bytes:
         """Part of the interface of `wsgi.input`; no handler reads lines."""
@@ -107,7 +114,7 @@ class RequestBody:
             return
         data: bytes = message["body"]
         if data:
-            self._frames.append(data)
+            self._add(data)
             self._have += len(data)
             self._wait.moved += len(data)
         if self._left is not None:
@@ -117,13 +124,22 @@ class RequestBody:
         if not message["more_body"]:
             self.complete = True
 
+    def _add(self, data: bytes) -> None:
+        last = self._frames[-1] if self._frames else None
+        if len(data) >= SMALL_FRAME_BYTES:
+            self._frames.append(data)
+        elif isinstance(last, bytearray) and len(last) < COLLECT_BYTES:
+            last += data
+        else:
+            self._frames.append(bytearray(data))
+
     def _taken(self, count: int) -> bytes:
         """The first `count` bytes of those that are here."""
         frames = self._frames
         if frames and len(frames[0]) == count:
             self._have -= count
-            return frames.popleft()
-        parts: list[bytes] = []
+            return bytes(frames.popleft())
+        parts: list[bytes | bytearray] = []
         while count and frames:
             frame = frames.popleft()
             if len(frame) > count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from lockstep_store.runtime.http import client_waits
 from lockstep_store.runtime.http.admission import (
     Admission,
     AdmissionGate,
+    Pass,
     calling_program,
     gate_for_people,
     gate_for_programs,
@@ -51,6 +53,33 @@ def test_one_client_never_gets_every_place_and_all_never_every_thread() -> None:
     first.give_back()
     assert admission.held == 2
     admission.enter("c")
+
+
+def test_a_place_is_given_back_once_whoever_does_it() -> None:
+    """The thread of the request and the one that cuts its client off may do it at the same moment."""
+    admission = Admission(total=100, per_client=100)
+    staying = admission.enter("a")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            place = admission.enter("a")
+            together = threading.Barrier(4)
+
+            def give_back(place: Pass = place, together: threading.Barrier = together) -> None:
+                together.wait()
+                place.give_back()
+
+            threads = [threading.Thread(target=give_back) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert admission.held == 1
+    finally:
+        sys.setswitchinterval(before)
+    staying.give_back()
+    assert admission.held == 0
 
 
 def _gate(inner: Callable[[dict[str, Any], Any], Iterable[bytes]], total: int = 1) -> AdmissionGate:
@@ -213,6 +242,28 @@ def test_a_slow_client_is_cut_off_by_its_average() -> None:
     assert slow.is_too_slow(now)
     assert not fast.is_too_slow(now)
     assert fast.is_too_slow(now + STALL_SECONDS + 1), "whatever came before, silence ends it"
+
+
+def test_speed_is_not_saved_up() -> None:
+    """A client that sent a gigabyte at once is measured anew afterwards; one that stays fast is never cut off."""
+    wait = ClientWait("1.2.3.4", ("1.2.3.4", 5), 443, anonymous=False)
+    now = time.monotonic()
+    wait.since, wait.waited, wait.moved = now, STALL_SECONDS + 1, 1 << 30
+    wait.end()
+    assert not wait.is_too_slow(wait.since + STALL_SECONDS - 1)
+    wait.since, wait.waited, wait.moved = now, STALL_SECONDS + 1, 2
+    wait.end()
+    assert wait.is_too_slow(now + 1), "two bytes since then"
+
+
+def test_only_those_who_hold_a_place_lose_it() -> None:
+    """A request that has given its place back is not cut off for one."""
+    waits = ClientWaits()
+    wait = ClientWait("1.2.3.4", ("127.0.0.1", 1), 1, anonymous=False)
+    wait.place, wait.since = Admission(1, 1).enter("a"), time.monotonic() - 60
+    waits.answer_awaited(wait)
+    wait.place.give_back()
+    assert not waits.evict()
 
 
 def test_those_without_a_credential_are_cut_off_first() -> None:

@@ -123,6 +123,8 @@ def test_headers_and_addresses_are_shown_as_they_came(ask: Any) -> None:
         (b"GET * HTTP/1.1", b"Host: h\r\n", 400),
         (b"OPTIONS * HTTP/1.1", b"Host: h\r\n", 400),
         (b"CONNECT h:443 HTTP/1.1", b"Host: h\r\n", 400),
+        (b"POST / HTTP/1.1", b"Host: h\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+        (b"POST / HTTP/1.1", b"Host: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 501),
         (b"A" * 33 + b" / HTTP/1.1", b"Host: h\r\n", 400),
         (b"GET / HTTP/1.1", b"Host: h\r\nX: " + b"a" * MAX_HEADER_BYTES + b"\r\n", 431),
         (b"GET / HTTP/1.1", b"Host: h\r\n" + b"X-A: a\r\n" * 50 + b"X: " + b"a" * 40_000 + b"\r\n", 431),
