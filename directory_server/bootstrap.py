@@ -16,6 +16,7 @@ from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership, Timing
 from directory_server.cluster.programs import ProgramMembers
+from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
@@ -90,7 +91,8 @@ class DirectoryServer:
     ) -> None:
         self.store = store
         self._settings = settings
-        self._make_first_accounts(clock)
+        administrator = ensure_administrator(store, settings.credentials_file, clock.wall())
+        buckets.ensure_files_bucket(store, administrator, clock.wall())
         with store.read() as reader:
             self.clock = DirectoryClock(clock, read_time(reader))
         store.last_in_each_transaction(self.clock.save_in)
@@ -139,6 +141,8 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, storage_keys_file)
+        sealed = (self.s3_keys, self.named_keys, self.targets)
+        self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
         self._hooks = make_hooks(features, self.named_keys)
@@ -227,6 +231,7 @@ class DirectoryServer:
             collector=self.collector,
             enrolment=self.enrolment,
             programs=self.programs,
+            storage_keys=self.storage_keys,
             totals=ClusterTotals(store),
             inventories=self.inventories,
             recovery=self.recovery,
@@ -245,8 +250,11 @@ class DirectoryServer:
     def _make_jobs(self) -> list[BackgroundJob]:
         checking = BackgroundJob("fsck", self.fsck.step)
         self.fsck.wake = checking.wake
+        resealing = BackgroundJob("storage keys", self.epochs.held(self.storage_keys.step))
+        self.storage_keys.wake = resealing.wake
         return [
             checking,
+            resealing,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.epochs.held(self.housekeep)),
@@ -325,10 +333,6 @@ class DirectoryServer:
         except LockstepError as error:
             log.error("housekeeping failed: %s", error)
         return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS
-
-    def _make_first_accounts(self, clock: Clock) -> None:
-        administrator = ensure_administrator(self.store, self._settings.credentials_file, clock.wall())
-        buckets.ensure_files_bucket(self.store, administrator, clock.wall())
 
 
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:

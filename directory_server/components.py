@@ -9,6 +9,7 @@ from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
 from directory_server.cluster.membership import Membership
 from directory_server.cluster.programs import ProgramMembers
+from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
 from directory_server.features.named_keys import NamedKeys
@@ -72,6 +73,7 @@ class Components:
     collector: Collector
     enrolment: Enrolment
     programs: ProgramMembers
+    storage_keys: StorageKeys
     totals: ClusterTotals
     inventories: Inventories
     recovery: Recovery

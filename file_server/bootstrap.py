@@ -13,6 +13,7 @@ from file_server.maintenance.garbage_collector import GarbageCollector
 from file_server.maintenance.inventory import Inventory
 from file_server.maintenance.redo_records import RedoRecords
 from file_server.maintenance.scrubber import Scrubber
+from file_server.maintenance.storage_keys import HeldStorageKeys
 from file_server.maintenance.surplus_copies import SurplusRemover
 from file_server.settings import Settings
 from file_server.store.chunk_store import ChunkStore
@@ -89,6 +90,7 @@ class FileServer:
         tickets = TicketCheck(settings.id, directory_time)
         self._build_writes(tickets)
         self._build_maintenance()
+        self.storage_keys = HeldStorageKeys(self.store, sealer.ring, clock)
         self.link = DirectoryLink(
             self._directory,
             self.store,
@@ -105,6 +107,7 @@ class FileServer:
             take_drops=self.surplus.take,
             membership=membership,
             learn_redo=self.redo_records.learn,
+            storage_keys=self.storage_keys,
         )
         self._build_jobs()
         api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health, membership.verify)
@@ -139,12 +142,15 @@ class FileServer:
         self.inventory.wake, self.inventory.report_done = comparing.wake, self._heartbeat.wake
         keeping = BackgroundJob("redo-records", self.redo_records.step)
         self.redo_records.wake = keeping.wake
+        resealing = BackgroundJob("resealing", self.storage_keys.step)
+        self.storage_keys.wake = resealing.wake
         self._jobs = [
             self._heartbeat,
             copying,
             dropping,
             comparing,
             keeping,
+            resealing,
             BackgroundJob("index-rebuild", self._rebuild_index),
             BackgroundJob("commit-notes", self._notes.step),
             BackgroundJob("collector", self.collector.step),

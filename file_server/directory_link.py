@@ -30,6 +30,7 @@ from lockstep_store.wire.messages.servers import (
     InventoryOrder,
     RegisterRequest,
 )
+from lockstep_store.wire.messages.storage_keys import StorageKeyUse
 
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.25
@@ -96,6 +97,18 @@ class InventoryJob(Protocol):
         ...
 
 
+class SealingKeys(Protocol):
+    """The part of the storage keys that the link uses."""
+
+    def use(self) -> StorageKeyUse:
+        """Return which keys are needed here."""
+        ...
+
+    def learn(self, storage_keys_json: str) -> None:
+        """Take over the ring that the directory sent; empty if it sent none."""
+        ...
+
+
 class DirectoryLink:
     """One file server's membership in the cluster. `step` is the heartbeat job."""
 
@@ -117,6 +130,7 @@ class DirectoryLink:
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
         membership: RevocationKeeper | None = None,
         learn_redo: Callable[[RedoPlace, RedoPlace | None], None] = lambda newest, after: None,
+        storage_keys: SealingKeys | None = None,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -133,6 +147,7 @@ class DirectoryLink:
         self._take_drops = take_drops
         self._membership = membership
         self._learn_redo = learn_redo
+        self._storage_keys = storage_keys
         self._marks = DirectoryMarks(store)
         self._pause = RETRY_SECONDS
         self.registered = False
@@ -209,6 +224,8 @@ class DirectoryLink:
         self._marks.learn(reply.marks)
         if self._membership is not None:
             self._membership.learn(reply.revoked_pem)
+        if self._storage_keys is not None:
+            self._storage_keys.learn(reply.storage_keys_json)
         if self.problem:
             log.info("the directory server at %s answers again", self._directory.url)
         self.problem = ""
@@ -238,6 +255,7 @@ class DirectoryLink:
             inventory_done=self._inventory.done if self._inventory is not None else 0,
             inventoried=self._inventory.is_whole if self._inventory is not None else False,
             revoked_number=self._membership.revoked_number if self._membership is not None else -1,
+            storage_keys=self._storage_keys.use() if self._storage_keys is not None else None,
         )
 
     def _probe_storage(self) -> None:

@@ -8,6 +8,7 @@ from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import programs as pm
+from lockstep_store.wire.messages import storage_keys as sk
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 
@@ -24,6 +25,9 @@ class ClusterApi:
         api.serve(pm.PROXY_HEARTBEAT, lambda request, peer: programs.proxy_heartbeat(peer.id, request), PROXY)
         api.serve(pm.PROXIES, self._proxies, PROXY)
         api.serve(pm.REVOKE_PROGRAM, self._revoke_program, PROXY)
+        api.serve(sk.STORAGE_KEYS, self._storage_keys, PROXY)
+        api.serve(sk.ROTATE_STORAGE_KEYS, self._rotate_storage_keys, PROXY)
+        api.serve(sk.RETIRE_STORAGE_KEY, self._retire_storage_key, PROXY)
         api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
         api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
 
@@ -49,6 +53,22 @@ class ClusterApi:
         self._components.audit.note("program revoked", person.account, subject=f"{request.role} {request.id}")
         return Nothing()
 
+    def _storage_keys(self, request: CredentialRequest, _: PeerIdentity) -> sk.StorageKeysReply:
+        self._components.accounts.administrator(request.credential)
+        return self._components.storage_keys.all()
+
+    def _rotate_storage_keys(self, request: CredentialRequest, _: PeerIdentity) -> sk.StorageKeysReply:
+        person = self._components.accounts.administrator(request.credential)
+        reply = self._components.storage_keys.rotate()
+        self._components.audit.note("storage key rotated", person.account, subject=reply.keys[0].id)
+        return reply
+
+    def _retire_storage_key(self, request: sk.RetireStorageKeyRequest, _: PeerIdentity) -> sk.StorageKeysReply:
+        person = self._components.accounts.administrator(request.credential)
+        reply = self._components.storage_keys.retire(request)
+        self._components.audit.note("storage key retired", person.account, subject=request.id)
+        return reply
+
     def _cluster(self, request: CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         components = self._components
         person = components.accounts.authenticate(request.credential)
@@ -72,6 +92,7 @@ class ClusterApi:
             repair=components.repair.info(),
             recovery=components.recovery.info(),
             targets=components.targets.list().targets if person.admin else [],
+            storage_keys=components.storage_keys.latest().keys if person.admin else [],
         )
 
     # ------------------------------------------------------------ what administrators decide

@@ -63,6 +63,7 @@ class HolderApi:
             components.programs.news(request.revoked_number),
             records,
             components.late_records.wanted if components.late_records.wanted.sequence else None,
+            components.storage_keys.news(request.storage_keys),
         )
 
     def _commit(self, request: s.CommitRequest, peer: PeerIdentity) -> s.CommitReply:

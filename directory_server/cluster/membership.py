@@ -23,6 +23,7 @@ from lockstep_store.wire.errors import Conflict, LockstepError, NotFound, Unavai
 from lockstep_store.wire.messages.cluster import FileServerInfo, ServerState
 from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.servers import HeartbeatRequest, RegisterRequest
+from lockstep_store.wire.messages.storage_keys import StorageKeyUse
 
 MIN_FREE_BYTES = 64 << 20
 FORGET_BATCH = 2000
@@ -241,6 +242,19 @@ class Membership:
         """What the server last said is wrong with its storage; empty when nothing is."""
         server = self._servers.get(id)
         return "" if server is None or server.report is None else server.report.problem
+
+    def key_uses(self, *, silent: bool = False) -> dict[str, StorageKeyUse | None]:
+        """Return what each server last said about the storage keys; None if it said nothing.
+
+        With `silent` also those that sent no heartbeat since the directory's start.
+        """
+        with self._mutex:
+            known = [server for server in self._servers.values() if server.row.state != "removed"]
+            return {
+                server.row.id: server.report.storage_keys if server.report is not None else None
+                for server in known
+                if silent or server.report is not None
+            }
 
     def candidates(self) -> list[Candidate]:
         """Return every server for placement, with whether it can take new bytes now."""

@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from directory_server.files.moment import MomentClock
+from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import kms as rows
 from directory_server.metadata.statements.kms import KeyRow, KeyVersionRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -149,6 +150,10 @@ class NamedKeys:
         sealed = self._sealer().seal(_name_of(id, number), secrets.token_bytes(_KEY_BYTES))
         rows.insert_version(tx, KeyVersionRow(id, number, sealed, self._clock.wall()))
 
+    def sealed_rows(self, reader: Reader) -> list[SealedRow]:
+        """Return the sealed material of every version of every key."""
+        return [_sealed_row(version) for version in rows.versions(reader)]
+
     def _changed(self, work: Callable[[Tx], str]) -> KmsKeyInfo:
         """Run `work`, which returns a key's id, and return that key as changed."""
         try:
@@ -263,6 +268,11 @@ def _is_id(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _sealed_row(version: KeyVersionRow) -> SealedRow:
+    name = _name_of(version.key, version.number)
+    return SealedRow(name, version.sealed, lambda tx, sealed: rows.reseal_version(tx, version, sealed))
 
 
 def _name_of(id: str, number: int) -> Digest:

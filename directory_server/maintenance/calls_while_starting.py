@@ -21,6 +21,7 @@ from lockstep_store.wire.messages import (
     recovery,
     s3,
     servers,
+    storage_keys,
     targets,
     uploads,
     users,
@@ -73,6 +74,7 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
         s3.S3_SIGNING_KEY,
         kms.KMS_KEYS,
         targets.TARGETS,
+        storage_keys.STORAGE_KEYS,
         cluster.REPAIR_REPORT,
         recovery.FSCK_REPORT,
         # Prolongs a lock that was granted already; nothing expires while calls are held. Locks are in no record.

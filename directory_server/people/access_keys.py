@@ -17,8 +17,9 @@ from typing import Protocol
 import msgspec
 from blake3 import blake3
 
+from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import s3_keys as rows
-from directory_server.metadata.store import MetadataStore, Tx
+from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.runtime.storage.sealing import Sealer
@@ -119,15 +120,18 @@ class S3Keys:
 
         self._store.write(work)
 
+    def sealed_rows(self, reader: Reader) -> list[SealedRow]:
+        """Return every key's sealed secret."""
+        return [_sealed_row(id, stored) for id, stored in rows.sealed_secrets(reader)]
+
     def _sealed(self, access_key_id: str, secret: str) -> str:
         sealed = self._sealer().seal(_sealed_under(access_key_id), secret.encode())
-        return rows.SEALED + base64.b64encode(sealed).decode()
+        return _stored_form(sealed)
 
     def _opened(self, access_key_id: str, stored: str) -> str:
         if not stored.startswith(rows.SEALED):
             return stored
-        sealed = base64.b64decode(stored.removeprefix(rows.SEALED))
-        return self._sealer().open(_sealed_under(access_key_id), sealed).decode()
+        return self._sealer().open(_sealed_under(access_key_id), _sealed_bytes(stored)).decode()
 
     def forget_all(self) -> None:
         """Look every key up again: an account was changed, or its keys ended."""
@@ -195,6 +199,21 @@ class S3Keys:
 def _sealed_under(access_key_id: str) -> Digest:
     """What a secret is bound to: a sealed secret that is moved to another key's row does not open."""
     return chunk_digest(b"lockstep S3 secret\0" + access_key_id.encode())
+
+
+def _stored_form(sealed: bytes) -> str:
+    return rows.SEALED + base64.b64encode(sealed).decode()
+
+
+def _sealed_bytes(stored: str) -> bytes:
+    return base64.b64decode(stored.removeprefix(rows.SEALED))
+
+
+def _sealed_row(id: str, stored: str) -> SealedRow:
+    def replace(tx: Tx, sealed: bytes) -> int:
+        return rows.exchange_secret(tx, id, stored, _stored_form(sealed))
+
+    return SealedRow(_sealed_under(id), _sealed_bytes(stored), replace)
 
 
 def _no_such(access_key_id: str) -> NotFound:

@@ -62,6 +62,15 @@ class Collected(NamedTuple):
     waiting: int
 
 
+class Resealed(NamedTuple):
+    """What one call of `reseal` did. `after` continues the walk; None: it has reached the end."""
+
+    after: int | None
+    chunks: int
+    size: int
+    """Plain bytes."""
+
+
 class Staging(Protocol):
     """The chunks of one blob between their arrival and the moment the blob is durable.
 
@@ -252,6 +261,22 @@ class ChunkStore(Protocol):
 
     def verify_blob(self, digest: Digest) -> None:
         """Check that a blob's manifest matches and that all its chunks are held; report the blob if not."""
+        ...
+
+    def reseal(self, after: int, most_bytes: int) -> Resealed:
+        """Seal chunks with ids above `after` again that are under an older storage key, up to `most_bytes` of them.
+
+        Durable on return, and safe to interrupt: a chunk is under the one key or the other. A damaged chunk is handled
+        as in `read_chunk`, without an exception. One whose key is missing stays.
+        """
+        ...
+
+    def sealed_under(self) -> dict[bytes, int]:
+        """Return the number of chunks under each storage key that is needed to read them, by the key's id.
+
+        A key with 0 chunks is needed by a write under way. A key that is neither listed nor current is never needed
+        again. Costs no I/O.
+        """
         ...
 
     def remember(self, name: str, value: int) -> None:

@@ -51,6 +51,8 @@ CRASH_POINTS = {
     "directory.store.committing": "a transaction is complete except for its COMMIT",
     "directory.store.committed": "a transaction is durable; its callers do not know yet",
     "directory.checkpoint.moved": "the log is copied into the main file; the page checksums are not updated yet",
+    "directory.storage_keys.rotated": "a new storage key is in the key ring on disk; the reply is not sent",
+    "directory.storage_keys.resealed": "some of the directory's secrets are encrypted again durably",
     # a file server
     "file_server.chunk.staged": "a small chunk is in memory",
     "file_server.file.written": "a chunk's temporary file is written and not flushed",
@@ -82,6 +84,8 @@ CRASH_POINTS = {
     "file_server.probe.written": "the probe of a failed disk has written its file and not tried the index",
     "file_server.scrub.remembered": "the scrubber's position is saved",
     "file_server.orphan.removed": "a file without a row is removed",
+    "file_server.reseal.placed": "a chunk's file under the new storage key is in place; its row names the old key",
+    "file_server.reseal.recorded": "small chunks are under the new storage key durably",
     # a client proxy
     "proxy.begin.answered": "the directory has issued a ticket; nothing is sent",
     "proxy.body.sending": "a whole body is about to be sent to the master",

@@ -14,8 +14,11 @@ import signal
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+import requests
 
 from local_cluster.plan import Program
 from lockstep_store.wire.crash_points import CRASH_POINTS
@@ -167,6 +170,21 @@ def _make_garbage(scene: Scene) -> None:
             assert answer.status_code in (200, 204, 404), answer.text
 
 
+def _rotate_storage_keys(scene: Scene) -> None:
+    """Rotate; the armed program dies then, or when it encrypts again. Old keys that nothing needs go first."""
+    directory = scene.cluster.record("directory_server")
+    scene.cluster.wait_healthy(directory)
+
+    def rotated() -> bool:
+        return not directory.running or person.ask("POST", "/cluster/storage-keys/rotate", json={}).status_code == 200
+
+    with Person(scene.cluster) as person, suppress(requests.RequestException):
+        for key in person.ask("GET", "/cluster/storage-keys").json()["keys"]:
+            if not key["current"]:
+                person.ask("POST", f"/cluster/storage-keys/{key['id']}/retire", json={"forget_backups": True})
+        wait_until(rotated, what="a rotation")
+
+
 def _send_large(scene: Scene) -> None:
     scene.crowd.send_large.set()
 
@@ -177,6 +195,7 @@ _DAMAGE_WHILE_DOWN = Reach(before=_damage, slow=True)
 _DAMAGE = Reach(then=_damage_a_file_server, slow=True)
 _GARBAGE = Reach(then=_make_garbage, slow=True)
 _BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
+_ROTATE = Reach(then=_rotate_storage_keys)
 _ONCE = Reach()
 _OFTEN = Reach(passings=6)
 
@@ -192,6 +211,10 @@ _SPECIAL = {
     "directory.collect.dropped": _GARBAGE,
     "directory.clock.saved": Reach(passings=3),
     "directory.checkpoint.moved": Reach(then=_tell_the_directory_to_stop),
+    "directory.storage_keys.rotated": _ROTATE,
+    "directory.storage_keys.resealed": _ROTATE,
+    "file_server.reseal.placed": _ROTATE,
+    "file_server.reseal.recorded": _ROTATE,
     "file_server.upload.kept": Reach(then=_cut_uploads),
     "file_server.copy.fetched": _WIPE_WHILE_DOWN,
     "file_server.copy.sealed": _WIPE_WHILE_DOWN,

@@ -127,6 +127,9 @@ ROUTES: dict[str, Route] = {
     "follow_backup": _for_administrators(),
     "recovery": _for_administrators(),
     "recover": _for_administrators(409),  # nothing to recover
+    "list_storage_keys": _for_administrators(),
+    "rotate_storage_keys": _for_administrators(),
+    "retire_storage_key": _for_administrators(404),
     "list_targets": _for_administrators(),
     "add_target": _for_administrators(),
     "remove_target": _for_administrators(404),

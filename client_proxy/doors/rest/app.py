@@ -35,6 +35,7 @@ from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.servers import ServerRoutes
+from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.users import UserRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
@@ -203,6 +204,7 @@ def create_app(
         *ServerRoutes(directory).operations(),
         *ProgramRoutes(directory).operations(),
         *MaintenanceRoutes(directory).operations(),
+        *StorageKeyRoutes(directory).operations(),
         *TargetRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()

@@ -13,6 +13,7 @@ from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
 from client_proxy.doors.rest.servers import StopBody
+from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
 from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
 from client_proxy.doors.rest.versions import RestoreBody
@@ -36,5 +37,6 @@ EXAMPLES: dict[Any, Any] = {
     JoinSecretBody: {"valid_seconds": 3600},
     NewKmsKey: {"name": "invoices"},
     StopBody: {"stop": True},
+    Retirement: {"forget_backups": True},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
 }

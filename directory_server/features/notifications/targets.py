@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from directory_server.features.notifications.outbox import buckets_using
 from directory_server.features.notifications.record import trial_message
 from directory_server.features.notifications.sending import NotDelivered, Outgoing, Sender
 from directory_server.features.notifications.webhook import Webhook
+from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import notifications as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.jobs import BackgroundJob
@@ -110,21 +111,24 @@ class Targets:
         destination = Destination(request.url, request.secret, request.token, request.ca_pem)
         address = parse(destination)
         self._make_sender(destination, address)  # refuses a CA file that is none
-        made = rows.TargetRow(
-            request.name, address.shown, self._seal(request.name, destination), self._clock.wall(), dropped=0
-        )
+        name = request.name
 
         def work(tx: Tx) -> None:
             known = rows.targets(tx)
-            if len(known) >= MAX_TARGETS and all(row.name != made.name for row in known):
+            if len(known) >= MAX_TARGETS and all(row.name != name for row in known):
                 raise Conflict(f"there are {MAX_TARGETS} targets already: remove one first")
-            rows.put_target(tx, made)
+            sealed = self._seal(name, destination)  # here, so that no rotation of the storage keys comes between
+            rows.put_target(tx, rows.TargetRow(name, address.shown, sealed, self._clock.wall(), dropped=0))
 
         with self._guard:
             self._store.write(work)
-            self._end(made.name)
-            self._run(made.name, destination)
-        return self._one(made.name)
+            self._end(name)
+            self._run(name, destination)
+        return self._one(name)
+
+    def sealed_rows(self, reader: Reader) -> Iterator[SealedRow]:
+        """Return the sealed address of every target."""
+        yield from map(_sealed_row, rows.targets(reader))
 
     def remove(self, name: str) -> RemovedTarget:
         """Remove a target. Conflict while a bucket's notifications go there."""
@@ -272,6 +276,10 @@ class Targets:
 
     def _sealer(self) -> Sealer:
         return Sealer(KeyRing.load(self._storage_keys_file))
+
+
+def _sealed_row(row: rows.TargetRow) -> SealedRow:
+    return SealedRow(_seal_name(row.name), row.sealed, lambda tx, sealed: rows.reseal_target(tx, row, sealed))
 
 
 def _seal_name(name: str) -> Digest:

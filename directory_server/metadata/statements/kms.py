@@ -41,6 +41,15 @@ _INSERT = Statement(insert(kms_key).values({column.name: bindparam(column.name) 
 _INSERT_VERSION = Statement(
     insert(kms_key_version).values({column.name: bindparam(column.name) for column in kms_key_version.c})
 )
+_RESEAL_VERSION = Statement(
+    update(kms_key_version)
+    .where(
+        kms_key_version.c.key == bindparam("of_key"),
+        kms_key_version.c.number == bindparam("of_number"),
+        kms_key_version.c.sealed == bindparam("old_sealed"),
+    )
+    .values(sealed=bindparam("new_sealed"))
+)
 _ENABLE = Statement(update(kms_key).where(kms_key.c.id == bindparam("of_id")).values(enabled=bindparam("is_enabled")))
 
 
@@ -65,6 +74,13 @@ def insert_version(tx: Tx, version: KeyVersionRow) -> None:
         number=version.number,
         sealed=version.sealed,
         created_at=version.created_at,
+    )
+
+
+def reseal_version(tx: Tx, version: KeyVersionRow, sealed: bytes) -> int:
+    """Store other sealed bytes of a version unless they have changed; return the number of rows changed."""
+    return tx.run(
+        _RESEAL_VERSION, of_key=version.key, of_number=version.number, old_sealed=version.sealed, new_sealed=sealed
     )
 
 

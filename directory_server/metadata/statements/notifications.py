@@ -35,6 +35,11 @@ _CHANGE_TARGET = Statement(
     .where(target.c.name == bindparam("of_name"))
     .values(shown_url=bindparam("new_shown_url"), sealed=bindparam("new_sealed"))
 )
+_RESEAL_TARGET = Statement(
+    update(target)
+    .where(target.c.name == bindparam("of_name"), target.c.sealed == bindparam("old_sealed"))
+    .values(sealed=bindparam("new_sealed"))
+)
 _DELETE_TARGET = Statement(delete(target).where(target.c.name == bindparam("name")))
 _COUNT_DROPPED = Statement(
     update(target).where(target.c.name == bindparam("of_name")).values(dropped=target.c.dropped + bindparam("more"))
@@ -89,6 +94,11 @@ def put_target(tx: Tx, made: TargetRow) -> None:
     """Insert a target or replace its address; its queued messages stay."""
     if not tx.run(_CHANGE_TARGET, of_name=made.name, new_shown_url=made.shown_url, new_sealed=made.sealed):
         tx.run(_INSERT_TARGET, **made._asdict())
+
+
+def reseal_target(tx: Tx, row: TargetRow, sealed: bytes) -> int:
+    """Store other sealed bytes of a target unless they have changed; return the number of rows changed."""
+    return tx.run(_RESEAL_TARGET, of_name=row.name, old_sealed=row.sealed, new_sealed=sealed)
 
 
 def drop_target(tx: Tx, name: str) -> int:

@@ -128,6 +128,7 @@ DELETE_ENDED_JOIN_SECRETS = Statement(delete(join_secret).where(join_secret.c.ex
 
 _SETTING = Statement(select(setting.c.value).where(setting.c.name == bindparam("setting_name")))
 _INSERT_SETTING = _insert(setting)
+_DELETE_SETTING = Statement(delete(setting).where(setting.c.name == bindparam("setting_name")))
 _UPDATE_SETTING = Statement(
     update(setting).where(setting.c.name == bindparam("setting_name")).values(value=bindparam("value"))
 )
@@ -160,6 +161,10 @@ def is_admin(reader: Reader, name: str) -> bool:
 def read_setting(reader: Reader, name: str) -> str | None:
     row = reader.one(_SETTING, setting_name=name)
     return None if row is None else str(row[0])
+
+
+def delete_setting(tx: Tx, name: str) -> None:
+    tx.run(_DELETE_SETTING, setting_name=name)
 
 
 def write_setting(tx: Tx, name: str, value: str) -> None:

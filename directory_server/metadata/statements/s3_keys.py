@@ -59,6 +59,12 @@ _PLAIN = Statement(select(s3_key.c.access_key_id, s3_key.c.secret).where(~s3_key
 _REPLACE_SECRET = Statement(
     update(s3_key).where(s3_key.c.access_key_id == bindparam("id")).values(secret=bindparam("new_secret"))
 )
+_SEALED_SECRETS = Statement(select(s3_key.c.access_key_id, s3_key.c.secret).where(s3_key.c.secret.startswith(SEALED)))
+_EXCHANGE_SECRET = Statement(
+    update(s3_key)
+    .where(s3_key.c.access_key_id == bindparam("id"), s3_key.c.secret == bindparam("old_secret"))
+    .values(secret=bindparam("new_secret"))
+)
 DELETE_KEYS_OF = Statement(delete(s3_key).where(s3_key.c.account == bindparam("of_account")))
 _DELETE_ENDED = Statement(delete(s3_key).where(s3_key.c.expires < bindparam("now")))
 
@@ -81,6 +87,16 @@ def plain_secrets(reader: Reader) -> list[tuple[str, str]]:
 
 def replace_secret(tx: Tx, access_key_id: str, secret: str) -> None:
     tx.run(_REPLACE_SECRET, id=access_key_id, new_secret=secret)
+
+
+def sealed_secrets(reader: Reader) -> list[tuple[str, str]]:
+    """Return the ids and stored secrets of all keys whose secrets are sealed."""
+    return [(row[0], row[1]) for row in reader.all(_SEALED_SECRETS)]
+
+
+def exchange_secret(tx: Tx, access_key_id: str, old: str, new: str) -> int:
+    """Replace a stored secret unless it has changed; return the number of rows changed."""
+    return tx.run(_EXCHANGE_SECRET, id=access_key_id, old_secret=old, new_secret=new)
 
 
 def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: float | None) -> None:

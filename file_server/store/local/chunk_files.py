@@ -109,6 +109,11 @@ class ChunkFiles:
         """Return the sealed bytes of a chunk that is stored in its own file."""
         return self._disk.read(self._layout.chunk_file(digest))
 
+    def read_start(self, digest: Digest, count: int) -> bytes:
+        """Return the first `count` bytes of a chunk's file."""
+        with self._layout.chunk_file(digest).open("rb") as file:
+            return file.read(count)
+
     def remove_orphan(self, digest: Digest, is_held: Callable[[Digest], bool]) -> bool:
         """Remove a chunk's file unless the index holds it or a write is just moving it into place."""
         with self._placing_guard:

@@ -6,7 +6,7 @@ This module opens and commits. index_reader.py reads; index_schema.py has the ta
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,8 @@ from file_server.store.chunk_store import Totals
 from file_server.store.local import index_values as value
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_reader import IndexReader, connect
-from file_server.store.local.index_schema import GENERATION, SCHEMA, TOTALS
-from file_server.store.local.index_transaction import IndexTransaction
+from file_server.store.local.index_schema import GENERATION, KEYS_COUNTED, SCHEMA, SEALED_UNDER, TOTALS
+from file_server.store.local.index_transaction import DAMAGED, IndexTransaction
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.storage.savepoints import BEGIN
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
@@ -49,6 +49,7 @@ class ChunkIndex(IndexReader):
         try:
             self._writer.executescript(SCHEMA)
             self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
+            self._count_keys()
         except BaseException:
             self._writer.close()
             raise
@@ -76,6 +77,26 @@ class ChunkIndex(IndexReader):
     def remembered(self, name: str) -> int:
         """Return the number stored under a name; 0 without one."""
         return self._totals.get(name, 0)
+
+    def sealed_under(self) -> dict[bytes, int]:
+        """Return the number of intact chunks under each storage key that has any, by its id."""
+        return {
+            bytes.fromhex(name.removeprefix(SEALED_UNDER)): count
+            for name, count in self._totals.items()
+            if name.startswith(SEALED_UNDER) and count
+        }
+
+    def _count_keys(self) -> None:
+        """Count the chunks under each storage key once; from then on every transaction keeps the totals."""
+        if self._totals.get(KEYS_COUNTED):
+            return
+        heads = self._writer.execute("SELECT head FROM chunk WHERE place != ?", (DAMAGED,))
+        counted = Counter(SEALED_UNDER + value.content(head)[1:].hex() for (head,) in heads)
+        totals = [*counted.items(), (KEYS_COUNTED, 1)]
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", totals)
+        self._writer.execute("COMMIT")
+        self._totals.update(totals)
 
     def keep_soon(self, numbers: dict[str, int]) -> None:
         """Store numbers under their names with the next transaction."""

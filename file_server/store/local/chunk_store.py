@@ -15,6 +15,7 @@ from file_server.store.chunk_store import (
     BlobRow,
     Collected,
     Fence,
+    Resealed,
     Totals,
     WholeBlob,
     chunk_not_found,
@@ -31,6 +32,7 @@ from file_server.store.local.index_rescue import ask_for_rescue, open_index
 from file_server.store.local.index_transaction import FILE, IndexTransaction, StagedChunk
 from file_server.store.local.index_values import malformed
 from file_server.store.local.index_write import IndexWrite
+from file_server.store.local.resealing import OpenSeals, Resealing
 from file_server.store.local.staging import LocalStaging, fits_index, sealed_inline
 from file_server.store.local.storage_health import StorageHealth
 from file_server.store.local.unused_chunks import UnusedChunks
@@ -70,6 +72,8 @@ class LocalChunkStore:
             self._index = open_index(layout, sealer, self._flushes)
         report = on_damage or (lambda chunk, blobs: None)
         self._reading = CheckedReading(self._index, self._files, sealer, self._health, report)
+        self._open_seals = OpenSeals(sealer.ring)
+        self._resealing = Resealing(self._files, sealer, self._health, self._reading)
         self._monotonic = (clock or SystemClock()).monotonic
         self._unused = UnusedChunks(self._monotonic)
 
@@ -100,7 +104,7 @@ class LocalChunkStore:
     def stage(self) -> LocalStaging:
         """Begin to receive a blob. Raises as `check_room` does."""
         self.check_room()
-        return LocalStaging(self, self._files, self._sealer, self._health)
+        return LocalStaging(self, self._files, self._sealer, self._health, self._open_seals)
 
     def record(self, chunks: list[StagedChunk], manifest: Manifest | None, fence: Fence | None) -> list[Digest]:
         """Make synced chunks durable, with their blob unless some of its chunks are missing; return the missing ones.
@@ -122,14 +126,15 @@ class LocalChunkStore:
         """Store several blobs: those that fit the index in one transaction, each other by itself."""
         outcomes: list[LockstepError | None] = [None] * len(blobs)
         small: dict[int, IndexWrite] = {}
-        for position, blob in enumerate(blobs):
-            if fits_index(blob.chunks):
-                small[position] = IndexWrite(self._sealed(blob), blob.manifest, blob.fence)
-            else:
-                outcomes[position] = self._put_large(blob)
-        if small:
-            for position, outcome in zip(small, self._record_small(list(small.values())), strict=True):
-                outcomes[position] = outcome
+        with self._open_seals.one():
+            for position, blob in enumerate(blobs):
+                if fits_index(blob.chunks):
+                    small[position] = IndexWrite(self._sealed(blob), blob.manifest, blob.fence)
+                else:
+                    outcomes[position] = self._put_large(blob)
+            if small:
+                for position, outcome in zip(small, self._record_small(list(small.values())), strict=True):
+                    outcomes[position] = outcome
         return outcomes
 
     def _sealed(self, blob: WholeBlob) -> list[StagedChunk]:
@@ -271,6 +276,14 @@ class LocalChunkStore:
     def verify_blob(self, digest: Digest) -> None:
         """Check that a blob's manifest matches and that all its chunks are held; report the blob if not."""
         self._reading.verify_blob(digest)
+
+    def reseal(self, after: int, most_bytes: int) -> Resealed:
+        """Seal some chunks again that are under an older key; see `ChunkStore.reseal`."""
+        return self._resealing.some(self._index, after, most_bytes)
+
+    def sealed_under(self) -> dict[bytes, int]:
+        """Return the storage keys that are still needed here; see `ChunkStore.sealed_under`."""
+        return self._resealing.keys(self._index, self._open_seals)
 
     def remember(self, name: str, value: int) -> None:
         """Store a number under a name, durably."""

@@ -24,9 +24,10 @@ from lockstep_store.runtime.storage.sealing import write_durably
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import SetupError, StorageFormatError
 
-FORMAT = "lockstep file server storage 2"
-OLDER_FORMATS = ("lockstep file server storage 1",)
-"""Upgraded at the start: version 2 added commit notes to the index, a table that opening the index creates."""
+FORMAT = "lockstep file server storage 3"
+OLDER_FORMATS = ("lockstep file server storage 1", "lockstep file server storage 2")
+"""Upgraded at the start, by opening the index: version 2 added the table of commit notes, version 3 the numbers of
+chunks under each storage key."""
 INLINE_BYTES = 64 * 1024
 """Sealed chunks up to this size are in the index; larger ones are files."""
 
@@ -116,7 +117,7 @@ class DiskLayout:
     def _check_format(self) -> None:
         found = self.format_file.read_text("utf-8", "replace").strip()
         if found in OLDER_FORMATS:
-            # Before the index is opened: an older program must not open an index whose notes it would not maintain.
+            # Before the index is opened: an older program must not open an index of which it would not maintain a part.
             write_durably(self.format_file, FORMAT.encode() + b"\n")
         elif found != FORMAT:
             raise StorageFormatError(

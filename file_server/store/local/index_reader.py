@@ -62,6 +62,12 @@ class IndexReader:
         """Return the first chunk with an id above `after`, for walks over all chunks."""
         return self._chunk_where("id > ? ORDER BY id LIMIT 1", after)
 
+    def next_sealed_otherwise(self, after: int, head: bytes) -> ChunkRow | None:
+        """Return the first intact chunk with an id above `after` that is sealed with another head."""
+        # The number is part of the statement, as in `damaged_blobs`.
+        condition = f"id > ? AND head != ? AND place != {DAMAGED:d} ORDER BY id LIMIT 1"
+        return self._chunk_where(condition, after, head)
+
     def holds_chunk(self, digest: Digest) -> bool:
         """Return whether the chunk is held and not known to be damaged."""
         return self.lengths([digest]) != [None]
@@ -212,9 +218,9 @@ class IndexReader:
         with self._reading() as connection:
             return value.number(connection.execute("SELECT coalesce(max(cursor), 0) FROM note").fetchone()[0])
 
-    def _chunk_where(self, condition: str, key: Digest | int) -> ChunkRow | None:
+    def _chunk_where(self, condition: str, *keys: bytes | int) -> ChunkRow | None:
         with self._reading() as connection:
-            row = connection.execute(_CHUNK_COLUMNS + condition, (key,)).fetchone()
+            row = connection.execute(_CHUNK_COLUMNS + condition, keys).fetchone()
         if row is None:
             return None
         id, digest, length, place, head, sealed = row

@@ -161,8 +161,10 @@ class _Rescue:
                     row = db.execute("SELECT sealed FROM inline WHERE chunk = ?", (id,)).fetchone()
                     found = self._whole(digest, row[0], None)
                 elif place == FILE and file.stat().st_size == stored and len(head) == HEAD_BYTES:
-                    # The scrubber will check its bytes: reading a whole disk here would take hours.
-                    found = StagedChunk(digest, length, head, stored, None, file)
+                    # The scrubber will check its bytes: reading a whole disk here would take hours. But a wrong head
+                    # would count for the wrong storage key.
+                    with file.open("rb") as opened:
+                        found = StagedChunk(digest, length, opened.read(HEAD_BYTES), stored, None, file)
             if found is not None:
                 yield found
 

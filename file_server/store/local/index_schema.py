@@ -35,5 +35,9 @@ CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
 """
 
 GENERATION = "generation"
+SEALED_UNDER = "sealed_under_"
+"""Before a storage key's id in hex: the total of intact chunks under that key."""
+KEYS_COUNTED = "keys_counted"
+"""1 once the chunks under each storage key were counted: storage of format 2 had no such totals."""
 TOTALS = ("chunks", "blobs", "stored_bytes", GENERATION, "scrubbed")
 """The totals that exist from the start; `remember` adds others under its own names."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from file_server.store.chunk_store import Fence, superseded
 from file_server.store.local import index_values as value
-from file_server.store.local.index_schema import GENERATION
+from file_server.store.local.index_schema import GENERATION, SEALED_UNDER
 from lockstep_store.runtime.storage.savepoints import Savepoints
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
@@ -56,6 +56,7 @@ class IndexTransaction:
         try:
             yield
         except BaseException as error:
+            self._totals.clear()
             self._totals.update(before)
             if self._connection.in_transaction:
                 self._savepoints.undo()
@@ -94,8 +95,9 @@ class IndexTransaction:
             self._totals["chunks"] += 1
             self._totals["stored_bytes"] += chunk.stored_bytes
         else:
-            row = self._run("SELECT id, place, stored, length FROM chunk WHERE digest = ?", (chunk.digest,)).fetchone()
-            id, known_place, stored, length = map(value.number, row)
+            query = "SELECT head, id, place, stored, length FROM chunk WHERE digest = ?"
+            head, *numbers = self._run(query, (chunk.digest,)).fetchone()
+            id, known_place, stored, length = map(value.number, numbers)
             if (known_place == INLINE or (known_place == FILE and place == INLINE)) and length == chunk.length:
                 return
             self._run(
@@ -103,8 +105,30 @@ class IndexTransaction:
                 (chunk.length, chunk.stored_bytes, place, chunk.head, id),
             )
             self._totals["stored_bytes"] += chunk.stored_bytes - stored
+            if known_place != DAMAGED:
+                self._count_sealed(value.content(head), -1)
+        self._count_sealed(chunk.head, 1)
         if chunk.sealed is not None:
             self._run("INSERT OR REPLACE INTO inline (chunk, sealed) VALUES (?, ?)", (id, chunk.sealed))
+
+    def _count_sealed(self, head: bytes, change: int) -> None:
+        name = SEALED_UNDER + head[1:].hex()
+        self._totals[name] = self._totals.get(name, 0) + change
+
+    def reseal(self, id: int, before: bytes, head: bytes, sealed: bytes | None) -> bool:
+        """Record that a chunk with the head `before` is now sealed with `head`; False if it has changed meanwhile.
+
+        `sealed` are its new bytes if they are in the index; otherwise its file must be in place and durable.
+        """
+        place = FILE if sealed is None else INLINE
+        query = "UPDATE chunk SET head = ? WHERE id = ? AND head = ? AND place = ?"
+        if not self._run(query, (head, id, before, place)).rowcount:
+            return False
+        self._count_sealed(before, -1)
+        self._count_sealed(head, 1)
+        if sealed is not None:
+            self._run("UPDATE inline SET sealed = ? WHERE chunk = ?", (sealed, id))
+        return True
 
     def missing(self, chunks: Iterable[tuple[Digest, int]]) -> list[Digest]:
         """Return a manifest's chunks that are not held intact, each once, in order.
@@ -189,7 +213,7 @@ class IndexTransaction:
         forgotten = []
         for id in candidates:
             row = self._run(
-                "SELECT digest, place, stored FROM chunk WHERE id = ?"
+                "SELECT digest, place, stored, head FROM chunk WHERE id = ?"
                 " AND NOT EXISTS (SELECT 1 FROM reference WHERE reference.chunk = chunk.id)"
                 " AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = chunk.digest)",
                 (id,),
@@ -201,17 +225,20 @@ class IndexTransaction:
             self._run("DELETE FROM chunk WHERE id = ?", (id,))
             self._totals["chunks"] -= 1
             self._totals["stored_bytes"] -= value.number(row[2])
+            if row[1] != DAMAGED:
+                self._count_sealed(value.content(row[3]), -1)
             forgotten.append((value.digest(row[0]), value.number(row[1])))
         return forgotten
 
     def mark_damaged(self, id: int) -> bool:
         """Stop counting a chunk as held. False if another thread has marked or removed it."""
-        row = self._run("SELECT stored FROM chunk WHERE id = ? AND place != ?", (id, DAMAGED)).fetchone()
+        row = self._run("SELECT stored, head FROM chunk WHERE id = ? AND place != ?", (id, DAMAGED)).fetchone()
         if row is None:
             return False
         self._run("UPDATE chunk SET place = ?, stored = 0 WHERE id = ?", (DAMAGED, id))
         self._run("DELETE FROM inline WHERE chunk = ?", (id,))
         self._totals["stored_bytes"] -= value.number(row[0])
+        self._count_sealed(value.content(row[1]), -1)
         return True
 
     # ------------------------------------------------------------ stored numbers

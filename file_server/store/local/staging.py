@@ -12,6 +12,7 @@ from file_server.store.chunk_store import Fence, missing_chunks
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.disk_layout import INLINE_BYTES
 from file_server.store.local.index_transaction import HEAD_BYTES, StagedChunk
+from file_server.store.local.resealing import OpenSeals
 from file_server.store.local.storage_health import StorageHealth
 from lockstep_store.runtime.storage.sealing import OVERHEAD_BYTES, Bytes, Sealer
 from lockstep_store.wire.chunking import Chunk
@@ -50,7 +51,9 @@ class Recorder(Protocol):
 class LocalStaging:
     """One write's chunks; see `Staging` for the promises."""
 
-    def __init__(self, recorder: Recorder, files: ChunkFiles, sealer: Sealer, health: StorageHealth) -> None:
+    def __init__(
+        self, recorder: Recorder, files: ChunkFiles, sealer: Sealer, health: StorageHealth, open_seals: OpenSeals
+    ) -> None:
         self._recorder = recorder
         self._files = files
         self._sealer = sealer
@@ -59,6 +62,8 @@ class LocalStaging:
         self._syncs: deque[Future[None]] = deque()
         self._inline_bytes = 0
         self._pinned: set[Digest] = set()
+        self._open_seals = open_seals
+        self._opened: int | None = open_seals.begin()
 
     def put(self, chunk: Chunk) -> None:
         """Add a chunk; see `Staging.put`."""
@@ -138,6 +143,9 @@ class LocalStaging:
     def _unpin(self) -> None:
         pinned, self._pinned = self._pinned, set()
         self._recorder.unpin(pinned)
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._open_seals.end(opened)
 
     def _raise_early_failure(self) -> None:
         """Raise a finished sync's failure now: a full disk must not show only gigabytes later."""

@@ -18,6 +18,7 @@ from lockstep_store.wire.messages.cluster import (
     ServersReply,
 )
 from lockstep_store.wire.messages.programs import ProxiesReply, ProxyInfo
+from lockstep_store.wire.messages.storage_keys import StorageKeyInfo, StorageKeysReply
 from lockstep_store.wire.messages.targets import RemovedTarget, TargetInfo, TargetsReply
 
 
@@ -87,6 +88,20 @@ class ClusterCalls(ApiCaller):
     def revoke_program(self, role: str, id: str) -> None:
         """End the token and certificates of a `file_server` or `client_proxy` (administrators)."""
         self.transport.request("POST", f"/api/v1/cluster/programs/{segment(role)}/{segment(id)}/revoke", message={})
+
+    def storage_keys(self) -> list[StorageKeyInfo]:
+        """The storage keys with what needs them, the current one first (administrators)."""
+        return self._ask(StorageKeysReply, "GET", "/api/v1/cluster/storage-keys").keys
+
+    def rotate_storage_keys(self) -> list[StorageKeyInfo]:
+        """Add a storage key for everything new, and begin to seal the rest again (administrators)."""
+        return self._ask(StorageKeysReply, "POST", "/api/v1/cluster/storage-keys/rotate", message={}).keys
+
+    def retire_storage_key(self, id: str, *, forget_backups: bool = False) -> list[StorageKeyInfo]:
+        """Delete an old storage key that nothing needs; Conflict with the reason if something does (administrators)."""
+        message = {"forget_backups": forget_backups}
+        address = f"/api/v1/cluster/storage-keys/{segment(id)}/retire"
+        return self._ask(StorageKeysReply, "POST", address, message=message).keys
 
     def join_secret(
         self, valid_seconds: float, role: str = "file_server", id: str = "", hosts: Sequence[str] = ()

@@ -12,6 +12,7 @@ from typing import Any
 from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
 from lockstep_store.client.text.maintenance import recovery_beginning
+from lockstep_store.client.text.storage_keys import old_storage_key_lines
 from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
 from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
@@ -35,6 +36,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
     lines += repair_lines(reply.repair)
     lines += recovery_lines(reply.recovery)
     lines += target_lines(reply.targets)
+    lines += old_storage_key_lines(reply.storage_keys)
     return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
 
 

@@ -25,8 +25,9 @@ import fcntl
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -91,24 +92,41 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.close(folder)
 
 
-class _RingFile(msgspec.Struct, forbid_unknown_fields=True):
+class _RingFile(msgspec.Struct, omit_defaults=True):
     current: str
     keys: dict[str, str]
+    number: int = 0
+    """Rises with each change, so that an older ring never replaces a newer one."""
+    created: dict[str, float] = {}
+    """When each key was made, in seconds since 1970; without those that the ring began with."""
 
     def __repr__(self) -> str:
-        return f"_RingFile(current={self.current!r}, {len(self.keys)} keys)"
+        return f"_RingFile(number={self.number}, current={self.current!r}, {len(self.keys)} keys)"
+
+
+class _RingState(NamedTuple):
+    number: int
+    current: bytes
+    secrets: dict[bytes, bytes]
+    created: dict[bytes, float]
+    text: str
 
 
 class KeyRing:
-    """The cluster's storage keys by id: the current one seals new chunks, and all of them open old ones."""
+    """The cluster's storage keys by id: the current one seals new chunks, and all of them open old ones.
 
-    def __init__(self, path: Path, current: bytes, secrets_by_id: dict[bytes, bytes]) -> None:
+    The directory rotates and retires keys. Others take over what it sends (`adopt`). Thread-safe.
+    """
+
+    def __init__(self, path: Path, state: _RingState) -> None:
         self._path = path
-        self._state = (current, secrets_by_id)
+        self._state = state
+        self._switches = 0
+        self._switching = threading.Lock()
 
     def __repr__(self) -> str:
-        current, keys = self._state
-        return f"KeyRing({self._path}, current={current.hex()}, {len(keys)} keys)"
+        state = self._state
+        return f"KeyRing({self._path}, number={state.number}, current={state.current.hex()}, {len(state.secrets)} keys)"
 
     @classmethod
     def load_or_create(cls, path: Path) -> KeyRing:
@@ -126,50 +144,120 @@ class KeyRing:
     @classmethod
     def load(cls, path: Path) -> KeyRing:
         """Load the ring in `path`; raises SetupError when it is missing or not a key ring."""
-        return cls(path, *_parse(_read(path), str(path)))
+        return cls(path, _parse(_read(path), str(path)))
 
     @property
     def current(self) -> bytes:
         """The id (4 bytes) of the key that seals new chunks."""
-        return self._state[0]
+        return self._state.current
+
+    @property
+    def number(self) -> int:
+        """Rises with each change of the ring."""
+        return self._state.number
+
+    @property
+    def text(self) -> str:
+        """The ring as JSON, secrets included, for programs that seal with it."""
+        return self._state.text
 
     @property
     def key_ids(self) -> frozenset[bytes]:
         """The ids of every key that can open chunks."""
-        return frozenset(self._state[1])
+        return frozenset(self._state.secrets)
 
-    def rotate(self) -> bytes:
-        """Add a random key, make it the current one, and return its id. The key is on disk before anything uses it."""
-        with one_program_at_a_time(_lock_file(self._path)):
-            text = _read(self._path)
-            _parse(text, str(self._path))
-            ring = msgspec.json.decode(text, type=_RingFile)
-            key_id = secrets.token_hex(KEY_ID_BYTES)
-            while key_id in ring.keys:
-                key_id = secrets.token_hex(KEY_ID_BYTES)
-            ring.keys[key_id] = _new_key()
-            ring.current = key_id
-            _save(self._path, ring)
-        self.reload()
-        return bytes.fromhex(key_id)
+    @property
+    def created(self) -> dict[bytes, float]:
+        """When each key was made, in seconds since 1970; without those that the ring began with."""
+        return self._state.created
+
+    @property
+    def switches(self) -> int:
+        """How often this object's current key has changed: what was sealed since the last time is under `current`."""
+        return self._switches
+
+    def rotate(self, now: float) -> bytes:
+        """Add a random key, make it the current one, and return its id. The key is on disk before anything uses it.
+
+        `now` is in seconds since 1970.
+        """
+        made = secrets.token_hex(KEY_ID_BYTES)
+
+        def work(ring: _RingFile) -> None:
+            ring.keys[made] = _new_key()
+            ring.created[made] = now
+            ring.current = made
+
+        self._change(work)
+        return bytes.fromhex(made)
+
+    def retire(self, key_id: bytes) -> None:
+        """Delete a key, durably: what it sealed can never be opened again. ValueError for the current one."""
+
+        def work(ring: _RingFile) -> None:
+            if ring.current == key_id.hex():
+                raise ValueError("the current storage key cannot be retired")
+            ring.keys.pop(key_id.hex(), None)
+            ring.created.pop(key_id.hex(), None)
+
+        self._change(work)
+
+    def adopt(self, text: str, keep: Iterable[bytes]) -> bool:
+        """Take over the ring that the directory sent, durably; return whether anything changed.
+
+        Own keys in `keep` that it lacks stay. An older ring, as of a directory's machine that was restored, only adds
+        keys. Raises SetupError for an invalid one.
+        """
+        sent = _decoded(text.encode(), "the received file of storage keys")
+        kept = {key_id.hex() for key_id in keep}
+        before = self._state
+
+        def work(ring: _RingFile) -> None:
+            own = dict(ring.keys)
+            if sent.number > ring.number:
+                ring.number, ring.current, ring.created = sent.number, sent.current, sent.created
+                own = {id: key for id, key in own.items() if id in kept}
+            ring.keys = sent.keys | own
+
+        self._change(work, numbered=False)
+        return self._state != before
 
     def reload(self) -> None:
-        """Read the keys again that another program on this machine may have added."""
-        self._state = _parse(_read(self._path), str(self._path))
+        """Read the keys again that another program on this machine may have changed."""
+        state = _parse(_read(self._path), str(self._path))
+        with self._switching:
+            self._switches += state.current != self._state.current
+            self._state = state
 
     def secret(self, key_id: bytes) -> bytes | None:
         """Return the ring secret (32 bytes) of `key_id`, or None if there is no such key."""
-        return self._state[1].get(key_id)
+        return self._state.secrets.get(key_id)
 
     def current_secret(self) -> tuple[bytes, bytes]:
         """Return the current key's id and its ring secret, consistently."""
-        current, keys = self._state
-        return current, keys[current]
+        state = self._state
+        return state.current, state.secrets[state.current]
+
+    def _change(self, work: Callable[[_RingFile], None], *, numbered: bool = True) -> None:
+        """Change the file, under its lock, and read it again. An unchanged ring is not written."""
+        with one_program_at_a_time(_lock_file(self._path)):
+            text = _read(self._path)
+            ring = _decoded(text, str(self._path))
+            work(ring)
+            ring.number += numbered
+            if ring != _decoded(text, str(self._path)):
+                _save(self._path, ring)
+        self.reload()
 
 
-def check_ring(text: str) -> frozenset[bytes]:
-    """Return the key ids in the ring `text`; SetupError for an invalid one, so that it never replaces a good one."""
-    return frozenset(_parse(text.encode(), "the received file of storage keys")[1])
+def check_ring(text: str) -> None:
+    """Raise SetupError unless `text` is a key ring, so that an invalid one never replaces a good one."""
+    _decoded(text.encode(), "the received file of storage keys")
+
+
+def key_id_of(sealed: Bytes) -> bytes:
+    """Return the id of the storage key that `sealed` names; b"" if it is too short to name one."""
+    return bytes(memoryview(sealed)[1 : 1 + KEY_ID_BYTES]) if len(sealed) >= OVERHEAD_BYTES else b""
 
 
 class Sealer:
@@ -179,7 +267,7 @@ class Sealer:
     """
 
     def __init__(self, keyring: KeyRing) -> None:
-        self._ring = keyring
+        self.ring = keyring
         self._reloading = threading.Lock()
 
     def seal(self, digest: Digest, plain: Bytes) -> bytes:
@@ -191,7 +279,7 @@ class Sealer:
 
         For large chunks: joining the two would copy the whole chunk, which costs several times the encryption.
         """
-        key_id, secret = self._ring.current_secret()
+        key_id, secret = self.ring.current_secret()
         nonce = os.urandom(NONCE_BYTES)
         cipher = AESGCM(blake3(digest, key=secret).digest())
         return _VERSION_BYTE + key_id + nonce, cipher.encrypt(nonce, plain, digest)
@@ -218,11 +306,11 @@ class Sealer:
             raise _damaged(digest, "its authentication tag does not match") from None
 
     def _secret(self, key_id: bytes, digest: Digest) -> bytes:
-        secret = self._ring.secret(key_id)
+        secret = self.ring.secret(key_id)
         if secret is None:
             with self._reloading:  # another program may have rotated the ring since it was read
-                self._ring.reload()
-                secret = self._ring.secret(key_id)
+                self.ring.reload()
+                secret = self.ring.secret(key_id)
         if secret is None:
             raise StorageFormatError(
                 f"chunk {digest} is sealed with storage key {key_id.hex()}, which is not in the key ring: "
@@ -257,19 +345,30 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _parse(text: bytes, origin: str) -> tuple[bytes, dict[bytes, bytes]]:
+def _parse(text: bytes, origin: str) -> _RingState:
+    ring = _decoded(text, origin)
+    secrets = {_key_id(name): _ring_secret(key) for name, key in ring.keys.items()}
+    created = {_key_id(name): at for name, at in ring.created.items()}
+    return _RingState(ring.number, _key_id(ring.current), secrets, created, text.decode())
+
+
+def _decoded(text: bytes, origin: str) -> _RingFile:
+    """Return the ring in `text`, checked."""
     try:
         ring = msgspec.json.decode(text, type=_RingFile)
-        keys = {_key_id(name): _ring_secret(key) for name, key in ring.keys.items()}
-        current = _key_id(ring.current)
-        if current not in keys:
+        for name, key in ring.keys.items():
+            _key_id(name)
+            _ring_secret(key)
+        for name in ring.created:
+            _key_id(name)
+        if ring.current not in ring.keys:
             raise ValueError("its current key is missing")
     except (ValueError, msgspec.MsgspecError) as error:
         raise SetupError(
             f"{origin} is not a key ring ({error}): restore it from a backup; "
             "without it the stored chunks cannot be read"
         ) from None
-    return current, keys
+    return ring
 
 
 def _key_id(text: str) -> bytes:

@@ -157,8 +157,7 @@ def accept_bundle(
 
     Empty parts were not sent: storage keys to programs that do not seal, the peer token at a renewal.
 
-    Raises SetupError and writes nothing when the parts do not match, the folder belongs to another cluster, or storage
-    keys would be lost.
+    Raises SetupError and writes nothing when the parts do not match, or the folder belongs to another cluster.
     """
     _check_program(role, id)
     try:
@@ -170,17 +169,18 @@ def accept_bundle(
         raise SetupError(f"the identity that the directory sent is damaged ({error}): join again") from error
     if certificate.public_key() != key.public_key() or _common_name(certificate) != f"{role}-{id}":
         raise SetupError(f"the certificate that the directory sent is not for {role} {id}: join again")
-    sent_keys = check_ring(storage_keys_json) if storage_keys_json else None
+    if storage_keys_json:
+        check_ring(storage_keys_json)
     certs_dir.mkdir(parents=True, exist_ok=True)
     identity = _at(certs_dir, role, id)
     with one_program_at_a_time(certs_dir / ".authority.lock"):
         if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
             raise SetupError(f"{certs_dir} belongs to another cluster: use another folder for this program")
-        ring_file = identity.storage_keys_file
-        if sent_keys is not None and ring_file.exists() and not KeyRing.load(ring_file).key_ids <= sent_keys:
-            raise SetupError(f"{ring_file} has storage keys that the directory does not have: move the file away first")
         write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
-        if storage_keys_json:
+        if storage_keys_json and identity.storage_keys_file.exists():
+            ring = KeyRing.load(identity.storage_keys_file)
+            ring.adopt(storage_keys_json, ring.key_ids)  # an own key that is still needed must not be lost
+        elif storage_keys_json:
             write_durably(identity.storage_keys_file, storage_keys_json.encode())
     if revoked_pem:
         store_list(certs_dir, revoked_pem)

@@ -20,6 +20,7 @@ from lockstep_store.wire.messages.base import (
     Text,
 )
 from lockstep_store.wire.messages.recovery import RecoveryInfo
+from lockstep_store.wire.messages.storage_keys import StorageKeyInfo
 from lockstep_store.wire.messages.targets import TargetInfo
 
 ServerState = Literal["joining", "up", "suspect", "down", "draining", "removed"]
@@ -88,6 +89,8 @@ class ClusterReply(Message):
     """None unless the directory was restored from a backup."""
     targets: list[TargetInfo] = []
     """For administrators: where notifications go, and what is waiting for delivery."""
+    storage_keys: list[StorageKeyInfo] = []
+    """For administrators: the storage keys, the current one first."""
 
 
 class DrainRequest(Message):

@@ -18,6 +18,7 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.base import Message, Nothing, Outcome, Size, WriteId
 from lockstep_store.wire.messages.files import FileVersion, Holder
 from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace, RedoReply, RedoRequest
+from lockstep_store.wire.messages.storage_keys import StorageKeyUse
 
 TICKET_HEADER = "X-Lockstep-Ticket"
 HOP_HEADER = "X-Lockstep-Hop"
@@ -161,6 +162,8 @@ class HeartbeatRequest(Message):
     """It has compared all its blobs since it registered, so other servers may drop copies in favour of its own."""
     revoked_number: int = -1
     """The number of its list of revoked certificates; -1: it has none."""
+    storage_keys: StorageKeyUse | None = None
+    """None: it cannot take over new storage keys."""
 
 
 class InventoryOrder(Message):
@@ -200,6 +203,8 @@ class HeartbeatReply(Message):
     """How far the directory is: the caller fetches with REDO the records that it lacks, and keeps them."""
     replay_after: RedoPlace | None = None
     """Send with REPLAY the records behind this place. None: do not."""
+    storage_keys_json: str = ""
+    """The storage keys; empty when the caller has them."""
 
 
 class ReplayRequest(Message):

@@ -30,6 +30,7 @@ USES = {
     "directory_server/files/commits.py": SHOWN,
     "directory_server/cluster/directory_clock.py": "passes it on; bounded by elapsed time for retention dates",
     "directory_server/cluster/enrolment.py": SHOWN,
+    "directory_server/cluster/storage_keys.py": SHOWN,
     "directory_server/maintenance/fsck.py": SHOWN,
     "directory_server/locks/lock_replies.py": SHOWN,
     "directory_server/locks/lock_rules.py": SHOWN,

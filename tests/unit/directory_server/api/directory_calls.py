@@ -33,6 +33,7 @@ from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import redo, users
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
+from lockstep_store.wire.messages import storage_keys as sk
 from lockstep_store.wire.messages import targets as tm
 from lockstep_store.wire.messages import uploads as um
 from lockstep_store.wire.messages import writes as wm
@@ -55,7 +56,7 @@ FROM_FILE_SERVERS = [
 ]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, tm, um, users)
+    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, sk, tm, um, users)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

@@ -107,7 +107,7 @@ def test_rotation_keeps_old_chunks_and_seals_new_ones_with_the_new_key(ring: Key
     """After a rotation old chunks still open, new ones carry the new id, and a restart sees both keys."""
     sealer = Sealer(ring)
     old_id, old = ring.current, sealer.seal(DIGEST, PLAIN)
-    new_id = ring.rotate()
+    new_id = ring.rotate(1.0)
     new = sealer.seal(DIGEST, PLAIN)
     assert (old[1:5], new[1:5]) == (old_id, new_id)
     assert old_id != new_id
@@ -119,14 +119,14 @@ def test_a_rotation_by_another_program_is_noticed(ring: KeyRing, tmp_path: Path)
     """A program that read the ring before a rotation still opens what was sealed after it."""
     sealer = Sealer(ring)
     other = KeyRing.load(tmp_path / "storage-keys.json")
-    other.rotate()
+    other.rotate(1.0)
     assert sealer.open(DIGEST, Sealer(other).seal(DIGEST, PLAIN)) == PLAIN
 
 
 def test_rotations_at_once_lose_no_key(ring: KeyRing, tmp_path: Path) -> None:
     """Eight rotations from eight rings on one file leave nine keys."""
     rings = [KeyRing.load(tmp_path / "storage-keys.json") for _ in range(8)]
-    threads = [threading.Thread(target=each.rotate) for each in rings]
+    threads = [threading.Thread(target=each.rotate, args=(1.0,)) for each in rings]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -223,3 +223,79 @@ def test_the_key_of_a_chunk_is_the_documented_one(tmp_path: Path) -> None:
     data_key = blake3(DIGEST, key=secret).digest()
     sealed = b"\x01\x0a\x0b\x0c\x0d" + nonce + AESGCM(data_key).encrypt(nonce, PLAIN, DIGEST)
     assert Sealer(KeyRing.load(path)).open(Digest(DIGEST), sealed) == PLAIN
+
+
+# ---------------------------------------------------------------- rings that are sent
+
+
+def rings(ring: KeyRing, tmp_path: Path) -> tuple[KeyRing, KeyRing]:
+    """The directory's ring, and another machine's copy of it."""
+    (tmp_path / "copy.json").write_text(ring.text)
+    return ring, KeyRing.load(tmp_path / "copy.json")
+
+
+def test_a_newer_ring_is_taken_over(ring: KeyRing, tmp_path: Path) -> None:
+    """The new key becomes current, on disk too, and the switch is counted; the same ring again changes nothing."""
+    directory, copy = rings(ring, tmp_path)
+    made = directory.rotate(5.0)
+    assert copy.adopt(directory.text, [])
+    assert (copy.current, copy.number, copy.switches) == (made, 1, 1)
+    assert KeyRing.load(tmp_path / "copy.json").created == {made: 5.0}
+    assert not copy.adopt(directory.text, [])
+    assert copy.switches == 1
+
+
+def test_a_retired_key_goes_unless_it_is_needed(ring: KeyRing, tmp_path: Path) -> None:
+    """A key that the sent ring lacks stays if the caller says that it still needs it."""
+    directory, copy = rings(ring, tmp_path)
+    first = ring.current
+    second = directory.rotate(1.0)
+    directory.rotate(2.0)
+    copy.adopt(directory.text, [])
+    directory.retire(first)
+    directory.retire(second)
+    copy.adopt(directory.text, [second])
+    assert copy.key_ids == {second, directory.current}
+
+
+def test_an_older_ring_takes_nothing_away(ring: KeyRing, tmp_path: Path) -> None:
+    """An overtaken reply, or a directory with restored files, neither removes a key nor makes one current."""
+    directory, copy = rings(ring, tmp_path)
+    overtaken = directory.text
+    made = directory.rotate(1.0)
+    copy.adopt(directory.text, [])
+    copy.adopt(overtaken, [])
+    assert copy.current == made
+    assert copy.key_ids == directory.key_ids
+
+
+def test_rings_that_grew_apart_are_joined(ring: KeyRing, tmp_path: Path) -> None:
+    """Two rings of the same number with different keys: every key stays."""
+    directory, copy = rings(ring, tmp_path)
+    own = copy.rotate(1.0)
+    other = directory.rotate(1.0)
+    copy.adopt(directory.text, [])
+    assert copy.current == own
+    assert {own, other} < copy.key_ids
+
+
+def test_a_damaged_ring_replaces_nothing(ring: KeyRing, tmp_path: Path) -> None:
+    """SetupError, and the file is as before."""
+    _, copy = rings(ring, tmp_path)
+    before = (tmp_path / "copy.json").read_bytes()
+    for text in ("", "{}", '{"current": "00000000", "keys": {}, "number": 9}'):
+        with pytest.raises(SetupError, match="not a key ring"):
+            copy.adopt(text, [])
+    assert (tmp_path / "copy.json").read_bytes() == before
+
+
+def test_the_current_key_cannot_be_retired(ring: KeyRing) -> None:
+    """Nothing could be written any more."""
+    with pytest.raises(ValueError, match="current"):
+        ring.retire(ring.current)
+    assert ring.current in ring.key_ids
+
+
+def test_a_ring_without_a_rotation_reads_as_before(ring: KeyRing, tmp_path: Path) -> None:
+    """Until the first rotation the file has the form that earlier versions read."""
+    assert set(json.loads((tmp_path / "storage-keys.json").read_text())) == {"current", "keys"}

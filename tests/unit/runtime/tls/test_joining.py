@@ -100,7 +100,7 @@ def test_a_bundle_that_does_not_fit_is_refused_with_nothing_written(certs: Path,
 
 
 def test_joining_another_cluster_keeps_the_storage_keys(certs: Path, tmp_path: Path) -> None:
-    """A machine of one cluster refuses another's bundle, and one that would drop a storage key it has."""
+    """A machine of one cluster refuses another's bundle, and keeps a storage key that the directory does not have."""
     authority = CertificateAuthority.load(certs)
     identity = join(authority, certs, tmp_path / "here")
     keys = identity.storage_keys_file.read_bytes()
@@ -108,9 +108,11 @@ def test_joining_another_cluster_keeps_the_storage_keys(certs: Path, tmp_path: P
     with pytest.raises(SetupError, match="another cluster"):
         join(other, tmp_path / "other", tmp_path / "here")
     assert identity.storage_keys_file.read_bytes() == keys
-    KeyRing.load(identity.storage_keys_file).rotate()
-    with pytest.raises(SetupError, match="storage keys"):
-        join(authority, certs, tmp_path / "here")
+    made = KeyRing.load(identity.storage_keys_file).rotate(1.0)
+    join(authority, certs, tmp_path / "here")
+    ring = KeyRing.load(identity.storage_keys_file)
+    assert ring.current == made
+    assert KeyRing.load(certs / "storage-keys.json").key_ids < ring.key_ids
 
 
 @pytest.fixture(scope="module")
