@@ -23,6 +23,7 @@ from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
+from lockstep_store.runtime import backoff
 from lockstep_store.wire import crash_points
 from tests.simulation import threads
 from tests.simulation.threads import process_now, running
@@ -153,7 +154,7 @@ def _stand_ins() -> dict[int, tuple[Any, Any]]:
         (concurrent.futures.ThreadPoolExecutor, threads.ThreadPoolExecutor),
         (concurrent.futures.Future, threads.Future),
         (random, fake_random),
-        (random.random, lambda: running().random.random()),
+        (backoff.JITTER, lambda: running().random.random()),
         (secrets, fake_secrets),
         (secrets.token_hex, fake_secrets.token_hex),
         (os, _Os()),
