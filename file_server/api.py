@@ -6,6 +6,7 @@ write's ticket whether it is accepted.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -94,13 +95,14 @@ class FileServerApi:
         if total > MAX_READ_BYTES:
             raise TooLarge(f"the chunks have {total} bytes; read at most {MAX_READ_BYTES} at a time")
         headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(stream_length(lengths)))]
-        stream = _pieces(self._chunks(digests))
+        chunks = self._chunks(digests)
         if total > WHOLE_REPLY_BYTES:
-            return RawReply(200, headers, stream)
+            # The first chunk is read before the reply begins, because a reply that breaks off gives no reason.
+            return RawReply(200, headers, _pieces(itertools.chain([next(chunks)], chunks)))
         if not self._whole_replies.acquire(timeout=WHOLE_REPLY_SECONDS):
             raise Overloaded("this file server is busy with too many reads; try again shortly")
         try:
-            return RawReply(200, headers, list(stream))
+            return RawReply(200, headers, list(_pieces(chunks)))
         finally:
             self._whole_replies.release()
 

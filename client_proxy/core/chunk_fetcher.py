@@ -244,25 +244,37 @@ class ChunkFetcher:
     def _candidates(self, source: Source, failures: dict[str, LockstepError]) -> Iterator[tuple[Holder, float]]:
         """Holders to try, those that should work first. After all have failed, the directory's current ones follow.
 
-        The directory first learns which of them found their copy damaged: so a file without a good copy is called
-        damaged at once, and not only after their own reports.
+        The directory is asked again at the end: a stream that broke off did not say that its next chunk is damaged, but
+        a holder that is asked for this chunk first does.
         """
         ordered = self._ordered(source.holders)
         for index, holder in enumerate(ordered):
             another = any(other.up and not self._is_avoided(other) for other in ordered[index + 1 :])
             yield holder, min(IMPATIENT_SECONDS, self._stall_seconds) if another else self._stall_seconds
-        if source.holders_now is not None:
-            if source.blob is not None:
-                for id in [id for id, error in failures.items() if isinstance(error, FOUND_DAMAGED)]:
-                    self._report_damaged(id, [source.blob])
-            try:
-                holders = source.holders_now()
-            except Damaged:
-                raise  # the directory knows that no good copy is left, so retrying cannot help
-            except LockstepError as error:
-                log.warning("could not look up the holders of %s again: %s", source.name, error)
-                return
-            yield from ((holder, self._stall_seconds) for holder in self._ordered(holders))
+        told: set[str] = set()
+        yield from ((holder, self._stall_seconds) for holder in self._current_holders(source, failures, told))
+        if told < _damaged(failures):
+            self._current_holders(source, failures, told)
+
+    def _current_holders(self, source: Source, failures: dict[str, LockstepError], told: set[str]) -> Sequence[Holder]:
+        """The holders that the directory names now. Damaged if it knows that no good copy is left.
+
+        It first learns which of them found their copy damaged, except those that it was `told` of: so a file without a
+        good copy is called damaged at once, and not only after their own reports.
+        """
+        if source.holders_now is None:
+            return ()
+        if source.blob is not None:
+            for id in sorted(_damaged(failures) - told):
+                told.add(id)
+                self._report_damaged(id, [source.blob])
+        try:
+            return self._ordered(source.holders_now())
+        except Damaged:
+            raise  # retrying cannot help
+        except LockstepError as error:
+            log.warning("could not look up the holders of %s again: %s", source.name, error)
+            return ()
 
     def _avoid(self, holder: Holder) -> None:
         _, failures = self._avoided.get(holder.id, (0.0, 0))
@@ -275,3 +287,8 @@ class ChunkFetcher:
     def _is_avoided(self, holder: Holder) -> bool:
         avoided = self._avoided.get(holder.id)
         return avoided is not None and avoided[0] > self._clock.monotonic()
+
+
+def _damaged(failures: dict[str, LockstepError]) -> set[str]:
+    """The ids of the holders that found their copy damaged."""
+    return {id for id, error in failures.items() if isinstance(error, FOUND_DAMAGED)}

@@ -6,17 +6,19 @@ failures raise what the real client raises.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from lockstep_store.wire.chunk_stream import StreamReader, encode_stream
+from lockstep_store.wire.chunk_stream import END_BYTES, StreamReader, encode_stream, stream_length
 from lockstep_store.wire.chunking import Chunk, chunk_bytes
 from lockstep_store.wire.codec import Call, decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (
+    DamagedChunk,
     LockstepError,
     MissingChunks,
     NotFound,
@@ -301,6 +303,8 @@ class FakeFileServer(FakeServer):
         """After how many chunks of a write the server dies for good."""
         self.refuse_write: LockstepError | None = None
         self.refuse_writes_left = 0
+        self.found_damaged: set[Digest] = set()
+        """Chunks that it refuses to send; a reply that has begun ends before them."""
         self.forgets = False
         """Chunks that get lost between the query and the write."""
         self.on_read: Callable[[], None] = lambda: None
@@ -350,9 +354,15 @@ class FakeFileServer(FakeServer):
         wanted = Call(path, ReadChunksRequest, Nothing).decode_request(body).digests
         if any(digest not in self.chunks for digest in wanted):
             raise NotFound("a chunk is not here")
-        self.chunks_served += len(wanted)
-        frames = [Chunk(digest, len(self.chunks[digest]), self.chunks[digest]) for digest in wanted]
-        return FakeAnswer(encode_stream(frames), self.breaks_after, self.on_read)
+        good = list(itertools.takewhile(lambda digest: digest not in self.found_damaged, wanted))
+        if not good:
+            raise DamagedChunk(f"chunk {wanted[0]} is damaged on this file server; read another copy")
+        self.chunks_served += len(good)
+        frames = [Chunk(digest, len(self.chunks[digest]), self.chunks[digest]) for digest in good]
+        breaks_after = self.breaks_after
+        if len(good) < len(wanted):
+            breaks_after = stream_length(chunk.length for chunk in frames) - END_BYTES
+        return FakeAnswer(encode_stream(frames), breaks_after, self.on_read)
 
     def take_stream(self, headers: dict[str, str], blocks: Iterable[bytes | memoryview]) -> bytes:
         reader = StreamReader(_reading(blocks))

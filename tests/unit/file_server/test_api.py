@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from file_server.__main__ import main
+from file_server.api import WHOLE_REPLY_BYTES
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_bytes
-from lockstep_store.wire.codec import encode
+from lockstep_store.wire.codec import decode_problem, encode
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import BadRequest, DamagedChunk, NotFound, TooLarge
 from lockstep_store.wire.manifest import Manifest
@@ -77,6 +79,22 @@ def test_the_declared_length_is_the_bodys_length(cluster: Cluster, seed: int, si
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": READ_CHUNKS_PATH, "wsgi.input": Body()}
     body = cluster.server("1").wsgi(environ, lambda _, given: headers.update(given))
     assert sum(len(piece) for piece in body) == int(headers["Content-Length"])
+
+
+@pytest.mark.parametrize("asked", [1, 9])
+def test_a_damaged_first_chunk_is_named_before_a_reply_begins(cluster: Cluster, seed: int, asked: int) -> None:
+    """A reply that breaks off would give no reason, and a reader could not tell damage from a server that died."""
+    reply = cluster.write(random.Random(seed).randbytes(12_000_000), cluster.ticket("1"))
+    store = cluster.server("1").store
+    digests = [digest for digest, _ in store.manifest(reply.digest).chunks][:asked]
+    assert (sum(store.lengths(digests)) > WHOLE_REPLY_BYTES) == (asked > 1)
+    path = store._layout.chunk_file(digests[0])
+    path.write_bytes(path.read_bytes()[:-1])
+    body = io.BytesIO(encode(ReadChunksRequest(digests)))
+    environ = {"PATH_INFO": READ_CHUNKS_PATH, "REQUEST_METHOD": "POST", "wsgi.input": body}
+    status: list[str] = []
+    reply_body = cluster.server("1").wsgi(environ, lambda line, _: status.append(line))
+    assert decode_problem(b"".join(reply_body), int(status[0][:3])).code == "damaged_chunk"
 
 
 def test_reads_are_bounded(cluster: Cluster, seed: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from lockstep_store.wire.errors import Damaged, Unavailable, to_problem
 from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import DamagedRequest
 from tests.fakes.proxy_rig import ProxyRig, noise
 
@@ -62,6 +63,43 @@ def test_the_first_read_of_a_wholly_damaged_file_says_so(
     version = rig.publish("report.txt", content)
     for server in (rig.one, rig.two):
         server.flip(next(iter(server.manifests[version.digest].chunks))[0])
+    learn_from_reports(rig, monkeypatch, version)
+    with pytest.raises(Damaged, match="0000000000000007"):
+        rig.read("report.txt")
+
+
+@pytest.mark.parametrize("place", [0, 1, 5, -1])
+@pytest.mark.parametrize("size", [900_000, 9_000_000])
+def test_damage_anywhere_in_a_file_is_said_at_once(
+    rig: ProxyRig, size: int, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File servers find a chunk damaged while their reply is under way, so that it breaks off without a reason: the
+    first read ends with the reason all the same, whichever window of it the chunk is in."""
+    version = rig.publish("report.txt", noise(5, size))
+    chunks = list(rig.one.manifests[version.digest].chunks)
+    damaged = chunks[min(place, len(chunks) - 1)][0]
+    for server in (rig.one, rig.two):
+        server.found_damaged = {damaged}
+    learn_from_reports(rig, monkeypatch, version)
+    with pytest.raises(Damaged, match="0000000000000007"):
+        rig.read("report.txt")
+    assert sorted(rig.directory.damaged) == [("1", version.digest), ("2", version.digest)], "each is reported once"
+
+
+def test_damage_at_one_server_and_another_that_is_away_is_worth_another_try(
+    rig: ProxyRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the directory knows whether a good copy is left."""
+    version = rig.publish("report.txt", noise(6, 9_000_000))
+    rig.one.found_damaged = {list(rig.one.manifests[version.digest].chunks)[1][0]}
+    rig.two.down = True
+    learn_from_reports(rig, monkeypatch, version)
+    with pytest.raises(Unavailable):
+        rig.read("report.txt")
+
+
+def learn_from_reports(rig: ProxyRig, monkeypatch: pytest.MonkeyPatch, version: FileVersion) -> None:
+    """Let the directory call the version damaged once both holders are reported."""
     note = rig.directory._damaged
 
     def damaged(request: DamagedRequest) -> Nothing:
@@ -71,5 +109,3 @@ def test_the_first_read_of_a_wholly_damaged_file_says_so(
         return reply
 
     monkeypatch.setattr(rig.directory, "_damaged", damaged)
-    with pytest.raises(Damaged, match="0000000000000007"):
-        rig.read("report.txt")
