@@ -208,7 +208,7 @@ class DirectoryServer:
             users=self.users,
             s3_keys=self.s3_keys,
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
-            access_logs=access_logs.AccessLogs(store),
+            access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
             lookups=self.lookups,

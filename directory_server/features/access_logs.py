@@ -9,6 +9,7 @@ locks apply as to the owner's own writes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from directory_server.access.decisions import standing
@@ -53,13 +54,16 @@ def check_setting(reader: Reader, bucket: Bucket, person: Person, value: str | N
 class AccessLogs:
     """The call about access logs. Thread-safe."""
 
-    def __init__(self, store: MetadataStore) -> None:
+    def __init__(self, store: MetadataStore, wall: Callable[[], float]) -> None:
         self._store = store
+        self._wall = wall
 
     def of_bucket(self, request: AccessLogRequest) -> AccessLogReply:
         """Return where a bucket's log goes. NotFound when there is no such bucket."""
         with self._store.read() as reader:
-            return find(reader, request.bucket)
+            found = find(reader, request.bucket)
+        found.age_seconds = max(0.0, self._wall() - found.created_at)
+        return found
 
 
 def find(reader: Reader, name: str) -> AccessLogReply:

@@ -53,7 +53,7 @@ class S3Rig:
         self.cluster = WholeCluster(folder, certs, limits=limits, **options)
         proxy = self.cluster.proxies["1"]
         clock = SystemClock()
-        self.access_log = AccessLog(proxy.files, proxy.directory, clock.wall, clock.monotonic)
+        self.access_log = AccessLog(proxy.files, proxy.directory, clock.wall, self.cluster.clock.monotonic)
         self.s3 = create_door(
             proxy.files,
             proxy.directory,

@@ -203,6 +203,8 @@ class AccessLogReply(Message):
     dates: LogDates = ""
     created_at: float = 0.0
     """When the bucket was created, which tells it from an earlier one of its name."""
+    age_seconds: float = 0.0
+    """How long ago that was; 0 from a directory that does not say."""
 
 
 class ObjectSettingsRequest(Message):

@@ -45,7 +45,9 @@ def lines(s3: Any, target: str, prefix: str = "log/") -> list[dict[str, str]]:
     return found
 
 
-def turn_on(s3: Any, bucket: str, target: str, prefix: str = "log/") -> None:
+def turn_on(rig: S3Rig, s3: Any, bucket: str, target: str, prefix: str = "log/") -> None:
+    """A moment after the bucket was made, whose first requests may have been to an earlier one."""
+    rig.cluster.pass_time(1.0)
     enabled = {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": prefix}}
     s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=enabled)
 
@@ -53,7 +55,7 @@ def turn_on(s3: Any, bucket: str, target: str, prefix: str = "log/") -> None:
 def test_every_request_becomes_a_line_of_the_format(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """Who, what, with which outcome, size and proof, for reads, writes, refusals and requests of nobody."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     s3.put_object(Bucket=bucket, Key='a "b" ü.txt', Body=b"twelve bytes")
     s3.get_object(Bucket=bucket, Key='a "b" ü.txt', Range="bytes=2-5")["Body"].read()
     with pytest.raises(ClientError):
@@ -88,7 +90,7 @@ def test_every_request_becomes_a_line_of_the_format(s3: Any, rig: S3Rig, make_bu
 def test_what_requests_say_of_themselves_forges_no_line(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """A size that is no number is none, and a signature stays out however its name is written."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
 
     def say_a_size(params: Any, **_: Any) -> None:
         params["headers"]["x-amz-decoded-content-length"] = "1 2 3"
@@ -117,7 +119,7 @@ def test_a_bucket_without_a_log_has_none(
     s3.put_object(Bucket=bucket, Key="a", Body=b"1")
     log.step()
     assert not log.wants(bucket)
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]["TargetBucket"] == target
     s3.get_object(Bucket=bucket, Key="a")
     log.flush(LONG)
@@ -159,7 +161,7 @@ def test_a_log_goes_only_to_a_bucket_of_the_same_owner(s3: Any, rig: S3Rig, make
 def test_writing_a_log_is_good_for_nothing_else(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """What a proxy brings for it makes new files below the prefix in the target, and nobody else can bring it."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     credential = ACCESS_LOG_PREFIX + bucket
     files = rig.cluster.proxies["1"].files
     new = Preconditions(if_none_match=["*"])
@@ -199,7 +201,7 @@ class _Broken:
 
 def small_log(rig: S3Rig, files: Any, **options: Any) -> AccessLog:
     """A log in the place of the rig's."""
-    log = AccessLog(files, rig.directory, time.time, time.monotonic, **options)
+    log = AccessLog(files, rig.directory, time.time, rig.cluster.clock.monotonic, **options)
     rig.s3.access_log = log
     return log
 
@@ -224,8 +226,9 @@ def test_files_are_sorted_into_folders(
     assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"] == enabled
     now = [calendar.timegm((2026, 1, 31, 23, 0, 0))]  # hours from midnight: what the requests take is subtracted
     rig.s3.access_log = log = AccessLog(
-        rig.cluster.proxies["1"].files, rig.directory, lambda: float(now[0]), time.monotonic
+        rig.cluster.proxies["1"].files, rig.directory, lambda: float(now[0]), rig.cluster.clock.monotonic
     )
+    rig.cluster.pass_time(1.0)
     for _ in range(2):
         s3.list_objects_v2(Bucket=bucket)
         now[0] += 2 * 3600
@@ -243,7 +246,7 @@ def test_files_are_sorted_into_folders(
 def test_no_room_drops_lines_and_counts_them(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """The requests are answered as ever; what fits is written, the rest is in the metric."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     log = small_log(rig, rig.cluster.proxies["1"].files, max_bucket_bytes=2000)
     before = DROPPED._value.get()
     for number in range(20):
@@ -261,7 +264,7 @@ def test_no_room_drops_lines_and_counts_them(s3: Any, rig: S3Rig, make_bucket: C
 def test_a_log_that_cannot_be_written_waits(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """It is written when it is due and can be, once and under the name of the first attempt."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     files = _Broken(rig.cluster.proxies["1"].files, [PeerUnreachable("gone", url="x")])
     log = small_log(rig, files, delivery_seconds=3600.0)
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")
@@ -279,7 +282,7 @@ def test_a_log_that_cannot_be_written_waits(s3: Any, rig: S3Rig, make_bucket: Ca
 def test_a_log_that_is_refused_is_counted_as_lost(s3: Any, rig: S3Rig, make_bucket: Callable[..., str]) -> None:
     """A policy that forbids the target bucket ends the waiting: memory is not held for what can never be written."""
     bucket, target = make_bucket(), make_bucket()
-    turn_on(s3, bucket, target)
+    turn_on(rig, s3, bucket, target)
     log = small_log(rig, rig.cluster.proxies["1"].files)
     before = DROPPED._value.get()
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")

@@ -3,6 +3,9 @@
 Best effort, as in S3: lines wait in memory until a background job writes them. The memory is bounded; lines without
 room are dropped and counted, and lines of a killed proxy are lost. In return no request waits for its line: the job
 looks up whether a bucket has a log, and drops the lines of those that have none.
+
+A request does not say which life of its bucket it belongs to: the bucket may be deleted, and made again for somebody
+else, through another proxy. So the job drops the lines of requests that began before the bucket that it found was made.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter
 
@@ -78,11 +81,22 @@ class _LogFile:
         return f"{where.prefix}{where.owner}/{REGION}/{bucket}/{date}/{moment}-{self.unique}"
 
 
+class _Line(NamedTuple):
+    began: float
+    """When its request came, in monotonic seconds."""
+    day: str
+    text: str
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + 1
+
+
 @dataclass
 class _Gathered:
-    """The lines that wait for one bucket, each with the day of its request; `since` is when the first came."""
+    """The lines that wait for one bucket; `since` is when the first came."""
 
-    lines: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[_Line] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
     under_way: _LogFile | None = None
@@ -142,13 +156,14 @@ class AccessLog:
     def _note(self, visit: Visit, sent: int, total: float) -> None:
         try:
             came = self._wall() - total
-            self._add(visit.request.bucket, _day(came), line(visit, came, sent, total))
+            text = line(visit, came, sent, total)
+            self._add(visit.request.bucket, _Line(self._monotonic() - total, _day(came), text))
         except Exception:  # noqa: BLE001 - the reply is being sent, and must not fail for its log line
             DROPPED.inc()
             log.exception("cannot format a line of an access log")
 
-    def _add(self, bucket: str, day: str, text: str) -> None:
-        size = len(text) + 1
+    def _add(self, bucket: str, line: _Line) -> None:
+        size = line.size
         life = self._life(bucket)
         with self._guard:
             gathered = self._gathered.get(life)
@@ -162,7 +177,7 @@ class AccessLog:
                 return
             if not gathered.lines:
                 gathered.since = self._monotonic()
-            gathered.lines.append((day, text))
+            gathered.lines.append(line)
             gathered.bytes += size
             self._held += size
 
@@ -203,6 +218,8 @@ class AccessLog:
         if life != self._life(bucket) or gathered.created_at not in (None, where.created_at):
             self._forget_lines(life, gathered)  # a later bucket's owner must not get these lines
             return
+        if gathered.created_at is None:
+            self._forget_lines_before(gathered, self._monotonic() - where.age_seconds)
         gathered.created_at = where.created_at
         if not all and not self._is_due(gathered):
             return
@@ -230,12 +247,21 @@ class AccessLog:
             self._held -= gathered.held
             self._gathered.pop(life, None)
 
+    def _forget_lines_before(self, gathered: _Gathered, made: float) -> None:
+        """Drop the lines of requests that may have been to an earlier bucket, because this one was `made` later."""
+        with self._guard:
+            kept = [line for line in gathered.lines if line.began > made]
+            dropped = gathered.bytes - sum(line.size for line in kept)
+            gathered.lines = kept
+            gathered.bytes -= dropped
+            self._held -= dropped
+
     def _next_file(self, gathered: _Gathered) -> _LogFile | None:
         """Return the next file. It has lines of one day only, because its folder may be that day's."""
         with self._guard:
             if gathered.under_way is None and gathered.lines:
-                day = gathered.lines[0][0]
-                lines = [text for _, text in takewhile(lambda one: one[0] == day, gathered.lines)]
+                day = gathered.lines[0].day
+                lines = [line.text for line in takewhile(lambda line: line.day == day, gathered.lines)]
                 size = sum(len(text) + 1 for text in lines)
                 moment = time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime(self._wall()))
                 gathered.under_way = _LogFile(lines, size, day, moment, secrets.token_hex(8).upper())
