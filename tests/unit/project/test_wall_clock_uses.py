@@ -41,6 +41,7 @@ USES = {
     "directory_server/features/notifications/outbox.py": "shown in test messages; and conditions of policies",
     "directory_server/features/notifications/targets.py": SHOWN,
     "directory_server/features/notifications/webhook.py": "receivers refuse old signatures by their own wall clock",
+    "directory_server/features/access_logs.py": "how old a bucket is: a step may misplace log lines of that moment",
     "directory_server/maintenance/recovery.py": SHOWN,
     "directory_server/maintenance/epochs.py": "how old accepted metadata is at most: too early costs numbers only",
     "directory_server/maintenance/restore.py": "shown; and numbers jump further, the older the backup is",

@@ -58,12 +58,25 @@ class _Column(NamedTuple):
         return bytes.fromhex(value) if self.kind == "BLOB" else float(value) if self.kind == "FLOAT" else value
 
 
+class _Newest(NamedTuple):
+    """The newest record without its body."""
+
+    sequence: int
+    end: int
+    chain: bytes
+
+
 class RedoWriter:
-    """Records what one connection changes. Only its thread may use it."""
+    """Records what one connection changes. Only its thread may use it.
+
+    It remembers the newest record, because nothing else writes to the file meanwhile. After a transaction that was not
+    committed, use a new one.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._since_trim = 0
+        self._newest: _Newest | None = None
         connection.execute("PRAGMA temp_store = MEMORY").close()
         # A replaced row fires its own trigger only so.
         connection.execute("PRAGMA recursive_triggers = ON").close()
@@ -80,18 +93,23 @@ class RedoWriter:
         if body is None:
             return
         self._connection.execute("DELETE FROM changed_row")
-        sequence, end, chain = self._connection.execute(_NEWEST).fetchone() or self._begin()
-        self._connection.execute(_WRITE, (sequence + 1, end + len(body), next_chain(chain, body), body))
+        before = self._newest or self._read_newest()
+        newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
+        self._connection.execute(_WRITE, (*newest, body))
+        self._newest = newest
         self._since_trim += 1
         if self._since_trim >= TRIM_EVERY:
             self._since_trim = 0
             self._connection.execute(_TRIM, (2 * TRIM_EVERY, KEPT_BYTES))
 
-    def _begin(self) -> tuple[int, int, bytes]:
-        """The row before the first record, with a chain that no other metadata has."""
-        chain = secrets.token_bytes(CHAIN_BYTES)
-        self._connection.execute(_WRITE, (1, 0, chain, ""))
-        return 1, 0, chain
+    def _read_newest(self) -> _Newest:
+        """Before the first record: write the row that it follows, with a chain that no other metadata has."""
+        row = self._connection.execute(_NEWEST).fetchone()
+        if row is not None:
+            return _Newest(*row)
+        begun = _Newest(1, 0, secrets.token_bytes(CHAIN_BYTES))
+        self._connection.execute(_WRITE, (*begun, ""))
+        return begun
 
 
 def append_record(connection: sqlite3.Connection, record: Record) -> None:

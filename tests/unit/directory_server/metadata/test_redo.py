@@ -21,7 +21,7 @@ from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import redo
 from directory_server.metadata.store import ConstraintBroken, Tx
-from lockstep_store.wire.errors import Damaged
+from lockstep_store.wire.errors import Damaged, Unavailable
 from lockstep_store.wire.messages.redo import RedoPlace, RedoReply
 from tests.fakes.clock import ManualClock
 
@@ -158,6 +158,33 @@ def test_records_go_on_after_a_restart_and_after_a_failed_commit(metadata: Metad
     metadata.store._drop_writer()
     metadata.put("a", "3")
     metadata.assert_follows(copy)
+
+
+def test_a_record_of_a_commit_that_failed_is_forgotten(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer remembers its newest record, but only of what was committed."""
+    copy = metadata.copy()
+    metadata.put("a", "1")
+
+    def fail(self: SqliteStore, tx: Tx) -> None:
+        raise Unavailable("the disk does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "_commit", fail)
+        with pytest.raises(Unavailable):
+            metadata.put("a", "2")
+    metadata.put("a", "3")
+    metadata.assert_follows(copy)
+
+
+def test_a_record_asks_for_the_newest_once(metadata: Metadata) -> None:
+    """Nothing else writes to the file meanwhile, so no transaction has to read it."""
+    asked: list[str] = []
+    assert metadata.store._writer is not None
+    metadata.store._writer.connection.set_trace_callback(asked.append)
+    for number in range(3):
+        metadata.put("a", str(number))
+    assert len([statement for statement in asked if statement.startswith("INSERT INTO redo_record")]) == 3
+    assert not [statement for statement in asked if "FROM redo_record" in statement]
 
 
 def test_random_changes_are_followed(metadata: Metadata) -> None:
