@@ -72,7 +72,10 @@ def default(owner: str) -> Acl:
 
 def is_private(asked: str) -> bool:
     """Whether the list in a request grants nothing to anybody but the owner."""
-    return bool(json.loads(asked) == {"canned": "private"})
+    try:
+        return read_asked(asked) == {"canned": "private"}
+    except BadAcl:
+        return False
 
 
 def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account: Callable[[str], bool]) -> Acl:
@@ -80,19 +83,43 @@ def settled(asked: str, scope: Scope, owner: str, bucket_owner: str, is_account:
 
     Raises BadAcl if it is invalid; the code is AccessDenied if the request names another owner.
     """
-    try:
-        given = json.loads(asked)
-    except ValueError as error:
-        raise BadAcl("MalformedACLError", "the access control list is malformed") from error
+    given = read_asked(asked)
     if "canned" in given:
-        return _canned(given["canned"], scope, owner, bucket_owner)
-    named = (given.get("Owner") or {}).get("ID")
+        return _canned(_text(given, "canned"), scope, owner, bucket_owner)
+    named = _part(given, "Owner").get("ID")
     if named is not None and named != owner:
         raise BadAcl("AccessDenied", "the Owner of an access control list cannot be changed")
-    grants = given.get("Grants") or []
+    grants = [] if given.get("Grants") is None else given["Grants"]
+    if not isinstance(grants, list) or not all(isinstance(grant, dict) for grant in grants):
+        raise BadAcl("MalformedACLError", "the Grants of an access control list must be a list of grants")
     if len(grants) > MAX_GRANTS:
         raise BadAcl("MalformedACLError", f"an access control list may have at most {MAX_GRANTS} grants")
     return {"Owner": _user(owner), "Grants": [_checked(grant, is_account) for grant in grants]}
+
+
+def read_asked(asked: str) -> dict[str, Any]:
+    """Return the list in a request as it came; BadAcl unless it is an object."""
+    try:
+        given = json.loads(asked)
+    except (ValueError, RecursionError) as error:
+        raise BadAcl("MalformedACLError", "the access control list is malformed") from error
+    if not isinstance(given, dict):
+        raise BadAcl("MalformedACLError", "an access control list must be an object")
+    return given
+
+
+def _part(given: dict[str, Any], name: str) -> dict[str, Any]:
+    found = given.get(name) or {}
+    if not isinstance(found, dict):
+        raise BadAcl("MalformedACLError", f"the {name} in an access control list must be an object")
+    return found
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    found = given.get(name) or ""
+    if not isinstance(found, str):
+        raise BadAcl("MalformedACLError", f"the {name} in an access control list must be text")
+    return found
 
 
 def _canned(name: str, scope: Scope, owner: str, bucket_owner: str) -> Acl:
@@ -108,21 +135,20 @@ def _canned(name: str, scope: Scope, owner: str, bucket_owner: str) -> Acl:
     return found
 
 
-def _checked(grant: Any, is_account: Callable[[str], bool]) -> Any:
-    grantee, permission = grant.get("Grantee") or {}, grant.get("Permission")
+def _checked(grant: dict[str, Any], is_account: Callable[[str], bool]) -> Any:
+    grantee, permission = _part(grant, "Grantee"), _text(grant, "Permission")
     if permission not in PERMISSIONS:
         raise BadAcl("MalformedACLError", "a grant needs a Permission")
-    kind, id, uri = grantee.get("Type"), grantee.get("ID"), grantee.get("URI")
-    address = grantee.get("EmailAddress")
+    kind, id, uri, address = (_text(grantee, name) for name in ("Type", "ID", "URI", "EmailAddress"))
     if kind == "AmazonCustomerByEmail" or address:
         if not address or not is_account(address):
             raise BadAcl("UnresolvableGrantByEmailAddress", "no account here has this e-mail address as its name")
         return _grant(address, permission)
-    if kind == "Group" or (kind is None and uri):
+    if kind == "Group" or (not kind and uri):
         if uri not in GROUPS:
             raise BadAcl("InvalidArgument", "Invalid group uri")
         return _grant(uri, permission)
-    if kind not in ("CanonicalUser", None) or not id:
+    if kind not in ("CanonicalUser", "") or not id:
         raise BadAcl("MalformedACLError", "a Grantee is a CanonicalUser with an ID, or a Group with a URI")
     if not is_account(id):
         raise BadAcl("InvalidArgument", f"Invalid id: there is no account {id[:64]!r}")

@@ -72,13 +72,13 @@ class AccessLists:
     def settled_acl(self, asked: str, scope: acl.Scope, owner: str) -> str:
         """Return the list that a request asks for, in stored form."""
         name = self._bucket.owner
-        if self._rules.ownership == ENFORCED:
-            if scope == "bucket" or json.loads(asked).get("canned") != acl.CANNED_FOR_OWNER:
-                raise BadRequest("the bucket does not allow ACLs", s3_code="AccessControlListNotSupported")
-            owner = name
-        elif self._rules.ownership == PREFERRED and json.loads(asked).get("canned") == acl.CANNED_FOR_OWNER:
-            owner = name
         try:
+            if self._rules.ownership == ENFORCED:
+                if scope == "bucket" or acl.read_asked(asked).get("canned") != acl.CANNED_FOR_OWNER:
+                    raise BadRequest("the bucket does not allow ACLs", s3_code="AccessControlListNotSupported")
+                owner = name
+            elif self._rules.ownership == PREFERRED and acl.read_asked(asked).get("canned") == acl.CANNED_FOR_OWNER:
+                owner = name
             found = acl.settled(asked, scope, owner, name, self._is_account)
         except acl.BadAcl as error:
             if error.code == "AccessDenied":

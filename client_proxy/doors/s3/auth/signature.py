@@ -33,9 +33,11 @@ MAX_SKEW_SECONDS = 15 * 60
 MAX_EXPIRES_SECONDS = 7 * 86400
 MAX_SIGNED_HEADERS = 100
 
-_CREDENTIAL = re.compile(r"([^/]{1,128})/(\d{8})/([^/]{1,64})/([^/]{1,32})/aws4_request")
+_CREDENTIAL = re.compile(r"([!-.0-~]{1,128})/([0-9]{8})/([!-.0-~]{1,64})/([!-.0-~]{1,32})/aws4_request")
+"""In visible ASCII letters: others may be bytes that are no text, which no message can carry."""
+_SESSION_TOKEN = re.compile(r"[!-~]{0,2048}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_AMZ_DATE = re.compile(r"\d{8}T\d{6}Z")
+_AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _EXPIRES = re.compile(r"[0-9]{1,9}")
 _SPACES = re.compile(r" +")
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
@@ -126,7 +128,7 @@ def _from_header(text: str, header: Header) -> Claim:
         _signed_headers(signed, "AuthorizationHeaderMalformed"),
         _checked_signature(signature, "AuthorizationHeaderMalformed"),
         check_payload(payload),
-        session_token=header("x-amz-security-token") or "",
+        session_token=_session_token(header("x-amz-security-token")),
     )
 
 
@@ -154,7 +156,7 @@ def _from_query(arguments: Sequence[tuple[str, str]], header: Header) -> Claim:
         _checked_signature(given["X-Amz-Signature"], code),
         check_payload(payload or given.get("X-Amz-Content-Sha256") or UNSIGNED),
         expires=int(expires),
-        session_token=given.get("X-Amz-Security-Token", ""),
+        session_token=_session_token(given.get("X-Amz-Security-Token")),
     )
 
 
@@ -175,7 +177,8 @@ def read_form_claim(fields: Mapping[str, str]) -> Claim:
         raise S3Error("InvalidArgument", "x-amz-date must look like 20260131T120000Z, and be of the credential's day")
     # Any other text is just not the right signature: 403, as clients expect of a form.
     signed = fields["x-amz-signature"]
-    return Claim("form", scope, date, (), signed, UNSIGNED, session_token=fields.get("x-amz-security-token", ""))
+    token = _session_token(fields.get("x-amz-security-token"))
+    return Claim("form", scope, date, (), signed, UNSIGNED, session_token=token)
 
 
 def check_form_day(claim: Claim, now: float) -> None:
@@ -222,6 +225,12 @@ def _signed_headers(text: str, code: str) -> tuple[str, ...]:
     return names
 
 
+def _session_token(text: str | None) -> str:
+    if text and not _SESSION_TOKEN.fullmatch(text):
+        raise S3Error("InvalidToken", "the session token has characters that no session token has, or is too long")
+    return text or ""
+
+
 def _checked_signature(text: str, code: str) -> str:
     if not _SIGNATURE.fullmatch(text):
         raise S3Error(code, "the signature must be 64 hexadecimal digits")
@@ -257,11 +266,11 @@ def _from_date(text: str) -> str | None:
         return text
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:  # `-0000`
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    except (TypeError, ValueError, IndexError, OverflowError):  # in UTC it may be outside the calendar
         return None
-    if moment.tzinfo is None:  # `-0000`
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 # ---------------------------------------------------------------- judging it

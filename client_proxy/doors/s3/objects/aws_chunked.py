@@ -102,7 +102,7 @@ class ChunkedBody:
 
     def _check(self, signature: str, text: str) -> None:
         expected = sign(self._key, text)
-        if not hmac.compare_digest(expected, signature):
+        if not hmac.compare_digest(expected.encode(), signature.encode()):
             raise S3Error("SignatureDoesNotMatch", "a chunk's signature does not match its bytes; nothing was saved")
         self._previous = expected
 

@@ -300,3 +300,20 @@ def test_a_grant_gives_just_what_it_says(permission: str, grantee: str, account:
     expected = meant and needed is not None and permission in (needed, "FULL_CONTROL")
     expected = expected or (account == "ann" and action.endswith("Acl"))
     assert acl.allows(found, "bucket", account, action) == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("", "1", "[]", "null", '"private"', "[" * 5000, '{"canned": 1}', '{"canned": []}', '{"Owner": "ann"}'),
+        *('{"Grants": {}}', '{"Grants": [1]}', '{"Grants": [{"Permission": []}]}'),
+        *('{"Grants": [{"Permission": "READ", "Grantee": 1}]}', '{"Owner": {"ID": 1}}'),
+        *('{"Grants": [{"Permission": "READ", "Grantee": {"ID": {}}}]}',),
+        *('{"Grants": [{"Permission": "READ", "Grantee": {"Type": "Group", "URI": 1}}]}',),
+    ],
+)
+def test_a_list_of_any_other_shape_is_refused(asked: str) -> None:
+    """Whatever a proxy passes on."""
+    assert not acl.is_private(asked)
+    with pytest.raises(acl.BadAcl):
+        acl.settled(asked, "object", "ann", "olga", lambda name: True)
