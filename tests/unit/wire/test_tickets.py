@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from lockstep_store.wire.errors import TicketRefused
 from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.writes import WriteTicket
-from lockstep_store.wire.tickets import TicketSigner
+from lockstep_store.wire.tickets import TicketSigner, unchecked_write_id
 
 KEY = bytes(range(32))
 TICKET = WriteTicket(
@@ -67,3 +69,18 @@ def test_the_key_stays_out_of_repr() -> None:
     """Printing a signer shows no secret."""
     assert KEY.hex() not in repr(TicketSigner(KEY))
     assert repr(KEY) not in repr(TicketSigner(KEY))
+
+
+def test_a_signed_text_that_is_no_ticket_is_refused() -> None:
+    """Such as one of a later version; and the write id is only looked for in what could be a ticket."""
+    signer = TicketSigner(KEY)
+    for body in (b"", b"{}", b"[1]", b"\xff", b'{"write_id": 1}'):
+        text = f"{encoded(body)}.{encoded(signer._mac(body))}"
+        with pytest.raises(TicketRefused, match="another version"):
+            signer.verify(text, 0.0)
+        with pytest.raises(TicketRefused, match="damaged"):
+            unchecked_write_id(text)
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

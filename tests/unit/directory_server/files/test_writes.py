@@ -15,17 +15,21 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     BadDigest,
     BadRequest,
+    Forbidden,
     NotFound,
+    NotLoggedIn,
     TicketRefused,
     TooFewHolders,
     Unavailable,
 )
+from lockstep_store.wire.messages.buckets import ChangeBucketRequest
 from lockstep_store.wire.messages.servers import CommitItem, RegisterRequest
 from lockstep_store.wire.messages.writes import BeginItem, GiveUpRequest
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.directory_rig import (
     TICKET_SECONDS,
     DirectoryRig,
+    PeopleByName,
     heartbeat,
     only_if_absent,
     replicas_of,
@@ -353,3 +357,29 @@ def test_a_link_whose_copies_vanish_becomes_a_ticket(rig: DirectoryRig) -> None:
     begun = rig.begin("linked", digest=digest)
     assert begun.ticket is not None
     assert begun.version is None
+
+
+def test_a_right_that_is_withdrawn_stops_a_write_that_has_begun(rig: DirectoryRig) -> None:
+    """At the commit, and where known content is linked."""
+    rig.bucket("team", shared=True)
+    ann = PeopleByName().authenticate("ann")
+    rig.write("known", b"known", who="bob", bucket="team")
+    begun = rig.begin("late", who="bob", bucket="team")
+    unshare = ChangeBucketRequest("ann", "team", shared=False)
+    rig.buckets.change(ann, unshare)
+    with pytest.raises(Forbidden):
+        rig.commit(begun, b"late")
+    rig.buckets.change(ann, ChangeBucketRequest("ann", "team", shared=True))
+    private = Statement(update(schema.bucket).where(schema.bucket.c.name == "team").values(shared=False))
+    rig.store.first_in_each_transaction(lambda tx: tx.run(private))
+    with pytest.raises(Forbidden):
+        rig.begin("linked", who="bob", bucket="team", digest=chunk_digest(b"known"), size=5)
+    assert [file.path for file in rig.list(bucket="team").files] == ["known"]
+
+
+def test_giving_up_needs_a_log_in(rig: DirectoryRig) -> None:
+    """Nobody stops a write without a credential."""
+    begun = rig.begin("a.txt", write_id="write-given-up-1")
+    with pytest.raises(NotLoggedIn):
+        rig.writes.give_up(GiveUpRequest("", "write-given-up-1", "files", "a.txt"))
+    assert rig.commit(begun, b"content").version.path == "a.txt"

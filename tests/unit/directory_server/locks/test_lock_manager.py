@@ -232,3 +232,12 @@ def test_many_threads_on_one_path_exclude_each_other(rig: LockRig) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, [f"person {n}" for n in range(8)]))
     assert (worst[0], turns[0]) == (1, 80)
+
+
+def test_an_ended_lock_is_its_own_accounts_alone(rig: LockRig) -> None:
+    """To others its number is that of no lock: they do not learn that there was one."""
+    lock = rig.take("alice", "a")
+    rig.locks.release("alice", str(lock.number))
+    rig.locks.release("alice", str(lock.number))
+    with pytest.raises(NotFound):
+        rig.locks.release("bob", str(lock.number))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from file_server.store.chunk_store import Fence
-from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck
+from file_server.writes.ticket_check import MAX_BEGUN_AGAIN, DirectoryTime, TicketCheck, check_content
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
@@ -19,6 +19,8 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.files import Holder
+from lockstep_store.wire.messages.writes import WriteTicket
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, TICKET_KEY, Cluster
 from tests.unit.file_server.writes.write_cases import LARGE, SIZES, nothing_happened
@@ -146,3 +148,17 @@ def test_only_the_last_of_many_writes_that_were_begun_again_are_remembered(clust
     with pytest.raises(TicketRefused):
         tickets.check(cluster.ticket(write_id="write-1"), "master")
     assert tickets.check(cluster.ticket(write_id="write-0"), "master").attempt == 0
+
+
+def test_a_ticket_is_for_one_content() -> None:
+    """Its digest and its size are those that may be stored."""
+    digest, other = chunk_digest(b"content"), chunk_digest(b"other")
+    ticket = WriteTicket(
+        **{"write_id": "w" * 16, "bucket": "files", "path": "a", "author": "ann", "fence": 0, "lock_number": 0},
+        **{"release_lock": False, "master": Holder("1", "https://a"), "replicas": [], "spares": [], "copies": 1},
+        **{"expires": 100.0, "digest": digest, "size": 7},
+    )
+    check_content(ticket, digest, 7)
+    for wrong in ((other, 7), (digest, 8)):
+        with pytest.raises(TicketRefused, match="is for"):
+            check_content(ticket, *wrong)
