@@ -53,6 +53,8 @@ def check_head(scope: Scope) -> None:
     if len(scope["method"]) > MAX_METHOD_LETTERS:
         raise BadHead(400, f"the method is too long: the limit is {MAX_METHOD_LETTERS} letters")
     if not scope["raw_path"].startswith(b"/"):
+        if scope["method"] == "OPTIONS" and scope["raw_path"] == b"*":
+            raise BadHead(501, "OPTIONS * is not supported: ask for an address")
         raise BadHead(400, "the address must begin with a slash")
     codings = [value for name, value in headers if name == b"transfer-encoding"]
     if codings and (len(codings) > 1 or codings[0].strip().lower() != b"chunked"):
