@@ -6,7 +6,6 @@ and nothing else. `calls` counts what was asked; `content_bytes` the bytes of co
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,19 +21,14 @@ from lockstep_store.wire.errors import (
     BucketNotEmpty,
     Conflict,
     Forbidden,
-    Locked,
-    LockStale,
     MissingChunks,
     NotFound,
-    NotLoggedIn,
     PreconditionFailed,
 )
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import journal as jm
-from lockstep_store.wire.messages import locks as lm
-from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 from lockstep_store.wire.messages.buckets import (
@@ -45,32 +39,22 @@ from lockstep_store.wire.messages.buckets import (
     ChangeBucketRequest,
     CreateBucketRequest,
 )
+from tests.fakes.people_accounts import ADMIN
+from tests.fakes.people_locks import LocksCore
 from tests.fakes.people_operating import OperatingCore
 
-ADMIN = "admin"
-ADMIN_PASSWORD = "admin-password"
 
-
-class PeopleCore(OperatingCore):
+class PeopleCore(LocksCore, OperatingCore):
     """Implements `Files` (the file store) and `Directory` (its client) as far as the routes use them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._guard = threading.Condition(threading.RLock())
-        self.passwords = {ADMIN: ADMIN_PASSWORD}
-        self.tokens: dict[str, str] = {}
-        self.keys: dict[str, tuple[str, am.ApiKeyInfo]] = {}
-        self.s3_access_keys: dict[str, s3.S3KeyInfo] = {}
         self.buckets = {"files": BucketInfo("files", ADMIN, "enabled", True, 0.0)}
         self.chunks: dict[Digest, bytes] = {}
         self.manifests: dict[Digest, Manifest] = {}
         self.history: dict[tuple[str, str], list[m.FileVersion]] = {}
-        self.locks: dict[str, lm.LockInfo] = {}
-        self.queue: list[lm.WaiterInfo] = []
-        self.last_number = 0
         self.cursor = 0
         self.content_bytes = 0
-        self.calls: list[str] = []
         self.before_commit: Callable[[], None] = lambda: None
         self.enrol_reply: Callable[[cm.EnrolRequest], cm.EnrolReply] | None = None
         self.ca_pem = ""
@@ -92,17 +76,6 @@ class PeopleCore(OperatingCore):
             self.chunks |= {chunk.digest: bytes(chunk.data or b"") for chunk in chunks}
             manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
             return self._commit(author, bucket, path, manifest)
-
-    def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> lm.LockInfo:
-        """Lock a path for another person."""
-        with self._guard:
-            return self._grant([lm.LockPath("files", path)], account, "test", f"by-{account}-{path}", seconds)
-
-    def drop_lock(self, lock_id: str) -> None:
-        """End a lock, as the end of its lease does."""
-        with self._guard:
-            self.locks.pop(lock_id, None)
-            self._guard.notify_all()
 
     # ------------------------------------------------------------ Files
 
@@ -213,69 +186,6 @@ class PeopleCore(OperatingCore):
         name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")
         return getattr(self, f"_{name}")(request)
 
-    def _login(self, request: am.PasswordRequest) -> am.LoginReply:
-        with self._guard:
-            self.calls.append("login")
-            known = self.passwords.get(request.name)
-            if known is not None and request.register == "must":
-                raise AlreadyExists(f"the user name {request.name} is taken")
-            if known is not None and known != request.password:
-                raise NotLoggedIn("the password does not match this user name")
-            self.passwords[request.name] = request.password
-            token = f"lst_{len(self.tokens)}_{request.name}"
-            self.tokens[token] = request.name
-            return am.LoginReply(token, request.name, request.name == ADMIN, time.time() + 3600, known is None)
-
-    def _logout(self, request: CredentialRequest) -> Nothing:
-        self._who(request.credential, "logout")
-        self.tokens.pop(request.credential, None)
-        return Nothing()
-
-    def _who_am_i(self, request: CredentialRequest) -> am.AccountInfo:
-        account = self._who(request.credential, "who_am_i")
-        return am.AccountInfo(account, account == ADMIN, 0.0)
-
-    def _api_keys(self, request: CredentialRequest) -> am.ApiKeysReply:
-        account = self._who(request.credential, "api_keys")
-        return am.ApiKeysReply([key for owner, key in self.keys.values() if owner == account])
-
-    def _api_keys_create(self, request: am.CreateApiKeyRequest) -> am.ApiKeyInfo:
-        account = self._who(request.credential, "create_key")
-        key = am.ApiKeyInfo(f"key{len(self.keys)}", request.name, 1.7e9)
-        secret = f"lsk_{key.id}"
-        self.keys[key.id] = (account, key)
-        self.tokens[secret] = account
-        return am.ApiKeyInfo(key.id, key.name, key.created_at, secret)
-
-    def _api_keys_revoke(self, request: am.RevokeApiKeyRequest) -> Nothing:
-        self._who(request.credential, "revoke_key")
-        if self.keys.pop(request.key_id, None) is None:
-            raise NotFound("no such API key")
-        self.tokens.pop(f"lsk_{request.key_id}", None)
-        return Nothing()
-
-    def _s3_keys(self, request: CredentialRequest) -> s3.S3KeysReply:
-        account = self._who(request.credential, "s3_keys")
-        return s3.S3KeysReply([key for key in self.s3_access_keys.values() if key.account == account])
-
-    def _s3_keys_create(self, request: s3.CreateS3KeyRequest) -> s3.S3KeyInfo:
-        account = self._who(request.credential, "create_s3_key")
-        key = s3.S3KeyInfo(f"LS{len(self.calls)}", account, 1.7e9, request.name)
-        self.s3_access_keys[key.access_key_id] = key
-        token = "session" if request.valid_seconds else ""
-        return s3.S3KeyInfo(key.access_key_id, account, 1.7e9, request.name, "secret of " + key.access_key_id, token)
-
-    def _s3_keys_rotate(self, request: s3.S3KeyRequest) -> s3.S3KeyInfo:
-        self._who(request.credential, "rotate_s3_key")
-        old = self.s3_access_keys.pop(request.access_key_id)
-        return self._s3_keys_create(s3.CreateS3KeyRequest(request.credential, old.name))
-
-    def _s3_keys_revoke(self, request: s3.S3KeyRequest) -> Nothing:
-        self._who(request.credential, "revoke_s3_key")
-        if self.s3_access_keys.pop(request.access_key_id, None) is None:
-            raise NotFound("no such S3 key")
-        return Nothing()
-
     def _buckets(self, request: BucketsRequest) -> BucketsReply:
         self._who(request.credential, "buckets")
         return BucketsReply(list(self.buckets.values()))
@@ -303,67 +213,6 @@ class PeopleCore(OperatingCore):
             raise BucketNotEmpty(f"{request.bucket} has files")
         del self.buckets[request.bucket]
         return Nothing()
-
-    def _locks_acquire(self, request: lm.AcquireRequest) -> lm.AcquireReply:
-        until = time.monotonic() + request.wait_seconds
-        with self._guard:
-            account = self._who(request.credential, "acquire")
-            while True:
-                mine = next((lock for lock in self.locks.values() if lock.id == f"lock-{request.request_id}"), None)
-                holders = [lock for lock in self.locks.values() if set(lock.paths) & set(request.paths)]
-                before = self._before_me(request)
-                if mine is not None or (not holders and not before):
-                    self.queue = [waiter for waiter in self.queue if waiter.id != request.request_id]
-                    lock = mine or self._grant(
-                        request.paths, account, request.client, request.request_id, request.lease_seconds
-                    )
-                    return lm.AcquireReply(lock=lock)
-                if request.queue and not any(waiter.id == request.request_id for waiter in self.queue):
-                    self.queue.append(
-                        lm.WaiterInfo(request.request_id, request.paths, account, request.client, 0, time.time())
-                    )
-                left = until - time.monotonic()
-                if left <= 0:
-                    return self._still_waiting(request, holders)
-                self._guard.wait(left)
-
-    def _still_waiting(self, request: lm.AcquireRequest, holders: list[lm.LockInfo]) -> lm.AcquireReply:
-        if not request.queue:
-            first = holders[0]
-            raise Locked(f"{first.account} holds the lock on {first.paths[0].path}", holder=first.account)
-        for place, waiter in enumerate(self.queue, start=1):
-            waiter.place = place
-        mine = next(waiter for waiter in self.queue if waiter.id == request.request_id)
-        return lm.AcquireReply(waiter=mine, holders=[self._with_time_left(lock) for lock in holders])
-
-    def _locks_renew(self, request: lm.RenewRequest) -> lm.LockInfo:
-        with self._guard:
-            self._who(request.credential, "renew")
-            lock = self.locks.get(request.lock_id)
-            if lock is None:
-                raise LockStale("this lock is over")
-            lock.until_at = time.time() + (request.lease_seconds or lock.lease_seconds)
-            return self._with_time_left(lock)
-
-    def _locks_release(self, request: lm.ReleaseRequest) -> Nothing:
-        with self._guard:
-            account = self._who(request.credential, "release")
-            self.queue = [waiter for waiter in self.queue if waiter.id != request.lock_id]
-            lock = self.locks.get(request.lock_id) or self.locks.get(f"lock-{request.lock_id}")
-            if lock is not None and lock.account != account and not (request.break_lock and account == ADMIN):
-                raise Forbidden(f"the lock belongs to {lock.account}: only an administrator or the owner can break it")
-
-            if lock is not None:
-                del self.locks[lock.id]
-            self._guard.notify_all()
-            return Nothing()
-
-    def _locks(self, request: CredentialRequest) -> lm.LocksReply:
-        with self._guard:
-            self._who(request.credential, "locks")
-            for place, waiter in enumerate(self.queue, start=1):
-                waiter.place = place
-            return lm.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
 
     def _cluster(self, request: CredentialRequest) -> cm.ClusterReply:
         self._who(request.credential, "cluster")
@@ -412,13 +261,6 @@ class PeopleCore(OperatingCore):
         return self.enrol_reply(request)
 
     # ------------------------------------------------------------ inside
-
-    def _who(self, credential: str, what: str) -> str:
-        self.calls.append(what)
-        account = self.tokens.get(credential)
-        if account is None:
-            raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
-        return account
 
     def _keep(self, digest: Digest, data: bytes) -> None:
         with self._guard:
@@ -490,34 +332,6 @@ class PeopleCore(OperatingCore):
 
     def _bytes(self, digest: Digest) -> bytes:
         return b"".join(self.chunks.get(part, b"") for part, _ in self.manifests[digest].chunks)
-
-    def _check_lock(self, account: str, bucket: str, path: str, number: int | None) -> None:
-        with self._guard:
-            held = next((lock for lock in self.locks.values() if lm.LockPath(bucket, path) in lock.paths), None)
-            if number is not None and (held is None or held.number != number):
-                raise LockStale(f"lock number {number} is not the lock of {path} any more")
-            if number is None and held is not None:
-                raise Locked(f"{path} is locked by {held.account}", holder=held.account)
-
-    def _grant(self, paths: list[lm.LockPath], account: str, client: str, id: str, lease: float) -> lm.LockInfo:
-        self.last_number += 1
-        now = time.time()
-        lock = lm.LockInfo(f"lock-{id}", self.last_number, paths, account, client, now, now + lease, lease, lease)
-        self.locks[lock.id] = lock
-        return lock
-
-    def _with_time_left(self, lock: lm.LockInfo) -> lm.LockInfo:
-        lock.seconds_left = max(0.0, lock.until_at - time.time())
-        lock.waiters = sum(1 for waiter in self.queue if set(waiter.paths) & set(lock.paths))
-        return lock
-
-    def _before_me(self, request: lm.AcquireRequest) -> bool:
-        for waiter in self.queue:
-            if waiter.id == request.request_id:
-                return False
-            if set(waiter.paths) & set(request.paths):
-                return True
-        return False
 
 
 class OpenContent:

@@ -20,7 +20,8 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.writes import BeginItem
 from tests.fakes.clock import ManualClock
-from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeFileServer, FakeNetwork
+from tests.fakes.network import DIRECTORY_URL, FakeDirectory, FakeNetwork
+from tests.fakes.network_file_server import FakeFileServer
 
 
 class ProxyRig:

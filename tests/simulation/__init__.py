@@ -1,7 +1,8 @@
 """A whole cluster in one thread: the real programs on a virtual clock, a made-up network and disks that lose things.
 
     scheduler.py    tasks, virtual time, and the seeded choice of who goes on
-    threads.py      what stands in for threading, time and concurrent.futures
+    threads.py      what stands in for threading and time
+    futures.py      what stands in for concurrent.futures
     take_over.py    puts those, and seeded randomness, in place of the real ones in the programs' modules
     network.py      calls between programs: delays, losses, cuts, refusals
     disk.py         a disk that forgets what was not synced

@@ -25,7 +25,7 @@ from typing import Any
 
 from lockstep_store.runtime import backoff
 from lockstep_store.wire import crash_points
-from tests.simulation import threads
+from tests.simulation import futures, threads
 from tests.simulation.threads import process_now, running
 
 PROGRAMS = ("lockstep_store", "directory_server", "file_server", "client_proxy")
@@ -151,8 +151,8 @@ def _stand_ins() -> dict[int, tuple[Any, Any]]:
         (time.time, threads.wall),
         (time.sleep, threads.sleep),
         (time.perf_counter, threads.monotonic),
-        (concurrent.futures.ThreadPoolExecutor, threads.ThreadPoolExecutor),
-        (concurrent.futures.Future, threads.Future),
+        (concurrent.futures.ThreadPoolExecutor, futures.ThreadPoolExecutor),
+        (concurrent.futures.Future, futures.Future),
         (random, fake_random),
         (backoff.JITTER, lambda: running().random.random()),
         (secrets, fake_secrets),

@@ -17,7 +17,7 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import Conflict, NotLoggedIn, Overloaded, PeerUnreachable
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, FileServerInfo, LostFile, RepairInfo
 from lockstep_store.wire.messages.journal import Change, ChangesReply
-from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.unit.client.cli.command_shell import Shell
 
 LOST = LostFile("files", "a/b", "v1", chunk_digest(b"x"), 1536, True, True, ["1", "2"], "v0")

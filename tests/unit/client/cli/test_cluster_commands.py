@@ -19,7 +19,7 @@ from lockstep_store.runtime.tls.certificate_authority import CertificateAuthorit
 from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest
 from tests import ROOT
-from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.unit.client.cli.command_shell import Shell
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.unit.client.cli.command_shell import Shell
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.fakes.rest import RestServer
 from tests.unit.client.cli.command_shell import Shell
 from tests.unit.people import start_server

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lockstep_store.client.menu import run_menu
-from tests.fakes.people_core import ADMIN, ADMIN_PASSWORD
+from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.fakes.rest import RestServer
 from tests.unit.client.menu.menu_person import Person, script
 from tests.unit.people import noise

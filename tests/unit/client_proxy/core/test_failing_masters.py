@@ -23,7 +23,7 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.messages.writes import BeginItem, BeginReplyItem
-from tests.fakes.network import FakeFileServer
+from tests.fakes.network_file_server import FakeFileServer
 from tests.fakes.proxy_rig import ProxyRig, noise
 from tests.unit.client_proxy.core.writing import MIB, put, stored, threads_named, versions
 
