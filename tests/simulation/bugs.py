@@ -32,7 +32,7 @@ from file_server.writes.small_write_sender import SmallWriteQueue
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.messages.files import DeleteReply
 from tests.simulation.network import Conditions
-from tests.simulation.threads import Event, process_now, running
+from tests.simulation.threads import Event, Thread, process_now, running
 
 Put = Callable[[Any, str, Any], None]
 
@@ -103,24 +103,37 @@ def _acknowledge_before_commit(store: type) -> Callable[[Put], None]:
     """Replies leave a moment before the shared transaction is committed."""
 
     def install(put: Put) -> None:
-        original = GroupCommit._commit
+        original = GroupCommit.submit
 
-        def commit(self: Any, batch: list[Any]) -> None:
+        def submit(self: Any, work: Callable[[Any], Any]) -> Any:
             if self._open.__qualname__.split(".")[0] != store.__name__:
-                original(self, batch)
-                return
-            with self._open() as tx:
-                for item in batch:
-                    try:
-                        with tx.savepoint():
-                            item.result = item.call(tx)
-                    except Exception as error:
-                        item.error = error
-                for item in batch:
-                    item.done.release()
+                return original(self, work)
+            answered, result, errors = Event(), list[Any](), list[BaseException]()
+
+            def early(tx: Any) -> Any:
+                try:
+                    result.append(work(tx))
+                except Exception as error:
+                    errors.append(error)
+                    raise
+                finally:
+                    answered.set()
                 running().sleep(0.3)
 
-        put(GroupCommit, "_commit", commit)
+            def commit() -> None:
+                try:
+                    original(self, early)
+                except Exception as error:
+                    errors.append(error)
+                answered.set()
+
+            Thread(target=commit).start()
+            answered.wait()
+            if errors:
+                raise errors[0]
+            return result[0]
+
+        put(GroupCommit, "submit", submit)
 
     return install
 

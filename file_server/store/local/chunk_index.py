@@ -55,7 +55,7 @@ class ChunkIndex(IndexReader):
             raise
         self._notes: deque[PendingNote] = deque(maxlen=MAX_PENDING_NOTES)
         self._soon: dict[str, int] = {}
-        self._commits: GroupCommit[IndexTransaction] = GroupCommit(self._transaction, name="chunk-index")
+        self._commits: GroupCommit[IndexTransaction] = GroupCommit(self._transaction)
         self.submit = self._commits.submit
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """Group commit: concurrent writers share one transaction, and so one fsync.
 
 The directory's metadata and a file server's chunk index are both limited by the disk's flush, not by their statements.
-One thread writes; the work that arrives during a commit's flush goes into the next commit.
+One caller at a time commits, for all; the work that arrives during its flush goes into the next commit, which the first
+of those callers makes. A writing thread of its own would cost every lone write two switches between threads.
 """
 
 from __future__ import annotations
@@ -30,73 +31,80 @@ R = TypeVar("R")
 
 
 class _Work(Generic[Tx]):
-    __slots__ = ("call", "done", "error", "result")
+    __slots__ = ("call", "commits", "error", "result", "woken")
 
     def __init__(self, call: Callable[[Tx], Any]) -> None:
         self.call = call
         self.result: Any = None
         self.error: BaseException | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.commits = False
+        """Whether its caller was woken to make the next commit, and not by the end of one."""
+        self.woken = threading.Lock()
+        self.woken.acquire()
 
 
 class GroupCommit(Generic[Tx]):
-    """Runs many callers' work in shared transactions on one writer thread.
+    """Runs many callers' work in shared transactions, one transaction at a time.
 
     `open_transaction` returns a context manager: entering begins a transaction, leaving commits it durably, and leaving
     by an exception rolls it back. A caller gets its result only after the commit has returned; if the commit fails,
     everyone in it gets that failure, whatever the result of their own work.
     """
 
-    def __init__(
-        self,
-        open_transaction: Callable[[], AbstractContextManager[Tx]],
-        max_batch: int = 256,
-        name: str = "group-commit",
-    ) -> None:
+    def __init__(self, open_transaction: Callable[[], AbstractContextManager[Tx]], max_batch: int = 256) -> None:
         self._open = open_transaction
         self._max_batch = max_batch
         self._queue: deque[_Work[Tx]] = deque()
-        self._condition = threading.Condition()
+        self._changed = threading.Condition()
+        self._committing = False
         self._closed = False
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-        self._thread.start()
 
     def submit(self, work: Callable[[Tx], R]) -> R:
         """Run `work(tx)` in the next transaction, and return its durable result or raise its exception.
 
-        `work` runs on the writer thread before the commit. Changes that it makes outside the transaction are not undone
-        when the commit fails, so do anything else (waking waiters, counting) after `submit` has returned.
+        `work` runs before the commit, on this thread or another caller's. Changes that it makes outside the transaction
+        are not undone when the commit fails, so do anything else (waking waiters, counting) after `submit` has
+        returned. It must not submit.
         """
         item: _Work[Tx] = _Work(work)
-        with self._condition:
+        with self._changed:
             if self._closed:
                 raise Unavailable("the program is stopping: retry in a moment")
             if len(self._queue) >= MAX_WAITING:
                 raise Overloaded("too many writes are waiting for the disk: retry shortly")
             self._queue.append(item)
-            self._condition.notify()
-        item.done.acquire()
+            commits, self._committing = not self._committing, True
+        if not commits:
+            item.woken.acquire()
+            commits = item.commits
+        if commits:
+            self._commit_next()
         if item.error is not None:
             raise item.error
         return item.result  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Finish all submitted work, then end the writer thread. Safe to repeat."""
-        with self._condition:
+        """Wait until all submitted work is finished, and refuse more. Safe to repeat."""
+        with self._changed:
             self._closed = True
-            self._condition.notify()
-        self._thread.join()
+            self._changed.wait_for(lambda: not self._committing)
 
-    def _loop(self) -> None:
-        while True:
-            with self._condition:
-                while not self._queue and not self._closed:
-                    self._condition.wait()
-                if not self._queue:
-                    return
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+    def _commit_next(self) -> None:
+        """Commit what waits, and wake the first caller of what came meanwhile to do the same."""
+        with self._changed:
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+        try:
             self._commit(batch)
+        finally:
+            with self._changed:
+                self._committing = bool(self._queue)
+                if self._queue:
+                    self._queue[0].commits = True
+                    self._queue[0].woken.release()
+                else:
+                    self._changed.notify_all()
+            for item in batch:
+                item.woken.release()
 
     def _commit(self, batch: list[_Work[Tx]]) -> None:
         try:
@@ -111,6 +119,3 @@ class GroupCommit(Generic[Tx]):
         except BaseException as error:  # noqa: BLE001 - the commit failed, so no work in it is durable
             for item in batch:
                 item.result, item.error = None, error
-        finally:
-            for item in batch:
-                item.done.release()

@@ -71,7 +71,7 @@ class SqliteStore(MetadataStore):
                 self._keeper.close()
             os.close(self._lock_descriptor)
             raise
-        self._group = GroupCommit(self._transaction, name="metadata-writer")
+        self._group = GroupCommit(self._transaction)
 
     def _open_all(self, checked: bool) -> None:
         """Open the connections. Verify first: a migration, or closing the last connection, changes the file."""

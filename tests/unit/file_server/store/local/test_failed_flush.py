@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,10 @@ def _in_another_process(name: str, folder: Path) -> str:
 def first_file_server(folder: str) -> None:
     lab = Lab(Path(folder))
     put(lab.store, KEPT)
-    lab.store._index.submit(lambda tx: break_flushes_of_this_thread())  # the files' flushes go on working
+    index, thread = lab.store._index, ThreadPoolExecutor(1)
+    thread.submit(break_flushes_of_this_thread).result()
+    submit = index.submit
+    index.submit = lambda work: thread.submit(submit, work).result()  # the files' flushes go on working
     try:
         put(lab.store, REFUSED)
     except Unavailable as error:
