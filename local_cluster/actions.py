@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -44,10 +44,14 @@ def folder_for(data: Path | None) -> Folder:
 
 
 class Cluster:
-    """The cluster in one data folder. Every action returns the command's exit code or raises ClusterFailure."""
+    """The cluster in one data folder. Every action returns the command's exit code or raises ClusterFailure.
 
-    def __init__(self, folder: Folder) -> None:
+    `umask` is the person's own, for what the menu saves.
+    """
+
+    def __init__(self, folder: Folder, umask: int) -> None:
         self.folder = folder
+        self._umask = umask
         self.lock = RunLock(folder)
         self.signals = StopSignals()
 
@@ -137,7 +141,7 @@ class Cluster:
             if proxies and (menu is not None or input_is_for_menu()):
                 proxy = next((one for one in proxies if one.id == str(menu or 1)), proxies[0])
                 tell(f"\nMenu on proxy {proxy.id}; leaving it stops the cluster.\n")
-                code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, watch.look)
+                code = self._run_menu(proxy, watch.look)
             else:
                 tell("\nThe cluster runs until Ctrl-C or SIGTERM.")
                 wait_for_signal(self.signals, watch.say)
@@ -208,8 +212,12 @@ class Cluster:
     def menu(self, proxy: RunRecord) -> int:
         """Open the menu on a proxy of a running cluster; leaving the menu stops nothing."""
         self.signals.install()
-        code = run_menu(proxy, self.folder.ca_file, _root() / "local_storage", self.signals, lambda: None)
+        code = self._run_menu(proxy, lambda: None)
         return 0 if code == -signal.SIGINT else code
+
+    def _run_menu(self, proxy: RunRecord, meanwhile: Callable[[], None]) -> int:
+        storage = _root() / "local_storage"
+        return run_menu(proxy, self.folder.ca_file, storage, self._umask, self.signals, meanwhile)
 
     def reset(self, sure: bool) -> None:
         """Ask for confirmation, then stop the cluster and remove its data and certificates."""

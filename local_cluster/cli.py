@@ -160,9 +160,9 @@ def command(
         raise click.UsageError("use --new-metadata only to start the cluster")
     if yes and not reset:
         raise click.UsageError("use --yes only with --reset")
-    # Logs and cluster.json name files and people; the programs set the same for themselves.
-    os.umask(PRIVATE_UMASK)
-    cluster = Cluster(folder_for(data))
+    # Logs and cluster.json name files and people; the programs set the same for themselves, and the menu must not.
+    of_person = os.umask(PRIVATE_UMASK)
+    cluster = Cluster(folder_for(data), of_person)
     if stop:
         return cluster.stop()
     if status:

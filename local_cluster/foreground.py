@@ -73,12 +73,17 @@ _null_descriptor = -1
 
 
 def run_menu(
-    proxy: ProgramEntry, ca_file: Path, local_storage: Path, signals: StopSignals, meanwhile: Callable[[], None]
+    proxy: ProgramEntry,
+    ca_file: Path,
+    local_storage: Path,
+    umask: int,
+    signals: StopSignals,
+    meanwhile: Callable[[], None],
 ) -> int:
     """Run the menu on `proxy` until the person leaves it, and return its exit code.
 
-    Local files are in `local_storage`, unless the environment names another folder. On a terminal, Ctrl-C also reaches
-    the menu, which may only cancel a wait; so there, only the menu reacts to it.
+    Local files are in `local_storage`, unless the environment names another folder, with the modes of `umask`. On a
+    terminal, Ctrl-C also reaches the menu, which may only cancel a wait; so there, only the menu reacts to it.
     """
     on_terminal = os.isatty(0)
     command = [
@@ -92,7 +97,7 @@ def run_menu(
         "--ca",
         str(ca_file),
     ]
-    menu = subprocess.Popen(command, env={"LOCKSTEP_LOCAL_STORAGE": str(local_storage), **os.environ})
+    menu = subprocess.Popen(command, env={"LOCKSTEP_LOCAL_STORAGE": str(local_storage), **os.environ}, umask=umask)
     stop = signals.came_except_interrupt if on_terminal else signals.came
     while menu.poll() is None:
         if stop():

@@ -119,6 +119,31 @@ def test_the_menu_opens_on_a_running_cluster_from_a_pipe(shared_cluster: Cluster
     assert run_cluster("--data", shared_cluster.data, "--menu", "9").returncode == 8
 
 
+def test_what_the_menu_saves_has_the_modes_that_its_person_wants(
+    shared_cluster: ClusterHarness, tmp_path: Path
+) -> None:
+    """The cluster's own files are closed to others; a download has the mode that the person's umask gives."""
+    put_file(shared_cluster, "modes/shared.txt", b"for the whole team")
+    requests = [
+        shared_cluster.admin["username"],
+        shared_cluster.admin["password"],
+        "5 modes/shared.txt -> team/shared.txt",
+        "10",
+    ]
+    ended = run_cluster(
+        "--data",
+        shared_cluster.data,
+        "--menu",
+        "1",
+        input="".join(f"{line}\n" for line in requests),
+        env={**os.environ, "LOCKSTEP_LOCAL_STORAGE": str(tmp_path)},
+        umask=0o022,
+    )
+    saved = tmp_path / "team" / "shared.txt"
+    assert saved.read_bytes() == b"for the whole team", ended.stdout
+    assert (saved.parent.stat().st_mode & 0o777, saved.stat().st_mode & 0o777) == (0o755, 0o644)
+
+
 def test_data_survives_a_restart(make_cluster: MakeCluster) -> None:
     """What was written before a stop is read after the next start, through the same ports."""
     cluster = make_cluster()
