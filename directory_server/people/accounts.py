@@ -17,6 +17,7 @@ from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.access_keys import PeopleClock, S3Keys
 from directory_server.people.audit import Auditor, NoAudit
 from directory_server.people.guessing import GuessingBounds
+from directory_server.people.look_alikes import LookAlikes
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.passwords import NOBODY, HashingSlots, PasswordHash
@@ -66,6 +67,7 @@ class Accounts:
         """People by their credential's hash. Safe: only this process ends log-ins and keys, and removes them here."""
         self._s3_keys = s3_keys
         self._names = AccountNames()
+        self.look_alikes = LookAlikes()
 
     # ------------------------------------------------------------ credentials
 
@@ -199,6 +201,12 @@ class Accounts:
         def work(tx: Tx) -> bool:
             if tx.one(people.ACCOUNT, name=name) is not None:
                 return False
+            if self.look_alikes.find(tx, name) is not None:
+                # Which account it is, is not for strangers.
+                raise AlreadyExists(
+                    f"the name {name!r} looks like the name of another account: check the spelling, or choose a name "
+                    "that nobody can take for it"
+                )
             insert_account(tx, name, password, admin=False, at=self._clock.wall())
             return True
 

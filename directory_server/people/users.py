@@ -55,6 +55,8 @@ class Users:
         def work(tx: Tx) -> UserInfo:
             if tx.one(people.ACCOUNT, name=name) is not None:
                 raise AlreadyExists(f"an account {name!r} exists already: choose another name")
+            if (other := self._accounts.look_alikes.find(tx, name)) is not None:
+                raise AlreadyExists(f"the name {name!r} looks like the account {other!r}: choose a more distinct name")
             insert_account(
                 tx,
                 name,

@@ -44,7 +44,7 @@ def test_cluster_json_has_exactly_the_promised_keys(folder: Folder) -> None:
 def test_the_next_start_resumes_the_shape_of_the_cluster(folder: Folder) -> None:
     """Numbers that are not given again keep their last value, so no file server with data is forgotten."""
     save_settings(folder, ClusterSettings(file_servers=5, copies=3, base_port=7000))
-    settings = Cluster(folder)._settle({"proxies": 1})
+    settings = Cluster(folder, 0o022)._settle({"proxies": 1})
     assert settings == ClusterSettings(file_servers=5, proxies=1, copies=3, base_port=7000)
 
 
@@ -52,7 +52,7 @@ def test_a_file_server_left_out_is_said(folder: Folder, capsys: pytest.CaptureFi
     """Starting fewer file servers than have data says which one stays away and how to bring it back."""
     for number in (1, 2, 3, 10):
         folder.data_dir("file_server", str(number)).mkdir()
-    Cluster(folder)._settle({"file_servers": 3})
+    Cluster(folder, 0o022)._settle({"file_servers": 3})
     assert "File server 10 has data" in capsys.readouterr().err
 
 
