@@ -17,6 +17,7 @@ from typing import Any, Literal
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from client_proxy.doors.rest import create_app
+from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 from lockstep_store.wire.messages.cluster import Health
 from tests.fakes.documented import check_statuses
@@ -62,9 +63,9 @@ class _Bounded:
 
 
 class RestServer:
-    """A proxy on `url`, trusted through `ca_file`, until it is closed."""
+    """A proxy on `url`, trusted through `ca_file`, until it is closed. `app`: another cluster's routes."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, app: Wsgi | None = None) -> None:
         self.identity = identity
         self.core = PeopleCore()
         self.core.ca_pem = identity.ca_file.read_text()
@@ -72,10 +73,10 @@ class RestServer:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
         self.healthy = True
-        self._app = create_app(
-            self.core, self.core, program_id="1", version="0.1.0", health=self._health, max_waiting=16
-        )
-        check_statuses(self._app)
+        if app is None:
+            app = create_app(self.core, self.core, program_id="1", version="0.1.0", health=self._health, max_waiting=16)
+            check_statuses(app)
+        self._app = app
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(identity.cert_file, identity.key_file)
         self._server: BaseWSGIServer = make_server(

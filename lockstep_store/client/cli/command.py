@@ -216,7 +216,7 @@ class Group(click.Group):
 
 
 def _log_in_first(ctx: click.Context, error: NotLoggedIn) -> str:
-    if ctx.invoked_subcommand == "login":
+    if ctx.invoked_subcommand in ("login", "passwd"):
         return str(error)
     app = ctx.find_object(App)
     if app is not None and not app.has_credential:

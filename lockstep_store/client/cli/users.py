@@ -11,9 +11,10 @@ import msgspec
 from lockstep_store.client.cli.accounts import ask_password, remember
 from lockstep_store.client.cli.command import App, Command, Group, pass_app
 from lockstep_store.client.text import formatting
+from lockstep_store.client.text.people import accounts_text
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.base import MAX_LISTING
-from lockstep_store.wire.messages.users import AccountRole, CreatedUser, UserInfo
+from lockstep_store.wire.messages.users import AccountRole, CreatedUser
 
 _ROLE = click.Choice(get_args(AccountRole))
 
@@ -47,13 +48,7 @@ def users() -> None:
 def list_users(app: App) -> None:
     """List the accounts with their roles, states, log-ins and keys."""
     found = app.api().users()
-    head = ("name", "role", "state", "log-ins", "keys", "S3 keys")
-    rows = [(one.name, one.role, _state(one), str(one.sessions), str(one.api_keys), str(one.s3_keys)) for one in found]
-    app.show(formatting.table(head, rows, right="log-ins keys"), {"users": found})
-
-
-def _state(user: UserInfo) -> str:
-    return "disabled" if user.disabled else "one-time password" if user.must_change else "enabled"
+    app.show(accounts_text(found), {"users": found})
 
 
 @users.command("create")

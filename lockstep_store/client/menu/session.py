@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
+from lockstep_store.client.menu.people_requests import PeopleRequests
 from lockstep_store.client.menu.state_requests import StateRequests
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
 from lockstep_store.client.menu.writing import Writing
@@ -34,6 +35,7 @@ class _Entry:
     words: tuple[str, ...]
     action: Callable[[str], None]
     question: str = ""
+    for_administrators: bool = False
 
 
 class Session:
@@ -46,8 +48,10 @@ class Session:
         files = FileRequests(api, storage, terminal)
         writing = Writing(api, storage, terminal)
         self._state = StateRequests(api, terminal)
+        self._people = PeopleRequests(api, terminal)
+        self._is_admin = False
         folder = f"{storage.root.name or storage.root}/"
-        self._entries = (
+        self._all_entries = (
             _Entry("list files", ("list", "ls", "files"), files.list),
             _Entry("read a file", ("read", "cat"), files.read, "File to read: "),
             _Entry("write to a file", ("write", "edit"), writing.write, "File to write to: "),
@@ -58,6 +62,9 @@ class Session:
             _Entry("locks: yours, all, the queue", ("locks",), self._state.locks),
             _Entry("cluster state", ("cluster", "status"), self._state.cluster),
             _Entry("log out and leave", _LEAVE_WORDS, self._leave),
+            _Entry("change your password", ("password", "passwd"), self._people.change_password),
+            _Entry("accounts of people", ("accounts", "users"), self._people.accounts, for_administrators=True),
+            _Entry("security events", ("events", "audit"), self._people.events, for_administrators=True),
         )
         # Requests about the list that was shown last, such as "restore 2" or "break 1".
         self._following: dict[str, Callable[[str], bool]] = {
@@ -67,6 +74,11 @@ class Session:
             "break": self._state.break_lock,
         }
         self._before_upload = files.show_folder
+
+    @property
+    def _entries(self) -> list[_Entry]:
+        """The requests that this person may make; administrators' are the last."""
+        return [entry for entry in self._all_entries if self._is_admin or not entry.for_administrators]
 
     def run(self) -> int:
         """Run the session and return its exit code."""
@@ -95,7 +107,7 @@ class Session:
                     return NOT_LOGGED_IN
                 raise
             try:
-                reply = self._api.login(name, password)
+                reply = self._log_in_as(name, password)
             except Unavailable as error:
                 self._terminal.tell(f"Cannot log in now: {error}")
                 return UNAVAILABLE
@@ -108,9 +120,20 @@ class Session:
         self._terminal.say("Too many wrong passwords: start again when you know it.")
         return NOT_LOGGED_IN
 
+    def _log_in_as(self, name: str, password: str) -> LoginReply:
+        """Log in; someone with a one-time password sets another one first."""
+        try:
+            return self._api.login(name, password)
+        except NotLoggedIn as error:
+            if not error.facts.get("must_change"):
+                raise
+        self._terminal.say("This is a one-time password: set your own.")
+        return self._people.set_password(name, password)
+
     def _welcome(self, reply: LoginReply, name: str) -> None:
         self._account = reply.account or name
-        self._state.account = self._account
+        self._state.account = self._people.account = self._account
+        self._is_admin = reply.admin
         role = ", administrator" if reply.admin else ""
         shown = formatting.safe(self._account)
         if reply.created:
@@ -159,6 +182,8 @@ class Session:
     def _answer(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         following = self._following.get(word.lower())
+        if following is None and self._is_admin:
+            following = self._people.following.get(word.lower())
         if following is not None and following(rest.strip()):
             return
         entry, argument = self._understand(line)
