@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TextIO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from typing import TYPE_CHECKING, TextIO
 
 from lockstep_store.client.text import formatting
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 WORTH_A_BAR_BYTES = 8 * 1024 * 1024
 
 
 def _bars(output: TextIO) -> Progress:
+    # Loading it takes a sixth of a command's start, and most commands show no bar.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),

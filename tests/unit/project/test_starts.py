@@ -26,6 +26,13 @@ def test_a_start_loads_only_what_it_needs(program: str) -> None:
     assert not loaded & set(LEFT_FOR_LATER[program])
 
 
+def test_a_command_loads_only_what_it_needs() -> None:
+    """Scripts run it once for each file."""
+    code = "import sys, lockstep_store.client.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"rich", "flask", "granian", "botocore", "prometheus_client"}
+
+
 @pytest.mark.parametrize("program", LEFT_FOR_LATER)
 def test_help_and_wrong_options_come_without_the_program(program: str) -> None:
     """The options alone are enough for them."""
