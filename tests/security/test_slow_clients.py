@@ -103,9 +103,13 @@ def test_stalled_bodies_do_not_hold_up_the_others(running: Running, sent: int) -
         )
         stalled.append(connection)
     time.sleep(2.5)  # what has just begun is not cut off
-    abused = [running.seconds(size) for size in (10, 100_000)]
-    print(f"stalled after {sent} bytes: quiet {quiet}, abused {abused} s, held {running.gate._admission.held}")
-    assert all(there < 2 * before + 0.25 for before, there in zip(quiet, abused, strict=True))
+
+    def is_as_quick() -> bool:
+        abused = [running.seconds(size) for size in (10, 100_000)]
+        print(f"stalled after {sent} bytes: quiet {quiet}, abused {abused} s, held {running.gate._admission.held}")
+        return all(there < 2 * before + 0.25 for before, there in zip(quiet, abused, strict=True))
+
+    assert any(is_as_quick() for _ in range(3)), "slow each time, so it is not something else on this machine"
     for connection in stalled:
         connection.close()
 
