@@ -10,7 +10,7 @@
 #   soak      the long forms of the tests that have one
 #   all       check, every test with its long form, and the benchmark
 #
-# Without a word: check, then every ring. Arguments for pytest may follow: ./run_tests.sh test -k lock
+# Without a word: check and every ring, side by side. Arguments for pytest may follow: ./run_tests.sh test -k lock
 set -u
 
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P) || exit 1
@@ -40,6 +40,7 @@ bin="$root/.venv/bin"
 # Programs start hundreds of times: what was compiled of them is kept, also where a shell says otherwise.
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX="$root/.venv/bytecode"
+pytest=("$bin/python" -m pytest --dist loadfile --no-loadscope-reorder)
 failed=""
 
 # part NAME COMMAND...: runs one part; the others run even if it fails, so that one look shows every fault.
@@ -50,6 +51,22 @@ part() {
     "$@" || failed="$failed, $name"
 }
 
+beside="" # the process of what runs beside the others
+scratch=() # what to remove in the end
+clean_up() {
+    if [ -n "$beside" ]; then
+        # Its workers stop their clusters when they are interrupted; Ctrl-C has interrupted them already.
+        # shellcheck disable=SC2046 - one word for each process
+        [ -n "$interrupted" ] || kill -INT "$beside" $(cat "/proc/$beside/task/$beside/children")
+        wait "$beside"
+    fi 2>/dev/null
+    [ "${#scratch[@]}" = 0 ] || rm -rf -- "${scratch[@]}"
+}
+interrupted=""
+trap clean_up EXIT
+trap 'interrupted=yes; exit 130' INT
+trap 'exit 143' TERM
+
 check() {
     part "ruff check" "$bin/ruff" check .
     part "ruff format" "$bin/ruff" format --check .
@@ -57,11 +74,10 @@ check() {
     part "import contracts" "$bin/lint-imports"
 }
 
-# tests MARKS ARGUMENTS...: a run that finds nothing to do, because the arguments ask for other tests, is no failure.
-tests() {
-    local marks=$1 ended=0
-    shift
-    "$bin/python" -m pytest -m "$marks" "$@" || ended=$?
+# unless_empty COMMAND...: a run that finds nothing to do, because the arguments ask for other tests, is no failure.
+unless_empty() {
+    local ended=0
+    "$@" || ended=$?
     [ "$ended" = 5 ] && [ "$given" -gt 0 ] && ended=0
     return "$ended"
 }
@@ -80,22 +96,49 @@ memory_folder() {
 quick() {
     local folder=${TMPDIR-}
     [ -n "$folder" ] || folder=$(memory_folder)
-    # shellcheck disable=SC2064 - the name of now
-    [ "$folder" = "${TMPDIR-}" ] || trap "rm -rf -- '$folder'" EXIT
-    TMPDIR=$folder part "pytest, quick rings" tests "not cluster and $1" -n logical --dist loadfile \
-        --no-loadscope-reorder "${@:2}"
+    [ "$folder" = "${TMPDIR-}" ] || scratch+=("$folder")
+    TMPDIR=$folder part "pytest, quick rings" unless_empty "${pytest[@]}" -m "not cluster and $1" -n logical "${@:2}"
 }
 
-# clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so two fit; more would
+# cluster_files ARGUMENTS...: prints where the tests with real clusters are, unless the arguments name files. Each worker
+# looks through every file otherwise, which takes longer than some of the tests.
+cluster_files() {
+    local argument
+    for argument; do
+        [ ! -e "${argument%%::*}" ] || return 0
+    done
+    printf '%s\n' tests/cluster
+    grep -rl --include='test_*.py' 'pytest\.mark\.cluster' tests | grep -v '^tests/cluster/'
+}
+
+# clusters MARKS COUNT ARGUMENTS...: so many workers with a cluster each. Clusters mostly wait, so three fit; more would
 # crowd each other out of the times that their tests watch. The long forms have the machine to themselves (0).
 clusters() {
-    part "pytest, cluster ring" tests "cluster and $1" -n "$2" --dist loadfile --no-loadscope-reorder "${@:3}"
+    # shellcheck disable=SC2046 - one word for each file
+    part "pytest, cluster ring" unless_empty "${pytest[@]}" -m "cluster and $1" -n "$2" "${@:3}" $(cluster_files "${@:3}")
+}
+
+# everything ARGUMENTS...: the everyday run. The cluster ring runs beside the other parts, because it mostly waits and they
+# mostly compute. They give way to it, so that the times that its tests watch stay true. What it prints comes last.
+everything() {
+    local printed
+    printed=$(mktemp)
+    scratch+=("$printed")
+    # shellcheck disable=SC2046 - one word for each file
+    "${pytest[@]}" -m "cluster and not soak" -n 3 "$@" $(cluster_files "$@") >"$printed" 2>&1 &
+    beside=$!
+    renice -n 5 $$ >/dev/null 2>&1
+    check
+    quick "not soak" "$@"
+    part "pytest, cluster ring" unless_empty wait "$beside"
+    beside=""
+    cat -- "$printed"
 }
 
 case $word in
     check) check ;;
     test) quick "not soak" "$@" ;;
-    cluster) clusters "not soak" 2 "$@" ;;
+    cluster) clusters "not soak" 3 "$@" ;;
     soak)
         quick soak --soak "$@"
         clusters soak 0 --soak "$@"
@@ -114,11 +157,7 @@ case $word in
         quick "(soak or not soak)" --soak "$@"
         clusters "(soak or not soak)" 0 --soak "$@"
         ;;
-    default)
-        check
-        quick "not soak" "$@"
-        clusters "not soak" 2 "$@"
-        ;;
+    default) everything "$@" ;;
 esac
 
 if [ -n "$failed" ]; then
