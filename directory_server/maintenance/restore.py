@@ -48,8 +48,11 @@ TIME_JUMP_SECONDS = 100_000_000.0
 """Three years of directory time."""
 JUMP_FOR_EACH_SECOND = 100_000
 """Added for each second of the backup's age: more changes than a directory can make in a second."""
-MAX_AGE_SECONDS = 10 * 365 * 86_400.0
-"""Upper bound of a backup's age, in case a clock is wrong: version ids have only sixteen digits."""
+NUMBERS_BEGAN = 1_577_836_800.0
+"""2020-01-01. Numbers also jump past this many seconds' worth of them. So two restores from different backups, of which
+the earlier one may have jumped further, issue different numbers, unless the clock was set back between them."""
+MAX_AGE_SECONDS, MAX_DATE_SECONDS = 10 * 365 * 86_400.0, 200 * 365 * 86_400.0
+"""Upper bounds, in case a clock is wrong: version ids have only sixteen digits."""
 _OF_A_START = ("setting", "file_server", "past_write", "holder", "dropped")
 """Tables that a directory changes before it grants anything: the time, its epoch, and what file servers report."""
 _SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -209,21 +212,28 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     epochs = decode_record(_setting(db, EPOCHS_SETTING))
     made_at = beginning.made_at if beginning.made_at is not None else _latest_sign_of_life(db, epochs)
     age = min(max(0.0, now - made_at), MAX_AGE_SECONDS)
-    more = int(age * JUMP_FOR_EACH_SECOND)
+
+    def beyond(number: int, jump: int) -> int:
+        """A number that was not issued since `number` was, not even after the restore of another backup."""
+        by_age = number + int(age * JUMP_FOR_EACH_SECOND)
+        by_date = int(min(max(0.0, now - NUMBERS_BEGAN), MAX_DATE_SECONDS) * JUMP_FOR_EACH_SECOND)
+        return max(by_age, by_date) + jump
+
     floor = max(floor, db.execute("SELECT coalesce(max(number), 0) FROM path_fence").fetchone()[0])
-    floor += LOCK_NUMBER_JUMP + more
+    floor = beyond(floor, LOCK_NUMBER_JUMP)
     db.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('lock_number', ?)", (floor,))
-    newest = _jump(db, "journal", "cursor", CURSOR_JUMP + more)
-    _jump(db, "event", "id", CURSOR_JUMP + more)  # otherwise receivers would order later changes before earlier ones
+    newest = _newest(db, "journal", "cursor")
+    through = _continue(db, "journal", beyond(newest, CURSOR_JUMP))
+    # Otherwise receivers would order later changes before earlier ones.
+    _continue(db, "event", beyond(_newest(db, "event", "id"), CURSOR_JUMP))
     directory_time = float(_setting(db, TIME_SETTING) or 0.0) + TIME_JUMP_SECONDS + age
     # Otherwise they would look expired at once, because of the jump in time.
     db.execute("UPDATE past_write SET done_time = ?", (directory_time,))
     db.execute("UPDATE dropped SET dropped_time = ?", (directory_time,))
     db.execute("UPDATE event SET queued_time = ?", (directory_time,))
-    epochs.lost_through = epochs.newest + EPOCH_JUMP + more
+    epochs.lost_through = beyond(epochs.newest, EPOCH_JUMP)
     epochs.out_of_date = ""
     since = _not_yet_recovered(db, newest)
-    through = newest + CURSOR_JUMP + more
     state = RecoveryState(made_at, now, since, through, source=beginning.source, redo=_common_past(db))
     settings = {
         TIME_SETTING: repr(directory_time),
@@ -235,7 +245,9 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
         db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))
     db.execute("DELETE FROM setting WHERE name = 'ticket_key'")
     begin, forget = BREAK_CHAIN  # nothing above is in a record
-    db.execute(begin, {"ahead": CURSOR_JUMP + more, "chain": secrets.token_bytes(CHAIN_BYTES)})
+    sequence = _newest(db, "redo_record", "sequence")
+    ahead = beyond(sequence, CURSOR_JUMP) - sequence
+    db.execute(begin, {"ahead": ahead, "chain": secrets.token_bytes(CHAIN_BYTES)})
     db.execute(forget)
 
 
@@ -280,15 +292,18 @@ def _not_yet_recovered(db: sqlite3.Connection, newest: int) -> int:
     return min(newest, before.backup_cursor) if not known or known - set(before.done) else newest
 
 
-def _jump(db: sqlite3.Connection, table: str, column: str, by: int) -> int:
-    """Make a table's numbers continue `by` ahead; return the highest number used so far."""
-    newest = max(
-        db.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()[0],  # noqa: S608 - our own names
-        db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0],
-    )
+def _newest(db: sqlite3.Connection, table: str, column: str) -> int:
+    """Return the highest number of a table that was used so far."""
+    kept = db.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()[0]  # noqa: S608 - our own names
+    used = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0]
+    return max(int(kept), int(used))
+
+
+def _continue(db: sqlite3.Connection, table: str, behind: int) -> int:
+    """Make a table's numbers continue behind a number, and return that."""
     db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, newest + by))
-    return int(newest)
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, behind))
+    return behind
 
 
 def _keep_aside(metadata: Path, now: float) -> Path:

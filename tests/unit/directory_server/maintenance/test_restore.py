@@ -11,10 +11,11 @@ import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.epochs import EPOCHS_SETTING, decode_record
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.restore import CURSOR_JUMP, restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import notifications
+from directory_server.metadata.statements import notifications, people, redo
 from lockstep_store.wire.backup_file import check
 from lockstep_store.wire.errors import Conflict, Damaged, SetupError, StorageFormatError
 from lockstep_store.wire.messages.files import FileVersion
@@ -22,6 +23,8 @@ from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.servers import CommitNote, FoundRequest
 from tests.fakes.clock import ManualClock
 from tests.unit.directory_server.maintenance.test_inventories_and_fsck import Rig
+
+DAY = 86_400.0
 
 
 class Life:
@@ -32,9 +35,12 @@ class Life:
         self.backup = folder / "directory.backup"
         self.rig = Rig(folder / "first")
 
-    def back_up(self) -> None:
-        clock = DirectoryClock(ManualClock(start=100.0))
-        self.backed_up_at = clock.wall()
+    def back_up(self, later: float = 0.0) -> None:
+        """`later`: seconds after other backups."""
+        now = ManualClock(start=100.0)
+        self.backed_up_at = now.wall()
+        now.step_wall(later)
+        clock = DirectoryClock(now)
         reply = Backups(self.rig.store, clock, self.rig.folder, "1").stream()
         content = b"".join(reply.body)
         assert dict(reply.headers)["Content-Length"] == str(len(content))
@@ -198,6 +204,32 @@ def test_a_second_restore_of_the_same_backup_gives_no_number_twice_and_finds_bot
     assert second.lookup("before.txt").version == before.version
 
 
+def test_restores_of_two_backups_give_no_number_twice(life: Life) -> None:
+    """An administrator restores an old backup, finds a newer one, and restores that: its jump by age is the shorter."""
+    life.back_up()
+    older = life.backup.read_bytes()
+    life.rig.write("before.txt")
+    life.back_up(later=2 * DAY - 600.0)
+    newer = life.backup.read_bytes()
+    life.backup.write_bytes(older)
+    first = life.restore(seconds_after=2 * DAY)
+    lock = first.lock("a.txt").number
+    made = first.write("between.txt", b"between the restores")
+    with first.store.read() as reader:
+        ended = decode_record(people.read_setting(reader, EPOCHS_SETTING)).newest
+        records = redo.newest(reader)
+    life.backup.write_bytes(newer)
+    second = life.restore(seconds_after=2 * DAY + 60.0, into="third")
+    assert second.lock("a.txt").number > lock
+    assert second.write("after.txt").cursor > made.cursor
+    with second.store.read() as reader:
+        assert decode_record(people.read_setting(reader, EPOCHS_SETTING)).newest > ended
+        later_records = redo.newest(reader)
+    assert records is not None
+    assert later_records is not None
+    assert later_records.sequence > records.sequence, "file servers sort their files of records by it"
+
+
 def test_notifications_that_waited_go_on_waiting_and_later_ones_have_greater_numbers(life: Life) -> None:
     """The jump of directory time makes none of them too old, and receivers see sequencers that rise."""
 
@@ -221,14 +253,14 @@ def test_a_server_that_saw_a_higher_lock_number_raises_all(life: Life) -> None:
     """When more locks were granted since than the jump, what a file server has seen decides."""
     life.back_up()
     rig = life.restore()
-    rig.recovery.note_fence("1", 50_000_000)
-    assert rig.lock("a.txt").number > 50_000_000
+    rig.recovery.note_fence("1", 10**15)
+    assert rig.lock("a.txt").number > 10**15
     with rig.store.read() as reader:
-        assert rig.locks.fence(reader, "files", "never-locked.txt") > 50_000_000
+        assert rig.locks.fence(reader, "files", "never-locked.txt") > 10**15
     rig.close()
     again = Rig(rig.folder)
     with again.store.read() as reader:
-        assert again.locks.fence(reader, "files", "never-locked.txt") > 50_000_000
+        assert again.locks.fence(reader, "files", "never-locked.txt") > 10**15
     life.rig = again
 
 
