@@ -1,4 +1,5 @@
-"""Flipped bits, cuts and swaps on file servers and in the proxy's cache, in a whole cluster inside this process.
+"""Flipped bits, cuts, swaps and older disks on file servers, and damage in the proxy's cache, in a whole cluster inside
+this process.
 
 After each damage everything is read, through a proxy whose cache is empty: no byte may be wrong. Then the background
 jobs have their turn, and every version must have its copies again, whole, where the directory says.
@@ -18,7 +19,9 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from tests.fakes.whole_cluster import WholeCluster
 
-EVERYDAY, SOAK = 9, 1000
+EVERYDAY, SOAK = 12, 1000
+OLDER = ("the whole disk", "index.db", "chunks", "nothing")
+"""What of a disk is older: all of it, its index alone, its chunk files alone; or all of it is empty."""
 SIZES = (0, 1, 300, 300, 5_000, 40_000, 40_000, 90_000, 90_000, 200_000, 700_000, 2_000_000)
 PAGE = 4096
 
@@ -60,6 +63,34 @@ class Damage:
             what = f"{file.name}: bit flipped in byte {at}"
         file.write_bytes(data)
         return what
+
+    def keep_disk(self, id: str) -> None:
+        """Keep a copy of the disk of a file server that does not run, of now; the earlier copy goes."""
+        shutil.rmtree(self._aside(id), ignore_errors=True)
+        shutil.copytree(self.cluster.server_folder(id), self._aside(id))
+
+    def _aside(self, id: str) -> Path:
+        return self.cluster.folder / f"older-{id}"
+
+    @property
+    def kept(self) -> list[str]:
+        """The file servers of whose disks there are copies."""
+        return [id for id in sorted(self.cluster.servers) if self._aside(id).exists()]
+
+    def make_older(self, id: str) -> str:
+        """Put the kept copy of a disk, or of a part of it, in its place."""
+        part = self.random.choice(OLDER)
+        folder, older = self.cluster.server_folder(id), self._aside(id)
+        if part in ("the whole disk", "nothing"):
+            shutil.rmtree(folder)
+            if part == "the whole disk":
+                shutil.copytree(older, folder)
+        elif part == "chunks":
+            shutil.rmtree(folder / part)
+            shutil.copytree(older / part, folder / part)
+        else:
+            shutil.copy(older / part, folder / part)
+        return f"{part} is older"
 
     def read_everything(self) -> None:
         for path, content in self.files.items():
@@ -134,15 +165,19 @@ def damage(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) 
 def harm_file_servers(damage: Damage, rounds: int, seed: int) -> None:
     cluster, source = damage.cluster, damage.random
     for number in range(rounds):
-        id = source.choice(sorted(cluster.servers))
+        older = number % 3 == 2
+        id = source.choice(damage.kept if older else sorted(cluster.servers))
         cluster.stop_server(id)
         folder = cluster.server_folder(id)
         chunks = sorted(folder.glob("chunks/??/*"))
-        if number % 2 and chunks:
-            file = source.choice(chunks)
-            what = damage.harm(file, source.choice(chunks))
+        if older:
+            what = damage.make_older(id)
         else:
-            what = damage.harm(folder / "index.db")
+            damage.keep_disk(id)
+            if number % 3 == 1 and chunks:
+                what = damage.harm(source.choice(chunks), source.choice(chunks))
+            else:
+                what = damage.harm(folder / "index.db")
         try:
             damage.empty_cache()
             cluster.start_server(id)
@@ -169,7 +204,8 @@ def harm_cache(damage: Damage, rounds: int) -> None:
 
 
 def test_damage_on_file_servers_is_never_served_and_is_repaired(damage: Damage, seed: int) -> None:
-    """After damage to a chunk file or to the index, reads are right at once, and all copies are whole again soon."""
+    """After damage to a chunk file or to the index, or with an older disk, reads are right at once, and all copies are
+    whole again soon."""
     harm_file_servers(damage, EVERYDAY, seed)
 
 
