@@ -6,6 +6,7 @@ from directory_server.components import BOTH, PROXY, Components
 from directory_server.metadata.statements import files
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire.errors import Forbidden
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import storage_keys as sk
@@ -28,7 +29,7 @@ class ClusterApi:
         api.serve(sk.STORAGE_KEYS, self._storage_keys, PROXY)
         api.serve(sk.ROTATE_STORAGE_KEYS, self._rotate_storage_keys, PROXY)
         api.serve(sk.RETIRE_STORAGE_KEY, self._retire_storage_key, PROXY)
-        api.serve(cm.ENROL, lambda request, _: enrolment.enrol(request), PROXY)
+        api.serve(cm.ENROL, self._enrol, PROXY)
         api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
 
         api.serve(cm.DRAIN_SERVER, self._drain, PROXY)
@@ -41,6 +42,16 @@ class ClusterApi:
         reply = self._components.enrolment.join_secret(request)
         invited = f"{request.role} {request.id}".rstrip()
         self._components.audit.note("program invited", person.account, subject=invited, detail=" ".join(request.hosts))
+        return reply
+
+    def _enrol(self, request: cm.EnrolRequest, _: PeerIdentity) -> cm.EnrolReply:
+        program, audit = f"{request.role} {request.id}", self._components.audit
+        try:
+            reply = self._components.enrolment.enrol(request)
+        except Forbidden as refusal:
+            audit.note("join refused", "", subject=program, detail=refusal.detail)
+            raise
+        audit.note("program joined", "", subject=program)
         return reply
 
     def _proxies(self, request: CredentialRequest, _: PeerIdentity) -> pm.ProxiesReply:

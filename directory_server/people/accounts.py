@@ -124,21 +124,21 @@ class Accounts:
             name = self._names.find(reader, typed) or typed
             row = reader.one(people.PASSWORD, name=name)
         is_open = self._is_open(request.remote)
-        if row is None and request.register != "never" and (is_open or request.register == "must"):
-            if not is_open:
-                raise Forbidden("registration is closed: ask an administrator for an account")
+        if request.register == "must" and not is_open:  # also for a name that exists, which is not revealed
+            raise Forbidden("registration is closed: ask an administrator for an account")
+        if row is None and request.register != "never" and is_open:
             return self._register(prepared_name(typed), request)
         if row is not None and request.register == "must":
             raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
-        admin = self._check_password(name, row, request.password, request.address, "" if is_open else _CLOSED)
+        verified = self._check_password(name, row, request.password, request.address, "" if is_open else _CLOSED)
         if row is not None and row[6]:
             raise NotLoggedIn(
                 "this is a one-time password: set your own with `lockstep passwd`, then log in", must_change=True
             )
-        return self._open_session(name, admin, request.client, request.address)
+        return self._open_session(name, verified, request.client, request.address)
 
-    def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> bool:
-        """Whether the account is an administrator; NotLoggedIn for a wrong password or a disabled account."""
+    def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> bytes:
+        """The stored hash that the password matches; NotLoggedIn for a wrong password or a disabled account."""
         self._guessing.check(name, address)
         stored = PasswordHash(row[0], row[1], row[2], row[3]) if row is not None else NOBODY
         with self._slots.one():
@@ -152,15 +152,19 @@ class Accounts:
             self.audit.note("log-in refused", name, address=address, detail="the account is disabled")
             raise NotLoggedIn("this account is disabled: ask an administrator")
         self._guessing.succeeded(name, address)
-        if not stored.is_current:
-            self._hash_again(name, password, bool(row[6]))
-        return bool(row[4])
+        return stored.hash if stored.is_current else self._hash_again(name, stored, password, bool(row[6]))
 
-    def _hash_again(self, name: str, password: str, must_change: bool) -> None:
-        """Replace a hash that was made with a weaker setting."""
+    def _hash_again(self, name: str, stored: PasswordHash, password: str, must_change: bool) -> bytes:
+        """Replace a hash that was made with a weaker setting; return the new one."""
         with self._slots.one():
             stronger = PasswordHash.of(prepared_password(password) or password)
-        self._store.write(lambda tx: people.set_password(tx, name, stronger, must_change=must_change))
+
+        def work(tx: Tx) -> None:
+            _demand_unchanged(tx, name, stored.hash)
+            people.set_password(tx, name, stronger, must_change=must_change)
+
+        self._store.write(work)
+        return stronger.hash
 
     def hashed(self, password: str) -> PasswordHash:
         """Hash a password when there is a slot; Overloaded when there is none."""
@@ -176,7 +180,7 @@ class Accounts:
         with self._store.read() as reader:
             name = self._names.find(reader, typed) or typed
             row = reader.one(people.PASSWORD, name=name)
-        admin = self._check_password(name, row, request.password, request.address)
+        verified = self._check_password(name, row, request.password, request.address)
         prepared = check_new_password(name, request.new_password)
         if request.new_password == request.password:
             raise BadRequest("the new password is the one so far: choose another")
@@ -184,13 +188,14 @@ class Accounts:
             password = PasswordHash.of(prepared)
 
         def work(tx: Tx) -> None:
+            _demand_unchanged(tx, name, verified)
             people.set_password(tx, name, password, must_change=False)
             tx.run(people.DELETE_SESSIONS_OF, of_account=name)
 
         self._store.write(work)
         self.forget_all()
         self.audit.note("password changed", name, address=request.address)
-        return self._open_session(name, admin, request.client, request.address)
+        return self._open_session(name, password.hash, request.client, request.address)
 
     def _register(self, name: str, request: PasswordRequest) -> LoginReply:
         prepared = check_new_password(name, request.password)
@@ -216,11 +221,12 @@ class Accounts:
                 raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
             return self.log_in(request)
         self.audit.note("account made", name, subject=name, address=request.address)
-        reply = self._open_session(name, False, request.client, request.address)
+        reply = self._open_session(name, password.hash, request.client, request.address)
         reply.created = True
         return reply
 
-    def _open_session(self, account: str, admin: bool, client: str, address: str) -> LoginReply:
+    def _open_session(self, account: str, verified: bytes, client: str, address: str) -> LoginReply:
+        """Log in with the password whose stored hash was `verified`."""
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         expires_at = self._clock.wall() + self._token_seconds
         values = {
@@ -232,11 +238,13 @@ class Accounts:
             "expires_at": expires_at,
         }
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> bool:
+            admin = _demand_unchanged(tx, account, verified)
             tx.run(people.INSERT_SESSION, **values)
             self.audit.write(tx, "log-in", account, "", address, client)
+            return admin
 
-        self._store.write(work)
+        admin = self._store.write(work)
         return LoginReply(token, account, admin, expires_at)
 
     def log_out(self, credential: str) -> None:
@@ -302,6 +310,15 @@ def _matches(stored: PasswordHash, password: str) -> bool:
     if prepared is None or prepared == password:
         return stored.matches(password)
     return stored.matches(prepared) or stored.matches(password)
+
+
+def _demand_unchanged(tx: Tx, name: str, verified: bytes) -> bool:
+    """Raise NotLoggedIn if the account was disabled, or its password changed, since `verified` was compared; return
+    whether it is an administrator's. Comparing takes so long that a reset would otherwise come too late."""
+    row = tx.one(people.PASSWORD, name=name)
+    if row is None or bytes(row[1]) != verified or row[5]:
+        raise NotLoggedIn("this account was changed while you logged in: log in again")
+    return bool(row[4])
 
 
 def insert_account(

@@ -1,7 +1,8 @@
 """Makes the first administrator, with a credentials file for operators and tools.
 
 The file is written before the account, so that after a crash between the two the next start uses the same values. Once
-the account exists, the directory never reads the file again; changing or deleting it changes nothing.
+there is an administrator, the directory never reads the file again; changing or deleting it changes nothing. (There is
+always one: see users.py. So an administrator whose account was deleted does not come back.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from directory_server.metadata.statements import people, s3_keys
+from directory_server.metadata.statements.recovery import first_administrator
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.accounts import API_KEY_PREFIX, insert_account, insert_api_key
 from directory_server.people.passwords import PasswordHash
@@ -42,10 +44,11 @@ class AdminCredentials(msgspec.Struct):
 
 
 def ensure_administrator(store: MetadataStore, file: Path, at: float) -> str:
-    """Make the administrator's account if there is none; returns its name. SetupError for an unusable file."""
+    """Make an administrator if there is none; return the name of the oldest. SetupError for an unusable file."""
     with store.read() as reader:
-        if reader.one(people.ACCOUNT, name=ADMINISTRATOR) is not None:
-            return ADMINISTRATOR
+        known = first_administrator(reader)
+    if known:
+        return known
     credentials = _read_or_make(file)
     crash_point("directory.administrator.file-written")
     password = PasswordHash.of(credentials.password)

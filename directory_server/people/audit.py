@@ -1,14 +1,16 @@
-"""The journal of security events, for administrators: log-ins, refusals, keys, accounts. Bounded.
+"""The journal of security events, for administrators: log-ins, refusals, keys, accounts, programs. Bounded.
 
 Refused log-ins are written too, so that an attack shows. Those of one name and address within a few seconds are written
-once: an attacker must not make the directory flush for every guess.
+once: an attacker must not make the directory flush for every guess. Nor can an account displace what others did, by
+making and revoking keys without end: beyond the bound, the oldest events of the account with the most of them go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from directory_server.metadata.schema import audit
 from directory_server.metadata.statement import Statement
@@ -20,7 +22,9 @@ from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.users import MAX_EVENTS, AuditEvent, AuditReply, AuditRequest
 
 QUIET_SECONDS = 5.0
+TRIM_EVERY = 1000
 _MAX_DETAIL = 500
+_EVERY = 1 << 62
 _COLUMNS = ("at", "kind", "account", "subject", "address", "detail")
 _INSERT = Statement(insert(audit).values({name: bindparam(name) for name in _COLUMNS}))
 _READ = Statement(
@@ -29,8 +33,19 @@ _READ = Statement(
     .order_by(audit.c.id)
     .limit(bindparam("count"))
 )
-_NEWEST = Statement(select(audit.c.id).order_by(audit.c.id.desc()).limit(1))
-_TRIM = Statement(delete(audit).where(audit.c.id <= bindparam("through")))
+_BUSIEST = Statement(
+    select(audit.c.account, func.count().label("events"))
+    .group_by(audit.c.account)
+    .order_by(func.count().desc(), audit.c.account)
+)
+_OLDEST_OF = Statement(
+    select(audit.c.id)
+    .where(audit.c.account == bindparam("of_account"))
+    .order_by(audit.c.id)
+    .limit(1)
+    .offset(bindparam("offset"))
+)
+_TRIM = Statement(delete(audit).where(audit.c.account == bindparam("of_account"), audit.c.id < bindparam("before")))
 
 
 class Auditor(Protocol):
@@ -49,6 +64,8 @@ class AuditJournal:
     def __init__(self, store: MetadataStore, clock: PeopleClock) -> None:
         self._store = store
         self._clock = clock
+        self._written = TRIM_EVERY
+        """Since the last `trim`, which reads everything."""
         self._recent: ExpiringMap[tuple[str, str, str, str], bool] = ExpiringMap(10_000, QUIET_SECONDS, clock.now)
 
     def note(self, kind: str, account: str, *, subject: str = "", address: str = "", detail: str = "") -> None:
@@ -65,6 +82,7 @@ class AuditJournal:
 
     def write(self, tx: Tx, kind: str, account: str, subject: str = "", address: str = "", detail: str = "") -> None:
         """Write one event with the change that it is about."""
+        self._written += 1
         tx.run(
             _INSERT,
             at=self._clock.wall(),
@@ -82,10 +100,25 @@ class AuditJournal:
         return AuditReply([AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6]) for row in rows])
 
     def trim(self, tx: Tx) -> None:
-        """Drop the oldest events beyond the bound."""
-        newest = tx.one(_NEWEST)
-        if newest is not None:
-            tx.run(_TRIM, through=newest[0] - MAX_EVENTS)
+        """Drop events beyond the bound, if there are many new ones: the oldest of the accounts that have the most."""
+        if self._written < TRIM_EVERY:
+            return
+        self._written = 0
+        counts = {row[0]: row[1] for row in tx.all(_BUSIEST)}
+        for account, kept in _fair_shares(counts, MAX_EVENTS).items():
+            if kept < counts[account]:
+                first = tx.one(_OLDEST_OF, of_account=account, offset=counts[account] - kept)
+                tx.run(_TRIM, of_account=account, before=first[0] if first is not None else _EVERY)
+
+
+def _fair_shares(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many events each account may keep: all of them, or as many as the others that may not keep all."""
+    shares: dict[str, int] = {}
+    left = most
+    for place, (account, count) in enumerate(sorted(counts.items(), key=lambda item: (item[1], item[0]))):
+        shares[account] = min(count, left // (len(counts) - place))
+        left -= shares[account]
+    return shares
 
 
 class NoAudit:

@@ -1,4 +1,8 @@
-"""What administrators do with accounts: list, create, change, delete, reset, and end their log-ins and keys."""
+"""What administrators do with accounts: list, create, change, delete, reset, and end their log-ins and keys.
+
+An administrator who is disabled, deleted or no longer one leaves no invitation behind: a program that joins gets the
+storage keys.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +93,8 @@ class Users:
             )
             if disabled:
                 tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
+            if disabled or role != "administrator":
+                _end_invitations(tx, user)
             detail = f"{role}, {'disabled' if disabled else 'enabled'}"
             self._audit.write(tx, "account changed", by.account, user.name, detail=detail)
             return _user(tx, user.name)
@@ -123,6 +129,7 @@ class Users:
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
+            _end_invitations(tx, user)
             detail = f"buckets to {request.buckets_to}" if user.buckets else ""
             self._audit.write(tx, "account deleted", by.account, user.name, detail=detail)
 
@@ -165,6 +172,7 @@ class Users:
             else:
                 every = (people.DELETE_SESSIONS_OF, people.DELETE_API_KEYS_OF, s3_keys.DELETE_KEYS_OF)
                 ended = sum(tx.run(statement, of_account=user.name) for statement in every)
+                _end_invitations(tx, user)
             if request.id and not ended:
                 raise NotFound(f"{user.name} has no log-in or key {request.id!r}")
             self._audit.write(tx, "access revoked", by.account, user.name, detail=request.id or "all")
@@ -183,6 +191,12 @@ def _end_one(tx: Tx, account: str, id: str) -> int:
     if key is not None:
         return tx.run(people.DELETE_API_KEY, hash=key[0])
     return 1 if s3_keys.drop_key(tx, id, account) is not None else 0
+
+
+def _end_invitations(tx: Tx, user: UserInfo) -> None:
+    """End all unused invitations with an administrator's access. They do not say who made them."""
+    if user.role == "administrator":
+        tx.run(people.DELETE_JOIN_SECRETS)
 
 
 def _keep_an_administrator(tx: Tx, user: UserInfo) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from directory_server.metadata.schema import join_secret
+from directory_server.metadata.statement import Statement
 from tests.fakes.whole_cluster import WholeCluster
 from tests.fakes.wsgi import Answer
 
@@ -164,6 +167,30 @@ def test_log_ins_and_keys_are_seen_and_ended(cluster: WholeCluster) -> None:
     assert status(cluster, key) == 401
     cluster.log_in("ann")
     assert as_admin(cluster, "DELETE", "/users/ann/access").json["ended"] == 1
+
+
+@pytest.mark.parametrize("way", ["disabled", "no administrator any more", "deleted", "access revoked"])
+def test_an_administrator_who_goes_leaves_no_invitation(cluster: WholeCluster, way: str) -> None:
+    """A program that joins gets the storage keys, so an invitation must not outlive who could make it."""
+    cluster.log_in("ann")
+    as_admin(cluster, "PATCH", "/users/ann", {"role": "administrator"})
+    ann = cluster.log_in("ann")
+    body = json.dumps({"id": "7"}).encode()
+    asked = {**ann, "Content-Type": "application/json"}
+    assert cluster.ask_with(asked, "POST", "/cluster/join-secret", body).status == 201
+    assert invitations(cluster) == 1
+    if way == "deleted":
+        as_admin(cluster, "DELETE", "/users/ann")
+    elif way == "access revoked":
+        as_admin(cluster, "DELETE", "/users/ann/access")
+    else:
+        as_admin(cluster, "PATCH", "/users/ann", {"disabled": True} if way == "disabled" else {"role": "member"})
+    assert invitations(cluster) == 0
+
+
+def invitations(cluster: WholeCluster) -> int:
+    with cluster.directory.store.read() as reader:
+        return len(reader.all(Statement(select(join_secret.c.expires))))
 
 
 def test_security_events_are_kept(cluster: WholeCluster) -> None:

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.proofs import ProofMaker
+from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.contexts import certificate_info
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity, new_key_and_request, renew
 from lockstep_store.wire.digest import chunk_digest
@@ -104,6 +105,14 @@ def test_a_running_removed_program_gets_no_certificate(cluster: WholeCluster) ->
         renew(identity)
 
 
+def test_a_removal_wins_against_a_renewal_under_way(cluster: WholeCluster) -> None:
+    """Its token was good when the request came, but no certificate is given out that the list would not have."""
+    _, csr = new_key_and_request("file_server", "3")
+    assert cluster.ask("DELETE", "/cluster/servers/3").status == 204
+    with pytest.raises(PeerRefused, match="gets no certificate"):
+        cluster.directory.enrolment.renew(PeerIdentity("file_server", "3"), cm.RenewCertificateRequest(csr))
+
+
 def test_a_program_comes_back_in_a_new_generation(cluster: WholeCluster) -> None:
     """After a new invitation its new token works; the old one stays void for good."""
     old = cluster.peers("client_proxy", "2")
@@ -162,6 +171,23 @@ def test_an_invitation_returns_no_running_programs_token(cluster: WholeCluster) 
     assert enrol(cluster, secret, "file_server", "9").peer_token
     with pytest.raises(BadRequest, match="must name its id"):
         invite(cluster, "client_proxy")
+
+
+def test_joining_is_a_security_event(cluster: WholeCluster) -> None:
+    """Who was let in, and who tried to come in, is in the journal beside who was invited and removed."""
+    secret = invite(cluster, "file_server", "7")
+    with pytest.raises(Forbidden):
+        enrol(cluster, secret, "file_server", "8")
+    enrol(cluster, secret, "file_server", "7")
+    with pytest.raises(Forbidden):
+        enrol(cluster, "lsj_a guess", "client_proxy", "9")
+    events = [(event["kind"], event["subject"]) for event in cluster.ask("GET", "/audit").json["events"]]
+    assert events[-4:] == [
+        ("program invited", "file_server 7"),
+        ("join refused", "file_server 8"),
+        ("program joined", "file_server 7"),
+        ("join refused", "client_proxy 9"),
+    ]
 
 
 def test_names_are_those_that_were_invited(cluster: WholeCluster) -> None:

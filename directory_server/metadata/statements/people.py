@@ -124,6 +124,7 @@ JOIN_SECRET = Statement(
 )
 INSERT_JOIN_SECRET = _insert(join_secret)
 DELETE_JOIN_SECRET = Statement(delete(join_secret).where(join_secret.c.secret_hash == bindparam("hash")))
+DELETE_JOIN_SECRETS = Statement(delete(join_secret))
 DELETE_ENDED_JOIN_SECRETS = Statement(delete(join_secret).where(join_secret.c.expires < bindparam("now")))
 
 _SETTING = Statement(select(setting.c.value).where(setting.c.name == bindparam("setting_name")))

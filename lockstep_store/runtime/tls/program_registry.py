@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from lockstep_store.runtime.storage.sealing import one_program_at_a_time, write_durably
-from lockstep_store.wire.errors import Conflict, NotFound, SetupError
+from lockstep_store.wire.errors import Conflict, NotFound, PeerRefused, SetupError
 
 T = TypeVar("T")
 
@@ -93,10 +93,15 @@ class ProgramRegistry:
         return self._change(work)
 
     def note_certificate(self, role: str, id: str, serial: int, expires: datetime, now: datetime) -> None:
-        """Remember a certificate, durably, before it is given out. Those that have expired are forgotten."""
+        """Remember a certificate, durably, before it is given out. Those that have expired are forgotten.
+
+        PeerRefused for a removed program, whose request may have come before its removal.
+        """
 
         def work(content: _File) -> None:
             program = content.programs.get(f"{role}-{id}") or _admit(content, role, id, [])
+            if not program.is_member:
+                raise PeerRefused(f"{role} {id} was removed from the cluster: it gets no certificate", removed=True)
             kept = [one for one in program.certificates if one.expires_at > now.timestamp()]
             program.certificates = [*kept, IssuedCertificate(str(serial), program.generation, expires.timestamp())]
 

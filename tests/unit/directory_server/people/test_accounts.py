@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,9 +14,10 @@ import pytest
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
+from directory_server.metadata.store import Tx
 from directory_server.people import passwords
 from directory_server.people.access_keys import S3Keys
-from directory_server.people.accounts import TOKEN_SECONDS, Accounts
+from directory_server.people.accounts import TOKEN_SECONDS, Accounts, insert_account
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
 from directory_server.people.guessing import FREE_FAILURES
 from directory_server.people.passwords import PasswordHash
@@ -32,6 +34,7 @@ from lockstep_store.wire.errors import (
     TooManyRequests,
 )
 from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
+from lockstep_store.wire.messages.users import ChangePasswordRequest
 from tests.fakes.cheap_setup import REAL_OF
 from tests.fakes.clock import ManualClock
 
@@ -249,6 +252,101 @@ def test_the_first_start_makes_an_administrator(door: Door, tmp_path: Path) -> N
     file.write_text("changed by hand")
     ensure_administrator(door.store, file, 0.0)
     assert file.read_text() == "changed by hand"
+
+
+def test_closed_registration_reveals_no_name(tmp_path: Path) -> None:
+    """Who asks for an account of a name that exists gets the refusal that a free name gets."""
+    door = Door(tmp_path, registration_open=False)
+    door.store.write(lambda tx: insert_account(tx, "ann", PasswordHash.of("a secret word"), admin=False, at=1.0))
+    said = []
+    for name in ("ann", "free"):
+        with pytest.raises(Forbidden) as refused:
+            door.log_in(name, register="must")
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert door.log_in("ann").account == "ann"
+    door.store.close()
+
+
+def test_an_administrator_whose_account_was_deleted_stays_away(door: Door, tmp_path: Path) -> None:
+    """The credentials file makes the first administrator, not one that was deleted beside another."""
+    file = tmp_path / "admin.json"
+    ensure_administrator(door.store, file, 0.0)
+    found = msgspec.json.decode(file.read_bytes(), type=AdminCredentials)
+    door.store.write(lambda tx: insert_account(tx, "zoe", PasswordHash.of("a secret word"), admin=True, at=1.0))
+    door.store.write(lambda tx: tx.run(people.DELETE_ACCOUNT, of_account="admin"))
+    assert ensure_administrator(door.store, file, 0.0) == "zoe"
+    with pytest.raises(NotLoggedIn):
+        door.log_in(found.username, found.password, "never")
+
+
+class Meanwhile:
+    """Does something while a log-in compares or makes hashes, which takes a quarter of a second in real life."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+        self._do: Callable[[], object] | None = do
+        for name in ("matches", "of"):
+            real = getattr(PasswordHash, name)
+            monkeypatch.setattr(PasswordHash, name, self._then(real))
+
+    def _then(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def hash(*args: Any, **options: Any) -> Any:
+            found = real(*args, **options)
+            do, self._do = self._do, None
+            if do is not None:
+                do()
+            return found
+
+        return hash
+
+
+def weaken(door: Door, name: str) -> None:
+    """Store the account's password as an older version hashed it."""
+    weak = REAL_OF.__get__(None, PasswordHash)("a secret word", 4, 1)
+    door.store.write(lambda tx: people.set_password(tx, name, weak, must_change=False))
+
+
+CHANGES: dict[str, Callable[[Tx, PasswordHash], object]] = {
+    "reset": lambda tx, other: people.set_password(tx, "ann", other, must_change=True),
+    "disabled": lambda tx, _: tx.run(
+        people.SET_STATE, of_account="ann", new_admin=False, new_read_only=False, new_disabled=True
+    ),
+    "deleted": lambda tx, _: tx.run(people.DELETE_ACCOUNT, of_account="ann"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("weak", [False, True], ids=["", "hashed anew"])
+def test_a_log_in_under_way_ends_with_the_account(
+    door: Door, monkeypatch: pytest.MonkeyPatch, change: Callable[[Tx, PasswordHash], object], weak: bool
+) -> None:
+    """A reset that comes while the old password is compared is not undone by the log-in, which gets no token."""
+    door.log_in("ann")
+    if weak:
+        weaken(door, "ann")
+    other = PasswordHash.of("one-time password")
+    Meanwhile(monkeypatch, lambda: door.store.write(lambda tx: change(tx, other)))
+    with pytest.raises(NotLoggedIn, match="was changed while you logged in"):
+        door.log_in("ann", register="never")
+    with door.store.read() as reader:
+        row = reader.one(people.PASSWORD, name="ann")
+        assert len(reader.all(people.SESSIONS_OF, of_account="ann", count=10)) == 1, "of before the change"
+    if change is CHANGES["reset"]:
+        assert row is not None
+        assert bytes(row[1]) == other.hash
+
+
+def test_a_change_of_password_under_way_does_not_undo_a_reset(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the old password, and keeps changing it, must not win against an administrator's reset."""
+    door.log_in("ann")
+    other = PasswordHash.of("one-time password")
+    Meanwhile(monkeypatch, lambda: door.store.write(lambda tx: CHANGES["reset"](tx, other)))
+    with pytest.raises(NotLoggedIn, match="was changed while you logged in"):
+        door.accounts.change_password(ChangePasswordRequest("ann", "a secret word", "the thief's own word"))
+    with door.store.read() as reader:
+        row = reader.one(people.PASSWORD, name="ann")
+    assert row is not None
+    assert bytes(row[1]) == other.hash
 
 
 def test_a_first_start_cut_short_is_finished_with_the_same_values(door: Door, tmp_path: Path) -> None:
