@@ -155,7 +155,7 @@ class Bound:
 TODAY = {
     "PUT": Bound(
         ["/v1/begin", "/v1/writes/small", "/v1/writes/small", "/v1/commit"],
-        {"directory": 36, "file_server": 21},
+        {"directory": 36, "file_server": 15},
         {"directory": 1, "file_server": 2},
     ),
     "GET": Bound(["/v1/lookup"], {"directory": 6}),
