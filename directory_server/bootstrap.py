@@ -20,6 +20,7 @@ from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
+from directory_server.features.identities.services import IdentityServices
 from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
 from directory_server.features.lifecycle.job import Lifecycle
 from directory_server.features.named_keys import NamedKeys
@@ -207,6 +208,7 @@ class DirectoryServer:
             audit=self.audit,
             users=self.users,
             s3_keys=self.s3_keys,
+            identities=IdentityServices.of(store, self.clock, self.accounts, self.s3_keys, self.audit),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,

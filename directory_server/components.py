@@ -12,6 +12,7 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
+from directory_server.features.identities.services import IdentityServices
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
@@ -55,6 +56,7 @@ class Components:
     audit: AuditJournal
     users: Users
     s3_keys: S3Keys
+    identities: IdentityServices
     s3_settings: S3Settings
     access_logs: AccessLogs
     named_keys: NamedKeys

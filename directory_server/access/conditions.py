@@ -84,7 +84,7 @@ def parse(block: Any, *, variables: bool) -> tuple[Condition, ...]:
 
 
 def _condition(name: str, key: str, value: Any, variables: bool) -> Condition:
-    if not key.lower().startswith(("aws:", "s3:")):
+    if not key.lower().startswith(("aws:", "s3:", "sts:")):
         raise BadCondition(f"Policy has an invalid condition key: {key[:60]}")
     quantifier, _, operator = name.lower().rpartition(":")
     if quantifier not in ("", "forallvalues", "foranyvalue"):

@@ -1,8 +1,9 @@
 """Authorises people in buckets, for every door, inside the transaction that acts.
 
-The checks, in order: a Deny of the bucket's policy; owner and administrators; an Allow of the policy; grants of the
-bucket's and the object's access control lists; whether the bucket is shared. An owner can always change the policy
-itself, so that nobody locks themselves out. A bucket without policy and lists costs no read beyond its row.
+The checks, in order: the limits of the person's key; a Deny of the bucket's policy; owner and administrators; an Allow
+of the policy; grants of the bucket's and the object's access control lists; whether the bucket is shared. An owner can
+always change the policy itself, so that nobody locks themselves out. A bucket without policy and lists costs no read
+beyond its row.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from directory_server.access import acl, policy
+from directory_server.access import acl, limits, policy
 from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, days_until
 from directory_server.access.rules import ENFORCED, NO_RULES, Rules, parse_rules
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import buckets, files, people, s3_settings
+from directory_server.metadata.statements import buckets, files, identities, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
+from directory_server.people.limits import limits_of_key
 from directory_server.people.person import READING_ACTIONS, Person
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.s3 import TAGS
@@ -61,10 +63,12 @@ class Standing:
     is_source: bool = False
     """The bucket is a copy's source, for which the request names a different expected owner."""
     trusted: bool = field(init=False)
+    """The account is the owner or an administrator. A person with limits needs their leave as well."""
 
     def __post_init__(self) -> None:
         owner, person = self.ground.bucket.owner, self.person
-        self.trusted = person.admin or (bool(person.account) and person.account == owner)
+        admin = person.admin or (person.limits is not None and person.limits.admin)
+        self.trusted = admin or (bool(person.account) and person.account == owner)
         access = person.access
         if access is not None and (access.owner or access.source_owner):
             other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
@@ -143,15 +147,27 @@ class Standing:
         owners_only: bool = False,
     ) -> bool:
         """Whether the person may do `action` on the bucket, or on that path in it."""
-        if self._changes_as_reader(action):
+        if self._changes_as_reader(action) or not self._within_limits(action, path, version, keys):
             return False
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
         if self.ground.rules is None:
             return self.trusted or shared or self._granted(action, path, version)
         verdict = self._verdict(action, path, version, keys)
-        if verdict == "Deny" and not (self.trusted and action.lower() in _OF_THE_POLICY):
+        if verdict == "Deny" and not self._keeps_policy(action):
             return False
         return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
+
+    def _keeps_policy(self, action: str) -> bool:
+        return self.trusted and self.person.limits is None and action.lower() in _OF_THE_POLICY
+
+    def _within_limits(self, action: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> bool:
+        found = self.person.limits
+        if found is None:
+            return True
+        question = self._question(action, path, version, keys)
+        bucket_policy = self.rules.policy
+        named = self.bucket.owner == found.account and bucket_policy is not None and bucket_policy.names(question)
+        return limits.allow(found, question, named=named)
 
     def _changes_as_reader(self, action: str) -> bool:
         return self.person.read_only and not action.lower().startswith(READING_ACTIONS)
@@ -166,12 +182,14 @@ class Standing:
         return current is not None and current[2] == version
 
     def denied(self, action: str, path: str = "") -> bool:
-        """Whether the policy explicitly denies the action."""
+        """Whether the policy explicitly denies the action, or the person's limits do not allow it."""
+        if not self._within_limits(action, path, None, _NO_KEYS):
+            return True
         return self._verdict(action, path, None, _NO_KEYS) == "Deny"
 
     def hide(self, found: NotFound) -> Exception:
         """Return the error for a missing path: NotFound only for people who may list the bucket at that path."""
-        if self.ground.rules is None and self.trusted:
+        if self.ground.rules is None and self.trusted and self.person.limits is None:
             return found
         keys = {"s3:prefix": [str(found.facts.get("path", ""))]}
         if self.may("s3:ListBucket", keys=keys) or self.may("s3:ListBucketVersions", keys=keys):
@@ -185,6 +203,8 @@ class Standing:
         if self._changes_as_reader(action):
             who = self.person.account
             return Forbidden(f"account {who!r} is read-only: ask an administrator for the role member", bucket=name)
+        if self.person.limits is not None:
+            return Forbidden(f"{self.person.limits.who} may not do {action} in bucket {name!r}", bucket=name)
         if self.ground.rules is None or self.rules.policy is None:
             if owners_only:
                 return Forbidden(f"only {owner} or an administrator may change bucket {name!r}", bucket=name)
@@ -199,14 +219,17 @@ class Standing:
         found = self.rules.policy
         if found is None:
             return None
-        resource = f"{self.bucket.name}/{path}" if path else self.bucket.name
-        question = policy.Question(
-            self.person.account, action, resource, lambda name: self._key(name, path, version, keys)
-        )
-        verdict = found.verdict(question)
+        verdict = found.verdict(self._question(action, path, version, keys))
         if verdict == "Allow" and "RestrictPublicBuckets" in self.rules.blocked and found.public:
             return None  # such a policy then applies only to the owner's own people
         return verdict
+
+    def _question(self, action: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> policy.Question:
+        resource = f"{self.bucket.name}/{path}" if path else self.bucket.name
+        principal = self.person.limits.principal if self.person.limits is not None else ""
+        return policy.Question(
+            self.person.account, action, resource, lambda name: self._key(name, path, version, keys), principal
+        )
 
     def _key(self, name: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> list[str] | None:
         person = self.person
@@ -270,8 +293,8 @@ class Standing:
         return settings if rows.ACL not in settings else self.lists.settled(settings, author)
 
     def is_account(self, name: str) -> bool:
-        """Whether there is an account of that name."""
-        return self.reader.one(people.ACCOUNT, name=name) is not None
+        """Whether there is an account of that name, or a user or role such as `ann:user/backup`."""
+        return identities.is_principal(self.reader, name)
 
 
 def standing(
@@ -295,16 +318,22 @@ def standing(
     return Standing(reader, person, ground, at, is_source)
 
 
-def standing_by_name(reader: Reader, name: str, account: str, at: float, access: str = "") -> Standing:
+def standing_by_name(
+    reader: Reader, name: str, account: str, at: float, access: str = "", limited_by: str = ""
+) -> Standing:
     """Return the standing of an account, such as that of a write's beginner at its commit.
 
-    `access` describes the request, from the ticket.
+    `access` describes the request, and `limited_by` names its key if that has limits; both are from the ticket. Raises
+    NotLoggedIn when that key has ended.
     """
     ground = Ground.of(reader, name)
     bucket = ground.bucket
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
     admin, read_only = people.role_of(reader, account) if matters else (False, False)
-    person = Person(account, admin, "", access=S3Access.decode(access), read_only=read_only)
+    found = limits_of_key(reader, limited_by) if limited_by else None
+    person = Person(
+        account, admin and found is None, "", access=S3Access.decode(access), read_only=read_only, limits=found
+    )
     return Standing(reader, person, ground, at)
 
 

@@ -31,14 +31,42 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
+def user_name(person: Person) -> str:
+    """The name of the user, which a role does not have; that of the account itself without one."""
+    identity = person.limits.identity if person.limits is not None else ""
+    kind, _, name = identity.partition("/")
+    return person.account if not kind else name if kind == "user" else ""
+
+
+def user_id(person: Person) -> str:
+    """The unique id of the user, or of the role with its session's name; the account's name without one."""
+    limits = person.limits
+    if limits is None or not limits.identity:
+        return person.account
+    return limits.id if limits.identity.startswith("user/") else f"{limits.id}:{limits.session_name}"
+
+
+def principal_arn(person: Person) -> str:
+    """The ARN of the account, user or role that policies compare."""
+    limits = person.limits
+    if limits is None or not limits.identity:
+        return f"arn:aws:iam::{person.account}:user/{person.account}"
+    kind, _, name = limits.identity.partition("/")
+    return f"arn:aws:iam::{person.account}:{kind}{limits.path}{name}"
+
+
+def _principal_type(person: Person) -> str:
+    if not person.account:
+        return "Anonymous"
+    return "AssumedRole" if person.limits is not None and person.limits.identity.startswith("role/") else "User"
+
+
 OWN_KEYS: dict[str, Callable[[Person, float], list[str] | None]] = {
-    "aws:username": lambda person, at: _named(person.account),
-    "aws:userid": lambda person, at: _named(person.account),
+    "aws:username": lambda person, at: _named(user_name(person)),
+    "aws:userid": lambda person, at: _named(user_id(person)),
     "aws:principalaccount": lambda person, at: _named(person.account),
-    "aws:principalarn": lambda person, at: _named(
-        person.account and f"arn:aws:iam::{person.account}:user/{person.account}"
-    ),
-    "aws:principaltype": lambda person, at: ["User" if person.account else "Anonymous"],
+    "aws:principalarn": lambda person, at: _named(person.account and principal_arn(person)),
+    "aws:principaltype": lambda person, at: [_principal_type(person)],
     "aws:currenttime": lambda person, at: [_iso(at)],
     "aws:epochtime": lambda person, at: [str(int(at))],
 }

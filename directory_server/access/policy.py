@@ -1,31 +1,20 @@
-"""Bucket policies: parses documents of the policy language and evaluates them for requests. Pure.
+"""Policies, evaluated for requests. Pure; `policy_documents` parses them.
 
-A document with anything unknown in it is rejected when it is stored, because half a policy protects nothing.
 Source: the IAM reference's grammar of the policy language, and the S3 user guide for what makes a policy public.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from directory_server.access import conditions, vocabulary
-from directory_server.access.conditions import BadCondition, Condition, Keys, first
+from directory_server.access import vocabulary
+from directory_server.access.conditions import Condition, Keys, first
 from directory_server.access.patterns import filled, matches
 
-MAX_BYTES = 20 * 1024
-MAX_STATEMENTS = 500
-VERSIONS = ("2012-10-17", "2008-10-17")
 Effect = Literal["Allow", "Deny"]
 
-_ACTION = re.compile(r"\*|s3:[A-Za-z0-9*?]+", re.IGNORECASE)
-_USER = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|user/(.+))")
-_ANY_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[^:]*:.+")
-_RESOURCE = re.compile(r"arn:(?:aws[a-z-]*|\*):s3:[^:]*:[^:]*:(.+)", re.DOTALL)
 # With one of these fixed, a grant to everybody is a grant to somebody.
 _NARROWING = frozenset(
     {
@@ -55,25 +44,36 @@ class BadPolicy(ValueError):
 class Question:
     """A request that a policy is evaluated for. `account` is empty for an anonymous one.
 
-    `resource` follows the last colon of the ARN: a bucket, or a bucket and a key.
+    `resource` follows the last colon of the ARN: a bucket, or a bucket and a key. For another service than S3 it is the
+    whole ARN. `principal` is the user or role of the account as in `Principals`; empty for the account itself.
     """
 
     account: str
     action: str
     resource: str
     keys: Keys
+    principal: str = ""
 
 
 @dataclass(frozen=True)
 class Principals:
-    """The people a statement applies to. `accounts` are names; `everybody` includes anonymous people."""
+    """The people a statement applies to. `everybody` includes anonymous people.
+
+    `accounts` are names of accounts, and of their users and roles, such as `ann:user/backup`.
+    """
 
     everybody: bool
     accounts: frozenset[str]
     inverted: bool
 
-    def has(self, account: str) -> bool:
-        return (self.everybody or account in self.accounts) != self.inverted
+    def has(self, account: str, principal: str = "") -> bool:
+        """Whether they include an account, or a user or role of it."""
+        named = account in self.accounts or (bool(principal) and principal in self.accounts)
+        return (self.everybody or named) != self.inverted
+
+    def name(self, principal: str) -> bool:
+        """Whether they include everybody, or name this user or role."""
+        return not self.inverted and (self.everybody or principal in self.accounts)
 
     @property
     def open(self) -> bool:
@@ -96,7 +96,7 @@ class PolicyStatement:
         """Whether the statement applies to this request."""
         action = question.action.lower()
         return (
-            self.principals.has(question.account)
+            self.principals.has(question.account, question.principal)
             and any(matches(one, action) for one in self.actions) != self.not_actions
             and any(self._names(one, question) for one in self.resources) != self.not_resources
             and all(one.holds(question.keys) for one in self.conditions)
@@ -137,175 +137,16 @@ class Policy:
                 found = "Allow"
         return found
 
+    def names(self, question: Question) -> bool:
+        """Whether an Allow is for everybody, or names the question's user or role itself, not only its account."""
+        return any(
+            one.effect == "Allow" and one.principals.name(question.principal) and one.applies(question)
+            for one in self.statements
+        )
+
     @property
     def public(self) -> bool:
         return any(statement.public for statement in self.statements)
-
-
-def parse(text: str, bucket: str) -> Policy:
-    """Parse the policy document of `bucket`. BadPolicy names the mistake."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise BadPolicy(f"Policy is larger than {MAX_BYTES} bytes")
-    if not text.startswith("{"):
-        raise BadPolicy("Policies must be valid JSON and the first byte must be '{'")
-    try:
-        document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
-    except (ValueError, RecursionError) as error:
-        raise BadPolicy(f"This policy contains invalid Json: {error}") from error
-    unknown = set(document) - {"Version", "Id", "Statement"}
-    if unknown:
-        raise BadPolicy(f"Unknown field {min(unknown)[:40]}")
-    version = document.get("Version", VERSIONS[1])
-    if version not in VERSIONS:
-        raise BadPolicy(f"The policy must contain a valid version string: {' or '.join(VERSIONS)}")
-    if not isinstance(document.get("Id", ""), str):
-        raise BadPolicy("Id must be a string")
-    statements = document.get("Statement")
-    if isinstance(statements, dict):
-        statements = [statements]
-    if not isinstance(statements, list) or not statements:
-        raise BadPolicy("Missing required field Statement")
-    if len(statements) > MAX_STATEMENTS:
-        raise BadPolicy(f"a policy may have at most {MAX_STATEMENTS} statements")
-    return Policy(tuple(_statement(one, bucket, version == VERSIONS[0]) for one in statements))
-
-
-def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
-    """Raise BadPolicy if part of the policy can never apply.
-
-    That is: an unknown action, an action that does not apply to any of the statement's resources, a missing account, or
-    a condition key that S3 does not have. `parse` does not check this, because it also reads older stored policies.
-    """
-    for statement in found.statements:
-        for account in sorted(statement.principals.accounts):
-            if not is_account(account):
-                raise BadPolicy(f"Invalid principal in policy: there is no account {account[:60]!r}")
-        for condition in statement.conditions:
-            if not vocabulary.is_key(condition.key):
-                raise BadPolicy(f"Policy has an invalid condition key: {condition.key[:60]}")
-        for action in statement.actions:
-            kinds = {kind for kind, names in vocabulary.ACTIONS.items() if any(matches(action, one) for one in names)}
-            if not kinds:
-                raise BadPolicy(f"Policy has invalid action: {action[:60]}")
-            if not statement.not_actions and not statement.not_resources and not kinds & statement.kinds:
-                raise BadPolicy(f"Action does not apply to any resource(s) in statement: {action[:60]}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same name twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _statement(given: Any, bucket: str, variables: bool) -> PolicyStatement:
-    if not isinstance(given, dict):
-        raise BadPolicy("a Statement must be an object")
-    known = {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource"}
-    unknown = set(given) - known - {"Condition"}
-    if unknown:
-        raise BadPolicy(f"Unknown field {min(unknown)[:40]}")
-    if not isinstance(given.get("Sid", ""), str):
-        raise BadPolicy("Sid must be a string")
-    effect = given.get("Effect")
-    if effect not in ("Allow", "Deny"):
-        raise BadPolicy("Invalid effect: it must be Allow or Deny")
-    who, inverted = _either(given, "Principal")
-    actions, not_actions = _either(given, "Action")
-    resources, not_resources = _either(given, "Resource")
-    try:
-        found = conditions.parse(given.get("Condition", {}), variables=variables)
-    except BadCondition as error:
-        raise BadPolicy(str(error)) from error
-    return PolicyStatement(
-        effect,
-        _principals(who, inverted),
-        tuple(_action(one) for one in _texts(actions, "Action")),
-        not_actions,
-        tuple(_resource(one, bucket) for one in _texts(resources, "Resource")),
-        not_resources,
-        found,
-        variables,
-    )
-
-
-def _either(given: dict[str, Any], name: str) -> tuple[Any, bool]:
-    """Return the value of `name` or of `Not` + `name`, and whether it was the latter."""
-    if (name in given) == (f"Not{name}" in given):
-        raise BadPolicy(f"a Statement must have exactly one of {name} and Not{name}")
-    return (given[name], False) if name in given else (given[f"Not{name}"], True)
-
-
-def _texts(given: Any, name: str) -> list[str]:
-    found = given if isinstance(given, list) else [given]
-    if not found or not all(isinstance(one, str) and one for one in found):
-        raise BadPolicy(f"{name} must be a string or a list of strings")
-    return found
-
-
-def _action(text: str) -> str:
-    if not _ACTION.fullmatch(text):
-        raise BadPolicy(f"Policy has invalid action: {text[:60]}")
-    return text.lower()
-
-
-def _resource(text: str, bucket: str) -> str:
-    if text == "*":
-        return text
-    found = _RESOURCE.fullmatch(text)
-    if found is None:
-        raise BadPolicy(f"Policy has invalid resource: {text[:80]}")
-    name = found[1]
-    # A star may span the slash, so the bucket's part of a pattern is tried with what could follow it.
-    part = name.partition("/")[0]
-    if "${" not in part and not (matches(part, bucket) or (part.endswith("*") and matches(part, f"{bucket}/"))):
-        raise BadPolicy(f"Policy has invalid resource: {text[:80]} is not in bucket {bucket}")
-    return name
-
-
-def _principals(given: Any, inverted: bool) -> Principals:
-    if given == "*":
-        return Principals(True, frozenset(), inverted)
-    if not isinstance(given, dict) or not given:
-        raise BadPolicy("Invalid principal in policy")
-    everybody, accounts = False, set()
-    for kind, names in given.items():
-        for name in _texts(names, "Principal"):
-            if kind in ("Service", "Federated"):
-                continue  # nobody here is one
-            if kind not in ("AWS", "CanonicalUser"):
-                raise BadPolicy(f"Invalid principal in policy: {kind[:40]}")
-            if name == "*" and kind == "AWS":
-                everybody = True
-            else:
-                accounts.update(_accounts(name, kind))
-    return Principals(everybody, frozenset(accounts), inverted)
-
-
-def _accounts(name: str, kind: str) -> list[str]:
-    """Return the account that a principal names; none for an ARN without a counterpart here, such as a role."""
-    if kind == "CanonicalUser" or not name.startswith("arn:"):
-        if "*" in name or "/" in name:
-            raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
-        return [name]
-    found = _USER.fullmatch(name)
-    if found is None:
-        if not _ANY_ARN.fullmatch(name) or "*" in name:
-            raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
-        return []
-    owner, what, path = found.groups()
-    if "*" in name:
-        raise BadPolicy(f"Invalid principal in policy: {name[:60]}; wildcards are for conditions on aws:PrincipalArn")
-    if what == "root":
-        return [owner] if owner else []
-    user = path.rsplit("/", 1)[-1]
-    # An account here has one user, of its own name; a number is what other systems call the account.
-    return [user] if owner in ("", user) or owner.isdecimal() else []
 
 
 def _narrows(condition: Condition) -> bool:

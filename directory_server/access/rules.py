@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from directory_server.access import acl, policy
+from directory_server.access import acl, policy, policy_documents
 from directory_server.metadata.statements import access as rows
 
 ENFORCED = "BucketOwnerEnforced"
@@ -30,7 +30,7 @@ def parse_rules(bucket: str, texts: tuple[tuple[str, str], ...]) -> Rules:
     """Parse a bucket's rules. Cached by their texts."""
     found = dict(texts)
     return Rules(
-        policy.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
+        policy_documents.parse(found[rows.POLICY], bucket) if rows.POLICY in found else None,
         json.loads(found[rows.ACL]) if rows.ACL in found else None,
         frozenset(name for name, on in json.loads(found.get(rows.PUBLIC_ACCESS_BLOCK, "{}")).items() if on),
         json.loads(found[rows.OWNERSHIP]) if rows.OWNERSHIP in found else "",

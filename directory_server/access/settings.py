@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from directory_server.access import acl, policy
+from directory_server.access import acl, policy, policy_documents
 from directory_server.access.decisions import Standing
 from directory_server.access.rules import BLOCKS, ENFORCED, OWNERSHIPS
 from directory_server.metadata.statements import s3_settings
@@ -17,6 +17,8 @@ from lockstep_store.wire.errors import BadRequest, Forbidden
 
 POLICY_STATUS: Final = "policy-status"
 """Read-only: derived from the policy and the list."""
+ACTIONS: Final = {ACL: "s3:PutBucketAcl", OWNERSHIP: "s3:PutBucketOwnershipControls"}
+"""What a key with limits needs, in addition to the right to create a bucket, to give a new one these settings."""
 NAMES: Final = (*RULES, POLICY_STATUS)
 PRIVATE_OWNERSHIP: Final = {OWNERSHIP: json.dumps(ENFORCED)}
 """The setting of a bucket without access control lists."""
@@ -71,8 +73,8 @@ def _checked(place: Standing, name: str, value: str) -> str:
 
 def _policy(place: Standing, value: str) -> str:
     try:
-        found = policy.parse(value, place.bucket.name)
-        policy.check_words(found, place.is_account)
+        found = policy_documents.parse(value, place.bucket.name)
+        policy_documents.check_words(found, place.is_account)
     except policy.BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicy") from error
     if "BlockPublicPolicy" in place.rules.blocked and found.public:

@@ -47,6 +47,13 @@ ACTIONS: dict[Kind, frozenset[str]] = {
         """
     ),
 }
+IDENTITY_ACTIONS: frozenset[str] = frozenset().union(*ACTIONS.values()) | _actions(
+    """
+    CreateAccessPoint CreateJob DeleteAccessPoint DescribeJob GetAccessPoint GetAccountPublicAccessBlock
+    ListAccessPoints ListAllMyBuckets ListJobs PutAccountPublicAccessBlock PutStorageLensConfiguration
+    """
+)
+"""The S3 actions that an identity's policy may name: also those that concern no bucket."""
 _KEYS = _actions(
     """
     AccessGrantsInstanceArn AccessPointNetworkOrigin AccessPointTag/ authType BucketTag/ DataAccessPointAccount
@@ -63,10 +70,13 @@ _KEYS = _actions(
 )
 
 
+_OF_ROLES = frozenset({"sts:externalid", "sts:rolesessionname"})
+
+
 def is_key(name: str) -> bool:
     """Whether a condition key exists. All global ones (`aws:`) count: other services share them."""
     service, _, rest = name.lower().partition(":")
     if service != "s3":
-        return service == "aws" and bool(rest)
+        return bool(rest) and (service == "aws" or name.lower() in _OF_ROLES)
     before, slash, after = rest.partition("/")
     return f"s3:{before}{slash}" in _KEYS and bool(after) == bool(slash)

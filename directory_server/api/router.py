@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_servers import HolderApi
+from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.users import UserApi
@@ -52,6 +53,7 @@ class DirectoryApi:
         MaintenanceApi(api, components)
         NotificationApi(api, components)
         UserApi(api, components)
+        IdentityApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets
@@ -59,7 +61,7 @@ class DirectoryApi:
     def _serve_files(self, api: Api) -> None:
         lookups, namespace = self._components.lookups, self._components.namespace
         buckets = self._components.buckets
-        who = self._components.accounts.authenticate
+        limited = self._components.accounts.anyone  # for calls that ask for the limits of a key
         anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
         api.serve(m.LOOKUP, lambda request, _: lookups.lookup(request.items), PROXY)
         api.serve(BEGIN, self._begin, PROXY)
@@ -70,9 +72,9 @@ class DirectoryApi:
         api.serve(m.DELETE_MANY, self._delete_many, PROXY)
         api.serve(m.COPY, lambda request, _: namespace.copy(request), PROXY)
         api.serve(jm.CHANGES, lambda request, _: self._components.changes.read(request), PROXY)
-        api.serve(BUCKETS, lambda request, _: buckets.all(who(request.credential)), PROXY)
+        api.serve(BUCKETS, lambda request, _: buckets.all(limited(request.credential)), PROXY)
         api.serve(GET_BUCKET, lambda request, _: buckets.get(anyone(request.credential), request.bucket), PROXY)
-        api.serve(CREATE_BUCKET, lambda request, _: buckets.create(who(request.credential), request), PROXY)
+        api.serve(CREATE_BUCKET, lambda request, _: buckets.create(limited(request.credential), request), PROXY)
         api.serve(CHANGE_BUCKET, lambda request, _: buckets.change(anyone(request.credential), request), PROXY)
         api.serve(DELETE_BUCKET, self._delete_bucket, PROXY)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from directory_server.access import limits
 from directory_server.access import settings as access_settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.files.hooks import Hooks
@@ -63,10 +64,12 @@ class Buckets:
         self._private = private
 
     def all(self, person: Person) -> BucketsReply:
-        """Return the buckets that `person` may use, by name."""
+        """Return the buckets that `person` may use, by name. Forbidden unless the key's limits allow it."""
+        limits.demand(person, "s3:ListAllMyBuckets", "*", self._clock.wall())
+        admin = person.admin or (person.limits is not None and person.limits.admin)
         with self._store.read() as reader:
             found = rows.all_buckets(reader)
-        return BucketsReply([b.info() for b in found if b.shared or person.admin or b.owner == person.account])
+        return BucketsReply([b.info() for b in found if b.shared or admin or b.owner == person.account])
 
     def get(self, person: Person, name: str) -> BucketInfo:
         with self._store.read() as reader:
@@ -74,12 +77,13 @@ class Buckets:
             return place.demand(place.asked("s3:ListBucket"), place.path_asked).info()
 
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
-        """Create a bucket. Forbidden for a read-only account.
+        """Create a bucket. Forbidden for a read-only account, and unless the key's limits allow it.
 
         AlreadyExists for a taken name, also when the bucket is the caller's own.
         """
         if person.read_only:
             raise Forbidden(f"{person.account} may only read: it cannot make buckets")
+        limits.demand(person, "s3:CreateBucket", request.bucket, self._clock.wall())
         versioning: Versioning = "enabled" if request.object_lock else request.versioning
         made = Bucket(check_bucket(request.bucket), person.account, versioning, request.shared, self._clock.wall())
 
@@ -102,6 +106,8 @@ class Buckets:
                     s3_settings.put_bucket_value(tx, made.name, name, value)
             for setting in access_settings.in_order(settings):
                 place = standing(tx, made.name, person, made.created_at)
+                if person.limits is not None:
+                    place.demand(access_settings.ACTIONS[setting])
                 access_settings.put(tx, place, setting, settings[setting])
             if self._private:
                 access_settings.block_public_access(tx, made.name)
@@ -114,7 +120,8 @@ class Buckets:
 
         def work(tx: Tx) -> BucketInfo:
             found = self._owned(tx, request.bucket, person, "s3:PutBucketVersioning").bucket
-            if request.shared is not None and not (person.admin or found.owner == person.account):
+            trusted = person.limits is None and (person.admin or found.owner == person.account)
+            if request.shared is not None and not trusted:
                 raise Forbidden(f"only {found.owner} or an administrator may share bucket {found.name!r}")
             versioning = found.versioning if request.versioning is None else request.versioning
             shared = found.shared if request.shared is None else request.shared

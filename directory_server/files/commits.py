@@ -132,7 +132,7 @@ class Commits:
             raise BadDigest(f"the write announced {ticket.size} bytes, but {item.size} were stored")
 
     def _commit(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> CommitReplyItem:
-        place = standing_by_name(tx, ticket.bucket, ticket.author, self._clock.wall(), ticket.access)
+        place = standing_by_name(tx, ticket.bucket, ticket.author, self._clock.wall(), ticket.access, ticket.limited_by)
         keys = self._hooks.upload_keys(place, ticket.upload, ticket.path)
         bucket = place.demand("s3:PutObject", ticket.path, keys=keys)
         if is_part(ticket.upload):

@@ -219,6 +219,7 @@ class Writes:
             upload=item.upload,
             access=access_of(link.person),
             attempt=item.attempt,
+            limited_by=link.person.limits.key if link.person.limits is not None else "",
         )
         return BeginReplyItem(ticket=self._signer.sign(ticket), master=placed.master, copies=self._copies)
 

@@ -1,7 +1,7 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
-`schema_locks` and `schema_s3` have the others, `schema_base` the conventions. Migrations upgrade older databases to
-this schema.
+`schema_locks`, `schema_identities` and `schema_s3` have the others, `schema_base` the conventions. Migrations upgrade
+older databases to this schema.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
-from directory_server.metadata import schema_locks, schema_s3  # noqa: F401 - they declare tables in `metadata`
+from directory_server.metadata import (  # noqa: F401 - they declare tables in `metadata`
+    schema_identities,
+    schema_locks,
+    schema_s3,
+)
 from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table
 
 __all__ = ["metadata"]
@@ -224,7 +229,9 @@ audit = numbered(
     Column("detail", Text, nullable=False),
 )
 
-# The secret itself, not a hash: verifying an S3 signature needs it.
+# The secret itself, not a hash: verifying an S3 signature needs it. `identity` ("user/NAME" or "role/NAME") limits the
+# key to that identity's policies. A session's key ends with its `parent_key`; all of `session_policies`, a JSON list,
+# must allow what it does.
 s3_key = table(
     "s3_key",
     Column("access_key_id", Text, primary_key=True),
@@ -235,7 +242,13 @@ s3_key = table(
     Column("session_hash", LargeBinary(32), comment="of a temporary key's session token"),
     Column("expires", Float, comment="directory time, of a temporary key"),
     Column("expires_at", Float),
+    Column("identity", Text, nullable=False, server_default=""),
+    Column("session_name", Text, nullable=False, server_default=""),
+    Column("session_policies", Text, nullable=False, server_default=""),
+    Column("parent_key", Text, nullable=False, server_default=""),
+    Column("active", Boolean, nullable=False, server_default=true()),
     Index("s3_key_account", "account"),
+    Index("s3_key_parent", "parent_key"),
 )
 
 join_secret = table(

@@ -19,7 +19,9 @@ from blake3 import blake3
 
 from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import s3_keys as rows
+from directory_server.metadata.statements.s3_keys import OF_THE_ACCOUNT, S3KeyHolder
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.limits import limits_of
 from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.runtime.storage.sealing import Sealer
@@ -27,6 +29,7 @@ from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.s3 import (
+    S3_SERVICE,
     CreateS3KeyRequest,
     S3KeyInfo,
     S3KeyRequest,
@@ -38,6 +41,8 @@ from lockstep_store.wire.messages.s3 import (
 )
 
 MAX_KEYS = 100
+MAX_SESSIONS = 1000
+"""Of one key at a time."""
 MAX_KNOWN = 10_000
 _derived = lru_cache(maxsize=4096)(signing_key)
 
@@ -89,11 +94,32 @@ class S3Keys:
         self._store.write(work)
         return made
 
+    def create_lasting(self, tx: Tx, account: str, holder: S3KeyHolder, valid_seconds: float | None) -> S3KeyInfo:
+        """Make a key without a session token inside the caller's transaction; with `valid_seconds` it expires."""
+        made = self._made(account, "", None)
+        if valid_seconds is not None:
+            made.expires_at = made.created_at + valid_seconds
+        self._insert(tx, made, valid_seconds, holder)
+        return made
+
+    def create_session(self, tx: Tx, account: str, seconds: float, holder: S3KeyHolder) -> S3KeyInfo:
+        """Make a temporary key of `holder.parent_key` inside the caller's transaction.
+
+        Raises Conflict when that key has too many sessions.
+        """
+        if rows.count_sessions(tx, holder.parent_key) >= MAX_SESSIONS:
+            rows.drop_ended(tx, self._clock.now())
+        if rows.count_sessions(tx, holder.parent_key) >= MAX_SESSIONS:
+            raise Conflict(f"this access key has {MAX_SESSIONS} sessions already: wait until some have ended")
+        made = self._made(account, "", seconds)
+        self._insert(tx, made, seconds, holder)
+        return made
+
     def rotate(self, person: Person, request: S3KeyRequest) -> S3KeyInfo:
         """Replace a key by a new one. Raises NotFound unless it is the person's own."""
 
         def work(tx: Tx) -> S3KeyInfo:
-            old = rows.drop_key(tx, request.access_key_id, person.account)
+            old = rows.drop_key(tx, request.access_key_id, person.account, "")
             if old is None:
                 raise _no_such(request.access_key_id)
             made = self._made(person.account, old.name, None)
@@ -101,14 +127,14 @@ class S3Keys:
             return made
 
         made = self._store.write(work)
-        self._known.forget(request.access_key_id)
+        self._known.forget_all()  # its sessions end too
         return made
 
     def revoke(self, person: Person, request: S3KeyRequest) -> Nothing:
         """Revoke a key. Raises NotFound unless it is the person's own."""
         if self._store.write(lambda tx: rows.drop_key(tx, request.access_key_id, person.account)) is None:
             raise _no_such(request.access_key_id)
-        self._known.forget(request.access_key_id)
+        self._known.forget_all()  # its sessions end too
         return Nothing()
 
     def seal_all(self) -> None:
@@ -153,29 +179,32 @@ class S3Keys:
             expires_at=None if valid_seconds is None else now + valid_seconds,
         )
 
-    def _insert(self, tx: Tx, made: S3KeyInfo, valid_seconds: float | None) -> None:
+    def _insert(
+        self, tx: Tx, made: S3KeyInfo, valid_seconds: float | None, holder: S3KeyHolder = OF_THE_ACCOUNT
+    ) -> None:
         hash = _token_hash(made.session_token) if made.session_token else None
         expires = None if valid_seconds is None else self._clock.now() + valid_seconds
         stored = msgspec.structs.replace(made, secret=self._sealed(made.access_key_id, made.secret))
-        rows.insert_key(tx, stored, hash, expires)
+        rows.insert_key(tx, stored, hash, expires, holder)
 
     # ------------------------------------------------------------ signatures
 
     def signing_key(self, request: SigningKeyRequest) -> SigningKeyReply:
         """The signing key of one day and region. Raises NotLoggedIn for an unknown or expired key, or a wrong token."""
         key = self._key(request.access_key_id)
-        expected = key.session_hash
-        if (expected is not None) != bool(request.session_token) or (
-            expected is not None and not compare_digest(expected, _token_hash(request.session_token))
-        ):
-            raise NotLoggedIn("the session token does not belong to this access key", token=bool(request.session_token))
+        _check_token(key, request.session_token)
         return SigningKeyReply(_derived(key.secret, request.date, request.region).hex(), key.person.account)
 
     def person(self, proof: S3Proof) -> Person:
-        """The person who made a signature. Raises NotLoggedIn when it does not match."""
+        """The person who made a signature. Raises NotLoggedIn when it does not match.
+
+        The gate has checked the session token of a request to S3.
+        """
         key = self._key(proof.access_key_id)
-        if not proof.is_made_with(_derived(key.secret, proof.date, proof.region)):
-            raise NotLoggedIn("the signature was not made with this access key's secret")
+        if proof.service != S3_SERVICE:
+            _check_token(key, proof.session_token)
+        if not proof.is_made_with(_derived(key.secret, proof.date, proof.region, proof.service)):
+            raise NotLoggedIn("the signature was not made with this access key's secret", signature=True)
         return key.person
 
     def _key(self, access_key_id: str) -> _Key:
@@ -184,16 +213,40 @@ class S3Keys:
             generation = self._known.generation
             with self._store.read() as reader:
                 found = rows.find_key(reader, access_key_id)
-            if found is None:
-                raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
-            if found.disabled:
-                raise NotLoggedIn("the account of this S3 access key is disabled: ask an administrator")
-            person = Person(found.account, found.admin, f"s3-{access_key_id}", found.expires, read_only=found.read_only)
+                person = _person(reader, access_key_id, found)
+            assert found is not None
             key = _Key(person, self._opened(access_key_id, found.secret), found.session_hash, found.expires)
             self._known.keep(access_key_id, key, generation)
         if key.expires is not None and key.expires <= self._clock.now():
             raise NotLoggedIn("this temporary S3 key has expired: make a new one", expired=True)
         return key
+
+
+def _check_token(key: _Key, given: str) -> None:
+    expected = key.session_hash
+    if (expected is not None) != bool(given) or (
+        expected is not None and not compare_digest(expected, _token_hash(given))
+    ):
+        raise NotLoggedIn("the session token does not belong to this access key", token=bool(given))
+
+
+def _person(reader: Reader, access_key_id: str, found: rows.S3KeyRow | None) -> Person:
+    if found is None:
+        raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
+    if found.disabled:
+        raise NotLoggedIn("the account of this S3 access key is disabled: ask an administrator")
+    if not found.active:
+        raise NotLoggedIn("this S3 access key is inactive: activate it, or use another one")
+    limits = limits_of(reader, access_key_id, found)
+    return Person(
+        found.account,
+        found.admin and limits is None,
+        f"s3-{access_key_id}",
+        found.expires,
+        read_only=found.read_only,
+        limits=limits,
+        s3_key=access_key_id,
+    )
 
 
 def _sealed_under(access_key_id: str) -> Digest:

@@ -25,7 +25,7 @@ from directory_server.people.person import Person
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply, PasswordRequest
-from lockstep_store.wire.messages.s3 import S3Proof
+from lockstep_store.wire.messages.s3 import S3_SERVICE, S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.messages.users import ChangePasswordRequest
 from lockstep_store.wire.names import check_account
@@ -72,14 +72,24 @@ class Accounts:
     # ------------------------------------------------------------ credentials
 
     def authenticate(self, credential: str) -> Person:
-        """The person of `credential`. Raises NotLoggedIn when it is wrong, expired, revoked or anonymous."""
+        """The person of `credential`, who has all of the account's rights.
+
+        Raises NotLoggedIn when it is wrong, expired, revoked or anonymous, Forbidden for a key with limits.
+        """
+        person = self.anyone(credential)
+        if person.limits is not None:
+            raise Forbidden(f"{person.limits.who} cannot do this: use a key of {person.account} itself")
+        return person
+
+    def anyone(self, credential: str) -> Person:
+        """Like `authenticate`, with limits too: the caller must ask `access` before it does anything."""
         person = self.identify(credential)
         if not person.account:
             raise NotLoggedIn("log in first: this needs an account", anonymous=True)
         return person
 
     def identify(self, credential: str) -> Person:
-        """Like `authenticate`, but an anonymous S3 request is a person without a name, for policies to judge."""
+        """Like `anyone`, but an anonymous S3 request is a person without a name, for policies to judge."""
         access = S3Access.decode(credential)
         if access is None:
             return self._known_person(credential)
@@ -87,9 +97,18 @@ class Accounts:
             return Person("", False, "anonymous", access=access)
         return replace(self._known_person(access.credential), access=access)
 
+    def signer(self, credential: str, service: str) -> Person:
+        """The person who signed a request to that service, such as `sts`, with any key, limits included."""
+        proof = S3Proof.decode(credential)
+        if proof is None or proof.service != service:
+            raise NotLoggedIn(f"this needs a request that is signed for {service}")
+        return self._s3_keys.person(proof)
+
     def _known_person(self, credential: str) -> Person:
         proof = S3Proof.decode(credential)
         if proof is not None:
+            if proof.service != S3_SERVICE:
+                raise NotLoggedIn(f"this request was signed for {proof.service}, not for {S3_SERVICE}")
             return self._s3_keys.person(proof)
         hash = credential_hash(credential)
         person = self._known.get(hash)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from directory_server.people.limits import Limits
 from lockstep_store.wire.messages.s3_access import S3Access
 
 READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
@@ -14,7 +15,8 @@ READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
 class Person:
     """An authenticated caller. `account` is empty for an anonymous S3 request; `access` describes an S3 request.
 
-    `session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires.
+    `session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires. A person
+    with `limits` is no administrator, whatever the account is: only `access` may give such a person a right.
     """
 
     account: str
@@ -24,6 +26,9 @@ class Person:
     access: S3Access | None = field(default=None, compare=False)
     read_only: bool = False
     """The account's role only lets it read, whatever it owns and policies allow."""
+    limits: Limits | None = None
+    s3_key: str = ""
+    """The id of the S3 access key that signed the request; empty for other credentials."""
 
 
 class People(Protocol):

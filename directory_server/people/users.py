@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from directory_server.metadata.statements import buckets, people, s3_keys
+from directory_server.metadata.statements import buckets, identities, people, s3_keys
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
@@ -126,6 +126,7 @@ class Users:
                 people.DELETE_SESSIONS_OF,
                 people.DELETE_API_KEYS_OF,
                 s3_keys.DELETE_KEYS_OF,
+                *identities.DELETE_ALL_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
@@ -158,7 +159,7 @@ class Users:
             user = _user(reader, name)
             sessions = reader.all(people.SESSIONS_OF, of_account=user.name, count=_MAX_SHOWN)
             keys = reader.all(people.API_KEYS_OF, account=user.name, count=MAX_API_KEYS)
-            s3 = s3_keys.keys_of(reader, user.name, _MAX_SHOWN)
+            s3 = s3_keys.every_key_of(reader, user.name, _MAX_SHOWN)
         shown = [SessionInfo(f"session-{row[0].hex()[:16]}", row[1], row[2], row[3]) for row in sessions]
         return UserAccessReply(shown, [ApiKeyInfo(*row) for row in keys], [key.access_key_id for key in s3])
 

@@ -13,15 +13,8 @@ from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from client_proxy.doors.s3.auth.signature import (
-    ALGORITHM,
-    STREAMING_SIGNED,
-    UNSIGNED,
-    Claim,
-    Scope,
-    canonical_request,
-    sign,
-)
+from client_proxy.doors.s3.auth.claims import ALGORITHM, STREAMING_SIGNED, UNSIGNED, Claim, Scope
+from client_proxy.doors.s3.auth.signature import canonical_request, sign
 from client_proxy.doors.s3.auth.signature import string_to_sign as what_is_signed
 from client_proxy.doors.s3.protocol.xml_reader import read_xml
 from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH

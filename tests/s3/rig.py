@@ -72,11 +72,13 @@ class S3Rig:
         made = self.directory.call(CREATE_S3_KEY, CreateS3KeyRequest(api_key or self.cluster.admin_key, "test"))
         return made.access_key_id, made.secret
 
-    def client(self, key: tuple[str, ...] | None = None, *, endpoint: str = ENDPOINT, **config: Any) -> Any:
+    def client(
+        self, key: tuple[str, ...] | None = None, *, service: str = "s3", endpoint: str = ENDPOINT, **config: Any
+    ) -> Any:
         """A boto3 client; `key` of the administrator unless given: access key id, secret, perhaps a session token."""
         access, secret, *token = key or self.key()
         client = boto3.client(
-            "s3",
+            service,
             endpoint_url=endpoint,
             aws_access_key_id=access,
             aws_secret_access_key=secret,
@@ -84,7 +86,7 @@ class S3Rig:
             region_name=REGION,
             config=Config(retries={"max_attempts": 0}, **{"s3": {"addressing_style": "path"}, **config}),
         )
-        client.meta.events.register("before-send.s3", self._send)
+        client.meta.events.register(f"before-send.{service}", self._send)
         return client
 
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:

@@ -29,7 +29,10 @@ from client_proxy.doors.s3.objects.post_form import PostForm
 from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
 from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
-from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT
+from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY
+from client_proxy.doors.s3.query.api import QueryApi, QueryHandlers
+from client_proxy.doors.s3.query.iam import IamHandlers, IamKeyHandlers
+from client_proxy.doors.s3.query.sts import StsHandlers
 from client_proxy.doors.s3.rate_class import limits_by_operation
 from client_proxy.doors.s3.security.acls import AclHandlers
 from client_proxy.doors.s3.security.policies import PolicyHandlers
@@ -64,7 +67,8 @@ def create_door(
     cors = Cors(settings, directory, clock.monotonic)
     put = PutHandlers(files)
     form = PostForm(gate, put, clock.wall)
-    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer}
+    query = QueryApi(query_handlers(directory), clock.wall)
+    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer, QUERY: query.answer}
     handlers = {
         **cors.handlers(),
         **put.handlers(),
@@ -98,3 +102,9 @@ def create_door(
         cors_headers=cors.headers_for,
         limits=limits_by_operation(limits) if limits is not None else None,
     )
+
+
+def query_handlers(directory: Directory) -> QueryHandlers:
+    """The operations of STS and IAM."""
+    services = (StsHandlers(directory), IamHandlers(directory), IamKeyHandlers(directory))
+    return {name: one for each in services for name, one in each.handlers().items()}

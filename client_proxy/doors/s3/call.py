@@ -50,4 +50,4 @@ Handler = Callable[[S3Call], Values | RawReply]
 Handlers = dict[str, Handler]
 """Handlers by the operation's name."""
 BrowserHandlers = dict[str, Callable[[S3Request], RawReply]]
-"""Requests that only browsers send, by their name in `routing`. They are no operations and call the gate themselves."""
+"""Requests that are no S3 operations, by their name in `routing`. They check the signature themselves."""

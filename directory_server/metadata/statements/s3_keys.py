@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from directory_server.metadata.schema import account, s3_key
 from directory_server.metadata.statement import Statement
-from directory_server.metadata.store import Reader, Tx
+from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.wire.messages.s3 import S3KeyInfo
 
 
 @dataclass(frozen=True)
 class S3KeyRow:
-    """A key with its secret. `expires` is directory time; `session_hash` is BLAKE3 of a temporary key's token."""
+    """A key with its secret. `expires` is directory time; `session_hash` is BLAKE3 of a temporary key's token.
+
+    `identity` is "user/NAME" or "role/NAME", empty for the account itself; `session_policies` is a JSON list.
+    """
 
     account: str
     admin: bool
@@ -24,11 +28,27 @@ class S3KeyRow:
     name: str
     session_hash: bytes | None
     expires: float | None
+    active: bool
+    identity: str
+    session_name: str
+    session_policies: str
+    parent_key: str
 
     def __repr__(self) -> str:
         return f"S3KeyRow({self.account!r})"
 
 
+@dataclass(frozen=True)
+class S3KeyHolder:
+    """Whom a key belongs to, other than its account; see the table `s3_key`."""
+
+    identity: str = ""
+    session_name: str = ""
+    session_policies: tuple[str, ...] = ()
+    parent_key: str = ""
+
+
+OF_THE_ACCOUNT = S3KeyHolder()
 _FIND = Statement(
     select(
         s3_key.c.account,
@@ -39,16 +59,49 @@ _FIND = Statement(
         s3_key.c.name,
         s3_key.c.session_hash,
         s3_key.c.expires,
+        s3_key.c.active,
+        s3_key.c.identity,
+        s3_key.c.session_name,
+        s3_key.c.session_policies,
+        s3_key.c.parent_key,
     )
     .join(account, account.c.name == s3_key.c.account)
     .where(s3_key.c.access_key_id == bindparam("id"))
 )
+_SHOWN = select(
+    s3_key.c.access_key_id,
+    s3_key.c.account,
+    s3_key.c.created_at,
+    s3_key.c.name,
+    s3_key.c.expires_at,
+    s3_key.c.active,
+)
 _OF = Statement(
-    select(s3_key.c.access_key_id, s3_key.c.account, s3_key.c.created_at, s3_key.c.name, s3_key.c.expires_at)
-    .where(s3_key.c.account == bindparam("of_account"))
+    _SHOWN.where(
+        s3_key.c.account == bindparam("of_account"),
+        s3_key.c.identity == bindparam("of_identity"),
+        s3_key.c.parent_key == "",
+    )
     .order_by(s3_key.c.created_at, s3_key.c.access_key_id)
     .limit(bindparam("count"))
 )
+_EVERY_OF = Statement(
+    _SHOWN.where(s3_key.c.account == bindparam("of_account"))
+    .order_by(s3_key.c.created_at, s3_key.c.access_key_id)
+    .limit(bindparam("count"))
+)
+_SESSIONS = Statement(select(func.count()).where(s3_key.c.parent_key == bindparam("parent")))
+_SET_ACTIVE = Statement(
+    update(s3_key)
+    .where(
+        s3_key.c.access_key_id == bindparam("id"),
+        s3_key.c.account == bindparam("of_account"),
+        s3_key.c.identity == bindparam("of_identity"),
+        s3_key.c.parent_key == "",
+    )
+    .values(active=bindparam("new_active"))
+)
+_DELETE_SESSIONS = Statement(delete(s3_key).where(s3_key.c.parent_key == bindparam("parent")))
 _INSERT = Statement(insert(s3_key).values({column.name: bindparam(column.name) for column in s3_key.c}))
 _DELETE = Statement(
     delete(s3_key).where(s3_key.c.access_key_id == bindparam("id"), s3_key.c.account == bindparam("of_account"))
@@ -71,13 +124,38 @@ _DELETE_ENDED = Statement(delete(s3_key).where(s3_key.c.expires < bindparam("now
 
 def find_key(reader: Reader, access_key_id: str) -> S3KeyRow | None:
     row = reader.one(_FIND, id=access_key_id)
-    return None if row is None else S3KeyRow(row[0], bool(row[1]), bool(row[2]), bool(row[3]), *row[4:])
+    if row is None:
+        return None
+    flags = {index: bool(row[index]) for index in (1, 2, 3, 8)}
+    return S3KeyRow(*(flags.get(index, value) for index, value in enumerate(row)))
 
 
-def keys_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
-    """Return an account's keys, the oldest first, without secrets."""
-    rows = reader.all(_OF, of_account=account, count=count)
-    return [S3KeyInfo(row[0], row[1], row[2], row[3], expires_at=row[4]) for row in rows]
+def keys_of(reader: Reader, account: str, count: int, identity: str = "") -> list[S3KeyInfo]:
+    """Return the keys of an account itself, or of one of its identities, the oldest first, without secrets.
+
+    Sessions are not listed.
+    """
+    return [_info(row) for row in reader.all(_OF, of_account=account, of_identity=identity, count=count)]
+
+
+def every_key_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
+    """Return all keys that give an account's rights: its own, those of its identities, and sessions."""
+    return [_info(row) for row in reader.all(_EVERY_OF, of_account=account, count=count)]
+
+
+def count_sessions(reader: Reader, parent_key: str) -> int:
+    """Return how many sessions a key has."""
+    row = reader.one(_SESSIONS, parent=parent_key)
+    return int(row[0]) if row is not None else 0
+
+
+def set_active(tx: Tx, access_key_id: str, account: str, identity: str, *, active: bool) -> bool:
+    """Activate or deactivate a key; False if that identity has no such key."""
+    return bool(tx.run(_SET_ACTIVE, id=access_key_id, of_account=account, of_identity=identity, new_active=active))
+
+
+def _info(row: Row) -> S3KeyInfo:
+    return S3KeyInfo(row[0], row[1], row[2], row[3], expires_at=row[4], active=bool(row[5]))
 
 
 def plain_secrets(reader: Reader) -> list[tuple[str, str]]:
@@ -99,7 +177,9 @@ def exchange_secret(tx: Tx, access_key_id: str, old: str, new: str) -> int:
     return tx.run(_EXCHANGE_SECRET, id=access_key_id, old_secret=old, new_secret=new)
 
 
-def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: float | None) -> None:
+def insert_key(
+    tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: float | None, holder: S3KeyHolder = OF_THE_ACCOUNT
+) -> None:
     tx.run(
         _INSERT,
         access_key_id=key.access_key_id,
@@ -110,15 +190,26 @@ def insert_key(tx: Tx, key: S3KeyInfo, session_hash: bytes | None, expires: floa
         session_hash=session_hash,
         expires=expires,
         expires_at=key.expires_at,
+        active=key.active,
+        identity=holder.identity,
+        session_name=holder.session_name,
+        session_policies=json.dumps(holder.session_policies) if holder.session_policies else "",
+        parent_key=holder.parent_key,
     )
 
 
-def drop_key(tx: Tx, access_key_id: str, account: str) -> S3KeyRow | None:
-    """Delete an account's key and return it; None if the account has no key of that id."""
+def drop_key(tx: Tx, access_key_id: str, account: str, identity: str | None = None) -> S3KeyRow | None:
+    """Delete an account's key with its sessions, and return it; None if the account has no key of that id.
+
+    With `identity`, it must be a lasting key of that identity, or of the account itself if that is empty.
+    """
     found = find_key(tx, access_key_id)
     if found is None or found.account != account:
         return None
+    if identity is not None and (found.identity != identity or found.parent_key):
+        return None
     tx.run(_DELETE, id=access_key_id, of_account=account)
+    tx.run(_DELETE_SESSIONS, parent=access_key_id)
     return found
 
 

@@ -20,6 +20,8 @@ from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.secret_members import repr_without_secrets
 
 S3_PROOF_PREFIX = "lss_"
+S3_SERVICE = "s3"
+"""The service in the scope of a signature."""
 SIGNING_ALGORITHM = "AWS4-HMAC-SHA256"
 Day = Annotated[str, Meta(pattern=r"^\d{8}$")]
 Region = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/]+$")]
@@ -39,6 +41,8 @@ class S3KeyInfo(Message):
     session_token: str = ""
     """For a temporary key: every request that the key signs must include it."""
     expires_at: float | None = None
+    active: bool = True
+    """An inactive key signs nothing."""
 
 
 class S3KeysReply(Message):
@@ -68,14 +72,18 @@ class SigningKeyRequest(Message):
 
 
 class SigningKeyReply(Message):
-    """A signing key: `key`, in hex, signs requests of that day and region."""
+    """A signing key: `key`, in hex, signs requests to S3 of that day and region."""
 
     key: str
     account: str
 
 
 class S3Proof(NamedTuple):
-    """A signature and what it signs, as one line of text."""
+    """A signature and what it signs, as one line of text.
+
+    No signing key for another service than S3 leaves the directory, which therefore checks a temporary key's session
+    token with such a signature itself.
+    """
 
     access_key_id: str
     date: str
@@ -83,24 +91,27 @@ class S3Proof(NamedTuple):
     amz_date: str
     canonical_sha256: str
     signature: str
+    service: str = S3_SERVICE
+    session_token: str = ""
 
     def __repr__(self) -> str:
         return repr_without_secrets(self)
 
     def encode(self) -> str:
         """Return the text to send as a credential."""
-        return S3_PROOF_PREFIX + "/".join(self)
+        parts = self[:6] if self.service == S3_SERVICE else self
+        return S3_PROOF_PREFIX + "/".join(parts)
 
     @classmethod
     def decode(cls, text: str) -> S3Proof | None:
         """Return the proof in a credential; None for any other credential."""
         parts = text.removeprefix(S3_PROOF_PREFIX).split("/")
-        return cls(*parts) if text.startswith(S3_PROOF_PREFIX) and len(parts) == 6 else None
+        return cls(*parts) if text.startswith(S3_PROOF_PREFIX) and len(parts) in (6, 8) else None
 
     @property
     def scope(self) -> str:
         """The credential scope of the string to sign."""
-        return f"{self.date}/{self.region}/s3/aws4_request"
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
     def is_made_with(self, key: bytes) -> bool:
         """Whether `key` (for this day and region) made the signature."""
@@ -108,10 +119,13 @@ class S3Proof(NamedTuple):
         return hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), self.signature)
 
 
-def signing_key(secret: str, date: str, region: str) -> bytes:
-    """Derive the key of one day and region from a secret key. Source: S3 API reference, signature version 4."""
+def signing_key(secret: str, date: str, region: str, service: str = S3_SERVICE) -> bytes:
+    """Derive the key of a day, a region and a service from a secret key.
+
+    Source: S3 API reference, signature version 4.
+    """
     key = b"AWS4" + secret.encode()
-    for part in (date, region, "s3", "aws4_request"):
+    for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 

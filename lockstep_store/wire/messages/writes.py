@@ -99,6 +99,8 @@ class WriteTicket(FrozenMessage, frozen=True):
     upload: UploadStep | None = None
     attempt: int = 0
     """See `BeginItem`. A holder that has seen a later attempt of the write rejects the earlier ones."""
+    limited_by: str = ""
+    """The id of the S3 key that began the write, if it has limits: the commit asks for them again."""
 
 
 class BeginReplyItem(Message):

@@ -12,7 +12,7 @@ from msgspec import inspect
 from lockstep_store.wire.digest import Digest
 
 Json = Any
-_PATTERNS = ("20260131", "name-1", "https://host.example/", "0" * 32)
+_PATTERNS = ("20260131", "name-1", "https://host.example/", "0" * 32, "/team/")
 _UNSET = object()
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from client_proxy.doors.s3.auth.claims import ALGORITHM, STREAMING_SIGNED_TRAILER
 from client_proxy.doors.s3.auth.signature import (
-    ALGORITHM,
-    STREAMING_SIGNED_TRAILER,
     canonical_request,
     check_form_day,
     check_signature,

@@ -19,8 +19,8 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_proxy.doors.s3.auth import signature
-from client_proxy.doors.s3.auth.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
+from client_proxy.doors.s3.auth import claims, signature
+from client_proxy.doors.s3.auth.claims import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, Scope
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
 from client_proxy.doors.s3.protocol.checksums import ALGORITHMS, by_name, check_form, combined, composed
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
@@ -53,7 +53,7 @@ class Request:
 
     def judge(self, now: float = NOW_SECONDS, secret: str = SECRET) -> Claim:
         """As the gate does it."""
-        claim = signature.read_claim(signature.query_arguments(self.query), self.header)
+        claim = claims.read_claim(signature.query_arguments(self.query), self.header)
         assert claim is not None, "an anonymous request"
         signature.check_time(claim, now)
         key = signing_key(secret, claim.scope.date, claim.scope.region)
@@ -96,7 +96,7 @@ def test_what_botocore_signs_in_headers_is_accepted(key: str, arguments: dict[st
 def test_what_botocore_presigns_is_accepted(key: str) -> None:
     """A presigned address works for any key."""
     claim = presigned(url=f"https://host:5000/b/{quote(key, safe='/~')}?versionId=12").judge()
-    assert (claim.form, claim.expires, claim.payload) == ("query", 600, signature.UNSIGNED)
+    assert (claim.form, claim.expires, claim.payload) == ("query", 600, claims.UNSIGNED)
 
 
 def _refused(request: Request, now: float = NOW_SECONDS, secret: str = SECRET) -> str:
@@ -148,7 +148,7 @@ def test_a_hash_added_to_a_presigned_address_is_not_part_of_what_was_signed() ->
     """Who uses an address may add the header, as SDKs do by themselves."""
     request = presigned()
     request.headers["x-amz-content-sha256"] = hashlib.sha256(b"other").hexdigest()
-    assert request.judge().payload == signature.UNSIGNED
+    assert request.judge().payload == claims.UNSIGNED
     signed = presigned(**{"x-amz-content-sha256": hashlib.sha256(b"content").hexdigest()})
     assert signed.judge().payload == hashlib.sha256(b"content").hexdigest()
 
@@ -217,7 +217,7 @@ def test_a_presigned_address_has_a_bounded_life(expires: str) -> None:
 
 def test_a_request_without_any_claim_is_anonymous() -> None:
     """Who shows nothing is nobody, which policies may allow."""
-    assert signature.read_claim([("prefix", "a")], lambda _: None) is None
+    assert claims.read_claim([("prefix", "a")], lambda _: None) is None
 
 
 # ---------------------------------------------------------------- chunked bodies
@@ -386,12 +386,12 @@ def test_a_request_is_dated_by_its_date_header(date: str, is_read: bool) -> None
         f"AWS4-HMAC-SHA256 Credential={ACCESS}/20261121/{REGION}/s3/aws4_request, "
         f"SignedHeaders=date;host, Signature={'0' * 64}"
     )
-    headers = {"authorization": authorization, "date": date, "x-amz-content-sha256": signature.UNSIGNED}
+    headers = {"authorization": authorization, "date": date, "x-amz-content-sha256": claims.UNSIGNED}
     if is_read:
-        claim = signature.read_claim([], headers.get)
+        claim = claims.read_claim([], headers.get)
         assert claim is not None
         assert claim.amz_date == "20261121T120000Z"
     else:
         with pytest.raises(S3Error) as refused:
-            signature.read_claim([], headers.get)
+            claims.read_claim([], headers.get)
         assert refused.value.code == "AccessDenied"

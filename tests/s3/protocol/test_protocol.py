@@ -177,6 +177,7 @@ def test_a_refusal_reaches_botocore_with_its_code_and_message() -> None:
         ("POST", "bucket", {}, {"content-type": "multipart/form-data; boundary=x"}, "PostObject"),
         ("OPTIONS", "key", {}, {}, "Preflight"),
         ("POST", "service", {}, {}, None),
+        ("POST", "service", {}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, "Query"),
         ("PATCH", "key", {}, {}, None),
     ],
 )

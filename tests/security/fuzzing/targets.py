@@ -23,21 +23,18 @@ from client_proxy.doors.rest.examples import EXAMPLES
 from client_proxy.doors.rest.file_headers import given_content_type, given_metadata
 from client_proxy.doors.rest.json_body import read_json
 from client_proxy.doors.rest.request import RestRequest, canonical_path
-from client_proxy.doors.s3.auth.gate import Gate
-from client_proxy.doors.s3.auth.signature import (
+from client_proxy.doors.s3.auth.claims import (
     ALGORITHM,
     STREAMING_SIGNED,
     STREAMING_SIGNED_TRAILER,
     STREAMING_UNSIGNED_TRAILER,
     Claim,
     Scope,
-    check_all_signed,
-    check_form_day,
-    check_form_signature,
     read_claim,
     read_form_claim,
-    sign,
 )
+from client_proxy.doors.s3.auth.gate import Gate
+from client_proxy.doors.s3.auth.signature import check_all_signed, check_form_day, check_form_signature, sign
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
 from client_proxy.doors.s3.objects.copy_source import read_source
 from client_proxy.doors.s3.objects.form_body import FormBody
@@ -48,7 +45,7 @@ from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date
-from directory_server.access import acl, policy
+from directory_server.access import acl, policy, policy_documents
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.http.conditions import not_modified, parse_range, wanted_range, write_preconditions
 from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
@@ -140,8 +137,8 @@ def form_policy(data: bytes) -> None:
 def bucket_policy(data: bytes) -> None:
     """The text of a policy, judged for two people."""
     with suppress(policy.BadPolicy):
-        found = policy.parse(data.decode("utf-8", "replace"), "b")
-        policy.check_words(found, lambda name: True)
+        found = policy_documents.parse(data.decode("utf-8", "replace"), "b")
+        policy_documents.check_words(found, lambda name: True)
         for account, action in (("ann", "s3:GetObject"), ("", "s3:ListBucket")):
             keys = {"aws:sourceip": ["192.0.2.1"], "aws:currenttime": ["2026-11-30T00:00:00Z"], "s3:prefix": ["a/"]}
             found.verdict(policy.Question(account, action, "b/k", keys.get))

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from client_proxy.doors.s3.auth import signature
+from client_proxy.doors.s3.auth import claims, signature
+from client_proxy.doors.s3.auth.claims import Claim, Scope
 from client_proxy.doors.s3.auth.presigned_headers import presigned_headers
-from client_proxy.doors.s3.auth.signature import Claim, Scope
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.runtime.bounded import ExpiringMap
@@ -59,7 +59,7 @@ class Gate:
     def identify(self, request: S3Request) -> Principal:
         """The principal of `request`. S3Error when its signature is malformed, too old or wrong."""
         header = request.signed_headers
-        claim = signature.read_claim(request.argument_list, header)
+        claim = claims.read_claim(request.argument_list, header)
         if claim is None:
             request.identified("", "")
             return ANONYMOUS
@@ -77,7 +77,7 @@ class Gate:
 
     def identify_form(self, fields: Mapping[str, str]) -> Principal:
         """The principal who signed a form's policy. S3Error when the signature is wrong."""
-        claim = signature.read_form_claim(fields)
+        claim = claims.read_form_claim(fields)
         signature.check_form_day(claim, self._wall())
         key, account = self.signing_key(claim.scope, claim.session_token)
         proof = signature.check_form_signature(claim, key, fields["policy"])

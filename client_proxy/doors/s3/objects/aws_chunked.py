@@ -11,7 +11,8 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 
-from client_proxy.doors.s3.auth.signature import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim, sign
+from client_proxy.doors.s3.auth.claims import STREAMING_SIGNED, STREAMING_UNSIGNED_TRAILER, Claim
+from client_proxy.doors.s3.auth.signature import sign
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 
 BLOCK_BYTES = 512 * 1024

@@ -9,8 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
-from client_proxy.doors.s3.auth.gate import Principal
-from client_proxy.doors.s3.auth.signature import (
+from client_proxy.doors.s3.auth.claims import (
     PAYLOAD_HEADER,
     STREAMING,
     STREAMING_UNSIGNED_TRAILER,
@@ -19,6 +18,7 @@ from client_proxy.doors.s3.auth.signature import (
     Scope,
     check_payload,
 )
+from client_proxy.doors.s3.auth.gate import Principal
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.checksums import Algorithm
 from client_proxy.doors.s3.protocol.request import S3Request

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from client_proxy.doors.s3.auth.signature import STREAMING
+from client_proxy.doors.s3.auth.claims import STREAMING
 from client_proxy.doors.s3.call import S3Call
 from client_proxy.doors.s3.objects.body_checks import unsigned_framing
 from client_proxy.doors.s3.objects.conditional import WriteConditions

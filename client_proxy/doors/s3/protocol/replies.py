@@ -66,6 +66,11 @@ def write_plain(root: str, values: dict[str, str]) -> bytes:
     return f"{_DECLARATION}<{root}>{inner}</{root}>".encode()
 
 
+def write_members(members: tuple[Member, ...], values: Values) -> str:
+    """The elements of a structure's members, without one around them."""
+    return _inner(Type("structure", members=members), values)
+
+
 def _body(operation: S3Operation, output: Values) -> bytes:
     payload = operation.reply_payload
     if payload is not None:

@@ -17,8 +17,11 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
 """Two requests that only browsers send and the description lacks: an HTML form's upload, and a CORS preflight."""
+QUERY = "Query"
+"""Any request to STS or IAM."""
 
 Level = str
+_FORM = "application/x-www-form-urlencoded"
 _WRITES = frozenset({"PUT", "POST", "DELETE"})
 _UPLOAD = "uploadId"
 """Names a resource, an upload in progress, although the description calls it an option."""
@@ -41,6 +44,8 @@ def name_operation(
         return PREFLIGHT
     if method == "POST" and level == "bucket" and (header("content-type") or "").startswith("multipart/form-data"):
         return POST_FORM
+    if method == "POST" and level == "service" and (header("content-type") or "").startswith(_FORM):
+        return QUERY
     for operation in _candidates(method, level):
         if _has_arguments(operation, arguments) and _has_needs(operation, arguments, header):
             return operation.name

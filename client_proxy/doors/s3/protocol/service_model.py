@@ -66,8 +66,8 @@ def read_operations() -> dict[str, S3Operation]:
 def _operation(model: OperationModel) -> S3Operation:
     address, _, arguments = model.http["requestUri"].partition("?")
     query = tuple((name, value) for name, _, value in (part.partition("=") for part in arguments.split("&") if part))
-    input_members = _members(model.input_shape) if model.input_shape else ()
-    output_members = _members(model.output_shape) if model.output_shape else ()
+    input_members = members_of(model.input_shape) if model.input_shape else ()
+    output_members = members_of(model.output_shape) if model.output_shape else ()
     payload = next((member for member in input_members if member.place == "payload"), None)
     reply_payload = next((member for member in output_members if member.place == "payload"), None)
     required = {(member.place, member.wire_name) for member in input_members if member.required}
@@ -87,7 +87,8 @@ def _operation(model: OperationModel) -> S3Operation:
     )
 
 
-def _members(shape: StructureShape) -> tuple[Member, ...]:
+def members_of(shape: StructureShape) -> tuple[Member, ...]:
+    """The members of a structure."""
     required, payload = set(shape.required_members), shape.serialization.get("payload")
     return tuple(_member(name, member, name in required, name == payload) for name, member in shape.members.items())
 
@@ -104,7 +105,7 @@ def _member(name: str, shape: Shape, required: bool = False, is_payload: bool = 
 def _type(shape: Shape, place: Place = "xml") -> Type:
     kind: Any = "integer" if shape.type_name in ("long", "integer") else shape.type_name
     if isinstance(shape, StructureShape):
-        return Type(kind, members=_members(shape), attributes=_namespace(shape))
+        return Type(kind, members=members_of(shape), attributes=_namespace(shape))
     if isinstance(shape, ListShape):
         flattened = bool(shape.serialization.get("flattened"))
         element = shape.member.serialization.get("name", "member")

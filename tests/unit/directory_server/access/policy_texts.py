@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from directory_server.access.policy import Question, parse
+from directory_server.access.policy import Question
+from directory_server.access.policy_documents import parse
 
 BUCKET = "box"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from directory_server.access.policy import MAX_BYTES, BadPolicy, parse
+from directory_server.access.policy import BadPolicy
+from directory_server.access.policy_documents import MAX_BYTES, parse
 from tests.unit.directory_server.access.policy_texts import BUCKET, statement, text_of
 
 BAD = [

@@ -24,6 +24,7 @@ from lockstep_store.wire.errors import (
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import identities as im
 from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
@@ -56,7 +57,7 @@ FROM_FILE_SERVERS = [
 ]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, jm, km, rm, redo, s3, sk, tm, um, users)
+    for module in (m, bm, wm, lm, am, cm, pm, im, jm, km, rm, redo, s3, sk, tm, um, users)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

@@ -14,12 +14,14 @@ from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_RES
 from directory_server.maintenance.restore import _OF_A_START
 from directory_server.metadata.statements import redo as records
 from lockstep_store.runtime.tls.identity import ensure_authority, new_key_and_request
+from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import OutOfDate, Starting, Unavailable
 from lockstep_store.wire.messages import (
     buckets,
     cluster,
     files,
+    identities,
     journal,
     kms,
     locks,
@@ -94,7 +96,7 @@ HELD_WHILE_STARTING = {
         servers.INVENTORY,
         servers.REDO,
     )
-} | {recovery.BACKUP_PATH}
+} | {recovery.BACKUP_PATH, *(call.path for call in vars(identities).values() if isinstance(call, Call))}
 
 
 DIGEST = chunk_digest(b"kept")

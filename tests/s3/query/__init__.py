@@ -1,0 +1,1 @@
+"""STS and IAM at the S3 door."""
