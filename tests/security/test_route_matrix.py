@@ -97,6 +97,15 @@ ROUTES: dict[str, Route] = {
     "create_s3_key": _ACCOUNT,
     "rotate_s3_key": Route(OWNER, NOT_THERE),
     "revoke_s3_key": Route(OWNER, NOT_THERE),
+    "list_service_accounts": _ACCOUNT,
+    "create_service_account": Route(LIVE, body={"name": "{new}"}),
+    "get_service_account": Route(OWNER, NOT_THERE),
+    "delete_service_account": Route(OWNER, NOT_THERE),
+    "put_service_policy": Route(OWNER, NOT_THERE),
+    "delete_service_policy": Route(OWNER, NOT_THERE),
+    "create_service_key": Route(OWNER, NOT_THERE),
+    "change_service_key": Route(OWNER, NOT_THERE),
+    "revoke_service_key": Route(OWNER, NOT_THERE),
     "list_users": _for_administrators(),
     "create_user": _for_administrators(body={"name": "{new}"}),
     "change_user": _for_administrators(),
@@ -190,6 +199,9 @@ class World:
             (("renew_lock", "release_lock", "list_locks"), self._lock),
             (("revoke_key",), self._api_key),
             (("rotate_s3_key", "revoke_s3_key"), self._s3_key),
+            (("get_service_account", "delete_service_account", "put_service_policy"), self._service_account),
+            (("delete_service_policy", "create_service_key"), self._service_account),
+            (("change_service_key", "revoke_service_key"), self._service_key),
             (("enable_kms_key", "disable_kms_key", "rotate_kms_key"), self._kms_key),
             (("restore_version",), self._version),
             (("changes", "changes of a bucket"), self._change),
@@ -228,6 +240,16 @@ class World:
 
     def _s3_key(self) -> None:
         self._values["id"] = self._make("owner", "/auth/s3-keys", name="another")["access_key_id"]
+
+    def _service_account(self) -> None:
+        self._values |= {"service_account": self._values["new"], "policy": "policy"}
+        nothing = {"Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+        self._make("owner", "/auth/service-accounts", name=self._values["new"], policy=nothing)
+
+    def _service_key(self) -> None:
+        self._service_account()
+        made = self._make("owner", self.fill("/auth/service-accounts/{service_account}/keys"))
+        self._values["id"] = made["access_key_id"]
 
     def _kms_key(self) -> None:
         self._values["id"] = self._values["key"]

@@ -35,6 +35,7 @@ from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.servers import ServerRoutes
+from client_proxy.doors.rest.service_accounts import ServiceAccountRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.users import UserRoutes
@@ -199,6 +200,7 @@ def create_app(
         *AccountRoutes(directory, remote=remote).operations(),
         *UserRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),
+        *ServiceAccountRoutes(directory).operations(),
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, health).operations(),
         *ServerRoutes(directory).operations(),

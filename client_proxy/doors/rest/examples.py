@@ -13,11 +13,13 @@ from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
 from client_proxy.doors.rest.servers import StopBody
+from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
 from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
 from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
 from client_proxy.doors.rest.versions import RestoreBody
 
+_READING = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::plans/roof/*"}
 EXAMPLES: dict[Any, Any] = {
     LoginBody: {"username": "ann", "password": "correct horse battery"},
     PasswordBody: {"username": "ann", "password": "correct horse battery"},
@@ -26,6 +28,10 @@ EXAMPLES: dict[Any, Any] = {
     UserChangeBody: {"disabled": True},
     NewKey: {"name": "nightly script"},
     NewS3Key: {"name": "backup tool"},
+    NewServiceAccount: {"name": "backup", "policy": {"Version": "2012-10-17", "Statement": [_READING]}},
+    PolicyBody: {"Version": "2012-10-17", "Statement": [_READING]},
+    NewServiceKey: {"valid_seconds": 2592000},
+    ServiceKeyState: {"active": False},
     NewBucket: {"name": "plans", "versioning": "enabled"},
     BucketChange: {"shared": True},
     CopyBody: {"source": {"bucket": "files", "path": "plans/roof.txt"}, "bucket": "files", "path": "plans/roof-2.txt"},

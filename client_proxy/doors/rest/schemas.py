@@ -31,6 +31,7 @@ PATH = {
     "pattern": f"^(?!/)(?!(.*/)?\\.\\.?(/|$)){_NO_CONTROLS}+$",
 }
 ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -.0-~]+$"}
+IDENTITY = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_+=,.@-]+$"}
 LOST_FILE = {"type": "string", "pattern": "^[^/]*/.*/[^/]+$"}
 DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _TAG = '(W/)?("[^"]*"|[^\\s",*]+)'

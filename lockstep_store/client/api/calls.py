@@ -14,10 +14,12 @@ from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
 from lockstep_store.client.api.people import BucketCalls, PeopleCalls, UserCalls
+from lockstep_store.client.api.service_accounts import ServiceAccountCalls
 
 
 class ApiCalls(
     PeopleCalls,
+    ServiceAccountCalls,
     UserCalls,
     BucketCalls,
     FileCalls,

@@ -43,7 +43,7 @@ def list_keys(app: App) -> None:
 def create_key(app: App, name: str, for_s3: bool, valid: float | None) -> None:
     """Create a key called NAME and print it once."""
     if for_s3:
-        _show_s3(app, app.api().create_s3_key(name, valid))
+        show_s3_key(app, app.api().create_s3_key(name, valid))
         return
     if valid is not None:
         raise BadRequest("--valid needs --s3: API keys do not expire, but log-ins do")
@@ -60,7 +60,7 @@ def rotate_key(app: App, key: str) -> None:
     found = _one(app, key)
     if not isinstance(found, S3KeyInfo):
         raise BadRequest(f"{key!r} is an API key: make a new one and revoke it")
-    _show_s3(app, app.api().rotate_s3_key(found.access_key_id))
+    show_s3_key(app, app.api().rotate_s3_key(found.access_key_id))
 
 
 @keys.command("revoke")
@@ -87,12 +87,13 @@ def _one(app: App, key: str) -> ApiKeyInfo | S3KeyInfo:
     return found[0]
 
 
-def _show_s3(app: App, key: S3KeyInfo) -> None:
+def show_s3_key(app: App, key: S3KeyInfo, what: str = "") -> None:
+    """Print a new key with its secret; `what` says whose it is, in place of its name."""
     lines = [f"aws_access_key_id = {key.access_key_id}", f"aws_secret_access_key = {key.secret}"]
     if key.session_token:
         lines.append(f"aws_session_token = {key.session_token}")
     until = f" until {formatting.when(key.expires_at)}" if key.expires_at is not None else ""
-    app.note(f"S3 access key {formatting.safe(key.name)}{until}; its secret is shown only once:")
+    app.note(f"S3 access key {what or formatting.safe(key.name)}{until}; its secret is shown only once:")
     app.show("\n".join(lines), key)
 
 

@@ -22,6 +22,7 @@ from lockstep_store.client.cli import (
     programs,
     proxies,
     servers,
+    service_accounts,
     storage_keys,
     targets,
     users,
@@ -63,7 +64,15 @@ def main() -> None:
 main.params.extend(connection_options(from_environment=True))
 
 for family in (
-    (accounts.login, accounts.logout, accounts.whoami, users.passwd, keys.keys, accounts.buckets),
+    (
+        accounts.login,
+        accounts.logout,
+        accounts.whoami,
+        users.passwd,
+        keys.keys,
+        service_accounts.service_accounts,
+        accounts.buckets,
+    ),
     (files.put, files.get, files.cat, files.ls, files.digest),
     (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
     (locks.lock, locks.unlock, locks.locks, watch.watch),

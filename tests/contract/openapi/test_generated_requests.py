@@ -33,6 +33,8 @@ BEYOND_SCHEMAS = {
     "register": "which characters a name may have (RFC 8265)",
     "change_password": "which characters a name may have (RFC 8265), and which passwords are refused",
     "create_user": "which characters a name may have (RFC 8265)",
+    "create_service_account": "what a policy may say",
+    "put_service_policy": "what a policy may say",
     "logout": "an API key cannot log out",
     "create_kms_key": "a name must not look like an id",
     "join_secret": "which ids a program may have",
