@@ -7,6 +7,7 @@ the targets and their bounds. `--soak` is the long form.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def fuzz(folder: Path, *options: str) -> None:
         capture_output=True,
         text=True,
         errors="replace",
-        env={"TMPDIR": str(folder)},
+        env=os.environ | {"TMPDIR": str(folder)},
         timeout=PATIENCE_SECONDS + len(TARGETS) * SOAK_SECONDS,
         check=False,
     )
