@@ -6,7 +6,7 @@ This module opens and commits. index_reader.py reads; index_schema.py has the ta
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,10 @@ from file_server.store.chunk_store import Totals
 from file_server.store.local import index_values as value
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_reader import IndexReader, connect
-from file_server.store.local.index_schema import GENERATION, KEYS_COUNTED, SCHEMA, SEALED_UNDER, TOTALS
-from file_server.store.local.index_transaction import DAMAGED, IndexTransaction
+from file_server.store.local.index_schema import GENERATION, SCHEMA, SEALED_UNDER, TOTALS
+from file_server.store.local.index_transaction import IndexTransaction
+from file_server.store.local.index_upgrade import bring_up_to_date
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.storage.savepoints import BEGIN
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
@@ -40,16 +42,16 @@ class PendingNote(NamedTuple):
 class ChunkIndex(IndexReader):
     """The index: many threads read, one writer runs their changes in shared transactions. Raises sqlite3.Error."""
 
-    def __init__(self, path: Path, flushes: FlushWatch) -> None:
+    def __init__(self, path: Path, flushes: FlushWatch, names: SealedNames) -> None:
         make_log_durable(path)
-        super().__init__(path)
+        super().__init__(path, names)
         self._flushes = flushes
         self._in_doubt = False
         self._writer = connect(path, _WRITER_CACHE_KIB)
         try:
             self._writer.executescript(SCHEMA)
             self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
-            self._count_keys()
+            bring_up_to_date(self._writer, self._totals, names)
         except BaseException:
             self._writer.close()
             raise
@@ -85,18 +87,6 @@ class ChunkIndex(IndexReader):
             for name, count in self._totals.items()
             if name.startswith(SEALED_UNDER) and count
         }
-
-    def _count_keys(self) -> None:
-        """Count the chunks under each storage key once; from then on every transaction keeps the totals."""
-        if self._totals.get(KEYS_COUNTED):
-            return
-        heads = self._writer.execute("SELECT head FROM chunk WHERE place != ?", (DAMAGED,))
-        counted = Counter(SEALED_UNDER + value.content(head)[1:].hex() for (head,) in heads)
-        totals = [*counted.items(), (KEYS_COUNTED, 1)]
-        self._writer.execute("BEGIN IMMEDIATE")
-        self._writer.executemany("INSERT OR REPLACE INTO total (name, value) VALUES (?, ?)", totals)
-        self._writer.execute("COMMIT")
-        self._totals.update(totals)
 
     def keep_soon(self, numbers: dict[str, int]) -> None:
         """Store numbers under their names with the next transaction."""
@@ -144,7 +134,7 @@ class ChunkIndex(IndexReader):
         before = connection.total_changes
         connection.execute(BEGIN)
         try:
-            transaction = IndexTransaction(connection, totals)
+            transaction = IndexTransaction(connection, totals, self._names)
             yield transaction
             transaction.raise_if_lost()
             self._put_notes(transaction, notes)

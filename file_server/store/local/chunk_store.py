@@ -33,6 +33,7 @@ from file_server.store.local.index_transaction import FILE, IndexTransaction, St
 from file_server.store.local.index_values import malformed
 from file_server.store.local.index_write import IndexWrite
 from file_server.store.local.resealing import OpenSeals, Resealing
+from file_server.store.local.sealed_names import SealedNames
 from file_server.store.local.staging import LocalStaging, fits_index, sealed_inline
 from file_server.store.local.storage_health import StorageHealth
 from file_server.store.local.unused_chunks import UnusedChunks
@@ -69,11 +70,12 @@ class LocalChunkStore:
         self._flushes = FlushWatch()
         self._files = ChunkFiles(layout, disk or Disk(), self._flushes, reserve_bytes)
         with self._health.guard():
-            self._index = open_index(layout, sealer, self._flushes)
+            self._names = SealedNames(layout.key_file, layout.store_id, sealer)
+            self._index = open_index(layout, sealer, self._flushes, self._names)
         report = on_damage or (lambda chunk, blobs: None)
         self._reading = CheckedReading(self._index, self._files, sealer, self._health, report)
         self._open_seals = OpenSeals(sealer.ring)
-        self._resealing = Resealing(self._files, sealer, self._health, self._reading)
+        self._resealing = Resealing(self._files, sealer, self._health, self._reading, self._names)
         self._monotonic = (clock or SystemClock()).monotonic
         self._unused = UnusedChunks(self._monotonic)
 
@@ -324,7 +326,7 @@ class LocalChunkStore:
             try:
                 generation = self._index.latest_generation
                 self._index.close()
-                self._index = open_index(self._layout, self._sealer, self._flushes, generation)
+                self._index = open_index(self._layout, self._sealer, self._flushes, self._names, generation)
                 self._reading.use(self._index)
             except (OSError, sqlite3.Error) as error:
                 raise self._health.failed(error) from error

@@ -4,6 +4,7 @@
 
     DATA/format            the version of everything below; unknown versions are refused
     DATA/store-id          random, made with the storage: a new id means an empty disk
+    DATA/disk-key          the key of the names in the index, sealed (see sealed_names.py)
     DATA/lock              locked while a file server runs, so that two never share a folder
     DATA/index.db          chunks, blobs, references and fences (see chunk_index.py)
     DATA/chunks/ab/ab12…   sealed chunks of more than 64 KiB, named by their digest
@@ -24,10 +25,10 @@ from lockstep_store.runtime.storage.sealing import write_durably
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import SetupError, StorageFormatError
 
-FORMAT = "lockstep file server storage 3"
-OLDER_FORMATS = ("lockstep file server storage 1", "lockstep file server storage 2")
-"""Upgraded at the start, by opening the index: version 2 added the table of commit notes, version 3 the numbers of
-chunks under each storage key."""
+FORMAT = "lockstep file server storage 4"
+OLDER_FORMATS = tuple(f"lockstep file server storage {number}" for number in (1, 2, 3))
+"""Upgraded at the start, by opening the index (index_upgrade.py): version 2 added the table of commit notes, version 3
+the numbers of chunks under each storage key, version 4 sealed names."""
 INLINE_BYTES = 64 * 1024
 """Sealed chunks up to this size are in the index; larger ones are files."""
 
@@ -41,6 +42,7 @@ class DiskLayout:
         self.store_id_file = root / "store-id"
         self.lock_file = root / "lock"
         self.index_file = root / "index.db"
+        self.key_file = root / "disk-key"
         self.chunks = root / "chunks"
         self.incoming = root / "incoming"
         self.quarantine = root / "quarantine"

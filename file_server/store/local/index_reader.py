@@ -12,6 +12,7 @@ from typing import NamedTuple
 from file_server.store.chunk_store import BlobRow
 from file_server.store.local import index_values as value
 from file_server.store.local.index_transaction import DAMAGED, lengths_among
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest
 from lockstep_store.wire.manifest import Manifest
@@ -43,8 +44,9 @@ class ChunkRow(NamedTuple):
 class IndexReader:
     """Reads an index file that is open for writing. Thread-safe. Raises sqlite3.Error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: SealedNames) -> None:
         self._path = path
+        self._names = names
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
 
@@ -138,7 +140,9 @@ class IndexReader:
     def fence(self, path: str) -> int:
         """Return the highest lock number seen on a path; 0 without one."""
         with self._reading() as connection:
-            row = connection.execute("SELECT number FROM fence WHERE path = ?", (path,)).fetchone()
+            row = connection.execute(
+                "SELECT number FROM sealed_fence WHERE path = ?", (self._names.fence(path),)
+            ).fetchone()
         return value.number(row[0]) if row else 0
 
     def blobs_of_chunk(self, id: int, digest: Digest) -> list[Digest]:
@@ -195,19 +199,19 @@ class IndexReader:
     def highest_fence(self) -> int:
         """Return the highest lock number seen on any path. Walks the fences."""
         with self._reading() as connection:
-            return value.number(connection.execute("SELECT coalesce(max(number), 0) FROM fence").fetchone()[0])
+            return value.number(connection.execute("SELECT coalesce(max(number), 0) FROM sealed_fence").fetchone()[0])
 
     def notes(self, after: int, through: int, limit: int) -> list[bytes]:
         """Return notes with cursors above `after` up to `through`, by rising cursor.
 
         Fewer than `limit` if they are long, as the notes of encrypted multipart uploads can be.
         """
-        query = "SELECT note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
+        query = "SELECT cursor, note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
         found: list[bytes] = []
         size = 0
         with self._reading() as connection:
-            for (note,) in connection.execute(query, (after, through, limit)):
-                found.append(value.content(note))
+            for cursor, note in connection.execute(query, (after, through, limit)):
+                found.append(self._names.open_note(value.number(cursor), value.content(note)))
                 size += len(note)
                 if size >= NOTES_BYTES:
                     break

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from file_server.store.chunk_store import Fence
+from file_server.store.local import index_values as value
 from file_server.store.local.chunk_index import ChunkIndex
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_schema import GENERATION
 from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, IndexTransaction, StagedChunk
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder
@@ -55,7 +57,9 @@ def _leave_mark(layout: DiskLayout) -> None:
     write_durably(layout.root / "index-damaged", b"the next start rebuilds index.db\n")
 
 
-def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch, generation: int = 0) -> ChunkIndex:
+def open_index(
+    layout: DiskLayout, sealer: Sealer, flushes: FlushWatch, names: SealedNames, generation: int = 0
+) -> ChunkIndex:
     """Open the index of an opened data folder; rebuild it if it is damaged. Raises sqlite3.Error and OSError.
 
     In a rebuilt index, generations rise above `generation`.
@@ -65,7 +69,7 @@ def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch, generati
         log.error("the index %s is missing or empty, but there are chunk files", layout.index_file)
     elif not mark.exists():
         try:
-            return ChunkIndex(layout.index_file, flushes)
+            return ChunkIndex(layout.index_file, flushes, names)
         except sqlite3.Error as error:
             if not is_malformed(error):
                 raise
@@ -74,10 +78,10 @@ def open_index(layout: DiskLayout, sealer: Sealer, flushes: FlushWatch, generati
     # would find a good index with little in it, and sweep the rest away.
     _leave_mark(layout)
     old = _set_aside(layout)
-    index = ChunkIndex(layout.index_file, flushes)
+    index = ChunkIndex(layout.index_file, flushes, names)
     try:
         index.submit(lambda tx: tx.remember(GENERATION, max(generation, index.latest_generation)))
-        _Rescue(layout, sealer, index).run(old)
+        _Rescue(layout, sealer, names, index).run(old)
     except BaseException:
         index.close()
         raise
@@ -112,7 +116,8 @@ def _set_aside(layout: DiskLayout) -> Path:
 class _Rescue:
     """Copies what is whole from an old index, and from the chunk files, into a new one."""
 
-    def __init__(self, layout: DiskLayout, sealer: Sealer, index: ChunkIndex) -> None:
+    def __init__(self, layout: DiskLayout, sealer: Sealer, names: SealedNames, index: ChunkIndex) -> None:
+        self._names = names
         self._layout = layout
         self._sealer = sealer
         self._index = index
@@ -123,8 +128,9 @@ class _Rescue:
             self._in_batches(self._chunks(db), IndexTransaction.put_chunk)
             self._in_batches(self._files(), IndexTransaction.put_chunk)
             self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
-            self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)
-            self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), _put_note)
+            self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)  # of an earlier format
+            self._in_batches(_all(db, "SELECT path, number FROM sealed_fence"), _put_sealed_fence)
+            self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), self._put_note)
             self._in_batches(_all(db, "SELECT name, value FROM total WHERE name LIKE 'seen!_%' ESCAPE '!'"), _put_seen)
             # Only these are collected. A chunk whose blob's row is lost waits for repair to store the blob again.
             unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
@@ -194,20 +200,27 @@ class _Rescue:
         else:
             tx.put_blob(manifest)
 
+    def _put_note(self, tx: IndexTransaction, row: Row) -> None:
+        cursor, digest, stored = row
+        if len(digest) == DIGEST_BYTES:
+            with suppress(sqlite3.DatabaseError):
+                note = self._names.open_note(int(cursor), value.content(stored))
+                _notes.decode(note)
+                tx.put_note(int(cursor), Digest(digest), note)
+
 
 def _put_fence(tx: IndexTransaction, row: Row) -> None:
     tx.check_fence(Fence(str(row[0]), int(row[1])))
 
 
+def _put_sealed_fence(tx: IndexTransaction, row: Row) -> None:
+    path, number = row
+    if type(path) is bytes and len(path) == DIGEST_BYTES:
+        tx.put_fence(path, int(number))
+
+
 def _put_unused(tx: IndexTransaction, row: Row) -> None:
     tx.await_use([Digest(row[0])])
-
-
-def _put_note(tx: IndexTransaction, row: Row) -> None:
-    cursor, digest, note = row
-    if len(digest) == DIGEST_BYTES:
-        _notes.decode(note)
-        tx.put_note(int(cursor), Digest(digest), note)
 
 
 def _put_seen(tx: IndexTransaction, row: Row) -> None:

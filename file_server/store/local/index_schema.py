@@ -8,9 +8,9 @@ inline         the sealed bytes of each small chunk
 blob           each blob: its generation (rises each time it is stored), its manifest if it has several chunks
 reference      each (chunk, blob) of blobs with several chunks; a one-chunk blob has its chunk's digest
 candidate      each chunk that may be without a blob: the collector looks at these
-fence          each path on which a lock number was seen: the highest number
+sealed_fence   each path, as sealed_names.py hashes it, on which a lock number was seen: the highest number
 total          each running total, so that none needs a walk over the tables
-note           each version that this server committed as the master, for a directory that is restored
+note           each version that this server committed as the master, sealed, for a directory that is restored
 =============  ===================================================================================
 """
 
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS blob (
 CREATE TABLE IF NOT EXISTS reference (
     chunk INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY (chunk, blob)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS candidate (chunk INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sealed_fence (path BLOB PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS note (cursor INTEGER PRIMARY KEY, digest BLOB NOT NULL, note BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS note_digest ON note (digest);
@@ -37,6 +37,8 @@ CREATE INDEX IF NOT EXISTS chunk_damaged ON chunk (digest) WHERE place = 2;
 GENERATION = "generation"
 SEALED_UNDER = "sealed_under_"
 """Before a storage key's id in hex: the total of intact chunks under that key."""
+NAMES_SEALED = "names_sealed"
+"""1 once the paths of fences and the notes are sealed: in storage of format 3 they were plain."""
 KEYS_COUNTED = "keys_counted"
 """1 once the chunks under each storage key were counted: storage of format 2 had no such totals."""
 TOTALS = ("chunks", "blobs", "stored_bytes", GENERATION, "scrubbed")

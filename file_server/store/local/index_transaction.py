@@ -15,6 +15,7 @@ from typing import NamedTuple
 from file_server.store.chunk_store import Fence, superseded
 from file_server.store.local import index_values as value
 from file_server.store.local.index_schema import GENERATION, SEALED_UNDER
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.runtime.storage.savepoints import Savepoints
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
@@ -40,8 +41,9 @@ class StagedChunk(NamedTuple):
 class IndexTransaction:
     """One open transaction, used by one writer after another."""
 
-    def __init__(self, connection: sqlite3.Connection, totals: dict[str, int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, totals: dict[str, int], names: SealedNames) -> None:
         self._connection = connection
+        self._names = names
         self._totals = totals
         self._run = connection.execute
         self._savepoints = Savepoints(connection, connection.execute)
@@ -75,12 +77,17 @@ class IndexTransaction:
 
     def check_fence(self, fence: Fence) -> None:
         """Remember the write's lock number. Raises TicketRefused if a higher one was seen on the path."""
-        row = self._run("SELECT number FROM fence WHERE path = ?", (fence.path,)).fetchone()
+        path = self._names.fence(fence.path)
+        row = self._run("SELECT number FROM sealed_fence WHERE path = ?", (path,)).fetchone()
         known = value.number(row[0]) if row else 0
         if fence.number < known:
             raise superseded(fence, known)
         if fence.number > known:
-            self._run("INSERT OR REPLACE INTO fence (path, number) VALUES (?, ?)", fence)
+            self.put_fence(path, fence.number)
+
+    def put_fence(self, path: bytes, number: int) -> None:
+        """Store the highest lock number of a path that is hashed already."""
+        self._run("INSERT OR REPLACE INTO sealed_fence (path, number) VALUES (?, ?)", (path, number))
 
     def put_chunk(self, chunk: StagedChunk) -> None:
         """Record a chunk whose file, if any, is in place and durable. Safe to repeat."""
@@ -170,7 +177,8 @@ class IndexTransaction:
 
     def put_note(self, cursor: int, digest: Digest, note: bytes) -> None:
         """Store the note of the version committed at `cursor`, as long as its blob is held."""
-        self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, note))
+        stored = self._names.seal_note(cursor, note)
+        self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, stored))
 
     # ------------------------------------------------------------ removal
 

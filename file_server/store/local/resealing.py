@@ -17,6 +17,7 @@ from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import ChunkIndex
 from file_server.store.local.index_reader import ChunkRow
 from file_server.store.local.index_transaction import FILE, HEAD_BYTES, IndexTransaction, StagedChunk
+from file_server.store.local.sealed_names import SealedNames
 from file_server.store.local.storage_health import StorageHealth
 from lockstep_store.runtime.storage.sealing import FORMAT_VERSION, KeyRing, Sealer
 from lockstep_store.runtime.tracing import log
@@ -70,7 +71,15 @@ class OpenSeals:
 class Resealing:
     """Seals one store's chunks again. One thread only."""
 
-    def __init__(self, files: ChunkFiles, sealer: Sealer, health: StorageHealth, reading: CheckedReading) -> None:
+    def __init__(
+        self,
+        files: ChunkFiles,
+        sealer: Sealer,
+        health: StorageHealth,
+        reading: CheckedReading,
+        names: SealedNames,
+    ) -> None:
+        self._names = names
         self._files = files
         self._sealer = sealer
         self._health = health
@@ -86,10 +95,15 @@ class Resealing:
         counted = index.sealed_under()
         if behind:
             counted = dict.fromkeys(ring.key_ids - {current}, 0) | counted
+        if self._names.storage_key != current:
+            counted.setdefault(self._names.storage_key, 0)
         return counted
 
     def some(self, index: ChunkIndex, after: int, most_bytes: int) -> Resealed:
         """See `ChunkStore.reseal`."""
+        if self._names.storage_key != self._sealer.ring.current:
+            with self._health.guard():
+                self._names.save()
         head = bytes([FORMAT_VERSION]) + self._sealer.ring.current
         small: list[tuple[ChunkRow, bytes]] = []
         chunks = size = 0

@@ -179,7 +179,7 @@ def test_health_is_good_while_the_directory_is_away_and_says_so(cluster: Cluster
 def test_an_index_that_keeps_a_server_from_registering_is_not_blamed_on_the_directory(cluster: Cluster) -> None:
     """Whoever reads the health is told what to do, and does not look at the wrong machine."""
     server = cluster.server("1")
-    server.store._index.submit(lambda tx: tx._run("DROP TABLE fence"))
+    server.store._index.submit(lambda tx: tx._run("DROP TABLE sealed_fence"))
     server.link.registered = False
     server.link.step()
     problems = _get(cluster, "/health")["problems"]

@@ -258,4 +258,4 @@ def test_storage_of_the_first_format_is_brought_up_to_date(cluster: Cluster, tmp
     server = cluster.start("1")
     assert server.store.generation(digest) is not None
     assert server.store.notes(0, 100, 10) == []
-    assert (data / "format").read_text() == "lockstep file server storage 3\n"
+    assert (data / "format").read_text() == "lockstep file server storage 4\n"

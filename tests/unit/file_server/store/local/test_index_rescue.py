@@ -12,6 +12,7 @@ import pytest
 from file_server.store.local import index_rescue
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.codec import encode
@@ -125,12 +126,12 @@ def test_an_index_is_not_set_aside_while_the_disk_takes_no_mark(
         raise OSError(errno.ENOSPC, "no space")
 
     layout = DiskLayout.open(lab.data)
+    sealer = Sealer(KeyRing.load_or_create(lab.root / "keys.json"))
+    names = SealedNames(layout.key_file, layout.store_id, sealer)
     with monkeypatch.context() as patch:
         patch.setattr(index_rescue, "write_durably", full)
         with pytest.raises(OSError, match="no space"):
-            index_rescue.open_index(
-                layout, Sealer(KeyRing.load_or_create(lab.root / "keys.json")), FlushWatch()
-            ).close()
+            index_rescue.open_index(layout, sealer, FlushWatch(), names).close()
     layout.close()
     assert index.exists()
     index.write_bytes(b"SQLite format 3" + index.read_bytes()[15:])

@@ -22,7 +22,7 @@ from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import CommitNote
 from tests.fakes.blobs import get, put
 
-TABLES = ("chunk", "inline", "blob", "note", "candidate", "reference", "fence", "total")
+TABLES = ("chunk", "inline", "blob", "note", "candidate", "reference", "sealed_fence", "total")
 PAGE = 4096
 
 
@@ -136,7 +136,7 @@ def test_swapped_pages_are_no_surprise(tmp_path: Path, seed: int, one: str, two:
             store.close()
 
 
-@pytest.mark.parametrize("other", ["reference", "fence"])
+@pytest.mark.parametrize("other", ["reference", "sealed_fence"])
 def test_figures_that_are_lost_are_found_at_the_start(tmp_path: Path, seed: int, other: str) -> None:
     """Else the generations would begin anew, below those of the blobs, which nobody would then look at again."""
     source = random.Random(seed)
@@ -161,7 +161,7 @@ def test_references_that_are_lost_are_found_by_the_scrubber(tmp_path: Path, seed
     digest = put(store, random.Random(seed).randbytes(3_000_000))
     store.verify_blob(digest)
     store.close()
-    swap_first_pages(tmp_path / "data" / "index.db", "reference", "fence")
+    swap_first_pages(tmp_path / "data" / "index.db", "reference", "sealed_fence")
     store = open_store(tmp_path)
     try:
         with pytest.raises(Unavailable, match="it is being rebuilt"):
