@@ -47,6 +47,12 @@ _data_option = click.option(
     help="Folder with the cluster's authority, certificates and storage keys; made at the first start.",
 )
 @click.option(
+    "--key-passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_envvar=True,
+    help="File whose first line is the passphrase that protects the storage keys in --certs.",
+)
+@click.option(
     "--new-metadata",
     is_flag=True,
     show_envvar=True,

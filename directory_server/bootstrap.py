@@ -63,7 +63,8 @@ from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.options import is_loopback
-from lockstep_store.runtime.storage.permissions import keep_private
+from lockstep_store.runtime.storage.key_protection import key_protection
+from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
@@ -98,13 +99,14 @@ class DirectoryServer:
             self.clock = DirectoryClock(clock, read_time(reader))
         store.last_in_each_transaction(self.clock.save_in)
         self._ticket_key = ticket_key(store)
-        sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file)))
+        protection = key_protection(settings.key_passphrase_file)
+        sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file, protection)))
         self.redo_log = RedoLog(store, self.clock, authority.derive_key(SEALING_CONTEXT))
         self._build_people_and_cluster(sealer)
         self.s3_keys.seal_all()
         self.programs = ProgramMembers(self.clock, authority)
-        self.enrolment = Enrolment(store, self.clock, authority, storage_keys_file, settings.url)
-        self._build_features(sealer, storage_keys_file)
+        self.enrolment = Enrolment(store, self.clock, authority, lambda: sealer().ring.text, settings.url)
+        self._build_features(sealer)
         self._build_maintenance()
         self._build_files()
         self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
@@ -138,10 +140,10 @@ class DirectoryServer:
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
 
-    def _build_features(self, sealer: Callable[[], Sealer], storage_keys_file: Path) -> None:
+    def _build_features(self, sealer: Callable[[], Sealer]) -> None:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
-        self.targets = Targets(store, self.clock, storage_keys_file)
+        self.targets = Targets(store, self.clock, sealer)
         sealed = (self.s3_keys, self.named_keys, self.targets)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
@@ -355,8 +357,10 @@ def serve(settings: Settings) -> None:
     check_new_metadata(settings.metadata_file, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
     # Before the authority: an interrupted first start must not look like a cluster that lost its metadata.
     store = SqliteStore(settings.metadata_file)
-    authority = ensure_authority(settings.certs)
-    identity = ensure_identity(settings.certs, "directory_server", "1", hosts)
+    protection = key_protection(settings.key_passphrase_file)
+    authority = ensure_authority(settings.certs, protection=protection)
+    identity = ensure_identity(settings.certs, "directory_server", "1", hosts, protection=protection)
+    say_where_keys_are(identity.storage_keys_file, settings.data, is_protected=protection is not None)
     server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))

@@ -23,6 +23,7 @@ class Settings:
     port: int = DEFAULT_PORT
     data: Path = Path(".cluster") / "directory_server"
     certs: Path = Path("certs")
+    key_passphrase_file: Path | None = None
     new_metadata: bool = False
     copies: int = 2
     admin_credentials: Path | None = None

@@ -35,6 +35,12 @@ _DEFAULTS = Settings()
     help="Folder with the cluster's certificates and storage keys.",
 )
 @click.option(
+    "--key-passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_envvar=True,
+    help="File whose first line is the passphrase that protects the storage keys in --certs.",
+)
+@click.option(
     "--directory", default=_DEFAULTS.directory, callback=https_url, show_envvar=True, help="The directory server."
 )
 @click.option(

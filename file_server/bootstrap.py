@@ -35,7 +35,8 @@ from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.protocols import Caller, Opener, RevocationKeeper, Streamer
-from lockstep_store.runtime.storage.permissions import keep_private
+from lockstep_store.runtime.storage.key_protection import key_protection
+from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
@@ -207,12 +208,16 @@ def serve(settings: Settings) -> None:
     setup_logging("file_server", settings.id, settings.log_level)
     keep_private(settings.data_folder, settings.certs / f"file_server-{settings.id}")
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
-    identity = ensure_identity(settings.certs, "file_server", settings.id, hosts)
-    sealer = Sealer(KeyRing.load(identity.storage_keys_file))
+    protection = key_protection(settings.key_passphrase_file)
+    identity = ensure_identity(settings.certs, "file_server", settings.id, hosts, protection=protection)
+    sealer = Sealer(KeyRing.load(identity.storage_keys_file, protection))
+    say_where_keys_are(identity.storage_keys_file, settings.data_folder, is_protected=protection is not None)
     peers = PeerClient(identity, directory=settings.directory)
     membership = KeptMembership(settings.certs, settings.url)
     server = FileServer(settings, sealer, peers, SystemClock(), membership)
-    renewal = CertificateRenewal(identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request))
+    renewal = CertificateRenewal(
+        identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request), protection
+    )
     server.add_job(BackgroundJob("certificate", renewal.step))
     log.info("opened storage %s in %s", server.store.store_id, settings.data_folder)
     run(

@@ -29,6 +29,7 @@ class Settings:
     port: int = DEFAULT_PORT
     data: Path | None = None
     certs: Path = Path("certs")
+    key_passphrase_file: Path | None = None
     directory: str = DEFAULT_DIRECTORY
     advertise: str | None = None
     zone: str = ""

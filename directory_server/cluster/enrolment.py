@@ -7,7 +7,7 @@ has proved its identity with its peer token. Names come from the invitation, nev
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,7 +18,7 @@ from directory_server.people.accounts import credential_hash
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity, host_names
 from lockstep_store.runtime.tls.identity import SEALING_ROLES
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import BadRequest, Forbidden, SetupError
+from lockstep_store.wire.errors import BadRequest, Forbidden
 from lockstep_store.wire.messages.cluster import (
     EnrolReply,
     EnrolRequest,
@@ -40,20 +40,23 @@ class _Invitation(msgspec.Struct):
 
 
 class Enrolment:
-    """Issues join secrets and certificates. `directory_url` is this directory's address for other machines."""
+    """Issues join secrets and certificates.
+
+    `storage_keys` returns the key ring as JSON; `directory_url` is this directory's address for other machines.
+    """
 
     def __init__(
         self,
         store: MetadataStore,
         clock: DirectoryClock,
         authority: CertificateAuthority,
-        storage_keys_file: Path,
+        storage_keys: Callable[[], str],
         directory_url: str,
     ) -> None:
         self._store = store
         self._clock = clock
         self._authority = authority
-        self._storage_keys_file = storage_keys_file
+        self._storage_keys = storage_keys
         self._directory_url = directory_url
 
     def join_secret(self, request: JoinSecretRequest) -> JoinSecretReply:
@@ -92,7 +95,7 @@ class Enrolment:
             self._check(reader.one(people.JOIN_SECRET, hash=hash), request)
         self._authority.check_request(request.csr_pem)
         self._authority.programs.refuse_member(request.role, request.id)
-        storage_keys = self._storage_keys(request.role)
+        storage_keys = self._storage_keys() if request.role in SEALING_ROLES else ""
 
         def use_up(tx: Tx) -> _Invitation:
             invitation = self._check(tx.one(people.JOIN_SECRET, hash=hash), request)
@@ -109,7 +112,8 @@ class Enrolment:
         """Issue a new certificate to the calling program, with the names that it was invited with."""
         program = self._authority.programs.find(peer.role, peer.id)
         hosts = program.hosts if program is not None else []
-        return self._reply(request.csr_pem, peer.role, peer.id, hosts, "", self._storage_keys(peer.role))
+        storage_keys = self._storage_keys() if peer.role in SEALING_ROLES else ""
+        return self._reply(request.csr_pem, peer.role, peer.id, hosts, "", storage_keys)
 
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired invitations."""
@@ -125,14 +129,6 @@ class Enrolment:
             invited = f"{invitation.role} {invitation.id}" if invitation.id else f"a {invitation.role}"
             raise Forbidden(f"the invitation is for {invited}, not for {request.role} {request.id}")
         return invitation
-
-    def _storage_keys(self, role: str) -> str:
-        if role not in SEALING_ROLES:
-            return ""
-        try:
-            return self._storage_keys_file.read_text()
-        except OSError as error:
-            raise SetupError(f"the storage keys in {self._storage_keys_file} cannot be read: {error}") from error
 
     def _reply(
         self, csr_pem: str, role: str, id: str, hosts: list[str], peer_token: str, storage_keys: str

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from blake3 import blake3
 from prometheus_client import Gauge
@@ -27,7 +26,7 @@ from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import notifications as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.jobs import BackgroundJob
-from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.storage.sealing import Sealer
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
@@ -72,12 +71,12 @@ class Targets:
         self,
         store: MetadataStore,
         clock: DirectoryClock,
-        storage_keys_file: Path,
+        sealer: Callable[[], Sealer],
         make_sender: MakeSender | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._storage_keys_file = storage_keys_file
+        self._sealer = sealer
         self._make_sender = make_sender or self._sender
         self._running: dict[str, _Running] = {}
         self._guard = threading.RLock()
@@ -273,9 +272,6 @@ class Targets:
 
     def _open(self, row: rows.TargetRow) -> Destination:
         return _destinations.decode(self._sealer().open(_seal_name(row.name), row.sealed))
-
-    def _sealer(self) -> Sealer:
-        return Sealer(KeyRing.load(self._storage_keys_file))
 
 
 def _sealed_row(row: rows.TargetRow) -> SealedRow:

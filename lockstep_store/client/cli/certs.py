@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import click
 
 from lockstep_store.client.cli.cluster import ROLES as INVITED
+from lockstep_store.client.cli.cluster import key_passphrase_option
 from lockstep_store.client.cli.command import App, Group, end, pass_app
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.storage.key_protection import KeyProtection, key_protection
 from lockstep_store.runtime.tls.certificate_authority import ROLES, Role
 from lockstep_store.runtime.tls.contexts import CertificateInfo, HandshakeInfo, certificate_info, handshake_info
 from lockstep_store.runtime.tls.identity import Identity
@@ -97,8 +99,9 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
 @certs.command("renew")
 @_certs_option
 @click.option("--directory", metavar="URL", help="The directory server, for a machine that joined the cluster.")
+@key_passphrase_option
 @pass_app
-def renew(app: App, folder: Path | None, directory: str | None) -> None:
+def renew(app: App, folder: Path | None, directory: str | None, key_passphrase_file: Path | None) -> None:
     """Renew all program certificates on this machine. Running programs load them without a restart."""
     folder = _folder(app, folder)
     found = _identities(folder)
@@ -107,7 +110,7 @@ def renew(app: App, folder: Path | None, directory: str | None) -> None:
     url = directory or next((one.url for one in app.cluster.programs if one.program == "directory_server"), "")
     renewed = []
     for identity in found:
-        _renew(identity, url)
+        _renew(identity, url, key_protection(key_passphrase_file))
         renewed.append((f"{identity.role} {identity.id}", _info(identity.cert_file)))
     text = "\n".join(f"renewed {name}: {_days(info.days_left)} left" for name, info in renewed)
     app.show(text, {"renewed": [_as_data(*one) for one in renewed]})
@@ -129,7 +132,7 @@ def revoke(app: App, role: str, id: str) -> None:
     app.show(text, {"revoked": id, "role": INVITED[role]})
 
 
-def _renew(identity: Identity, directory_url: str) -> None:
+def _renew(identity: Identity, directory_url: str, protection: KeyProtection | None) -> None:
     client = PeerClient(identity, directory=directory_url)
 
     def ask(request: RenewCertificateRequest) -> EnrolReply:
@@ -138,7 +141,7 @@ def _renew(identity: Identity, directory_url: str) -> None:
         return client.call(directory_url, RENEW_CERTIFICATE, request)
 
     try:
-        CertificateRenewal(identity, ask).renew_now()
+        CertificateRenewal(identity, ask, protection).renew_now()
     finally:
         client.close()
 

@@ -18,6 +18,7 @@ from lockstep_store.client.client import Client
 from lockstep_store.client.local_storage import local_problem
 from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
+from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.tls.identity import accept_bundle, new_key_and_request
 from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.errors import BadRequest, NotLoggedIn
@@ -28,6 +29,14 @@ ROLES: dict[str, InvitedRole] = {
     "proxy": "client_proxy",
 }
 FIRST_PORTS = {"file_server": 5060, "client_proxy": 5000}
+
+
+key_passphrase_option = click.option(
+    "--key-passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="LOCKSTEP_FILE_SERVER_KEY_PASSPHRASE_FILE",
+    help="For a file server: a file whose first line is the passphrase that protects its storage keys.",
+)
 
 
 @click.command(cls=Command)
@@ -105,14 +114,16 @@ def only_here(url: str) -> bool:
     show_default=True,
     help="The folder for its certificate and key.",
 )
+@key_passphrase_option
 @pass_app
-def join(app: App, token: str, program_id: str | None, certs: Path) -> None:
+def join(app: App, token: str, program_id: str | None, certs: Path, key_passphrase_file: Path | None) -> None:
     """Add this machine to a cluster.
 
     The TOKEN comes from `lockstep invite` and contains the cluster's address and its CA certificate. The private key is
     made here and stays here; the cluster signs its certificate. Then start the program with the printed command.
     """
     invitation = JoinToken.decode(token)
+    protection = key_protection(key_passphrase_file)
     program, name = _invited(invitation, program_id)
     key_pem, request_pem = new_key_and_request(program, name, invitation.hosts)
     reply = _enrol(invitation, EnrolRequest(invitation.secret, program, name, request_pem))
@@ -126,6 +137,7 @@ def join(app: App, token: str, program_id: str | None, certs: Path) -> None:
         reply.peer_token,
         reply.storage_keys_json,
         reply.revoked_pem,
+        protection,
     )
     if only_here(reply.directory_url):
         app.note(
@@ -136,6 +148,8 @@ def join(app: App, token: str, program_id: str | None, certs: Path) -> None:
         app.note("note: the invitation names no host, so this program can be reached from this machine only")
     host = invitation.hosts[0] if invitation.hosts else "localhost"
     command = _start_command(program, name, certs, reply.directory_url, host)
+    if key_passphrase_file is not None and program == "file_server":
+        command += ["--key-passphrase-file", str(key_passphrase_file)]
     text = (
         f"joined as {program} {name}; its certificate is in {identity.cert_file.parent}\n"
         f"start it with:\n  {shlex.join(command)}"

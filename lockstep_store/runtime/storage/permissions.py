@@ -25,6 +25,22 @@ def keep_private(*folders: Path) -> None:
         )
 
 
+def say_where_keys_are(keys_file: Path, data: Path, *, is_protected: bool) -> None:
+    """Say once what it means if the storage keys lie, unprotected, on the disk of the data that they encrypt."""
+    try:
+        together = keys_file.stat().st_dev == data.stat().st_dev
+    except OSError:
+        return  # it is not there yet
+    if together and not is_protected:
+        log.info(
+            "the storage keys %s are on the disk of the data %s: encryption protects copies and parts of it, but "
+            "whoever takes the whole disk can read everything. Keep them elsewhere (--certs), or protect them with "
+            "--key-passphrase-file",
+            keys_file,
+            data,
+        )
+
+
 def too_open(folders: Iterable[Path]) -> list[tuple[Path, int]]:
     """Return those of `folders` that other users may read or enter, with their modes. What is inside a closed folder
     is closed too."""

@@ -1,4 +1,4 @@
-"""Secrets on disk: durable key files, the ring of storage keys, and sealed chunks.
+"""Secrets on disk: the ring of storage keys, and sealed chunks.
 
 A sealed chunk is::
 
@@ -20,12 +20,10 @@ the sealed bytes.
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +32,24 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lockstep_store.runtime.storage.durable_files import one_program_at_a_time, write_durably
+from lockstep_store.runtime.storage.key_protection import KeyProtection, protected
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import DamagedChunk, SetupError, StorageFormatError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "HEADER_BYTES",
+    "KEY_ID_BYTES",
+    "OVERHEAD_BYTES",
+    "Bytes",
+    "KeyRing",
+    "Sealer",
+    "check_ring",
+    "key_id_of",
+    "one_program_at_a_time",
+    "write_durably",
+]
 
 Bytes = bytes | bytearray | memoryview
 """Bytes that can be sealed or opened without a copy."""
@@ -51,45 +65,6 @@ OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 _STORAGE_KEY_BYTES = 32
 _VERSION_BYTE = bytes([FORMAT_VERSION])
 _RING_CONTEXT = "lockstep 2026 chunk sealing v1"
-
-
-@contextlib.contextmanager
-def one_program_at_a_time(lock_file: Path) -> Iterator[None]:
-    """Hold `lock_file` against every other program and thread. The system releases it when the program dies.
-
-    The file is never removed: two programs could then hold two different files of one name.
-    """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` atomically: after a crash it has the old content or the new, never a part.
-
-    The file never has wider permissions than `mode`, and is on disk when this returns.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # the umask may have narrowed it
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class _RingFile(msgspec.Struct, omit_defaults=True):
@@ -118,8 +93,9 @@ class KeyRing:
     The directory rotates and retires keys. Others take over what it sends (`adopt`). Thread-safe.
     """
 
-    def __init__(self, path: Path, state: _RingState) -> None:
+    def __init__(self, path: Path, state: _RingState, protection: KeyProtection | None = None) -> None:
         self._path = path
+        self._protection = protection
         self._state = state
         self._switches = 0
         self._switching = threading.Lock()
@@ -129,7 +105,7 @@ class KeyRing:
         return f"KeyRing({self._path}, number={state.number}, current={state.current.hex()}, {len(state.secrets)} keys)"
 
     @classmethod
-    def load_or_create(cls, path: Path) -> KeyRing:
+    def load_or_create(cls, path: Path, protection: KeyProtection | None = None) -> KeyRing:
         """Load the ring in `path`, or create it with one random key. Several programs may call this at once.
 
         Raises SetupError for a file that is not a key ring: with a new ring, no sealed chunk could be read.
@@ -138,13 +114,32 @@ class KeyRing:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 key_id = secrets.token_hex(KEY_ID_BYTES)
-                _save(path, _RingFile(current=key_id, keys={key_id: _new_key()}))
-        return cls.load(path)
+                _save(path, _RingFile(current=key_id, keys={key_id: _new_key()}), protection)
+        return cls.load(path, protection)
 
     @classmethod
-    def load(cls, path: Path) -> KeyRing:
-        """Load the ring in `path`; raises SetupError when it is missing or not a key ring."""
-        return cls(path, _parse(_read(path), str(path)))
+    def load(cls, path: Path, protection: KeyProtection | None = None) -> KeyRing:
+        """Load the ring in `path`; protect the file if it is plain and a protection is given.
+
+        Raises SetupError when it is missing, not a key ring, or protected otherwise.
+        """
+        ring = cls(path, _parse(_read(path, protection), str(path)), protection)
+        if protection is not None and protected(path.read_bytes()) is None:
+            with one_program_at_a_time(_lock_file(path)):
+                _save(path, _decoded(_read(path, protection), str(path)), protection)
+        return ring
+
+    @classmethod
+    def store(cls, path: Path, text: str, protection: KeyProtection | None = None) -> None:
+        """Make the file `path` from the ring that the directory sent, durably; merge it into an existing one.
+
+        Keys are never dropped. Raises SetupError for an invalid ring.
+        """
+        if path.exists():
+            ring = cls.load(path, protection)
+            ring.adopt(text, ring.key_ids)
+        else:
+            _save(path, _decoded(text.encode(), "the received file of storage keys"), protection)
 
     @property
     def current(self) -> bytes:
@@ -222,9 +217,16 @@ class KeyRing:
         self._change(work, numbered=False)
         return self._state != before
 
+    def protect(self, protection: KeyProtection | None) -> None:
+        """Write the file again under another protection, or plain; durable on return."""
+        with one_program_at_a_time(_lock_file(self._path)):
+            ring = _decoded(_read(self._path, self._protection), str(self._path))
+            _save(self._path, ring, protection)
+            self._protection = protection
+
     def reload(self) -> None:
         """Read the keys again that another program on this machine may have changed."""
-        state = _parse(_read(self._path), str(self._path))
+        state = _parse(_read(self._path, self._protection), str(self._path))
         with self._switching:
             self._switches += state.current != self._state.current
             self._state = state
@@ -241,12 +243,12 @@ class KeyRing:
     def _change(self, work: Callable[[_RingFile], None], *, numbered: bool = True) -> None:
         """Change the file, under its lock, and read it again. An unchanged ring is not written."""
         with one_program_at_a_time(_lock_file(self._path)):
-            text = _read(self._path)
+            text = _read(self._path, self._protection)
             ring = _decoded(text, str(self._path))
             work(ring)
             ring.number += numbered
             if ring != _decoded(text, str(self._path)):
-                _save(self._path, ring)
+                _save(self._path, ring, self._protection)
         self.reload()
 
 
@@ -331,18 +333,30 @@ def _new_key() -> str:
     return base64.b64encode(secrets.token_bytes(_STORAGE_KEY_BYTES)).decode()
 
 
-def _save(path: Path, ring: _RingFile) -> None:
-    write_durably(path, msgspec.json.format(msgspec.json.encode(ring)) + b"\n")
+def _save(path: Path, ring: _RingFile, protection: KeyProtection | None) -> None:
+    content = msgspec.json.encode(ring)
+    if protection is not None:
+        content = msgspec.json.encode(protection.wrap(content))
+    write_durably(path, msgspec.json.format(content) + b"\n")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, protection: KeyProtection | None) -> bytes:
+    """Return the ring in a file, plain."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise SetupError(
             f"cannot read the storage keys {path} ({error.strerror}): restore the file from the directory's "
             "machine, or run `lockstep join TOKEN` again"
         ) from error
+    found = protected(content)
+    if found is None:
+        return content
+    if protection is None or protection.name != found.protected_by:
+        raise SetupError(
+            f"the storage keys {path} are protected by a {found.protected_by}: give it with --key-passphrase-file"
+        )
+    return protection.unwrap(found, str(path))
 
 
 def _parse(text: bytes, origin: str) -> _RingState:

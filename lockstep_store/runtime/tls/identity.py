@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lockstep_store.runtime.storage.key_protection import KeyProtection
 from lockstep_store.runtime.storage.sealing import KeyRing, check_ring, one_program_at_a_time, write_durably
 from lockstep_store.runtime.tls.certificate_authority import (
     MAX_HOSTS,
@@ -63,15 +64,23 @@ class Identity:
     storage_keys_file: Path
 
 
-def ensure_authority(certs_dir: Path, *, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
+def ensure_authority(
+    certs_dir: Path, *, protection: KeyProtection | None = None, now: Callable[[], datetime] = utc_now
+) -> CertificateAuthority:
     """Load the cluster's authority, or create it and the storage keys. Several programs may call this at once."""
     authority = CertificateAuthority.create(certs_dir, now)
-    KeyRing.load_or_create(_storage_keys(certs_dir))
+    KeyRing.load_or_create(_storage_keys(certs_dir), protection)
     return authority
 
 
 def ensure_identity(
-    certs_dir: Path, role: str, id: str, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now
+    certs_dir: Path,
+    role: str,
+    id: str,
+    hosts: Iterable[str] = (),
+    *,
+    protection: KeyProtection | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> Identity:
     """Load the identity of program `role` number `id`; create or renew it if the authority is on this machine.
 
@@ -86,7 +95,8 @@ def ensure_identity(
         fault = _fault(identity, wanted, now())
         if (certs_dir / "authority").is_dir():
             authority = CertificateAuthority.create(certs_dir, now)
-            KeyRing.load_or_create(identity.storage_keys_file)
+            if role in SEALING_ROLES:
+                KeyRing.load_or_create(identity.storage_keys_file, protection)
             here = set(_names(local_hosts()))
             fault = fault or _fault(identity, here, now())
             program = authority.programs.start_here(role, id)
@@ -104,7 +114,7 @@ def ensure_identity(
                 "directory's machine, then run `lockstep join TOKEN` here"
             )
         elif role in SEALING_ROLES:
-            KeyRing.load(identity.storage_keys_file)
+            KeyRing.load(identity.storage_keys_file, protection)
         return _at(certs_dir, role, id)
 
 
@@ -152,6 +162,7 @@ def accept_bundle(
     peer_token: str,
     storage_keys_json: str,
     revoked_pem: str = "",
+    protection: KeyProtection | None = None,
 ) -> Identity:
     """Check and store an identity that the directory sent; every part is durable on return.
 
@@ -177,11 +188,8 @@ def accept_bundle(
         if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
             raise SetupError(f"{certs_dir} belongs to another cluster: use another folder for this program")
         write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
-        if storage_keys_json and identity.storage_keys_file.exists():
-            ring = KeyRing.load(identity.storage_keys_file)
-            ring.adopt(storage_keys_json, ring.key_ids)  # an own key that is still needed must not be lost
-        elif storage_keys_json:
-            write_durably(identity.storage_keys_file, storage_keys_json.encode())
+        if storage_keys_json:
+            KeyRing.store(identity.storage_keys_file, storage_keys_json, protection)
     if revoked_pem:
         store_list(certs_dir, revoked_pem)
     with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):

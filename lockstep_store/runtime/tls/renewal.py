@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lockstep_store.runtime.storage.key_protection import KeyProtection
 from lockstep_store.runtime.tls.identity import RENEW_BEFORE, Identity, accept_bundle, days_left, renew, renewal_request
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
@@ -19,8 +20,14 @@ RETRY_SECONDS = 600.0
 class CertificateRenewal:
     """Renews one program's own certificate. `ask` makes the RENEW_CERTIFICATE call to the directory."""
 
-    def __init__(self, identity: Identity, ask: Callable[[RenewCertificateRequest], EnrolReply]) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        ask: Callable[[RenewCertificateRequest], EnrolReply],
+        protection: KeyProtection | None = None,
+    ) -> None:
         self._identity = identity
+        self._protection = protection
         self._ask = ask
 
     def step(self) -> float:
@@ -53,4 +60,5 @@ class CertificateRenewal:
             reply.peer_token,
             reply.storage_keys_json,
             reply.revoked_pem,
+            self._protection,
         )

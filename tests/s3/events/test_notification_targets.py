@@ -8,6 +8,7 @@ import pytest
 
 from directory_server.features.notifications.addresses import Destination
 from directory_server.features.notifications.targets import Targets
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound, Unavailable
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import CLUSTER
@@ -61,8 +62,8 @@ def test_secrets_are_shown_to_nobody_and_sealed_where_they_are_kept(room: Room) 
         known.append(destination)
         return KeepingTarget()
 
-    keys = room.rig.cluster._certs / "storage-keys.json"
-    Targets(directory.store, directory.clock, keys, keep)
+    sealer = Sealer(KeyRing.load(room.rig.cluster._certs / "storage-keys.json"))
+    Targets(directory.store, directory.clock, lambda: sealer, keep)
     assert SECRET in {one.secret for one in known} & {one.token for one in known}
     assert any(SECRET in one.url for one in known)
 

@@ -18,7 +18,7 @@ from directory_server.features.notifications.sending import NotDelivered, Outgoi
 from directory_server.features.notifications.targets import MAX_TARGETS, Targets
 from directory_server.metadata.statements import notifications as rows
 from lockstep_store.runtime.jobs import BackgroundJob
-from lockstep_store.runtime.storage.sealing import KeyRing
+from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import BadRequest, Conflict, TargetUnusable, Unavailable
 from lockstep_store.wire.messages.targets import AddTargetRequest
 from tests.fakes.directory_rig import DirectoryRig
@@ -45,9 +45,9 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.directory = DirectoryRig(folder, servers=0)
         keys = folder / "storage-keys.json"
-        KeyRing.load_or_create(keys)
+        sealer = Sealer(KeyRing.load_or_create(keys))
         self.hanging, self.keeping = HangingTarget(), KeepingTarget()
-        self.targets = Targets(self.directory.store, self.directory.clock, keys, self._make)
+        self.targets = Targets(self.directory.store, self.directory.clock, lambda: sealer, self._make)
 
     def _make(self, destination: Destination, _: Address) -> Sender:
         return self.hanging if "hangs" in destination.url else self.keeping
@@ -97,9 +97,8 @@ def test_nobody_waits_for_a_target_that_hangs(rig: Rig, monkeypatch: pytest.Monk
 def test_what_waits_for_a_target_that_cannot_be_read_any_more_is_bounded_too(rig: Rig, tmp_path: Path) -> None:
     """Its address is under storage keys that are gone: it says so, and what waited for too long is given up."""
     rig.add("hook", "https://answers.test/")
-    other_keys = tmp_path / "other-keys.json"
-    KeyRing.load_or_create(other_keys)
-    targets = Targets(rig.directory.store, rig.directory.clock, other_keys)
+    other = Sealer(KeyRing.load_or_create(tmp_path / "other-keys.json"))
+    targets = Targets(rig.directory.store, rig.directory.clock, lambda: other)
     rig.queue("hook")
     rig.directory.time.advance(MAX_AGE_SECONDS + 1.0)
     targets.step("hook")

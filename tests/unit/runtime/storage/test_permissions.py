@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.runtime.storage.permissions import keep_private, too_open
+from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are, too_open
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +40,17 @@ def test_an_open_folder_is_reported(tmp_path: Path, mode: int, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING, logger="lockstep"):
         keep_private(opened, closed)
     assert [f"chmod go= {opened}" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_keys_on_the_disk_of_their_data_are_mentioned_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One line at a start says what that means; none if the keys are protected, elsewhere, or not there."""
+    keys = tmp_path / "storage-keys.json"
+    keys.write_text("{}")
+    with caplog.at_level("INFO"):
+        say_where_keys_are(keys, tmp_path, is_protected=True)
+        say_where_keys_are(keys, Path("/proc"), is_protected=False)
+        say_where_keys_are(tmp_path / "missing", tmp_path, is_protected=False)
+        assert caplog.messages == []
+        say_where_keys_are(keys, tmp_path, is_protected=False)
+    (message,) = caplog.messages
+    assert "whoever takes the whole disk can read everything" in message
