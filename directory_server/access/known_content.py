@@ -48,7 +48,8 @@ def _readable(reader: Reader, person: Person, rows: list[Row], at: float, known:
 def hide_unreadable(place: Standing, listed: Iterable[FileVersion]) -> None:
     """Remove descriptions of content that the person may not read from a listing. S3's own listings keep them."""
     shared = place.bucket.shared and bool(place.person.account)
-    if place.person.access is not None or (place.ground.rules is None and (place.trusted or shared)):
+    access = place.person.access
+    if (access is not None and access.is_s3) or (place.ground.rules is None and (place.trusted or shared)):
         return
     for found in listed:
         if found.delete_marker or (found.current and place.may("s3:GetObject", found.path)):

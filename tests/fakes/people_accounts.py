@@ -13,6 +13,7 @@ from lockstep_store.wire.errors import (
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages.base import CredentialRequest, Nothing
+from lockstep_store.wire.messages.s3_access import S3Access
 
 ADMIN = "admin"
 ADMIN_PASSWORD = "admin-password"
@@ -95,7 +96,8 @@ class AccountsCore:
 
     def _who(self, credential: str, what: str) -> str:
         self.calls.append(what)
-        account = self.tokens.get(credential)
+        access = S3Access.decode(credential)
+        account = self.tokens.get(credential if access is None else access.credential)
         if account is None:
             raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
         return account

@@ -24,8 +24,11 @@ from lockstep_store.wire.messages.files import (
     VersionsReply,
     VersionsRequest,
 )
+from lockstep_store.wire.messages.s3_access import S3Access
 
 TOKEN = "lst_good"
+ACCESS = S3Access(credential=TOKEN, keys={"aws:sourceip": ["127.0.0.1"], "aws:securetransport": ["true"]}).encode()
+"""What the API makes of TOKEN for calls about buckets."""
 CREATED_AT = 1_700_000_000.0
 
 
@@ -147,7 +150,8 @@ class FakeFiles:
         self.calls.append(request)
         if self.error is not None:
             raise self.error
-        if request.credential != TOKEN:
+        access = S3Access.decode(request.credential)
+        if (request.credential if access is None else access.credential) != TOKEN:
             raise NotLoggedIn("this token is wrong, expired or revoked: log in again")
 
 

@@ -121,23 +121,23 @@ class BucketRoutes:
         ]
 
     def list_buckets(self, request: RestRequest) -> RawReply:
-        return json_reply(self._directory.call(BUCKETS, BucketsRequest(request.credential())))
+        return json_reply(self._directory.call(BUCKETS, BucketsRequest(request.access())))
 
     def create(self, request: RestRequest) -> RawReply:
-        credential = request.credential()
+        credential = request.access()
         body = request.message(NewBucket)
         wanted = CreateBucketRequest(credential, check_bucket(body.name), body.versioning, body.shared)
         return json_reply(self._directory.call(CREATE_BUCKET, wanted), 201)
 
     def get(self, request: RestRequest) -> RawReply:
-        return json_reply(self._directory.call(GET_BUCKET, BucketRequest(request.credential(), request.bucket())))
+        return json_reply(self._directory.call(GET_BUCKET, BucketRequest(request.access(), request.bucket())))
 
     def change(self, request: RestRequest) -> RawReply:
-        credential, bucket = request.credential(), request.bucket()
+        credential, bucket = request.access(), request.bucket()
         body = request.message(BucketChange)
         wanted = ChangeBucketRequest(credential, bucket, body.versioning, body.shared)
         return json_reply(self._directory.call(CHANGE_BUCKET, wanted))
 
     def delete(self, request: RestRequest) -> RawReply:
-        self._directory.call(DELETE_BUCKET, BucketRequest(request.credential(), request.bucket()))
+        self._directory.call(DELETE_BUCKET, BucketRequest(request.access(), request.bucket()))
         return empty_reply()

@@ -15,6 +15,7 @@ import msgspec
 from client_proxy.core.content_types import UNKNOWN_TYPE, guessed_type
 from client_proxy.doors.rest.reply import Headers
 from lockstep_store.runtime.http.header_text import HEADER_NAME
+from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest
@@ -138,5 +139,5 @@ def _fixed_headers(path: str, digest: Digest, content_type: str, created_at: int
         ("Content-Disposition", disposition(path, content_type)),
         ("Accept-Ranges", "bytes"),
         ("Cache-Control", "private, no-cache"),
-        ("X-Content-Type-Options", "nosniff"),
+        *UNTRUSTED_CONTENT,
     )

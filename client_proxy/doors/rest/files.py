@@ -86,7 +86,7 @@ class FileRoutes:
         """One page of a bucket."""
         page = self._files.list(
             ListRequest(
-                request.credential(),
+                request.access(),
                 request.bucket(),
                 prefix=request.argument("prefix", limit=MAX_PATH_BYTES),
                 delimiter=request.argument("delimiter", limit=256),
@@ -99,7 +99,7 @@ class FileRoutes:
     def read(self, request: RestRequest) -> RawReply:
         """GET and HEAD of a file."""
         opened = self._files.open(
-            Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
+            Read(request.access(), request.bucket(), request.file_path(), version=request.version())
         )
         body: list[bytes] | StreamedContent = []
         try:
@@ -133,7 +133,7 @@ class FileRoutes:
         if not streams_chunks and "HTTP_X_LOCKSTEP_DIGEST" in request.environ:
             raise BadRequest("X-Lockstep-Digest announces a chunk stream; plain bytes are sent without it")
         write = Write(
-            request.credential(),
+            request.access(),
             request.bucket(),
             request.file_path(),
             size=request.number_header("X-Lockstep-Size") if streams_chunks else request.declared_length(),
@@ -154,7 +154,7 @@ class FileRoutes:
         """DELETE of a path, or of exactly one version."""
         deleted = self._files.delete(
             Delete(
-                request.credential(),
+                request.access(),
                 request.bucket(),
                 request.file_path(),
                 version=request.version(),
@@ -170,7 +170,7 @@ class FileRoutes:
 
     def copy(self, request: RestRequest) -> RawReply:
         """Copy or move within the cluster."""
-        credential = request.credential()
+        credential = request.access()
         body = request.message(CopyBody)
         committed = self._files.copy(
             Copy(
@@ -194,7 +194,7 @@ class FileRoutes:
     def manifest(self, request: RestRequest) -> RawReply:
         """A file's manifest in canonical form."""
         opened = self._files.open(
-            Read(request.credential(), request.bucket(), request.file_path(), version=request.version())
+            Read(request.access(), request.bucket(), request.file_path(), version=request.version())
         )
         try:
             body = opened.manifest().encode()

@@ -83,7 +83,7 @@ class ChangeRoutes:
         bucket = request.argument("bucket", limit=256)
         cursor = request.number_argument("cursor", -1, 0, LARGEST_CURSOR)
         wanted = ChangesRequest(
-            credential=request.credential(),
+            credential=request.access(),
             bucket=check_bucket(bucket) if bucket else None,
             cursor=None if cursor < 0 else cursor,
             limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),

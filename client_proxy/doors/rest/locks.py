@@ -178,7 +178,7 @@ class LockRoutes:
 
     def acquire(self, request: RestRequest) -> RawReply:
         """POST /locks."""
-        credential = request.credential()
+        credential = request.access()
         body = request.message(AcquireBody)
         reply = self._acquire(
             AcquireRequest(
@@ -200,15 +200,15 @@ class LockRoutes:
         )
 
     def list_locks(self, request: RestRequest) -> RawReply:
-        return json_reply(self._directory.call(LOCKS, CredentialRequest(request.credential())))
+        return json_reply(self._directory.call(LOCKS, CredentialRequest(request.access())))
 
     def renew(self, request: RestRequest) -> RawReply:
-        credential, id = request.credential(), request.segment("id")
+        credential, id = request.access(), request.segment("id")
         body = request.message(RenewBody, optional=True)
         return json_reply(self._directory.call(RENEW, RenewRequest(credential, id, body.lease_seconds)))
 
     def release(self, request: RestRequest) -> RawReply:
-        wanted = ReleaseRequest(request.credential(), request.segment("id"), request.flag_argument("break"))
+        wanted = ReleaseRequest(request.access(), request.segment("id"), request.flag_argument("break"))
         self._directory.call(RELEASE, wanted)
         return empty_reply()
 

@@ -77,7 +77,7 @@ class VersionRoutes:
         after = request.argument("cursor", limit=256)
         reply = self._files.versions(
             VersionsRequest(
-                request.credential(),
+                request.access(),
                 request.bucket(),
                 path,
                 limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
@@ -88,7 +88,7 @@ class VersionRoutes:
 
     def restore(self, request: RestRequest) -> RawReply:
         """Restore a version, by copying it onto its own path."""
-        credential, bucket, path = request.credential(), request.bucket(), request.file_path()
+        credential, bucket, path = request.access(), request.bucket(), request.file_path()
         body = request.message(RestoreBody)
         number = request.number_header("X-Lockstep-Lock")
         committed = self._files.copy(

@@ -35,6 +35,7 @@ from client_proxy.rate_limits.limiter import ClassLimits, standing_headers
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
 from lockstep_store.runtime.tracing import log, start_request
 from lockstep_store.wire.errors import LockstepError
 
@@ -125,7 +126,8 @@ class S3Door:
         return self._respond(self._refuse(_as_s3(error, id), environ, id), id, start_response)
 
     def _respond(self, reply: RawReply, id: str, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(f"{reply.status} -", [*reply.headers, ("x-amz-request-id", id), ("x-amz-id-2", self._host_id)])
+        own = (("x-amz-request-id", id), ("x-amz-id-2", self._host_id))
+        start_response(f"{reply.status} -", [*reply.headers, *own, *UNTRUSTED_CONTENT])
         return reply.body
 
     def _name(self, request: S3Request) -> str:

@@ -1,7 +1,7 @@
-"""S3 access: the action, key and condition values of an S3 request, for the directory to authorise.
+"""S3 access: the action, key and condition values of a request, for the directory to authorise.
 
-It wraps the credential and takes its place in every message, so no call can be made without it. Only the S3 door
-creates one; the other doors reject credentials of this form.
+It wraps the credential and takes its place in every message, so no call can be made without it. Only the doors create
+one, and reject credentials of this form. The API names no action: there, each call counts as the plain action it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX)
 
 
 class S3Access(FrozenMessage, frozen=True):
-    """What the directory needs to authorise an S3 request.
+    """What the directory needs to authorise a request.
 
     `credential` is the caller's proof, empty for an anonymous request. `keys` are condition keys in lower case with
     their values, without those that the directory knows itself (account, time, existing tags).
@@ -41,6 +41,11 @@ class S3Access(FrozenMessage, frozen=True):
     operation: str = ""
     """The operation's name in the service description; for notifications, not for authorisation."""
     request_id: str = ""
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether it is an S3 operation."""
+        return bool(self.action)
 
     def reads(self, bucket: str, path: str) -> bool:
         """Whether a call about that key concerns the source of a copy, and not its target."""

@@ -14,6 +14,7 @@ from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import MissingChunks, Unavailable
 from lockstep_store.wire.messages.files import CommittedReply, Preconditions
+from tests.fakes.rest_core import ACCESS
 from tests.fakes.wsgi import UNDECLARED, request_environ
 from tests.unit.rest_door import BASE, TOKEN, Door
 
@@ -48,7 +49,7 @@ def test_what_a_write_may_carry_reaches_the_store(door: Door) -> None:
         },
     )
     assert door.files.calls[-1] == Write(
-        TOKEN,
+        ACCESS,
         "files",
         "a",
         size=3,
@@ -195,7 +196,7 @@ def test_copy_and_move(door: Door) -> None:
     assert answer.status == 201
     assert answer.headers["X-Lockstep-Version"] == "v2"
     assert door.files.calls[-1] == Copy(
-        TOKEN,
+        ACCESS,
         "files",
         "b",
         source_bucket="files",

@@ -13,6 +13,7 @@ from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Unavailable
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import ListRequest, Preconditions, VersionsRequest
+from tests.fakes.rest_core import ACCESS
 from tests.fakes.wsgi import request_environ
 from tests.unit.rest_door import BASE, TOKEN, Door
 
@@ -199,7 +200,7 @@ def test_listing_passes_its_arguments(door: Door) -> None:
     """A listing's prefix, delimiter, limit and cursor reach the store as text."""
     answer = door.ask("GET", "/api/v1/files/files?prefix=a%20%C3%A9/&delimiter=/&limit=7&cursor=a%20b")
     assert answer.status == 200
-    assert door.files.calls[-1] == ListRequest(TOKEN, "files", prefix="a é/", delimiter="/", limit=7, after="a b")
+    assert door.files.calls[-1] == ListRequest(ACCESS, "files", prefix="a é/", delimiter="/", limit=7, after="a b")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_versions_and_restore(door: Door) -> None:
     door.files.put("files", "a", b"1")
     door.files.put("files", "a/restore", b"2")
     assert door.ask("GET", "/api/v1/versions/files/a?limit=5&cursor=v1").status == 200
-    assert door.files.calls[-1] == VersionsRequest(TOKEN, "files", "a", limit=5, after=("a", "v1"))
+    assert door.files.calls[-1] == VersionsRequest(ACCESS, "files", "a", limit=5, after=("a", "v1"))
     assert door.ask("GET", "/api/v1/versions/files/a/restore").status == 200
     assert door.files.calls[-1].path == "a/restore"
     answer = door.ask(

@@ -26,7 +26,7 @@ from lockstep_store.wire.messages.cluster import (
 )
 from lockstep_store.wire.messages.journal import CHANGES, Change, ChangesReply, ChangesRequest
 from tests.fakes.clock import ManualClock
-from tests.fakes.rest_core import FakeDirectory
+from tests.fakes.rest_core import ACCESS, FakeDirectory
 from tests.unit.rest_door import TOKEN, Door, clean_door
 
 CHANGE = Change(7, "write", "files", "a", "0000000000000007", 1.0, chunk_digest(b"x"), 1, "ann")
@@ -48,7 +48,7 @@ def test_changes_are_asked_for_as_given(door: Door) -> None:
     assert answer.json["changes"][0]["path"] == "a"
     sent: ChangesRequest = door.directory.calls[-1][1]
     assert (sent.credential, sent.bucket, sent.cursor, sent.limit, sent.wait_seconds) == (
-        TOKEN,
+        ACCESS,
         "files",
         123456789012345,
         5,

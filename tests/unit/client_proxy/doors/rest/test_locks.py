@@ -23,7 +23,7 @@ from lockstep_store.wire.messages.locks import (
     WaiterInfo,
 )
 from tests.fakes.clock import ManualClock
-from tests.fakes.rest_core import FakeDirectory
+from tests.fakes.rest_core import ACCESS, FakeDirectory
 from tests.unit.rest_door import TOKEN, Door
 
 PATHS = [LockPath("files", "a")]
@@ -40,7 +40,7 @@ def test_a_free_lock_is_granted(door: Door) -> None:
     answer = door.post("/api/v1/locks", body)
     assert (answer.status, answer.json["lock"]["number"]) == (200, 7)
     sent: AcquireRequest = door.directory.calls[-1][1]
-    assert sent.credential == TOKEN
+    assert sent.credential == ACCESS
     assert sent.paths == [LockPath("files", "a/b"), LockPath("other", "c")]
     assert (sent.lease_seconds, sent.client, sent.wait_seconds, sent.queue) == (5, "shell 1", 0, True)
     assert len(sent.request_id) == 32

@@ -41,6 +41,7 @@ from lockstep_store.wire.messages.people import (
     ApiKeysReply,
     LoginReply,
 )
+from tests.fakes.rest_core import ACCESS
 from tests.fakes.wsgi import ask
 from tests.unit.rest_door import TOKEN, Door, clean_door
 
@@ -59,7 +60,7 @@ ENROL_BODY = EnrolRequest("secret", "file_server", "4", "csr")
         ("POST", "/auth/keys", {"name": "laptop"}, CREATE_API_KEY, KEY, 201, {"name": "laptop"}),
         ("DELETE", "/auth/keys/k%2F1", None, REVOKE_API_KEY, Nothing(), None, {}),
         ("DELETE", "/auth/keys/k1", None, REVOKE_API_KEY, Nothing(), 204, {"key_id": "k1"}),
-        ("GET", "/buckets", None, BUCKETS, BucketsReply([BUCKET]), 200, {"credential": TOKEN}),
+        ("GET", "/buckets", None, BUCKETS, BucketsReply([BUCKET]), 200, {"credential": ACCESS}),
         (
             "POST",
             "/buckets",
@@ -108,7 +109,7 @@ def test_one_call_each(
     path, request = door.directory.calls[-1]
     assert path == call.path
     assert {name: getattr(request, name) for name in sent} == sent
-    assert request.credential == TOKEN
+    assert request.credential in (TOKEN, ACCESS)
     refused = ask(door.app, method, target, encode(body) if body is not None else b"")
     assert refused.status == 401
 

@@ -1,0 +1,105 @@
+"""A policy's conditions hold at every door: address, transport, agent and referer, at S3 and at the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.s3.people import document, statement
+from tests.security.people import Person
+
+CONTENT = b"what the policy is about"
+AGENT = "evil-client/1.0"
+ALLOWED = [
+    "s3:GetObject",
+    "s3:GetObjectVersion",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+]
+
+CONDITIONS: dict[str, tuple[dict[str, Any], bool]] = {
+    "this address": ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True),
+    "other addresses": ({"NotIpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, False),
+    "TLS": ({"Bool": {"aws:SecureTransport": "true"}}, True),
+    "no TLS": ({"Bool": {"aws:SecureTransport": "false"}}, False),
+    "this agent": ({"StringLike": {"aws:UserAgent": "evil*"}}, True),
+    "another agent": ({"StringLike": {"aws:UserAgent": "good*"}}, False),
+    "this referer": ({"StringLike": {"aws:Referer": "https://elsewhere/*"}}, True),
+}
+"""What a Deny is conditional on, and whether it then holds for the requests below."""
+
+
+def _s3(call: Callable[..., Any], **values: Any) -> int:
+    """The status of an S3 request."""
+    try:
+        return int(call(**values)["ResponseMetadata"]["HTTPStatusCode"])
+    except ClientError as error:
+        return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _api(person: Person, method: str, target: str, body: bytes = b"", **headers: str) -> int:
+    named = {"User_Agent": AGENT, "Referer": "https://elsewhere/page", **headers}
+    return person.ask(method, target, body, **named).status
+
+
+DOORS: dict[str, Callable[[Person, str], int]] = {
+    "S3 GetObject": lambda eve, b: _s3(eve.s3.get_object, Bucket=b, Key="a"),
+    "S3 ListObjectsV2": lambda eve, b: _s3(eve.s3.list_objects_v2, Bucket=b),
+    "S3 PutObject": lambda eve, b: _s3(eve.s3.put_object, Bucket=b, Key="new", Body=b"x"),
+    "API read": lambda eve, b: _api(eve, "GET", f"/files/{b}/a"),
+    "API head": lambda eve, b: _api(eve, "HEAD", f"/files/{b}/a"),
+    "API list": lambda eve, b: _api(eve, "GET", f"/files/{b}"),
+    "API manifest": lambda eve, b: _api(eve, "GET", f"/manifests/{b}/a"),
+    "API versions": lambda eve, b: _api(eve, "GET", f"/versions/{b}/a"),
+    "API changes": lambda eve, b: _api(eve, "GET", f"/changes?bucket={b}&cursor=0"),
+    "API write": lambda eve, b: _api(eve, "PUT", f"/files/{b}/new", b"x"),
+    "API delete": lambda eve, b: _api(eve, "DELETE", f"/files/{b}/none"),
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(olga: Person) -> str:
+    name = olga.bucket()
+    assert olga.put(name, "a", CONTENT).status == 201
+    return name
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_denial_holds_at_every_door(olga: Person, eve: Person, bucket: str, condition: str, door: str) -> None:
+    """Where its condition is met it is a 403, and nowhere else."""
+    if door.startswith("S3") and ("agent" in condition or "referer" in condition):
+        pytest.skip("the S3 client has headers of its own")
+    keys, denies = CONDITIONS[condition]
+    places = (bucket, f"{bucket}/*")
+    policy = document(
+        statement("Allow", eve.name, ALLOWED, *places), statement("Deny", eve.name, "s3:*", *places, Condition=keys)
+    )
+    olga.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    status = DOORS[door](eve, bucket)
+    assert (status == 403) is denies, status
+    assert denies or status < 300 or (door == "API delete" and status == 404)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if "ist" not in door and "changes" not in door])
+def test_a_permission_for_an_address_holds_at_every_door(olga: Person, eve: Person, bucket: str, door: str) -> None:
+    """An Allow that needs this machine's address is one for the API, too."""
+    here = {"IpAddress": {"aws:SourceIp": "127.0.0.1/32"}}
+    allowed = statement("Allow", eve.name, ALLOWED, bucket, f"{bucket}/*", Condition=here)
+    olga.s3.put_bucket_policy(Bucket=bucket, Policy=document(allowed))
+    assert DOORS[door](eve, bucket) in (200, 201, 204, 404)
+
+
+def test_content_cannot_run_in_the_name_of_the_site(olga: Person, bucket: str) -> None:
+    """A page that somebody saved is sandboxed, whichever door it comes from."""
+    olga.put(bucket, "page.html", b"<script>alert(1)</script>", Content_Type="text/html")
+    api = {name.lower(): value for name, value in olga.get(bucket, "page.html").headers.items()}
+    s3 = olga.s3.get_object(Bucket=bucket, Key="page.html")["ResponseMetadata"]["HTTPHeaders"]
+    for headers in (api, s3):
+        assert headers["content-security-policy"] == "sandbox"
+        assert headers["x-content-type-options"] == "nosniff"
