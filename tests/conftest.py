@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lockstep_store.runtime.jobs import BackgroundJob
 from tests.fakes.cheap_setup import cheap_setup
 
 # How long an example takes says nothing of what it proves: a machine that stops for a moment is no failure.
@@ -82,6 +84,21 @@ def cheap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Setting up costs little; see there for what that leaves out."""
     with cheap_setup(tmp_path_factory.mktemp("template")):
         yield
+
+
+def running_jobs() -> dict[threading.Thread, BackgroundJob]:
+    """The background jobs of this process that nobody has stopped."""
+    found = {thread: getattr(getattr(thread, "_target", None), "__self__", None) for thread in threading.enumerate()}
+    return {thread: job for thread, job in found.items() if isinstance(job, BackgroundJob) and not job._stopping}
+
+
+@pytest.fixture(autouse=True)
+def no_jobs_left() -> Iterator[None]:
+    """A job that outlives its test acts in the middle of later ones, whose failures then look like chance."""
+    before = running_jobs()
+    yield
+    left = {thread: job.name for thread, job in running_jobs().items() if thread not in before}
+    assert not left, f"background jobs were started and not stopped: {sorted(left.values())}"
 
 
 @pytest.fixture
