@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lockstep_store.runtime.storage.key_protection import KeyProtection
+from lockstep_store.runtime.storage.key_protection import KeyProtection, protected
 from lockstep_store.runtime.storage.sealing import KeyRing, check_ring, one_program_at_a_time, write_durably
 from lockstep_store.runtime.tls.certificate_authority import (
     MAX_HOSTS,
@@ -69,7 +69,7 @@ def ensure_authority(
 ) -> CertificateAuthority:
     """Load the cluster's authority, or create it and the storage keys. Several programs may call this at once."""
     authority = CertificateAuthority.create(certs_dir, now)
-    KeyRing.load_or_create(_storage_keys(certs_dir), protection)
+    _ensure_ring(_storage_keys(certs_dir), protection)
     return authority
 
 
@@ -96,7 +96,7 @@ def ensure_identity(
         if (certs_dir / "authority").is_dir():
             authority = CertificateAuthority.create(certs_dir, now)
             if role in SEALING_ROLES:
-                KeyRing.load_or_create(identity.storage_keys_file, protection)
+                _ensure_ring(identity.storage_keys_file, protection)
             here = set(_names(local_hosts()))
             fault = fault or _fault(identity, here, now())
             program = authority.programs.start_here(role, id)
@@ -200,6 +200,13 @@ def accept_bundle(
             write_durably(identity.key_file, key_pem.encode("ascii"))
         write_durably(identity.cert_file, cert_pem.encode("ascii"), mode=0o644)
     return _at(certs_dir, role, id)
+
+
+def _ensure_ring(file: Path, protection: KeyProtection | None) -> None:
+    """Check the storage keys, or make them. Protected ones are left to the programs that know the passphrase."""
+    if protection is None and file.exists() and protected(file.read_bytes()) is not None:
+        return
+    KeyRing.load_or_create(file, protection)
 
 
 def _check_program(role: str, id: str) -> None:

@@ -120,14 +120,17 @@ def test_no_passphrase_shows_in_a_repr(secret: Path, path: Path) -> None:
 
 
 def test_programs_of_one_folder_share_it(tmp_path: Path, secret: Path) -> None:
-    """The directory makes it, a file server reads it with the passphrase; a proxy needs none, for it never reads it."""
+    """The directory makes it, a file server reads it with the passphrase. Those that never read it need none: a proxy,
+    and whatever asks for the programs' health in their name."""
     certs = tmp_path / "certs"
     protection = key_protection(secret)
     ensure_authority(certs, protection=protection)
     ensure_identity(certs, "file_server", "1", protection=protection)
     ensure_identity(certs, "client_proxy", "1")
+    ensure_authority(certs)
+    identity = ensure_identity(certs, "directory_server", "1")
     with pytest.raises(SetupError, match="--key-passphrase-file"):
-        ensure_identity(certs, "file_server", "2")
+        KeyRing.load(identity.storage_keys_file)
 
 
 def test_a_machine_that_joins_has_a_passphrase_of_its_own(tmp_path: Path, secret: Path) -> None:
