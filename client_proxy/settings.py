@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +17,9 @@ from client_proxy.rate_limits.rules import DEFAULT as DEFAULT_RATE_LIMIT
 from client_proxy.rate_limits.rules import IN_MEMORY, RateRule, parse_rules
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.http.service import DEFAULT_THREADS
+from lockstep_store.runtime.options import parse_size
 
 PREFIX = "LOCKSTEP_PROXY_"
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
-_SIZE = re.compile(r"(\d+)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,12 @@ class _Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = _SIZE.fullmatch(value.strip())
-        unit = found.group(2).lower() if found else "?"
-        if found is None or unit not in _UNITS:
+        found = parse_size(value)
+        if found is None:
             self.fail(
                 f"{value!r} is not a size: give a number of bytes, or a number with KiB, MiB, GiB or TiB", param, ctx
             )
-        return int(found.group(1)) * _UNITS[unit]
+        return found
 
 
 class _Network(click.ParamType[Network]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -54,6 +54,7 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
 from directory_server.people.audit import AuditJournal
+from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
@@ -129,6 +130,7 @@ class DirectoryServer:
             audit=self.audit,
         )
         self.users = Users(store, self.clock, self.accounts, self.audit)
+        self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
             store,
@@ -187,6 +189,7 @@ class DirectoryServer:
             hooks,
             self.collector.note_open,
         )
+        self.quotas.watch(partial(setattr, self.writes, "demand_room"))
         self.commits = Commits(
             store,
             self.clock,
@@ -209,6 +212,7 @@ class DirectoryServer:
             accounts=self.accounts,
             audit=self.audit,
             users=self.users,
+            quotas=self.quotas,
             s3_keys=self.s3_keys,
             identities=IdentityServices.of(store, self.clock, self.accounts, self.s3_keys, self.audit),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
@@ -305,6 +309,7 @@ class DirectoryServer:
         self.accounts.forget_all()
         self.named_keys.forget_all()
         self.targets.reload()
+        self.quotas.count_missing()
 
     def _registration_open(self, remote: bool) -> bool:
         """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""

@@ -37,6 +37,7 @@ from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.audit import AuditJournal
+from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
@@ -55,6 +56,7 @@ class Components:
     accounts: Accounts
     audit: AuditJournal
     users: Users
+    quotas: Quotas
     s3_keys: S3Keys
     identities: IdentityServices
     s3_settings: S3Settings

@@ -11,6 +11,7 @@ from directory_server.api.file_servers import HolderApi
 from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
+from directory_server.api.quotas import QuotaApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
 from directory_server.files.many_deletions import delete_many
@@ -54,6 +55,7 @@ class DirectoryApi:
         NotificationApi(api, components)
         UserApi(api, components)
         IdentityApi(api, components)
+        QuotaApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets
@@ -122,13 +124,13 @@ class DirectoryApi:
             self._components.locks.release(person.account, request.lock_id)
         return Nothing()
 
-    def _locks(self, request: CredentialRequest, _: PeerIdentity) -> lm.LocksReply:
+    def _locks(self, request: lm.LocksRequest, _: PeerIdentity) -> lm.LocksReply:
         """List locks and places with the paths that the person may see: names in a private bucket are private too.
 
         Administrators see everything, also what is left from a bucket that is gone.
         """
         person = self._components.accounts.authenticate(request.credential)
-        reply = self._components.locks.list()
+        reply = self._components.locks.list(request.after, request.limit)
         if person.admin:
             return reply
         usable = {bucket.name for bucket in self._components.buckets.all(person).buckets}

@@ -15,7 +15,7 @@ from directory_server.access.decisions import Standing, standing
 from directory_server.files.hooks import Hooks
 from directory_server.files.moment import WallClock
 from directory_server.metadata.statements import buckets as rows
-from directory_server.metadata.statements import files, journal, s3_settings, uploads
+from directory_server.metadata.statements import files, journal, quotas, s3_settings, uploads
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
@@ -94,6 +94,7 @@ class Buckets:
                 raise AlreadyExists(
                     f"{whose} already created a bucket {made.name!r}", bucket=made.name, owner=taken.owner
                 )
+            quotas.demand_room(tx, quotas.ACCOUNT, person.account, "buckets")
             rows.insert_bucket(tx, made)
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, s3_settings.OBJECT_LOCK_WITHOUT_RULE)
@@ -153,6 +154,7 @@ class Buckets:
             uploads.drop_of_bucket(tx, name)
             self._end_locks(tx, name)
             rows.delete_bucket(tx, name)
+            quotas.drop_quotas(tx, quotas.BUCKET, name)
 
         self._store.write(work)
 

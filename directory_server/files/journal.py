@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +22,7 @@ from directory_server.access.decisions import Standing, standing
 from directory_server.files import versions
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statement import Statement
-from directory_server.metadata.statements import files, journal
+from directory_server.metadata.statements import files, journal, quotas
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import Digest
@@ -65,6 +67,8 @@ class Changes:
         self._monotonic = monotonic
         self._wall = wall
         self._on_hold = WaitingCallers(max_blocked)
+        self._guard = threading.Lock()
+        self._followers: Counts[str] = Counts()
         self._newest = 0
         store.last_in_each_transaction(self._wake_after)
 
@@ -83,10 +87,27 @@ class Changes:
         if found.reply.changes or not found.at_end or not request.wait_seconds:
             return found.reply
         until = self._monotonic() + request.wait_seconds
-        with self._on_hold.place(_ANY_COMMIT) as event:
+        with self._follower(person.account), self._on_hold.place(_ANY_COMMIT) as event:
             if event is None and not self._on_hold.closed:
                 raise Overloaded("too many callers are waiting for changes; try again in a moment")
             return self._wait(person, request, found.reply.cursor, event, until)
+
+    @contextmanager
+    def _follower(self, account: str) -> Iterator[None]:
+        """Count one more waiting caller of the account. QuotaExceeded when it has as many as it may."""
+        with self._store.read() as reader:
+            allowed = quotas.allowed(reader, quotas.ACCOUNT, account, "followers")
+        with self._guard:
+            if allowed is not None and self._followers[account] >= allowed:
+                raise quotas.exceeded(quotas.ACCOUNT, account, "followers", self._followers[account] + 1, allowed)
+            self._followers[account] += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._followers[account] -= 1
+                if not self._followers[account]:
+                    del self._followers[account]
 
     def _wait(
         self, person: Person, request: ChangesRequest, cursor: int, event: threading.Event | None, until: float

@@ -116,6 +116,7 @@ class Versions:
         # Nobody knows whether receivers were notified of it before the restore.
         cause = Cause(version.author)
         self._hooks.after_change(tx, bucket, change_of(row, created("recover", cause), cause, moment.at))
+        tx.admit_over_quota()
         return True
 
     def delete(

@@ -42,6 +42,9 @@ from lockstep_store.wire.tickets import TicketSigner
 
 MAX_FILE_BYTES = 1 << 50
 
+DemandRoom = Callable[[Reader, str, str, Callable[[], int]], None]
+"""`demand_room(reader, bucket, account, added)` raises QuotaExceeded; `added()` are the bytes that it would need."""
+
 
 class Servers(ReadingOrder, Protocol):
     """The file servers of the cluster."""
@@ -107,6 +110,8 @@ class Writes:
         self._hooks = hooks
         self._versions = Versions(hooks)
         self._note_open = note_open
+        self.demand_room: DemandRoom | None = None
+        """Refuses what would be over a quota before its bytes are sent; None while there are no such quotas."""
 
     # ------------------------------------------------------------ begin
 
@@ -156,7 +161,18 @@ class Writes:
             if self._held_by_living(reader, item) >= self._copies:
                 self._check_early(reader, place, item)
                 return _Link(item, person, size, link.metadata)
+        if self.demand_room is not None:
+            self.demand_room(reader, item.bucket, person.account, lambda: self._added(reader, place, item))
         return self._ticket(reader, place, link, candidates)
+
+    def _added(self, reader: Reader, place: Standing, item: BeginItem) -> int:
+        """Return the bytes that the write will add, as far as they are known now."""
+        if item.upload is not None and not is_part(item.upload):
+            return 0  # its parts are there already
+        replaced = None
+        if item.upload is None and place.bucket.versioning != "enabled":
+            replaced = reader.one(files.NULL_VERSION, bucket=item.bucket, path=item.path)
+        return (item.size or 0) - (replaced[4] if replaced is not None else 0)
 
     def _readable_size(self, reader: Reader, place: Standing, item: BeginItem) -> int | None:
         """Return the size of the announced content if the person may read it; None if the bytes must be sent."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from prometheus_client import Counter, Histogram
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.locks.lock_listing import list_page
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statements import buckets, locks, waiters
@@ -28,7 +29,14 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
 from lockstep_store.wire.messages.files import PathLock
-from lockstep_store.wire.messages.locks import AcquireReply, AcquireRequest, LockInfo, LockPath, LocksReply, WaiterInfo
+from lockstep_store.wire.messages.locks import (
+    MAX_LISTED_LOCKS,
+    AcquireReply,
+    AcquireRequest,
+    LockInfo,
+    LockPath,
+    LocksReply,
+)
 
 WAITER_GRACE_SECONDS = 30.0
 MAX_BLOCKED = 64
@@ -270,21 +278,11 @@ class LockManager:
 
     # ------------------------------------------------------------ listing
 
-    def list(self) -> LocksReply:
-        """List all locks and all places in the queue, oldest first."""
+    def list(self, after: str = "", limit: int = MAX_LISTED_LOCKS) -> LocksReply:
+        """List a page of the locks and then of the places in the queue, oldest first; see `lock_listing`."""
         self._expire_if_due()
         with self._store.read() as tx:
-            held, waiting = locks.all_locks(tx), waiters.all_waiters(tx)
-        line: dict[LockPath, list[int]] = {}
-        places: list[WaiterInfo] = []
-        for waiter in waiting:
-            places.append(self._replies.waiter_info(waiter, _count_of_any(line, waiter.paths) + 1))
-            for path in waiter.paths:
-                line.setdefault(path, []).append(waiter.seq)
-        return LocksReply(
-            locks=[self._replies.lock_info(lock, _count_of_any(line, lock.paths)) for lock in held],
-            waiters=places,
-        )
+            return list_page(tx, self._replies, after, limit)
 
     # ------------------------------------------------------------ inside the caller's transaction
 
@@ -347,13 +345,6 @@ class LockManager:
         due = self._next_due()
         if (due is not None and due <= self._clock.now()) or self._clock.must_be_saved():
             self._store.write(lambda tx: None)  # every transaction begins with expiry and ends with saving the time
-
-
-def _count_of_any(line: dict[LockPath, list[int]], paths: tuple[LockPath, ...]) -> int:
-    """The number of places in the queues of `paths`."""
-    if len(paths) == 1:  # the usual case, and queues may be long
-        return len(line.get(paths[0], ()))
-    return len({seq for path in paths for seq in line.get(path, ())})
 
 
 def _wanted(account: str, session: str, client: str, request: AcquireRequest) -> WantedLock:

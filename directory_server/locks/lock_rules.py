@@ -16,7 +16,7 @@ from typing import TypeVar
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait, describe, find_cycle
 from directory_server.locks.lock_replies import LockReplies, names_of, path_name
-from directory_server.metadata.statements import locks, waiters
+from directory_server.metadata.statements import locks, quotas, waiters
 from directory_server.metadata.statements.lock_requests import LAST
 from directory_server.metadata.statements.locks import LockRow
 from directory_server.metadata.statements.party import Party
@@ -99,7 +99,9 @@ class LockRules:
     def ask(self, tx: Tx, wanted: WantedLock, *, join: bool, keep_until: float) -> AcquireOutcome:
         """Grant `wanted` now, or, if `join`, take or keep its place in the queue until `keep_until`.
 
-        Raises Deadlock when joining would close a cycle, BadRequest when the request id was used for other paths.
+        Raises Deadlock when joining would close a cycle, BadRequest when the request id was used for other paths,
+        QuotaExceeded when the account has as many locks or places in line as it may. A place that it has becomes a lock
+        all the same.
         """
         account = wanted.party.account
         lock = locks.lock_by_request(tx, account, wanted.request_id)
@@ -109,8 +111,11 @@ class LockRules:
         if waiter is not None:
             waiters.keep_waiter(tx, waiter.seq, keep_until)
             return AcquireOutcome(waiter=_same_paths(waiter, wanted))
+        free = not any(locks.is_taken(tx, path) for path in wanted.paths)
+        if free or join:
+            quotas.demand_room(tx, quotas.ACCOUNT, account, "locks" if free else "waiters")
         # A newcomer never overtakes a waiter, even when the path itself is free.
-        if not any(locks.is_taken(tx, path) for path in wanted.paths):
+        if free:
             return AcquireOutcome(
                 lock=self._grant(tx, wanted.request_id, wanted.paths, wanted.party, wanted.lease_seconds)
             )

@@ -206,7 +206,7 @@ def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, 
 
 
 def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> None:
-    for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed"):
+    for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage"):
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
     epochs = decode_record(_setting(db, EPOCHS_SETTING))

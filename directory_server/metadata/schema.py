@@ -1,7 +1,7 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
-`schema_locks`, `schema_identities` and `schema_s3` have the others, `schema_base` the conventions. Migrations upgrade
-older databases to this schema.
+`schema_locks`, `schema_identities`, `schema_quotas` and `schema_s3` have the others, `schema_base` the conventions.
+Migrations upgrade older databases to this schema.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sqlalchemy import (
 from directory_server.metadata import (  # noqa: F401 - they declare tables in `metadata`
     schema_identities,
     schema_locks,
+    schema_quotas,
     schema_s3,
 )
 from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table

@@ -42,12 +42,21 @@ class Tx(Reader):
     def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
         """Make the changes of redo records again, except to the rows `leave`, by table and first part of the key.
 
+        Quotas do not refuse them.
+
         Raises ValueError for a record of another schema.
         """
 
     @abstractmethod
+    def admit_over_quota(self) -> None:
+        """Do not judge by quotas what was done so far: it was acknowledged before, and is only made again."""
+
+    @abstractmethod
     def savepoint(self) -> AbstractContextManager[None]:
-        """Roll back what the block did, and only that, if it raises. May be nested."""
+        """Roll back what the block did, and only that, if it raises. May be nested.
+
+        Raises QuotaExceeded at its end if a count in `usage` has risen above its quota, and is still above it.
+        """
 
     @abstractmethod
     def after_commit(self, call: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from blake3 import blake3
 
 from directory_server.metadata.sealed_rows import SealedRow
+from directory_server.metadata.statements import quotas
 from directory_server.metadata.statements import s3_keys as rows
 from directory_server.metadata.statements.s3_keys import OF_THE_ACCOUNT, S3KeyHolder
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -89,6 +90,7 @@ class S3Keys:
             rows.drop_ended(tx, self._clock.now())
             if len(rows.keys_of(tx, person.account, MAX_KEYS)) >= MAX_KEYS:
                 raise Conflict(f"you have {MAX_KEYS} S3 keys already: revoke one first")
+            quotas.demand_room(tx, quotas.ACCOUNT, person.account, "keys")
             self._insert(tx, made, request.valid_seconds)
 
         self._store.write(work)

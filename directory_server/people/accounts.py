@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from blake3 import blake3
 
-from directory_server.metadata.statements import people
+from directory_server.metadata.statements import people, quotas
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.access_keys import PeopleClock, S3Keys
 from directory_server.people.audit import Auditor, NoAudit
@@ -299,6 +299,7 @@ class Accounts:
         def work(tx: Tx) -> None:
             if len(tx.all(people.API_KEYS_OF, account=person.account, count=MAX_API_KEYS)) >= MAX_API_KEYS:
                 raise Conflict(f"you have {MAX_API_KEYS} API keys already: revoke one first")
+            quotas.demand_room(tx, quotas.ACCOUNT, person.account, "keys")
             insert_api_key(tx, person.account, made)
 
         self._store.write(work)

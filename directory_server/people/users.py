@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from directory_server.metadata.statements import buckets, identities, people, s3_keys
+from directory_server.metadata.statements import buckets, identities, people, quotas, s3_keys
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
@@ -131,6 +131,7 @@ class Users:
             ):
                 tx.run(statement, of_account=user.name)
             _end_invitations(tx, user)
+            quotas.drop_quotas(tx, quotas.ACCOUNT, user.name)
             detail = f"buckets to {request.buckets_to}" if user.buckets else ""
             self._audit.write(tx, "account deleted", by.account, user.name, detail=detail)
 

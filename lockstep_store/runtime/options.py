@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,3 +33,15 @@ def log_level(default: str) -> Callable[[Any], Any]:
 def is_loopback(host: str) -> bool:
     """Whether a program that listens on `host` can be reached from its own machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+_UNITS |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
+_SIZE = re.compile(r"(\d+)\s*([kmgt]?i?)b?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int | None:
+    """Return a number of bytes, which may have a unit such as KiB or GB; None for what is no size."""
+    found = _SIZE.fullmatch(text.strip())
+    unit = found.group(2).lower() if found else "?"
+    return int(found.group(1)) * _UNITS[unit] if found is not None and unit in _UNITS else None

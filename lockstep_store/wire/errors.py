@@ -28,6 +28,7 @@
     ├── Locked                     another client holds the lock; the message says who and until when
     ├── TooManyRequests            wrong passwords, or more than a rate limit allows
     │   └── RateLimited            more requests than the proxy's rate limits allow; nothing was done
+    ├── QuotaExceeded              an account or bucket may have no more of something
     ├── MissingChunks              the receiver lacks chunks that were sent without bytes, and lists them
     ├── TargetUnusable             the notification target cannot be reached as configured
     ├── Unavailable                temporary; a retry can succeed
@@ -215,6 +216,15 @@ class RateLimited(TooManyRequests):
 
     code, title = "rate_limited", "Too many requests"
     type = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class QuotaExceeded(LockstepError):
+    """An account or bucket may have no more of something; nothing was done.
+
+    Facts: `scope`, `name`, `resource`, what was `wanted` in all, and what is `allowed`.
+    """
+
+    code, status, title = "quota_exceeded", 507, "Over quota"
 
 
 class MissingChunks(LockstepError):

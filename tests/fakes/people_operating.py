@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lockstep_store.wire.errors import Conflict, Forbidden, NotFound
 from lockstep_store.wire.messages import cluster as cm
-from lockstep_store.wire.messages.base import Nothing
+from lockstep_store.wire.messages import quotas as qm
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 
 class OperatingCore:
@@ -18,6 +19,7 @@ class OperatingCore:
         ]
         self.repair = cm.RepairInfo(0, 0, 0, 0)
         self.lost: list[cm.LostFile] = []
+        self.quotas: dict[tuple[qm.QuotaScope, str], dict[str, int]] = {}
         self.finished_after = 0
         """How many more reports show repair at work."""
 
@@ -74,6 +76,40 @@ class OperatingCore:
         self.finished_after -= 1
         return cm.RepairReport(
             self.repair, self.finished_after < 0, page, names[begin + len(page) - 1] if more else None
+        )
+
+    def _quota(self, request: qm.QuotaRequest) -> qm.QuotaReply:
+        self._who(request.credential, "see quotas")
+        return self._quota_reply(request.scope, request.name)
+
+    def _quota_set(self, request: qm.SetQuotaRequest) -> qm.QuotaReply:
+        self._administrator(request.credential)
+        given = self.quotas.setdefault((request.scope, request.name), {})
+        for resource, value in request.values.items():
+            given.pop(resource, None)
+            if value is not None:
+                given[resource] = value
+        return self._quota_reply(request.scope, request.name)
+
+    def _quotas(self, request: CredentialRequest) -> qm.QuotasReply:
+        self._administrator(request.credential)
+        return qm.QuotasReply([self._quota_reply(scope, name) for scope, name in sorted(self.quotas)])
+
+    def _quota_reply(self, scope: qm.QuotaScope, name: str) -> qm.QuotaReply:
+        """Of everything counted, 2048 are used."""
+        given = self.quotas.get((scope, name), {})
+        return qm.QuotaReply(
+            scope,
+            name,
+            [
+                qm.QuotaInfo(
+                    resource,
+                    given.get(resource, qm.BUILT_IN.get((scope, resource))),
+                    2048 if resource in given else None,
+                    resource not in given and (scope, resource) in qm.BUILT_IN,
+                )
+                for resource in qm.RESOURCES[scope]
+            ],
         )
 
     def _server(self, credential: str, id: str) -> cm.FileServerInfo:

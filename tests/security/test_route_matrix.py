@@ -115,6 +115,11 @@ ROUTES: dict[str, Route] = {
     "revoke_user_access": _for_administrators(),
     "revoke_one_access": _for_administrators(),
     "audit": _for_administrators(),
+    "list_quotas": _for_administrators(),
+    "account_quota": Route(OWNERS),
+    "set_account_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
+    "bucket_quota": Route(OWNERS),
+    "set_bucket_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
     # Cluster
     "health": _OPEN,
     "cluster": _ACCOUNT,
@@ -193,6 +198,8 @@ class World:
         self._values = {"new": f"new-{number}", "user": f"user-{number}", "key": f"key-{number}", "id": "9"}
         self._values |= {"path": "k", "file": "page.css", "role": "file_server"}
         self._values["bucket"] = everybody.bucket([] if id == "delete_bucket" else ["k"])
+        if id in ("account_quota", "set_account_quota"):
+            self._values["user"] = "owner"
         for ids, make in (
             (("change_user", "delete_user", "reset_password", "user_access", "revoke_user_access"), self._user),
             (("revoke_one_access", "change_password"), self._log_in),

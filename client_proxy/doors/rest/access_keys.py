@@ -63,7 +63,7 @@ class S3KeyRoutes:
                 bodies=(Content(NewS3Key),),
                 body_optional=True,
                 answers={201: Answer("The key with its secret.", Content(S3KeyInfo))},
-                refusals=(errors.Conflict,),
+                refusals=(errors.Conflict, errors.QuotaExceeded),
             ),
             _operation(
                 id="rotate_s3_key",

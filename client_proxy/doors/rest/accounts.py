@@ -143,7 +143,7 @@ class AccountRoutes:
                 description="Only this reply has the secret: keep it.",
                 bodies=(Content(NewKey),),
                 answers={201: Answer("The key with its secret.", Content(ApiKeyInfo))},
-                refusals=(errors.Forbidden,),
+                refusals=(errors.Forbidden, errors.Conflict, errors.QuotaExceeded),
             ),
             _operation(
                 id="revoke_key",

@@ -32,6 +32,7 @@ from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
 from client_proxy.doors.rest.operation import Operation
 from client_proxy.doors.rest.programs import ProgramRoutes
+from client_proxy.doors.rest.quotas import QuotaRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.servers import ServerRoutes
@@ -199,6 +200,7 @@ def create_app(
         *changes.operations(),
         *AccountRoutes(directory, remote=remote).operations(),
         *UserRoutes(directory).operations(),
+        *QuotaRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),
         *ServiceAccountRoutes(directory).operations(),
         *KmsRoutes(directory).operations(),

@@ -75,7 +75,7 @@ class BucketRoutes:
                 description="You become its owner. With `shared` every account may use it.",
                 bodies=(Content(NewBucket),),
                 answers={201: Answer("The new bucket.", Content(BucketInfo))},
-                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists),
+                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists, errors.QuotaExceeded),
             ),
         ]
 

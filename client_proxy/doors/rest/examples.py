@@ -12,6 +12,7 @@ from client_proxy.doors.rest.files import CopyBody
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
+from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
 from client_proxy.doors.rest.storage_keys import Retirement
@@ -44,5 +45,7 @@ EXAMPLES: dict[Any, Any] = {
     NewKmsKey: {"name": "invoices"},
     StopBody: {"stop": True},
     Retirement: {"forget_backups": True},
+    QuotaBody: {"quotas": {"bytes": 10737418240, "keys": None}},
+    BucketQuotaBody: {"quotas": {"bytes": 10737418240, "files": None}},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
 }

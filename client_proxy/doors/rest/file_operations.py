@@ -47,6 +47,7 @@ WRITE_REFUSALS = (
     errors.LockStale,
     errors.PreconditionFailed,
     errors.Locked,
+    errors.QuotaExceeded,
     errors.StorageFull,
 )
 READ_REFUSALS = (errors.BadName, errors.Forbidden, errors.NotFound)

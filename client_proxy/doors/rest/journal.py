@@ -74,6 +74,7 @@ class ChangeRoutes:
                     errors.NotFound,
                     errors.Conflict,
                     errors.Overloaded,
+                    errors.QuotaExceeded,
                 ),
             )
         ]

@@ -19,19 +19,20 @@ from msgspec import Meta
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.long_polls import STEP_SECONDS, LongPolls
-from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter
+from client_proxy.doors.rest.operation import FLAG, Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import empty_reply, json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest, Overloaded
-from lockstep_store.wire.messages.base import Bucket, CredentialRequest, PathText, Text, WriteId
+from lockstep_store.wire.messages.base import Bucket, PathText, Text, WriteId
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     DEFAULT_LEASE_SECONDS,
     LOCKS,
     MAX_LEASE_SECONDS,
+    MAX_LISTED_LOCKS,
     MAX_LOCK_PATHS,
     RELEASE,
     RENEW,
@@ -40,12 +41,14 @@ from lockstep_store.wire.messages.locks import (
     LockInfo,
     LockPath,
     LocksReply,
+    LocksRequest,
     ReleaseRequest,
     RenewRequest,
 )
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 _operation = partial(Operation, tag="Locks")
+PAGE_END = {"type": "string", "pattern": "^[LW][0-9]{1,18}$"}
 LONGEST_WAIT_SECONDS = 300.0
 
 Lease = Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)]
@@ -127,7 +130,14 @@ class LockRoutes:
                     200: Answer("`lock` is yours.", Content(AcquireReply)),
                     202: Answer("In line: `place`, `holder`, `seconds_left`.", Content(QueuedReply)),
                 },
-                refusals=(errors.BadName, errors.Forbidden, errors.NotFound, errors.Deadlock, errors.Locked),
+                refusals=(
+                    errors.BadName,
+                    errors.Forbidden,
+                    errors.NotFound,
+                    errors.Deadlock,
+                    errors.Locked,
+                    errors.QuotaExceeded,
+                ),
                 thin=True,
             ),
             _operation(
@@ -136,8 +146,12 @@ class LockRoutes:
                 template="/locks",
                 handler=self.list_locks,
                 summary="List locks and who waits for them",
-                description="Holders, expiry, and the queue.",
-                answers={200: Answer("The locks and the waiters.", Content(LocksReply))},
+                description="Holders, expiry, and the queue: first the locks, then the places in line, oldest first.",
+                parameters=(
+                    Parameter("limit", "query", "Maximum number of both in a page.", between(1, MAX_LISTED_LOCKS)),
+                    Parameter("after", "query", "`next_after` of the previous page.", PAGE_END),
+                ),
+                answers={200: Answer("One page; `next_after` is empty on the last.", Content(LocksReply))},
             ),
         ]
 
@@ -200,7 +214,9 @@ class LockRoutes:
         )
 
     def list_locks(self, request: RestRequest) -> RawReply:
-        return json_reply(self._directory.call(LOCKS, CredentialRequest(request.access())))
+        limit = request.number_argument("limit", MAX_LISTED_LOCKS, 1, MAX_LISTED_LOCKS)
+        wanted = LocksRequest(request.access(), request.argument("after", limit=256), limit)
+        return json_reply(self._directory.call(LOCKS, wanted))
 
     def renew(self, request: RestRequest) -> RawReply:
         credential, id = request.access(), request.segment("id")

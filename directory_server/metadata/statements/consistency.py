@@ -35,6 +35,26 @@ CHECKS = (
         " ON n.digest = b.digest WHERE b.refs <> coalesce(n.n, 0)",
     ),
     _check(
+        "use of a quota",
+        "SELECT u.scope || ' ' || u.name, 'counts ' || u.used || ' ' || u.resource || ', but there are ' || u.found"
+        " FROM (SELECT s.scope, s.name, s.resource, s.used, CASE s.resource"
+        " WHEN 'files' THEN (SELECT count(*) FROM current c"
+        " WHERE CASE s.scope WHEN 'bucket' THEN c.bucket ELSE c.author END = s.name)"
+        " WHEN 'versions' THEN (SELECT count(*) FROM version v WHERE v.digest IS NOT NULL"
+        " AND CASE s.scope WHEN 'bucket' THEN v.bucket ELSE v.author END = s.name)"
+        " ELSE (SELECT coalesce(sum(v.size), 0) FROM version v WHERE v.digest IS NOT NULL"
+        " AND CASE s.scope WHEN 'bucket' THEN v.bucket ELSE v.author END = s.name)"
+        " + (SELECT coalesce(sum(p.size), 0) FROM part p JOIN upload a ON a.id = p.upload"
+        " WHERE CASE s.scope WHEN 'bucket' THEN a.bucket ELSE a.account END = s.name) END AS found"
+        " FROM usage s) u WHERE u.used <> u.found",
+    ),
+    _check(
+        "quota without its count",
+        "SELECT q.scope || ' ' || q.name, q.resource || ' are not counted' FROM quota q LEFT JOIN usage u"
+        " ON u.scope = q.scope AND u.name = q.name AND u.resource = q.resource"
+        " WHERE q.resource IN ('bytes', 'files', 'versions') AND u.name IS NULL",
+    ),
+    _check(
         "version without its blob",
         "SELECT v.bucket || '/' || v.path, 'version ' || v.id FROM version v LEFT JOIN blob b ON b.digest = v.digest"
         " WHERE v.digest IS NOT NULL AND b.digest IS NULL",

@@ -40,7 +40,9 @@ _LOCKS_DUE = Statement(select(*_LOCK).where(lock.c.until <= bindparam("now")).or
 _LOCKS_OF_ACCOUNT = Statement(
     select(lock.c.account, lock.c.client, lock.c.session).where(lock.c.account == bindparam("account")).distinct()
 )
-_ALL_LOCKS = Statement(select(*_LOCK).order_by(lock.c.number))
+_LOCKS_AFTER = Statement(
+    select(*_LOCK).where(lock.c.number > bindparam("after")).order_by(lock.c.number).limit(bindparam("count"))
+)
 _LOCKS_IN_BUCKET = Statement(
     select(*_LOCK)
     .where(lock.c.number.in_(select(lock_path.c.lock_number).where(lock_path.c.bucket == bindparam("bucket"))))
@@ -131,8 +133,9 @@ def holds_any(reader: Reader, party: Party) -> bool:
     return any(Party(*row).key == party.key for row in reader.all(_LOCKS_OF_ACCOUNT, account=party.account))
 
 
-def all_locks(reader: Reader) -> list[LockRow]:
-    return [_lock_row(row) for row in reader.all(_ALL_LOCKS)]
+def locks_after(reader: Reader, number: int, count: int) -> list[LockRow]:
+    """Return locks with higher numbers, in order."""
+    return [_lock_row(row) for row in reader.all(_LOCKS_AFTER, after=number, count=count)]
 
 
 def locks_in_bucket(reader: Reader, bucket: str) -> list[LockRow]:

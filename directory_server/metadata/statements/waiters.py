@@ -63,7 +63,9 @@ _ANYTHING_DUE = Statement(
         select(lock.c.number).where(lock.c.until <= bindparam("now")),
     ).limit(1)
 )
-_ALL_WAITERS = Statement(select(*_WAITER).order_by(waiter.c.seq))
+_WAITERS_AFTER = Statement(
+    select(*_WAITER).where(waiter.c.seq > bindparam("after")).order_by(waiter.c.seq).limit(bindparam("count"))
+)
 _WAITERS_IN_BUCKET = Statement(
     select(*_WAITER)
     .where(waiter.c.seq.in_(select(waiter_path.c.seq).where(waiter_path.c.bucket == bindparam("bucket"))))
@@ -99,6 +101,11 @@ def first_waiter(reader: Reader, path: LockPath) -> WaiterRow | None:
     return None if row is None else _waiter_row(row)
 
 
+def line_of(reader: Reader, path: LockPath) -> list[int]:
+    """Return the places in the queue of `path`, in order."""
+    return sorted(row[0] for row in reader.all(_WANTING, bucket=path.bucket, path=path.path, before=LAST))
+
+
 def count_wanting(reader: Reader, paths: Sequence[LockPath], before: int | None = None) -> int:
     """Return how many waiters, before place `before`, want any of `paths`."""
     seqs: set[int] = set()
@@ -131,8 +138,9 @@ def waiters_due(reader: Reader, now: float) -> list[WaiterRow]:
     return [_waiter_row(row) for row in reader.all(_WAITERS_DUE, now=now)]
 
 
-def all_waiters(reader: Reader) -> list[WaiterRow]:
-    return [_waiter_row(row) for row in reader.all(_ALL_WAITERS)]
+def waiters_after(reader: Reader, seq: int, count: int) -> list[WaiterRow]:
+    """Return places in line that were taken later, in order."""
+    return [_waiter_row(row) for row in reader.all(_WAITERS_AFTER, after=seq, count=count)]
 
 
 def waiters_in_bucket(reader: Reader, bucket: str) -> list[WaiterRow]:

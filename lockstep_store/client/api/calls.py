@@ -13,7 +13,7 @@ from lockstep_store.client.api.journal import JournalCalls
 from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
-from lockstep_store.client.api.people import BucketCalls, PeopleCalls, UserCalls
+from lockstep_store.client.api.people import BucketCalls, PeopleCalls, QuotaCalls, UserCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
 
 
@@ -21,6 +21,7 @@ class ApiCalls(
     PeopleCalls,
     ServiceAccountCalls,
     UserCalls,
+    QuotaCalls,
     BucketCalls,
     FileCalls,
     JournalCalls,

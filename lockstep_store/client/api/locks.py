@@ -42,4 +42,11 @@ class LockCalls(ApiCaller):
         self.transport.request("DELETE", f"/api/v1/locks/{segment(lock_id)}", params=params, repeatable=True)
 
     def locks(self) -> LocksReply:
-        return self._ask(LocksReply, "GET", "/api/v1/locks")
+        """Return all locks and all places in line, the oldest first."""
+        found = page = self._ask(LocksReply, "GET", "/api/v1/locks")
+        while page.next_after:
+            page = self._ask(LocksReply, "GET", "/api/v1/locks", params={"after": page.next_after})
+            found.locks += page.locks
+            found.waiters += page.waiters
+        found.next_after = ""
+        return found

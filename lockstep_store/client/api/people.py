@@ -6,6 +6,7 @@ from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.buckets import BucketInfo, BucketsReply, Versioning
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
+from lockstep_store.wire.messages.quotas import QuotaReply, QuotaScope, QuotasReply, Resource
 from lockstep_store.wire.messages.s3 import S3KeyInfo, S3KeysReply
 from lockstep_store.wire.messages.users import (
     AccountRole,
@@ -114,6 +115,23 @@ class UserCalls(ApiCaller):
         """Return security events after the id `after`, the oldest first."""
         params = {"after": str(after), "limit": str(limit)}
         return self._ask(AuditReply, "GET", "/api/v1/audit", params=params).events
+
+
+class QuotaCalls(ApiCaller):
+    """The calls about what accounts and buckets may have."""
+
+    def quotas(self) -> list[QuotaReply]:
+        """Return every account and bucket with a quota (administrators)."""
+        return self._ask(QuotasReply, "GET", "/api/v1/quotas").owners
+
+    def quota(self, scope: QuotaScope, name: str) -> QuotaReply:
+        """Return what an account or bucket may have, and has."""
+        return self._ask(QuotaReply, "GET", f"/api/v1/quotas/{scope}s/{segment(name)}")
+
+    def set_quota(self, scope: QuotaScope, name: str, values: dict[Resource, int | None]) -> QuotaReply:
+        """Set quotas; None removes one, and the others stay (administrators)."""
+        address = f"/api/v1/quotas/{scope}s/{segment(name)}"
+        return self._ask(QuotaReply, "PATCH", address, message={"quotas": values}, repeatable=True)
 
 
 class BucketCalls(ApiCaller):

@@ -33,8 +33,8 @@ ENDINGS = (
     Ending(5, "locked by someone else", (errors.Locked,)),
     Ending(
         6,
-        "the cluster's state does not allow it: it has changed, exists already, or your lock has ended",
-        (errors.Conflict, errors.PreconditionFailed),
+        "the cluster's state does not allow it: it has changed, exists already, is full, or your lock has ended",
+        (errors.Conflict, errors.PreconditionFailed, errors.QuotaExceeded),
     ),
     Ending(
         UNAVAILABLE, "not available now: try again", (errors.Unavailable, errors.TooManyRequests, errors.MissingChunks)

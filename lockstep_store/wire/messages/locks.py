@@ -20,6 +20,7 @@ from lockstep_store.wire.messages.base import (
 )
 
 MAX_LOCK_PATHS = 100
+MAX_LISTED_LOCKS = 1000
 MAX_WAIT_SECONDS = 30.0
 MAX_LEASE_SECONDS = 3600.0
 DEFAULT_LEASE_SECONDS = 60.0
@@ -87,9 +88,19 @@ class RenewRequest(Message):
     lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] | None = None
 
 
+class LocksRequest(CredentialRequest):
+    """A page of the locks and then of the places in line, the oldest first."""
+
+    after: Text = ""
+    """`next_after` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED_LOCKS)] = MAX_LISTED_LOCKS
+
+
 class LocksReply(Message):
     locks: list[LockInfo]
     waiters: list[WaiterInfo]
+    next_after: str = ""
+    """Ask with it for the next page; empty on the last."""
 
 
 class ReleaseRequest(Message):
@@ -106,4 +117,4 @@ class ReleaseRequest(Message):
 ACQUIRE = Call("/v1/locks/acquire", AcquireRequest, AcquireReply)
 RENEW = Call("/v1/locks/renew", RenewRequest, LockInfo)
 RELEASE = Call("/v1/locks/release", ReleaseRequest, Nothing)
-LOCKS = Call("/v1/locks", CredentialRequest, LocksReply)
+LOCKS = Call("/v1/locks", LocksRequest, LocksReply)

@@ -22,11 +22,13 @@ EVERYDAY_EXAMPLES, SOAK_EXAMPLES = 10, 2000
 OPERATIONS = 53
 EVERYDAY_ROUNDS, SOAK_ROUNDS, MORE_ROUNDS, WALKS, WALK_STEPS = 4, 400, 30, 5, 12
 FILE = "/api/v1/files/{bucket}/{path}"
-ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "412", "416", "423", "424", "503"]
-"""Requests that are valid by their schemas are carried out, or refused for what is there: a lock, another version."""
+ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "412", "416", "423", "424", "503", "507"]
+"""Requests that are valid by their schemas are done, or refused for what is there: a lock, a version, a quota."""
 BEYOND_SCHEMAS = {
     "write_file": "a digest is only for chunk streams",
     "copy_file": "content types, and names in metadata",
+    "set_account_quota": "1.0 is an integer to a schema",
+    "set_bucket_quota": "1.0 is an integer to a schema",
     "acquire_lock": "what a path is depends on the bucket beside it",
     "restore_version": "a lock's number is written without a point: 1.0 is an integer to a schema",
     "login": "which characters a name may have (RFC 8265)",

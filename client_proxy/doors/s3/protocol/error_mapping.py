@@ -80,6 +80,15 @@ def _slow_down(code: str, error: e.LockstepError) -> S3Error:
     return S3Error(code, str(error), {"Retry-After": str(error.facts.get("retry_after", 1))} | limits)
 
 
+def _over_quota(code: str, error: e.LockstepError) -> S3Error:
+    """S3 has a code of its own for buckets only. The other is the one that Ceph answers, which clients know."""
+    facts = error.facts
+    if facts.get("resource") == "buckets":
+        return S3Error("TooManyBuckets", str(error))
+    details = {"Quota": "resource", "Allowed": "allowed", "Wanted": "wanted"}
+    return S3Error(code, str(error), {}, **{name: str(facts.get(fact, "")) for name, fact in details.items()})
+
+
 def _named_by_directory(_: str, error: e.LockstepError) -> S3Error:
     return S3Error(str(error.facts["s3_code"]), str(error))
 
@@ -132,6 +141,7 @@ _TABLE = (
     _Row(e.BadRequest, (), "InvalidRequest"),
     _Row(e.RangeNotSatisfiable, (), "InvalidRange", _no_such_range),
     _Row(e.PreconditionFailed, (), "PreconditionFailed"),
+    _Row(e.QuotaExceeded, (), "QuotaExceeded", _over_quota),
     _Row(e.TooManyRequests, (), "SlowDown", _slow_down),
     _Row(e.Overloaded, (), "SlowDown"),
     _Row(e.Unavailable, (), "ServiceUnavailable"),

@@ -24,7 +24,7 @@ KEPT_BYTES = 64 << 20
 TRIM_EVERY = 256
 
 UNRECORDED = frozenset(
-    ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "redo_record")
+    ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record")
 )
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
 

@@ -23,6 +23,7 @@ from directory_server.metadata.engines.sqlite.page_checksums import (
 )
 from directory_server.metadata.engines.sqlite.redo import RedoWriter
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
+from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
@@ -58,6 +59,7 @@ class SqliteStore(MetadataStore):
         self._readers = ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
         self._redo: RedoWriter | None = None
+        self._usage: UsageCounter | None = None
         self._keeper: sqlite3.Connection | None = None
         self._checks: PageChecks | None = None
         self._damage: Damaged | None = None
@@ -172,7 +174,7 @@ class SqliteStore(MetadataStore):
     def _transaction(self) -> Iterator[SqliteTx]:
         """Run one shared commit, on the writer thread."""
         try:
-            tx = SqliteTx(self._begin())
+            tx = SqliteTx(*self._begin())
             for work in self._first_works:
                 work(tx)
             yield tx
@@ -235,14 +237,16 @@ class SqliteStore(MetadataStore):
         except (OSError, sqlite3.Error) as error:
             checks.distrust(f"the last checkpoint failed ({error})")
 
-    def _begin(self) -> sqlite3.Cursor:
+    def _begin(self) -> tuple[sqlite3.Cursor, UsageCounter]:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
             if self._redo is None:
                 self._redo = RedoWriter(self._writer.connection)
+            if self._usage is None:
+                self._usage = UsageCounter(self._writer.connection)
             self._writer.execute(BEGIN)
-            return self._writer
+            return self._writer, self._usage
         except sqlite3.Error as error:
             raise translate_failure(error) from error
 
@@ -268,7 +272,7 @@ class SqliteStore(MetadataStore):
                 self._writer.connection.close()
             except sqlite3.Error:
                 log.exception("failed to close the metadata file")
-            self._writer = self._redo = None
+            self._writer = self._redo = self._usage = None
 
     def _open_writer(self, checked: bool | None = None) -> sqlite3.Cursor:
         own_checkpoints = self._checks is not None if checked is None else checked

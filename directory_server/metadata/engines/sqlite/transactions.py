@@ -16,7 +16,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
 from directory_server.metadata.engines.sqlite.redo import apply_records
+from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements import quotas
 from directory_server.metadata.store import Reader, Row, Tx
 from lockstep_store.runtime.storage.savepoints import Savepoints
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
@@ -54,8 +56,10 @@ class SqliteTx(SqliteReader, Tx):
     commit alone, so the first such error is kept and raised for everything else in the batch.
     """
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, usage: UsageCounter) -> None:
         super().__init__(cursor)
+        self._usage = usage
+        usage.risen.clear()  # of a transaction that failed
         self.failure: LockstepError | None = None
         self.when_durable: list[Callable[[], None]] = []
         self._savepoints = Savepoints(cursor.connection, self._plain)
@@ -71,15 +75,21 @@ class SqliteTx(SqliteReader, Tx):
             apply_records(self._cursor, bodies, leave)
         except sqlite3.Error as error:
             raise translate(error) from error
+        self.admit_over_quota()
+
+    def admit_over_quota(self) -> None:
+        self._usage.risen.clear()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        registered = len(self.when_durable)
+        registered, risen = len(self.when_durable), len(self._usage.risen)
         self._savepoints.begin()
         try:
             yield
+            if len(self._usage.risen) > risen:
+                self._judge_usage(risen)
         except BaseException:
-            del self.when_durable[registered:]
+            del self.when_durable[registered:], self._usage.risen[risen:]
             if self.failure is None:
                 self._savepoints.undo()
             else:
@@ -87,6 +97,13 @@ class SqliteTx(SqliteReader, Tx):
             raise
         else:
             self._savepoints.keep()
+
+    def _judge_usage(self, since: int) -> None:
+        """Raise QuotaExceeded if a count that rose above its quota in this savepoint is still above it."""
+        risen = dict.fromkeys(self._usage.risen[since:])
+        del self._usage.risen[since:]
+        for scope, name, resource in risen:
+            quotas.demand_counted_room(self, scope, name, resource, 0)
 
     def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
         if self.failure is not None:

@@ -72,4 +72,10 @@ class LockRig:
         return {path.path: lock.account for lock in self.locks.list().locks for path in lock.paths}
 
     def line(self) -> list[tuple[str, int]]:
-        return [(waiter.account, waiter.place) for waiter in self.locks.list().waiters]
+        found, after = [], ""
+        while True:
+            page = self.locks.list(after)
+            found += [(waiter.account, waiter.place) for waiter in page.waiters]
+            after = page.next_after
+            if not after:
+                return found

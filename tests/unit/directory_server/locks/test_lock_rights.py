@@ -105,7 +105,7 @@ def test_a_long_line_without_rights_is_skipped_in_one_step(desk: SharedDesk) -> 
     desk.queue("bob", "a")
 
     def join_the_line(tx: Tx) -> None:  # by rows: each call would search the whole line for a deadlock
-        (bob,) = waiters.all_waiters(tx)
+        (bob,) = waiters.waiters_after(tx, 0, 10)
         for _ in range(1099):
             waiters.insert_waiter(tx, replace(bob, request_id=desk.new_id()))
 

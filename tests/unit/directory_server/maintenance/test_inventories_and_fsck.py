@@ -157,6 +157,9 @@ SEEDED = {
     "fence behind its lock": "DELETE FROM path_fence",
     "lock number ahead of its counter": "UPDATE counter SET value = 0",
     "waiting path without its waiter": "INSERT INTO waiter_path (bucket, path, seq) VALUES ('files', 'x', 9)",
+    "use of a quota": "INSERT INTO usage (scope, name, resource, used) VALUES ('bucket', 'files', 'bytes', 1)",
+    "quota without its count": "INSERT INTO quota (scope, name, resource, allowed)"
+    " VALUES ('account', 'ann', 'files', 1)",
     "key without its account": "INSERT INTO api_key (key_hash, id, account, name, created_at)"
     " VALUES (zeroblob(32), 'k', 'nobody', '', 0)",
     "S3 key without its account": "INSERT INTO s3_key (access_key_id, secret, account, created_at)"
