@@ -124,6 +124,13 @@ def test_a_log_ends_when_its_target_is_somebody_elses(rig: S3Rig, olga: Person, 
         begin()
 
 
+def test_a_member_starts_no_check_of_the_metadata(rig: S3Rig, eve: Person) -> None:
+    """Refused is the call itself, not only the report that the API asks for after it."""
+    token = eve.headers["Authorization"].removeprefix("Bearer ")
+    with pytest.raises(Forbidden, match="not an administrator"):
+        rig.directory.call(rm.FSCK, rm.FsckRequest(token))
+
+
 # ------------------------------------------------------------ programs
 
 

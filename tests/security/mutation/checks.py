@@ -97,6 +97,12 @@ OWNER = "owner"
 
 NO_CHECKS: dict[str, str] = {
     "client_proxy.doors.rest.limited:_LimitedHandler.__call__:identify": "counts a request; the directory decides",
+    **{
+        f"client_proxy.doors.s3.query.iam:IamHandlers.{name}": "writes what an answer shows of an identity"
+        for name in (
+            *("create:shown", "get:shown", "group:shown", "group:shown#2", "groups_of_user:shown", "list:shown"),
+        )
+    },
     "directory_server.access.decisions:Standing._forbidden:_changes_as_reader": "chooses the words of a refusal",
     "directory_server.api.router:DirectoryApi._put_bucket_setting:identify": "names who changed it, after the change",
     "directory_server.files.buckets:Buckets.create.work:owner": "chooses the words of a refusal",
@@ -118,6 +124,7 @@ SURVIVORS: dict[str, str] = {
     "directory_server.access.decisions:Standing.may:trusted#2": "the policy is for owners only, as the next line asks",
     "directory_server.access.known_content:hide_unreadable:trusted": "without rules only those may list at all",
     "directory_server.access.lists:AccessLists.settled_acl:Forbidden": "the next line refuses with the same S3 code",
+    "directory_server.people.accounts:_look_up:NotLoggedIn": "the next line refuses with the same status",
     "directory_server.people.accounts:Accounts.who_am_i:NotLoggedIn": "for an account that is deleted at that moment",
     "client_proxy.doors.s3.auth.signature:check_signature:is_made_with#2": "the next line asks again",
 }
