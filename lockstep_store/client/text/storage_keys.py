@@ -9,9 +9,9 @@ from lockstep_store.wire.messages.storage_keys import KeyHolder, StorageKeyInfo
 
 
 def storage_keys_text(keys: Sequence[StorageKeyInfo], width: int = WIDTH) -> str:
-    """The storage keys, one a line, and below what the old ones wait for."""
-    head = ("key", "state", "made", "needed by")
-    rows = [(key.id, _state(key), when(key.created_at) if key.created_at else "", _needed(key)) for key in keys]
+    """The storage keys, one a line, and below what needs them, and what the old ones wait for."""
+    head = ("key", "state", "made")
+    rows = [(key.id, _state(key), when(key.created_at) if key.created_at else "") for key in keys]
     return "\n".join([table(head, rows, width=width), *(line for key in keys for line in _waiting_lines(key))])
 
 
@@ -40,12 +40,13 @@ def _items(holder: KeyHolder) -> str:
 
 def _waiting_lines(key: StorageKeyInfo) -> list[str]:
     if key.current:
-        return []
+        return [f"{key.id}: needed by {_needed(key)}"] if key.holders else []
     if key.unknown:
         return [f"{key.id}: the directory does not have this key; restore certs/storage-keys.json from a backup of it"]
     if not key.holders and not key.waiting_for:
         return [f"{key.id}: {_summary(key)}", *_backup_lines(key)]
-    return [f"{key.id}: {safe(reason)}" for reason in key.waiting_for]
+    needed = [f"{key.id}: {_summary(key)}"] if key.holders else []
+    return needed + [f"{key.id}: {safe(reason)}" for reason in key.waiting_for]
 
 
 def _backup_lines(key: StorageKeyInfo) -> list[str]:
