@@ -21,7 +21,8 @@ CURRENT = (SCRYPT_LOG_N, SCRYPT_P)
 """Hashes made with a weaker setting are replaced at log-in."""
 _SCRYPT_R = 8
 _HASHES_AT_ONCE = 2
-_WAIT_SECONDS = 10.0
+_IN_LINE = 8
+"""They wait for about a second, less than a proxy waits for the reply."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ def _scrypt(password: str, salt: bytes, log_n: int, p: int) -> bytes:
 
 
 class HashingSlots:
-    """Lets a few hashes be made at a time."""
+    """Lets a few hashes be made at a time, and a few more wait. Thread-safe."""
 
     def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(_HASHES_AT_ONCE + _IN_LINE)
         self._slots = threading.BoundedSemaphore(_HASHES_AT_ONCE)
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a slot; Overloaded when none becomes free in time."""
-        if not self._slots.acquire(timeout=_WAIT_SECONDS):
-            raise Overloaded("too many people are logging in; try again in a moment")
+        """Hold a slot. Overloaded at once when too many wait already: each would keep a thread of the directory."""
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("too many people are logging in, so nothing was done; try again in a moment")
         try:
-            yield
+            with self._slots:
+                yield
         finally:
-            self._slots.release()
+            self._places.release()
