@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,7 +57,7 @@ from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
-from directory_server.settings import Settings
+from directory_server.settings import Settings, program_version
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
@@ -389,14 +388,6 @@ def serve(settings: Settings) -> None:
         on_stopping=server.answer_waiting,
         on_stop=server.stop,
     )
-
-
-def program_version() -> str:
-    """Return the installed version of Lockstep."""
-    try:
-        return version("lockstep-store")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -57,3 +58,11 @@ class Settings:
             return self.advertise.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"https://{host}:{self.port}"
+
+
+def program_version() -> str:
+    """Return the installed version of Lockstep."""
+    try:
+        return version("lockstep-store")
+    except PackageNotFoundError:
+        return "unknown"
