@@ -309,6 +309,7 @@ class DirectoryServer:
         self.named_keys.forget_all()
         self.targets.reload()
         self.quotas.count_missing()
+        self.repair.examine_all()
 
     def _registration_open(self, remote: bool) -> bool:
         """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""

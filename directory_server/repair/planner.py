@@ -215,6 +215,11 @@ class RepairPlanner:
                 log.error("the copy of %s on file_server-%s is damaged", digest, server_id)
                 self._needs.examine_again(digest, statuses)
 
+    def examine_all(self) -> None:
+        """Examine every blob again, because holders were changed elsewhere: records of a restored directory."""
+        with self._mutex:
+            self._walk.begin_again()
+
     # ------------------------------------------------------------ balancing
 
     def balance(self, running: bool) -> None:

@@ -58,6 +58,10 @@ class RepairWalk:
         self._after = b""
         self._lost_in_walk = set()
 
+    def begin_again(self) -> None:
+        """Make a new walk due, from the first blob."""
+        self._begun_for = None
+
     def is_over(self, situation: Situation) -> bool:
         """Whether every blob has been examined in this situation."""
         return not self.is_under_way and situation == self._begun_for

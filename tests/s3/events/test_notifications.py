@@ -206,7 +206,7 @@ def test_changes_through_other_doors_are_told(room: Room) -> None:
     ]
     first = records[0]
     assert first["userIdentity"]["principalId"] == "admin"
-    assert first["requestParameters"]["sourceIPAddress"] == ""
+    assert first["requestParameters"]["sourceIPAddress"] == "127.0.0.1"
     assert first["s3"]["object"]["size"] == 5
     assert first["s3"]["object"]["eTag"].endswith("-1")
 
