@@ -11,8 +11,7 @@ from typing import Any
 
 DOOR = "client_proxy.doors.s3"
 MAX_MODULES = 23
-MAX_RETURNS = 49
-"""One of them from the check of a signature to the reading of its claims, which other doors share."""
+MAX_RETURNS = 48
 FEATURES = ("acls", "tagging", "object_lock", "object_encryption")
 """Modules that only a request with their headers needs."""
 

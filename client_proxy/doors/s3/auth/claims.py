@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.wire.messages.s3 import S3_SERVICE
@@ -37,8 +37,7 @@ _QUERY_NAMES = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expi
 Header = Callable[[str], str | None]
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """The access key, day, region and service of a signing key."""
 
     access_key: str
