@@ -60,7 +60,7 @@ class Tx(Reader):
 
     @abstractmethod
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call `call` once the commit is durable, on the store's own thread: it must be quick and must not raise.
+        """Call `call` once the commit is durable, on the thread that commits: it must be quick and must not raise.
 
         It is not called if the commit fails, or if the savepoint in which it was registered is rolled back.
         """

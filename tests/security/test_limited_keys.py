@@ -19,7 +19,7 @@ from lockstep_store.wire.messages.people import WHO_AM_I
 from tests.s3.calls import DENIED, code_in, refused
 from tests.s3.people import document, statement
 from tests.s3.post_forms import ANY_KEY, BOUNDARY, form
-from tests.s3.query.callers import ALL, Caller, account, allow, deny, new_name, policy
+from tests.s3.query.callers import ALL, Caller, account, allow, deny, new_name, policy, stocked_bucket
 from tests.s3.rig import ENDPOINT, REGION, S3Rig
 
 Make = Callable[[Caller, str], Caller]
@@ -107,11 +107,7 @@ def owner(rig: S3Rig) -> Caller:
 
 @pytest.fixture
 def bucket(owner: Caller) -> str:
-    name = new_name("olgas")
-    owner.s3.create_bucket(Bucket=name)
-    for key in ("in/k", "out/k"):
-        owner.s3.put_object(Bucket=name, Key=key, Body=b"content")
-    return name
+    return stocked_bucket(owner, "olgas")
 
 
 def _may(act: Callable[[Caller, str], object], one: Caller, bucket: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import resource
-import socket
 import ssl
 import statistics
 import time
@@ -24,6 +23,7 @@ from lockstep_store.runtime.http.service import Service
 from lockstep_store.runtime.tls.contexts import people_context
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from tests.fakes.lasting_ports import lasting_ports
+from tests.fakes.slow_client import slow_connection
 
 THREADS = 128
 ANSWER_BYTES = 4 * 1024 * 1024
@@ -58,12 +58,7 @@ class Running(NamedTuple):
     gate: AdmissionGate
 
     def connect(self, source: str) -> ssl.SSLSocket:
-        plain = socket.socket()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        plain.settimeout(60)
-        plain.bind((source, 0))
-        plain.connect(("127.0.0.1", self.port))
-        return self.context.wrap_socket(plain, server_hostname="127.0.0.1")
+        return slow_connection(self.port, self.context, source)
 
     def seconds(self, size: int) -> float:
         """The time of an upload of `size` bytes by somebody else."""

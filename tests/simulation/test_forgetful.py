@@ -20,6 +20,7 @@ from directory_server.maintenance.recovery import Recovery
 from lockstep_store.wire.messages import files
 from tests.simulation.bugs import Bug, Put
 from tests.simulation.faults import ACCEPTING_KINDS, FORGETFUL_KINDS, forgetful
+from tests.simulation.proof import prove_caught, violations
 from tests.simulation.run import Laboratory, laboratory
 
 SHORT_SEEDS = 8
@@ -35,13 +36,7 @@ def lab() -> Iterator[Laboratory]:
 
 
 def violations_of(lab: Laboratory, seeds: range) -> list[str]:
-    wrong = []
-    for seed in seeds:
-        report = lab.run(seed, **forgetful(seed))
-        if report.violations:
-            told = "\n  ".join(report.violations)
-            wrong.append(f"seed {seed} (python -m tests.simulation --forgetful {seed} -v):\n  {told}")
-    return wrong
+    return violations(lab, seeds, forgetful, "--forgetful ")
 
 
 def test_nothing_is_lost_or_given_twice_by_programs_that_forgot(lab: Laboratory, seed: int) -> None:
@@ -103,16 +98,7 @@ BUGS = [
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_a_seeded_bug_is_caught(lab: Laboratory, bug: Bug) -> None:
     """With this one defect in the programs, the checkers complain within a few seeds; without it the same are clean."""
-    for seed in range(CAUGHT_WITHIN):
-        with bug.switched_on():
-            report = lab.run(seed, **bug.profile)
-        if report.violations:
-            break
-    else:
-        pytest.fail(f"no checker complained in {CAUGHT_WITHIN} seeds: {bug.name}")
-    print(f"{bug.name}: caught at seed {seed}: {report.violations[0].splitlines()[0]}")
-    sound = lab.run(seed, **bug.profile)
-    assert not sound.violations, "\n".join(sound.violations)
+    prove_caught(lab, bug, CAUGHT_WITHIN)
 
 
 def _batch(seeds: range) -> list[str]:

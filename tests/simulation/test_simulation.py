@@ -20,6 +20,7 @@ from tests import ROOT
 from tests.linearizability import check
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.clients import COUNTER
+from tests.simulation.proof import prove_caught, violations
 from tests.simulation.run import Laboratory, Profile, laboratory
 
 FIXED_SEEDS = 12
@@ -27,19 +28,11 @@ SOAK_SEEDS = 10_000
 SOAK_BATCH = 50
 CAUGHT_WITHIN = 60
 """Seeds in which a bug must have shown itself. The rarest shows in about every tenth."""
-CLEAN: set[str] = set()
-"""Runs without a bug that were correct: several bugs share them."""
 
 
 def violations_of(lab: Laboratory, seeds: range) -> list[str]:
     """Return the violations of each of `seeds`, with the command that shows the run."""
-    wrong = []
-    for seed in seeds:
-        report = lab.run(seed)
-        if report.violations:
-            told = "\n  ".join(report.violations)
-            wrong.append(f"seed {seed} (python -m tests.simulation {seed} -v):\n  {told}")
-    return wrong
+    return violations(lab, seeds, lambda _: {}, "")
 
 
 @pytest.fixture(scope="module")
@@ -82,26 +75,10 @@ def test_what_is_judged_really_happens(lab: Laboratory) -> None:
     assert sum(report.answered for report in reports) > 0.6 * sum(report.operations for report in reports)
 
 
-def _caught(lab: Laboratory, bug: Bug) -> None:
-    for seed in range(CAUGHT_WITHIN):
-        with bug.switched_on():
-            report = lab.run(seed, **bug.profile)
-        if report.violations:
-            break
-    else:
-        pytest.fail(f"no checker complained in {CAUGHT_WITHIN} seeds: {bug.name}")
-    print(f"{bug.name}: caught at seed {seed}: {report.violations[0].splitlines()[0]}")
-    profile = Profile.of(seed, **bug.profile)
-    if repr(profile) not in CLEAN:
-        sound = lab.run(seed, **bug.profile)
-        assert not sound.violations, "\n".join(sound.violations)
-        CLEAN.add(repr(profile))
-
-
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if not bug.rare], ids=lambda bug: bug.name.replace(" ", "-"))
 def test_a_seeded_bug_is_caught(lab: Laboratory, bug: Bug) -> None:
     """With this one defect in the programs, the checkers complain within a few seeds; without it the same are clean."""
-    _caught(lab, bug)
+    prove_caught(lab, bug, CAUGHT_WITHIN)
 
 
 @pytest.mark.soak
@@ -109,7 +86,7 @@ def test_a_seeded_bug_is_caught(lab: Laboratory, bug: Bug) -> None:
 def test_every_seeded_bug_is_caught(lab: Laboratory) -> None:
     """The same for every bug, including rare ones that need several seeds."""
     for bug in BUGS:
-        _caught(lab, bug)
+        prove_caught(lab, bug, CAUGHT_WITHIN)
     print(f"{len(BUGS)} of {len(BUGS)} seeded bugs caught")
 
 

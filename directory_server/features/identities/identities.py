@@ -8,7 +8,7 @@ a key with limits cannot widen itself.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -252,19 +252,20 @@ class Identities:
 
     def members(self, request: im.IdentityRequest) -> im.IdentitiesReply:
         """Return the users of a group."""
-        person = self._owners.owner(request.credential)
-        with self._store.read() as reader:
-            group = find(reader, person.account, "group", request.name)
-            names = rows.members_of(reader, person.account, group.name)
-            return im.IdentitiesReply([info(find(reader, person.account, "user", name)) for name in names])
+        return self._linked(request, "group", rows.members_of, "user")
 
     def groups_of(self, request: im.IdentityRequest) -> im.IdentitiesReply:
         """Return the groups of a user."""
+        return self._linked(request, "user", rows.groups_of, "group")
+
+    def _linked(
+        self, request: im.IdentityRequest, kind: str, names_of: Callable[[Reader, str, str], Sequence[str]], others: str
+    ) -> im.IdentitiesReply:
         person = self._owners.owner(request.credential)
         with self._store.read() as reader:
-            user = find(reader, person.account, "user", request.name)
-            names = rows.groups_of(reader, person.account, user.name)
-            return im.IdentitiesReply([info(find(reader, person.account, "group", name)) for name in names])
+            found = find(reader, person.account, kind, request.name)
+            names = names_of(reader, person.account, found.name)
+            return im.IdentitiesReply([info(find(reader, person.account, others, name)) for name in names])
 
     def add_member(self, request: im.GroupMemberRequest) -> Nothing:
         """Add a user to a group. Safe to repeat."""

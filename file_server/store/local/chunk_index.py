@@ -40,7 +40,7 @@ class PendingNote(NamedTuple):
 
 
 class ChunkIndex(IndexReader):
-    """The index: many threads read, one writer runs their changes in shared transactions. Raises sqlite3.Error."""
+    """The index: many threads read, and one at a time commits the changes of all. Raises sqlite3.Error."""
 
     def __init__(self, path: Path, flushes: FlushWatch, names: SealedNames) -> None:
         make_log_durable(path)

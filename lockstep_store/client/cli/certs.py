@@ -24,7 +24,7 @@ from lockstep_store.wire.cluster_file import ProgramEntry
 from lockstep_store.wire.errors import LockstepError, NotLoggedIn, SetupError, Unavailable
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, EnrolReply, RenewCertificateRequest
 
-_certs_option = click.option(
+certs_option = click.option(
     "--certs",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -39,11 +39,11 @@ def certs() -> None:
 
 
 @certs.command("show")
-@_certs_option
+@certs_option
 @pass_app
 def show(app: App, folder: Path | None) -> None:
     """Show the certificates on this machine, with names, expiry and fingerprints."""
-    folder = _folder(app, folder)
+    folder = certs_folder(app, folder)
     found = [("authority", _info(folder / "ca.pem"))]
     found += [(f"{identity.role} {identity.id}", _info(identity.cert_file)) for identity in _identities(folder)]
     lines = []
@@ -67,7 +67,7 @@ class _Checked:
 
 
 @certs.command("check")
-@_certs_option
+@certs_option
 @click.option("--directory", metavar="URL", help="The directory server, if there is no cluster.json here.")
 @pass_app
 def check(app: App, folder: Path | None, directory: str | None) -> None:
@@ -76,7 +76,7 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
     Checks the programs of the cluster started here, otherwise the proxy in use and --directory. With a log-in it also
     checks all file servers of the cluster. Exits with 7 if any check fails.
     """
-    folder = _folder(app, folder)
+    folder = certs_folder(app, folder)
     own = next(iter(_identities(folder)), None)
     checked = [_check(entry, folder / "ca.pem", own) for entry in _programs(app, directory)]
     lines = []
@@ -97,13 +97,13 @@ def check(app: App, folder: Path | None, directory: str | None) -> None:
 
 
 @certs.command("renew")
-@_certs_option
+@certs_option
 @click.option("--directory", metavar="URL", help="The directory server, for a machine that joined the cluster.")
 @key_passphrase_option
 @pass_app
 def renew(app: App, folder: Path | None, directory: str | None, key_passphrase_file: Path | None) -> None:
     """Renew all program certificates on this machine. Running programs load them without a restart."""
-    folder = _folder(app, folder)
+    folder = certs_folder(app, folder)
     found = _identities(folder)
     if not found:
         raise SetupError(f"{folder} has no program's certificate: start a cluster here, or join one")
@@ -146,7 +146,7 @@ def _renew(identity: Identity, directory_url: str, protection: KeyProtection | N
         client.close()
 
 
-def _folder(app: App, given: Path | None) -> Path:
+def certs_folder(app: App, given: Path | None) -> Path:
     folder = given or (Path(app.cluster.ca_file).parent if app.cluster.ca_file else Path("certs"))
     if not (folder / "ca.pem").is_file():
         raise SetupError(f"{folder} has no ca.pem: give the certs folder with --certs, or start a cluster here")

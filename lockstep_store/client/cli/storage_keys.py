@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lockstep_store.client.cli.certs import certs_folder, certs_option
 from lockstep_store.client.cli.command import App, Group, connection_options, pass_app
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.storage_keys import storage_keys_text
@@ -51,23 +52,16 @@ _passphrase_file = click.Path(path_type=Path, dir_okay=False)
 
 
 @storage_keys.command("passphrase")
-@click.option(
-    "--certs",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="LOCKSTEP_CERTS",
-    default=Path("certs"),
-    show_default=True,
-    help="The folder with storage-keys.json.",
-)
+@certs_option
 @click.option("--old", type=_passphrase_file, metavar="FILE", help="File with the passphrase that it has now, if any.")
 @click.option("--new", type=_passphrase_file, metavar="FILE", help="File with the passphrase that it gets, if any.")
 @pass_app
-def passphrase(app: App, certs: Path, old: Path | None, new: Path | None) -> None:
+def passphrase(app: App, folder: Path | None, old: Path | None, new: Path | None) -> None:
     """Change or remove the passphrase of the storage keys on this machine.
 
     Stop the machine's programs first: they would not notice. A passphrase is the first line of its file.
     """
-    file = certs / "storage-keys.json"
+    file = certs_folder(app, folder) / "storage-keys.json"
     KeyRing.load(file, key_protection(old)).protect(key_protection(new))
     text = f"{file} is protected by the new passphrase" if new else f"{file} is not protected any more"
     app.show(text, {"file": str(file), "protected": new is not None})

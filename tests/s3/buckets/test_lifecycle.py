@@ -23,20 +23,30 @@ TAG = {"Key": "k", "Value": "v"}
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
+def lifecycle_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
+    """A cluster whose days last `DAY` seconds."""
     certs = tmp_path_factory.getbasetemp() / "s3-certs"
     rig = S3Rig(tmp_path_factory.mktemp("lifecycle"), certs, lifecycle_day_seconds=DAY)
     yield rig
     rig.close()
 
 
-@pytest.fixture
-def name(s3: Any) -> str:
-    """A bucket that keeps versions, with a name of its own."""
+def versioned_bucket(s3: Any) -> str:
+    """A new bucket that keeps versions."""
     made = f"living-{next(_numbers)}"
     s3.create_bucket(Bucket=made, ObjectLockEnabledForBucket=True)
     return made
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
+    yield from lifecycle_rig(tmp_path_factory)
+
+
+@pytest.fixture
+def name(s3: Any) -> str:
+    """A bucket that keeps versions, with a name of its own."""
+    return versioned_bucket(s3)
 
 
 def live(s3: Any, bucket: str, *rules: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,27 +10,20 @@ from typing import Any
 
 import pytest
 
-from tests.s3.buckets.test_lifecycle import DAY, TAG, days_pass, history, keys, live
+from tests.s3.buckets.test_lifecycle import DAY, TAG, days_pass, history, keys, lifecycle_rig, live, versioned_bucket
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
-    certs = tmp_path_factory.getbasetemp() / "s3-certs"
-    rig = S3Rig(tmp_path_factory.mktemp("lifecycle-dates"), certs, lifecycle_day_seconds=DAY)
-    yield rig
-    rig.close()
+    yield from lifecycle_rig(tmp_path_factory)
 
 
 @pytest.fixture
 def name(s3: Any) -> str:
     """A bucket that keeps versions, with a name of its own."""
-    made = f"dated-{next(_numbers)}"
-    s3.create_bucket(Bucket=made, ObjectLockEnabledForBucket=True)
-    return made
+    return versioned_bucket(s3)
 
 
 def told(answer: dict[str, Any]) -> tuple[float, str] | None:

@@ -72,3 +72,12 @@ def deny(actions: str | list[str], *resources: str, **more: Any) -> dict[str, An
 
 def _arn(name: str) -> str:
     return name if name.startswith("arn:") else f"arn:aws:s3:::{name}"
+
+
+def stocked_bucket(owner: Caller, prefix: str) -> str:
+    """A new bucket of the owner's with the objects `in/k` and `out/k`."""
+    name = new_name(prefix)
+    owner.s3.create_bucket(Bucket=name)
+    for key in ("in/k", "out/k"):
+        owner.s3.put_object(Bucket=name, Key=key, Body=b"content")
+    return name

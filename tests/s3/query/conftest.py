@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.s3.query.callers import Caller, account, new_name
+from tests.s3.query.callers import Caller, account, stocked_bucket
 from tests.s3.rig import S3Rig
 
 
@@ -23,8 +23,4 @@ def carol(rig: S3Rig) -> Caller:
 @pytest.fixture
 def anns(ann: Caller) -> str:
     """A new bucket of ann's with the objects `in/k` and `out/k`."""
-    name = new_name("anns")
-    ann.s3.create_bucket(Bucket=name)
-    for key in ("in/k", "out/k"):
-        ann.s3.put_object(Bucket=name, Key=key, Body=b"content")
-    return name
+    return stocked_bucket(ann, "anns")

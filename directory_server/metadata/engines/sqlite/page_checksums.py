@@ -65,7 +65,7 @@ def forget_checks(database: Path) -> None:
 class PageChecks:
     """Page checksums of a database that this process has open in WAL mode, with at least one connection kept open.
 
-    Call `verify` first, then `note` after each commit and `checkpointed` after each checkpoint, on the writer's thread.
+    Call `verify` first, then `note` after each commit and `checkpointed` after each checkpoint, one at a time.
     """
 
     def __init__(self, database: Path) -> None:

@@ -67,7 +67,7 @@ class _Newest(NamedTuple):
 
 
 class RedoWriter:
-    """Records what one connection changes. Only its thread may use it.
+    """Records what one connection changes. For one transaction at a time.
 
     It remembers the newest record, because nothing else writes to the file meanwhile. After a transaction that was not
     committed, use a new one.

@@ -1,6 +1,6 @@
 """The embedded metadata engine: SQLite in WAL mode. Every commit is flushed, and writers share commits.
 
-One connection writes, on the group commit's thread. A few others read, each in its own snapshot, and the writer never
+One connection writes, for one group commit at a time. A few others read, each in its own snapshot, and the writer never
 blocks them. `schema` declares the tables; `migrations` upgrade older files.
 """
 
@@ -172,7 +172,7 @@ class SqliteStore(MetadataStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[SqliteTx]:
-        """Run one shared commit, on the writer thread."""
+        """Run one shared commit; there is one at a time."""
         try:
             tx = SqliteTx(*self._begin())
             for work in self._first_works:

@@ -124,8 +124,8 @@ def test_a_change_whose_answer_never_comes_is_not_said_to_have_failed(rig: Rig) 
     assert rig.clock.monotonic() <= 8.0
 
 
-def test_calls_that_would_act_twice_are_not_repeated(rig: Rig) -> None:
-    """A new API key whose answer was lost is not asked for again: that would make a second key."""
+def _made_keys(rig: Rig) -> list[str]:
+    """Let the directory make API keys; their names, as it makes them."""
     made: list[str] = []
 
     def make(request: CreateApiKeyRequest) -> ApiKeyInfo:
@@ -133,6 +133,12 @@ def test_calls_that_would_act_twice_are_not_repeated(rig: Rig) -> None:
         return ApiKeyInfo(id="1", name=request.name, created_at=0.0)
 
     rig.directory.replies[CREATE_API_KEY.path] = make
+    return made
+
+
+def test_calls_that_would_act_twice_are_not_repeated(rig: Rig) -> None:
+    """A new API key whose answer was lost is not asked for again: that would make a second key."""
+    made = _made_keys(rig)
     rig.directory.drop_replies = 1
     with pytest.raises(Undecided, match="may or may not have been done"):
         rig.client.call(CREATE_API_KEY, CreateApiKeyRequest(credential="ann", name="robot"))
@@ -169,13 +175,7 @@ def test_settings_are_asked_for_again_and_put_once(rig: Rig) -> None:
 
 def test_a_refused_connection_is_tried_again_for_every_call(rig: Rig) -> None:
     """Nothing was sent over a refused connection, so even a call that acts is made once the directory is back."""
-    made: list[str] = []
-
-    def make(request: CreateApiKeyRequest) -> ApiKeyInfo:
-        made.append(request.name)
-        return ApiKeyInfo(id="1", name=request.name, created_at=0.0)
-
-    rig.directory.replies[CREATE_API_KEY.path] = make
+    made = _made_keys(rig)
     rig.directory.down = True
     sleep = rig.client._sleep
 

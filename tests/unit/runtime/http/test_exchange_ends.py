@@ -27,6 +27,7 @@ from lockstep_store.runtime.tls.contexts import people_context
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from lockstep_store.wire.errors import IncompleteBody, Overloaded
 from tests.fakes.lasting_ports import lasting_ports
+from tests.fakes.slow_client import slow_connection
 from tests.waiting import wait_until
 
 METRICS = ContentMetrics(Counter("test_ends_aborted", "Test"), Counter("test_ends_abandoned", "Test"))
@@ -89,12 +90,7 @@ class Running(NamedTuple):
     exchanges: exchanges.Exchanges
 
     def connect(self, source: str = "127.0.0.1") -> ssl.SSLSocket:
-        plain = socket.socket()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        plain.settimeout(60)
-        plain.bind((source, 0))
-        plain.connect(("127.0.0.1", self.port))
-        return self.context.wrap_socket(plain, server_hostname="127.0.0.1")
+        return slow_connection(self.port, self.context, source)
 
     def held(self) -> dict[str, object]:
         """What requests hold now."""
