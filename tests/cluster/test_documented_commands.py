@@ -1,7 +1,7 @@
 """The commands that the README and docs/http-api.md show do what is shown, in the order of the pages.
 
 Blocks marked `sh` must succeed. In blocks marked `console` each line after `$ ` is a command and what follows is its
-output, compared with numbers, digests and widths of columns left out; `…` stands for any lines.
+output, compared with times, numbers, digests and widths of columns left out; `…` stands for any lines.
 """
 
 from __future__ import annotations
@@ -93,9 +93,10 @@ def _run(commands: list[str], folder: Path) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without what differs between two runs: numbers, digests, widths of columns."""
+    """The text without what differs between two runs: times, numbers, digests, widths of columns."""
     lines = [line for line in text.splitlines() if line.strip() and line.strip() not in OPTIONAL]
-    short = (re.sub(r"[0-9a-f]{64}|\d+(?:[.:/-]\d+)*", "#", line) for line in lines)
+    timeless = (re.sub(r"\b\d+ (?:days?|h|min|s)\b(?: \d+ (?:min|s)\b)?", "TIME", line) for line in lines)
+    short = (re.sub(r"[0-9a-f]{64}|\d+(?:[.:/-]\d+)*", "#", line) for line in timeless)
     return "\n".join(" ".join(line.split()) for line in short)
 
 
