@@ -106,13 +106,15 @@ class _Builder(ast.NodeTransformer):
         self._counts: Counter[str] = Counter()
         self.found: list[Check] = []
 
-    def _new(self, node: ast.AST, kind: str, name: str) -> ast.Constant:
+    def _new(self, node: ast.AST, kind: str, name: str) -> ast.Constant | None:
+        """The id of a check; None for a place that has its name and is none, which stays as it is."""
         id = f"{self._module}:{'.'.join(self._where)}:{name}"
         self._counts[id] += 1
         if self._counts[id] > 1:
             id += f"#{self._counts[id]}"
-        if id not in checks.NO_CHECKS:
-            self.found.append(Check(id, kind, name.partition(" ")[0], getattr(node, "lineno", 0)))
+        if id in checks.NO_CHECKS:
+            return None
+        self.found.append(Check(id, kind, name.partition(" ")[0], getattr(node, "lineno", 0)))
         return ast.Constant(id)
 
     def _ask(self, question: str, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
@@ -134,22 +136,26 @@ class _Builder(ast.NodeTransformer):
             name = ast.unparse(node.func)
         if name in checks.CALLS:
             id = self._new(node, "call", name)
-            return self._ask("call", id, ast.Constant(name), node.func, *node.args, keywords=node.keywords)
+            if id is not None:
+                return self._ask("call", id, ast.Constant(name), node.func, *node.args, keywords=node.keywords)
         if name in checks.ROLES and self._module != "lockstep_store.runtime.http.api":
             served = " ".join([name, *(ast.unparse(one) for one in node.args[: 1 if name == "serve" else 2])])
             if name == "serve" and len(node.args) == 3:
-                node.args[2] = self._ask("roles", self._new(node, "roles", served), node.args[2])
+                node.args[2] = self._roles(node, served, node.args[2])
             for given in node.keywords:
                 if given.arg == "roles":
-                    given.value = self._ask("roles", self._new(node, "roles", served), given.value)
+                    given.value = self._roles(node, served, given.value)
         return node
+
+    def _roles(self, node: ast.Call, served: str, roles: ast.expr) -> ast.expr:
+        id = self._new(node, "roles", served)
+        return roles if id is None else self._ask("roles", id, roles)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         name = _refusal(node.exc)
         self.generic_visit(node)
-        if not name:
-            return node
-        return ast.If(self._ask("refuses", self._new(node, "raise", name)), [node], [])
+        id = self._new(node, "raise", name) if name else None
+        return node if id is None else ast.If(self._ask("refuses", id), [node], [])
 
     def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST:
         node.test = self._condition(node.test)
@@ -175,15 +181,15 @@ class _Builder(ast.NodeTransformer):
         return node
 
     def _condition(self, node: ast.expr) -> ast.expr:
+        name, allowing = "", True
         if isinstance(node, ast.Attribute) and node.attr in checks.ATTRIBUTES:
-            allowing = ast.Constant(checks.ATTRIBUTES[node.attr])
-            return self._ask("value", self._new(node, "attribute", node.attr), node, allowing)
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            name, allowing = node.attr, checks.ATTRIBUTES[node.attr]
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
             sides = {_name(node.left), _name(node.comparators[0])}
             if checks.OWNER in sides and "account" in sides:
-                same = ast.Constant(isinstance(node.ops[0], ast.Eq))
-                return self._ask("value", self._new(node, "attribute", checks.OWNER), node, same)
-        return node
+                name, allowing = checks.OWNER, isinstance(node.ops[0], ast.Eq)
+        id = self._new(node, "attribute", name) if name else None
+        return node if id is None else self._ask("value", id, node, ast.Constant(allowing))
 
 
 def _name(node: ast.expr | None) -> str:

@@ -142,18 +142,24 @@ class Runner:
         return found
 
     def killer(self, check: str, tests: Sequence[str], known: str = "") -> str:
-        """Take the check away; return the first of the tests that fails, or nothing. `known` is tried before them."""
+        """Take the check away; return the first of the tests that fails, or nothing. `known` is tried before them.
 
-        def work(some: Sequence[str]) -> Any:
+        A test that fails with the check in its place, too, shows nothing, and ends the program.
+        """
+
+        def work(off: str, some: Sequence[str]) -> Any:
             plugin = _Plugin(self._switch)
-            self._switch.off = check
+            self._switch.off = off
             pytest.main([*some, "-x", *OPTIONS], plugins=[plugin])
             return plugin.failed
 
         for some in ([known] if known else [], tests[:FIRST_TESTS], tests[FIRST_TESTS:MOST_TESTS]):
-            found = _in_child(partial(work, some), KILLING_SECONDS) if some else ""
+            found = _in_child(partial(work, check, some), KILLING_SECONDS) if some else ""
             if found != "":
-                return some[0] if found is None else str(found)  # a test that never ends fails too
+                failed = some[0] if found is None else str(found)  # a test that never ends fails too
+                if _in_child(partial(work, "", [failed]), KILLING_SECONDS) != "":
+                    raise SystemExit(f"{failed} fails with every check in its place")
+                return failed
         return ""
 
 
