@@ -53,6 +53,7 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
 from directory_server.people.audit import AuditJournal
+from directory_server.people.log_ins import LogIns
 from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
@@ -120,15 +121,15 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.audit = AuditJournal(store, self.clock)
         self.s3_keys = S3Keys(store, self.clock, sealer)
-        self.accounts = Accounts(
+        self.accounts = Accounts(store, self.clock, self.s3_keys, audit=self.audit)
+        self.log_ins = LogIns(
             store,
             self.clock,
-            self.s3_keys,
+            self.accounts,
             registration_open=self._registration_open,
             token_seconds=settings.token_seconds,
-            audit=self.audit,
         )
-        self.users = Users(store, self.clock, self.accounts, self.audit)
+        self.users = Users(store, self.clock, self.log_ins, self.accounts, self.audit)
         self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
@@ -209,6 +210,7 @@ class DirectoryServer:
             store=store,
             clock=self.clock,
             accounts=self.accounts,
+            log_ins=self.log_ins,
             audit=self.audit,
             users=self.users,
             quotas=self.quotas,

@@ -37,6 +37,7 @@ from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.audit import AuditJournal
+from directory_server.people.log_ins import LogIns
 from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
@@ -54,6 +55,7 @@ class Components:
     store: MetadataStore
     clock: DirectoryClock
     accounts: Accounts
+    log_ins: LogIns
     audit: AuditJournal
     users: Users
     quotas: Quotas

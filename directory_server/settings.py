@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from directory_server.features.lifecycle.rules import DAY_SECONDS
-from directory_server.people.accounts import TOKEN_SECONDS
+from directory_server.people.log_ins import TOKEN_SECONDS
 from directory_server.repair.planner import REPAIR_GRACE_SECONDS
 from lockstep_store.runtime.http.service import DEFAULT_THREADS
 

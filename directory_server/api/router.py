@@ -147,7 +147,7 @@ class DirectoryApi:
     def _serve_people(self, api: Api) -> None:
         accounts = self._components.accounts
         who = accounts.authenticate
-        api.serve(am.LOGIN, lambda request, _: accounts.log_in(request), PROXY)
+        api.serve(am.LOGIN, lambda request, _: self._components.log_ins.log_in(request), PROXY)
         api.serve(am.LOGOUT, self._log_out, PROXY)
         api.serve(am.WHO_AM_I, lambda request, _: accounts.who_am_i(request.credential), PROXY)
         api.serve(am.API_KEYS, lambda request, _: accounts.api_keys(who(request.credential)), PROXY)

@@ -43,7 +43,7 @@ class UserApi:
             administrator(request.credential)
             return components.audit.read(request)
 
-        api.serve(um.CHANGE_PASSWORD, lambda request, _: components.accounts.change_password(request), PROXY)
+        api.serve(um.CHANGE_PASSWORD, lambda request, _: components.log_ins.change_password(request), PROXY)
         api.serve(um.USERS, all_users, PROXY)
         api.serve(um.CREATE_USER, create, PROXY)
         api.serve(um.CHANGE_USER, change, PROXY)

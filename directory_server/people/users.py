@@ -13,6 +13,7 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
 from directory_server.people.audit import AuditJournal
+from directory_server.people.log_ins import LogIns
 from directory_server.people.names import prepared_name
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.person import Person
@@ -39,9 +40,12 @@ _MAX_SHOWN = 1000
 class Users:
     """Thread-safe. Callers have checked that `by` is an administrator."""
 
-    def __init__(self, store: MetadataStore, clock: PeopleClock, accounts: Accounts, audit: AuditJournal) -> None:
+    def __init__(
+        self, store: MetadataStore, clock: PeopleClock, log_ins: LogIns, accounts: Accounts, audit: AuditJournal
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._log_ins = log_ins
         self._accounts = accounts
         self._audit = audit
 
@@ -54,12 +58,12 @@ class Users:
         """Make an account; without a password it gets a one-time password. AlreadyExists for a taken name."""
         name = prepared_name(check_account(request.name))
         one_time = "" if request.password else secrets.token_urlsafe(12)
-        password = self._accounts.hashed(one_time or check_new_password(name, request.password))
+        password = self._log_ins.hashed(one_time or check_new_password(name, request.password))
 
         def work(tx: Tx) -> UserInfo:
             if tx.one(people.ACCOUNT, name=name) is not None:
                 raise AlreadyExists(f"an account {name!r} exists already: choose another name")
-            if (other := self._accounts.look_alikes.find(tx, name)) is not None:
+            if (other := self._log_ins.look_alikes.find(tx, name)) is not None:
                 raise AlreadyExists(f"the name {name!r} looks like the account {other!r}: choose a more distinct name")
             insert_account(
                 tx,
@@ -141,7 +145,7 @@ class Users:
     def reset(self, by: Person, name: str) -> CreatedUser:
         """Replace a password by a one-time password, and end every log-in. Keys stay."""
         one_time = secrets.token_urlsafe(12)
-        password = self._accounts.hashed(one_time)
+        password = self._log_ins.hashed(one_time)
 
         def work(tx: Tx) -> UserInfo:
             user = _user(tx, name)

@@ -36,7 +36,7 @@ def cheap_setup(folder: Path) -> Iterator[None]:
 def _hash_cheaply(patch: pytest.MonkeyPatch) -> None:
     of, nobody = PasswordHash.of, PasswordHash(passwords.NOBODY.salt, passwords.NOBODY.hash, CHEAP_LOG_N)
     patch.setattr(PasswordHash, "of", classmethod(lambda cls, password: of(password, CHEAP_LOG_N)))
-    patch.setattr("directory_server.people.accounts.NOBODY", nobody)
+    patch.setattr("directory_server.people.log_ins.NOBODY", nobody)
     patch.setattr(passwords, "CURRENT", (CHEAP_LOG_N, passwords.SCRYPT_P))
 
 

@@ -21,6 +21,7 @@ USES = {
     "client_proxy/doors/s3/objects/post_form.py": "a form's policy says itself until which date it is good",
     "directory_server/people/accounts.py": SHOWN,
     "directory_server/people/audit.py": SHOWN,
+    "directory_server/people/log_ins.py": SHOWN,
     "directory_server/people/users.py": SHOWN,
     "directory_server/maintenance/backup.py": SHOWN,
     "directory_server/maintenance/redo_log.py": "shown; and numbers jump further, the older the last record is",

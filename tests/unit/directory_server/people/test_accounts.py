@@ -17,9 +17,10 @@ from directory_server.metadata.statements import people
 from directory_server.metadata.store import Tx
 from directory_server.people import passwords
 from directory_server.people.access_keys import S3Keys
-from directory_server.people.accounts import TOKEN_SECONDS, Accounts, insert_account
+from directory_server.people.accounts import Accounts, insert_account
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
 from directory_server.people.guessing import FREE_FAILURES
+from directory_server.people.log_ins import TOKEN_SECONDS, LogIns
 from directory_server.people.passwords import PasswordHash
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import (
@@ -48,10 +49,11 @@ class Door:
         self.clock = DirectoryClock(self.time)
         sealer = Sealer(KeyRing.load_or_create(folder / "storage-keys.json"))
         keys = S3Keys(self.store, self.clock, lambda: sealer)
-        self.accounts = Accounts(self.store, self.clock, keys, registration_open=registration_open)
+        self.accounts = Accounts(self.store, self.clock, keys)
+        self.log_ins = LogIns(self.store, self.clock, self.accounts, registration_open=registration_open)
 
     def log_in(self, name: str, password: str = "a secret word", register: str = "if_new") -> LoginReply:
-        return self.accounts.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]
+        return self.log_ins.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -342,7 +344,7 @@ def test_a_change_of_password_under_way_does_not_undo_a_reset(door: Door, monkey
     other = PasswordHash.of("one-time password")
     Meanwhile(monkeypatch, lambda: door.store.write(lambda tx: CHANGES["reset"](tx, other)))
     with pytest.raises(NotLoggedIn, match="was changed while you logged in"):
-        door.accounts.change_password(ChangePasswordRequest("ann", "a secret word", "the thief's own word"))
+        door.log_ins.change_password(ChangePasswordRequest("ann", "a secret word", "the thief's own word"))
     with door.store.read() as reader:
         row = reader.one(people.PASSWORD, name="ann")
     assert row is not None

@@ -58,7 +58,7 @@ def test_a_look_alike_is_refused(door: Door) -> None:
 def test_an_administrator_is_told_which_account_it_is(door: Door) -> None:
     """And may make it when the other one has been deleted."""
     door.log_in("anna", "a secret word")
-    users = Users(door.store, door.clock, door.accounts, AuditJournal(door.store, door.clock))
+    users = Users(door.store, door.clock, door.log_ins, door.accounts, AuditJournal(door.store, door.clock))
     admin = Person("admin", True, "session-1")
     request = CreateUserRequest("", f"ann{CYRILLIC_A}")
     with pytest.raises(AlreadyExists, match="looks like the account 'anna'"):

@@ -1,0 +1,205 @@
+"""Log-ins with a password: checks it, changes it, registers accounts, and issues tokens.
+
+A token is issued in the transaction that finds the account as it was when it was checked.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from directory_server.metadata.statements import people
+from directory_server.metadata.store import MetadataStore, Row, Tx
+from directory_server.people.access_keys import PeopleClock
+from directory_server.people.accounts import TOKEN_PREFIX, Accounts, credential_hash, insert_account
+from directory_server.people.guessing import GuessingBounds
+from directory_server.people.look_alikes import LookAlikes
+from directory_server.people.names import AccountNames, prepared_name, prepared_password
+from directory_server.people.password_rules import check_new_password
+from directory_server.people.passwords import NOBODY, HashingSlots, PasswordHash
+from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, NotLoggedIn
+from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
+from lockstep_store.wire.messages.users import ChangePasswordRequest
+from lockstep_store.wire.names import check_account
+
+TOKEN_SECONDS = 12 * 3600.0
+_CLOSED = "; new accounts are made by an administrator only"
+
+
+class LogIns:
+    """Logs people in. Thread-safe."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: PeopleClock,
+        accounts: Accounts,
+        *,
+        registration_open: bool | Callable[[bool], bool] = True,
+        token_seconds: float = TOKEN_SECONDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._accounts = accounts
+        self._audit = accounts.audit
+        self._is_open = registration_open if callable(registration_open) else lambda _: bool(registration_open)
+        self._token_seconds = token_seconds
+        self._guessing = GuessingBounds(clock.now)
+        self._slots = HashingSlots()
+        self._names = AccountNames()
+        self.look_alikes = LookAlikes()
+
+    def log_in(self, request: PasswordRequest) -> LoginReply:
+        """Issue a token, and with `register` make the account first. NotLoggedIn does not reveal which names exist."""
+        typed = check_account(request.name)
+        with self._store.read() as reader:
+            name = self._names.find(reader, typed) or typed
+            row = reader.one(people.PASSWORD, name=name)
+        is_open = self._is_open(request.remote)
+        if request.register == "must" and not is_open:  # also for a name that exists, which is not revealed
+            raise Forbidden("registration is closed: ask an administrator for an account")
+        if row is None and request.register != "never" and is_open:
+            return self._register(prepared_name(typed), request)
+        if row is not None and request.register == "must":
+            raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
+        verified = self._check_password(name, row, request.password, request.address, "" if is_open else _CLOSED)
+        if row is not None and row[6]:
+            raise NotLoggedIn(
+                "this is a one-time password: set your own with `lockstep passwd`, then log in", must_change=True
+            )
+        return self._open_session(name, verified, request.client, request.address)
+
+    def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> bytes:
+        """The stored hash that the password matches; NotLoggedIn for a wrong password or a disabled account."""
+        self._guessing.check(name, address)
+        stored = PasswordHash(row[0], row[1], row[2], row[3]) if row is not None else NOBODY
+        with self._slots.one():
+            self._guessing.check(name, address)  # others may have failed for this name while this one waited
+            matches = _matches(stored, password)
+        if row is None or not matches:
+            self._guessing.failed(name, address)
+            self._audit.note("log-in refused", "", subject=name if row is not None else "", address=address)
+            raise NotLoggedIn(f"the name or the password is wrong{hint}")
+        if row[5]:
+            self._audit.note("log-in refused", name, address=address, detail="the account is disabled")
+            raise NotLoggedIn("this account is disabled: ask an administrator")
+        self._guessing.succeeded(name, address)
+        return stored.hash if stored.is_current else self._hash_again(name, stored, password, bool(row[6]))
+
+    def _hash_again(self, name: str, stored: PasswordHash, password: str, must_change: bool) -> bytes:
+        """Replace a hash that was made with a weaker setting; return the new one."""
+        with self._slots.one():
+            stronger = PasswordHash.of(prepared_password(password) or password)
+
+        def work(tx: Tx) -> None:
+            _demand_unchanged(tx, name, stored.hash)
+            people.set_password(tx, name, stronger, must_change=must_change)
+
+        self._store.write(work)
+        return stronger.hash
+
+    def hashed(self, password: str) -> PasswordHash:
+        """Hash a password when there is a slot; Overloaded when there is none."""
+        with self._slots.one():
+            return PasswordHash.of(password)
+
+    def change_password(self, request: ChangePasswordRequest) -> LoginReply:
+        """Set another password, end every log-in of the account, and log in with it. Keys stay.
+
+        Raises NotLoggedIn for a wrong password, BadRequest when the new one breaks a rule.
+        """
+        typed = check_account(request.name)
+        with self._store.read() as reader:
+            name = self._names.find(reader, typed) or typed
+            row = reader.one(people.PASSWORD, name=name)
+        verified = self._check_password(name, row, request.password, request.address)
+        prepared = check_new_password(name, request.new_password)
+        if request.new_password == request.password:
+            raise BadRequest("the new password is the one so far: choose another")
+        with self._slots.one():
+            password = PasswordHash.of(prepared)
+
+        def work(tx: Tx) -> None:
+            _demand_unchanged(tx, name, verified)
+            people.set_password(tx, name, password, must_change=False)
+            tx.run(people.DELETE_SESSIONS_OF, of_account=name)
+
+        self._store.write(work)
+        self._accounts.forget_all()
+        self._audit.note("password changed", name, address=request.address)
+        return self._open_session(name, password.hash, request.client, request.address)
+
+    def _register(self, name: str, request: PasswordRequest) -> LoginReply:
+        prepared = check_new_password(name, request.password)
+        self._guessing.check(name, request.address)
+        with self._slots.one():
+            password = PasswordHash.of(prepared)
+
+        def work(tx: Tx) -> bool:
+            if tx.one(people.ACCOUNT, name=name) is not None:
+                return False
+            if self.look_alikes.find(tx, name) is not None:
+                # Which account it is, is not for strangers.
+                raise AlreadyExists(
+                    f"the name {name!r} looks like the name of another account: check the spelling, or choose a name "
+                    "that nobody can take for it"
+                )
+            insert_account(tx, name, password, admin=False, at=self._clock.wall())
+            return True
+
+        if not self._store.write(work):
+            # The name was taken while the password was hashed: continue with an ordinary log-in.
+            if request.register == "must":
+                raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
+            return self.log_in(request)
+        self._audit.note("account made", name, subject=name, address=request.address)
+        reply = self._open_session(name, password.hash, request.client, request.address)
+        reply.created = True
+        return reply
+
+    def open_session(self, account: str, client: str, address: str, recheck: Callable[[Tx], bool]) -> LoginReply:
+        """Log in an account that was checked.
+
+        `recheck` runs in the transaction of the token: it raises if what was checked has changed, and returns whether
+        the account is an administrator's.
+        """
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        expires_at = self._clock.wall() + self._token_seconds
+        values = {
+            "token_hash": credential_hash(token),
+            "account": account,
+            "client": client,
+            "created_at": self._clock.wall(),
+            "expires": self._clock.now() + self._token_seconds,
+            "expires_at": expires_at,
+        }
+
+        def work(tx: Tx) -> bool:
+            admin = recheck(tx)
+            tx.run(people.INSERT_SESSION, **values)
+            self._audit.write(tx, "log-in", account, "", address, client)
+            return admin
+
+        admin = self._store.write(work)
+        return LoginReply(token, account, admin, expires_at)
+
+    def _open_session(self, account: str, verified: bytes, client: str, address: str) -> LoginReply:
+        """Log in with the password whose stored hash was `verified`."""
+        return self.open_session(account, client, address, lambda tx: _demand_unchanged(tx, account, verified))
+
+
+def _matches(stored: PasswordHash, password: str) -> bool:
+    """Whether it is the password. Older hashes are of the password as it was typed."""
+    prepared = prepared_password(password)
+    if prepared is None or prepared == password:
+        return stored.matches(password)
+    return stored.matches(prepared) or stored.matches(password)
+
+
+def _demand_unchanged(tx: Tx, name: str, verified: bytes) -> bool:
+    """Raise NotLoggedIn if the account was disabled, or its password changed, since `verified` was compared; return
+    whether it is an administrator's. Comparing takes so long that a reset would otherwise come too late."""
+    row = tx.one(people.PASSWORD, name=name)
+    if row is None or bytes(row[1]) != verified or row[5]:
+        raise NotLoggedIn("this account was changed while you logged in: log in again")
+    return bool(row[4])
