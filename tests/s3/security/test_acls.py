@@ -266,6 +266,7 @@ def block(owner: Any, bucket: str, *names: str) -> None:
     owner.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=configuration)
 
 
+@pytest.mark.usefixtures("eve")
 def test_public_lists_can_be_blocked(owner: Any, bucket: str) -> None:
     """By any way to put one; lists that grant accounts something are none of that."""
     block(owner, bucket, "BlockPublicAcls")
