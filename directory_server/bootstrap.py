@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from directory_server.access.decisions import standing_by_name
 from directory_server.api.router import DirectoryApi
+from directory_server.api.thread_shares import DirectoryShares
 from directory_server.cluster.directory_clock import DirectoryClock, read_time, write_time
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
@@ -110,7 +111,8 @@ class DirectoryServer:
         self._build_features(sealer)
         self._build_maintenance()
         self._build_files()
-        self.wsgi = Api("directory_server", "1", authority.verify_peer_token)
+        self.shares = DirectoryShares(settings.threads)
+        self.wsgi = Api("directory_server", "1", authority.verify_peer_token, self.shares.of)
         self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()
@@ -386,7 +388,7 @@ def serve(settings: Settings) -> None:
         key_file=identity.key_file,
         client_ca=identity.ca_file,
         revoked=settings.certs / "revoked.pem",
-        threads=settings.threads,
+        threads=server.shares.pool,
         on_start=server.start,
         on_stopping=server.answer_waiting,
         on_stop=server.stop,

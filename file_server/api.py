@@ -17,6 +17,7 @@ from file_server.store.chunk_store import ChunkStore
 from file_server.writes.small_write_handler import SmallWriteHandler
 from file_server.writes.stream_write_handler import StreamWriteHandler
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
+from lockstep_store.runtime.http.thread_shares import ThreadShare
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE, encode_stream, stream_length
 from lockstep_store.wire.chunking import Chunk
@@ -59,7 +60,7 @@ _READ = Call(READ_CHUNKS_PATH, ReadChunksRequest, Nothing)
 
 
 class FileServerApi:
-    """The WSGI application of file server `id`."""
+    """The WSGI application of file server `id`, which handles `threads` requests of proxies at a time."""
 
     def __init__(
         self,
@@ -69,11 +70,15 @@ class FileServerApi:
         small: SmallWriteHandler,
         health: Callable[[], Health],
         verify_peer: Callable[[str], PeerIdentity],
+        threads: int,
     ) -> None:
         self._store = store
         self._streams = streams
         self._whole_replies = threading.BoundedSemaphore(WHOLE_REPLIES)
-        self.wsgi = Api("file_server", id, verify_peer)
+        people = ThreadShare(threads, threads)
+        self.wsgi = Api("file_server", id, verify_peer, lambda path: people)
+        self.pool = people.threads + threads
+        """How many threads the runner needs: people's bytes, which proxies send and read, leave `threads` to others."""
         self.wsgi.health = health
         self.wsgi.serve(MISSING_CHUNKS, self._missing, CALLERS)
         self.wsgi.serve(SMALL_WRITES, lambda request, _: small.write(request), CALLERS)

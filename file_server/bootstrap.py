@@ -111,8 +111,11 @@ class FileServer:
             storage_keys=self.storage_keys,
         )
         self._build_jobs()
-        api = FileServerApi(settings.id, self.store, self._streams, self._small, self._health, membership.verify)
+        api = FileServerApi(
+            settings.id, self.store, self._streams, self._small, self._health, membership.verify, settings.threads
+        )
         self.wsgi: Api = api.wsgi
+        self.pool = api.pool
 
     def _build_writes(self, tickets: TicketCheck) -> None:
         id, clock = self._settings.id, self._clock
@@ -228,7 +231,7 @@ def serve(settings: Settings) -> None:
         key_file=identity.key_file,
         client_ca=identity.ca_file,
         revoked=settings.certs / "revoked.pem",
-        threads=settings.threads,
+        threads=server.pool,
         on_start=server.start,
         on_stop=server.stop,
     )

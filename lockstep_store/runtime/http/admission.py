@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
 
+from lockstep_store.runtime.http.client_waits import HeldPlace
 from lockstep_store.runtime.http.exchange import EXCHANGE
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.codec import encode
@@ -147,7 +148,7 @@ class AdmissionGate:
             if not isinstance(answer, list):
                 place = place or self._enter(environ, False)
                 # An exchange gives the place back later, when the client has read the reply.
-                return answer if EXCHANGE in environ else _HeldAnswer(answer, place)
+                return answer if EXCHANGE in environ else HeldAnswer(answer, place)
         except BaseException as error:
             _close(answer)
             if place is not None:
@@ -176,10 +177,10 @@ class AdmissionGate:
         return place
 
 
-class _HeldAnswer:
+class HeldAnswer:
     """A streamed reply, which gives its place back when it ends, however it ends."""
 
-    def __init__(self, answer: Iterable[bytes], place: Pass) -> None:
+    def __init__(self, answer: Iterable[bytes], place: HeldPlace) -> None:
         self._answer = answer
         self._pieces = iter(answer)
         self._place = place

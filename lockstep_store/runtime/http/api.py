@@ -15,9 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Counter, Histogram
 
+from lockstep_store.runtime.http.admission import HeldAnswer
 from lockstep_store.runtime.http.content import WHOLE_ANSWER_BYTES
 from lockstep_store.runtime.http.exchange import EXCHANGE
 from lockstep_store.runtime.http.operator_views import health_page, metrics_page
+from lockstep_store.runtime.http.thread_shares import StreamPlace, ThreadShare
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tracing import log, request_id, start_request
@@ -118,16 +120,24 @@ _PROBLEM_JSON = ("Content-Type", "application/problem+json")
 class Api:
     """A program's routes. The object itself is the WSGI application.
 
-    `verify_peer` returns the identity in a peer header, or raises PeerRefused; only the directory can verify it.
+    `verify_peer` returns the identity in a peer header, or raises PeerRefused. `share_of(path)`: the share of threads
+    that the calls of proxies to this path may occupy; None for calls that they make for themselves.
     """
 
-    def __init__(self, program: str, id: str, verify_peer: Callable[[str], PeerIdentity] | None = None) -> None:
+    def __init__(
+        self,
+        program: str,
+        id: str,
+        verify_peer: Callable[[str], PeerIdentity] | None = None,
+        share_of: Callable[[str], ThreadShare | None] = lambda path: None,
+    ) -> None:
         self.program = program
         self.id = id
         self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
         self.admit: Callable[[str], None] | None = None
         """Called with the path before a declared call is served; raises to refuse it."""
         self._verify_peer = verify_peer
+        self._share_of = share_of
         self._routes: dict[tuple[str, str], RawHandler] = {}
         self._prefixes: list[tuple[str, str, RawHandler]] = []
         self._pages = {"/health": lambda: health_page(self.health()), "/metrics": metrics_page}
@@ -140,16 +150,26 @@ class Api:
     ) -> None:
         """Serve `call` with `handler(request, peer)`. With `roles`, reject peers of other roles."""
         seconds = REQUEST_SECONDS.labels(call.path)
+        share = self._share_of(call.path)
 
         def answer(request: RawRequest) -> RawReply:
             started = time.perf_counter()
             peer = self._peer(request, roles)
             if (admit := self.admit) is not None:
                 admit(call.path)
-            reply = handler(call.decode_request(request.body(MAX_MESSAGE_BYTES)), peer)
-            body = encode(reply)
+            if share is None or not _is_proxy(peer):
+                body = reply(request, peer)
+            else:
+                share.enter()
+                try:
+                    body = reply(request, peer)
+                finally:
+                    share.leave()
             seconds.observe(time.perf_counter() - started)
             return RawReply(200, [_JSON, ("Content-Length", str(len(body)))], [body])
+
+        def reply(request: RawRequest, peer: PeerIdentity | None) -> bytes:
+            return encode(handler(call.decode_request(request.body(MAX_MESSAGE_BYTES)), peer))
 
         self._routes["POST", call.path] = answer
 
@@ -164,7 +184,7 @@ class Api:
         """Serve a stream route; with `prefix`, every path that begins with `path` (see `RawRequest.rest`). With
         `roles`, reject peers of other roles."""
         if roles is not None:
-            handler = self._only_for(roles, handler)
+            handler = self._only_for(roles, handler, self._share_of(path))
         if prefix:
             self._prefixes.append((method, path, handler))
         else:
@@ -206,10 +226,10 @@ class Api:
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         return RawReply(status, headers, [] if method == "HEAD" else [body])
 
-    def _only_for(self, roles: Collection[str], handler: RawHandler) -> RawHandler:
+    def _only_for(self, roles: Collection[str], handler: RawHandler, share: ThreadShare | None) -> RawHandler:
         def answer(request: RawRequest) -> RawReply:
-            self._peer(request, roles)
-            return handler(request)
+            peer = self._peer(request, roles)
+            return handler(request) if share is None or not _is_proxy(peer) else _within(share, handler, request)
 
         return answer
 
@@ -220,6 +240,25 @@ class Api:
         if roles is not None and peer.role not in roles:
             raise PeerRefused(f"{peer.role}-{peer.id} is not allowed to call {request.path}")
         return peer
+
+
+def _is_proxy(peer: PeerIdentity | None) -> bool:
+    return peer is not None and peer.role == "client_proxy"
+
+
+def _within(share: ThreadShare, handler: RawHandler, request: RawRequest) -> RawReply:
+    """Reply in a thread of `share`, until the reply was sent."""
+    share.enter()
+    place = StreamPlace(share)
+    try:
+        reply = handler(request)
+    except BaseException:
+        place.give_back()
+        raise
+    if isinstance(reply.body, list):
+        place.give_back()
+        return reply
+    return RawReply(reply.status, reply.headers, HeldAnswer(reply.body, place))
 
 
 def error_reply(error: Exception, route: str) -> RawReply:

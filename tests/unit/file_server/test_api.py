@@ -82,9 +82,10 @@ def test_the_declared_length_is_the_bodys_length(cluster: Cluster, seed: int, si
 
 
 @pytest.mark.parametrize("asked", [1, 9])
-def test_a_damaged_first_chunk_is_named_before_a_reply_begins(cluster: Cluster, seed: int, asked: int) -> None:
+def test_a_damaged_first_chunk_is_named_before_a_reply_begins(cluster: Cluster, asked: int) -> None:
     """A reply that breaks off would give no reason, and a reader could not tell damage from a server that died."""
-    reply = cluster.write(random.Random(seed).randbytes(12_000_000), cluster.ticket("1"))
+    # The same bytes in each run: the first chunk of others may be longer than a whole reply.
+    reply = cluster.write(random.Random(1).randbytes(12_000_000), cluster.ticket("1"))
     store = cluster.server("1").store
     digests = [digest for digest, _ in store.manifest(reply.digest).chunks][:asked]
     assert (sum(store.lengths(digests)) > WHOLE_REPLY_BYTES) == (asked > 1)

@@ -1,0 +1,76 @@
+"""Which threads of the directory a call may occupy. What proxies ask for on behalf of people cannot hold up the rest.
+
+Heartbeats, commits and whatever else programs do for themselves have no bound but the pool's, and PROGRAM_THREADS of it
+to themselves. Waiting for a lock, and what ends something (a lock, a log-in, a key, a program), have shares of their
+own, because they must be possible while everything else is too busy.
+"""
+
+from __future__ import annotations
+
+from directory_server.locks.lock_manager import MAX_BLOCKED
+from lockstep_store.runtime.http.thread_shares import ThreadShare
+from lockstep_store.wire.messages import cluster, identities, locks, people, programs, s3, servers, users, writes
+
+PROGRAM_THREADS = 64
+_LOCKING = 32
+_ENDING = 32
+
+OF_PROGRAMS = frozenset(
+    call.path
+    for call in (
+        servers.REGISTER,
+        servers.HEARTBEAT,
+        servers.COMMIT,
+        servers.HELD,
+        servers.COLLECT,
+        servers.DAMAGED,
+        servers.INVENTORY,
+        servers.FOUND,
+        servers.REDO,
+        servers.REPLAY,
+        programs.PROXY_HEARTBEAT,
+        cluster.RENEW_CERTIFICATE,
+    )
+)
+"""No person's request causes one of these directly: only their number of programs and of writes bounds them."""
+
+ENDING = frozenset(
+    call.path
+    for call in (
+        locks.RENEW,
+        locks.RELEASE,
+        writes.GIVE_UP,
+        people.LOGOUT,
+        people.REVOKE_API_KEY,
+        s3.REVOKE_S3_KEY,
+        users.CHANGE_USER,
+        users.DELETE_USER,
+        users.REVOKE_ACCESS,
+        identities.DELETE_IDENTITY,
+        identities.CHANGE_USER_KEY,
+        identities.DELETE_USER_KEY,
+        cluster.REMOVE_SERVER,
+        programs.REVOKE_PROGRAM,
+    )
+)
+
+
+class DirectoryShares:
+    """The shares of a directory that handles `threads` other calls of people at a time. A call that is not listed above
+    is one of these."""
+
+    def __init__(self, threads: int) -> None:
+        self.people = ThreadShare(threads, threads)
+        # Callers that wait for a lock occupy their threads for long, so that they get more of them.
+        self.locking = ThreadShare(MAX_BLOCKED + _LOCKING, _LOCKING)
+        self.ending = ThreadShare(_ENDING, _ENDING)
+        self.pool = self.people.threads + self.locking.threads + self.ending.threads + PROGRAM_THREADS
+        """How many threads the runner needs; it starts one when a request finds none."""
+
+    def of(self, path: str) -> ThreadShare | None:
+        """Return the share of a call; None for those of programs."""
+        if path in OF_PROGRAMS:
+            return None
+        if path in ENDING:
+            return self.ending
+        return self.locking if path == locks.ACQUIRE.path else self.people
