@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from directory_server.people.second_factors import Requirement
 from directory_server.settings import Settings
 from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level
@@ -79,6 +80,13 @@ _data_option = click.option(
     show_envvar=True,
     help="Whether logging in with a new name creates the account; auto: only if the directory and the proxy in use "
     "listen on loopback.",
+)
+@click.option(
+    "--require-second-factor",
+    default=_DEFAULTS.require_second_factor,
+    type=click.Choice(get_args(Requirement)),
+    show_envvar=True,
+    help="Whose accounts cannot log in without a second factor, besides those of which it is required by name.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",

@@ -55,7 +55,9 @@ from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
 from directory_server.people.audit import AuditJournal
 from directory_server.people.log_ins import LogIns
+from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
+from directory_server.people.second_factors import SecondFactors
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
@@ -106,6 +108,7 @@ class DirectoryServer:
         self.redo_log = RedoLog(store, self.clock, authority.derive_key(SEALING_CONTEXT))
         self._build_people_and_cluster(sealer)
         self.s3_keys.seal_all()
+        self.second_factors.end_sessions_without()
         self.programs = ProgramMembers(self.clock, authority)
         self.enrolment = Enrolment(store, self.clock, authority, lambda: sealer().ring.text, settings.url)
         self._build_features(sealer)
@@ -124,14 +127,16 @@ class DirectoryServer:
         self.audit = AuditJournal(store, self.clock)
         self.s3_keys = S3Keys(store, self.clock, sealer)
         self.accounts = Accounts(store, self.clock, self.s3_keys, audit=self.audit)
+        self.second_factors = SecondFactors(store, self.clock, sealer, settings.require_second_factor)
         self.log_ins = LogIns(
             store,
             self.clock,
             self.accounts,
-            registration_open=self._registration_open,
+            self.second_factors,
+            registration_open=settings.registration_open,
             token_seconds=settings.token_seconds,
         )
-        self.users = Users(store, self.clock, self.log_ins, self.accounts, self.audit)
+        self.users = Users(store, self.clock, self.log_ins, self.accounts, self.second_factors, self.audit)
         self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
@@ -148,7 +153,7 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, sealer)
-        sealed = (self.s3_keys, self.named_keys, self.targets)
+        sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
@@ -213,6 +218,7 @@ class DirectoryServer:
             clock=self.clock,
             accounts=self.accounts,
             log_ins=self.log_ins,
+            second_factor=OwnSecondFactor(self.log_ins, self.second_factors, self.accounts),
             audit=self.audit,
             users=self.users,
             quotas=self.quotas,
@@ -314,12 +320,6 @@ class DirectoryServer:
         self.targets.reload()
         self.quotas.count_missing()
         self.repair.examine_all()
-
-    def _registration_open(self, remote: bool) -> bool:
-        """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""
-        if self._settings.registration == "auto":
-            return is_loopback(self._settings.host) and not remote
-        return self._settings.registration == "open"
 
     def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
         """Raise Forbidden unless the account may write the file: who may write it may lock it."""

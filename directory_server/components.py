@@ -38,6 +38,7 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.audit import AuditJournal
 from directory_server.people.log_ins import LogIns
+from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
@@ -56,6 +57,7 @@ class Components:
     clock: DirectoryClock
     accounts: Accounts
     log_ins: LogIns
+    second_factor: OwnSecondFactor
     audit: AuditJournal
     users: Users
     quotas: Quotas

@@ -9,8 +9,10 @@ from typing import Literal
 
 from directory_server.features.lifecycle.rules import DAY_SECONDS
 from directory_server.people.log_ins import TOKEN_SECONDS
+from directory_server.people.second_factors import Requirement
 from directory_server.repair.planner import REPAIR_GRACE_SECONDS
 from lockstep_store.runtime.http.service import DEFAULT_THREADS
+from lockstep_store.runtime.options import is_loopback
 
 DEFAULT_PORT = 5050
 TICKET_SECONDS = 3600.0
@@ -29,6 +31,7 @@ class Settings:
     copies: int = 2
     admin_credentials: Path | None = None
     registration: Literal["auto", "open", "closed"] = "auto"
+    require_second_factor: Requirement = "nobody"
     private_buckets: bool = False
     advertise: str | None = None
     token_seconds: float = TOKEN_SECONDS
@@ -50,6 +53,12 @@ class Settings:
     def credentials_file(self) -> Path:
         """The file with the first administrator's credentials."""
         return self.admin_credentials or self.data.parent / "admin-credentials.json"
+
+    def registration_open(self, remote: bool) -> bool:
+        """Whether a log-in with a new name makes an account; `remote`: its proxy listens beyond its own machine."""
+        if self.registration == "auto":
+            return is_loopback(self.host) and not remote
+        return self.registration == "open"
 
     @property
     def url(self) -> str:

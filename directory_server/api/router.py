@@ -12,6 +12,7 @@ from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.quotas import QuotaApi
+from directory_server.api.second_factor import SecondFactorApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
 from directory_server.files.many_deletions import delete_many
@@ -53,6 +54,7 @@ class DirectoryApi:
         ClusterApi(api, components)
         MaintenanceApi(api, components)
         NotificationApi(api, components)
+        SecondFactorApi(api, components)
         UserApi(api, components)
         IdentityApi(api, components)
         QuotaApi(api, components)

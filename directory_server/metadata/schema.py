@@ -1,7 +1,7 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
-`schema_locks`, `schema_identities`, `schema_quotas` and `schema_s3` have the others, `schema_base` the conventions.
-Migrations upgrade older databases to this schema.
+`schema_base` has the conventions, and `schema_locks`, `schema_identities`, `schema_quotas`, `schema_s3` and
+`schema_second_factor` the other tables. Migrations upgrade older databases to this schema.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from directory_server.metadata import (  # noqa: F401 - they declare tables in `
     schema_locks,
     schema_quotas,
     schema_s3,
+    schema_second_factor,
 )
 from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table
 
@@ -193,6 +194,7 @@ account = table(
     Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("must_change", Boolean, nullable=False, server_default=false(), comment="a one-time password"),
     Column("scrypt_p", Integer, nullable=False, server_default="1"),
+    Column("second_factor_required", Boolean, nullable=False, server_default=false()),
 )
 
 session = table(

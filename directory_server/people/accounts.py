@@ -200,6 +200,7 @@ def insert_account(
         read_only=read_only,
         disabled=False,
         must_change=must_change,
+        second_factor_required=False,
     )
 
 

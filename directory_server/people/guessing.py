@@ -3,6 +3,9 @@
 Wrong passwords count for the pair of name and address: after five, each further try waits twice as long. A second
 bound for the name alone is wider and refills slowly. It stops guessing from many addresses. A stranger who exhausts
 it stops only strangers: addresses from which the right password came are exempt.
+
+Codes of a second factor have a narrower bound for each account, from which no address is exempt: there are only a
+million codes. Only who knows the password can exhaust it, and recovery codes, which nobody guesses, do not count.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ NAME_FAILURES = 100
 """Wrong passwords for one name from all addresses together, before it is slowed."""
 NAME_REFILL_SECONDS = 36.0
 """One more try for the name: 100 an hour."""
+CODE_FAILURES = 20
+CODE_REFILL_SECONDS = 1800.0
+"""One more code: 48 a day. With three good codes at a time, guessing for a year succeeds once in twenty accounts."""
 _MAX_KNOWN = 10_000
 
 
@@ -36,9 +42,9 @@ class _NameFailures:
     count: float = 0.0
     at: float = 0.0
 
-    def now(self, now: float) -> float:
+    def now(self, now: float, refill: float = NAME_REFILL_SECONDS) -> float:
         """The failures that still count."""
-        return max(0.0, self.count - (now - self.at) / NAME_REFILL_SECONDS)
+        return max(0.0, self.count - (now - self.at) / refill)
 
 
 class GuessingBounds:
@@ -85,3 +91,38 @@ class GuessingBounds:
         with self._guard:
             self._pairs.forget((name, address))
             self._good[name, address] = True
+
+
+class CodeGuesses:
+    """Bounds guessing of codes: `take` a guess before the code is compared, and `give_back` what was none.
+
+    In memory only. `now` is any clock that only rises, in seconds. Thread-safe.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._guard = threading.Lock()
+        self._names: BoundedMap[str, _NameFailures] = BoundedMap(_MAX_KNOWN)
+
+    def take(self, name: str) -> None:
+        """Count a guess in advance, so that many at once are not more. TooManyRequests when none is left."""
+        with self._guard:
+            now = self._now()
+            known = self._names.get(name) or _NameFailures()
+            count = known.now(now, CODE_REFILL_SECONDS)
+            if count + 1 > CODE_FAILURES:
+                left = (count + 1 - CODE_FAILURES) * CODE_REFILL_SECONDS
+                raise TooManyRequests(
+                    f"too many wrong codes for {name!r}: use a recovery code, or try again in {left:.0f} s; somebody "
+                    "else may know the password",
+                    seconds_left=round(left, 1),
+                    retry_after=math.ceil(left),
+                )
+            self._names[name] = _NameFailures(count + 1, now)
+
+    def give_back(self, name: str) -> None:
+        """Do not count a guess that was not wrong."""
+        with self._guard:
+            now = self._now()
+            known = self._names.get(name) or _NameFailures()
+            self._names[name] = _NameFailures(max(0.0, known.now(now, CODE_REFILL_SECONDS) - 1), now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from directory_server.metadata.statements import buckets, identities, people, quotas, s3_keys
+from directory_server.metadata.statements import buckets, identities, people, quotas, s3_keys, second_factor
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
@@ -17,6 +17,7 @@ from directory_server.people.log_ins import LogIns
 from directory_server.people.names import prepared_name
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.person import Person
+from directory_server.people.second_factors import SecondFactors
 from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
 from lockstep_store.wire.messages.people import ApiKeyInfo
 from lockstep_store.wire.messages.users import (
@@ -41,12 +42,19 @@ class Users:
     """Thread-safe. Callers have checked that `by` is an administrator."""
 
     def __init__(
-        self, store: MetadataStore, clock: PeopleClock, log_ins: LogIns, accounts: Accounts, audit: AuditJournal
+        self,
+        store: MetadataStore,
+        clock: PeopleClock,
+        log_ins: LogIns,
+        accounts: Accounts,
+        factors: SecondFactors,
+        audit: AuditJournal,
     ) -> None:
         self._store = store
         self._clock = clock
         self._log_ins = log_ins
         self._accounts = accounts
+        self._factors = factors
         self._audit = audit
 
     def all(self) -> UsersReply:
@@ -80,12 +88,17 @@ class Users:
         return CreatedUser(self._store.write(work), one_time)
 
     def change(self, by: Person, request: ChangeUserRequest) -> UserInfo:
-        """Change role or state. Conflict for the last enabled administrator. Disabling ends the log-ins."""
+        """Change role, state, or whether a second factor is required. Conflict for the last enabled administrator.
+
+        The log-ins end of an account that is disabled, or lacks a second factor that it must have now.
+        """
 
         def work(tx: Tx) -> UserInfo:
             user = _user(tx, request.name)
             role = user.role if request.role is None else request.role
             disabled = user.disabled if request.disabled is None else request.disabled
+            required = request.second_factor_required
+            required = user.second_factor_required if required is None else required
             if disabled or role != "administrator":
                 _keep_an_administrator(tx, user)
             tx.run(
@@ -95,11 +108,12 @@ class Users:
                 new_read_only=role == "read-only",
                 new_disabled=disabled,
             )
-            if disabled:
+            second_factor.require(tx, user.name, required)
+            if disabled or self._factors.must_enrol(tx, user.name):
                 tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
             if disabled or role != "administrator":
                 _end_invitations(tx, user)
-            detail = f"{role}, {'disabled' if disabled else 'enabled'}"
+            detail = f"{role}, {'disabled' if disabled else 'enabled'}{', second factor required' if required else ''}"
             self._audit.write(tx, "account changed", by.account, user.name, detail=detail)
             return _user(tx, user.name)
 
@@ -131,6 +145,7 @@ class Users:
                 people.DELETE_API_KEYS_OF,
                 s3_keys.DELETE_KEYS_OF,
                 *identities.DELETE_ALL_OF,
+                *second_factor.DELETE_ALL_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
@@ -143,7 +158,7 @@ class Users:
         self._accounts.forget_all()
 
     def reset(self, by: Person, name: str) -> CreatedUser:
-        """Replace a password by a one-time password, and end every log-in. Keys stay."""
+        """Replace a password by a one-time password, and end every log-in. Keys and the second factor stay."""
         one_time = secrets.token_urlsafe(12)
         password = self._log_ins.hashed(one_time)
 
@@ -157,6 +172,21 @@ class Users:
         made = CreatedUser(self._store.write(work), one_time)
         self._accounts.forget_all()
         return made
+
+    def reset_second_factor(self, by: Person, name: str) -> UserInfo:
+        """Delete a second factor, whose owner has lost it, and end every log-in. Keys stay. NotFound without one."""
+
+        def work(tx: Tx) -> UserInfo:
+            user = _user(tx, name)
+            if not self._factors.drop(tx, user.name):
+                raise NotFound(f"{user.name} has no second factor")
+            tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
+            self._audit.write(tx, "second factor reset", by.account, user.name)
+            return _user(tx, user.name)
+
+        changed = self._store.write(work)
+        self._accounts.forget_all()
+        return changed
 
     def access(self, name: str) -> UserAccessReply:
         """Return an account's log-ins and keys, without secrets."""
@@ -232,6 +262,8 @@ def _users(reader: Reader) -> list[UserInfo]:
             api_keys=row[7],
             s3_keys=row[8],
             buckets=owned.get(row[0], []),
+            second_factor_required=bool(row[9]),
+            second_factor=bool(row[10]),
         )
         for row in reader.all(people.USERS)
     ]

@@ -12,6 +12,7 @@
     │   ├── UnsupportedMediaType   the address does not accept this content type
     │   └── ExpectationFailed      the server cannot meet the Expect header
     ├── NotLoggedIn                the credential is missing, wrong, expired or revoked
+    │   └── SecondFactorNeeded     the password is right, but a code of the second factor is needed
     ├── Forbidden                  the account is not allowed to do this
     ├── PeerRefused                the calling program has no valid peer token for this call
     ├── NotFound                   no such path, version, bucket, lock or blob
@@ -127,6 +128,16 @@ class NotLoggedIn(LockstepError):
     """The credential is missing, wrong, expired or revoked."""
 
     code, status, title = "not_logged_in", 401, "Not logged in"
+
+
+class SecondFactorNeeded(NotLoggedIn):
+    """The password is right, but a code of the account's second factor is needed with it.
+
+    `facts["reason"]` is `missing`, `wrong` or `used` for the code, and `enrol` for an account that must set up a second
+    factor before it can log in.
+    """
+
+    code, title = "second_factor_needed", "Second factor needed"
 
 
 class Forbidden(LockstepError):

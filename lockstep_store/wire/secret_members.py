@@ -10,11 +10,13 @@ from typing import Any
 
 HIDDEN = frozenset(
     {
+        "code",
         "credential",
         "key",
         "new_password",
         "password",
         "peer_token",
+        "recovery_codes",
         "secret",
         "session_token",
         "signature",
@@ -22,6 +24,7 @@ HIDDEN = frozenset(
         "ticket",
         "ticket_key",
         "token",
+        "uri",
     }
 )
 """`key` is the name of a key in some messages and the key itself in others: it is hidden in all of them."""

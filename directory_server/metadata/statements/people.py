@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from directory_server.metadata.schema import account, api_key, bucket, join_secret, s3_key, session, setting
+from directory_server.metadata.schema_second_factor import second_factor
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
 
@@ -91,6 +92,10 @@ USERS = Statement(
             select(func.count()).where(table.c.account == account.c.name).scalar_subquery()
             for table in (session, api_key, s3_key)
         ),
+        account.c.second_factor_required,
+        select(func.count())
+        .where(second_factor.c.account == account.c.name, second_factor.c.enabled_at.is_not(None))
+        .scalar_subquery(),
     ).order_by(account.c.name)
 )
 SET_STATE = Statement(

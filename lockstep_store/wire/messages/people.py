@@ -10,6 +10,8 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
 
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
+FactorCode = Annotated[str, Meta(max_length=64)]
+"""A code of an authenticator app, or a recovery code; empty for none. Spaces and hyphens do not count."""
 
 
 class PasswordRequest(Message):
@@ -21,6 +23,7 @@ class PasswordRequest(Message):
     """Where the request came from, as the proxy sees it."""
     remote: bool = False
     """The proxy listens beyond its own machine."""
+    code: FactorCode = ""
 
 
 class LoginReply(Message):
@@ -29,6 +32,8 @@ class LoginReply(Message):
     admin: bool = False
     expires_at: float = 0.0
     created: bool = False
+    must_enrol: bool = False
+    """There is no token: the account must set up a second factor before it can log in."""
 
 
 class AccountInfo(Message):

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import MAX_LISTING, Credential, CredentialRequest, Message, Nothing, Text
-from lockstep_store.wire.messages.people import ApiKeyInfo, LoginReply, Password
+from lockstep_store.wire.messages.people import ApiKeyInfo, FactorCode, LoginReply, Password
 
 AccountRole = Literal["administrator", "member", "read-only"]
 MAX_EVENTS = 100_000
@@ -27,6 +27,9 @@ class UserInfo(Message):
     s3_keys: int = 0
     buckets: list[str] = []
     """The buckets that it owns."""
+    second_factor: bool = False
+    second_factor_required: bool = False
+    """By name; the directory's settings can require one of more accounts."""
 
 
 class UsersReply(Message):
@@ -58,6 +61,7 @@ class ChangePasswordRequest(Message):
     new_password: Password
     client: Text = ""
     address: Text = ""
+    code: FactorCode = ""
 
 
 class UserRequest(Message):
@@ -83,12 +87,14 @@ class CreatedUser(Message):
 
 
 class ChangeUserRequest(Message):
-    """Administrator: change what is given. Disabling ends the account's log-ins and refuses its keys."""
+    """Administrator: change what is given. Disabling ends the account's log-ins and refuses its keys; requiring a
+    second factor ends them if it has none."""
 
     credential: Credential
     name: Text
     role: AccountRole | None = None
     disabled: bool | None = None
+    second_factor_required: bool | None = None
 
 
 class DeleteUserRequest(Message):

@@ -62,6 +62,10 @@ CALLS: dict[str, Allow] = {
     "identify": _anybody,
     "who": _anybody,
     "is_made_with": TRUE,
+    "refuse_one_time": NOTHING,
+    "use_code": NOTHING,
+    "must_enrol": FALSE,
+    "is_required": FALSE,
     # Locks
     "check_write": _own_number,
     "_only_owner": NOTHING,
@@ -84,7 +88,12 @@ CALLS: dict[str, Allow] = {
 ROLES = frozenset({"serve", "serve_raw"})
 """Calls that register a route for programs of some roles. Taken away: every role."""
 
-ERRORS = frozenset({"Forbidden", "NotLoggedIn", "PeerRefused", "TicketRefused", "LockStale", "locked", "stale"})
+ERRORS = frozenset(
+    {
+        *("Forbidden", "NotLoggedIn", "SecondFactorNeeded", "PeerRefused", "TicketRefused"),
+        *("LockStale", "locked", "stale"),
+    }
+)
 """Refusals, or what makes them. Taken away: the `raise` that one of them is in."""
 CODES = frozenset({"AccessDenied", "RequestTimeTooSkewed", "SignatureDoesNotMatch"})
 """S3Errors that are refusals, by their first argument."""

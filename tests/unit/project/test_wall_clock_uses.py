@@ -22,6 +22,7 @@ USES = {
     "directory_server/people/accounts.py": SHOWN,
     "directory_server/people/audit.py": SHOWN,
     "directory_server/people/log_ins.py": SHOWN,
+    "directory_server/people/second_factors.py": "codes of authenticator apps carry wall time (RFC 6238)",
     "directory_server/people/users.py": SHOWN,
     "directory_server/maintenance/backup.py": SHOWN,
     "directory_server/maintenance/redo_log.py": "shown; and numbers jump further, the older the last record is",

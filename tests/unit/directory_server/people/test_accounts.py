@@ -19,9 +19,12 @@ from directory_server.people import passwords
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts, insert_account
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
+from directory_server.people.audit import AuditJournal
 from directory_server.people.guessing import FREE_FAILURES
 from directory_server.people.log_ins import TOKEN_SECONDS, LogIns
 from directory_server.people.passwords import PasswordHash
+from directory_server.people.second_factors import Requirement, SecondFactors
+from directory_server.people.users import Users
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import (
     AlreadyExists,
@@ -43,14 +46,19 @@ from tests.fakes.clock import ManualClock
 class Door:
     """Accounts on a store, with a clock that is moved by hand and cheap password hashing."""
 
-    def __init__(self, folder: Path, registration_open: bool = True) -> None:
+    def __init__(self, folder: Path, registration_open: bool = True, required_of: Requirement = "nobody") -> None:
         self.time = ManualClock()
         self.store = SqliteStore(folder / "metadata.db")
         self.clock = DirectoryClock(self.time)
-        sealer = Sealer(KeyRing.load_or_create(folder / "storage-keys.json"))
+        self.folder = folder
+        self.ring = KeyRing.load_or_create(folder / "storage-keys.json")
+        self.sealer = sealer = Sealer(self.ring)
         keys = S3Keys(self.store, self.clock, lambda: sealer)
-        self.accounts = Accounts(self.store, self.clock, keys)
-        self.log_ins = LogIns(self.store, self.clock, self.accounts, registration_open=registration_open)
+        self.audit = AuditJournal(self.store, self.clock)
+        self.accounts = Accounts(self.store, self.clock, keys, audit=self.audit)
+        self.factors = SecondFactors(self.store, self.clock, lambda: sealer, required_of)
+        self.log_ins = LogIns(self.store, self.clock, self.accounts, self.factors, registration_open=registration_open)
+        self.users = Users(self.store, self.clock, self.log_ins, self.accounts, self.factors, self.audit)
 
     def log_in(self, name: str, password: str = "a secret word", register: str = "if_new") -> LoginReply:
         return self.log_ins.log_in(PasswordRequest(name, password, register))  # type: ignore[arg-type]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from directory_server.people.accounts import insert_account
-from directory_server.people.audit import AuditJournal
 from directory_server.people.look_alikes import skeleton
 from directory_server.people.passwords import PasswordHash
 from directory_server.people.person import Person
-from directory_server.people.users import Users
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, NotLoggedIn
 from lockstep_store.wire.messages.users import CreateUserRequest, DeleteUserRequest
 from tests.unit.directory_server.people.test_accounts import Door, door
@@ -58,7 +56,7 @@ def test_a_look_alike_is_refused(door: Door) -> None:
 def test_an_administrator_is_told_which_account_it_is(door: Door) -> None:
     """And may make it when the other one has been deleted."""
     door.log_in("anna", "a secret word")
-    users = Users(door.store, door.clock, door.log_ins, door.accounts, AuditJournal(door.store, door.clock))
+    users = door.users
     admin = Person("admin", True, "session-1")
     request = CreateUserRequest("", f"ann{CYRILLIC_A}")
     with pytest.raises(AlreadyExists, match="looks like the account 'anna'"):
