@@ -36,8 +36,8 @@ from directory_server.features.notifications.sending import (
     NotDelivered,
     Outgoing,
     is_permanent,
-    tls_context,
 )
+from lockstep_store.runtime.tls.trusted_cas import tls_context
 
 _HEARTBEAT_SECONDS = 20
 _KEPT_SECONDS = 10.0

@@ -7,8 +7,6 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-from lockstep_store.wire.errors import BadRequest
-
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 """The longest a receiver may take for one message."""
@@ -52,15 +50,3 @@ def is_permanent(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLError):
         return getattr(error, "reason", "") == "WRONG_VERSION_NUMBER"
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
-
-
-def tls_context(ca_pem: str) -> ssl.SSLContext:
-    """Return a context that trusts the system's CAs and those in `ca_pem` (PEM). BadRequest if it has none."""
-    context = ssl.create_default_context()
-    if ca_pem:
-        try:
-            # Certificates are ASCII, but a bundle's comments between them need not be.
-            context.load_verify_locations(cadata=ca_pem.encode("ascii", "ignore").decode())
-        except (ssl.SSLError, ValueError) as error:
-            raise BadRequest("the CA file contains no readable PEM certificate") from error
-    return context

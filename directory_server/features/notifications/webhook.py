@@ -20,8 +20,8 @@ from directory_server.features.notifications.sending import (
     NotDelivered,
     Outgoing,
     is_permanent,
-    tls_context,
 )
+from lockstep_store.runtime.tls.trusted_cas import tls_context
 
 MESSAGE_ID_HEADER = "X-Lockstep-Message-Id"
 TIMESTAMP_HEADER = "X-Lockstep-Timestamp"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from directory_server.features.notifications import sending, webhook
+from directory_server.features.notifications import webhook
 from directory_server.features.notifications.addresses import Destination, WebhookAddress, parse
 from directory_server.features.notifications.sending import NotDelivered, Outgoing
 from directory_server.features.notifications.webhook import Webhook
+from lockstep_store.runtime.tls.trusted_cas import tls_context
 from lockstep_store.wire.errors import BadRequest
 from tests.fakes.webhook_receiver import WebhookReceiver
 
@@ -93,16 +94,16 @@ def test_a_certificate_that_is_not_trusted_gets_nothing(receiver: WebhookReceive
     assert refused.value.permanent
     assert receiver.asked == 0
     with pytest.raises(BadRequest, match="PEM"):
-        sending.tls_context("no certificate")
+        tls_context("no certificate")
 
 
 def test_a_ca_file_may_say_in_any_language_whose_it_is(receiver: WebhookReceiver) -> None:
     """Bundles have remarks between their certificates; what has no certificate at all is refused."""
     pem = receiver.ca_file.read_text()
-    before = len(sending.tls_context("").get_ca_certs())
-    assert len(sending.tls_context(f"# Zertifizierungsstelle für alle\n{pem}").get_ca_certs()) == before + 1
+    before = len(tls_context("").get_ca_certs())
+    assert len(tls_context(f"# Zertifizierungsstelle für alle\n{pem}").get_ca_certs()) == before + 1
     with pytest.raises(BadRequest, match="PEM"):
-        sending.tls_context("\u202e")
+        tls_context("\u202e")
 
 
 def test_a_connection_that_was_kept_for_too_long_is_made_anew(receiver: WebhookReceiver, sender: MakeSender) -> None:
