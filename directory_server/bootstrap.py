@@ -37,19 +37,20 @@ from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.ticket_key import ticket_key
 from directory_server.files.writes import Writes
+from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
+from directory_server.maintenance.housekeeping import Housekeeping
 from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.late_records import PATIENCE, LateRecords
 from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import files
-from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
@@ -58,6 +59,7 @@ from directory_server.people.log_ins import LogIns
 from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
 from directory_server.people.second_factors import SecondFactors
+from directory_server.people.single_sign_on import SingleSignOn
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
@@ -78,9 +80,6 @@ from lockstep_store.wire.errors import LockstepError, SetupError
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
 from lockstep_store.wire.tickets import TicketSigner
 
-PAST_WRITE_SECONDS = 24 * 3600.0
-HOUSEKEEPING_SECONDS = 60.0
-TRY_AGAIN_SECONDS = 2.0
 _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
@@ -137,6 +136,7 @@ class DirectoryServer:
             token_seconds=settings.token_seconds,
         )
         self.users = Users(store, self.clock, self.log_ins, self.accounts, self.second_factors, self.audit)
+        self.identity_providers = IdentityProviders(store, self.clock, sealer)
         self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
         self.membership = Membership(
@@ -153,7 +153,7 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, sealer)
-        sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors)
+        sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors, self.identity_providers)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
         features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
@@ -177,6 +177,15 @@ class DirectoryServer:
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
+        surplus, ticket_seconds = self.repair.surplus, settings.ticket_seconds
+        removers = (
+            self.accounts.remove_ended,
+            self.audit.trim,
+            self.s3_keys.remove_ended,
+            self.enrolment.remove_ended,
+            lambda tx: surplus.remove_ended(tx, self.clock.now() - ticket_seconds),
+        )
+        self.housekeeping = Housekeeping(store, self.clock, ticket_seconds, removers)
 
     def _build_files(self) -> None:
         store, settings, hooks = self.store, self._settings, self._hooks
@@ -219,6 +228,8 @@ class DirectoryServer:
             accounts=self.accounts,
             log_ins=self.log_ins,
             second_factor=OwnSecondFactor(self.log_ins, self.second_factors, self.accounts),
+            identity_providers=self.identity_providers,
+            sign_on=SingleSignOn(store, self.clock, self.identity_providers, self.log_ins, self.accounts),
             audit=self.audit,
             users=self.users,
             quotas=self.quotas,
@@ -269,12 +280,15 @@ class DirectoryServer:
         self.fsck.wake = checking.wake
         resealing = BackgroundJob("storage keys", self.epochs.held(self.storage_keys.step))
         self.storage_keys.wake = resealing.wake
+        providers = BackgroundJob("identity providers", self.identity_providers.step)
+        self.identity_providers.wake = providers.wake
         return [
             checking,
             resealing,
+            providers,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
-            BackgroundJob("housekeeping", self.epochs.held(self.housekeep)),
+            BackgroundJob("housekeeping", self.epochs.held(self.housekeeping.step)),
             BackgroundJob("late records", self.late_records.step),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
             BackgroundJob("metadata check", self.store.check_some),
@@ -318,34 +332,13 @@ class DirectoryServer:
         self.accounts.forget_all()
         self.named_keys.forget_all()
         self.targets.reload()
+        self.identity_providers.reload()
         self.quotas.count_missing()
         self.repair.examine_all()
 
     def _may_lock(self, tx: Reader, bucket: str, path: str, account: str) -> None:
         """Raise Forbidden unless the account may write the file: who may write it may lock it."""
         standing_by_name(tx, bucket, account, self.clock.wall()).demand("s3:PutObject", path)
-
-    def housekeep(self) -> float:
-        """Delete what has expired. After a failed write this also detects that writing works again."""
-
-        def work(tx: Tx) -> int:
-            now = self.clock.now()
-            ticket_seconds = self._settings.ticket_seconds
-            forgotten = tx.run(files.FORGET_PAST_WRITES, before=now - max(PAST_WRITE_SECONDS, ticket_seconds))
-            self.accounts.remove_ended(tx)
-            self.audit.trim(tx)
-            self.s3_keys.remove_ended(tx)
-            self.enrolment.remove_ended(tx)
-            self.repair.surplus.remove_ended(tx, now - ticket_seconds)
-            write_time(tx, now)
-            return forgotten
-
-        try:
-            while self.store.write(work) == files.FORGET_AT_ONCE:
-                pass  # the rest in further transactions, so that no writer waits for all of it
-        except LockstepError as error:
-            log.error("housekeeping failed: %s", error)
-        return TRY_AGAIN_SECONDS if self.store.problem else HOUSEKEEPING_SECONDS
 
 
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:

@@ -24,6 +24,7 @@ from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
+from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.epochs import Epochs
@@ -40,6 +41,7 @@ from directory_server.people.audit import AuditJournal
 from directory_server.people.log_ins import LogIns
 from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
+from directory_server.people.single_sign_on import SingleSignOn
 from directory_server.people.users import Users
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
@@ -58,6 +60,8 @@ class Components:
     accounts: Accounts
     log_ins: LogIns
     second_factor: OwnSecondFactor
+    identity_providers: IdentityProviders
+    sign_on: SingleSignOn
     audit: AuditJournal
     users: Users
     quotas: Quotas

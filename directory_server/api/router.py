@@ -13,6 +13,7 @@ from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.quotas import QuotaApi
 from directory_server.api.second_factor import SecondFactorApi
+from directory_server.api.single_sign_on import SignOnApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
 from directory_server.files.many_deletions import delete_many
@@ -56,6 +57,7 @@ class DirectoryApi:
         NotificationApi(api, components)
         SecondFactorApi(api, components)
         UserApi(api, components)
+        SignOnApi(api, components)
         IdentityApi(api, components)
         QuotaApi(api, components)
         DirectoryMetrics(api, components)

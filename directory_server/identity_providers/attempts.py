@@ -27,6 +27,7 @@ MAX_ATTEMPTS = 10_000
 _LONGEST_SECONDS = 900.0
 _ASKING_SECONDS = 0.5
 _MAX_ARGUMENTS = 20
+_MAX_FAILURES = 3
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Attempt:
     device: DeviceCode | None = None
     poll_seconds: float = 5.0
     next_poll: float = 0.0
+    failures: int = 0
     url: str = ""
     claims: Claims | None = None
     refusal: LockstepError | None = None
@@ -116,8 +118,8 @@ class Attempts:
         if attempt.method == "browser":
             if answer:
                 code = self._code(attempt, answer)
-                attempt.redeemed = True
                 self._ask(attempt, lambda: self._redeem(attempt, code))
+                attempt.redeemed = True
         elif attempt.device is not None and self._clock.now() >= attempt.next_poll:
             device = attempt.device
             self._ask(attempt, lambda: self._poll(attempt, device.code))
@@ -179,7 +181,14 @@ class Attempts:
         attempt.device = device
 
     def _poll(self, attempt: Attempt, code: str) -> None:
-        found = exchanges.poll_device(attempt.known, code)
+        found: Tokens | NotYet
+        try:
+            found = exchanges.poll_device(attempt.known, code)
+        except ProviderFailed:
+            attempt.failures += 1
+            if attempt.failures > _MAX_FAILURES:
+                raise
+            found = NotYet(attempt.poll_seconds)  # RFC 8628, 3.5: ask less often
         if isinstance(found, NotYet):
             attempt.poll_seconds += found.slower_by
             attempt.next_poll = self._clock.now() + attempt.poll_seconds
@@ -187,14 +196,12 @@ class Attempts:
             self._verify(attempt, found)  # no nonce: the code never left the directory
 
     def _redeem(self, attempt: Attempt, code: str) -> None:
-        found = exchanges.redeem(
-            attempt.known, code=code, redirect_uri=attempt.redirect_uri, verifier=attempt.verifier
-        )
+        found = exchanges.redeem(attempt.known, code=code, redirect_uri=attempt.redirect_uri, verifier=attempt.verifier)
         self._verify(attempt, found, attempt.nonce)
 
     def _verify(self, attempt: Attempt, found: Tokens, nonce: str = "") -> None:
         known = attempt.known
-        claims = known.verify(found.id_token, (known.settings.client_id,), nonce)
+        claims = known.verify_patiently(found.id_token, (known.settings.client_id,), nonce)
         attempt.claims = exchanges.with_userinfo(known, claims, found.access_token)
 
     def _shown(self, attempt: Attempt) -> SignOn:

@@ -1,4 +1,4 @@
-"""What a log-in asks the provider: to redeem a code (RFC 6749, 7636), to log in a device (RFC 8628), for more claims."""
+"""What a log-in asks a provider: to redeem a code (RFC 6749, 7636), to log in a device (RFC 8628), for more claims."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _FORMS = {
     "P-256": ("ES256",),
     "P-384": ("ES384",),
     "P-521": ("ES512",),
-    "Ed25519": ("EdDSA", "Ed25519"),
+    "Ed25519": ("Ed25519",),  # RFC 9864; the library warns of its older name EdDSA
 }
 """Algorithms by type or curve of the key that may be used with them. None of them has a shared secret."""
 ALGORITHMS = frozenset(name for names in _FORMS.values() for name in names)
@@ -79,10 +79,12 @@ def _read_key(given: Any) -> SigningKey | None:
     kind = given.get("kty")
     form = kind if kind == "RSA" else given.get("crv")
     algorithms = _FORMS.get(form) if isinstance(form, str) else None
-    public = {name: given.get(name) for name in ("kty", "crv", "n", "e", "x", "y") if name in given}
+    public = {name: given[name] for name in ("kty", "crv", "n", "e", "x", "y") if isinstance(given.get(name), str)}
     try:
         key: RSAKey | ECKey | OKPKey
         if kind == "RSA":
+            if len(public.get("n", "")) * 6 < _LEAST_RSA_BITS:  # in base64; the library only warns
+                return None
             key = RSAKey.import_key(public)
             if key.public_key.key_size < _LEAST_RSA_BITS:
                 return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from directory_server.identity_providers import discovery
 from directory_server.identity_providers.discovery import Endpoints
-from directory_server.identity_providers.outgoing import Ask, ProviderFailed
+from directory_server.identity_providers.outgoing import CONNECT_SECONDS, TOTAL_SECONDS, Ask, ProviderFailed
 from directory_server.identity_providers.provider import Claims, Provider
 from lockstep_store.runtime.tls.trusted_cas import tls_context
 from lockstep_store.runtime.tracing import log
@@ -69,6 +69,7 @@ class KnownProvider:
         self._fetched: _Fetched | None = None
         self._guard = threading.Lock()
         self._fetching = False
+        self._idle = threading.Event()
         self._tried: float | None = None
         self._places = threading.BoundedSemaphore(CALLS_AT_ONCE)
 
@@ -99,6 +100,7 @@ class KnownProvider:
             if self._tried is not None and now - self._tried < RETRY_SECONDS:
                 return False
             self._fetching, self._tried = True, now
+            self._idle.clear()
         self._spawn(f"identity provider {self.name}", self._fetch)
         return True
 
@@ -116,6 +118,7 @@ class KnownProvider:
             log.warning("identity provider %s cannot be used: %s", self.name, error)
         finally:
             self._fetching = False
+            self._idle.set()
 
     def _document(self, url: str) -> dict[str, object]:
         reply = self.ask(url, self.context)
@@ -158,6 +161,14 @@ class KnownProvider:
             raise self._refused(error) from error
         except id_tokens.InvalidIdToken as error:
             raise self._refused(error, expired_token=error.expired) from error
+
+    def verify_patiently(self, token: str, audiences: Collection[str], nonce: str = "") -> Claims:
+        """Like `verify`, but wait while keys are fetched. For threads of log-ins: their code cannot be used again."""
+        try:
+            return self.verify(token, audiences, nonce)
+        except Unavailable:
+            self._idle.wait(CONNECT_SECONDS + TOTAL_SECONDS)
+            return self.verify(token, audiences, nonce)
 
     def _refused(self, error: Exception, **facts: bool) -> NotLoggedIn:
         return NotLoggedIn(f"the id token of {self.name} is not accepted: {error}", id_token=True, **facts)

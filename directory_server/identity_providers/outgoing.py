@@ -63,9 +63,7 @@ def ask(
     """Send one request. Raises ProviderFailed within about CONNECT_SECONDS + TOTAL_SECONDS."""
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = http.client.HTTPSConnection(
-        parts.hostname or "", parts.port, timeout=CONNECT_SECONDS, context=context
-    )
+    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS, context=context)
     sent = {"Accept": "application/json", "User-Agent": "Lockstep", **(headers or {})}
     body = None
     if form is not None:

@@ -37,15 +37,12 @@ class IdentityProviders:
         store: MetadataStore,
         clock: ProviderClock,
         sealer: Callable[[], Sealer],
-        *,
-        ask: Ask = ask,
-        spawn: Spawn = in_a_thread,
     ) -> None:
         self._store = store
         self._clock = clock
         self._sealer = sealer
-        self._ask = ask
-        self._spawn = spawn
+        self.ask: Ask = ask
+        self.spawn: Spawn = in_a_thread
         self._guard = threading.Lock()
         self._known: dict[str, KnownProvider] | None = None
         self.wake: Callable[[], None] = lambda: None
@@ -53,7 +50,7 @@ class IdentityProviders:
 
     # ------------------------------------------------------------ what administrators ask
 
-    def list(self) -> ProvidersReply:
+    def infos(self) -> ProvidersReply:
         """Return every provider with its state."""
         known = self._all()
         with self._store.read() as reader:
@@ -80,7 +77,7 @@ class IdentityProviders:
         )
         check_provider(settings)
         name = request.name
-        made = KnownProvider(name, settings, self._clock, self._ask, self._spawn)  # refuses a CA file that is none
+        made = KnownProvider(name, settings, self._clock, self.ask, self.spawn)  # refuses a CA file that is none
 
         def work(tx: Tx) -> rows.ProviderRow:
             known = rows.providers(tx)
@@ -177,7 +174,7 @@ class IdentityProviders:
     def _load(self, row: rows.ProviderRow) -> KnownProvider | None:
         try:
             settings = _stored.decode(self._sealer().open(_seal_name(row.name), row.sealed))
-            return KnownProvider(row.name, settings, self._clock, self._ask, self._spawn)
+            return KnownProvider(row.name, settings, self._clock, self.ask, self.spawn)
         except LockstepError as error:
             log.error("identity provider %s cannot be used: %s; add it again", row.name, error)
             return None
@@ -199,7 +196,7 @@ class IdentityProviders:
             read_only=[*settings.read_only],
             name=row.name,
             created_at=row.created_at,
-            has_secret=bool(settings.client_secret),
+            confidential=bool(settings.client_secret),
             has_ca=bool(settings.ca_pem),
             keys=known.known_keys,
             device=known.offers_device,

@@ -51,6 +51,8 @@ class PasswordHash:
 
 # Compared with when a name is unknown, so that the response time does not reveal which names exist.
 NOBODY = PasswordHash(bytes(16), bytes(32))
+NO_PASSWORD = PasswordHash(bytes(16), b"")
+"""Of an account that logs in by single sign-on only: no hash has its length, so nothing matches it."""
 
 
 def _scrypt(password: str, salt: bytes, log_n: int, p: int) -> bytes:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import secrets
 
-from directory_server.metadata.statements import buckets, identities, people, quotas, s3_keys, second_factor
+from directory_server.metadata.statements import (
+    buckets,
+    identities,
+    identity_providers,
+    people,
+    quotas,
+    s3_keys,
+    second_factor,
+)
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
@@ -146,6 +154,7 @@ class Users:
                 s3_keys.DELETE_KEYS_OF,
                 *identities.DELETE_ALL_OF,
                 *second_factor.DELETE_ALL_OF,
+                identity_providers.DELETE_LINKS_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
@@ -158,12 +167,17 @@ class Users:
         self._accounts.forget_all()
 
     def reset(self, by: Person, name: str) -> CreatedUser:
-        """Replace a password by a one-time password, and end every log-in. Keys and the second factor stay."""
+        """Replace a password by a one-time password, and end every log-in. Keys and the second factor stay.
+
+        Conflict for an account that logs in by single sign-on only.
+        """
         one_time = secrets.token_urlsafe(12)
         password = self._log_ins.hashed(one_time)
 
         def work(tx: Tx) -> UserInfo:
             user = _user(tx, name)
+            if user.identities and not user.has_password:
+                raise Conflict(f"{name} logs in by single sign-on and has no password: unlink its identities first")
             people.set_password(tx, user.name, password, must_change=True)
             tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
             self._audit.write(tx, "password reset", by.account, user.name)
@@ -264,6 +278,8 @@ def _users(reader: Reader) -> list[UserInfo]:
             buckets=owned.get(row[0], []),
             second_factor_required=bool(row[9]),
             second_factor=bool(row[10]),
+            identities=row[11],
+            has_password=bool(row[12]),
         )
         for row in reader.all(people.USERS)
     ]

@@ -11,6 +11,8 @@ from typing import Any
 HIDDEN = frozenset(
     {
         "code",
+        "answer",
+        "client_secret",
         "credential",
         "key",
         "new_password",

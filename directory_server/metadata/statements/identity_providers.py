@@ -55,9 +55,7 @@ _LINKS_OF = Statement(
     .where(linked_identity.c.account == bindparam("of_account"))
     .order_by(linked_identity.c.issuer, linked_identity.c.subject)
 )
-_LINK = Statement(
-    insert(linked_identity).values({column.name: bindparam(column.name) for column in linked_identity.c})
-)
+_LINK = Statement(insert(linked_identity).values({column.name: bindparam(column.name) for column in linked_identity.c}))
 _UNLINK = Statement(
     delete(linked_identity).where(
         linked_identity.c.issuer == bindparam("of_issuer"), linked_identity.c.subject == bindparam("of_subject")

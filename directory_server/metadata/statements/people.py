@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from directory_server.metadata.schema import account, api_key, bucket, join_secret, s3_key, session, setting
+from directory_server.metadata.schema_identity_providers import linked_identity
 from directory_server.metadata.schema_second_factor import second_factor
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
@@ -96,6 +97,8 @@ USERS = Statement(
         select(func.count())
         .where(second_factor.c.account == account.c.name, second_factor.c.enabled_at.is_not(None))
         .scalar_subquery(),
+        select(func.count()).where(linked_identity.c.account == account.c.name).scalar_subquery(),
+        account.c.password_hash,
     ).order_by(account.c.name)
 )
 SET_STATE = Statement(

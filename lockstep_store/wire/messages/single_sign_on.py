@@ -45,7 +45,8 @@ class ProviderInfo(ProviderSettings):
 
     name: str = ""
     created_at: float = 0.0
-    has_secret: bool = False
+    confidential: bool = False
+    """It has a client secret."""
     has_ca: bool = False
     keys: int = 0
     """Its signing keys that are known."""

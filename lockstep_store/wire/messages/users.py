@@ -30,6 +30,9 @@ class UserInfo(Message):
     second_factor: bool = False
     second_factor_required: bool = False
     """By name; the directory's settings can require one of more accounts."""
+    identities: int = 0
+    """Identities at single sign-on providers that log in to it."""
+    has_password: bool = True
 
 
 class UsersReply(Message):

@@ -20,7 +20,17 @@ from lockstep_store.wire.secret_members import HIDDEN
 
 LOOKS_SECRET = re.compile(r"credential|password|secret|token|signature|proof|ticket|key|code")
 NOT_SECRET = {
-    *("access_key_id", "api_keys", "has_token", "key_id", "keys", "s3_keys", "storage_keys", "ticket_key_id"),
+    *(
+        "access_key_id",
+        "api_keys",
+        "has_password",
+        "has_token",
+        "key_id",
+        "keys",
+        "s3_keys",
+        "storage_keys",
+        "ticket_key_id",
+    ),
     *("data_key", "recovery_codes_left"),
 }
 """Ids, flags and lists; what a `data_key` has inside is hidden there."""

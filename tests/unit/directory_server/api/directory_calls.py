@@ -35,6 +35,7 @@ from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import storage_keys as sk
+from lockstep_store.wire.messages import single_sign_on as sso
 from lockstep_store.wire.messages import targets as tm
 from lockstep_store.wire.messages import uploads as um
 from lockstep_store.wire.messages import writes as wm
@@ -57,7 +58,7 @@ FROM_FILE_SERVERS = [
 ]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, im, jm, km, quotas, rm, redo, s3, second_factor, sk, tm, um, users)
+    for module in (m, bm, wm, lm, am, cm, pm, im, jm, km, quotas, rm, redo, s3, second_factor, sk, sso, tm, um, users)
     for value in vars(module).values()
     if isinstance(value, Call)
 }

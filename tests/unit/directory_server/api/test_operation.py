@@ -102,9 +102,9 @@ def test_a_failed_write_shows_in_the_health_until_writing_works(directory: Direc
     status, health = health_of(directory)
     assert (status, health.healthy) == (503, False)
     assert "the disk is away" in health.problems[0]
-    assert directory.server.housekeep() < 10
+    assert directory.server.housekeeping.step() < 10
     failing.clear()
-    directory.server.housekeep()
+    directory.server.housekeeping.step()
     assert health_of(directory)[0] == 200
 
 
@@ -118,7 +118,7 @@ def test_housekeeping_forgets_all_that_is_over(directory: Directory) -> None:
             tx.run(files.INSERT_PAST_WRITE, write_id=id, answer="{}", done_time=-1e6)
 
     directory.store.write(fill)
-    directory.server.housekeep()
+    directory.server.housekeeping.step()
     with directory.store.read() as reader:
         assert sum(reader.one(files.PAST_WRITE, write_id=id) is not None for id in ids) == 0
 
@@ -131,7 +131,7 @@ def test_answers_are_kept_for_as_long_as_tickets_live(folder: Path, authority: C
     begun = directory.call(BEGIN, BeginRequest([item])).results[0].unwrap()
     directory.call(GIVE_UP, GiveUpRequest(directory.admin, item.write_id, "files", "a.txt"))
     directory.time.advance(150_000.0)
-    directory.server.housekeep()
+    directory.server.housekeeping.step()
     commit = s.CommitItem(begun.ticket, chunk_digest(b"late"), 4, ["1", "2"])
     reply = directory.call(s.COMMIT, s.CommitRequest([commit]), "file_server", begun.master.id)
     with pytest.raises(TicketRefused, match="given up"):

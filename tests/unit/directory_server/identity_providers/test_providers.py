@@ -1,0 +1,156 @@
+"""Providers: their settings, their keys over time, and what is stored of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from directory_server.identity_providers.known_provider import FRESH_SECONDS, RETRY_SECONDS, USABLE_SECONDS
+from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, NotLoggedIn, Unavailable
+from lockstep_store.wire.messages import single_sign_on as sm
+from tests.fakes.identity_provider import CLIENT, ISSUER, public, rsa_key, signed
+from tests.fakes.sign_on import SignOnRig
+from tests.fakes.whole_cluster import WholeCluster
+
+
+@pytest.fixture
+def rig(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignOnRig]:
+    certs = tmp_path_factory.getbasetemp() / "sign-on-certs"
+    with WholeCluster(tmp_path, certs, file_servers=0, copies=1) as cluster:
+        yield SignOnRig(cluster)
+
+
+def verify(rig: SignOnRig, token: str) -> Any:
+    return rig.providers.named("lab").verify(token, (CLIENT,))
+
+
+def token(rig: SignOnRig, key: Any = None, id: str = "1") -> str:
+    claims = {"iss": ISSUER, "aud": CLIENT, "sub": "s", "iat": rig.wall, "exp": rig.wall + 300}
+    return signed(claims, key or rig.provider.key, id)
+
+
+def test_settings_that_cannot_work_are_refused(rig: SignOnRig) -> None:
+    """Each with the reason; nothing is stored."""
+    for wrong, words in (
+        ({"issuer": "http://login.lab.test"}, "https|address such as"),
+        ({"issuer": "login.lab.test"}, "address such as"),
+        ({"issuer": "https://"}, "address such as"),
+        ({"issuer": "https://login.lab.test/?a=1"}, "query"),
+        ({"issuer": "https://u@login.lab.test"}, "user"),
+        ({"issuer": "https://login.lab.test/#x"}, "fragment"),
+        ({"issuer": "https://login.lab.test/ x"}, "address such as"),
+        ({"client_id": ""}, "client id"),
+        ({"client_id": "", "audiences": ["a"], "secret": "s"}, "secret"),
+        ({"require": ["staff"]}, "CLAIM=VALUE"),
+        ({"administrators": ["=x"]}, "CLAIM=VALUE"),
+        ({"read_only": ["groups="]}, "CLAIM=VALUE"),
+        ({"ca_pem": "nothing"}, "PEM"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            rig.put(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration):
+        rig.info()
+
+
+def test_settings_survive_a_restart_sealed(rig: SignOnRig) -> None:
+    """The client secret is nowhere in the metadata's files, and works after the restart."""
+    rig.put(secret="s3cr3t-of-the-client", scopes=["groups"], require=["groups=staff"])
+    rig.cluster.stop_directory()
+    rig.cluster.start_directory()
+    again = SignOnRig(rig.cluster)
+    again.providers.step()
+    found = again.info()
+    assert (found.confidential, found.scopes, found.require, found.keys) == (True, ["groups"], ["groups=staff"], 1)
+    assert again.providers.named("lab").settings.client_secret == "s3cr3t-of-the-client"
+    for file in (rig.cluster.folder / "directory").rglob("*"):
+        assert not file.is_file() or b"s3cr3t-of-the-client" not in file.read_bytes()
+
+
+def test_an_issuer_has_one_provider(rig: SignOnRig) -> None:
+    """A second one would decide differently about the same people; a removed one is gone."""
+    rig.put()
+    with pytest.raises(Conflict, match="'lab'"):
+        SignOnRig(rig.cluster, "other").put()
+    rig.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(rig.cluster.admin_key, "lab"))
+    with pytest.raises(NotFound):
+        rig.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(rig.cluster.admin_key, "lab"))
+    assert rig.providers.by_issuer(ISSUER) is None
+    SignOnRig(rig.cluster, "other").put()
+
+
+def test_a_new_key_is_fetched_when_a_token_names_it(rig: SignOnRig) -> None:
+    """The first token that does is told to try again; a withdrawn key ends."""
+    rig.put()
+    rig.cluster.pass_time(int(RETRY_SECONDS) + 1)
+    rig.provider.keys = [public(rsa_key("next"), "2")]
+    old = token(rig)
+    assert verify(rig, old)["sub"] == "s"
+    with pytest.raises(Unavailable, match="new signing keys"):
+        verify(rig, token(rig, rsa_key("next"), "2"))
+    assert verify(rig, token(rig, rsa_key("next"), "2"))["sub"] == "s"
+    with pytest.raises(NotLoggedIn):
+        verify(rig, old)
+
+
+def test_made_up_keys_do_not_make_requests(rig: SignOnRig) -> None:
+    """At most one in half a minute, whatever tokens name."""
+    rig.put()
+    asked = len(rig.provider.asked)
+    for number in range(50):
+        with pytest.raises(NotLoggedIn):
+            verify(rig, token(rig, rsa_key("forger"), f"forged-{number}"))
+    assert len(rig.provider.asked) == asked
+    rig.cluster.pass_time(int(RETRY_SECONDS))
+    for number in range(50):
+        with pytest.raises((NotLoggedIn, Unavailable)):
+            verify(rig, token(rig, rsa_key("forger"), f"forged-{number}"))
+    assert len(rig.provider.asked) == asked + 2, "its description and its keys, once"
+
+
+def test_keys_are_fetched_again_and_end(rig: SignOnRig) -> None:
+    """Every ten minutes; while the provider is away, they are good for an hour."""
+    rig.put()
+    asked = len(rig.provider.asked)
+    rig.cluster.pass_time(int(FRESH_SECONDS) - 1)
+    assert rig.providers.step() == pytest.approx(1.0)
+    assert len(rig.provider.asked) == asked
+    rig.cluster.pass_time(1)
+    rig.providers.step()
+    assert len(rig.provider.asked) == asked + 2
+    rig.provider.down = "cut"
+    rig.cluster.pass_time(int(USABLE_SECONDS) - 1)
+    rig.providers.step()
+    assert verify(rig, token(rig))
+    rig.cluster.pass_time(1)
+    with pytest.raises(Unavailable, match="cut"):
+        verify(rig, token(rig))
+    rig.provider.down = ""
+    rig.cluster.pass_time(int(RETRY_SECONDS))
+    rig.providers.step()
+    assert verify(rig, token(rig))
+
+
+def test_a_description_that_cannot_be_trusted_is_not_used(rig: SignOnRig) -> None:
+    """Another issuer, an address without TLS, no keys, no JSON."""
+    for more, words in (
+        ({"issuer": f"{ISSUER}/"}, "calls itself"),
+        ({"issuer": None}, "calls itself"),
+        ({"jwks_uri": ""}, "signing keys"),
+        ({"jwks_uri": "http://login.lab.test/jwks"}, "https"),
+        ({"token_endpoint": "ftp://login.lab.test"}, "https"),
+        ({"authorization_endpoint": ["x"]}, "no address"),
+        ({"userinfo_endpoint": "https://login.lab.test/a b"}, "no address"),
+    ):
+        rig.provider.more = more  # type: ignore[assignment]
+        rig.put()
+        problem = rig.info().problem
+        assert any(word in problem for word in words.split("|")), (more, problem)
+        with pytest.raises(Unavailable):
+            rig.start()
+        rig.cluster.pass_time(int(RETRY_SECONDS) + 1)
+    rig.provider.more, rig.provider.keys = {}, []
+    rig.put()
+    assert "keys" in rig.info().problem
