@@ -1,7 +1,8 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
 `schema_base` has the conventions, and `schema_locks`, `schema_identities`, `schema_identity_providers`,
-`schema_quotas`, `schema_s3` and `schema_second_factor` the other tables. Migrations upgrade older databases to this schema.
+`schema_quotas`, `schema_s3` and `schema_second_factor` the other tables. Migrations upgrade older databases to this
+schema.
 """
 
 from __future__ import annotations

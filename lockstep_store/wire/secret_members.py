@@ -26,6 +26,7 @@ HIDDEN = frozenset(
         "ticket",
         "ticket_key",
         "token",
+        "user_code",
         "uri",
     }
 )

@@ -31,7 +31,7 @@ NOT_SECRET = {
         "storage_keys",
         "ticket_key_id",
     ),
-    *("data_key", "recovery_codes_left"),
+    *("data_key", "has_password", "recovery_codes_left"),
 }
 """Ids, flags and lists; what a `data_key` has inside is hidden there."""
 

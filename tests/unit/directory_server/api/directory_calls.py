@@ -34,8 +34,8 @@ from lockstep_store.wire.messages import quotas, redo, second_factor, users
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
-from lockstep_store.wire.messages import storage_keys as sk
 from lockstep_store.wire.messages import single_sign_on as sso
+from lockstep_store.wire.messages import storage_keys as sk
 from lockstep_store.wire.messages import targets as tm
 from lockstep_store.wire.messages import uploads as um
 from lockstep_store.wire.messages import writes as wm
