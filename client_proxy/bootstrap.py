@@ -26,6 +26,7 @@ from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.doors.strict_transport import YEAR_SECONDS, StrictTransport, is_public
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.metrics import RATE_LIMITED
@@ -80,8 +81,17 @@ class Proxy:
     @property
     def wsgi(self) -> Wsgi:
         """The doors behind their bounds, and behind the operator's reverse proxies if there are any."""
-        app = gate_for_people(self.doors, self.settings.threads, LONG_POLLS, self.doors.turn_away)
-        return ForwardedAddress(app, self.settings.trusted_proxies) if self.settings.trusted_proxies else app
+        app: Wsgi = gate_for_people(self.doors, self.settings.threads, LONG_POLLS, self.doors.turn_away)
+        if self.settings.trusted_proxies:
+            app = ForwardedAddress(app, self.settings.trusted_proxies)
+        return StrictTransport(app, self._hsts_seconds) if self._hsts_seconds else app
+
+    @property
+    def _hsts_seconds(self) -> int:
+        chosen = self.settings.hsts_seconds
+        if chosen is None:
+            return YEAR_SECONDS if is_public(self.cert_file, self.identity.ca_file) else 0
+        return chosen
 
     @property
     def key_file(self) -> Path:

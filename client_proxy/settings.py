@@ -39,6 +39,7 @@ class Settings:
     s3_list_shared: bool
     tls_cert: Path | None
     tls_key: Path | None
+    hsts_seconds: int | None
     threads: int
     rate_limits: tuple[RateRule, ...]
     rate_limit_storage: str = field(repr=False)
@@ -141,6 +142,13 @@ _OPTIONS = (
         help="The private key (PEM) of --tls-cert.",
     ),
     _option(
+        "--hsts-seconds",
+        default=None,
+        type=click.IntRange(0, 10 * 365 * 24 * 3600),
+        help="How long browsers use HTTPS only for this host after each visit; 0: not at all.  [default: a year if "
+        "--tls-cert is neither the cluster's nor self-signed, otherwise 0]",
+    ),
+    _option(
         "--threads",
         default=DEFAULT_THREADS,
         type=click.IntRange(4, 4096),
@@ -207,6 +215,7 @@ def from_options(
     s3_list_shared: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
+    hsts_seconds: int | None,
     threads: int,
     rate_limit: tuple[str, ...],
     rate_limit_storage: str,
@@ -226,10 +235,6 @@ def from_options(
         raise click.UsageError(
             f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
         )
-    try:
-        rules = parse_rules(rate_limit)
-    except ValueError as error:
-        raise click.UsageError(f"--rate-limit: {error}") from error
     return Settings(
         id=id,
         host=host,
@@ -244,14 +249,22 @@ def from_options(
         s3_list_shared=s3_list_shared,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        hsts_seconds=hsts_seconds,
         threads=threads,
-        rate_limits=rules,
+        rate_limits=_rules(rate_limit),
         rate_limit_storage=rate_limit_storage,
         trusted_proxies=trusted_proxy,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
         log_level=log_level,
     )
+
+
+def _rules(given: tuple[str, ...]) -> tuple[RateRule, ...]:
+    try:
+        return parse_rules(given)
+    except ValueError as error:
+        raise click.UsageError(f"--rate-limit: {error}") from error
 
 
 def _has_terminal() -> bool:

@@ -99,7 +99,7 @@ class RestServer:
         self.faults.append(Fault(kind, method, path, **details))
 
     def _health(self) -> Health:
-        return Health("client_proxy", "1", "0.1.0", self.healthy)
+        return Health(self.healthy, "client_proxy", "1", "0.1.0")
 
     def _fault(self, environ: dict[str, Any]) -> Fault | None:
         for fault in self.faults:

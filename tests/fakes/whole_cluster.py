@@ -95,7 +95,7 @@ class LocalProxy:
             self.directory,
             program_id=id,
             version="0",
-            health=lambda: Health("client_proxy", id, "0", True),
+            health=lambda: Health(True, "client_proxy", id, "0"),
             limits=limits,
         )
         check_statuses(self.app)

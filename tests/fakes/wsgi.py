@@ -40,11 +40,14 @@ def request_environ(
     headers: Mapping[str, str] | None = None,
     length: Any = None,
     chunked: bool = False,
+    address: str = PEER["REMOTE_ADDR"],
 ) -> dict[str, Any]:
-    """`target` is percent-encoded, with its query. `length` overrides Content-Length; UNDECLARED sends none."""
+    """`target` is percent-encoded, with its query. `length` overrides Content-Length; UNDECLARED sends none. `address`
+    is the client's."""
     raw_path, _, query = target.partition("?")
     environ: dict[str, Any] = {
         **PEER,
+        "REMOTE_ADDR": address,
         "REQUEST_METHOD": method,
         "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1"),
         "QUERY_STRING": query,

@@ -18,7 +18,7 @@ from tests.fakes.wsgi import Answer, ask
 __all__ = ["BASE", "TOKEN", "Door", "clean_door", "make_door"]
 
 BASE = "/api/v1/files/files/"
-_HEALTHY = Health("client_proxy", "1", "0.1.0", True)
+_HEALTHY = Health(True, "client_proxy", "1", "0.1.0")
 
 
 @dataclass

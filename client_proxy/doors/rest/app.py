@@ -31,6 +31,7 @@ from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
 from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
 from client_proxy.doors.rest.operation import Operation
+from client_proxy.doors.rest.operators import Operators
 from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.quotas import QuotaRoutes
 from client_proxy.doors.rest.reply import problem_reply
@@ -44,7 +45,7 @@ from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import RECEIVED_BYTES
 from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
-from lockstep_store.runtime.http.operator_views import OperatorPage, health_page, metrics_page
+from lockstep_store.runtime.http.operator_views import OperatorPage
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
 from lockstep_store.wire.messages.cluster import Health
@@ -190,6 +191,7 @@ def create_app(
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
+    operators = Operators(directory, health)
     locks = LockRoutes(directory, max_waiting=max_waiting)
     changes = ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
@@ -204,7 +206,7 @@ def create_app(
         *S3KeyRoutes(directory).operations(),
         *ServiceAccountRoutes(directory).operations(),
         *KmsRoutes(directory).operations(),
-        *ClusterRoutes(directory, health).operations(),
+        *ClusterRoutes(directory, operators).operations(),
         *ServerRoutes(directory).operations(),
         *ProgramRoutes(directory).operations(),
         *MaintenanceRoutes(directory).operations(),
@@ -216,7 +218,7 @@ def create_app(
         callers = Callers(directory)
         operations = [limited(operation, limits, callers) for operation in operations]
     api = RestApi(app, operations, thin=thin)
-    for path, page in (("/health", lambda: health_page(health())), ("/metrics", metrics_page)):
+    for path, page in (("/health", operators.health_page), ("/metrics", operators.metrics_page)):
         app.add_url_rule(path, path, _operator_view(page), provide_automatic_options=False)
     app.register_error_handler(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
@@ -235,9 +237,9 @@ def _all_of(*calls: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def _operator_view(page: Callable[[], OperatorPage]) -> Callable[[], Response]:
+def _operator_view(page: Callable[[RestRequest], OperatorPage]) -> Callable[[], Response]:
     def view() -> Response:
-        status, content_type, body = page()
+        status, content_type, body = page(RestRequest(flask_request.environ, {}))
         return Response(body, status, content_type=content_type)
 
     return view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from msgspec import Meta
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.operators import Operators
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
@@ -46,9 +46,9 @@ class JoinSecretBody(JsonBody):
 class ClusterRoutes:
     """The routes /health, /cluster and /enrol."""
 
-    def __init__(self, directory: Directory, health: Callable[[], Health]) -> None:
+    def __init__(self, directory: Directory, operators: Operators) -> None:
         self._directory = directory
-        self._health = health
+        self._operators = operators
 
     def operations(self) -> list[Operation]:
         return [
@@ -58,8 +58,8 @@ class ClusterRoutes:
                 template="/health",
                 handler=self.health,
                 summary="Get this proxy's health",
-                description="200 whenever it answers; `healthy` and `problems` say the rest. For load balancers, "
-                "/health answers 503 when it is not well.",
+                description="200 whenever it answers; `healthy` says the rest. The other members need a credential, "
+                "except on the proxy's own machine. For load balancers, /health answers 503 when it is not well.",
                 answers={200: Answer("Its health.", Content(Health))},
                 login=False,
             ),
@@ -100,7 +100,7 @@ class ClusterRoutes:
         ]
 
     def health(self, request: RestRequest) -> RawReply:
-        return json_reply(self._health())
+        return json_reply(self._operators.health(request))
 
     def cluster(self, request: RestRequest) -> RawReply:
         return json_reply(self._directory.call(CLUSTER, CredentialRequest(request.credential())))

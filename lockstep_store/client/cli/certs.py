@@ -186,7 +186,7 @@ def _programs(app: App, directory: str | None) -> list[ProgramEntry]:
             return here + [entry for entry in _file_servers(app) if entry.url not in known]
         return here
     found = [ProgramEntry("directory_server", "1", directory)] if directory else []
-    found.append(ProgramEntry("client_proxy", app.api().health().id, app.api().url))
+    found.append(ProgramEntry("client_proxy", app.api().health().id or "?", app.api().url))
     return found + _file_servers(app)
 
 

@@ -45,8 +45,7 @@ def status(app: App) -> None:
     """Show the cluster's servers, copies and health. Without a log-in, only the proxy's health."""
     api = app.api()
     health = api.health()
-    state = "healthy" if health.healthy else "NOT healthy: " + "; ".join(health.problems)
-    first = f"proxy {health.id} at {api.url}, version {health.version}, {state}"
+    first = cluster_text.proxy_line(health, api.url)
     first += "".join(f"\n{line}" for line in cluster_text.rate_limit_lines(health.facts))
     try:
         cluster = api.status() if api.transport.credential else None

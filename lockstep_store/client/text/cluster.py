@@ -13,10 +13,24 @@ from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
 from lockstep_store.client.text.maintenance import recovery_beginning
 from lockstep_store.client.text.storage_keys import old_storage_key_lines
-from lockstep_store.wire.messages.cluster import ClusterReply, FileServerInfo, LostFile, RepairInfo, RepairReport
+from lockstep_store.wire.messages.cluster import (
+    ClusterReply,
+    FileServerInfo,
+    Health,
+    LostFile,
+    RepairInfo,
+    RepairReport,
+)
 from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.targets import TargetInfo
+
+
+def proxy_line(health: Health, url: str) -> str:
+    """A proxy's health. Without a log-in, a proxy elsewhere tells only whether it is healthy."""
+    name, version = f"proxy {health.id}".rstrip(), f", version {health.version}" if health.version else ""
+    problems = "; ".join(health.problems) or "log in to see why, or run this on its machine"
+    return f"{name} at {url}{version}, " + ("healthy" if health.healthy else f"NOT healthy: {problems}")
 
 
 def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:

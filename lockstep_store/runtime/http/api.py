@@ -133,7 +133,7 @@ class Api:
     ) -> None:
         self.program = program
         self.id = id
-        self.health: Callable[[], Health] = lambda: Health(program, id, "", True, pid=os.getpid())
+        self.health: Callable[[], Health] = lambda: Health(True, program, id, "", pid=os.getpid())
         self.admit: Callable[[str], None] | None = None
         """Called with the path before a declared call is served; raises to refuse it."""
         self._verify_peer = verify_peer

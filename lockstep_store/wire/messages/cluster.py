@@ -212,12 +212,15 @@ class EnrolReply(Message):
 
 
 class Health(Message):
-    """Every program's reply at GET /health, and the proxy's at /api/v1/health."""
+    """Every program's reply at GET /health, and the proxy's at /api/v1/health.
 
-    program: str
-    id: str
-    version: str
+    A proxy tells other machines only whether it is `healthy`, unless they show a credential.
+    """
+
     healthy: bool
+    program: str = ""
+    id: str = ""
+    version: str = ""
     problems: list[str] = []
     uptime_seconds: float = 0.0
     pid: int = 0

@@ -66,6 +66,8 @@ CALLS: dict[str, Allow] = {
     "use_code": NOTHING,
     "must_enrol": FALSE,
     "is_required": FALSE,
+    "demand_operator": NOTHING,
+    "_is_from_here": TRUE,
     # Locks
     "check_write": _own_number,
     "_only_owner": NOTHING,

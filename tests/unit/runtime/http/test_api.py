@@ -24,7 +24,7 @@ def test_health_is_a_page_for_people_and_probes(api: Api) -> None:
     head = ask(api, "HEAD", "/health")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(answer.body))
-    api.health = lambda: Health("file_server", "1", "", healthy=False, problems=["the disk is full"])
+    api.health = lambda: Health(False, "file_server", "1", "", problems=["the disk is full"])
     answer = ask(api, "GET", "/health")
     assert (answer.status, answer.json["problems"]) == (503, ["the disk is full"])
 

@@ -171,7 +171,7 @@ def test_health_is_open_and_says_when_it_is_not_well() -> None:
     door: Door = clean_door()
     for target in ("/api/v1/health", "/health"):
         assert ask(door.app, "GET", target).status == 200
-    door.health[0] = Health("client_proxy", "1", "0.1.0", False, ["the directory does not answer"])
+    door.health[0] = Health(False, "client_proxy", "1", "0.1.0", ["the directory does not answer"])
     answer = ask(door.app, "GET", "/api/v1/health")
     assert (answer.status, answer.json["healthy"]) == (200, False)
     assert answer.json["problems"] == ["the directory does not answer"]

@@ -30,7 +30,7 @@ class LimitedDoor:
         self.directory = FakeDirectory()
         self.directory.answers[LOGIN.path] = LoginReply("t", "ann")
         self.directory.answers[WHO_AM_I.path] = AccountInfo("ann", False, 1.0)
-        healthy = Health("client_proxy", "1", "0.1.0", True)
+        healthy = Health(True, "client_proxy", "1", "0.1.0")
         self.app = create_app(
             FakeFiles(), self.directory, program_id="1", version="0", health=lambda: healthy, limits=self.limits
         )
