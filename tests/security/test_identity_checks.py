@@ -109,6 +109,16 @@ def test_a_wrong_secret_is_nobody_to_iam(owner: Caller) -> None:
         assert refused(call) == WRONG_KEY
 
 
+def test_the_proof_of_a_signed_request_is_no_token(owner: Caller, bucket: str) -> None:
+    """It is valid for one request only, which the API does not have."""
+    found = proofs(owner, lambda: owner.s3.list_objects_v2(Bucket=bucket))
+    assert found
+    for proof in found:
+        for header, value in (("Authorization", f"Bearer {proof}"), ("X-Api-Key", proof)):
+            status, _, body = owner.rig.ask("GET", f"{ENDPOINT}/api/v1/files/{bucket}", {header: value})
+            assert (status, b"a signature is not accepted" in body) == (401, True), body
+
+
 def test_a_user_cannot_call_iam_whatever_its_policies(owner: Caller) -> None:
     """Or it would give itself what it lacks."""
     name, user = new_user(owner, ALL)

@@ -33,7 +33,7 @@ OPTIONS = (
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),  # what a failed test leaves ends no session
 )
 RECORDING_SECONDS, KILLING_SECONDS = 3600, 240
-SESSION_TESTS, FIRST_TESTS, MOST_TESTS = 8, 4, 60
+SESSION_TESTS, FIRST_TESTS, MOST_TESTS = 8, 4, 150
 """So many of the tests that met a refusal are run, the shortest first: mostly one of the first few fails."""
 WARM = ("tests.s3.rig", "tests.fakes.directory_rig", "tests.unit.rest_door", "boto3")
 """Imported once, before the children are made."""
