@@ -137,7 +137,6 @@ SURVIVORS: dict[str, str] = {
     "directory_server.access.lists:AccessLists.settled_acl:Forbidden": "the next line refuses with the same S3 code",
     "directory_server.people.accounts:_look_up:NotLoggedIn": "the next line refuses with the same status",
     "directory_server.people.accounts:Accounts.who_am_i:NotLoggedIn": "for an account that is deleted at that moment",
-    "directory_server.people.log_ins:LogIns._check_password:NotLoggedIn#2": "the log-in's own transaction refuses it",
     "client_proxy.doors.s3.auth.signature:check_signature:is_made_with#2": "the next line asks again",
 }
 """Checks that no test can miss, with the reason."""
