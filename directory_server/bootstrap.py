@@ -234,7 +234,9 @@ class DirectoryServer:
             users=self.users,
             quotas=self.quotas,
             s3_keys=self.s3_keys,
-            identities=IdentityServices.of(store, self.clock, self.accounts, self.s3_keys, self.audit),
+            identities=IdentityServices.of(
+                store, self.clock, self.accounts, self.s3_keys, self.audit, self.identity_providers
+            ),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,

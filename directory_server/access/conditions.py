@@ -6,6 +6,7 @@ Source of the operators' meanings, also where a key is missing: the IAM referenc
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,11 @@ Keys = Callable[[str], list[str] | None]
 """The values of a condition key, named in lower case; None when the request has no such key."""
 Compare = Callable[[str, str], bool]
 """(the request's value, the policy's value). ValueError when the request's cannot be read, which is no match."""
+
+
+_SERVICES = ("aws:", "s3:", "sts:")
+_CLAIM = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9.-]+|:[0-9]{1,5})(?::[0-9]{1,5})?(?:/[!-~]*)?:[!-~]+")
+"""A provider's host, with a dot or a port, its path, and the name of a claim."""
 
 
 class BadCondition(ValueError):
@@ -70,8 +76,11 @@ def first(values: list[str] | None) -> str | None:
     return values[0] if values else None
 
 
-def parse(block: Any, *, variables: bool) -> tuple[Condition, ...]:
-    """Parse a statement's conditions, all of which must hold. BadCondition names the mistake."""
+def parse(block: Any, *, variables: bool, federated: bool = False) -> tuple[Condition, ...]:
+    """Parse a statement's conditions, all of which must hold. BadCondition names the mistake.
+
+    `federated`: keys may also be claims of OpenID Connect providers, such as `login.example.com/realm:sub`.
+    """
     if not isinstance(block, dict):
         raise BadCondition("Condition must be an object")
     found = []
@@ -79,13 +88,13 @@ def parse(block: Any, *, variables: bool) -> tuple[Condition, ...]:
         if not isinstance(keys, dict) or not keys:
             raise BadCondition(f"the condition {name[:40]!r} must be an object of condition keys")
         for key, value in keys.items():
+            if not key.lower().startswith(_SERVICES) and not (federated and _CLAIM.fullmatch(key)):
+                raise BadCondition(f"Policy has an invalid condition key: {key[:60]}")
             found.append(_condition(name, key, value, variables))
     return tuple(found)
 
 
 def _condition(name: str, key: str, value: Any, variables: bool) -> Condition:
-    if not key.lower().startswith(("aws:", "s3:", "sts:")):
-        raise BadCondition(f"Policy has an invalid condition key: {key[:60]}")
     quantifier, _, operator = name.lower().rpartition(":")
     if quantifier not in ("", "forallvalues", "foranyvalue"):
         raise BadCondition(f"Invalid Condition type : {name[:60]}")

@@ -46,6 +46,7 @@ class Question:
 
     `resource` follows the last colon of the ARN: a bucket, or a bucket and a key. For another service than S3 it is the
     whole ARN. `principal` is the user or role of the account as in `Principals`; empty for the account itself.
+    `federated` is the provider that vouches for somebody without an account, as in `Principals`.
     """
 
     account: str
@@ -53,22 +54,28 @@ class Question:
     resource: str
     keys: Keys
     principal: str = ""
+    federated: str = ""
 
 
 @dataclass(frozen=True)
 class Principals:
     """The people a statement applies to. `everybody` includes anonymous people.
 
-    `accounts` are names of accounts, and of their users and roles, such as `ann:user/backup`.
+    `accounts` are names of accounts, and of their users and roles, such as `ann:user/backup`. `federated` are OpenID
+    Connect providers: issuers without `https://`.
     """
 
     everybody: bool
     accounts: frozenset[str]
     inverted: bool
+    federated: frozenset[str] = frozenset()
 
-    def has(self, account: str, principal: str = "") -> bool:
-        """Whether they include an account, or a user or role of it."""
-        named = account in self.accounts or (bool(principal) and principal in self.accounts)
+    def has(self, account: str, principal: str = "", federated: str = "") -> bool:
+        """Whether they include an account, or a user or role of it, or whom a provider vouches for."""
+        if federated:
+            named = federated in self.federated
+        else:
+            named = account in self.accounts or (bool(principal) and principal in self.accounts)
         return (self.everybody or named) != self.inverted
 
     def name(self, principal: str) -> bool:
@@ -96,7 +103,7 @@ class PolicyStatement:
         """Whether the statement applies to this request."""
         action = question.action.lower()
         return (
-            self.principals.has(question.account, question.principal)
+            self.principals.has(question.account, question.principal, question.federated)
             and any(matches(one, action) for one in self.actions) != self.not_actions
             and any(self._names(one, question) for one in self.resources) != self.not_resources
             and all(one.holds(question.keys) for one in self.conditions)
@@ -143,6 +150,20 @@ class Policy:
             one.effect == "Allow" and one.principals.name(question.principal) and one.applies(question)
             for one in self.statements
         )
+
+    def federates(self, question: Question) -> bool:
+        """Whether the action is allowed to whom the question's provider vouches for.
+
+        An Allow must name the provider: "everybody" means everybody here, not everybody whom anyone vouches for.
+        """
+        named = any(
+            one.effect == "Allow"
+            and not one.principals.inverted
+            and question.federated in one.principals.federated
+            and one.applies(question)
+            for one in self.statements
+        )
+        return named and self.verdict(question) == "Allow"
 
     @property
     def public(self) -> bool:

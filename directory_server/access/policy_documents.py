@@ -28,6 +28,7 @@ _ACTION = re.compile(r"\*|s3:[A-Za-z0-9*?]+", re.IGNORECASE)
 _ANY_ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", re.IGNORECASE)
 _USER = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|user/(.+))")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::([^:]+):role/(.+)")
+_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::[^:]*:oidc-provider/(.+)")
 _ANY_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[^:]*:.+")
 _RESOURCE = re.compile(r"arn:(?:aws[a-z-]*|\*):s3:[^:]*:[^:]*:(.+)", re.DOTALL)
 _ANY_RESOURCE = re.compile(r"arn:[^:]*:([^:]+):[^:]*:[^:]*:.+", re.DOTALL)
@@ -147,7 +148,7 @@ def _identity_statement(given: Any, variables: bool) -> PolicyStatement:
 def _trust_statement(given: Any, variables: bool) -> PolicyStatement:
     _check_members(given, _STATEMENT | {"Principal", "NotPrincipal"})
     who, inverted = _either(given, "Principal")
-    return _statement(given, _ANY_ACTION, _principals(who, inverted), ("*",), False, variables)
+    return _statement(given, _ANY_ACTION, _principals(who, inverted), ("*",), False, variables, federated=True)
 
 
 def _check_members(given: Any, known: frozenset[str] | set[str]) -> None:
@@ -165,6 +166,8 @@ def _statement(
     resources: tuple[str, ...],
     not_resources: bool,
     variables: bool,
+    *,
+    federated: bool = False,
 ) -> PolicyStatement:
     if not isinstance(given.get("Sid", ""), str):
         raise BadPolicy("Sid must be a string")
@@ -173,7 +176,7 @@ def _statement(
         raise BadPolicy("Invalid effect: it must be Allow or Deny")
     actions, not_actions = _either(given, "Action")
     try:
-        found = conditions.parse(given.get("Condition", {}), variables=variables)
+        found = conditions.parse(given.get("Condition", {}), variables=variables, federated=federated)
     except BadCondition as error:
         raise BadPolicy(str(error)) from error
     return PolicyStatement(
@@ -240,18 +243,30 @@ def _principals(given: Any, inverted: bool) -> Principals:
         return Principals(True, frozenset(), inverted)
     if not isinstance(given, dict) or not given:
         raise BadPolicy("Invalid principal in policy")
-    everybody, accounts = False, set()
+    everybody, accounts, federated = False, set(), set()
     for kind, names in given.items():
         for name in _texts(names, "Principal"):
-            if kind in ("Service", "Federated"):
+            if kind == "Service":
                 continue  # nobody here is one
+            if kind == "Federated":
+                federated.add(_provider(name))
+                continue
             if kind not in ("AWS", "CanonicalUser"):
                 raise BadPolicy(f"Invalid principal in policy: {kind[:40]}")
             if name == "*" and kind == "AWS":
                 everybody = True
             else:
                 accounts.update(_accounts(name, kind))
-    return Principals(everybody, frozenset(accounts), inverted)
+    return Principals(everybody, frozenset(accounts), inverted, frozenset(federated))
+
+
+def _provider(name: str) -> str:
+    """Return the provider that a federated principal names by its ARN, or as AWS names the few that it knows itself.
+
+    Providers are the cluster's, so whose account the ARN names does not matter.
+    """
+    found = _PROVIDER.fullmatch(name)
+    return found[1] if found is not None else name
 
 
 def _accounts(name: str, kind: str) -> list[str]:

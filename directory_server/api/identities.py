@@ -14,6 +14,8 @@ class IdentityApi:
         sessions = components.identities.sessions
         api.serve(im.CALLER, lambda request, _: sessions.caller(request), PROXY)
         api.serve(im.NEW_SESSION, lambda request, _: sessions.create(request), PROXY)
+        web = components.identities.web_identities
+        api.serve(im.WEB_IDENTITY_SESSION, lambda request, _: web.create(request), PROXY)
         identities = components.identities.identities
         api.serve(im.IDENTITIES, lambda request, _: identities.list(request), PROXY)
         api.serve(im.IDENTITY, lambda request, _: identities.get(request), PROXY)

@@ -5,6 +5,7 @@ Imported on first use: the library takes longer to load than most directories ta
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,21 @@ def _read_key(given: Any) -> SigningKey | None:
     if "alg" in given:
         algorithms = tuple(name for name in algorithms if name == given["alg"])
     return SigningKey(str(given.get("kid", "")), algorithms, key)
+
+
+def unverified_issuer(token: str) -> str:
+    """Return the issuer that a token claims, to find whose keys to verify it with. InvalidIdToken if there is none."""
+    if len(token) > MAX_CHARACTERS:
+        raise InvalidIdToken(f"it has more than {MAX_CHARACTERS} characters")
+    try:
+        payload = token.split(".")[1].encode("ascii")
+        claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+        issuer = claims["iss"]
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+        raise InvalidIdToken("it is no JSON web token with an issuer") from error
+    if not isinstance(issuer, str):
+        raise InvalidIdToken("it is no JSON web token with an issuer")
+    return issuer
 
 
 def verify(

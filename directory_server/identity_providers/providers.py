@@ -20,7 +20,7 @@ from lockstep_store.runtime.storage.sealing import Sealer
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BadRequest, Conflict, LockstepError, NotFound
+from lockstep_store.wire.errors import BadRequest, Conflict, LockstepError, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.single_sign_on import ProviderInfo, ProvidersReply, PutProviderRequest
 
 MAX_PROVIDERS = 32
@@ -133,9 +133,18 @@ class IdentityProviders:
         """Return the providers that people can log in with."""
         return [one for one in self._all().values() if one.settings.client_id]
 
-    def by_issuer(self, issuer: str) -> KnownProvider | None:
-        """Return the provider of that issuer."""
-        return next((one for one in self._all().values() if one.settings.issuer == issuer), None)
+    def of_token(self, token: str) -> KnownProvider:
+        """Return the provider that a token claims to be from. NotLoggedIn if there is none."""
+        from directory_server.identity_providers import id_tokens
+
+        try:
+            issuer = id_tokens.unverified_issuer(token)
+        except id_tokens.InvalidIdToken as error:
+            raise NotLoggedIn(f"the web identity token is not accepted: {error}", id_token=True) from error
+        found = next((one for one in self._all().values() if one.settings.issuer == issuer), None)
+        if found is None:
+            raise NotLoggedIn(f"no identity provider with the issuer {issuer[:200]!r} is set up here", id_token=True)
+        return found
 
     def named(self, name: str) -> KnownProvider:
         """Return a provider. NotFound if there is none of that name."""

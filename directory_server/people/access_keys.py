@@ -105,14 +105,21 @@ class S3Keys:
         return made
 
     def create_session(self, tx: Tx, account: str, seconds: float, holder: S3KeyHolder) -> S3KeyInfo:
-        """Make a temporary key of `holder.parent_key` inside the caller's transaction.
+        """Make a temporary key of `holder.parent_key`, or of an id token, inside the caller's transaction.
 
-        Raises Conflict when that key has too many sessions.
+        Raises Conflict when that key, or the role, has too many sessions.
         """
-        if rows.count_sessions(tx, holder.parent_key) >= MAX_SESSIONS:
+
+        def count() -> int:
+            if holder.parent_key:
+                return rows.count_sessions(tx, holder.parent_key)
+            return rows.count_federated_sessions(tx, account, holder.identity)
+
+        if count() >= MAX_SESSIONS:
             rows.drop_ended(tx, self._clock.now())
-        if rows.count_sessions(tx, holder.parent_key) >= MAX_SESSIONS:
-            raise Conflict(f"this access key has {MAX_SESSIONS} sessions already: wait until some have ended")
+        if count() >= MAX_SESSIONS:
+            whose = "this access key" if holder.parent_key else "this role"
+            raise Conflict(f"{whose} has {MAX_SESSIONS} sessions already: wait until some have ended")
         made = self._made(account, "", seconds)
         self._insert(tx, made, seconds, holder)
         return made

@@ -29,7 +29,7 @@ from client_proxy.doors.s3.objects.post_form import PostForm
 from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
 from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
-from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY
+from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY, UNSIGNED_QUERY
 from client_proxy.doors.s3.query.api import QueryApi, QueryHandlers
 from client_proxy.doors.s3.query.iam import IamHandlers, IamKeyHandlers
 from client_proxy.doors.s3.query.sts import StsHandlers
@@ -66,9 +66,13 @@ def create_door(
     settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)
     put = PutHandlers(files)
-    form = PostForm(gate, put, clock.wall)
     query = QueryApi(query_handlers(directory), clock.wall)
-    browsers: BrowserHandlers = {PREFLIGHT: cors.preflight, POST_FORM: form.answer, QUERY: query.answer}
+    browsers: BrowserHandlers = {
+        PREFLIGHT: cors.preflight,
+        POST_FORM: PostForm(gate, put, clock.wall).answer,
+        QUERY: query.answer,
+        UNSIGNED_QUERY: query.answer,
+    }
     handlers = {
         **cors.handlers(),
         **put.handlers(),

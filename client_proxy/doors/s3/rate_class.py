@@ -7,7 +7,7 @@ from functools import cache
 
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
-from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY
+from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY, UNSIGNED_QUERY
 from client_proxy.rate_limits.limiter import ClassLimits, RateLimits
 from client_proxy.rate_limits.rules import RateClass
 
@@ -34,6 +34,8 @@ def limits_by_operation(limits: RateLimits) -> Callable[[str], ClassLimits | Non
             return limits.of("write" if name == POST_FORM else "read")
         if name == QUERY:
             return limits.of("admin")
+        if name == UNSIGNED_QUERY:
+            return limits.of("login")
         operation = operations().get(name)
         return None if operation is None else limits.of(rate_class_of(operation))
 

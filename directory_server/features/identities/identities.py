@@ -197,6 +197,8 @@ class Identities:
             left = _left_of(tx, found)
             if left:
                 raise Conflict(f"{found.kind} {found.name} still has {left}: delete those first", in_use=left)
+            # Sessions of a role: another role of the same name must not revive them.
+            s3_keys.drop_keys_of_identity(tx, found.account, f"{found.kind}/{found.name}")
             rows.drop_identity(tx, found)
             self._audit.write(tx, "identity deleted", person.account, f"{found.kind} {found.name}")
             return Nothing()

@@ -63,7 +63,7 @@ class Sessions:
         """Make a session. Forbidden unless the caller may take the role; BadRequest for an invalid policy."""
         person = self._accounts.signer(request.credential, "sts")
         for policy in request.policies:
-            _check_policy(policy)
+            check_policy(policy)
 
         def work(tx: Tx) -> NewSession:
             key = find_key(tx, person.s3_key)
@@ -86,12 +86,9 @@ class Sessions:
         return _Grant(person.account, key.identity, (), _signer_of(person), 129_600.0)
 
     def _role(self, reader: Reader, person: Person, request: NewSessionRequest) -> _Grant:
-        found = _ROLE.fullmatch(request.role)
-        if found is None:
-            raise BadRequest(f"{request.role[:200]!r} is not the ARN of a role", parameter="RoleArn")
+        account, name = role_of_arn(request.role)
         if not request.session_name:
             raise BadRequest("a role's session needs a name", parameter="RoleSessionName")
-        account, name = found.groups()
         if name == SELF:
             return self._self(person, account, request)
         return self._other_role(reader, person, account, name, request)
@@ -100,7 +97,7 @@ class Sessions:
         if account != person.account:
             raise _may_not_take(person, request.role)
         before = person.limits
-        signer = _session_signer(account, SELF, user_id(person), request.session_name)
+        signer = session_signer(account, SELF, user_id(person), request.session_name)
         if before is None:
             return _Grant(account, "", tuple(request.policies), signer, 43_200.0)
         return _Grant(account, before.identity, before.session + tuple(request.policies), signer, 43_200.0)
@@ -126,8 +123,8 @@ class Sessions:
         named = account == person.account and trust.names(question)
         if person.limits is not None and not limits.allow(person.limits, question, named=named):
             raise _may_not_take(person, request.role)
-        _check_enabled(reader, account)
-        signer = _session_signer(account, role.name, role.id, request.session_name)
+        check_enabled(reader, account)
+        signer = session_signer(account, role.name, role.id, request.session_name)
         return _Grant(account, f"role/{role.name}", tuple(request.policies), signer, role.max_session_seconds)
 
     def _seconds(self, person: Person, key: S3KeyRow, asked: float, most: float) -> float:
@@ -145,14 +142,24 @@ class Sessions:
         return left
 
 
-def _check_policy(text: str) -> None:
+def role_of_arn(arn: str) -> tuple[str, str]:
+    """Return the account and the name of a role. BadRequest if the ARN is none of a role."""
+    found = _ROLE.fullmatch(arn)
+    if found is None:
+        raise BadRequest(f"{arn[:200]!r} is not the ARN of a role", parameter="RoleArn")
+    return found[1], found[2]
+
+
+def check_policy(text: str) -> None:
+    """Raise BadRequest for a session policy that is none."""
     try:
         check_identity_words(parse_identity(text))
     except BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicyDocument") from error
 
 
-def _check_enabled(reader: Reader, account: str) -> None:
+def check_enabled(reader: Reader, account: str) -> None:
+    """Raise Forbidden for a disabled account."""
     row = reader.one(people.PASSWORD, name=account)
     if row is None or row[5]:
         raise Forbidden(f"account {account} is disabled")
@@ -168,9 +175,10 @@ def _signer_of(person: Person) -> CallerReply:
         return CallerReply(person.account, principal_arn(person), user_id(person))
     kind, _, name = found.identity.partition("/")
     if kind == "role":
-        return _session_signer(found.account, name, found.id, found.session_name)
-    return _session_signer(found.account, SELF, user_id(person), found.session_name)
+        return session_signer(found.account, name, found.id, found.session_name)
+    return session_signer(found.account, SELF, user_id(person), found.session_name)
 
 
-def _session_signer(account: str, role: str, id: str, session: str) -> CallerReply:
+def session_signer(account: str, role: str, id: str, session: str) -> CallerReply:
+    """Who signs with a session's key."""
     return CallerReply(account, f"arn:aws:sts::{account}:assumed-role/{role}/{session}", f"{id}:{session}")

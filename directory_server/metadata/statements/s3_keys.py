@@ -91,6 +91,17 @@ _EVERY_OF = Statement(
     .limit(bindparam("count"))
 )
 _SESSIONS = Statement(select(func.count()).where(s3_key.c.parent_key == bindparam("parent")))
+_FEDERATED_SESSIONS = Statement(
+    select(func.count()).where(
+        s3_key.c.account == bindparam("of_account"),
+        s3_key.c.identity == bindparam("of_identity"),
+        s3_key.c.parent_key == "",
+        s3_key.c.session_hash.is_not(None),
+    )
+)
+_DELETE_OF_IDENTITY = Statement(
+    delete(s3_key).where(s3_key.c.account == bindparam("of_account"), s3_key.c.identity == bindparam("of_identity"))
+)
 _SET_ACTIVE = Statement(
     update(s3_key)
     .where(
@@ -147,6 +158,17 @@ def count_sessions(reader: Reader, parent_key: str) -> int:
     """Return how many sessions a key has."""
     row = reader.one(_SESSIONS, parent=parent_key)
     return int(row[0]) if row is not None else 0
+
+
+def count_federated_sessions(reader: Reader, account: str, identity: str) -> int:
+    """Return how many sessions an identity has that were made with no key, but with an id token."""
+    row = reader.one(_FEDERATED_SESSIONS, of_account=account, of_identity=identity)
+    return int(row[0]) if row is not None else 0
+
+
+def drop_keys_of_identity(tx: Tx, account: str, identity: str) -> int:
+    """Delete every key and session of an identity; return how many there were."""
+    return tx.run(_DELETE_OF_IDENTITY, of_account=account, of_identity=identity)
 
 
 def set_active(tx: Tx, access_key_id: str, account: str, identity: str, *, active: bool) -> bool:

@@ -51,8 +51,31 @@ class NewSession(Message):
     signer: CallerReply
 
 
+class WebIdentityRequest(Message):
+    """Make a temporary key with a role's rights for whom an OpenID Connect provider vouches with `token`."""
+
+    role: Annotated[str, Meta(max_length=2048)]
+    session_name: SessionName
+    token: Annotated[str, Meta(max_length=20_000)]
+    seconds: Annotated[float, Meta(ge=900, le=43_200)] = 3600.0
+    policies: Annotated[list[PolicyText], Meta(max_length=8)] = []
+    keys: dict[str, list[str]] = {}
+    address: Text = ""
+
+
+class WebIdentitySession(Message):
+    """A temporary key, who signs with it, and what the token says."""
+
+    key: S3KeyInfo
+    signer: CallerReply
+    subject: str
+    audience: str
+    issuer: str
+
+
 CALLER = Call("/v1/identities/caller", CredentialRequest, CallerReply)
 NEW_SESSION = Call("/v1/identities/session", NewSessionRequest, NewSession)
+WEB_IDENTITY_SESSION = Call("/v1/identities/web-identity-session", WebIdentityRequest, WebIdentitySession)
 
 # ---------------------------------------------------------------- users, roles and groups
 

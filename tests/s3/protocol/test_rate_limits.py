@@ -47,6 +47,23 @@ def test_a_refused_request_is_slow_down_as_s3_answers_it(tmp_path: Path) -> None
         rig.close()
 
 
+def test_a_request_with_an_id_token_is_a_log_in(tmp_path: Path) -> None:
+    """So it has the class that is limited by default, and counts with other log-ins of the address."""
+    rig, _ = made(tmp_path, "login=3/minute/address")
+    try:
+        sts = rig.client(service="sts")
+        call = {"RoleArn": "arn:aws:iam::a:role/r", "RoleSessionName": "s1", "WebIdentityToken": "a.b.c"}
+        rig.cluster.log_in("ann")
+        for _ in range(2):
+            error = refusal(sts.assume_role_with_web_identity, **call)
+            assert error.response["Error"]["Code"] == "InvalidIdentityToken"
+        error = refusal(sts.assume_role_with_web_identity, **call)
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        sts.get_caller_identity()
+    finally:
+        rig.close()
+
+
 def test_accounts_and_buckets_have_their_own_counts(tmp_path: Path) -> None:
     """Two keys of one account share its count, two accounts in one bucket share the bucket's."""
     rig, counts = made(tmp_path, "write=3/minute/account", "write=4/minute/bucket")

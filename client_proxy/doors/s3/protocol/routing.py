@@ -18,7 +18,9 @@ POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
 """Two requests that only browsers send and the description lacks: an HTML form's upload, and a CORS preflight."""
 QUERY = "Query"
-"""Any request to STS or IAM."""
+"""Any signed request to STS or IAM."""
+UNSIGNED_QUERY = "UnsignedQuery"
+"""One that is not signed: it brings an id token instead, and counts as a log-in."""
 
 Level = str
 _FORM = "application/x-www-form-urlencoded"
@@ -45,7 +47,7 @@ def name_operation(
     if method == "POST" and level == "bucket" and (header("content-type") or "").startswith("multipart/form-data"):
         return POST_FORM
     if method == "POST" and level == "service" and (header("content-type") or "").startswith(_FORM):
-        return QUERY
+        return UNSIGNED_QUERY if header("authorization") is None else QUERY
     for operation in _candidates(method, level):
         if _has_arguments(operation, arguments) and _has_needs(operation, arguments, header):
             return operation.name

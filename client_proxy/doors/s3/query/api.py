@@ -30,11 +30,16 @@ BLOCK_BYTES = 64 * 1024
 MAX_PARAMETERS = 2000
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 """Of refusals before the service is known."""
+_UNSIGNED = "AssumeRoleWithWebIdentity"
+"""The one operation, of STS, that nobody signs: its token says who asks."""
 
 
 @dataclass(frozen=True)
 class QueryCall:
-    """One signed operation. `keys` are the request's condition keys, for the policies that decide about it."""
+    """One operation. `keys` are the request's condition keys, for the policies that decide about it.
+
+    `credential` is empty for the operation that nobody signs.
+    """
 
     operation: QueryOperation
     values: Values
@@ -61,7 +66,7 @@ class QueryApi:
         try:
             body = _read(request)
             claim = self._claim(request, body)
-            described = service(claim.scope.service)
+            described = service(claim.scope.service if claim is not None else "sts")
             namespace = described.namespace
             return self._done(request, claim, described, body, id)
         except QueryError as error:
@@ -73,29 +78,39 @@ class QueryApi:
             message = f"unexpected error; the proxy's log has it under {id}"
             return write_refusal(QueryError("InternalFailure", message), namespace, id)
 
-    def _claim(self, request: S3Request, body: bytes) -> claims.Claim:
+    def _claim(self, request: S3Request, body: bytes) -> claims.Claim | None:
         claim = claims.read_query_claim(request.signed_headers, hashlib.sha256(body).hexdigest(), SERVICES)
-        if claim is None:
-            raise QueryError("MissingAuthenticationToken", "sign the request: this needs an account")
-        signature.check_time(claim, self._wall())
+        if claim is not None:
+            signature.check_time(claim, self._wall())
         return claim
 
-    def _done(self, request: S3Request, claim: claims.Claim, described: QueryService, body: bytes, id: str) -> RawReply:
+    def _done(
+        self, request: S3Request, claim: claims.Claim | None, described: QueryService, body: bytes, id: str
+    ) -> RawReply:
         given = _parameters(body)
         name, version = given.get("Action", ""), given.get("Version", described.version)
+        if claim is None and name != _UNSIGNED:
+            raise QueryError("MissingAuthenticationToken", "sign the request: this needs an account")
+        if claim is not None and name == _UNSIGNED:
+            raise QueryError("ValidationError", f"do not sign {name}: its token says who you are")
+        service_name = claim.scope.service if claim is not None else "sts"
         operation = described.operations.get(name)
         if operation is None or version != described.version:
-            raise QueryError("InvalidAction", f"{claim.scope.service} has no action {name[:64]!r} in {version[:20]!r}")
+            raise QueryError("InvalidAction", f"{service_name} has no action {name[:64]!r} in {version[:20]!r}")
         handler = self.handlers.get((operation.service, name))
         if handler is None:
             raise QueryError("NotImplemented", f"{name} is not supported")
         values = read_values(operation, given)
-        canonical = signature.canonical_request(
-            claim, request.method, request.raw_path, request.query, request.signed_headers
-        )
-        proof = signature.proof_of(claim, canonical).encode()
+        proof = "" if claim is None else _proof(request, claim)
         output = handler(QueryCall(operation, values, proof, _condition_keys(request)))
         return write_reply(operation, described.namespace, output, id)
+
+
+def _proof(request: S3Request, claim: claims.Claim) -> str:
+    canonical = signature.canonical_request(
+        claim, request.method, request.raw_path, request.query, request.signed_headers
+    )
+    return signature.proof_of(claim, canonical).encode()
 
 
 def _read(request: S3Request) -> bytes:

@@ -13,10 +13,13 @@ _STATUS = {
     "DeleteConflict": 409,
     "EntityAlreadyExists": 409,
     "ExpiredToken": 403,
+    "ExpiredTokenException": 400,
+    "IDPCommunicationError": 400,
     "IncompleteSignature": 400,
     "InternalFailure": 500,
     "InvalidAction": 400,
     "InvalidClientTokenId": 403,
+    "InvalidIdentityToken": 400,
     "LimitExceeded": 409,
     "MalformedPolicyDocument": 400,
     "MissingAuthenticationToken": 403,
@@ -49,6 +52,8 @@ class _Row(NamedTuple):
 
 
 _TABLE = (
+    _Row(e.NotLoggedIn, "expired_token", "ExpiredTokenException"),
+    _Row(e.NotLoggedIn, "id_token", "InvalidIdentityToken"),
     _Row(e.NotLoggedIn, "expired", "ExpiredToken"),
     _Row(e.NotLoggedIn, "signature", "SignatureDoesNotMatch"),
     _Row(e.NotLoggedIn, "", "InvalidClientTokenId"),
@@ -59,6 +64,7 @@ _TABLE = (
     _Row(e.Conflict, "", "LimitExceeded"),
     _Row(e.TooManyRequests, "", "Throttling"),
     _Row(e.Overloaded, "", "Throttling"),
+    _Row(e.Unavailable, "identity_provider", "IDPCommunicationError"),
     _Row(e.Unavailable, "", "ServiceUnavailable"),
     _Row(e.BadRequest, "s3_code", "MalformedPolicyDocument"),
     _Row(e.BadRequest, "", "ValidationError"),

@@ -11,14 +11,16 @@ from lockstep_store.wire.messages.identities import (
     CALLER,
     MAX_POLICY_CHARACTERS,
     NEW_SESSION,
+    WEB_IDENTITY_SESSION,
     NewSession,
     NewSessionRequest,
+    WebIdentityRequest,
 )
 from lockstep_store.wire.messages.s3 import S3KeyInfo
 
 ROLE_SECONDS = 3600
 TOKEN_SECONDS = 43_200
-_NOT_HERE = ("PolicyArns", "SerialNumber", "TokenCode", "ProvidedContexts")
+_NOT_HERE = ("PolicyArns", "SerialNumber", "TokenCode", "ProvidedContexts", "ProviderId", "MinimumSessionTokenSize")
 """Parameters that change what the keys may do, and that nothing here has."""
 
 
@@ -33,6 +35,7 @@ class StsHandlers:
             ("sts", "GetCallerIdentity"): self.caller,
             ("sts", "GetSessionToken"): self.session_token,
             ("sts", "AssumeRole"): self.assume_role,
+            ("sts", "AssumeRoleWithWebIdentity"): self.web_identity,
         }
 
     def caller(self, call: QueryCall) -> Values:
@@ -66,6 +69,29 @@ class StsHandlers:
         if "SourceIdentity" in values:
             output["SourceIdentity"] = values["SourceIdentity"]
         return output
+
+    def web_identity(self, call: QueryCall) -> Values:
+        _refuse_unsupported(call)
+        values = call.values
+        made = self._directory.call(
+            WEB_IDENTITY_SESSION,
+            WebIdentityRequest(
+                values["RoleArn"],
+                values["RoleSessionName"],
+                values["WebIdentityToken"],
+                values.get("DurationSeconds", ROLE_SECONDS),
+                [_session_policy(values["Policy"])] if "Policy" in values else [],
+                call.keys,
+                call.keys["aws:sourceip"][0],
+            ),
+        )
+        return {
+            "Credentials": _credentials(made.key),
+            "AssumedRoleUser": {"AssumedRoleId": made.signer.id, "Arn": made.signer.arn},
+            "SubjectFromWebIdentityToken": made.subject,
+            "Audience": made.audience,
+            "Provider": made.issuer,
+        }
 
     def _session(self, request: NewSessionRequest) -> NewSession:
         made: NewSession = self._directory.call(NEW_SESSION, request)

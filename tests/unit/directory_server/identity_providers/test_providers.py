@@ -77,7 +77,8 @@ def test_an_issuer_has_one_provider(rig: SignOnRig) -> None:
     rig.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(rig.cluster.admin_key, "lab"))
     with pytest.raises(NotFound):
         rig.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(rig.cluster.admin_key, "lab"))
-    assert rig.providers.by_issuer(ISSUER) is None
+    with pytest.raises(NotLoggedIn, match="no identity provider"):
+        rig.providers.of_token(rig.provider.token(rig.wall))
     SignOnRig(rig.cluster, "other").put()
 
 
