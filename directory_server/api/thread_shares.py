@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from directory_server.locks.lock_manager import MAX_BLOCKED
 from lockstep_store.runtime.http.thread_shares import ThreadShare
-from lockstep_store.wire.messages import cluster, identities, locks, people, programs, s3, servers, users, writes
+from lockstep_store.wire.messages import (
+    cluster,
+    identities,
+    locks,
+    people,
+    programs,
+    s3,
+    servers,
+    single_sign_on,
+    users,
+    writes,
+)
 
 PROGRAM_THREADS = 64
 _LOCKING = 32
@@ -49,6 +60,8 @@ ENDING = frozenset(
         identities.DELETE_IDENTITY,
         identities.CHANGE_USER_KEY,
         identities.DELETE_USER_KEY,
+        single_sign_on.REMOVE_SSO_PROVIDER,
+        single_sign_on.UNLINK_IDENTITY,
         cluster.REMOVE_SERVER,
         programs.REVOKE_PROGRAM,
     )
