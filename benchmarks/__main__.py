@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import measurements, s3, scaling
+from benchmarks import listings, measurements, s3, scaling
 from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer
 from benchmarks.measurements import Measurement
@@ -67,6 +67,7 @@ PARTS = (
     "s3 memory",
     "start",
     "scaling",
+    "listings",
 )
 
 
@@ -85,6 +86,7 @@ def _known(_: click.Context, option: click.Parameter, value: str) -> str:
     "--memory-gib", default=4.0, show_default=True, help="Size of the file that memory is measured with, in GiB."
 )
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
+@click.option("--listed-keys", default=1_000_000, show_default=True, help="Keys in the bucket that listings page.")
 @click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists.")
 @click.option("--s3-gib", default=0.25, show_default=True, help="Total size of the parallel uploads, in GiB.")
 @click.option(
@@ -100,6 +102,7 @@ def main(
     large_gib: float,
     memory_gib: float,
     files: int,
+    listed_keys: int,
     s3_keys: int,
     s3_gib: float,
     only: str,
@@ -129,6 +132,7 @@ def main(
             "s3 memory": lambda: [s3.multipart(cluster, int(s3_gib * GIB))],
             "start": lambda: [measurements.warm_start(cluster)],
             "scaling": lambda: scaling.measure(folder / "scaling", files),
+            "listings": lambda: listings.measure(folder / "listings", listed_keys),
         }
         for name in PARTS:
             if only in name:

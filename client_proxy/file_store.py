@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from typing import TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from client_proxy.core.blob_reader import BlobReader
@@ -23,7 +24,7 @@ from client_proxy.encryption.decrypted_files import DecryptedFiles, copied_metad
 from client_proxy.encryption.named_keys import NamedKeyClient, NewContentKey
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.wire.chunk_stream import StreamReader
-from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.codec import Call, decoder
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, LockstepError, NotFound, Unavailable
 from lockstep_store.wire.messages.files import (
@@ -36,10 +37,10 @@ from lockstep_store.wire.messages.files import (
     DeleteRequest,
     FileVersion,
     Holder,
-    ListReply,
+    ListPage,
     ListRequest,
     LookupItem,
-    VersionsReply,
+    VersionsPage,
     VersionsRequest,
 )
 from lockstep_store.wire.messages.kms import KMS_ENTRY
@@ -49,6 +50,7 @@ from lockstep_store.wire.messages.writes import BeginItem
 
 Change = TypeVar("Change", bound=PathChange)
 _parts = decoder(list[VersionPart])
+_ENCODED_LIST = Call(LIST.path, ListRequest, msgspec.Raw)
 
 
 class FileStore:
@@ -263,11 +265,15 @@ class FileStore:
         with closing(self.open(read)) as opened:
             return self._decrypted.write(item, opened.blocks(), no_trailing_metadata, key)
 
-    def list(self, request: ListRequest) -> ListReply:
+    def list(self, request: ListRequest) -> ListPage:
         """One page of current versions in path order. Pass its `next_after` as `after` for the next."""
         return self._directory.call(LIST, request)
 
-    def versions(self, request: VersionsRequest) -> VersionsReply:
+    def list_encoded(self, request: ListRequest) -> msgspec.Raw:
+        """The same page as JSON of a ListReply. A thousand versions are neither decoded nor encoded."""
+        return self._directory.call(_ENCODED_LIST, request)
+
+    def versions(self, request: VersionsRequest) -> VersionsPage:
         """One page of all versions of a path, newest first. Without a path, of every path under `prefix`."""
         return self._directory.call(VERSIONS, request)
 

@@ -45,11 +45,17 @@ def _readable(reader: Reader, person: Person, rows: list[Row], at: float, known:
     return None
 
 
-def hide_unreadable(place: Standing, listed: Iterable[FileVersion]) -> None:
-    """Remove descriptions of content that the person may not read from a listing. S3's own listings keep them."""
+def may_hide(place: Standing) -> bool:
+    """Whether `hide_unreadable` decides about each version. S3's own listings describe every one."""
     shared = place.bucket.shared and bool(place.person.account)
     access = place.person.access
-    if (access is not None and access.is_s3) or (place.ground.rules is None and (place.trusted or shared)):
+    is_s3 = access is not None and access.is_s3
+    return not is_s3 and (place.ground.rules is not None or not (place.trusted or shared))
+
+
+def hide_unreadable(place: Standing, listed: Iterable[FileVersion]) -> None:
+    """Remove descriptions of content that the person may not read from a listing."""
+    if not may_hide(place):
         return
     for found in listed:
         if found.delete_marker or (found.current and place.may("s3:GetObject", found.path)):

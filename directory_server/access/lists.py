@@ -40,6 +40,12 @@ class AccessLists:
         """Return a version's owner: its writer, unless its list names another."""
         return str(self.of_version(row)["Owner"]["ID"])
 
+    def owner_of_all(self) -> str | None:
+        """Return who owns every version, empty if each one's author does; None if it depends on the version."""
+        if self._rules.ownership == PREFERRED:
+            return None
+        return self._bucket.owner if self._rules.ownership == ENFORCED else ""
+
     def fill_in_owners(self, listed: Iterable[FileVersion]) -> None:
         """Fill in the owners of a listing's versions where the bucket's ownership controls can change them."""
         if self._rules.ownership == ENFORCED:

@@ -6,70 +6,131 @@ name that the folder could contain. Names sort by their UTF-8 bytes, which is al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
-from directory_server.metadata.statements import files
+from directory_server.metadata.statements import files, listings
 from directory_server.metadata.store import Reader, Row
 from lockstep_store.wire.errors import BadName
-from lockstep_store.wire.messages.files import FileVersion, ListReply, ListRequest, VersionsReply, VersionsRequest
+from lockstep_store.wire.messages.files import (
+    FileVersion,
+    ListedFiles,
+    ListedVersions,
+    ListPage,
+    ListRequest,
+    VersionsPage,
+    VersionsRequest,
+)
 
 _LAST = chr(0x10FFFF)
 _NEWEST = _LAST
 """Used as a version id: sorts before all versions of its path."""
+_names = msgspec.json.Decoder(list[str])
+_Place = dict[str, Any]
+"""The parameters of a page's statements."""
 
 
-def list_files(reader: Reader, request: ListRequest) -> ListReply:
+def list_files(reader: Reader, request: ListRequest) -> ListPage:
     """Return one page in name order; files and common prefixes count towards `limit` alike."""
-    for text in (request.prefix, request.delimiter, request.after):
-        _check_text(text)
     found: list[FileVersion] = []
     prefixes: list[str] = []
-    last = ""
-    for name, row in _entries(reader, request):
-        if len(found) + len(prefixes) == request.limit:
-            return ListReply(found, prefixes, last)
-        last = name
-        if row is None:
-            prefixes.append(name)
-        else:
-            found.append(files.as_version(row))
-    return ListReply(found, prefixes, None)
+
+    def read(entries: listings.Entries, place: _Place) -> _Read:
+        rows = reader.all(entries.rows, **place)
+        prefixes.extend(row[0] for row in rows if row[0] is not None)
+        found.extend(files.as_version(row[1:]) for row in rows if row[0] is None)
+        last = rows[-1] if rows else ("", "", "")
+        return _Read(len(rows), last[0] or last[2], bool(last[0]))
+
+    next_after = _page(reader, request, read)
+    return ListPage(found, prefixes, next_after)
 
 
-def _entries(reader: Reader, request: ListRequest) -> Iterator[tuple[str, Row | None]]:
-    """Yield names in order, each with its row, or None for a common prefix."""
-    position, inclusive = _start(request)
-    # A folder needs only its first file, so after one a single row is read; among files, reads grow again.
-    most = request.limit + 1
-    count = 1 if request.delimiter else most
-    while position is not None:
-        statement = files.LIST_FROM if inclusive else files.LIST_AFTER
-        rows = reader.all(statement, bucket=request.bucket, path=position, count=count)
-        folder: str | None = None
-        for row in rows:
-            path: str = row[1]
-            if folder is not None and path.startswith(folder):
-                continue
-            if not path.startswith(request.prefix):
-                return
-            folder = common_prefix(path, request.prefix, request.delimiter)
-            yield (path, row) if folder is None else (folder, None)
-        if len(rows) < count:
-            return
-        inclusive = folder is not None
-        position = rows[-1][1] if folder is None else after_prefix(folder)
-        count = min(2 * count, most) if folder is None else 1
+def list_columns(reader: Reader, request: ListRequest, owner: str = "") -> ListPage:
+    """Return the same page with columns. Everybody may see all of it, and authors are owners, or `owner` is."""
+    parts: list[Row] = []
+    prefixes: list[str] = []
+    with_authors = request.owners and not owner
+
+    def read(entries: listings.Entries, place: _Place) -> _Read:
+        row = reader.one(entries.columns_with_authors if with_authors else entries.columns, **place)
+        assert row is not None
+        folders, paths = _names.decode(row[0]), _names.decode(row[1])
+        if entries is listings.FILES:
+            row = (*row[:6], _digests(reader, place, row[5] or "", len(paths)), *row[7:])
+        parts.append(row)
+        prefixes.extend(folders)
+        # Both are in order, and no file has the name of a folder.
+        last = max([*folders[-1:], *paths[-1:]], default="")
+        return _Read(len(folders) + len(paths), last, folders[-1:] == [last])
+
+    next_after = _page(reader, request, read)
+    _, *columns = (_joined(arrays) for arrays in zip(*parts, strict=True))
+    listed = ListedFiles(*columns)
+    listed.owner = owner if request.owners else ""
+    return ListPage([], prefixes, next_after, columns=listed)
 
 
-def _start(request: ListRequest) -> tuple[str | None, bool]:
-    """Return where the first read begins, and whether a file of that very name belongs to the page."""
+def _digests(reader: Reader, place: _Place, metadata: str, count: int) -> str:
+    """Return the digests of `count` files, or as many empty texts if all have an ETag."""
+    if metadata.count(listings.ETAG_MARK) == count:
+        return ",".join(['""'] * count)
+    row = reader.one(listings.DIGESTS, **place)
+    assert row is not None
+    return str(row[0])
+
+
+def _joined(arrays: Iterable[str | None]) -> Any:
+    """Join JSON arrays, or what is in them, to one array, which a message contains as it is."""
+    inside = (text.removeprefix("[").removesuffix("]") for text in arrays if text)
+    return msgspec.Raw(f"[{','.join(filter(None, inside))}]".encode())
+
+
+class _Read(NamedTuple):
+    """What a read has added to a page."""
+
+    length: int
+    last: str
+    ends_with_folder: bool
+
+
+def _page(reader: Reader, request: ListRequest, read: Callable[[listings.Entries, _Place], _Read]) -> str | None:
+    """Read a page; return the place of the next one, or None after the last entry."""
+    for text in (request.prefix, request.delimiter, request.after):
+        _check_text(text)
+    place: _Place = {"bucket": request.bucket, "start": _start(request), "end": request.prefix + listings.LAST}
+    if request.delimiter:
+        place |= {"delimiter": request.delimiter, "last": listings.LAST, "rest": len(request.prefix) + 1}
+        place["beside"] = len(request.prefix) + len(request.delimiter) - 1
+        in_a_folder = reader.one(listings.IN_A_FOLDER, **place, count=request.limit)
+        if in_a_folder is not None:
+            return _page_with_folders(reader, request.limit, place, in_a_folder[0], read)
+    behind = reader.one(listings.BEHIND, **place, count=request.limit)
+    found = read(listings.FILES, place if behind is None else place | {"end": behind[0]})
+    return None if behind is None else found.last
+
+
+def _page_with_folders(
+    reader: Reader, limit: int, place: _Place, in_a_folder: str, read: Callable[[listings.Entries, _Place], _Read]
+) -> str | None:
+    in_front = read(listings.FILES, place | {"end": in_a_folder})
+    found = read(listings.FILES_AND_FOLDERS, place | {"start": in_a_folder, "count": limit - in_front.length})
+    if in_front.length + found.length < limit:
+        return None
+    following = found.last + (listings.LAST if found.ends_with_folder else listings.FIRST)
+    behind = reader.one(listings.BEHIND, **place | {"start": following, "count": 0})
+    return None if behind is None else found.last
+
+
+def _start(request: ListRequest) -> str:
+    """Return a text that no path of the page is less than, and every path before it is."""
     if request.after < request.prefix or not request.after:
-        return request.prefix, True
+        return request.prefix
     if common_prefix(request.after, request.prefix, request.delimiter) == request.after:
-        return after_prefix(request.after), True
-    return request.after, False
+        return request.after + listings.LAST
+    return request.after + listings.FIRST
 
 
 def common_prefix(path: str, prefix: str, delimiter: str) -> str | None:
@@ -90,22 +151,16 @@ def after_prefix(prefix: str) -> str | None:
     return kept[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
-def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
+def list_versions(reader: Reader, request: VersionsRequest) -> VersionsPage:
     """Return one page of versions and delete markers, newest first for each path; common prefixes count alike."""
-    for text in (request.prefix, request.delimiter, request.after[0] if request.after else ""):
-        _check_text(text)
+    request = _with_known_place(reader, request)
     found: list[FileVersion] = []
     prefixes: list[str] = []
     last: tuple[str, str] | None = None
-    after = request.after
-    if after is not None and after[1] == files.NULL_ID:
-        null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
-        # A caller that deletes what a page shows asks for the page after a version that is gone.
-        request = msgspec.structs.replace(request, after=(after[0], null[2] if null is not None else _NEWEST))
-    path = after[0] if after is not None and request.after != (after[0], _NEWEST) else None
+    path = _continued(request)
     for name, row in _version_entries(reader, request):
         if len(found) + len(prefixes) == request.limit:
-            return VersionsReply(found, last, prefixes=prefixes)
+            return VersionsPage(found, last, prefixes=prefixes)
         if row is None:
             prefixes.append(name)
             last = (name, "")
@@ -114,7 +169,59 @@ def list_versions(reader: Reader, request: VersionsRequest) -> VersionsReply:
         found.append(files.as_version(row, is_current=name != path))
         path = name
         last = (name, row[2])
-    return VersionsReply(found, None, prefixes=prefixes)
+    return VersionsPage(found, None, prefixes=prefixes)
+
+
+def has_version_columns(request: VersionsRequest) -> bool:
+    """Whether `list_version_columns` can reply."""
+    return request.columns and request.path is None and not request.delimiter
+
+
+def list_version_columns(reader: Reader, request: VersionsRequest, owner: str = "") -> VersionsPage:
+    """Return the same page with columns. Everybody may see all of it, and authors are owners, or `owner` is."""
+    request = _with_known_place(reader, request)
+    after = request.after
+    place = {"bucket": request.bucket, "end": request.prefix + listings.LAST, "count": request.limit}
+    if after is None or after[0] < request.prefix:
+        found = reader.one(listings.VERSIONS, start=request.prefix, **place)
+    elif not after[0].startswith(request.prefix):
+        return VersionsPage([], None)
+    else:
+        found = reader.one(listings.VERSIONS_AFTER, **place, **_behind_version(*after))
+    assert found is not None
+    ids, paths = _names.decode(found[0]), _names.decode(found[1])
+    _, *columns, shown_ids, delete_markers = (_joined((array,)) for array in found)
+    listed = ListedVersions(*columns)
+    listed.ids, listed.delete_markers, listed.continued = shown_ids, delete_markers, _continued(request) or ""
+    if owner:
+        listed.owners, listed.owner = [], owner
+    next_after = None
+    if len(ids) == request.limit:
+        last = (paths[-1], ids[-1])
+        if reader.one(listings.MORE_VERSIONS, **place | {"count": 1}, **_behind_version(*last)) is not None:
+            next_after = last
+    return VersionsPage([], next_after, columns=listed)
+
+
+def _behind_version(path: str, version: str) -> _Place:
+    return {"after": path, "version": version, "start": path + listings.FIRST}
+
+
+def _with_known_place(reader: Reader, request: VersionsRequest) -> VersionsRequest:
+    """Return the request, checked, with the id of the version that clients call "null"."""
+    after = request.after
+    for text in (request.prefix, request.delimiter, after[0] if after else ""):
+        _check_text(text)
+    if after is None or after[1] != files.NULL_ID:
+        return request
+    null = reader.one(files.NULL_VERSION, bucket=request.bucket, path=after[0])
+    # A caller that deletes what a page shows asks for the page after a version that is gone.
+    return msgspec.structs.replace(request, after=(after[0], null[2] if null is not None else _NEWEST))
+
+
+def _continued(request: VersionsRequest) -> str | None:
+    """Return the path whose newest version an earlier page has shown."""
+    return request.after[0] if request.after is not None and request.after[1] != _NEWEST else None
 
 
 def _version_entries(reader: Reader, request: VersionsRequest) -> Iterator[tuple[str, Row | None]]:

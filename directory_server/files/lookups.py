@@ -8,7 +8,7 @@ from typing import Protocol
 from prometheus_client import Counter, Histogram
 
 from directory_server.access.decisions import Ground, standing
-from directory_server.access.known_content import hide_unreadable
+from directory_server.access.known_content import hide_unreadable, may_hide
 from directory_server.access.version_settings import shown
 from directory_server.files import listing
 from directory_server.files.batch import attempt, outcome
@@ -21,12 +21,12 @@ from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import (
     FileVersion,
     Holder,
-    ListReply,
+    ListPage,
     ListRequest,
     LookupItem,
     LookupReply,
     PathLock,
-    VersionsReply,
+    VersionsPage,
     VersionsRequest,
 )
 from lockstep_store.wire.messages.kms import KMS_ENTRY
@@ -149,24 +149,30 @@ class Lookups:
                 return str(row[2])
         return ""
 
-    def list(self, request: ListRequest) -> ListReply:
+    def list(self, request: ListRequest) -> ListPage:
         """Return a page of a bucket's files, and folders if the request has a delimiter."""
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucket", keys=_listing_keys(request))
+            owner = place.lists.owner_of_all()
+            if request.columns and not may_hide(place) and (owner is not None or not request.owners):
+                return listing.list_columns(reader, request, owner or "")
             reply = listing.list_files(reader, request)
             place.lists.fill_in_owners(reply.files)
             hide_unreadable(place, reply.files)
             reply.cursor = files.read_cursor(reader)
         return reply
 
-    def versions(self, request: VersionsRequest) -> VersionsReply:
+    def versions(self, request: VersionsRequest) -> VersionsPage:
         """Return a page of versions, which may be empty. NotFound for a path that never existed."""
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
             place.demand("s3:ListBucketVersions", keys=_listing_keys(request))
+            owner = place.lists.owner_of_all()
+            if listing.has_version_columns(request) and not may_hide(place) and owner is not None:
+                return listing.list_version_columns(reader, request, owner)
             reply = listing.list_versions(reader, request)
             place.lists.fill_in_owners(reply.versions)
             hide_unreadable(place, reply.versions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Text
+from sqlalchemy import BigInteger, Integer, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.base import Executable
@@ -49,7 +49,7 @@ class Statement:
 
 
 class JoinedByComma(FunctionElement[str]):
-    """Joins a group's values with commas.
+    """Joins a group's texts with commas. The other arguments give their order, as those of JsonArray do.
 
     Core's aggregate_strings adds its separator only when Core executes it, which never happens here.
     """
@@ -60,9 +60,91 @@ class JoinedByComma(FunctionElement[str]):
 
 @compiles(JoinedByComma)
 def _group_concat(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    return f"group_concat({compiler.process(element.clauses, **options)}, ',')"
+    return f"group_concat({_arguments(element, compiler, options)[0]}, ',')"
 
 
 @compiles(JoinedByComma, "postgresql")
 def _string_agg(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    return f"string_agg({compiler.process(element.clauses, **options)}, ',')"
+    value, *order = _arguments(element, compiler, options)
+    return f"string_agg({value}, ','{_ordered_by(order)})"
+
+
+class JsonArray(FunctionElement[str]):
+    """Collects a group's texts or numbers in a JSON array, as text: `JsonArray(value, order…)`.
+
+    SQLite has no order in aggregates before 3.44. It takes rows as it reads them, so the statement must read them in
+    order.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(JsonArray)
+def _json_group_array(element: JsonArray, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_group_array({_arguments(element, compiler, options)[0]})"
+
+
+@compiles(JsonArray, "postgresql")
+def _json_agg(element: JsonArray, compiler: SQLCompiler, **options: Any) -> str:
+    value, *order = _arguments(element, compiler, options)
+    return f"json_agg({value}{_ordered_by(order)})"
+
+
+def _arguments(element: FunctionElement[str], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
+    return [compiler.process(clause, **options) for clause in element.clauses]
+
+
+def _ordered_by(order: list[str]) -> str:
+    return f" ORDER BY {', '.join(order)}" if order else ""
+
+
+class Position(FunctionElement[int]):
+    """The place of the second text in the first, counted from 1; 0 if it is not there."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(Position)
+def _instr(element: Position, compiler: SQLCompiler, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)})"
+
+
+@compiles(Position, "postgresql")
+def _strpos(element: Position, compiler: SQLCompiler, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)})"
+
+
+class Hex(FunctionElement[str]):
+    """Bytes as lower-case hexadecimal digits."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(Hex)
+def _lower_hex(element: Hex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower(hex({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(Hex, "postgresql")
+def _encode_hex(element: Hex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"encode({compiler.process(element.clauses, **options)}, 'hex')"
+
+
+class WholeSeconds(FunctionElement[int]):
+    """A time in seconds, rounded down."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(WholeSeconds)
+def _truncated(element: WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
+
+
+@compiles(WholeSeconds, "postgresql")
+def _floored(element: WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(floor({compiler.process(element.clauses, **options)}) AS BIGINT)"  # there a cast rounds

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, Read, Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_blocks, chunk_bytes
-from lockstep_store.wire.codec import Call
+from lockstep_store.wire.codec import Call, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (
     AlreadyExists,
@@ -136,6 +138,9 @@ class PeopleCore(LocksCore, OperatingCore):
             if request.move:
                 self._commit(account, request.source_bucket, request.source_path, Manifest([]), delete_marker=True)
             return reply
+
+    def list_encoded(self, request: m.ListRequest) -> msgspec.Raw:
+        return msgspec.Raw(encode(self.list(request)))
 
     def list(self, request: m.ListRequest) -> m.ListReply:
         with self._guard:

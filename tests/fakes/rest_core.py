@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any
 
+import msgspec
+
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, PathRequest, Read, Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.chunking import chunk_bytes
-from lockstep_store.wire.codec import Call
+from lockstep_store.wire.codec import Call, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import NotFound, NotLoggedIn, Unavailable
 from lockstep_store.wire.manifest import Manifest
@@ -106,9 +108,9 @@ class FakeFiles:
         self._begin(request)
         return self.put(request.bucket, request.path, self.contents[request.source_bucket, request.source_path][1])
 
-    def list(self, request: ListRequest) -> ListReply:
+    def list_encoded(self, request: ListRequest) -> msgspec.Raw:
         self._begin(request)
-        return self.listing
+        return msgspec.Raw(encode(self.listing))
 
     def versions(self, request: VersionsRequest) -> VersionsReply:
         self._begin(request)

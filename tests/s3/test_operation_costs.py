@@ -161,6 +161,8 @@ TODAY = {
     "GET": Bound(["/v1/lookup"], {"directory": 6}),
     "HEAD": Bound(["/v1/lookup"], {"directory": 7}),
     "LIST": Bound(["/v1/list"], {"directory": 5}),
+    "LIST folders": Bound(["/v1/list"], {"directory": 7}),
+    "LIST versions": Bound(["/v1/versions"], {"directory": 5}),
     "DELETE": Bound(["/v1/delete"], {"directory": 22}, {"directory": 1}),
     # One of them counts the account's locks, so that nobody can hoard them.
     "lock": Bound(["/v1/locks/acquire"], {"directory": 17}, {"directory": 1}),
@@ -191,6 +193,8 @@ def operations(rig: S3Rig, s3: Any) -> dict[str, Callable[[], object]]:
         "GET": lambda: s3.get_object(Bucket=BUCKET, Key="page/000")["Body"].read(),
         "HEAD": lambda: s3.head_object(Bucket=BUCKET, Key="page/000"),
         "LIST": lambda: s3.list_objects_v2(Bucket=BUCKET, Prefix="page/", MaxKeys=PAGE)["Contents"][PAGE - 1],
+        "LIST folders": lambda: s3.list_objects_v2(Bucket=BUCKET, Delimiter="1", MaxKeys=9)["CommonPrefixes"][1],
+        "LIST versions": lambda: s3.list_object_versions(Bucket=BUCKET, Prefix="page/", MaxKeys=PAGE)["Versions"],
         "DELETE": lambda: s3.delete_object(Bucket=BUCKET, Key=doomed.pop()),
         "lock": acquire,
         "unlock": release,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, Read, Write
@@ -33,7 +35,6 @@ from lockstep_store.wire.messages.base import MAX_LISTING, Bucket, PathText, Tex
 from lockstep_store.wire.messages.files import (
     CommittedReply,
     DeleteReply,
-    ListReply,
     ListRequest,
     VersionsReply,
     VersionsRequest,
@@ -72,7 +73,7 @@ class Files(Protocol):
     def write_chunks(self, request: Write, stream: StreamReader, announced: Digest | None = None) -> CommittedReply: ...
     def delete(self, request: Delete) -> DeleteReply: ...
     def copy(self, request: Copy) -> CommittedReply: ...
-    def list(self, request: ListRequest) -> ListReply: ...
+    def list_encoded(self, request: ListRequest) -> msgspec.Raw: ...
     def versions(self, request: VersionsRequest) -> VersionsReply: ...
 
 
@@ -84,7 +85,7 @@ class FileRoutes:
 
     def list_files(self, request: RestRequest) -> RawReply:
         """One page of a bucket."""
-        page = self._files.list(
+        page = self._files.list_encoded(
             ListRequest(
                 request.access(),
                 request.bucket(),

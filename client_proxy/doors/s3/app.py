@@ -23,7 +23,7 @@ from client_proxy.doors.s3.objects.attributes import AttributeHandlers
 from client_proxy.doors.s3.objects.copy_object import CopyFiles, CopyHandlers
 from client_proxy.doors.s3.objects.delete_object import DeleteFiles, DeleteHandlers
 from client_proxy.doors.s3.objects.get_object import GetFiles, GetHandlers
-from client_proxy.doors.s3.objects.listings import ListedFiles, ListingHandlers
+from client_proxy.doors.s3.objects.listings import FileListings, ListingHandlers
 from client_proxy.doors.s3.objects.object_lock import ObjectLockHandlers
 from client_proxy.doors.s3.objects.post_form import PostForm
 from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
@@ -42,7 +42,7 @@ from lockstep_store.runtime.clock import Clock
 from lockstep_store.wire.messages.s3 import S3_SIGNING_KEY
 
 
-class S3Files(PutFiles, GetFiles, DeleteFiles, CopyFiles, ListedFiles, PartFiles, CompletionFiles, Protocol):
+class S3Files(PutFiles, GetFiles, DeleteFiles, CopyFiles, FileListings, PartFiles, CompletionFiles, Protocol):
     """The file store as the whole door uses it."""
 
 

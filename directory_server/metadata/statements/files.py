@@ -54,7 +54,7 @@ def _columns(table: Any, id: Any, marker: Any) -> list[ColumnElement[Any]]:
         c.lock_number,
         c.null_version,
         c.cursor,
-        marker,
+        marker.label("delete_marker"),
     ]
 
 
@@ -80,11 +80,11 @@ def _values(table: Any) -> dict[str, Any]:
 
 
 # Every statement about one version returns `_columns`, in that order; `…_HELD` adds its holders.
-_CURRENT = _columns(current, current.c.version, false())
+CURRENT_COLUMNS = _columns(current, current.c.version, false())
 _VERSION = _columns(version, version.c.id, version.c.delete_marker)
 
-CURRENT = Statement(select(*_CURRENT).where(_at(current)))
-CURRENT_HELD = Statement(select(*_CURRENT, _holders_of(current)).where(_at(current)))
+CURRENT = Statement(select(*CURRENT_COLUMNS).where(_at(current)))
+CURRENT_HELD = Statement(select(*CURRENT_COLUMNS, _holders_of(current)).where(_at(current)))
 VERSION_HELD = Statement(
     select(*_VERSION, _holders_of(version)).where(_at(version), version.c.id == bindparam("version"))
 )
@@ -144,8 +144,8 @@ def _page(table: Any, columns: list[ColumnElement[Any]], bound: ColumnElement[bo
     return Statement(select(*columns).where(mine, bound).order_by(*order).limit(bindparam("count")))
 
 
-LIST_FROM = _page(current, _CURRENT, current.c.path >= bindparam("path"), current.c.path)
-LIST_AFTER = _page(current, _CURRENT, current.c.path > bindparam("path"), current.c.path)
+LIST_FROM = _page(current, CURRENT_COLUMNS, current.c.path >= bindparam("path"), current.c.path)
+LIST_AFTER = _page(current, CURRENT_COLUMNS, current.c.path > bindparam("path"), current.c.path)
 _NEWEST_FIRST = (version.c.path, version.c.id.desc())
 VERSIONS_FROM = _page(version, _VERSION, version.c.path >= bindparam("path"), *_NEWEST_FIRST)
 VERSIONS_AFTER = _page(version, _VERSION, version.c.path > bindparam("path"), *_NEWEST_FIRST)

@@ -167,9 +167,12 @@ REGION = "us-east-1"
 """The region of a bucket created without one. Signatures may name any region."""
 
 
-def etag_of_content(metadata: dict[str, str], digest: Digest) -> str:
-    """Return the ETag without quotes. The suffix `-1` shows, as for a multipart upload, that it is not an MD5."""
-    return metadata.get(ETAG_ENTRY) or f"{digest.hex()[:32]}-1"
+def etag_of_content(metadata: dict[str, str], digest: Digest | str) -> str:
+    """Return the ETag without quotes. The suffix `-1` shows, as for a multipart upload, that it is not an MD5.
+
+    `digest` may be its hex form.
+    """
+    return metadata.get(ETAG_ENTRY) or f"{str(digest)[:32]}-1"
 
 
 class BucketSettingRequest(Message):

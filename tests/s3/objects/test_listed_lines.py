@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from client_proxy.doors.s3.objects.listed_lines import write_objects, write_versions
+from client_proxy.core.listed_columns import columns_of_files, columns_of_versions
+from client_proxy.doors.s3.objects.listed_lines import url_encoded, write_objects, write_versions
 from client_proxy.doors.s3.objects.object_metadata import (
     CHECKSUM_TYPE,
     OWN,
@@ -19,8 +21,9 @@ from client_proxy.doors.s3.objects.object_metadata import (
 )
 from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.protocol.replies import write_reply
-from lockstep_store.wire.digest import chunk_digest
-from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.digest import Digest, chunk_digest
+from lockstep_store.wire.messages.files import FileVersion, ListPage, VersionsPage
+from lockstep_store.wire.messages.s3 import ETAG_ENTRY
 
 PLAIN = FileVersion(
     bucket="b",
@@ -74,35 +77,89 @@ def versions_line_of(version: FileVersion) -> dict[str, Any]:
     return line
 
 
-def encoded(text: str) -> str:
-    return quote(text, safe="/-_.~")
+def test_what_is_encoded() -> None:
+    """Everything but letters, digits and a few characters, byte by byte."""
+    assert url_encoded("a/-_.~ +&é\x01\uffff") == "a/-_.~%20%2B%26%C3%A9%01%EF%BF%BF"
 
 
-@pytest.mark.parametrize("encode", [str, encoded])
+def objects(versions: list[FileVersion], *, is_url: bool = False, with_owners: bool = True) -> str:
+    files = columns_of_files(ListPage(versions, [], None))
+    return write_objects(files, is_url=is_url, with_owners=with_owners)
+
+
+def mixed(versions: list[FileVersion]) -> str:
+    return write_versions(columns_of_versions(VersionsPage(versions, None)), is_url=False)
+
+
+@pytest.mark.parametrize("is_url", [False, True])
 @pytest.mark.parametrize("owner", [False, True])
 @pytest.mark.parametrize("operation", ["ListObjects", "ListObjectsV2"])
-def test_objects(operation: str, owner: bool, encode: Any) -> None:
+def test_objects(operation: str, owner: bool, is_url: bool) -> None:
     """Every element in its place and escaped, with and without owners, encoded names and checksums."""
+    encode = url_encoded if is_url else str
     described = [line_of(msgspec.structs.replace(version, path=encode(version.path)), owner) for version in VERSIONS]
     _, expected = write_reply(operations()[operation], {"Name": "b", "Contents": described})
-    written = write_objects(VERSIONS, encode, owner=owner)
+    written = objects(VERSIONS, is_url=is_url, with_owners=owner)
     assert write_reply(operations()[operation], {"Name": "b", "Contents": written})[1] == expected
     assert expected.count(b"<Contents>") == len(VERSIONS)
+
+
+TEXTS = st.text('a/&<"\r\x7f\ufffe\uffeeé', max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            FileVersion,
+            bucket=st.just("b"),
+            path=TEXTS,
+            version=TEXTS,
+            digest=st.binary(min_size=32, max_size=32).map(Digest),
+            size=st.integers(0, 1 << 50),
+            author=TEXTS.filter(bool),
+            owner=TEXTS,
+            created_at=st.floats(0, 4e9),
+            metadata=st.dictionaries(
+                st.sampled_from([*SUMS, ETAG_ENTRY, f"{OWN}storage-class", "own"]), TEXTS, max_size=4
+            ),
+        ),
+        max_size=5,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_page(versions: list[FileVersion], owner: bool, is_url: bool) -> None:
+    """Lines of all kinds in one page do not mix up."""
+    operation = operations()["ListObjectsV2"]
+    encode = url_encoded if is_url else str
+    described = [line_of(msgspec.structs.replace(version, path=encode(version.path)), owner) for version in versions]
+    written = objects(versions, is_url=is_url, with_owners=owner)
+    assert write_reply(operation, {"Contents": written}) == write_reply(operation, {"Contents": described})
 
 
 def test_versions() -> None:
     """Versions and delete markers in one order."""
     operation = operations()["ListObjectVersions"]
-    written = write_versions(VERSIONS, str)
     for version in VERSIONS:
         name = "DeleteMarkers" if version.delete_marker else "Versions"
         _, expected = write_reply(operation, {name: [versions_line_of(version)]})
-        _, alone = write_reply(operation, {"Versions": write_versions([version], str)})
+        _, alone = write_reply(operation, {"Versions": mixed([version])})
         assert alone == expected
-    assert written == "".join(write_versions([version], str) for version in VERSIONS)
+    different = [msgspec.structs.replace(version, path=f"{n}", current=True) for n, version in enumerate(VERSIONS)]
+    assert mixed(different) == "".join(mixed([version]) for version in different)
+
+
+def test_the_newest_version_of_each_path() -> None:
+    """The first of its path in the listing, which may have been in an earlier page."""
+    paths = [("a", False), ("a", False), ("b", True), ("b", False), ("c", True)]
+    versions = [msgspec.structs.replace(PLAIN, path=path, current=current) for path, current in paths]
+    shown = [line.partition("</IsLatest>")[0] for line in mixed(versions).split("<IsLatest>")[1:]]
+    assert shown == ["true" if current else "false" for _, current in paths]
 
 
 def test_a_page_without_lines() -> None:
     """No line, no element."""
-    _, body = write_reply(operations()["ListObjectsV2"], {"Name": "b", "Contents": write_objects([], str, owner=True)})
+    _, body = write_reply(operations()["ListObjectsV2"], {"Name": "b", "Contents": objects([])})
     assert body.endswith(b"<Name>b</Name></ListBucketResult>")
+    assert mixed([]) == ""

@@ -7,6 +7,7 @@ import pytest
 
 from client_proxy.core.receipt import Receipt
 from client_proxy.core.requests import Copy, Delete, Read, Stat, Write
+from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import (
     COPY,
@@ -15,7 +16,7 @@ from lockstep_store.wire.messages.files import (
     VERSIONS,
     CommittedReply,
     DeleteReply,
-    ListReply,
+    ListPage,
     ListRequest,
     Preconditions,
     VersionsReply,
@@ -115,10 +116,13 @@ def test_changes_without_bytes_carry_a_write_id_of_their_own(rig: ProxyRig) -> N
 
 def test_listings_pass_their_place_on(rig: ProxyRig) -> None:
     """A page asks for what comes after the one before."""
-    pages = answer(rig, LIST.path, ListReply(files=[], prefixes=["a/"], next_after="a/"))
+    reply = ListPage(files=[], prefixes=["a/"], next_after="a/")
+    pages = answer(rig, LIST.path, reply)
     assert rig.files.list(ListRequest("ann", "files", prefix="a", delimiter="/", limit=1)).next_after == "a/"
     rig.files.list(ListRequest("ann", "files", prefix="a", delimiter="/", limit=1, after="a/"))
-    assert [page.after for page in pages] == ["", "a/"]
+    encoded = rig.files.list_encoded(ListRequest("ann", "files", after="b"))
+    assert [page.after for page in pages] == ["", "a/", "b"]
+    assert bytes(encoded) == encode(reply)
     history = answer(rig, VERSIONS.path, VersionsReply(versions=[], next_after=None))
     rig.files.versions(VersionsRequest("ann", "files", "file", after=("file", "v1")))
     assert (history[0].path, history[0].after) == ("file", ("file", "v1"))

@@ -6,35 +6,33 @@ import base64
 import binascii
 from collections.abc import Iterable
 from typing import Any, Protocol
-from urllib.parse import quote
 
+from client_proxy.core.listed_columns import columns_of_files, columns_of_versions
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.listed_lines import write_objects, write_versions
+from client_proxy.doors.s3.objects.listed_lines import url_encoded, write_objects, write_versions
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.replies import UNSAYABLE
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-from client_proxy.doors.s3.protocol.version_ids import NULL_VERSION, check_version_id
+from client_proxy.doors.s3.protocol.version_ids import check_version_id
 from lockstep_store.wire.messages.base import MAX_LISTING
-from lockstep_store.wire.messages.files import ListReply, ListRequest, VersionsReply, VersionsRequest
+from lockstep_store.wire.messages.files import ListedFiles, ListPage, ListRequest, VersionsPage, VersionsRequest
 
-# Characters that `encoding-type=url` does not escape.
-_SAFE = "/-_.~"
 # Parameters that replies repeat as they are, and those that `encoding-type=url` escapes.
 _ECHOED = frozenset({"ContinuationToken", "VersionIdMarker", "UploadIdMarker"})
 _ENCODED = frozenset({"Prefix", "Delimiter", "Marker", "KeyMarker", "StartAfter"})
 
 
-class ListedFiles(Protocol):
+class FileListings(Protocol):
     """The file store as listings use it."""
 
-    def list(self, request: ListRequest) -> ListReply: ...
-    def versions(self, request: VersionsRequest) -> VersionsReply: ...
+    def list(self, request: ListRequest) -> ListPage: ...
+    def versions(self, request: VersionsRequest) -> VersionsPage: ...
 
 
 class ListingHandlers:
     """ListObjects, ListObjectsV2 and ListObjectVersions."""
 
-    def __init__(self, files: ListedFiles) -> None:
+    def __init__(self, files: FileListings) -> None:
         self._files = files
 
     def handlers(self) -> Handlers:
@@ -48,8 +46,8 @@ class ListingHandlers:
         """ListObjects: pages by marker."""
         encode = encoder_of(call)
         marker = call.get("Marker", "")
-        page = self._page(call, marker)
-        values = self._common(call, page, encode, owner=True)
+        page = self._page(call, marker, owners=True)
+        values = self._common(call, page, columns_of_files(page), encode, owners=True)
         values["Marker"] = encode(marker)
         if values["IsTruncated"] and call.get("Delimiter"):
             values["NextMarker"] = encode(page.next_after)
@@ -60,41 +58,44 @@ class ListingHandlers:
         encode = encoder_of(call)
         token = call.get("ContinuationToken")
         after = _from_token(token) if token is not None else call.get("StartAfter", "")
-        page = self._page(call, after)
-        values = self._common(call, page, encode, owner=bool(call.get("FetchOwner")))
-        values["KeyCount"] = len(page.files) + len(page.prefixes)
+        owners = bool(call.get("FetchOwner"))
+        page = self._page(call, after, owners=owners)
+        files = columns_of_files(page)
+        values = self._common(call, page, files, encode, owners=owners)
+        values["KeyCount"] = len(files.paths) + len(page.prefixes)
         if token is not None:
             values["ContinuationToken"] = token
         if "StartAfter" in call.values:
             values["StartAfter"] = encode(call.values["StartAfter"])
-        if values["IsTruncated"]:
+        if page.next_after is not None:
             values["NextContinuationToken"] = _token(page.next_after)
         return values
 
-    def _page(self, call: S3Call, after: str) -> Any:
+    def _page(self, call: S3Call, after: str, *, owners: bool) -> ListPage:
         wanted = _max_keys(call)
         if wanted == 0:  # as in S3, an empty, complete page; but the bucket must exist
-            page = self._files.list(ListRequest(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1))
-            page.files, page.prefixes, page.next_after = [], [], None
-            return page
+            self._files.list(ListRequest(call.credential, call.bucket, prefix=call.get("Prefix", ""), limit=1))
+            return ListPage([], [], None)
         return self._files.list(
             ListRequest(
                 call.credential,
                 call.bucket,
                 prefix=call.get("Prefix", ""),
                 delimiter=call.get("Delimiter", ""),
-                limit=min(wanted, MAX_LISTING),
+                limit=wanted,
                 after=after,
+                columns=True,
+                owners=owners,
             )
         )
 
-    def _common(self, call: S3Call, page: Any, encode: Any, *, owner: bool) -> Values:
+    def _common(self, call: S3Call, page: ListPage, files: ListedFiles, encode: Any, *, owners: bool) -> Values:
         values: Values = {
             "Name": call.bucket,
             "Prefix": encode(call.get("Prefix", "")),
             "MaxKeys": _max_keys(call),
             "IsTruncated": page.next_after is not None,
-            "Contents": write_objects(page.files, encode, owner=owner),
+            "Contents": write_objects(files, is_url=_is_url(call), with_owners=owners),
             "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
         }
         if call.get("Delimiter"):
@@ -109,6 +110,7 @@ class ListingHandlers:
         if "VersionIdMarker" in call.values and not call.get("KeyMarker"):
             raise S3Error("InvalidArgument", "a version-id-marker needs a key-marker")
         page = self._versions_page(call)
+        versions = columns_of_versions(page)
         values: Values = {
             "Name": call.bucket,
             "Prefix": encode(call.get("Prefix", "")),
@@ -116,7 +118,7 @@ class ListingHandlers:
             "VersionIdMarker": call.get("VersionIdMarker", ""),
             "MaxKeys": _max_keys(call),
             "IsTruncated": page.next_after is not None,
-            "Versions": write_versions(page.versions, encode),
+            "Versions": write_versions(versions, is_url=_is_url(call)),
             "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in page.prefixes],
         }
         if call.get("Delimiter"):
@@ -125,13 +127,12 @@ class ListingHandlers:
             values["EncodingType"] = "url"
         if page.next_after is not None:
             key, version = page.next_after
-            last = page.versions[-1] if page.versions else None
             values["NextKeyMarker"] = encode(key)
             if version:  # else the page ends with a common prefix
-                values["NextVersionIdMarker"] = NULL_VERSION if last is not None and last.null_version else version
+                values["NextVersionIdMarker"] = versions.ids[-1]
         return values
 
-    def _versions_page(self, call: S3Call) -> Any:
+    def _versions_page(self, call: S3Call) -> VersionsPage:
         wanted, marker = _max_keys(call), call.get("VersionIdMarker")
         if marker:
             check_version_id(marker, "version-id-marker")
@@ -143,11 +144,10 @@ class ListingHandlers:
                 delimiter=call.get("Delimiter", ""),
                 limit=max(1, wanted),
                 after=(call.values["KeyMarker"], marker or "") if call.get("KeyMarker") else None,
+                columns=True,
             )
         )
-        if wanted == 0:
-            page.versions, page.prefixes, page.next_after = [], [], None
-        return page
+        return page if wanted else VersionsPage([], None)
 
 
 def owner_of(name: str) -> Values:
@@ -170,7 +170,11 @@ def encoder_of(call: S3Call) -> Any:
         return lambda text: text
     if kind.lower() != "url":
         raise S3Error("InvalidArgument", "encoding-type must be url", ArgumentName="encoding-type")
-    return lambda text: quote(text, safe=_SAFE)
+    return url_encoded
+
+
+def _is_url(call: S3Call) -> bool:
+    return call.get("EncodingType") is not None
 
 
 def check_echoed(call: S3Call, names: Iterable[str]) -> None:

@@ -35,13 +35,13 @@ _ENCODING = f"{OWN}content-encoding"
 _AWS_CHUNKED = re.compile(r"(?:^|,)\s*aws-chunked\s*(?=,|$)", re.IGNORECASE)
 _EXPIRES = f"{OWN}expires"
 _REDIRECT = f"{OWN}website-redirect-location"
-_STORAGE_CLASS = f"{OWN}storage-class"
+STORAGE_CLASS = f"{OWN}storage-class"
 CHECKSUM_ALGORITHM = f"{CHECKSUM_ENTRIES}algorithm"
 """Names the algorithm of an upload's checksums in its metadata."""
 CHECKSUM_TYPE = f"{CHECKSUM_ENTRIES}type"
 """Absent where it is FULL_OBJECT, unless an upload was created with it."""
-_NOT_COPIED = frozenset({_STORAGE_CLASS, _REDIRECT})
-_CHOSEN = frozenset({_EXPIRES, _STORAGE_CLASS, _REDIRECT, *(OWN + name for name in _HEADERS.values())})
+_NOT_COPIED = frozenset({STORAGE_CLASS, _REDIRECT})
+_CHOSEN = frozenset({_EXPIRES, STORAGE_CLASS, _REDIRECT, *(OWN + name for name in _HEADERS.values())})
 """Chosen by people; all other metadata under OWN follows from the content."""
 STORAGE_CLASSES = frozenset(
     {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
@@ -92,7 +92,7 @@ def storage_metadata(storage_class: str | None, redirect: str | None) -> dict[st
     if storage_class is not None and storage_class != "STANDARD":
         if storage_class not in STORAGE_CLASSES:
             raise S3Error("InvalidStorageClass", f"the storage class {storage_class[:40]!r} is not supported")
-        metadata[_STORAGE_CLASS] = storage_class
+        metadata[STORAGE_CLASS] = storage_class
     return metadata
 
 
@@ -142,9 +142,14 @@ def etag_of(version: FileVersion) -> str:
 
 def checksums_of(version: FileVersion) -> Values:
     """The members `ChecksumCRC32` and so on, and `ChecksumType`; empty when none was asked for on writing."""
-    found = sums_in(version.metadata)
+    return checksums_in(version.metadata)
+
+
+def checksums_in(metadata: dict[str, str]) -> Values:
+    """The same members, from a version's metadata."""
+    found = sums_in(metadata)
     if found:
-        found["ChecksumType"] = version.metadata.get(CHECKSUM_TYPE, "FULL_OBJECT")
+        found["ChecksumType"] = metadata.get(CHECKSUM_TYPE, "FULL_OBJECT")
     return found
 
 
@@ -175,7 +180,11 @@ def expires_of(version: FileVersion) -> str | None:
 
 
 def storage_class_of(version: FileVersion) -> str:
-    return version.metadata.get(_STORAGE_CLASS, "STANDARD")
+    return storage_class_in(version.metadata)
+
+
+def storage_class_in(metadata: dict[str, str]) -> str:
+    return metadata.get(STORAGE_CLASS, "STANDARD")
 
 
 def written_members(version: FileVersion) -> Values:

@@ -19,6 +19,10 @@ UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n", "\r": "&#13;"}
 
 
+# Every byte that no text to be escaped is made of alone; U+FFFE and U+FFFF begin with EF.
+_HARMLESS = bytes(set(range(256)) - {0xEF, *b'&<>"\x7f', *range(32)})
+
+
 class Written(str):
     """A member's XML, already written, with its elements' tags. A page of a listing has a thousand of them."""
 
@@ -28,6 +32,13 @@ class Written(str):
 def escape(text: str) -> str:
     """Escape `text` for an element. As in S3, characters that XML 1.0 cannot express become references."""
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"&#x{ord(found[0]):x};", text)
+
+
+def escape_all(texts: list[str]) -> list[str]:
+    """Escape each text, or return `texts` itself if none needs it."""
+    if "".join(texts).encode("utf-8", "surrogatepass").translate(None, _HARMLESS):
+        return [escape(text) for text in texts]
+    return texts
 
 
 def write_reply(operation: S3Operation, output: Values) -> tuple[Headers, bytes]:

@@ -14,6 +14,9 @@ from client_proxy.doors.s3.protocol.description import TimeFormat
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):?(\d\d))")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
+ISO_FRACTIONS = [f".{number:03d}Z" for number in range(1000)]
+"""What follows a second in ISO 8601, by its milliseconds."""
+
 
 def write_time(seconds: float, form: TimeFormat) -> str:
     """Format a time: `2026-01-31T12:00:00.000Z`, `Sat, 31 Jan 2026 12:00:00 GMT`, or plain seconds."""
@@ -22,12 +25,12 @@ def write_time(seconds: float, form: TimeFormat) -> str:
     if form == "unixTimestamp":
         return str(int(seconds))
     whole = int(seconds // 1)
-    return f"{_iso_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    return iso_second(whole) + ISO_FRACTIONS[int((seconds - whole) * 1000)]
 
 
 @lru_cache(maxsize=4096)
-def _iso_second(whole: int) -> str:
-    """Format a whole second. Cached, because many lines of a listing share a second."""
+def iso_second(whole: int) -> str:
+    """Format a whole second, without its zone. Cached, because many lines of a listing share a second."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
