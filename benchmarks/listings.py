@@ -6,7 +6,6 @@ It calls the directory's listing on a real metadata store in this process, becau
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -90,9 +89,10 @@ def measure(folder: Path, keys: int) -> list[Measurement]:
     """
     few, many = _filled(folder / "few", FEW), _filled(folder / "many", keys)
     try:
-        memory = _most_memory()
+        before = _resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         results = [_compared(few, many, keys, "files", ""), _compared(few, many, keys, "folders", "/")]
-        grown = (_most_memory() - memory) / MIB
+        grown = (_resident("VmHWM") - before) / MIB
     finally:
         few.close()
         many.close()
@@ -114,5 +114,7 @@ def _compared(few: SqliteStore, many: SqliteStore, keys: int, what: str, delimit
     )
 
 
-def _most_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _resident(what: str) -> int:
+    """Return this process's resident memory (VmRSS), or its peak (VmHWM), in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))

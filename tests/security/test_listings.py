@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lockstep_store.wire.messages.files import LIST, VERSIONS, ListRequest, VersionsRequest
+from tests.s3.rig import S3Rig
 from tests.security.people import Person
 
 SECRET = b"a secret of olga's"
@@ -42,6 +44,21 @@ def test_a_listing_hides_what_may_not_be_read(olga: Person, eve: Person, bucket:
         for name in ("X-Lockstep-Digest", "X-Lockstep-Version"):
             assert (facts[name] in answer.body.decode()) is whole
         assert found["secret"].get("readable", True) is whole
+
+
+def test_columns_describe_everything_or_are_not_sent(rig: S3Rig, olga: Person, eve: Person, bucket: str) -> None:
+    """Whoever asks for columns, they never describe a version to somebody who may not read it."""
+    let_list(olga, eve, bucket)
+    for person, whole in ((olga, True), (eve, False)):
+        credential = person.headers["Authorization"].removeprefix("Bearer ")
+        files = rig.directory.call(LIST, ListRequest(credential, bucket, columns=True, owners=True))
+        versions = rig.directory.call(VERSIONS, VersionsRequest(credential, bucket, columns=True))
+        for columns, listed in ((files.columns, files.files), (versions.columns, versions.versions)):
+            assert (columns is not None) is whole
+            sizes = {file.path: file.size for file in listed}
+            if columns is not None:
+                sizes = dict(zip(columns.paths, columns.sizes, strict=True))
+            assert sizes == {"open/a": len(OPEN), "secret": len(SECRET) if whole else 0}
 
 
 def test_the_journal_hides_what_may_not_be_read(olga: Person, eve: Person, bucket: str) -> None:

@@ -73,6 +73,8 @@ def pages(s3: Any, operation: str, asked: dict[str, Any]) -> list[dict[str, Any]
         del page["ResponseMetadata"]
         found.append(page)
         following = {name: page[sent] for name, sent in NEXT.items() if page.get(sent)}
+        if page["IsTruncated"] and not following:  # as S3 has it: without a delimiter the last key is the marker
+            following = {"Marker": page["Contents"][-1]["Key"]}
     return found
 
 

@@ -50,6 +50,7 @@ CALLS: dict[str, Allow] = {
     "hide": _argument(0),
     "may": TRUE,
     "may_bypass_governance": TRUE,
+    "may_hide": FALSE,
     "may_read": TRUE,
     "shown": _argument(3),
     "_changes_as_reader": FALSE,
