@@ -134,7 +134,7 @@ SURVIVORS: dict[str, str] = {
         "a token of another role has no right code, which the next lines ask for"
     ),
     "directory_server.access.decisions:Standing.may:trusted#2": "the policy is for owners only, as the next line asks",
-    "directory_server.access.known_content:hide_unreadable:trusted": "without rules only those may list at all",
+    "directory_server.access.known_content:may_hide:trusted": "without rules only those may list at all",
     "directory_server.access.lists:AccessLists.settled_acl:Forbidden": "the next line refuses with the same S3 code",
     "directory_server.people.accounts:_look_up:NotLoggedIn": "the next line refuses with the same status",
     "directory_server.people.accounts:Accounts.who_am_i:NotLoggedIn": "for an account that is deleted at that moment",

@@ -30,8 +30,8 @@ def rest(files: Files) -> None:
     files.delete(Delete("key", "files", "a", lock_nubmer=3))  # wrong
     files.copy(Copy("key", "files", "b", source_bucket="files", source_path="a"))
     files.copy(Copy("key", "files", "b", source_bucket="files", source_paht="a"))  # wrong
-    files.list(ListRequest("key", "files", prefix="a"))
-    files.list(ListRequest("key", "files", perfix="a"))  # wrong
+    files.list_encoded(ListRequest("key", "files", prefix="a"))
+    files.list_encoded(ListRequest("key", "files", perfix="a"))  # wrong
     files.versions(VersionsRequest("key", "files", "a", limit=1))
     files.versions(VersionsRequest("key", "files", "a", limti=1))  # wrong
     files.write(Write("key", "files", "a", size=1), [b"a"]).verison  # wrong
