@@ -1,8 +1,9 @@
 """Everybody who may ask something of a cluster, each with a credential for the API and one for S3.
 
 Olga owns a bucket. Its policy lets the reader and the writer do what their names say, and the account of the role
-read-only everything. The stranger has an account, and no right in the bucket. The credentials of the last three were
-an administrator's until the account was disabled, they ended, or they were revoked.
+read-only everything. The stranger has an account, and no right in the bucket. Limited is a service account of Olga's
+that may only read: its key is for S3 alone, and its secret is all that it can show the API. The credentials of the last
+three were an administrator's until the account was disabled, they ended, or they were revoked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ WRITING = (
 VOID = frozenset({"anonymous", "disabled", "expired", "revoked"})
 """Those whom no account stands behind."""
 LIVE = frozenset({"stranger", "reader", "writer", "read-only", "owner", "administrator"})
-EVERYBODY = VOID | LIVE
+LIMITED = frozenset({"limited"})
+EVERYBODY = VOID | LIVE | LIMITED
 MEMBERS = LIVE - {"read-only"}
 READERS = frozenset({"reader", "writer", "read-only", "owner", "administrator"})
 WRITERS = frozenset({"writer", "owner", "administrator"})
@@ -61,6 +63,7 @@ class Identities:
             *(("disabled", "administrator"), ("revoked", "administrator")),
         ):
             self.all[name] = self._made(name, role)
+        self.all["limited"] = self._limited()
         assert self.ask("administrator", "PATCH", "/users/disabled", b'{"disabled": true}').status == 200
         assert self.ask("administrator", "DELETE", "/users/revoked/access").status == 200
 
@@ -99,6 +102,14 @@ class Identities:
         answer = self._rig.cluster.ask_with(self._log_in(name), "POST", "/auth/keys", b'{"name": "key"}')
         key = answer.json["key"]
         return Identity(name, {"X-Api-Key": key}, self._rig.client(self._rig.key(key)))
+
+    def _limited(self) -> Identity:
+        allowed = {"Effect": "Allow", "Action": list(READING), "Resource": "*"}
+        body = json.dumps({"name": "limited", "policy": {"Statement": [allowed]}}).encode()
+        assert self.ask("owner", "POST", "/auth/service-accounts", body).status == 201
+        key = self.ask("owner", "POST", "/auth/service-accounts/limited/keys").json
+        headers = {"Authorization": f"Bearer {key['secret']}"}
+        return Identity("limited", headers, self._rig.client((key["access_key_id"], key["secret"])))
 
     def _expired(self) -> None:
         """A log-in and a temporary key that nobody ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from lockstep_store.wire.errors import LockstepError, NotLoggedIn
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.files import LOOKUP, LookupItem, LookupRequest
 from lockstep_store.wire.messages.people import WHO_AM_I
+from lockstep_store.wire.messages.s3 import S3_PROOF_PREFIX
+from lockstep_store.wire.messages.s3_access import S3Access
 from tests.s3.calls import DENIED, code_in, refused
 from tests.s3.people import document, statement
 from tests.s3.post_forms import ANY_KEY, BOUNDARY, form
@@ -147,6 +150,30 @@ def test_limits_hold_in_presigned_addresses(owner: Caller, bucket: str) -> None:
     bare = owner.rig.client(one.key[:2], signature_version="s3v4")
     address = bare.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "in/k"})
     assert owner.rig.ask("GET", address, {})[0] == 403
+
+
+def test_the_api_takes_no_key_with_limits(owner: Caller, bucket: str) -> None:
+    """Neither its secret, nor its name with it, nor a signature: what only the S3 door can judge is void there."""
+    one = user(ALL)(owner, bucket)
+    signed = _signed(one, "s3", "", "/api/v1/locks")
+    proof = S3Access(credential=S3_PROOF_PREFIX + "{}").encode()
+    id, secret = one.key
+    for headers in (
+        *({"Authorization": f"Bearer {text}"} for text in (id, secret, f"{id}:{secret}", proof)),
+        *({"X-Api-Key": text} for text in (id, secret, proof)),
+        dict(signed.headers.items()),
+    ):
+        for method, target, body in (
+            ("GET", f"/files/{bucket}/in/k", b""),
+            ("GET", "/locks", b""),
+            ("POST", "/locks", json.dumps({"paths": [f"{bucket}/in/k"]}).encode()),
+            ("GET", "/auth/keys", b""),
+            ("POST", "/auth/keys", b'{"name": "wider"}'),
+            ("POST", "/auth/s3-keys", b'{"name": "wider"}'),
+            ("GET", "/changes?cursor=0", b""),
+        ):
+            answer = owner.rig.cluster.ask_with(headers | {"Content-Type": "application/json"}, method, target, body)
+            assert answer.status == 401, (headers, target, answer.body)
 
 
 def test_limits_hold_in_forms(owner: Caller, bucket: str) -> None:

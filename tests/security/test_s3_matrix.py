@@ -17,7 +17,7 @@ from client_proxy.doors.s3.protocol.operations import operations
 from tests.s3.people import document, statement
 from tests.s3.protocol.test_every_member import BODIES, World, implemented, sample
 from tests.s3.rig import S3Rig
-from tests.security.identities import EVERYBODY, LIVE, MEMBERS, OWNERS, READERS, VOID, WRITERS, Identities
+from tests.security.identities import EVERYBODY, LIMITED, LIVE, MEMBERS, OWNERS, READERS, VOID, WRITERS, Identities
 
 READ_ONLY = frozenset({"read-only"})
 """The account's policy allows it everything; its role leaves it what reads."""
@@ -55,7 +55,7 @@ OWNERS_WRITING = (
 SERVED = {
     **dict.fromkeys(ACCOUNTS, LIVE),
     **dict.fromkeys(BUCKET_MAKERS, MEMBERS),
-    **dict.fromkeys(READING, READERS),
+    **dict.fromkeys(READING, READERS | LIMITED),
     **dict.fromkeys(WRITING, WRITERS),
     **dict.fromkeys(WRITERS_READING, WRITERS | READ_ONLY),
     **dict.fromkeys(OWNERS_READING, OWNERS | READ_ONLY),
