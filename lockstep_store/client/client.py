@@ -176,21 +176,23 @@ def connect(
     api_key: str = "",
     username: str = "",
     password: str = "",
+    code: str = "",
 ) -> Client:
     """Return a client of the proxy at `url`, such as https://127.0.0.1:5000.
 
     `ca` is the cluster's CA file (`certs/ca.pem`), by default the system's authorities. The credential is a log-in's
-    `token`, an `api_key`, or `username` and `password`, which log in at once; a new name makes an account. With a
-    token or a key nothing is sent before the first call.
+    `token`, an `api_key`, or `username` and `password`, which log in at once; a new name makes an account. An
+    account with a second factor also needs a `code`. With a token or a key nothing is sent before the first call.
 
-    Raises SetupError for a bad address or CA file, NotLoggedIn for a wrong password, PeerUnreachable.
+    Raises SetupError for a bad address or CA file, NotLoggedIn for a wrong password, SecondFactorNeeded for a missing
+    or wrong code, PeerUnreachable.
     """
     if sum(map(bool, (token, api_key, username))) > 1 or bool(username) != bool(password):
         raise TypeError("give one of token, api_key, or username with password")
     client = Client(ApiTransport(url, Path(ca) if ca is not None else None, token or api_key))
     if username:
         try:
-            client.login(username, password)
+            client.login(username, password, code=code)
         except BaseException:
             client.close()
             raise

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, CreateS3KeyRequest
+from tests.authenticator import Authenticator
 from tests.fakes.wsgi import Answer
 from tests.s3.people import anonymous_client, document, statement
 from tests.s3.rig import S3Rig
@@ -71,6 +72,10 @@ class Identities:
         """One request to the API; `target` begins after /api/v1."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._rig.cluster.ask_with(self.all[who].headers | named, method, target, body)
+
+    def authenticator(self, secret: str) -> Authenticator:
+        """An app whose clock is the directory's."""
+        return Authenticator(secret, self._rig.cluster.directory.clock.wall)
 
     def bucket(self, paths: Sequence[str] = ("k",), **more: Any) -> str:
         """A new bucket of the owner's, with these files."""

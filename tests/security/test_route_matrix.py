@@ -56,6 +56,7 @@ def _for_administrators(*otherwise: int, query: str = "", body: Any = None) -> R
 
 
 _OPEN, _ACCOUNT = Route(EVERYBODY), Route(LIVE)
+_WITH_CODE = {"username": "{user}", "password": PASSWORD, "code": "{code}"}
 _numbers = itertools.count(1)
 ROUTES: dict[str, Route] = {
     # By the operations' ids; words after an id tell two uses apart.
@@ -90,6 +91,12 @@ ROUTES: dict[str, Route] = {
     "change_password": Route(
         EVERYBODY, body={"username": "{user}", "password": PASSWORD, "new_password": "horse, correct"}
     ),
+    "second_factor": _ACCOUNT,
+    "begin_second_factor": Route(EVERYBODY, body={"username": "{user}", "password": PASSWORD}),
+    "confirm_second_factor": Route(EVERYBODY, body=_WITH_CODE),
+    "disable_second_factor": Route(EVERYBODY, body=_WITH_CODE),
+    "new_recovery_codes": Route(EVERYBODY, body=_WITH_CODE),
+    "reset_second_factor": _for_administrators(),
     "logout": Route(EVERYBODY - {"anonymous"}, otherwise=(400,)),  # an API key is revoked instead
     "who_am_i": _ACCOUNT,
     "list_keys": _ACCOUNT,
@@ -205,6 +212,9 @@ class World:
         for ids, make in (
             (("change_user", "delete_user", "reset_password", "user_access", "revoke_user_access"), self._user),
             (("revoke_one_access", "change_password"), self._log_in),
+            (("begin_second_factor",), self._user),
+            (("confirm_second_factor",), self._begun_factor),
+            (("disable_second_factor", "new_recovery_codes", "reset_second_factor"), self._factor),
             (("renew_lock", "release_lock", "list_locks"), self._lock),
             (("revoke_key",), self._api_key),
             (("rotate_s3_key", "revoke_s3_key"), self._s3_key),
@@ -240,6 +250,17 @@ class World:
         self._make("anonymous", "/auth/login", username=self._values["user"], password=PASSWORD)
         found = self._everybody.ask("administrator", "GET", self.fill("/users/{user}/access")).json
         self._values["id"] = found["sessions"][0]["id"]
+
+    def _begun_factor(self) -> None:
+        self._user()
+        made = self._make("anonymous", "/auth/mfa", username=self._values["user"], password=PASSWORD)
+        self._values["code"] = self._everybody.authenticator(made["secret"]).code()
+
+    def _factor(self) -> None:
+        self._begun_factor()
+        user, code = self._values["user"], self._values["code"]
+        made = self._make("anonymous", "/auth/mfa/confirm", username=user, password=PASSWORD, code=code)
+        self._values["code"] = made["recovery_codes"][0]
 
     def _lock(self) -> None:
         self._values["id"] = str(self._make("owner", "/locks", paths=[f"{self.bucket}/k"])["lock"]["number"])

@@ -26,6 +26,7 @@ from lockstep_store.wire.messages.people import (
     ApiKeyInfo,
     ApiKeysReply,
     CreateApiKeyRequest,
+    FactorCode,
     LoginReply,
     PasswordRequest,
     RevokeApiKeyRequest,
@@ -47,9 +48,13 @@ class PasswordBody(JsonBody):
 
 
 class LoginBody(PasswordBody):
-    """A log-in. A new name creates an account, unless `create` is false."""
+    """A log-in. A new name creates an account, unless `create` is false.
+
+    `code` is needed with a second factor: a code of the authenticator app, or a recovery code.
+    """
 
     create: bool = True
+    code: FactorCode = ""
 
 
 class NewKey(JsonBody):
@@ -77,12 +82,17 @@ class AccountRoutes:
                 template="/auth/login",
                 handler=self.login,
                 summary="Log in; a new name creates an account",
-                description="Send the token with every request as `Authorization: Bearer <token>`.",
+                description=(
+                    "Send the token with every request as `Authorization: Bearer <token>`. An account with a second "
+                    "factor is refused with `second_factor_needed`: repeat the log-in with a `code`. With `reason` "
+                    "`enrol`, or `must_enrol` in an answer without a token, set up a second factor first (`/auth/mfa`)."
+                ),
                 bodies=(Content(LoginBody),),
                 answers={200: Answer("A token; `created` is true if the account is new.", Content(LoginReply))},
                 refusals=(
                     errors.BadName,
                     errors.NotLoggedIn,
+                    errors.SecondFactorNeeded,
                     errors.Forbidden,
                     errors.TooManyRequests,
                 ),
@@ -159,7 +169,7 @@ class AccountRoutes:
 
     def login(self, request: RestRequest) -> RawReply:
         body = request.message(LoginBody)
-        return json_reply(self._with_password(request, body, "if_new" if body.create else "never"))
+        return json_reply(self._with_password(request, body, "if_new" if body.create else "never", body.code))
 
     def register(self, request: RestRequest) -> RawReply:
         return json_reply(self._with_password(request, request.message(PasswordBody), "must"), 201)
@@ -184,12 +194,18 @@ class AccountRoutes:
         return empty_reply()
 
     def _with_password(
-        self, request: RestRequest, body: PasswordBody, register: Literal["if_new", "must", "never"]
+        self, request: RestRequest, body: PasswordBody, register: Literal["if_new", "must", "never"], code: str = ""
     ) -> Any:
         client = body.client or request.header("User-Agent")[:256]
         return self._directory.call(
             LOGIN,
             PasswordRequest(
-                check_account(body.username), body.password, register, client, request.client_address, self._remote
+                check_account(body.username),
+                body.password,
+                register,
+                client,
+                request.client_address,
+                self._remote,
+                code,
             ),
         )

@@ -36,6 +36,7 @@ from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.quotas import QuotaRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
+from client_proxy.doors.rest.second_factor import SecondFactorRoutes
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.service_accounts import ServiceAccountRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
@@ -200,11 +201,7 @@ def create_app(
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
-        *AccountRoutes(directory, remote=remote).operations(),
-        *UserRoutes(directory).operations(),
-        *QuotaRoutes(directory).operations(),
-        *S3KeyRoutes(directory).operations(),
-        *ServiceAccountRoutes(directory).operations(),
+        *_people(directory, remote),
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, operators).operations(),
         *ServerRoutes(directory).operations(),
@@ -227,6 +224,17 @@ def create_app(
     api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
+
+
+def _people(directory: Directory, remote: bool) -> list[Operation]:
+    return [
+        *AccountRoutes(directory, remote=remote).operations(),
+        *UserRoutes(directory).operations(),
+        *SecondFactorRoutes(directory).operations(),
+        *QuotaRoutes(directory).operations(),
+        *S3KeyRoutes(directory).operations(),
+        *ServiceAccountRoutes(directory).operations(),
+    ]
 
 
 def _all_of(*calls: Callable[[], None]) -> Callable[[], None]:

@@ -13,6 +13,7 @@ from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
 from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody
+from client_proxy.doors.rest.second_factor import CodeBody, SecondFactorBody
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
 from client_proxy.doors.rest.storage_keys import Retirement
@@ -25,6 +26,8 @@ EXAMPLES: dict[Any, Any] = {
     LoginBody: {"username": "ann", "password": "correct horse battery"},
     PasswordBody: {"username": "ann", "password": "correct horse battery"},
     NewPasswordBody: {"username": "ann", "password": "correct horse battery", "new_password": "staple, correctly"},
+    SecondFactorBody: {"username": "ann", "password": "correct horse battery"},
+    CodeBody: {"username": "ann", "password": "correct horse battery", "code": "287082"},
     NewUserBody: {"name": "ben", "role": "member"},
     UserChangeBody: {"disabled": True},
     NewKey: {"name": "nightly script"},

@@ -20,7 +20,12 @@ from lockstep_store.wire.messages.people import WHO_AM_I
 KNOWN_SECONDS = 60.0
 """How long a credential's account is remembered. The request itself is authorised by the directory each time."""
 MAX_KNOWN = 10_000
-_LOGIN = frozenset({"login", "register", "change_password", "enrol"})
+_LOGIN = frozenset(
+    {
+        *("login", "register", "change_password", "enrol"),
+        *("begin_second_factor", "confirm_second_factor", "disable_second_factor", "new_recovery_codes"),
+    }
+)
 _BUCKETS = frozenset({"create_bucket", "change_bucket", "delete_bucket"})
 _UNLIMITED = frozenset({"health"})
 """Load balancers ask for it, and it costs nothing."""

@@ -16,18 +16,19 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import users as um
 from lockstep_store.wire.messages.base import MAX_LISTING, CredentialRequest, Text
-from lockstep_store.wire.messages.people import LoginReply, Password
+from lockstep_store.wire.messages.people import FactorCode, LoginReply, Password
 from lockstep_store.wire.names import check_account
 
 _operation = partial(Operation, tag="People", refusals=(errors.Forbidden, errors.NotFound, errors.Conflict))
 
 
 class NewPasswordBody(JsonBody):
-    """A user name, its password so far (or a one-time password), and the new one."""
+    """A user name, its password so far (or a one-time password), and the new one; a `code` with a second factor."""
 
     username: Text
     password: Password
     new_password: Password
+    code: FactorCode = ""
 
 
 class NewUserBody(JsonBody):
@@ -43,6 +44,7 @@ class UserChangeBody(JsonBody):
 
     role: um.AccountRole | None = None
     disabled: bool | None = None
+    second_factor_required: bool | None = None
 
 
 class UserRoutes:
@@ -66,7 +68,7 @@ class UserRoutes:
                 "the reply is a new one. Keys stay valid.",
                 bodies=(Content(NewPasswordBody),),
                 answers={200: Answer("A new log-in.", Content(LoginReply))},
-                refusals=(errors.BadName, errors.NotLoggedIn, errors.TooManyRequests),
+                refusals=(errors.BadName, errors.NotLoggedIn, errors.SecondFactorNeeded, errors.TooManyRequests),
                 login=False,
             ),
             _operation(
@@ -113,8 +115,9 @@ class UserRoutes:
                 method="PATCH",
                 template="/users/{user}",
                 handler=self.change_user,
-                summary="Change an account's role, disable or enable it (administrators)",
-                description="A disabled account cannot log in, its log-ins end, and its keys are refused.",
+                summary="Change an account's role, disable or enable it, require a second factor (administrators)",
+                description="A disabled account cannot log in, its log-ins end, and its keys are refused. With "
+                "`second_factor_required`, an account without one can only set one up, and its log-ins end.",
                 bodies=(Content(UserChangeBody),),
                 answers={200: Answer("The account.", Content(um.UserInfo))},
             ),
@@ -178,6 +181,7 @@ class UserRoutes:
             body.new_password,
             request.header("User-Agent")[:256],
             request.client_address,
+            body.code,
         )
         return json_reply(self._directory.call(um.CHANGE_PASSWORD, wanted))
 
@@ -198,7 +202,7 @@ class UserRoutes:
     def change_user(self, request: RestRequest) -> RawReply:
         credential, name = request.credential(), request.segment("user")
         body = request.message(UserChangeBody)
-        wanted = um.ChangeUserRequest(credential, name, body.role, body.disabled)
+        wanted = um.ChangeUserRequest(credential, name, body.role, body.disabled, body.second_factor_required)
         return json_reply(self._directory.call(um.CHANGE_USER, wanted))
 
     def delete_user(self, request: RestRequest) -> RawReply:

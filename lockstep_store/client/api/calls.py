@@ -14,11 +14,13 @@ from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
 from lockstep_store.client.api.people import BucketCalls, PeopleCalls, QuotaCalls, UserCalls
+from lockstep_store.client.api.second_factor import SecondFactorCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
 
 
 class ApiCalls(
     PeopleCalls,
+    SecondFactorCalls,
     ServiceAccountCalls,
     UserCalls,
     QuotaCalls,

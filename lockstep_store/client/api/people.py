@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockstep_store.client.api.caller import ApiCaller, segment
+from lockstep_store.wire.errors import SecondFactorNeeded
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.buckets import BucketInfo, BucketsReply, Versioning
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply, LoginReply
@@ -24,13 +25,18 @@ from lockstep_store.wire.names import check_bucket
 class PeopleCalls(ApiCaller):
     """Log-ins, API keys and S3 access keys."""
 
-    def login(self, username: str, password: str, *, register: bool = False) -> LoginReply:
-        """Log in and use the token from now on. A new name creates an account; with `register` it must be new."""
+    def login(self, username: str, password: str, *, register: bool = False, code: str = "") -> LoginReply:
+        """Log in and use the token from now on. A new name creates an account; with `register` it must be new.
+
+        `code` is one of the authenticator app, or a recovery code. Raises SecondFactorNeeded if one is needed, or if
+        the account must set up a second factor first, which also a new account may have to.
+        """
         address = "/api/v1/auth/register" if register else "/api/v1/auth/login"
-        body = {"username": username, "password": password}
-        reply = self._ask(LoginReply, "POST", address, message=body)
+        reply = self._ask(LoginReply, "POST", address, message=_with_code(code, username=username, password=password))
         if reply.token:
             self.transport.credential = reply.token
+        elif reply.must_enrol:
+            raise _enrol_first("the account was created, and" if reply.created else "this account")
         elif register:
             return self.login(username, password)
         return reply
@@ -40,10 +46,15 @@ class PeopleCalls(ApiCaller):
         self.transport.request("POST", "/api/v1/auth/logout", message={}, repeatable=True)
         self.transport.credential = ""
 
-    def change_password(self, username: str, password: str, new_password: str) -> LoginReply:
-        """Change a password and use the new log-in from now on; every other log-in of the account ends."""
-        body = {"username": username, "password": password, "new_password": new_password}
+    def change_password(self, username: str, password: str, new_password: str, *, code: str = "") -> LoginReply:
+        """Change a password and use the new log-in from now on; every other log-in of the account ends.
+
+        Raises SecondFactorNeeded like `login`; with the reason `enrol`, the password was changed.
+        """
+        body = _with_code(code, username=username, password=password, new_password=new_password)
         reply = self._ask(LoginReply, "POST", "/api/v1/auth/password", message=body)
+        if reply.must_enrol:
+            raise _enrol_first("the password was changed, and this account")
         self.transport.credential = reply.token
         return reply
 
@@ -75,6 +86,14 @@ class PeopleCalls(ApiCaller):
         self.transport.request("DELETE", f"/api/v1/auth/s3-keys/{segment(access_key_id)}", repeatable=True)
 
 
+def _with_code(code: str, **body: str) -> dict[str, str]:
+    return {**body, "code": code} if code else body
+
+
+def _enrol_first(what: str) -> SecondFactorNeeded:
+    return SecondFactorNeeded(f"{what} must have a second factor: set it up with `lockstep mfa enable`", reason="enrol")
+
+
 class UserCalls(ApiCaller):
     """Accounts and the audit journal, for administrators."""
 
@@ -87,9 +106,16 @@ class UserCalls(ApiCaller):
         message = {"name": name, "role": role, "password": password}
         return self._ask(CreatedUser, "POST", "/api/v1/users", message=message)
 
-    def change_user(self, name: str, *, role: AccountRole | None = None, disabled: bool | None = None) -> UserInfo:
-        """Change an account's role, disable or enable it."""
-        wanted = {"role": role, "disabled": disabled}
+    def change_user(
+        self,
+        name: str,
+        *,
+        role: AccountRole | None = None,
+        disabled: bool | None = None,
+        second_factor_required: bool | None = None,
+    ) -> UserInfo:
+        """Change an account's role, disable or enable it, or require a second factor."""
+        wanted = {"role": role, "disabled": disabled, "second_factor_required": second_factor_required}
         message = {key: value for key, value in wanted.items() if value is not None}
         return self._ask(UserInfo, "PATCH", f"/api/v1/users/{segment(name)}", message=message, repeatable=True)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import msgspec
 
 from lockstep_store.client.cli.command import App, Command, Group, pass_app
-from lockstep_store.client.client import Client
+from lockstep_store.client.cli.log_in_questions import ask, ask_password, read_line, remember
+from lockstep_store.client.cli.second_factor import code_option, enrol_first, with_code
 from lockstep_store.client.credentials import authority_of
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.client.text import formatting
-from lockstep_store.wire.errors import BadRequest, NotLoggedIn, Unavailable
+from lockstep_store.wire.errors import BadRequest, NotLoggedIn, SecondFactorNeeded, Unavailable
 from lockstep_store.wire.messages.buckets import Versioning
-from lockstep_store.wire.messages.people import LoginReply
 
 
 class _PasswordFile(msgspec.Struct):
@@ -32,9 +31,15 @@ class _PasswordFile(msgspec.Struct):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Read user name and password from a JSON file, such as .cluster/admin-credentials.json.",
 )
+@code_option
 @pass_app
-def login(app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None) -> None:
+def login(
+    app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None, code: str
+) -> None:
     """Log in for this and later commands. A new name creates an account.
+
+    With a second factor, a code of your authenticator app (or a recovery code) is asked for, or given with --code. An
+    account that must have one, and has none, sets it up first; see lockstep mfa.
 
     The log-in is stored in ~/.config/lockstep/credentials.json, which only you can read. Scripts can set
     LOCKSTEP_API_KEY instead. Use --profile for several log-ins.
@@ -44,10 +49,17 @@ def login(app: App, username: str | None, register: bool, password_stdin: bool, 
     else:
         if password_stdin and not username:
             raise BadRequest("--password-stdin needs a USERNAME: name it on the command line")
-        username = username or _ask("User name: ")
-        password = _read_line() if password_stdin else ask_password()
+        username = username or ask("User name: ")
+        password = read_line() if password_stdin else ask_password()
     api = app.anonymous(cluster_first=True)
-    reply = api.login(username, password, register=register)
+    try:
+        reply = with_code(
+            code,
+            lambda code: api.login(username, password, register=register, code=code),
+            from_pipe=credentials is None,
+        )
+    except SecondFactorNeeded as error:
+        reply = enrol_first(app, api, username, password, error)
     account = reply.account or username
     remember(app, api, account, reply)
     created = "new account created; " if reply.created or register else ""
@@ -65,16 +77,6 @@ def login(app: App, username: str | None, register: bool, password_stdin: bool, 
     app.show(text, data)
 
 
-def remember(app: App, api: Client, account: str, reply: LoginReply) -> None:
-    """Store a log-in for the next commands."""
-    with app.store.change(app.profile_name) as profile:
-        profile.url = api.url
-        profile.ca_file = str(api.transport.ca_file.resolve()) if api.transport.ca_file else ""
-        profile.authority = authority_of(api.transport.ca_file)
-        profile.account, profile.token, profile.expires_at = account, reply.token, reply.expires_at
-        profile.locks = []
-
-
 def _from_file(file: Path) -> tuple[str, str]:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_PasswordFile)
@@ -85,27 +87,6 @@ def _from_file(file: Path) -> tuple[str, str]:
             f"{file} does not contain a user name and a password ({error}): check which file it is"
         ) from error
     return found.username, found.password
-
-
-def _ask(question: str) -> str:
-    if sys.stdin.isatty():
-        return str(click.prompt(question.rstrip(": "), err=True))
-    return _read_line()
-
-
-def ask_password(question: str = "Password", *, repeat: bool = False) -> str:
-    """Ask for a password on the terminal, or read a line of standard input; `repeat` asks twice."""
-    if sys.stdin.isatty():
-        return str(click.prompt(question, hide_input=True, confirmation_prompt=repeat, err=True))
-    return _read_line()
-
-
-def _read_line() -> str:
-    """A line of standard input. `getpass` would ignore a pipe and use the terminal, or warn and echo."""
-    line = sys.stdin.readline()
-    if not line:
-        raise BadRequest("standard input ended before the user name and the password")
-    return line.rstrip("\r\n")
 
 
 @click.command(cls=Command)

@@ -27,7 +27,7 @@ from lockstep_store.client.credentials import (
 from lockstep_store.client.transfers import InterruptedUploads
 from lockstep_store.wire.cluster_file import ClusterFile
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import LockStale, LockstepError, NotLoggedIn
+from lockstep_store.wire.errors import LockStale, LockstepError, NotLoggedIn, SecondFactorNeeded
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEBUG_VARIABLE = "LOCKSTEP_DEBUG"
@@ -216,7 +216,7 @@ class Group(click.Group):
 
 
 def _log_in_first(ctx: click.Context, error: NotLoggedIn) -> str:
-    if ctx.invoked_subcommand in ("login", "passwd"):
+    if ctx.invoked_subcommand in ("login", "passwd") or isinstance(error, SecondFactorNeeded):
         return str(error)
     app = ctx.find_object(App)
     if app is not None and not app.has_credential:

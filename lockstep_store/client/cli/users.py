@@ -1,4 +1,4 @@
-"""Accounts: passwd for one's own; users list, create, disable, enable, role, reset, delete, access, revoke; audit."""
+"""Accounts: passwd for one's own; `users` for administrators: every account, its second factor and access; audit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import get_args
 import click
 import msgspec
 
-from lockstep_store.client.cli.accounts import ask_password, remember
 from lockstep_store.client.cli.command import App, Command, Group, pass_app
+from lockstep_store.client.cli.log_in_questions import ask_password, remember
+from lockstep_store.client.cli.second_factor import code_option, enrol_first, with_code
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.people import accounts_text
-from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.errors import BadRequest, SecondFactorNeeded
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.users import AccountRole, CreatedUser
 
@@ -21,11 +22,13 @@ _ROLE = click.Choice(get_args(AccountRole))
 
 @click.command(cls=Command)
 @click.argument("username", required=False)
+@code_option
 @pass_app
-def passwd(app: App, username: str | None) -> None:
+def passwd(app: App, username: str | None, code: str) -> None:
     """Change your password, or set one in place of a one-time password. Your other log-ins end.
 
-    Without a terminal the old and the new password are read from standard input, one a line.
+    Without a terminal the old and the new password, and with a second factor a code, are read from standard input, one
+    a line.
     """
     name = username or app.profile.account
     if not name:
@@ -33,7 +36,10 @@ def passwd(app: App, username: str | None) -> None:
     old = ask_password("Password so far (or one-time password)")
     new = ask_password("New password", repeat=True)
     api = app.anonymous(cluster_first=True)
-    reply = api.change_password(name, old, new)
+    try:
+        reply = with_code(code, lambda code: api.change_password(name, old, new, code=code))
+    except SecondFactorNeeded as error:
+        reply = enrol_first(app, api, name, new, error)
     remember(app, api, reply.account or name, reply)
     app.show(f"the password of {formatting.safe(name)} was changed; other log-ins have ended", {"account": name})
 
@@ -99,6 +105,29 @@ def enable(app: App, name: str) -> None:
     """Let a disabled account log in again."""
     user = app.api().change_user(name, disabled=False)
     app.show(f"enabled {formatting.safe(user.name)}", user)
+
+
+@users.command("require-mfa")
+@click.argument("name")
+@click.option("--off", is_flag=True, help="Require it no more.")
+@pass_app
+def require_second_factor(app: App, name: str, off: bool) -> None:
+    """Let an account log in only with a second factor; without one it can only set one up.
+
+    The directory's --require-second-factor requires it of administrators or of everyone.
+    """
+    user = app.api().change_user(name, second_factor_required=not off)
+    may = "must have a second factor" if user.second_factor_required else "may log in without a second factor"
+    app.show(f"{formatting.safe(user.name)} {may}", user)
+
+
+@users.command("reset-mfa")
+@click.argument("name")
+@pass_app
+def reset_second_factor(app: App, name: str) -> None:
+    """Delete the second factor of somebody who lost it, and end the account's log-ins."""
+    user = app.api().reset_second_factor(name)
+    app.show(f"{formatting.safe(user.name)} has no second factor any more", user)
 
 
 @users.command("delete")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lockstep_store.client.api.calls import ApiCalls
+from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
 from lockstep_store.client.menu.terminal import Terminal
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.people import accounts_text, events_text
-from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.errors import BadRequest, SecondFactorNeeded
 from lockstep_store.wire.messages.people import LoginReply
 from lockstep_store.wire.messages.users import AuditEvent, CreatedUser, UserInfo
 
@@ -18,9 +19,10 @@ EVENTS_SHOWN = 20
 class PeopleRequests:
     """Requests about accounts. `account` is the person's own."""
 
-    def __init__(self, api: ApiCalls, terminal: Terminal) -> None:
+    def __init__(self, api: ApiCalls, terminal: Terminal, factor: SecondFactorRequests) -> None:
         self._api = api
         self._terminal = terminal
+        self._factor = factor
         self._numbered: list[UserInfo] = []
         self.account = ""
         # Requests about the list of accounts that was shown last.
@@ -30,6 +32,7 @@ class PeopleRequests:
             "disable": self._disable,
             "enable": self._enable,
             "remove": self._remove,
+            "reset-mfa": self._reset_factor,
         }
 
     def change_password(self, argument: str) -> None:
@@ -42,7 +45,13 @@ class PeopleRequests:
         new = self._terminal.ask_secret("New password: ")
         if self._terminal.ask_secret("The same again: ") != new:
             raise BadRequest("the two passwords differ: nothing was changed")
-        reply = self._api.change_password(name, old, new)
+        try:
+            reply = self._factor.with_code(lambda code: self._api.change_password(name, old, new, code=code))
+        except SecondFactorNeeded as error:
+            if error.facts.get("reason") != "enrol":
+                raise
+            self._terminal.tell(f"Not finished: {error}. It is set up now:")
+            return self._factor.enrol(name, new)
         self._terminal.say("Your password was changed; your other log-ins have ended.")
         return reply
 
@@ -51,7 +60,8 @@ class PeopleRequests:
         self._numbered = self._api.users()
         self._terminal.say(accounts_text(self._numbered, self._terminal.width, numbered=True))
         self._terminal.tell(
-            'Type "create" and a name, or "reset", "disable", "enable" or "remove" and a number: disable 1.'
+            'Type "create" and a name, or "reset" (the password), "reset-mfa", "disable", "enable" or "remove" and a '
+            "number: disable 1."
         )
 
     def events(self, argument: str) -> None:
@@ -70,6 +80,11 @@ class PeopleRequests:
 
     def _reset(self, number: str) -> bool:
         self._show_password(self._api.reset_password(self._account(number, "reset").name))
+        return True
+
+    def _reset_factor(self, number: str) -> bool:
+        user = self._api.reset_second_factor(self._account(number, "reset-mfa").name)
+        self._terminal.say(f"{formatting.safe(user.name)} has no second factor any more; its log-ins have ended")
         return True
 
     def _show_password(self, made: CreatedUser) -> None:
@@ -105,5 +120,5 @@ class PeopleRequests:
 
     def _account(self, number: str, what: str) -> UserInfo:
         if not number.isdecimal() or not 1 <= int(number) <= len(self._numbered):
-            raise BadRequest(f"show the accounts first (12), then type {what} and a number from that list")
+            raise BadRequest(f"show the accounts first (13), then type {what} and a number from that list")
         return self._numbered[int(number) - 1]

@@ -10,11 +10,12 @@ from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
 from lockstep_store.client.menu.people_requests import PeopleRequests
+from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
 from lockstep_store.client.menu.state_requests import StateRequests
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
 from lockstep_store.client.menu.writing import Writing
 from lockstep_store.client.text import formatting
-from lockstep_store.wire.errors import LockstepError, NotLoggedIn, Unavailable
+from lockstep_store.wire.errors import LockstepError, NotLoggedIn, SecondFactorNeeded, Unavailable
 from lockstep_store.wire.messages.people import LoginReply
 
 LOGIN_ATTEMPTS = 5
@@ -48,7 +49,8 @@ class Session:
         files = FileRequests(api, storage, terminal)
         writing = Writing(api, storage, terminal)
         self._state = StateRequests(api, terminal)
-        self._people = PeopleRequests(api, terminal)
+        self._factor = SecondFactorRequests(api, terminal)
+        self._people = PeopleRequests(api, terminal, self._factor)
         self._is_admin = False
         folder = f"{storage.root.name or storage.root}/"
         self._all_entries = (
@@ -63,6 +65,7 @@ class Session:
             _Entry("cluster state", ("cluster", "status"), self._state.cluster),
             _Entry("log out and leave", _LEAVE_WORDS, self._leave),
             _Entry("change your password", ("password", "passwd"), self._people.change_password),
+            _Entry("your second factor", ("mfa", "second factor"), self._factor.manage),
             _Entry("accounts of people", ("accounts", "users"), self._people.accounts, for_administrators=True),
             _Entry("security events", ("events", "audit"), self._people.events, for_administrators=True),
         )
@@ -108,6 +111,8 @@ class Session:
                 raise
             try:
                 reply = self._log_in_as(name, password)
+            except EndOfInput:
+                return NOT_LOGGED_IN
             except Unavailable as error:
                 self._terminal.tell(f"Cannot log in now: {error}")
                 return UNAVAILABLE
@@ -121,9 +126,14 @@ class Session:
         return NOT_LOGGED_IN
 
     def _log_in_as(self, name: str, password: str) -> LoginReply:
-        """Log in; someone with a one-time password sets another one first."""
+        """Log in; someone with a one-time password sets another one first, and a second factor asks for a code."""
         try:
-            return self._api.login(name, password)
+            return self._factor.with_code(lambda code: self._api.login(name, password, code=code))
+        except SecondFactorNeeded as error:
+            if error.facts.get("reason") != "enrol":
+                raise
+            self._terminal.tell(f"Not yet: {error}. It is set up now:")
+            return self._factor.enrol(name, password)
         except NotLoggedIn as error:
             if not error.facts.get("must_change"):
                 raise
@@ -132,7 +142,7 @@ class Session:
 
     def _welcome(self, reply: LoginReply, name: str) -> None:
         self._account = reply.account or name
-        self._state.account = self._people.account = self._account
+        self._state.account = self._people.account = self._factor.account = self._account
         self._is_admin = reply.admin
         role = ", administrator" if reply.admin else ""
         shown = formatting.safe(self._account)
@@ -170,6 +180,9 @@ class Session:
         try:
             self._answer(line)
         except NotLoggedIn as error:
+            if self._is_logged_in():  # it was about a password or a code that was typed
+                self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
+                return
             self._terminal.tell(f"Your log-in has ended ({error}). Log in again:")
             if self._log_in() != OK:
                 raise _Leave from error
@@ -178,6 +191,12 @@ class Session:
             self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
         except KeyboardInterrupt:
             self._terminal.say("\nInterrupted: the request was cancelled.")
+
+    def _is_logged_in(self) -> bool:
+        try:
+            return bool(self._api.me().name)
+        except LockstepError:
+            return False
 
     def _answer(self, line: str) -> None:
         word, _, rest = line.partition(" ")

@@ -10,9 +10,13 @@ from lockstep_store.wire.messages.users import AuditEvent, UserInfo
 
 def accounts_text(users: Sequence[UserInfo], width: int = formatting.WIDTH, *, numbered: bool = False) -> str:
     """The accounts with their roles, states, log-ins and keys."""
-    head = ["name", "role", "state", "log-ins", "keys", "S3 keys"]
+    head = ["name", "role", "state", "MFA", "log-ins", "keys", "S3 keys"]
     rows = [
-        [one.name, one.role, state_of(one), str(one.sessions), str(one.api_keys), str(one.s3_keys)] for one in users
+        [
+            *(one.name, one.role, state_of(one), second_factor_of(one)),
+            *(str(count) for count in (one.sessions, one.api_keys, one.s3_keys)),
+        ]
+        for one in users
     ]
     if numbered:
         head.insert(0, "#")
@@ -24,6 +28,11 @@ def accounts_text(users: Sequence[UserInfo], width: int = formatting.WIDTH, *, n
 def state_of(user: UserInfo) -> str:
     """Whether an account can be used."""
     return "disabled" if user.disabled else "one-time password" if user.must_change else "enabled"
+
+
+def second_factor_of(user: UserInfo) -> str:
+    """Whether an account has a second factor, or must get one."""
+    return "yes" if user.second_factor else "required" if user.second_factor_required else "no"
 
 
 def events_text(events: Sequence[AuditEvent], width: int = formatting.WIDTH) -> str:

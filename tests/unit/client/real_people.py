@@ -17,6 +17,7 @@ class RealPeople(NamedTuple):
     server: RestServer
     admin: str
     admin_password: str
+    cluster: WholeCluster
 
 
 @contextmanager
@@ -26,6 +27,6 @@ def real_people(folder: Path, certs: Path) -> Iterator[RealPeople]:
         credentials = json.loads(cluster.settings.credentials_file.read_bytes())
         server = RestServer(ensure_identity(certs, "client_proxy", "1"), cluster.proxies["1"].app)
         try:
-            yield RealPeople(server, credentials["username"], credentials["password"])
+            yield RealPeople(server, credentials["username"], credentials["password"], cluster)
         finally:
             server.close()

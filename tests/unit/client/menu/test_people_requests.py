@@ -7,12 +7,19 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lockstep_store.client.menu import run_menu
+from lockstep_store.client.menu import second_factor_requests as requests
+from lockstep_store.client.menu.terminal import Terminal
+from lockstep_store.wire.messages.second_factor import NewSecondFactor
+from tests.authenticator import Authenticator
+from tests.unit.client.menu.menu_person import Person
 from tests.unit.client.real_people import RealPeople, real_people
 
+PASSWORD = "a secret word"
 Menu = Callable[..., str]
 
 
@@ -53,7 +60,7 @@ def test_a_password_is_changed_in_the_menu(menu: Menu) -> None:
 def test_administrators_manage_accounts(people: RealPeople, menu: Menu) -> None:
     """Create, disable, enable, reset and remove, by the numbers of the list."""
     admin = (people.admin, people.admin_password)
-    said = menu(*admin, "disable 1", "create ann", "12", "10")
+    said = menu(*admin, "disable 1", "create ann", "13", "10")
     assert "show the accounts first" in said
     one_time = re.search(r"one-time password of ann: (\S+)", said)
     assert one_time is not None
@@ -63,7 +70,7 @@ def test_administrators_manage_accounts(people: RealPeople, menu: Menu) -> None:
     assert "Welcome back, ann" in said
     assert "disabled ann" in menu(*admin, "accounts", "disable 2", "10")
     assert "disabled" in menu("ann", "my own words", "ann", "my own words", code=4)
-    said = menu(*admin, "12", "enable 2", "reset 2", "remove 2", "anna", "12", "remove 2", "ann", "12", "10")
+    said = menu(*admin, "13", "enable 2", "reset 2", "remove 2", "anna", "13", "remove 2", "ann", "13", "10")
     assert "enabled ann" in said
     assert "Nothing was deleted" in said
     assert "deleted ann" in said
@@ -76,7 +83,7 @@ def test_an_owner_is_removed_when_somebody_gets_the_buckets(people: RealPeople, 
 
     menu("bob", "a secret word", "10")
     client(people.server, "ann", "a secret word").create_bucket("anns-files")
-    said = menu(people.admin, people.admin_password, "12", "remove 2", "bob", "ann", "10")
+    said = menu(people.admin, people.admin_password, "13", "remove 2", "bob", "ann", "10")
     assert "ann owns 1 bucket. Which account gets them?" in said
     assert "deleted ann" in said
     assert client(people.server, "bob", "a secret word").bucket("anns-files").owner == "bob"
@@ -85,14 +92,118 @@ def test_an_owner_is_removed_when_somebody_gets_the_buckets(people: RealPeople, 
 def test_security_events_are_shown(people: RealPeople, menu: Menu) -> None:
     """The newest, with who did what."""
     menu("ann", "a secret word", "10")
-    said = menu(people.admin, people.admin_password, "13", "10")
+    said = menu(people.admin, people.admin_password, "14", "10")
     assert re.search(r"account made +ann +ann", said)
     assert "lockstep audit" in said
 
 
 def test_members_see_no_requests_of_administrators(menu: Menu) -> None:
     """Neither in the menu nor by number or word."""
-    said = menu("ann", "a secret word", "12", "accounts", "create bob", "13", "10")
+    said = menu("ann", "a secret word", "13", "accounts", "create bob", "14", "10")
     assert "11  change your password" in said
-    assert "12  " not in said
+    assert "13  " not in said
     assert said.count("is not a request") == 4
+
+
+class Phone:
+    """Knows the secret that a menu showed last, and types the words CODE and WRONG as codes."""
+
+    def __init__(self, people: RealPeople, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._wall = people.cluster.directory.clock.wall
+        self.app: Authenticator | None = None
+        self.recovery: list[str] = []
+        show, recover, ask = requests.secret_text, requests.recovery_text, Terminal.ask
+
+        def shown(made: NewSecondFactor, **given: Any) -> str:
+            self.app = Authenticator(made.secret, self._wall)
+            return show(made, **given)
+
+        def recovered(codes: list[str]) -> str:
+            self.recovery = codes
+            return recover(codes)
+
+        def asked(terminal: Terminal, question: str) -> str:
+            line = ask(terminal, question)
+            if line == "RECOVERY":
+                return self.recovery.pop()
+            assert self.app is not None or line not in ("CODE", "WRONG")
+            return {"CODE": self.app.code(), "WRONG": self.app.wrong()}.get(line, line) if self.app else line
+
+        monkeypatch.setattr(requests, "secret_text", shown)
+        monkeypatch.setattr(requests, "recovery_text", recovered)
+        monkeypatch.setattr(Terminal, "ask", asked)
+
+
+@pytest.fixture
+def phone(people: RealPeople, monkeypatch: pytest.MonkeyPatch) -> Phone:
+    return Phone(people, monkeypatch)
+
+
+def test_a_second_factor_is_set_up_and_asked_for(people: RealPeople, menu: Menu, phone: Phone) -> None:
+    """A wrong first code is asked again; the next log-in asks for a code after the password."""
+    said = menu("ann", PASSWORD, "12", "no", "mfa", "yes", PASSWORD, "WRONG", "CODE", "12", "", "10")
+    assert "No second factor." in said
+    assert "the code is wrong" in said
+    assert re.search(r"^address: otpauth://totp/Lockstep:ann\?secret=", said, re.MULTILINE)
+    assert len(re.findall(r"^[a-z2-7]{4}(?:-[a-z2-7]{4}){3}$", said, re.MULTILINE)) == 10
+    assert "10 recovery codes left." in said
+    assert PASSWORD not in said
+    said = menu("ann", PASSWORD, "CODE", "RECOVERY", "10")
+    assert said.index("Password: ") < said.index("Code of your second factor") < said.index("used already")
+    assert "Welcome back, ann." in said
+    said = menu("ann", PASSWORD, code=4)
+    assert "Code of your second factor" in said
+
+
+def test_recovery_codes_and_disabling_in_the_menu(people: RealPeople, menu: Menu, phone: Phone) -> None:
+    """Both ask for the password and a code; a wrong password does not log the person out."""
+    menu("ann", PASSWORD, "mfa", "yes", PASSWORD, "CODE", "10")
+    said = menu("ann", PASSWORD, "RECOVERY", "mfa", "codes", "a wrong word", "mfa", "codes", PASSWORD, "RECOVERY", "10")
+    assert "Not done: the name or the password is wrong" in said
+    assert "Your log-in has ended" not in said
+    assert "The earlier recovery codes have ended" in said
+    said = menu("ann", PASSWORD, "RECOVERY", "11", PASSWORD, "my own words", "my own words", "RECOVERY", "10")
+    assert "Your password was changed" in said
+    said = menu("ann", "my own words", "RECOVERY", "mfa", "disable", "my own words", "RECOVERY", "10")
+    assert "the password alone logs you in" in said
+    assert "Code of your" not in menu("ann", "my own words", "10")
+
+
+def test_who_must_have_one_sets_it_up_at_the_log_in(people: RealPeople, menu: Menu, phone: Phone) -> None:
+    """Also after a one-time password; an administrator resets a lost one by its number."""
+    menu("ann", PASSWORD, "10")
+    admin = (people.admin, people.admin_password)
+    require = people.cluster.ask("PATCH", "/users/ann", b'{"second_factor_required": true}')
+    assert require.status == 200
+    said = menu("ann", PASSWORD, "CODE", "10")
+    assert "must have a second factor" in said
+    assert "Welcome back, ann." in said
+    said = menu(*admin, "13", "reset-mfa 2", "reset 2", "10")
+    assert re.search(r"^2 +ann +member +enabled +yes ", said, re.MULTILINE)
+    assert "ann has no second factor any more" in said
+    one_time = re.search(r"one-time password of ann: (\S+)", said)
+    assert one_time is not None
+    said = menu("ann", one_time[1], "my own words", "my own words", "CODE", "10")
+    assert "the password was changed" in said
+    assert "Welcome back, ann." in said
+
+
+def test_a_qr_code_is_drawn_on_a_terminal_only(people: RealPeople, tmp_path: Path) -> None:
+    """In black on white, whatever the terminal's colours are."""
+    person = Person(people.server, tmp_path / "local", terminal=True)
+    person.logs_in("ann", PASSWORD)
+    person.types("mfa")
+    person.sees("Type yes")
+    person.types("yes")
+    person.sees("Password: ")
+    person.types(PASSWORD)
+    drawn = person.sees("address: otpauth://")
+    lines = [line for line in drawn.splitlines() if line.startswith("\x1b[97;40m")]
+    assert len(lines) > 15
+    person.sees("The code that the app shows now")
+    person.types("")
+    person.sees("the code is wrong")
+    person.types("")
+    person.types("")
+    person.sees("ann> ")
+    person.leaves()

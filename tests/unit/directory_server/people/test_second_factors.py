@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from lockstep_store.wire.messages.users import (
     CreateUserRequest,
     DeleteUserRequest,
 )
+from tests.authenticator import Authenticator
 from tests.fakes.clock import ManualClock
 from tests.unit.directory_server.people.test_accounts import Door
 
@@ -33,24 +33,17 @@ ADMIN = Person("admin", True, "session-1")
 PASSWORD = "a secret word"
 
 
-class Phone:
+class Phone(Authenticator):
     """A person's authenticator app, whose clock is the directory's."""
 
     def __init__(self, door: Door, secret: str) -> None:
+        super().__init__(secret, door.clock.wall)
         self._door = door
-        self.secret = base64.b32decode(secret)
-
-    def code(self, steps_from_now: int = 0) -> str:
-        return totp.code_of(self.secret, totp.step_at(self._door.clock.wall()) + steps_from_now)
 
     def next(self) -> str:
         """The code of the next step, once it has come."""
         self._door.time.advance(totp.STEP_SECONDS)
         return self.code()
-
-    def wrong(self) -> str:
-        good = {self.code(away) for away in range(-2, 3)}
-        return next(code for code in (f"{number:06}" for number in range(10)) if code not in good)
 
 
 class House(Door):

@@ -123,7 +123,10 @@ def test_without_a_rule_an_operation_has_no_limiter() -> None:
     """The operations of a class without a rule run exactly the handlers that they run without rate limits."""
     limited = {each.id: each.handler for each in LimitedDoor().app.extensions["lockstep"].operations}
     counted = {id for id, handler in limited.items() if type(handler).__name__ == "_LimitedHandler"}
-    assert counted == {"login", "register", "change_password", "enrol"}
+    assert counted == {
+        *("login", "register", "change_password", "enrol"),
+        *("begin_second_factor", "confirm_second_factor", "disable_second_factor", "new_recovery_codes"),
+    }
 
 
 def test_every_operation_has_its_class() -> None:
