@@ -21,6 +21,7 @@ from lockstep_store.runtime.http.client_waits import (
     ClientWait,
     ClientWaits,
 )
+from lockstep_store.runtime.http.late_replies import LateReplies
 from lockstep_store.runtime.http.request_body import Future, RequestBody
 from lockstep_store.runtime.http.request_head import BadHead, Headers, check_head, environment, is_anonymous
 from lockstep_store.runtime.tracing import log, request_id, start_request
@@ -36,6 +37,12 @@ ROOM_SECONDS = 1.0
 TAIL_BYTES = 2560 * 1024
 """The runner keeps about this much of a streamed reply that the client has not read yet."""
 
+LIMIT_HEADER = "RateLimit"
+"""Of replies to requests that a rate limit counted."""
+
+_LIMITED = frozenset({429, 503})
+"""What the API and S3 answer to a client that is over its limit."""
+
 _names: dict[str, bytes] = {}
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -44,12 +51,13 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Exchange:
     """Built and answered on threads of the pool; callbacks of its messages may come on others."""
 
-    def __init__(self, watcher: Any, app: Wsgi, waits: ClientWaits, answers: AnswerBytes) -> None:
+    def __init__(self, watcher: Any, app: Wsgi, waits: ClientWaits, answers: AnswerBytes, late: LateReplies) -> None:
         self._watcher = watcher
         self._proto = watcher.proto
         self._app = app
         self._waits = waits
         self._answers = answers
+        self._late = late
         scope = watcher.scope
         address, port = scope["client"]
         self.wait = ClientWait(address, (address, int(port)), int(scope["server"][1]), is_anonymous(scope))
@@ -105,7 +113,9 @@ class Exchange:
         body = self._app(self.environ, self._start_response)
         try:
             if isinstance(body, list):
-                self._send_whole(body[0] if len(body) == 1 else b"".join(body))
+                whole = body[0] if len(body) == 1 else b"".join(body)
+                if self._status not in _LIMITED or not self._hold(whole):
+                    self._send_whole(whole)
             else:
                 # PEP 3333 lets an application name its status as late as with the first piece.
                 pieces = iter(body)
@@ -130,6 +140,19 @@ class Exchange:
             self._watch()
         else:
             self._refuse(Overloaded("too many answers have not been read by their clients yet: retry shortly"))
+
+    def _hold(self, body: bytes) -> bool:
+        """Send the refusal of a client that is over its rate limit later; False for every other reply."""
+        if not any(name == LIMIT_HEADER for name, _ in self._headers):
+            return False
+        self._kept = self._late.hold(lambda: self._send_late(body))
+        return self._kept
+
+    def _send_late(self, body: bytes) -> None:
+        try:
+            self._send_whole(body)
+        finally:
+            self._let_go()
 
     def _wait_for_room(self, size: int) -> bool:
         until = time.monotonic() + ROOM_SECONDS

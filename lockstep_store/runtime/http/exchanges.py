@@ -16,6 +16,7 @@ from granian import _granian
 from lockstep_store.runtime.http.answer_bytes import AnswerBytes
 from lockstep_store.runtime.http.client_waits import ClientWaits
 from lockstep_store.runtime.http.exchange import Exchange, Wsgi, refuse_head
+from lockstep_store.runtime.http.late_replies import LateReplies
 from lockstep_store.runtime.http.request_head import BadHead
 from lockstep_store.runtime.tracing import log
 
@@ -36,12 +37,14 @@ class Exchanges:
         self._threads = threads
         self._waits = ClientWaits()
         self._answers = AnswerBytes()
+        self.late = LateReplies()
         self._guard = threading.Lock()
         self._running = 0
         self._line: deque[Exchange] = deque()
 
     def start(self) -> None:
         self._waits.start()
+        self.late.start()
 
     def stop(self) -> None:
         self._waits.stop()
@@ -63,7 +66,7 @@ class Exchanges:
     def schedule(self, watcher: Any) -> None:
         """Begin with a request. Must not raise: Granian would take the error for one of its own calls'."""
         try:
-            exchange = Exchange(watcher, self._app, self._waits, self._answers)
+            exchange = Exchange(watcher, self._app, self._waits, self._answers, self.late)
             if exchange.collects and self._waits.bodies < MAX_COLLECTING:
                 exchange.body.collect(lambda: self._run(exchange))
             else:

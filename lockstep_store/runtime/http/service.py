@@ -146,6 +146,8 @@ class Service:
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop listening, and let requests in progress end for at most `timeout` seconds."""
+        if self._exchanges is not None:
+            self._exchanges.late.stop()
         if self._listener is not None:
             self._listener.stop(timeout)
         if self._exchanges is not None:
