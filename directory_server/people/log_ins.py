@@ -116,7 +116,7 @@ class LogIns:
     def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> Proven:
         self._guessing.check(name, address)
         stored = PasswordHash(row[0], row[1], row[2], row[3]) if row is not None else NOBODY
-        with self._slots.one():
+        with self._slots.one(address):
             self._guessing.check(name, address)  # others may have failed for this name while this one waited
             matches = _matches(stored, password)
         if row is None or not matches:
@@ -157,7 +157,7 @@ class LogIns:
         prepared = check_new_password(name, request.new_password)
         if request.new_password == request.password:
             raise BadRequest("the new password is the one so far: choose another")
-        with self._slots.one():
+        with self._slots.one(request.address):
             password = PasswordHash.of(prepared)
 
         def work(tx: Tx) -> None:
@@ -173,7 +173,7 @@ class LogIns:
     def _register(self, name: str, request: PasswordRequest) -> LoginReply:
         prepared = check_new_password(name, request.password)
         self._guessing.check(name, request.address)
-        with self._slots.one():
+        with self._slots.one(request.address):
             password = PasswordHash.of(prepared)
 
         def work(tx: Tx) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ _SCRYPT_R = 8
 _HASHES_AT_ONCE = 2
 _IN_LINE = 8
 """They wait for about a second, less than a proxy waits for the reply."""
+_PLACES = _HASHES_AT_ONCE + _IN_LINE
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,28 @@ class HashingSlots:
     """Lets a few hashes be made at a time, and a few more wait. Thread-safe."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(_HASHES_AT_ONCE + _IN_LINE)
         self._slots = threading.BoundedSemaphore(_HASHES_AT_ONCE)
+        self._guard = threading.Lock()
+        self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a slot. Overloaded at once when too many wait already: each would keep a thread of the directory."""
-        if not self._places.acquire(blocking=False):
-            raise Overloaded("too many people are logging in, so nothing was done; try again in a moment")
+    def one(self, address: str = "") -> Iterator[None]:
+        """Hold a slot. Overloaded at once when too many wait already: each would keep a thread of the directory.
+
+        Half of the places are out of reach for each single `address`. Empty: nobody knows it.
+        """
+        self._enter(address)
         try:
             with self._slots:
                 yield
         finally:
-            self._places.release()
+            with self._guard:
+                self._taken[address] -= 1
+                if not self._taken[address]:
+                    del self._taken[address]
+
+    def _enter(self, address: str) -> None:
+        with self._guard:
+            if self._taken.total() >= _PLACES or (address and self._taken[address] >= _PLACES // 2):
+                raise Overloaded("too many people are logging in, so nothing was done; try again in a moment")
+            self._taken[address] += 1
