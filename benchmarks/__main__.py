@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import listings, measurements, s3, scaling
+from benchmarks import abuse, listings, measurements, s3, scaling
 from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer
 from benchmarks.measurements import Measurement
@@ -66,6 +66,7 @@ PARTS = (
     "s3 listing",
     "s3 memory",
     "start",
+    "abuse",
     "scaling",
     "listings",
 )
@@ -131,6 +132,7 @@ def main(
             "s3 listing": lambda: [s3.listing(cluster, s3_keys)],
             "s3 memory": lambda: [s3.multipart(cluster, int(s3_gib * GIB))],
             "start": lambda: [measurements.warm_start(cluster)],
+            "abuse": lambda: abuse.measure(folder / "abuse"),
             "scaling": lambda: scaling.measure(folder / "scaling", files),
             "listings": lambda: listings.measure(folder / "listings", listed_keys),
         }

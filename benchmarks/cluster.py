@@ -19,8 +19,10 @@ from benchmarks.load import Target
 class BenchmarkCluster:
     """1 directory server, 3 file servers and 2 proxies, started as a person starts them."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **variables: str) -> None:
+        """`variables` are added to the programs' environment."""
         self._data = data
+        self._environment = {**os.environ, **variables}
         base = 20_000 + free_port() % 20_000
         self._command = [sys.executable, "-m", "local_cluster", "--data", str(data)]
         self._run("--detach", "--base-port", str(base))
@@ -42,7 +44,7 @@ class BenchmarkCluster:
         self._session.cert = (str(folder / "cert.pem"), str(folder / "key.pem"))
 
     def _run(self, *arguments: str) -> None:
-        subprocess.run([*self._command, *arguments], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run([*self._command, *arguments], check=True, stdin=subprocess.DEVNULL, env=self._environment)
 
     def _record(self) -> Any:
         return json.loads((self._data / "cluster.json").read_text())
@@ -86,6 +88,11 @@ class BenchmarkCluster:
                 if line.startswith("VmHWM:"):
                     peaks[f"{entry['program']}-{entry['id']}"] = int(line.split()[1]) * 1024
         return peaks
+
+    def resident_bytes(self, url: str) -> int:
+        """The resident memory of the program at `url`."""
+        pid = next(entry["pid"] for entry in self.programs if entry["url"] == url)
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def lockstep(self, *arguments: str, proxy: int = 0) -> str:
         """Run the `lockstep` command. Returns its output."""

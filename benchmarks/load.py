@@ -43,12 +43,12 @@ class Result(NamedTuple):
 
 
 class Connection:
-    """A client's persistent connection."""
+    """A client's persistent connection, from the address `source` of this machine."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, source: str = "") -> None:
         parts = urlsplit(target.url)
         context = ssl.create_default_context(cafile=str(target.ca_file))
-        raw = socket.create_connection((parts.hostname, parts.port), 30)
+        raw = socket.create_connection((parts.hostname, parts.port), 30, (source, 0))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = context.wrap_socket(raw, server_hostname=parts.hostname)
         self._head = f"Host: {parts.netloc}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in target.headers.items())
@@ -74,6 +74,10 @@ class Connection:
             body += self._receive()
         self._left = body[length:]
         return int(head[9:12]), head, body[:length]
+
+    def send(self, part: bytes) -> None:
+        """Send a part of a request, and read nothing."""
+        self._socket.sendall(part)
 
     def close(self) -> None:
         self._socket.close()
