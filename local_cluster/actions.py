@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -9,23 +10,37 @@ from pathlib import Path
 
 import click
 
+from local_cluster.detached import Handover, WatchLog, keep_running
 from local_cluster.failures import (
     INTERRUPTED,
     AlreadyRunning,
+    ClusterFailure,
     Declined,
-    Degraded,
     ImpossibleCluster,
     NotRunning,
     UnsuitableFolder,
 )
-from local_cluster.foreground import LossWatch, StopSignals, input_is_for_menu, run_menu, wait_for_signal
+from local_cluster.foreground import (
+    WAKE_SIGNAL,
+    HeldBack,
+    StopSignals,
+    input_is_for_menu,
+    is_sure_to_stop,
+    run_menu,
+    wait_for_signal,
+)
 from local_cluster.health import HealthProbe
-from local_cluster.lifecycle import Started, check_ports, start_programs, stop_programs
+from local_cluster.kept_program import KeptProgram, is_removed
+from local_cluster.lifecycle import STOP_PATIENCE_SECONDS, StartWait, start_programs, stop_programs
 from local_cluster.plan import ClusterSettings, Folder, plan_programs
-from local_cluster.processes import process_mark, send
-from local_cluster.progress import StartProgress, next_step, program_table, remark, short_path, tell
-from local_cluster.records import RunLock, RunRecord, load_records, load_settings, save_settings
+from local_cluster.processes import end_processes, process_mark, send
+from local_cluster.progress import StartProgress, remark, short_path, tell
+from local_cluster.records import RunLock, RunRecord, forget_record, load_records, load_settings, save_settings
 from local_cluster.reset import check_folder, remove, what_would_go
+from local_cluster.start_report import counted, say_started
+from local_cluster.status import FollowedProgram, show_status
+from local_cluster.supervisor import Supervisor
+from lockstep_store.wire.errors import LockstepError
 
 HOLDER_PATIENCE_SECONDS = 45.0
 
@@ -56,35 +71,144 @@ class Cluster:
         self.signals = StopSignals()
 
     def start(
-        self, wanted: dict[str, int], wait_seconds: float, detach: bool, menu: int | None, new_metadata: bool = False
+        self,
+        wanted: dict[str, int],
+        wait_seconds: float,
+        detach: bool,
+        menu: int | None,
+        new_metadata: bool = False,
+        restart: bool = True,
     ) -> int:
-        """Start the cluster. Returns when it is healthy with `detach`, otherwise when the user has stopped it."""
+        """Start what does not run, and keep it running with `restart`.
+
+        Returns when every program is healthy or sick with `detach`, otherwise when the user has stopped the cluster.
+        """
         self._make_folder()
+        holder = self.lock.holder()
+        if holder:
+            return self._repeat(holder, wanted, wait_seconds, detach)
+        if not (detach and restart):
+            return self._start(wanted, wait_seconds, detach, menu, new_metadata, restart)
+        self.signals.install()
+        handover = Handover()
+        if not handover.stays:
+            return handover.wait(self.signals)
+        return self._start(wanted, wait_seconds, detach, menu, new_metadata, restart, handover)
+
+    def _start(
+        self,
+        wanted: dict[str, int],
+        wait_seconds: float,
+        detach: bool,
+        menu: int | None,
+        new_metadata: bool,
+        restart: bool,
+        handover: Handover | None = None,
+    ) -> int:
         with self.lock.held():
             self.signals.install()
-            self._clean_up_earlier_start()
             settings = self._settle(wanted)
             if menu is not None and menu > settings.proxies:
                 raise NotRunning(
-                    f"there is no proxy {menu}: the cluster has {_count(settings.proxies, 'proxy', 'proxies')}"
+                    f"there is no proxy {menu}: the cluster has {counted(settings.proxies, 'proxy', 'proxies')}"
                 )
-            plans = plan_programs(settings, self.folder)
-            check_ports(plans)
+            programs = self._programs(settings)
+            takes_over = handover is not None
+            self._refuse_what_runs(programs, takes_over)
             save_settings(self.folder, settings)
-            progress = StartProgress([plan.name for plan in plans])
-            started = start_programs(
-                plans,
+            progress = StartProgress([one.name for one in programs])
+            sick = start_programs(
+                programs,
                 self.folder,
                 progress,
                 wait_seconds=wait_seconds,
                 interrupted=self.signals.came,
                 new_metadata=new_metadata,
             )
-            remark(f"\nThe cluster is healthy after {progress.seconds:.1f} s.\n")
-            tell(program_table([one.record for one in started]))
-            proxy_url = next(plan.url for plan in plans if plan.program == "client_proxy")
-            tell(f"\n{next_step(self.folder, _root(), _root() / '.cluster', proxy_url)}")
-            return 0 if detach else self._stay(started, menu)
+            code = say_started(self.folder, _root(), programs, sick, progress.seconds)
+            if handover is not None:
+                handover.release(code, self.folder.watch_log)
+                return self._keep_running(programs)
+            return code if detach else self._stay(programs, menu, restart)
+
+    def _programs(self, settings: ClusterSettings) -> list[KeptProgram]:
+        """The programs that should run, with their processes. Removed ones are left out."""
+        records = {record.name: record for record in load_records(self.folder)}
+        programs = []
+        for plan in plan_programs(settings, self.folder):
+            record = records.pop(plan.name, None)
+            if not is_removed(self.folder, plan.program, plan.id, plan.data_dir):
+                programs.append(KeptProgram(plan, self.folder, record))
+                continue
+            if record is not None and record.running:
+                end_processes([(record.pid, record.mark)], STOP_PATIENCE_SECONDS)
+            if record is not None:
+                forget_record(self.folder, record)
+            remark(
+                f"{plan.name} is left out, because it was removed from the cluster. To add it again as a new one, "
+                f"delete its folder {short_path(plan.data_dir)}"
+            )
+        for record in records.values():
+            if not record.running:
+                forget_record(self.folder, record)
+        return programs
+
+    def _refuse_what_runs(self, programs: Sequence[KeptProgram], takes_over: bool) -> None:
+        """Raise AlreadyRunning if all runs (unless this start takes over watching), or runs with other settings."""
+        running = [record for record in load_records(self.folder) if record.running]
+        planned = {one.name: list(one.plan.command) for one in programs}
+        other = [record.name for record in running if planned.get(record.name) != record.command]
+        if other:
+            raise AlreadyRunning(
+                f"{', '.join(other)} of the cluster in {self.folder.data} "
+                f"{'run' if len(other) > 1 else 'runs'} with other settings: stop the cluster with --stop first"
+            )
+        if running and not takes_over and all(one.running for one in programs) and self.folder.cluster_file.exists():
+            raise AlreadyRunning(
+                f"the cluster in {self.folder.data} is already running ({len(running)} programs): "
+                "show it with --status, use it with --menu, or stop it with --stop"
+            )
+
+    def _keep_running(self, programs: Sequence[KeptProgram]) -> int:
+        """The process that stays: keep the programs running until it is told to stop, then stop them."""
+        log = WatchLog(self.folder.watch_log)
+        log.say(f"keeps {len(programs)} programs running (process {os.getpid()})")
+        supervisor = Supervisor(programs, self.folder, log.say)
+        # Only a signal ends the programs: after an error here, people go on working, and the next start takes over.
+        keep_running(supervisor, self.signals, lambda: self._start_now(supervisor, log.say))
+        stop_programs(self.folder, reap=supervisor.reap)
+        log.say("stopped")
+        return 0
+
+    def _start_now(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
+        """A repeated start asks for what is missing, and may have made the plan larger."""
+        try:
+            programs = self._programs(load_settings(self.folder) or ClusterSettings())
+        except (ClusterFailure, LockstepError, OSError) as error:
+            say(f"cannot look for new programs: {error}")
+            programs = []
+        supervisor.start_now(programs)
+
+    def _repeat(self, holder: int, wanted: dict[str, int], wait_seconds: float, detach: bool) -> int:
+        """A start while another process keeps the cluster running: have it start what is missing now."""
+        before = load_settings(self.folder)
+        settings = self._settle(wanted)
+        programs = self._programs(settings)
+        missing = [one for one in programs if not one.running]
+        ready = self.folder.cluster_file.exists() and before is not None and _only_grows(before, settings)
+        if not (missing and ready and detach):
+            raise AlreadyRunning(
+                f"the cluster in {self.folder.data} is already running (run_cluster.sh, process {holder}): show it "
+                "with --status, use it with --menu, stop it with --stop, or start what is missing with --detach"
+            )
+        self.signals.install()
+        save_settings(self.folder, settings)
+        progress = StartProgress([one.name for one in programs])
+        followed = [FollowedProgram(one.plan, self.folder, one.record) for one in programs]
+        send(holder, process_mark(holder), WAKE_SIGNAL)
+        wait = StartWait(followed, HealthProbe(self.folder), progress, wait_seconds, self.signals.came, owns=False)
+        sick = wait.until_settled()
+        return say_started(self.folder, _root(), self._programs(settings), sick, progress.seconds)
 
     def _make_folder(self) -> None:
         check_folder(self.folder)
@@ -94,19 +218,6 @@ class Cluster:
             raise UnsuitableFolder(
                 f"cannot create {self.folder.data} ({error.strerror}): choose another folder with --data"
             ) from error
-
-    def _clean_up_earlier_start(self) -> None:
-        records = load_records(self.folder)
-        running = [record for record in records if record.running]
-        if running and len(running) == len(records) and self.folder.cluster_file.exists():
-            raise AlreadyRunning(
-                f"the cluster in {self.folder.data} is already running ({len(running)} programs): "
-                "show it with --status, use it with --menu, or stop it with --stop"
-            )
-        if running:
-            names = ", ".join(record.name for record in running)
-            remark(f"Some programs of an earlier start are still running ({names}): stopping them first.")
-        stop_programs(self.folder)
 
     def _settle(self, wanted: dict[str, int]) -> ClusterSettings:
         """Return the settings of this start: the options given, else those of the last start, else the defaults."""
@@ -133,23 +244,45 @@ class Cluster:
             remark(f"Each new write is now stored in {settings.copies} copies (before: {before.copies}).")
         return settings
 
-    def _stay(self, started: list[Started], menu: int | None) -> int:
-        watch = LossWatch(started)
+    def _stay(self, programs: Sequence[KeptProgram], menu: int | None, restart: bool) -> int:
+        held = HeldBack()
+        supervisor = Supervisor(programs, self.folder, held.hold, restart=restart)
         code = 0
         try:
-            proxies = [one.record for one in started if one.record.program == "client_proxy"]
+            proxies = [one.record for one in programs if one.plan.program == "client_proxy" and one.running]
             if proxies and (menu is not None or input_is_for_menu()):
                 proxy = next((one for one in proxies if one.id == str(menu or 1)), proxies[0])
                 tell(f"\nMenu on proxy {proxy.id}; leaving it stops the cluster.\n")
-                code = self._run_menu(proxy, watch.look)
+                code = self._run_menu(proxy, lambda: self._look(supervisor))
+                while not self._may_stop(supervisor):
+                    code = self._run_menu(proxy, lambda: self._look(supervisor))
             else:
                 tell("\nThe cluster runs until Ctrl-C or SIGTERM.")
-                wait_for_signal(self.signals, watch.say)
+                wait_for_signal(self.signals, lambda: self._look(supervisor, held))
         finally:
-            watch.say()
-            stop_programs(self.folder, reap=lambda: [one.process.poll() for one in started])
+            held.say()
+            stop_programs(self.folder, reap=supervisor.reap)
             remark("Stopped. The data is kept for the next start.")
         return 0 if self.signals.came() or code in (-2, INTERRUPTED) else code
+
+    def _may_stop(self, supervisor: Supervisor) -> bool:
+        """Whether to stop now that the menu has ended, which has released its own locks: ask if others have some."""
+        if not os.isatty(0) or self.signals.came_except_interrupt():
+            return True
+        directory = next((one for one in supervisor.programs if one.plan.program == "directory_server"), None)
+        locks, waiters = HealthProbe(self.folder).work(directory.record) if directory is not None else (0, 0)
+        if not locks and not waiters:
+            return True
+        held, places = counted(locks, "lock is", "locks are"), counted(waiters, "place", "places")
+        question = f"Others are working: {held} held, and {places} in line taken. Stop anyway? [y/N]"
+        return is_sure_to_stop(question, self.signals, lambda: self._look(supervisor))
+
+    def _look(self, supervisor: Supervisor, held: HeldBack | None = None) -> None:
+        if self.signals.take_wake():
+            self._start_now(supervisor, remark)
+        supervisor.look()
+        if held is not None:
+            held.say()
 
     def stop(self) -> int:
         """Stop the cluster, whichever command started it. Safe to repeat."""
@@ -180,20 +313,7 @@ class Cluster:
 
     def status(self) -> int:
         """Print the table with every program's state; raises NotRunning or Degraded unless all are healthy."""
-        records = load_records(self.folder)
-        alive = [record.running for record in records]
-        if not any(alive):
-            raise NotRunning(f"no cluster is running in {self.folder.data}: start it with run_cluster.sh")
-        faults = HealthProbe(self.folder).faults(records)
-        states = [fault or "healthy" if lives else "not running" for fault, lives in zip(faults, alive, strict=True)]
-        tell(program_table(records, states))
-        ill = [record.name for record, state in zip(records, states, strict=True) if state != "healthy"]
-        if ill:
-            raise Degraded(
-                f"{len(ill)} of {len(records)} programs {'are' if len(ill) > 1 else 'is'} not healthy "
-                f"({', '.join(ill)}): see {'their logs' if len(ill) > 1 else 'its log'}"
-            )
-        return 0
+        return show_status(self.folder, self.lock.holder())
 
     def running_proxy(self, number: int) -> RunRecord | None:
         """Return proxy `number` of the running cluster; None when no cluster is running."""
@@ -249,5 +369,7 @@ class Cluster:
             raise Declined("nothing was removed: answer y to confirm, or use --yes")
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _only_grows(before: ClusterSettings, after: ClusterSettings) -> bool:
+    """Whether a running cluster can become `after` without stopping a program."""
+    fixed = (before.copies, before.base_port) == (after.copies, after.base_port)
+    return fixed and before.file_servers <= after.file_servers and before.proxies <= after.proxies

@@ -26,17 +26,23 @@ Without --detach, standard input decides what happens next:
   a terminal         the menu opens on the first proxy
   a pipe or file     the menu reads its requests from it
   /dev/null, closed  the cluster runs until Ctrl-C or SIGTERM
-When the menu ends, or on Ctrl-C or SIGTERM, everything stops.
+When the menu ends, or on Ctrl-C or SIGTERM, everything stops. On a terminal it
+asks first if people hold locks; a second Ctrl-C stops at once.
 
 \b
 Ports with base port P: proxies P, P+10, ... (five; more come after the last
 file server), directory P+50, file servers P+60, P+70, ...
 
 \b
+A program that ends is started again, after pauses that grow from a second to
+five minutes; with --detach, a process that stays does this, until --stop.
+
+\b
 Exit codes: 0 success, 2 invalid option, 3 no usable Python, 4 libraries could
-not be installed, 5 port in use, 6 already running, 7 a program did not become
-healthy, 8 not running, 9 running but not all healthy, 10 unsuitable data
-folder, 11 reset declined, 130 interrupted while starting.
+not be installed, 5 the directory server's port is in use, 6 already running,
+7 the directory server did not start, 8 not running, 9 degraded: running, but
+not all programs are healthy, 10 unsuitable data folder, 11 reset declined,
+130 interrupted while starting.
 
 Number options that are not given keep the value of the last start in DIR. The
 programs also read their own LOCKSTEP_... variables; see `python -m file_server
@@ -57,7 +63,12 @@ class _Folder(click.Path):
 @click.command(
     "run_cluster.sh", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.option("--detach", is_flag=True, help="Return as soon as every program is healthy, and leave them running.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Return as soon as every program is healthy or sick, and keep them running. Repeat it to start what is "
+    "missing.",
+)
 @click.option("--stop", is_flag=True, help="Stop the cluster and keep its data.")
 @click.option("--status", is_flag=True, help="Show every program and its health.")
 @click.option(
@@ -121,6 +132,13 @@ class _Folder(click.Path):
     help="Time that the programs have to become healthy.",
 )
 @click.option(
+    "--restart/--no-restart",
+    default=True,
+    envvar="LOCKSTEP_CLUSTER_RESTART",
+    show_envvar=True,
+    help="Whether programs that end are started again. Default: they are.",
+)
+@click.option(
     "--reset",
     is_flag=True,
     help="Ask for confirmation, then stop the cluster and remove its data, cluster.json and certificates (never "
@@ -141,6 +159,7 @@ def command(
     menu: str | None,
     data: Path | None,
     wait_seconds: float,
+    restart: bool,
     reset: bool,
     yes: bool,
     new_metadata: bool,
@@ -149,7 +168,7 @@ def command(
     """Run a Lockstep cluster on this machine: one directory server, file servers and client proxies.
 
     Without options: start the cluster, wait until it is healthy, open the menu, and stop the cluster when you leave
-    the menu.
+    the menu. What cannot start does not keep the others from running.
     """
     actions = [name for name, given in (("--stop", stop), ("--status", status), ("--reset", reset)) if given]
     if len(actions) > 1 or (actions and menu is not None) or (detach and menu is not None):
@@ -175,7 +194,7 @@ def command(
     if proxy is not None and (running := cluster.running_proxy(proxy)):
         return cluster.menu(running)
     wanted = {name: count for name, count in counts.items() if count is not None}
-    return cluster.start(wanted, wait_seconds, detach, proxy, new_metadata)
+    return cluster.start(wanted, wait_seconds, detach, proxy, new_metadata, restart)
 
 
 def _menu_number(text: str | None) -> int | None:

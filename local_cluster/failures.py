@@ -24,7 +24,7 @@ class ImpossibleCluster(ClusterFailure):
 
 
 class PortBusy(ClusterFailure):
-    """Another program uses a port that the cluster needs; nothing was started."""
+    """Another program uses the directory server's port; nothing was started."""
 
     exit_code = 5
 
@@ -36,7 +36,7 @@ class AlreadyRunning(ClusterFailure):
 
 
 class NotHealthy(ClusterFailure):
-    """A program ended early or did not become healthy in time; everything was stopped."""
+    """The directory server ended early or did not answer in time; what this command started was stopped."""
 
     exit_code = 7
 
@@ -48,7 +48,7 @@ class NotRunning(ClusterFailure):
 
 
 class Degraded(ClusterFailure):
-    """The cluster is running, but not every program is healthy."""
+    """The cluster is running, but not every program is healthy. Those that are go on."""
 
     exit_code = 9
 

@@ -8,20 +8,22 @@ read: the cluster runs until a signal arrives.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from local_cluster.lifecycle import Started
 from local_cluster.progress import remark
 from lockstep_store.wire.cluster_file import ProgramEntry
 
 WATCH_SECONDS = 0.1
 MENU_PATIENCE_SECONDS = 5.0
+WAKE_SIGNAL = signal.SIGCONT
+"""Harmless to a process that does not handle it."""
 
 
 class StopSignals:
@@ -32,9 +34,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
+        self._woken = False
+        self.interrupts = 0
+        """How often Ctrl-C was pressed."""
 
     def install(self) -> None:
-        """Handle the signals. A SIGHUP that `nohup` ignores stays ignored."""
+        """Handle the signals. A SIGHUP that `nohup` ignores stays ignored. A repeated start sends WAKE_SIGNAL."""
+        signal.signal(WAKE_SIGNAL, self._wake)
         signal.signal(signal.SIGINT, self._remember)
         signal.signal(signal.SIGTERM, self._remember)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -42,6 +48,15 @@ class StopSignals:
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         self._seen.add(number)
+        self.interrupts += number == signal.SIGINT
+
+    def _wake(self, *_: object) -> None:
+        self._woken = True
+
+    def take_wake(self) -> bool:
+        """Whether a repeated start has asked for what is missing, since the last call."""
+        woken, self._woken = self._woken, False
+        return woken
 
     def came(self) -> bool:
         """Whether any of them has arrived."""
@@ -124,24 +139,33 @@ def wait_for_signal(signals: StopSignals, meanwhile: Callable[[], None]) -> None
         time.sleep(WATCH_SECONDS)
 
 
-class LossWatch:
-    """Reports each program that ends unexpectedly, once. The others keep running, because a cluster tolerates that."""
+def is_sure_to_stop(question: str, signals: StopSignals, meanwhile: Callable[[], None]) -> bool:
+    """Ask on the terminal. A further Ctrl-C, another signal and the end of the input mean yes.
 
-    def __init__(self, started: Sequence[Started]) -> None:
-        self._left = list(started)
-        self._lost: list[str] = []
+    `input` was refused: a signal that is only remembered does not interrupt it.
+    """
+    print(question, end=" ", flush=True)
+    before = signals.interrupts
+    while not select.select([0], [], [], WATCH_SECONDS)[0]:
+        meanwhile()
+        if signals.interrupts > before or signals.came_except_interrupt():
+            print(flush=True)
+            return True
+    answer = os.read(0, 1024)
+    return not answer or answer.strip().lower() in (b"y", b"yes")
 
-    def look(self) -> None:
-        """Notice programs that ended since the last look."""
-        for one in [one for one in self._left if one.process.poll() is not None]:
-            self._left.remove(one)
-            self._lost.append(
-                f"{one.plan.name} (process {one.record.pid}) ended unexpectedly with code "
-                f"{one.process.returncode}: see its log {one.plan.log_file}"
-            )
+
+class HeldBack:
+    """Remarks that wait until the menu is left, which has the terminal until then."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def hold(self, text: str) -> None:
+        """Keep a remark for later."""
+        self._lines.append(text)
 
     def say(self) -> None:
-        """Notice programs that ended, and print those not yet reported."""
-        self.look()
-        while self._lost:
-            remark(self._lost.pop(0))
+        """Print what has waited."""
+        while self._lines:
+            remark(self._lines.pop(0))

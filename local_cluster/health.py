@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import math
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +21,14 @@ from lockstep_store.wire.messages.cluster import Health
 
 ASK_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class Finding(NamedTuple):
+    """What a check found: `fault` is a short clause, empty for a healthy program."""
+
+    fault: str
+    answers: bool = False
+    """The program itself says so: it runs, and waiting may not help."""
 
 
 class HealthProbe:
@@ -45,40 +55,57 @@ class HealthProbe:
 
     def fault(self, entry: ProgramEntry) -> str:
         """Return what is wrong with a program, as a short clause; empty when it is healthy. Takes seconds at most."""
+        return self.check(entry).fault
+
+    def check(self, entry: ProgramEntry) -> Finding:
+        """Return what is wrong with a program. Takes seconds at most."""
         try:
             health = self._ask(entry)
         except TimeoutError:
-            return f"did not answer within {ASK_SECONDS:g} s"
+            return Finding(f"did not answer within {ASK_SECONDS:g} s")
         except ConnectionRefusedError:
-            return "is not listening yet"
+            return Finding("is not listening yet")
         except (OSError, http.client.HTTPException) as error:
-            return f"cannot be reached ({error})"
+            return Finding(f"cannot be reached ({error})")
         except (msgspec.MsgspecError, LockstepError) as error:
-            return f"sent an invalid reply ({error})"
+            return Finding(f"sent an invalid reply ({error})")
         if health.program != entry.program or health.id != entry.id:
-            return f"does not have its port: {health.program} {health.id} answers there"
+            return Finding(f"does not have its port: {health.program} {health.id} answers there")
         if health.pid and health.pid != entry.pid:
-            return f"does not have its port: process {health.pid} answers there"
+            return Finding(f"does not have its port: process {health.pid} answers there")
         # Problems count even if the program is `healthy`: a file server that cannot reach its directory works, but the
         # cluster cannot use it.
         if health.problems or not health.healthy:
-            return "; ".join(health.problems) or "reports that it is not healthy"
-        return ""
+            return Finding("; ".join(health.problems) or "reports that it is not healthy", answers=True)
+        return Finding("")
 
     def faults(self, entries: Sequence[ProgramEntry]) -> list[str]:
         """Check many programs at once; return their faults in order."""
         with ThreadPoolExecutor(max_workers=max(1, min(16, len(entries)))) as pool:
             return list(pool.map(self.fault, entries))
 
+    def work(self, directory: ProgramEntry) -> tuple[int, int]:
+        """Return how many locks people hold and how many places in line they have; none if it cannot be known."""
+        try:
+            lines = self._get(directory, "/metrics").decode("utf-8", "replace").splitlines()
+        except (OSError, http.client.HTTPException, LockstepError):
+            return 0, 0
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#") and " " in line)
+        locks, waiters = (values.get(f"lockstep_directory_{name}", "0") for name in ("locks", "waiters"))
+        known = [float(value) for value in (locks, waiters)]
+        return (0, 0) if any(math.isnan(value) for value in known) else (int(known[0]), int(known[1]))
+
     def _ask(self, entry: ProgramEntry) -> Health:
+        return msgspec.json.decode(self._get(entry, "/health"), type=Health)
+
+    def _get(self, entry: ProgramEntry, path: str) -> bytes:
         address = urlsplit(entry.url)
         context: ssl.SSLContext = self._people if entry.program == "client_proxy" else self._peers()
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, timeout=ASK_SECONDS, context=context
         )
         try:
-            connection.request("GET", "/health")
-            body = connection.getresponse().read(MAX_ANSWER_BYTES)
+            connection.request("GET", path)
+            return connection.getresponse().read(MAX_ANSWER_BYTES)
         finally:
             connection.close()
-        return msgspec.json.decode(body, type=Health)

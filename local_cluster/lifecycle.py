@@ -1,6 +1,7 @@
 """Starts the programs of a plan and waits until they are healthy; stops whatever is running.
 
-When anything fails during a start, everything that was started is stopped before the failure is raised.
+Without a directory server there is no cluster: when it does not start, everything that was started with it is stopped
+before the failure is raised. Any other program that does not start leaves the cluster degraded.
 """
 
 from __future__ import annotations
@@ -14,19 +15,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from local_cluster.failures import Interrupted, NotHealthy, PortBusy, UnsuitableFolder
-from local_cluster.health import HealthProbe
+from local_cluster.health import Finding, HealthProbe
+from local_cluster.kept_program import KeptProgram
 from local_cluster.plan import HOST, Folder, ProgramPlan
-from local_cluster.processes import end_processes, last_lines, process_mark, spawn
-from local_cluster.records import (
-    RunRecord,
-    forget_records,
-    load_records,
-    save_cluster_file,
-    save_record,
-)
+from local_cluster.processes import end_processes
+from local_cluster.records import RunRecord, forget_record, forget_records, load_records, save_cluster_file
 
 STOP_PATIENCE_SECONDS = 10.0
 POLL_SECONDS = 0.05
+SICK_SECONDS = 10.0
+"""How long a start waits for a program that answers and says that it is sick, once all others are settled."""
 
 
 class Progress(Protocol):
@@ -34,47 +32,14 @@ class Progress(Protocol):
 
     def healthy(self, name: str) -> None: ...
 
+    def sick(self, name: str, fault: str) -> None: ...
+
     def tick(self, faults: dict[str, str]) -> None: ...
-
-
-class Started:
-    """A program started by this process."""
-
-    def __init__(self, plan: ProgramPlan, folder: Folder, env: Mapping[str, str] | None = None) -> None:
-        self.plan = plan
-        self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
-
-        def write_own_record() -> None:
-            # The new process writes its own record: if this command wrote it and were killed first, a program without
-            # a record would keep running.
-            save_record(folder, _record(plan, os.getpid()))
-
-        self.process: subprocess.Popen[bytes] = spawn(plan.command, plan.log_file, env, write_own_record)
-        self.record = _record(plan, self.process.pid)
-
-    def last_words(self) -> str:
-        lines = last_lines(self.plan.log_file, self.log_start)
-        if not lines:
-            return f"It wrote nothing to its log, {self.plan.log_file}"
-        return f"Last lines of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
-
-
-def _record(plan: ProgramPlan, pid: int) -> RunRecord:
-    return RunRecord(
-        program=plan.program,
-        id=plan.id,
-        url=plan.url,
-        pid=pid,
-        data_dir=str(plan.data_dir),
-        log_file=str(plan.log_file),
-        mark=process_mark(pid),
-        command=list(plan.command),
-    )
 
 
 def check_ports(plans: Sequence[ProgramPlan]) -> None:
     """Raise PortBusy, naming the ports, unless every port is free. Nothing listens afterwards."""
-    busy = [plan for plan in plans if not _port_is_free(plan.port)]
+    busy = [plan for plan in plans if not port_is_free(plan.port)]
     if busy:
         names = ", ".join(f"port {plan.port} ({plan.name})" for plan in busy)
         raise PortBusy(
@@ -83,7 +48,8 @@ def check_ports(plans: Sequence[ProgramPlan]) -> None:
         )
 
 
-def _port_is_free(port: int) -> bool:
+def port_is_free(port: int) -> bool:
+    """Whether a program can listen on this port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # Without SO_REUSEADDR, connections of a cluster that has just stopped would count as a port in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -96,8 +62,13 @@ def _port_is_free(port: int) -> bool:
         return True
 
 
+def busy_port(plan: ProgramPlan) -> str:
+    """Why a program is not started whose port is not free."""
+    return f"port {plan.port} is used by another program: stop that one, or shift all ports with --base-port"
+
+
 def start_programs(
-    plans: Sequence[ProgramPlan],
+    programs: Sequence[KeptProgram],
     folder: Folder,
     progress: Progress,
     *,
@@ -105,29 +76,38 @@ def start_programs(
     interrupted: Callable[[], bool] = lambda: False,
     env: Mapping[str, str] | None = None,
     new_metadata: bool = False,
-) -> list[Started]:
-    """Start all programs at once, wait until they are healthy, and write `cluster.json`.
+) -> dict[str, str]:
+    """Start every program that does not run, wait until they are healthy, and write `cluster.json`.
 
-    The directory may create new metadata only in a cluster without earlier data, or with `new_metadata`. Raises
-    NotHealthy or Interrupted after it has stopped everything.
+    Returns what is wrong with each that is not healthy, by name. The directory may create new metadata only in a
+    cluster without earlier data, or with `new_metadata`. Raises PortBusy, NotHealthy or Interrupted after it has
+    stopped what it started.
     """
-    started: list[Started] = []
+    missing = [one for one in programs if not one.running]
+    busy = [one for one in missing if not port_is_free(one.plan.port)]
+    if any(one.plan.program == "directory_server" for one in busy):
+        check_ports([one.plan for one in busy])
+    sick = {one.name: busy_port(one.plan) for one in busy}
     try:
         may_begin = new_metadata or not any(folder.certs_dir.glob("directory_server-*"))
         probe = HealthProbe(folder)  # creates the authority, so that programs do not race to create it
-        for plan in plans:
-            is_first = may_begin and plan.program == "directory_server"
-            started.append(Started(plan, folder, _with_new_metadata(env) if is_first else env))
-        _wait_until_healthy(started, probe, progress, wait_seconds, interrupted)
-        save_cluster_file(folder, [one.record for one in started])
+        for one in missing:
+            is_first = may_begin and one.plan.program == "directory_server"
+            if one.name not in sick:
+                one.start(_with_new_metadata(env) if is_first else env)
+        for name, fault in sick.items():
+            progress.sick(name, fault)
+        waiting = [one for one in programs if one.name not in sick]
+        sick |= StartWait(waiting, probe, progress, wait_seconds, interrupted).until_settled()
+        save_cluster_file(folder, [one.record for one in programs])
     except BaseException as error:
-        stop_programs(folder, reap=lambda: [one.process.poll() for one in started])
+        _stop_started(programs, folder)
         if isinstance(error, subprocess.SubprocessError):
             raise UnsuitableFolder(
-                f"cannot write to {folder.run_dir}, so everything was stopped: check the disk"
+                f"cannot write to {folder.run_dir}, so what was started is stopped again: check the disk"
             ) from error
         raise
-    return started
+    return sick
 
 
 def _with_new_metadata(env: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -135,67 +115,125 @@ def _with_new_metadata(env: Mapping[str, str] | None) -> Mapping[str, str]:
     return {**(os.environ if env is None else env), "LOCKSTEP_DIRECTORY_NEW_METADATA": "1"}
 
 
-def _wait_until_healthy(
-    started: Sequence[Started],
-    probe: HealthProbe,
-    progress: Progress,
-    wait_seconds: float,
-    interrupted: Callable[[], bool],
-) -> None:
-    deadline = time.monotonic() + wait_seconds
-    waiting = {one.plan.name: one for one in started}
-    asked: dict[str, Future[str]] = {}
-    faults: dict[str, str] = {}
-    pool = ThreadPoolExecutor(max_workers=len(started))
-    try:
-        while waiting:
-            if interrupted():
-                raise Interrupted("interrupted while starting: everything was stopped")
-            for name, one in list(waiting.items()):
-                _check_alive(one)
-                answer = asked.get(name)
-                if answer is not None and answer.done():
-                    del asked[name]
-                    faults[name] = answer.result()
-                    if not faults[name]:
-                        del waiting[name], faults[name]
-                        progress.healthy(name)
-                        continue
-                if name not in asked:
-                    asked[name] = pool.submit(probe.fault, one.record)
-            progress.tick(faults)
-            if waiting and time.monotonic() > deadline:
-                raise _too_late(list(waiting.values()), faults, wait_seconds)
-            time.sleep(POLL_SECONDS)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+class StartWait:
+    """The wait of one start for its programs. If it does not `own` them, another process goes on with them."""
+
+    def __init__(
+        self,
+        programs: Sequence[KeptProgram],
+        probe: HealthProbe,
+        progress: Progress,
+        wait_seconds: float,
+        interrupted: Callable[[], bool],
+        *,
+        owns: bool = True,
+    ) -> None:
+        self._waiting = {one.name: one for one in programs}
+        self._owns = owns
+        self._probe, self._progress, self._interrupted = probe, progress, interrupted
+        self._wait_seconds = wait_seconds
+        self._asked: dict[str, Future[Finding]] = {}
+        self._faults: dict[str, str] = {}
+        self._sick_since: dict[str, float] = {}
+        """When a program began to say what it still says; others were settled then."""
+        self._sick: dict[str, str] = {}
+
+    def until_settled(self) -> dict[str, str]:
+        """Return what is wrong with each program that is not healthy. NotHealthy when the directory is not there."""
+        deadline = time.monotonic() + self._wait_seconds
+        pool = ThreadPoolExecutor(max_workers=max(1, len(self._waiting)))
+        is_settled = False
+        try:
+            while self._waiting and time.monotonic() < deadline and not self._only_sick_are_left():
+                if self._interrupted():
+                    raise Interrupted(f"interrupted while starting{self._and_stopped()}")
+                for one in list(self._waiting.values()):
+                    self._look_at(one, pool)
+                self._progress.tick(self._faults)
+                if self._waiting:
+                    time.sleep(POLL_SECONDS)
+            for one in sorted(self._waiting.values(), key=lambda one: one.plan.program != "directory_server"):
+                self._give_up(one)
+            is_settled = True
+        finally:
+            # A thread that still runs when a program is started again later could leave a lock locked in it.
+            pool.shutdown(wait=is_settled, cancel_futures=True)
+        return self._sick
+
+    def _look_at(self, one: KeptProgram, pool: ThreadPoolExecutor) -> None:
+        name = one.name
+        if not one.running:
+            self._has_ended(one)
+            return
+        answer = self._asked.get(name)
+        if answer is not None and answer.done():
+            del self._asked[name]
+            finding = answer.result()
+            if not finding.fault:
+                self._settle(name)
+                self._progress.healthy(name)
+                return
+            if not finding.answers or finding.fault != self._faults.get(name):
+                self._sick_since.pop(name, None)
+            if finding.answers:
+                self._sick_since.setdefault(name, time.monotonic())
+            self._faults[name] = finding.fault
+        if name not in self._asked:
+            self._asked[name] = pool.submit(self._probe.check, one.record)
+
+    def _only_sick_are_left(self) -> bool:
+        enough = time.monotonic() - SICK_SECONDS
+        return all(self._sick_since.get(name, enough) < enough for name in self._waiting)
+
+    def _has_ended(self, one: KeptProgram) -> None:
+        fault = f"{one.ending()} before it was healthy"
+        if one.plan.program == "directory_server":
+            raise NotHealthy(f"{one.name} {fault}{self._and_stopped()}. {one.last_words()}")
+        self._note_sick(one, f"{fault}. {one.last_words()}")
+
+    def _give_up(self, one: KeptProgram) -> None:
+        fault = self._faults.get(one.name) or "did not answer"
+        if one.plan.program == "directory_server" and one.name not in self._sick_since:
+            raise NotHealthy(
+                f"{one.name} {fault} within {self._wait_seconds:g} s{self._and_stopped()}. {one.last_words()}"
+            )
+        self._note_sick(one, fault)
+
+    def _and_stopped(self) -> str:
+        return ", so what was started is stopped again" if self._owns else "; it is tried again"
+
+    def _settle(self, name: str) -> None:
+        del self._waiting[name]
+        self._faults.pop(name, None)
+        self._sick_since.clear()  # what others wait for may just have come
+
+    def _note_sick(self, one: KeptProgram, fault: str) -> None:
+        self._settle(one.name)
+        self._sick[one.name] = fault
+        self._progress.sick(one.name, fault.partition("\n")[0].partition(". Last lines of")[0])
 
 
-def _check_alive(one: Started) -> None:
-    code = one.process.poll()
-    if code is not None:
-        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise NotHealthy(
-            f"{one.plan.name} {ended} before it was healthy, so everything was stopped. {one.last_words()}"
-        )
-
-
-def _too_late(late: Sequence[Started], faults: Mapping[str, str], wait_seconds: float) -> NotHealthy:
-    reasons = "; ".join(f"{one.plan.name} {faults.get(one.plan.name) or 'did not answer'}" for one in late)
-    return NotHealthy(
-        f"not healthy within {wait_seconds:g} s, so everything was stopped: {reasons}. {late[0].last_words()}"
-    )
+def _stop_started(programs: Sequence[KeptProgram], folder: Folder) -> None:
+    """Stop what this command started, and forget it. What ran before goes on."""
+    started = [one for one in programs if one.started_here]
+    _end_in_order([one.record for one in started], lambda: [one.running for one in started])
+    for one in started:
+        forget_record(folder, one.record)
+    if not any(one.record.running for one in programs):
+        forget_records(folder)
 
 
 def stop_programs(folder: Folder, *, reap: Callable[[], object] = lambda: None) -> int:
-    """Stop all running programs of this cluster, and return how many there were. Safe to repeat.
-
-    Proxies stop first and the directory last, so that no program calls one that is gone.
-    """
+    """Stop all running programs of this cluster, and return how many there were. Safe to repeat."""
     running = [record for record in load_records(folder) if record.running]
-    for program in ("client_proxy", "file_server", "directory_server"):
-        group = [(record.pid, record.mark) for record in running if record.program == program]
-        if group:
-            end_processes(group, STOP_PATIENCE_SECONDS, reap)
+    _end_in_order(running, reap)
     forget_records(folder)
     return len(running)
+
+
+def _end_in_order(records: Sequence[RunRecord], reap: Callable[[], object]) -> None:
+    """Proxies stop first and the directory last, so that no program calls one that is gone."""
+    for program in ("client_proxy", "file_server", "directory_server"):
+        group = [(record.pid, record.mark) for record in records if record.program == program and record.pid]
+        if group:
+            end_processes(group, STOP_PATIENCE_SECONDS, reap)

@@ -102,6 +102,11 @@ class Folder:
         """Return the folder to which only this program writes."""
         return self.data / (program if program == "directory_server" else f"{program}-{id}")
 
+    @property
+    def watch_log(self) -> Path:
+        """What the process that stays after --detach has done."""
+        return self.log_dir / "run_cluster.log"
+
     def log_file(self, program: Program, id: str) -> Path:
         return self.log_dir / f"{program}-{id}.log"
 

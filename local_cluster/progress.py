@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -64,6 +64,13 @@ class StartProgress:
             tell(f"  {name:<20} {self._state[name]}", self._stream)
         self.tick({})
 
+    def sick(self, name: str, fault: str) -> None:
+        """Show that a program is given up for now."""
+        self._state[name] = f"NOT healthy: {fault}"
+        if not self._live:
+            tell(f"  {name:<20} {self._state[name]}", self._stream)
+        self.tick({})
+
     def tick(self, faults: dict[str, str]) -> None:
         """Show that time passes, and what late programs are waiting for."""
         if self._live:
@@ -77,12 +84,23 @@ class StartProgress:
         lines = []
         for name, state in self._state.items():
             waiting = state == "starting"
-            sign = _SPINNER[int(self.seconds * 10) % len(_SPINNER)] if waiting else "+"
+            done = "+" if state.startswith("healthy") else "!"
+            sign = _SPINNER[int(self.seconds * 10) % len(_SPINNER)] if waiting else done
             late = f": {faults[name]}" if waiting and name in faults and self.seconds > 2 else ""
             lines.append("\x1b[2K" + f"{sign} {name:<20} {state}{late}"[: self._width])
         up = f"\x1b[{self._drawn}F" if self._drawn else ""
         self._drawn = len(lines)
         tell(up + "\n".join(lines), self._stream)
+
+
+def sick_lines(faults: Mapping[str, str], entries: Sequence[ProgramEntry]) -> str:
+    """What is wrong with each program, in full, and what to do."""
+    logs = {entry.name: entry.log_file for entry in entries}
+    lines = []
+    for name, fault in faults.items():
+        advice = "" if "Last lines of" in fault or "--base-port" in fault else f" (see {logs.get(name, 'its log')})"
+        lines.append(f"{name}: {fault}{advice}")
+    return "\n".join(lines)
 
 
 def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None = None) -> str:

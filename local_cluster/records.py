@@ -24,10 +24,19 @@ from lockstep_store.wire.cluster_file import ClusterFile, ProgramEntry
 
 
 class RunRecord(ProgramEntry):
-    """A started process: its entry, its mark, and how to start it again."""
+    """A program that should run: its latest process with its mark, and how to start it again. `pid` is 0 before the
+    first one."""
 
     mark: str = ""
     command: list[str] = []
+    ended: str = ""
+    """Why it does not run, as a clause; empty while it does."""
+    failures: int = 0
+    """How often in a row it ended soon after its start."""
+    starts: int = 0
+    """How often the command that keeps it running has tried to start it."""
+    next_start: float = 0.0
+    """When it is started again, by the system's monotonic clock."""
 
     @property
     def running(self) -> bool:
@@ -81,7 +90,7 @@ def save_record(folder: Folder, record: RunRecord) -> None:
 
 
 def load_records(folder: Folder) -> list[RunRecord]:
-    """Return every program that was started and not stopped: directory, file servers, proxies, each by number."""
+    """Return every program that should run: directory, file servers, proxies, each by number."""
     records = []
     for file in folder.run_dir.glob("*.json"):
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):  # stopped meanwhile, or not our file
@@ -101,8 +110,14 @@ def forget_records(folder: Folder) -> None:
         file.unlink(missing_ok=True)
 
 
+def forget_record(folder: Folder, record: RunRecord) -> None:
+    """Forget a program that does not belong to the cluster any more."""
+    (folder.run_dir / f"{record.program}-{record.id}.json").unlink(missing_ok=True)
+
+
 def save_cluster_file(folder: Folder, records: Sequence[RunRecord]) -> None:
-    entries = [record.entry() for record in records]
+    """Write `cluster.json` with the programs that have a process."""
+    entries = [record.entry() for record in records if record.pid]
     content = ClusterFile(str(folder.ca_file), str(folder.credentials_file), entries)
     write_atomically(folder.cluster_file, _pretty(content))
 

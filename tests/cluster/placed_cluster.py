@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from local_cluster.kept_program import KeptProgram
 from local_cluster.lifecycle import start_programs
 from local_cluster.plan import ClusterSettings, ProgramPlan, plan_programs
 from local_cluster.records import save_settings
@@ -70,8 +71,10 @@ class PlacedCluster(ClusterHarness):
         self.folder.data.mkdir(parents=True, exist_ok=True)
         save_settings(self.folder, settings)
         plans = [self._placed(plan) for plan in plan_programs(settings, self.folder)]
-        started = start_programs(plans, self.folder, _Silent(), wait_seconds=self.wait_seconds, env=self.env)
-        self._children += [one.process for one in started]
+        programs = [KeptProgram(plan, self.folder) for plan in plans]
+        sick = start_programs(programs, self.folder, _Silent(), wait_seconds=self.wait_seconds, env=self.env)
+        self._children += [one.process for one in programs if one.started_here]
+        assert not sick, sick
 
     def _placed(self, plan: ProgramPlan) -> ProgramPlan:
         placed = self.place.placed(plan)
@@ -85,6 +88,9 @@ class PlacedCluster(ClusterHarness):
 
 class _Silent:
     def healthy(self, name: str) -> None:
+        pass
+
+    def sick(self, name: str, fault: str) -> None:
         pass
 
     def tick(self, faults: dict[str, str]) -> None:

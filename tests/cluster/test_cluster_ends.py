@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from local_cluster.processes import process_mark
 from tests.cluster.cluster_command import Foreground, listens
@@ -54,36 +55,84 @@ def test_the_menus_end_is_the_clusters_end(make_cluster: MakeCluster) -> None:
     assert not listens(cluster.ports.base)
 
 
+class Terminal:
+    """The cluster command in front of its cluster, on a terminal of its own."""
+
+    def __init__(self, cluster: ClusterHarness) -> None:
+        self._person, terminal = pty.openpty()
+        command = [sys.executable, "-P", "-m", "local_cluster", *cluster.arguments]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _OWN_TERMINAL, *command],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=cluster.env,
+        )
+        os.close(terminal)
+        self.shown = b""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._person)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._person, keys)
+
+    def until(self, words: bytes, times: int = 1) -> None:
+        """Wait until the terminal has shown `words` so often."""
+        self._read_until(lambda: self.shown.count(words) >= times)
+        assert self.shown.count(words) >= times, self.shown.decode("utf-8", "replace")
+
+    def until_ended(self) -> int:
+        """Wait for the command's end; return its exit code."""
+        self._read_until(lambda: False)
+        return self.process.wait(60)
+
+    def _read_until(self, is_enough: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 200
+        while not is_enough() and self.process.poll() is None:
+            assert time.monotonic() < deadline, self.shown.decode("utf-8", "replace")
+            if select.select([self._person], [], [], 0.5)[0]:
+                with contextlib.suppress(OSError):  # the terminal's other end is gone
+                    self.shown += os.read(self._person, 65536)
+
+
 def test_ctrl_c_in_the_menu_on_a_terminal_stops_everything(make_cluster: MakeCluster) -> None:
     """On a terminal the menu opens on the first proxy, and Ctrl-C at its prompt leaves nothing running."""
     cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
-    person, terminal = pty.openpty()
-    command = [sys.executable, "-P", "-m", "local_cluster", *cluster.arguments]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _OWN_TERMINAL, *command],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=cluster.env,
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        deadline, pressed = time.monotonic() + 200, False
-        while process.poll() is None:
-            assert time.monotonic() < deadline, shown.decode("utf-8", "replace")
-            if select.select([person], [], [], 0.5)[0]:
-                with contextlib.suppress(OSError):  # the terminal's other end is gone
-                    shown += os.read(person, 65536)
-            if not pressed and b"User name" in shown:  # once: a second one would hit a program that is at its end
-                pressed = os.write(person, b"\x03") == 1
-        assert process.returncode == 0, shown.decode("utf-8", "replace")
-        assert b"Traceback" not in shown
-        assert cluster.programs == []
-    finally:
-        process.kill()
-        process.wait()
-        os.close(person)
+    with Terminal(cluster) as terminal:
+        terminal.until(b"User name")
+        terminal.type(b"\x03")
+        assert terminal.until_ended() == 0, terminal.shown.decode("utf-8", "replace")
+    assert b"Traceback" not in terminal.shown
+    assert b"Stop anyway" not in terminal.shown
+    assert cluster.programs == []
+
+
+def test_ctrl_c_in_front_of_other_peoples_work_asks(make_cluster: MakeCluster) -> None:
+    """While somebody holds a lock, Ctrl-C asks; no returns to the menu, and a second Ctrl-C stops at once."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1, start_now=False)
+    with Terminal(cluster) as terminal:
+        terminal.until(b"User name")
+        body = {"paths": ["files/x"], "client": "another person's program", "lease_seconds": 300}
+        locks = f"{cluster.proxy_urls[0]}/api/v1/locks"
+        with cluster.session() as session:
+            assert session.post(locks, json=body, timeout=60).status_code == 200
+        terminal.type(b"\x03")
+        terminal.until(b"1 lock is held, and 0 places in line taken. Stop anyway? [y/N]")
+        terminal.type(b"n\n")
+        terminal.until(b"User name", 2)
+        assert all(one.running for one in cluster.programs)
+        terminal.type(b"\x03")
+        terminal.until(b"Stop anyway?", 2)
+        terminal.type(b"\x03")
+        assert terminal.until_ended() == 0, terminal.shown.decode("utf-8", "replace")
+    assert b"Traceback" not in terminal.shown
+    assert cluster.programs == []
 
 
 # Makes the terminal on standard input the new session's own, so that Ctrl-C typed there becomes a signal.

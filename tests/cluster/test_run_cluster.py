@@ -166,8 +166,8 @@ def test_data_survives_a_restart(make_cluster: MakeCluster) -> None:
     assert get_file(cluster, "kept.bin", proxy=2) == content
 
 
-def test_what_a_killed_command_left_is_cleaned_up(make_cluster: MakeCluster) -> None:
-    """When the command is killed in the middle of a start, the next start stops what it left and succeeds."""
+def test_what_a_killed_command_left_is_completed(make_cluster: MakeCluster) -> None:
+    """When the command is killed in the middle of a start, the next start starts the rest."""
     cluster = make_cluster(file_servers=2, proxies=1, start_now=False)
     with Foreground(cluster, stdin=subprocess.DEVNULL) as command:
         wait_until(lambda: len(cluster.programs) >= 2, what="the first programs")
@@ -176,21 +176,29 @@ def test_what_a_killed_command_left_is_cleaned_up(make_cluster: MakeCluster) -> 
     left = [one.pid for one in cluster.programs if one.running]
     assert left, "the command was killed after the start had begun"
     cluster.start_all()
-    assert not any(process_mark(pid) for pid in left)
+    assert set(left) <= {one.pid for one in cluster.programs}
     until_all_are_healthy(cluster)
 
 
-def test_a_dead_program_is_seen_and_the_next_start_repairs_it(make_cluster: MakeCluster) -> None:
-    """After a program was killed, --status names it with code 9, and starting again makes all healthy."""
+def test_a_dead_program_is_seen_and_the_next_start_starts_it_alone(make_cluster: MakeCluster) -> None:
+    """After a program was killed, --status names it with code 9; starting again leaves the others running."""
     cluster = make_cluster(file_servers=2, proxies=1)
     put_file(cluster, "kept.txt", b"kept")
+    before = {one.name: one.pid for one in cluster.programs}
     cluster.kill("file_server", 2)
     ended = run_cluster("--data", cluster.data, "--status")
     assert ended.returncode == 9
+    assert "file_server 2: ended" in ended.stdout
+    assert "--detach" in ended.stdout
     assert "file_server 2" in ended.stderr
     cluster.start_all()
     until_all_are_healthy(cluster)
+    assert [name for name, pid in before.items() if cluster_pid(cluster, name) != pid] == ["file_server 2"]
     assert get_file(cluster, "kept.txt") == b"kept"
+
+
+def cluster_pid(cluster: ClusterHarness, name: str) -> int:
+    return next(one.pid for one in cluster.programs if one.name == name)
 
 
 def test_a_stale_process_id_is_never_mistaken_for_a_program(make_cluster: MakeCluster, tmp_path: Path) -> None:
@@ -212,16 +220,35 @@ def test_a_stale_process_id_is_never_mistaken_for_a_program(make_cluster: MakeCl
         stranger.wait()
 
 
-def test_a_program_that_cannot_start_ends_the_command_with_its_reason(make_cluster: MakeCluster) -> None:
-    """A program that refuses to start gives code 7 and its own words, and nothing is left running."""
-    cluster = make_cluster(file_servers=1, proxies=1, copies=1)
+def test_a_file_server_that_cannot_start_keeps_nothing_else_down(make_cluster: MakeCluster) -> None:
+    """The command ends with code 9, the program's own words, and a cluster that works."""
+    cluster = make_cluster(file_servers=2, proxies=1, copies=1)
     cluster.stop()
     (cluster.data / "file_server-1").rename(cluster.data / "kept")
     (cluster.data / "file_server-1").write_text("a file where the file server's folder should be")
     ended = cluster.command("--detach")
-    assert ended.returncode == 7
-    assert "file_server 1 ended with exit code" in ended.stderr
+    assert ended.returncode == 9, ended.stderr
+    assert "1 of 4 programs is not healthy" in ended.stderr
+    assert "file_server 1: ended with exit code" in ended.stderr
     assert f"Last lines of {cluster.folder.log_file('file_server', '1')}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    put_file(cluster, "a.txt", b"taken by the other one")
+    (cluster.data / "file_server-1").unlink()
+    (cluster.data / "kept").rename(cluster.data / "file_server-1")
+    cluster.start_all()
+    until_all_are_healthy(cluster)
+
+
+def test_a_directory_that_cannot_start_ends_the_command_with_its_reason(make_cluster: MakeCluster) -> None:
+    """Without a directory there is no cluster: code 7, its own words, and nothing is left running."""
+    cluster = make_cluster(file_servers=1, proxies=1, copies=1)
+    cluster.stop()
+    (cluster.data / "directory_server").rename(cluster.data / "kept")
+    (cluster.data / "directory_server").write_text("a file where the directory's folder should be")
+    ended = cluster.command("--detach")
+    assert ended.returncode == 7
+    assert "directory_server 1 ended with exit code" in ended.stderr
+    assert f"Last lines of {cluster.folder.log_file('directory_server', '1')}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert cluster.programs == []
     assert not any(listens(cluster.ports.base + offset) for offset in (0, 50, 60))

@@ -16,6 +16,9 @@ class Silent:
     def healthy(self, name: str) -> None:
         self.names.append(name)
 
+    def sick(self, name: str, fault: str) -> None:
+        self.names.append(f"{name}: {fault}")
+
     def tick(self, faults: dict[str, str]) -> None:
         pass
 
