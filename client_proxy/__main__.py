@@ -11,6 +11,7 @@ import click
 
 from client_proxy.settings import Settings, from_options, proxy_options
 from lockstep_store.runtime.memory import collector_paused
+from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError, SetupError
 
 EXIT_SETUP = 3
@@ -33,6 +34,9 @@ def main(**options: Any) -> None:
     except LockstepError as error:
         click.echo(f"client proxy {settings.id} stopped: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        click.echo(f"client proxy {settings.id} cannot start: {cannot_use(error)}", err=True)
+        sys.exit(EXIT_SETUP)
 
 
 def _menu_of(settings: Settings) -> Callable[[str, Path], int]:

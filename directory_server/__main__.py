@@ -15,6 +15,7 @@ from directory_server.people.second_factors import Requirement
 from directory_server.settings import Settings
 from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError, SetupError
 
 _DEFAULTS = Settings()
@@ -233,6 +234,9 @@ def _one_sentence() -> Iterator[None]:
         yield
     except LockstepError as error:
         click.echo(f"directory_server: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"directory_server: {cannot_use(error)}", err=True)
         sys.exit(1)
 
 

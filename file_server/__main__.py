@@ -11,6 +11,7 @@ import click
 from file_server.settings import Settings
 from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError
 
 _DEFAULTS = Settings()
@@ -123,6 +124,9 @@ def main(**options: Any) -> None:
         serve(Settings(**options))
     except LockstepError as error:
         click.echo(f"file_server {options['id']}: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"file_server {options['id']}: {cannot_use(error)}", err=True)
         sys.exit(1)
 
 

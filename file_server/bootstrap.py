@@ -36,7 +36,7 @@ from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.protocols import Caller, Opener, RevocationKeeper, Streamer
 from lockstep_store.runtime.storage.key_protection import key_protection
-from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are
+from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
@@ -210,6 +210,7 @@ def serve(settings: Settings) -> None:
     keep_memory_flat()
     setup_logging("file_server", settings.id, settings.log_level)
     keep_private(settings.data_folder, settings.certs / f"file_server-{settings.id}")
+    check_writable(settings.data_folder)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     protection = key_protection(settings.key_passphrase_file)
     identity = ensure_identity(settings.certs, "file_server", settings.id, hosts, protection=protection)

@@ -61,6 +61,23 @@ def test_each_program_starts_alone(make_cluster: MakeCluster, alone: list[subpro
     assert cluster.session().get(f"{session_url}/files/files/by-hand.txt", timeout=60).content == b"by hand"
 
 
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [("directory_server", 1), ("file_server", 1), ("client_proxy", 3)],
+    ids=lambda value: str(value),
+)
+def test_a_program_that_cannot_use_its_certs_says_so_in_one_sentence(program: str, code: int, tmp_path: Path) -> None:
+    """Without a traceback: a folder that is not one, for which it has no rights, or that is away."""
+    (tmp_path / "file").write_text("where a folder should be")
+    command = [sys.executable, "-P", "-m", program, "--data", tmp_path / "data", "--certs", tmp_path / "file" / "certs"]
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240
+    )
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert f"cannot use {tmp_path / 'file' / 'certs'}" in ended.stderr.splitlines()[-1]
+
+
 def test_a_second_machine_joins_with_a_token(
     make_cluster: MakeCluster, alone: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import SetupError
 
 PRIVATE_UMASK = 0o077
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -23,6 +25,23 @@ def keep_private(*folders: Path) -> None:
         log.warning(
             "other users of this machine can use %s (mode %04o): close it with `chmod go= %s`", path, mode, path
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise SetupError if a data folder exists and cannot be written, such as on a disk that is mounted read-only."""
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        raise SetupError(
+            f"cannot write to the data folder {folder}: check its owner, its permissions and whether its disk is "
+            "mounted read-only, or choose another folder with --data"
+        )
+
+
+def cannot_use(error: OSError) -> str:
+    """Say in one sentence why a program cannot start with a file or folder, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write {error.filename or 'a file'} ({error.strerror}): free space on that disk"
+    name = error.filename or "a file"
+    return f"cannot use {name} ({error.strerror or error}): check that it is there, its owner and its permissions"
 
 
 def say_where_keys_are(keys_file: Path, data: Path, *, is_protected: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are, too_open
+from lockstep_store.runtime.storage.permissions import (
+    cannot_use,
+    check_writable,
+    keep_private,
+    say_where_keys_are,
+    too_open,
+)
+from lockstep_store.wire.errors import SetupError
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +62,21 @@ def test_keys_on_the_disk_of_their_data_are_mentioned_once(tmp_path: Path, caplo
         say_where_keys_are(keys, tmp_path, is_protected=False)
     (message,) = caplog.messages
     assert "whoever takes the whole disk can read everything" in message
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do, before anything is opened there; one that is not there yet is made later."""
+    check_writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    check_writable(tmp_path / "missing")
+    with pytest.raises(SetupError, match="mounted read-only"):
+        check_writable(tmp_path)
+
+
+def test_an_error_of_the_system_is_one_sentence() -> None:
+    """It names the file, the reason and what to do."""
+    denied = PermissionError(errno.EACCES, "Permission denied", "/certs/authority")
+    assert cannot_use(denied) == (
+        "cannot use /certs/authority (Permission denied): check that it is there, its owner and its permissions"
+    )
+    assert "free space" in cannot_use(OSError(errno.ENOSPC, "No space left on device", "/certs/ca.pem"))
