@@ -40,6 +40,7 @@ from directory_server.files.writes import Writes
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.condition import DirectoryCondition
 from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
@@ -70,7 +71,7 @@ from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.storage.key_protection import key_protection
-from lockstep_store.runtime.storage.permissions import keep_private, say_where_keys_are
+from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
@@ -263,6 +264,7 @@ class DirectoryServer:
             programs=self.programs,
             storage_keys=self.storage_keys,
             totals=ClusterTotals(store),
+            condition=DirectoryCondition(store, self.epochs, self.clock, settings.data),
             inventories=self.inventories,
             recovery=self.recovery,
             epochs=self.epochs,
@@ -353,6 +355,7 @@ def serve(settings: Settings) -> None:
     """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     setup_logging("directory_server", "1", settings.log_level)
     keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
+    check_writable(settings.data)
     # A call runs a few dozen short statements, and the driver releases the interpreter lock for each. At the default
     # interval each statement could wait 5 ms for a thread that computes.
     sys.setswitchinterval(0.001)

@@ -27,6 +27,7 @@ from directory_server.files.writes import Writes
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.backup import Backups
+from directory_server.maintenance.condition import DirectoryCondition
 from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.fsck import Fsck
 from directory_server.maintenance.garbage_collector import Collector
@@ -87,6 +88,7 @@ class Components:
     programs: ProgramMembers
     storage_keys: StorageKeys
     totals: ClusterTotals
+    condition: DirectoryCondition
     inventories: Inventories
     recovery: Recovery
     epochs: Epochs

@@ -49,10 +49,8 @@ class DirectoryMetrics:
         self._show_gauges()
 
     def _health(self) -> cm.Health:
-        problem = self._components.store.problem
-        problems = [f"the last write failed: {problem}"] if problem else []
-        if self._components.epochs.problem:
-            problems.append(self._components.epochs.problem)
+        components = self._components
+        problems = [problem for problem in (components.condition.write_problem(), components.epochs.problem) if problem]
         return cm.Health(
             program="directory_server",
             id="1",

@@ -16,7 +16,7 @@ from local_cluster.actions import Cluster, folder_for
 from local_cluster.failures import ClusterFailure, Interrupted, UnsuitableFolder
 from local_cluster.plan import MAX_PROGRAMS
 from local_cluster.progress import remark
-from lockstep_store.runtime.storage.permissions import PRIVATE_UMASK
+from lockstep_store.runtime.storage.permissions import PRIVATE_UMASK, cannot_use
 from lockstep_store.wire.errors import LockstepError
 
 DEFAULT_WAIT_SECONDS = 60.0
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LockstepError as error:
         return _fail(UnsuitableFolder(str(error)))
     except OSError as error:
-        return _fail(UnsuitableFolder(f"cannot use the cluster's files: {error}"))
+        return _fail(UnsuitableFolder(cannot_use(error)))
     return code
 
 

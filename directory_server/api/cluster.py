@@ -104,6 +104,8 @@ class ClusterApi:
             recovery=components.recovery.info(),
             targets=components.targets.list().targets if person.admin else [],
             storage_keys=components.storage_keys.latest().keys if person.admin else [],
+            directory=components.condition.info(all_of_it=person.admin),
+            proxies=self._member_proxies() if person.admin else [],
         )
 
     # ------------------------------------------------------------ what administrators decide
@@ -128,12 +130,14 @@ class ClusterApi:
         self._components.accounts.administrator(request.credential)
         return self._components.repair_reports.report(request)
 
+    def _member_proxies(self) -> list[pm.ProxyInfo]:
+        return [one for one in self._components.programs.proxies().proxies if one.state != "removed"]
+
     def _file_servers(self) -> list[cm.FileServerInfo]:
         """Return every file server with its counted copies."""
         infos = self._components.membership.infos()
         counted = self._components.totals.counted_copies()
-        settled = self._components.repair.is_settled()
         for info in infos:
             info.held_blobs = counted.get(info.id, 0)
-            info.drained = info.state == "draining" and not info.held_blobs and settled
+            info.drained = info.leaving and self._components.draining.is_drained(info.id)
         return infos

@@ -54,7 +54,9 @@ class MaintenanceApi:
 
     def _follow(self, request: redo.FollowRequest, _: PeerIdentity) -> redo.RedoReply:
         self._components.accounts.administrator(request.credential)
-        return self._components.redo_log.read(request.after, sealed=False)
+        reply = self._components.redo_log.read(request.after, sealed=False)
+        self._components.condition.note_followed(reply.newest.sequence - request.after.sequence)
+        return reply
 
     def _backup(self, request: RawRequest) -> RawReply:
         if (admit := self._api.admit) is not None:  # a raw call, so nobody else asked

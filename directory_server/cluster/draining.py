@@ -5,6 +5,8 @@ The membership decides what the states mean for writes and reads; repair moves t
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 
 from directory_server.cluster.membership import Membership
@@ -14,6 +16,9 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Conflict
 
 PAGE = 1000
+# Finding out whether a server is drained takes at most this fraction of the time, however often people look.
+COST_SHARE = 0.02
+CHEAP_SECONDS = 0.02
 
 
 class Draining:
@@ -34,6 +39,17 @@ class Draining:
         self._membership = membership
         self._copies = copies
         self._grace = grace
+        self._found: dict[str, tuple[bool, float]] = {}
+
+    def is_drained(self, id: str) -> bool:
+        """Whether `remove` accepts the server without force; from a moment ago where finding out is slow."""
+        started = time.monotonic()
+        drained, good_until = self._found.get(id, (False, float("-inf")))
+        if started >= good_until:
+            drained = not self.too_few_elsewhere(id, at_most=1)
+            cost = time.monotonic() - started
+            self._found[id] = (drained, started + cost / COST_SHARE if cost > CHEAP_SECONDS else started)
+        return drained
 
     def drain(self, id: str, *, stop: bool = False) -> None:
         """Stop writing to a server and move its copies to others; `stop` undoes that. Safe to repeat.
@@ -71,8 +87,9 @@ class Draining:
         self._membership.remove(id)
         log.warning("file_server-%s was removed from the cluster%s", id, " by force" if force else "")
 
-    def too_few_elsewhere(self, id: str) -> int:
-        """Count the server's blobs that have too few copies on servers that stay; walks over all of its blobs."""
+    def too_few_elsewhere(self, id: str, at_most: float = math.inf) -> int:
+        """Count the server's blobs that have too few copies on servers that stay, but not above `at_most`; walks over
+        its blobs."""
         counted = frozenset(self._membership.living(self._membership.staying(without=id), self._grace))
         after, short = b"", 0
         while True:
@@ -82,7 +99,7 @@ class Draining:
                     blob = servers.blob_and_holders(reader, digest)
                     if blob is not None and len(counted.intersection(blob.sound)) < self._copies:
                         short += 1
-            if len(page) < PAGE:
+            if len(page) < PAGE or short >= at_most:
                 return short
             after = page[-1]
 

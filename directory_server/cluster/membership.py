@@ -335,11 +335,11 @@ class Membership:
             return [self._info(s) for _, s in sorted(self._servers.items()) if s.row.state != "removed"]
 
     def _info(self, server: _Server) -> FileServerInfo:
-        report = server.report
+        report, state, candidate = server.report, self._state(server), self._candidate(server)
         return FileServerInfo(
             id=server.row.id,
             url=server.row.url,
-            state=self._state(server),
+            state=state,
             zone=server.row.zone,
             capacity_bytes=report.capacity_bytes if report else 0,
             free_bytes=report.free_bytes if report else 0,
@@ -348,4 +348,6 @@ class Membership:
             problem=report.problem if report else "",
             seconds_since_heartbeat=self._clock.now() - server.heard,
             version=server.row.version,
+            leaving=server.row.state == "draining",
+            refuses="" if candidate.writable or state != "up" else candidate.state,
         )

@@ -26,6 +26,16 @@ def put_file(cluster: ClusterHarness, path: str, content: bytes) -> None:
     assert reply.status_code in (200, 201), reply.text
 
 
+def put_when_ready(cluster: ClusterHarness, path: str, content: bytes) -> None:
+    """Write a file to a cluster that has just started, whose directory may still wait for file servers."""
+
+    def written() -> bool:
+        url = f"{cluster.proxy_urls[0]}/api/v1/files/files/{path}"
+        return cluster.session().put(url, data=content, timeout=60).status_code in (200, 201)
+
+    wait_until(written, what="an acknowledged write")
+
+
 def until_all_are_healthy(cluster: ClusterHarness) -> str:
     """What --status prints when it exits with 0. Programs that a busy machine keeps from answering within three
     seconds are asked again."""
@@ -72,5 +82,19 @@ def run_for(command: Sequence[str | Path], cluster: ClusterHarness) -> subproces
         text=True,
         check=False,
         env=cluster.env,
+        timeout=240,
+    )
+
+
+def lockstep(cluster: ClusterHarness, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `lockstep` as the administrator."""
+    place = ["--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file)]
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "lockstep_store.client.cli", *place, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**cluster.env, "LOCKSTEP_API_KEY": cluster.admin_key, "HOME": str(cluster.data)},
         timeout=240,
     )

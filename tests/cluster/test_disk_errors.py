@@ -28,6 +28,7 @@ from local_cluster.plan import Program
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
+from tests.cluster.cluster_command import lockstep
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person, file_path
@@ -253,8 +254,13 @@ def test_full_disks_refuse_writes_and_take_them_when_there_is_room(disks: Disks)
         with full(disks.small[0]):
             wait_until(lambda: disks.write(person, SMALL)[0] in REFUSALS, RECOVERY_SECONDS, "a refusal")
             assert person.get(next(iter(disks.acknowledged)))
+            status = lockstep(cluster, "status")
+            assert status.returncode == 2, status.stdout + status.stderr
+            assert "directory server cannot write: " in status.stdout
+            assert "free space on its disk" in status.stdout
         wait_until(lambda: not _health(cluster, "directory_server"), RECOVERY_SECONDS, "the directory's recovery")
         _until_written(disks, person)
+        assert "directory server cannot write" not in lockstep(cluster, "status").stdout
 
 
 @contextmanager

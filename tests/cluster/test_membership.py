@@ -136,6 +136,7 @@ def test_copies_follow_servers_that_come_and_go(make_cluster: MakeCluster, seed:
         started = time.monotonic()
         assert person.ask("POST", "/cluster/servers/4/drain", json={}).status_code == 200
         wait_until(lambda: info_of(person, "4").get("drained"), PATIENCE, "the drain")
+        wait_until(lambda: not info_of(person, "4").get("held_blobs"), PATIENCE, "an empty server")
         assert person.ask("DELETE", "/cluster/servers/4").status_code < 300
         took["drained and removed"] = time.monotonic() - started
         wait_until(lambda: not any("4" in has for has in disks(cluster).values()), PATIENCE, "nothing being left on it")

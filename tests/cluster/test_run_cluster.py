@@ -19,6 +19,7 @@ from tests.cluster.cluster_command import (
     listens,
     ports_of,
     put_file,
+    put_when_ready,
     run_for,
     until_all_are_healthy,
 )
@@ -232,7 +233,7 @@ def test_a_file_server_that_cannot_start_keeps_nothing_else_down(make_cluster: M
     assert "file_server 1: ended with exit code" in ended.stderr
     assert f"Last lines of {cluster.folder.log_file('file_server', '1')}" in ended.stderr
     assert "Traceback" not in ended.stderr
-    put_file(cluster, "a.txt", b"taken by the other one")
+    put_when_ready(cluster, "a.txt", b"taken by the other one")
     (cluster.data / "file_server-1").unlink()
     (cluster.data / "kept").rename(cluster.data / "file_server-1")
     cluster.start_all()

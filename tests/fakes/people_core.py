@@ -227,7 +227,7 @@ class PeopleCore(LocksCore, OperatingCore):
             directory_version="0.1.0",
             started_at=0.0,
             uptime_seconds=4000.0,
-            copies=2,
+            copies=1,
             cursor=self.cursor,
             files=len(live),
             versions=sum(len(versions) for versions in self.history.values()),

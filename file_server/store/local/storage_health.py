@@ -128,7 +128,7 @@ def _refusal(error: Exception) -> LockstepError:
             f"the file server's index is damaged ({error}): it is being rebuilt; what is lost is copied from other "
             "servers"
         )
-    return Unavailable(f"the file server's index failed ({error})")
+    return Unavailable(f"the file server's index failed ({error}): check its disk")
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -1,4 +1,4 @@
-"""Commands for the cluster: status, invite, join."""
+"""Commands with which programs join the cluster: invite, join."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.cli.command import App, Command, pass_app
 from lockstep_store.client.client import Client
 from lockstep_store.client.local_storage import local_problem
-from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.tls.identity import accept_bundle, new_key_and_request
 from lockstep_store.runtime.tls.join_token import JoinToken
-from lockstep_store.wire.errors import BadRequest, NotLoggedIn
+from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, InvitedRole
 
 ROLES: dict[str, InvitedRole] = {
@@ -37,24 +36,6 @@ key_passphrase_option = click.option(
     envvar="LOCKSTEP_FILE_SERVER_KEY_PASSPHRASE_FILE",
     help="For a file server: a file whose first line is the passphrase that protects its storage keys.",
 )
-
-
-@click.command(cls=Command)
-@pass_app
-def status(app: App) -> None:
-    """Show the cluster's servers, copies and health. Without a log-in, only the proxy's health."""
-    api = app.api()
-    health = api.health()
-    first = cluster_text.proxy_line(health, api.url)
-    first += "".join(f"\n{line}" for line in cluster_text.rate_limit_lines(health.facts))
-    try:
-        cluster = api.status() if api.transport.credential else None
-    except NotLoggedIn:
-        cluster = None
-    if cluster is None:
-        app.show(f"{first}\nlog in to see the rest (lockstep login)", {"proxy": health, "cluster": None})
-        return
-    app.show(f"{first}\n{cluster_text.cluster_text(cluster)}", {"proxy": health, "cluster": cluster})
 
 
 @click.command(cls=Command)

@@ -26,8 +26,8 @@ INTERRUPTED = 130
 
 ENDINGS = (
     Ending(OK, "done"),
-    Ending(FAILED, "something else went wrong, or only some of several files were done"),
-    Ending(2, "the command, a name or a value is wrong", (errors.BadRequest,)),
+    Ending(FAILED, "something else went wrong, or only some of several files were done; from `status`: degraded"),
+    Ending(2, "the command, a name or a value is wrong; from `status`: data at risk", (errors.BadRequest,)),
     Ending(3, "no such file, version, bucket or lock", (errors.NotFound,)),
     Ending(4, "not logged in, or not allowed", (errors.NotLoggedIn, errors.Forbidden, errors.PeerRefused)),
     Ending(5, "locked by someone else", (errors.Locked,)),

@@ -25,6 +25,7 @@ from lockstep_store.client.cli import (
     second_factor,
     servers,
     service_accounts,
+    status,
     storage_keys,
     targets,
     users,
@@ -80,7 +81,7 @@ for family in (
     (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
     (locks.lock, locks.unlock, locks.locks, watch.watch),
     (
-        cluster.status,
+        status.status,
         servers.servers,
         proxies.proxies,
         users.users,

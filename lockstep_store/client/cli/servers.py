@@ -15,6 +15,7 @@ from lockstep_store.client.cli.command import App, Command, Group, connection_op
 from lockstep_store.client.cli.exit_codes import DAMAGED, UNAVAILABLE
 from lockstep_store.client.text import cluster as cluster_text
 from lockstep_store.client.text import formatting
+from lockstep_store.client.text.problems import is_leaving
 from lockstep_store.runtime.tls.join_token import JoinToken
 from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, Unavailable
 from lockstep_store.wire.messages.cluster import FileServerInfo, LostFile, RepairInfo, RepairReport
@@ -44,7 +45,7 @@ servers.params.extend(connection_options(from_environment=False))
 def list_servers(app: App) -> None:
     """List the file servers with their state, space and blobs."""
     found = app.api().servers()
-    text = cluster_text.servers_table(found) if found else "no file servers yet; `lockstep servers add` invites one"
+    text = cluster_text.servers_text(found) if found else "no file servers yet; `lockstep servers add` invites one"
     app.show(text, {"file_servers": found})
 
 
@@ -83,10 +84,22 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
         raise NotFound(f"file server {id} is no longer part of the cluster")
     if info.drained:
         return info, ""
-    if info.state != "draining":
+    if not is_leaving(info):
         raise Conflict(f"the drain of file server {id} was stopped; it is {info.state}")
-    left = cluster.repair.to_move
-    return None, f"{formatting.counted(left, 'copy', 'copies')} to move" if left else "almost done"
+    return None, _drain_left(id, cluster.repair)
+
+
+def _drain_left(id: str, repair: RepairInfo) -> str:
+    """What a drain still has to do. Conflict when the rest cannot be moved, because it would be waited for in vain."""
+    if repair.to_move or repair.under_copied or repair.ordered or repair.walking:
+        left = repair.to_move + repair.under_copied
+        return f"{formatting.counted(left, 'copy', 'copies')} to move" if left else "almost done"
+    if repair.without_living_copy:
+        raise Conflict(
+            f"file server {id} has blobs without a whole copy anywhere, which cannot be moved: `lockstep repair` names "
+            "the files; restore or delete them, or give them up with `lockstep servers remove --force`"
+        )
+    return "almost done"
 
 
 @servers.command("remove")
@@ -95,7 +108,7 @@ def _drain_progress(app: App, id: str) -> tuple[FileServerInfo | None, str]:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
 def remove(app: App, id: str, force: bool, yes: bool) -> None:
-    """Remove a file server that is drained or not needed.
+    """Remove a file server that is drained.
 
     Refused while anything on it has too few copies elsewhere. --force is for a server whose disk is lost.
     """

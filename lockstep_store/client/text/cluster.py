@@ -11,10 +11,11 @@ from typing import Any
 
 from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
-from lockstep_store.client.text.maintenance import recovery_beginning
+from lockstep_store.client.text.problems import StatusProblem, is_leaving, level_of, problems_of, problems_of_server
 from lockstep_store.client.text.storage_keys import old_storage_key_lines
 from lockstep_store.wire.messages.cluster import (
     ClusterReply,
+    DirectoryInfo,
     FileServerInfo,
     Health,
     LostFile,
@@ -22,23 +23,25 @@ from lockstep_store.wire.messages.cluster import (
     RepairReport,
 )
 from lockstep_store.wire.messages.programs import ProxyInfo
-from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.targets import TargetInfo
 
 
 def proxy_line(health: Health, url: str) -> str:
-    """A proxy's health. Without a log-in, a proxy elsewhere tells only whether it is healthy."""
+    """Which proxy answers. Without a log-in, a proxy elsewhere tells only whether it is healthy."""
     name, version = f"proxy {health.id}".rstrip(), f", version {health.version}" if health.version else ""
-    problems = "; ".join(health.problems) or "log in to see why, or run this on its machine"
-    return f"{name} at {url}{version}, " + ("healthy" if health.healthy else f"NOT healthy: {problems}")
+    return f"{name} at {url}{version}"
 
 
-def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
-    """A summary of the cluster: counts, file servers, and whether every file has its copies."""
+def cluster_text(reply: ClusterReply, width: int = WIDTH, problems: Sequence[StatusProblem] | None = None) -> str:
+    """A summary of the cluster: its problems, counts, file servers, and what it is doing.
+
+    `problems` are all that are known; None: those of `reply`.
+    """
     up = sum(1 for server in reply.file_servers if server.state in ("up", "draining"))
     lines = [
         f"directory server {reply.directory_version}, up for {duration(reply.uptime_seconds)}, "
         f"journal cursor {reply.cursor}",
+        *directory_lines(reply.directory),
         f"{counted(reply.files, 'file')} in {counted(reply.versions, 'version')}, {size(reply.logical_bytes)}; "
         f"{counted(reply.locks, 'lock')}, {reply.waiters} waiting",
         f"{up} of {counted(len(reply.file_servers), 'file server')} up, {counted(reply.copies, 'copy', 'copies')} "
@@ -47,11 +50,35 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH) -> str:
     if reply.file_servers:
         lines.append(servers_table(reply.file_servers, width))
     lines += drain_lines(reply.file_servers, reply.repair)
-    lines += repair_lines(reply.repair)
-    lines += recovery_lines(reply.recovery)
+    lines += work_lines(reply.repair)
     lines += target_lines(reply.targets)
     lines += old_storage_key_lines(reply.storage_keys)
-    return "\n".join(line if "\n" in line else _wrapped(line, width) for line in lines)
+    found = problems_of(None, reply) if problems is None else problems
+    return "\n".join([problems_text(found), *(line if "\n" in line else _wrapped(line, width) for line in lines)])
+
+
+def problems_text(problems: Sequence[StatusProblem]) -> str:
+    """The cluster's state in a word, then its problems, one a line: in full, because a line that is cut hides why."""
+    level = level_of(problems)
+    if level == "healthy":
+        return "healthy"
+    words = "DATA AT RISK" if level == "at_risk" else "DEGRADED"
+    return "\n".join([f"{words}: {counted(len(problems), 'problem')}", *(_problem_line(one) for one in problems)])
+
+
+def _problem_line(one: StatusProblem) -> str:
+    return f"  {safe(one.subject)} {safe(one.problem)}. To do: {safe(one.advice)}"
+
+
+def directory_lines(info: DirectoryInfo | None) -> list[str]:
+    """The directory's disk and backup, where the person may know them."""
+    if info is None or info.capacity_bytes is None or info.free_bytes is None:
+        return []
+    followed = "no continuous backup has asked for changes since the start"
+    if info.backup_seconds is not None:
+        behind = counted(info.backup_behind, "change")
+        followed = f"continuous backup {behind} behind, {duration(info.backup_seconds)} ago"
+    return [f"its disk: {size(info.free_bytes)} free of {size(info.capacity_bytes)}; {followed}"]
 
 
 def rate_limit_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -65,22 +92,13 @@ def rate_limit_lines(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, safe(str(problem))] if problem else lines
 
 
-def recovery_lines(info: RecoveryInfo | None) -> list[str]:
-    """Describe what recovery after a restore still has to do; empty without a restore, or when it is done."""
-    if info is None or (info.finished and not info.unnamed_blobs):
-        return []
-    waiting = f"; waiting for file servers {', '.join(info.waiting_for)}" if info.waiting_for else ""
-    unnamed = f"; {counted(info.unnamed_blobs, 'blob')} without a name" if info.unnamed_blobs else ""
-    return [f"{recovery_beginning(info)}{waiting}{unnamed}: see lockstep recover"]
-
-
 def target_lines(targets: Sequence[TargetInfo]) -> list[str]:
-    """The notification targets that have undelivered messages."""
+    """The notification targets that have undelivered messages and no problem, which would be named as one."""
     return [
         f"notification target {safe(one.name)}: {counted(one.waiting, 'message')} waiting, the oldest for "
-        f"{duration(one.oldest_seconds)}" + (f": {safe(one.problem)}" if one.problem else "")
+        f"{duration(one.oldest_seconds)}"
         for one in targets
-        if one.problem or one.waiting
+        if one.waiting and not one.problem
     ]
 
 
@@ -106,8 +124,14 @@ def targets_text(targets: Sequence[TargetInfo], width: int = WIDTH) -> str:
 
 def servers_table(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:
     """The file servers, one per line."""
-    head = ("server", "state", "zone", "free", "of", "blobs", "heard", "problem")
+    head = ("server", "state", "zone", "free", "of", "blobs", "heard")
     return table(head, map(_server_row, servers), right="free of blobs", width=width)
+
+
+def servers_text(servers: Sequence[FileServerInfo], width: int = WIDTH) -> str:
+    """The file servers, one per line, and below what is wrong with each."""
+    problems = [one for server in servers for one in problems_of_server(server)]
+    return "\n".join([servers_table(servers, width), *map(_problem_line, problems)])
 
 
 def proxies_table(proxies: Sequence[ProxyInfo], width: int = WIDTH) -> str:
@@ -135,7 +159,7 @@ def state_of(server: FileServerInfo) -> str:
 def drain_lines(servers: Sequence[FileServerInfo], repair: RepairInfo) -> list[str]:
     """The draining file servers, and which of them can be removed."""
     drained = [server.id for server in servers if server.drained]
-    leaving = [server.id for server in servers if server.state == "draining" and not server.drained]
+    leaving = [server.id for server in servers if is_leaving(server) and not server.drained]
     lines = []
     if leaving:
         left = f"{counted(repair.to_move, 'copy', 'copies')} still to move" if repair.to_move else "almost done"
@@ -156,6 +180,12 @@ def repair_lines(repair: RepairInfo) -> list[str]:
         )
     if repair.under_copied:
         lines.append(f"{counted(repair.under_copied, 'blob')} with too few copies, {repair.ordered} being copied now")
+    return lines + work_lines(repair)
+
+
+def work_lines(repair: RepairInfo) -> list[str]:
+    """What repair and rebalancing do, and whether every file has its copies."""
+    lines = []
     if repair.surplus:
         lines.append(f"{counted(repair.surplus, 'surplus copy', 'surplus copies')} will be dropped")
     if repair.balancing:
@@ -213,5 +243,4 @@ def _server_row(server: FileServerInfo) -> tuple[str, ...]:
         size(server.capacity_bytes),
         str(server.blobs),
         f"{duration(server.seconds_since_heartbeat)} ago",
-        server.problem,
     )

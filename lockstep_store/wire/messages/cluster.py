@@ -19,6 +19,7 @@ from lockstep_store.wire.messages.base import (
     Size,
     Text,
 )
+from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.storage_keys import StorageKeyInfo
 from lockstep_store.wire.messages.targets import TargetInfo
@@ -41,7 +42,12 @@ class FileServerInfo(Message):
     held_blobs: int = 0
     """Blobs whose copy on this server the directory counts; `blobs` is the server's own count."""
     drained: bool = False
-    """It is draining, and everything it holds has enough copies elsewhere, so it can be removed."""
+    """It is draining, and everything it holds has enough copies elsewhere: it can be removed, though what it holds may
+    not all be dropped yet."""
+    leaving: bool = False
+    """It is draining, also while it does not answer."""
+    refuses: str = ""
+    """Why it takes no new files, though it is up: a clause such as `full`; empty if it does."""
 
 
 class ServersReply(Message):
@@ -71,6 +77,24 @@ class RepairInfo(Message):
     """Ids of file servers that do not answer but whose copies still count. Repair begins after their grace period."""
 
 
+class DirectoryInfo(Message):
+    """How the directory server is. Only administrators get more than `writable`."""
+
+    writable: bool = True
+    """It can acknowledge writes, deletes and locks."""
+    problems: list[str] = []
+    """What is wrong, each as a clause."""
+    capacity_bytes: int | None = None
+    """The size of the disk with the metadata."""
+    free_bytes: int | None = None
+    is_low: bool = False
+    """That disk is almost full."""
+    backup_seconds: float | None = None
+    """Seconds since a continuous backup last asked for changes; None if none has since the directory's start."""
+    backup_behind: int = 0
+    """The changes that it lacked then."""
+
+
 class ClusterReply(Message):
     directory_version: str
     started_at: float
@@ -91,6 +115,10 @@ class ClusterReply(Message):
     """For administrators: where notifications go, and what is waiting for delivery."""
     storage_keys: list[StorageKeyInfo] = []
     """For administrators: the storage keys, the current one first."""
+    directory: DirectoryInfo | None = None
+    """None from an older directory."""
+    proxies: list[ProxyInfo] = []
+    """For administrators: every proxy that is a member."""
 
 
 class DrainRequest(Message):

@@ -28,10 +28,62 @@ def test_status_shows_the_cluster_or_at_least_the_proxy(shell: Shell) -> None:
     text = shell.run("status").stdout
     assert "1 of 1 file server up" in text
     assert "every file has its copies" in text
+    assert text.splitlines()[1] == "healthy"
     assert all(len(line) <= 80 for line in text.splitlines()[1:])
-    assert shell.json("status")["cluster"]["copies"] == 2
+    data = shell.json("status")
+    assert (data["state"], data["problems"], data["cluster"]["copies"]) == ("healthy", [], 1)
     shell.run("logout")
     assert "log in" in shell.run("status").stdout
+
+
+def test_status_names_every_problem_in_full_and_exits_with_the_worst(shell: Shell) -> None:
+    """One line for each, with what to do, however long; 1 when the cluster is degraded, 2 when data is at risk."""
+    server = shell.server.core.servers[0]
+    server.problem = "the disk is full: " + "no space left on device, " * 8 + "the end"
+    result = shell.run("status", code=1)
+    line = next(line for line in result.stdout.splitlines() if "file server 1" in line)
+    assert server.problem in line
+    assert "To do: free space" in line
+    assert "DEGRADED: 2 problems" in result.stdout, "and no file server is left for new files"
+    assert server.problem in shell.run("servers").stdout
+    shell.server.core.repair.under_copied = 3
+    result = shell.run("status", code=2)
+    assert "DATA AT RISK: 3 problems" in result.stdout
+    assert "3 blobs have fewer than the 1 promised" in result.stdout.splitlines()[2], "the worst comes first"
+    found = shell.run("status", "--json", code=2)
+    data = json.loads(found.stdout)
+    assert data["state"] == "at_risk"
+    assert [(one["level"], one["subject"]) for one in data["problems"]] == [
+        ("at_risk", "3 blobs"),
+        ("degraded", "file server 1"),
+        ("degraded", "writes"),
+    ]
+    assert set(data["problems"][0]) == {"level", "subject", "problem", "advice"}
+
+
+def test_status_waits_until_the_cluster_is_healthy(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells what it waits for, also for a scan that may find more; with --timeout it ends with how it is then."""
+    monkeypatch.setattr("lockstep_store.client.cli.status.LOOK_AGAIN_SECONDS", 0.01)
+    core = shell.server.core
+    core.repair.under_copied = 2
+    assert "2 blobs" in shell.run("status", "--wait", "healthy", "--timeout", "0", code=2).stdout
+
+    def step() -> None:
+        if core.repair.under_copied:
+            core.repair.under_copied -= 1
+            core.repair.walking = not core.repair.under_copied
+        else:
+            core.repair.walking = False
+
+    monkeypatch.setattr(core, "step", step)
+    result = shell.run("status", "--wait", "healthy")
+    assert "waiting: 1 blob has fewer" in result.stderr
+    assert "waiting: the metadata is being scanned" in result.stderr
+    assert "every file has its copies" in result.stdout
+    shell.run("status", "--timeout", "1", code=2)
+    shell.server.close()
+    shell.run("status", code=7)
+    shell.run("status", "--wait", "healthy", "--timeout", "0", code=7)
 
 
 def test_status_shows_the_rate_limits_of_the_proxy() -> None:

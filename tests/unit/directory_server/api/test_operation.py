@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from directory_server.metadata.statements import files
@@ -26,10 +27,12 @@ from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
+from lockstep_store.wire.messages import redo
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginItem, BeginRequest, GiveUpRequest
+from tests.fakes.directory_rig import heartbeat
 from tests.fakes.wsgi import ask
 from tests.unit.directory_server.api.directory_calls import Directory, health_of
 
@@ -156,6 +159,49 @@ def test_figures_for_monitoring(directory: Directory) -> None:
     reply = directory.call(cm.CLUSTER, CredentialRequest(ann))
     assert (reply.files, reply.versions, reply.blobs, reply.logical_bytes, reply.locks) == (1, 1, 1, 5, 1)
     assert (reply.copies, reply.cursor) == (2, 1)
+
+
+def test_the_directory_tells_how_it_is(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its disk, why it cannot write, and whether a continuous backup follows, to administrators; to others only
+    whether it can write."""
+
+    def told(credential: str) -> cm.DirectoryInfo:
+        info: cm.DirectoryInfo = directory.call(cm.CLUSTER, CredentialRequest(credential)).directory
+        return info
+
+    directory.file_servers_up("1", "2")
+    ann = directory.person("ann")
+    info = told(directory.admin)
+    assert (info.writable, info.problems, info.backup_seconds) == (True, [], None)
+    assert info.capacity_bytes is not None
+    assert info.free_bytes is not None
+    assert 0 < info.free_bytes <= info.capacity_bytes
+    assert told(ann) == cm.DirectoryInfo(writable=True)
+
+    place = directory.call(redo.FOLLOW_REDO, redo.FollowRequest(directory.admin, redo.RedoPlace())).newest
+    directory.time.advance(7.0)
+    behind = told(directory.admin)
+    assert (behind.backup_behind, round(behind.backup_seconds or 0)) == (place.sequence, 7)
+    directory.call(redo.FOLLOW_REDO, redo.FollowRequest(directory.admin, place))
+    assert told(directory.admin).backup_behind == 0
+
+    monkeypatch.setattr(type(directory.store), "problem", "the disk is full")
+    assert told(directory.admin).problems == ["the last write failed: the disk is full"]
+    assert told(ann) == cm.DirectoryInfo(writable=False)
+    monkeypatch.setattr("directory_server.maintenance.condition.LOW_BYTES", info.capacity_bytes + 1)
+    assert told(directory.admin).is_low
+
+
+def test_a_silent_server_that_drains_is_still_leaving(directory: Directory) -> None:
+    """One that is down cannot be taken for one whose drain was stopped; one without room says that it is full."""
+    directory.file_servers_up("1", "2", "3")
+    directory.call(cm.DRAIN_SERVER, cm.DrainRequest(directory.admin, "1"))
+    directory.time.advance(30.0)
+    full = msgspec.structs.replace(heartbeat("https://server-2", "store-2"), free_bytes=1024)
+    directory.call(s.HEARTBEAT, full, "file_server", "2")
+    reply = directory.call(cm.CLUSTER, CredentialRequest(directory.admin))
+    found = {info.id: (info.state, info.leaving, info.refuses) for info in reply.file_servers}
+    assert found == {"1": ("down", True, ""), "2": ("up", False, "full"), "3": ("down", False, "")}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"items": 7}', b'{"items": [{"credential": "x"}]}', b"\xff"])

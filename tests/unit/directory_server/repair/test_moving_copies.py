@@ -246,6 +246,23 @@ def test_a_drained_server_ends_empty_and_can_go(cluster: Movers) -> None:
         cluster.draining.drain("9")
 
 
+def test_a_server_whose_disk_is_full_is_drained_when_it_can_be_removed(cluster: Movers) -> None:
+    """It can drop nothing, so it never ends empty; `drained` is said as soon as `remove` accepts it, and not before."""
+    digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(25)]
+    cluster.draining.drain("1")
+    for _ in range(20):
+        assert cluster.draining.is_drained("1") == all("3" in cluster.holders(digest) for digest in digests)
+        cluster.machine.advance(0.5)
+        cluster.beat("2", "3")
+        cluster.beat("1", problem="the disk is full", healthy=False, free_bytes=0)
+        cluster.settle()
+        cluster.obey()
+        cluster.drop()
+    assert cluster.draining.is_drained("1")
+    assert all("1" in cluster.holders(digest) for digest in digests)
+    cluster.draining.remove("1")
+
+
 def test_a_drain_can_be_taken_back(cluster: Movers) -> None:
     """What was not moved yet stays; what was moved is trimmed."""
     digests = [cluster.add_blob(f"blob {n}", "1", "2") for n in range(20)]
