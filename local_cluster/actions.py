@@ -267,6 +267,7 @@ class Cluster:
 
     def _may_stop(self, supervisor: Supervisor) -> bool:
         """Whether to stop now that the menu has ended, which has released its own locks: ask if others have some."""
+        before = self.signals.interrupts  # now: a further Ctrl-C may come before the question is printed
         if not os.isatty(0) or self.signals.came_except_interrupt():
             return True
         directory = next((one for one in supervisor.programs if one.plan.program == "directory_server"), None)
@@ -275,7 +276,7 @@ class Cluster:
             return True
         held, places = counted(locks, "lock is", "locks are"), counted(waiters, "place", "places")
         question = f"Others are working: {held} held, and {places} in line taken. Stop anyway? [y/N]"
-        return is_sure_to_stop(question, self.signals, lambda: self._look(supervisor))
+        return is_sure_to_stop(question, self.signals, before, lambda: self._look(supervisor))
 
     def _look(self, supervisor: Supervisor, held: HeldBack | None = None) -> None:
         if self.signals.take_wake():

@@ -139,13 +139,12 @@ def wait_for_signal(signals: StopSignals, meanwhile: Callable[[], None]) -> None
         time.sleep(WATCH_SECONDS)
 
 
-def is_sure_to_stop(question: str, signals: StopSignals, meanwhile: Callable[[], None]) -> bool:
-    """Ask on the terminal. A further Ctrl-C, another signal and the end of the input mean yes.
+def is_sure_to_stop(question: str, signals: StopSignals, before: int, meanwhile: Callable[[], None]) -> bool:
+    """Ask on the terminal. A Ctrl-C after the first `before`, another signal and the end of the input mean yes.
 
     `input` was refused: a signal that is only remembered does not interrupt it.
     """
     print(question, end=" ", flush=True)
-    before = signals.interrupts
     while not select.select([0], [], [], WATCH_SECONDS)[0]:
         meanwhile()
         if signals.interrupts > before or signals.came_except_interrupt():

@@ -22,7 +22,7 @@ from tests.cluster.conftest import MakeCluster
 from tests.waiting import wait_until
 
 KEPT = {"LOCKSTEP_CLUSTER_RESTART": "yes"}
-SMALL_DISK = 96 << 20
+SMALL_DISK = 256 << 20
 
 
 @pytest.fixture
@@ -164,9 +164,9 @@ def test_a_removed_file_server_stays_out(make_cluster: MakeCluster) -> None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a disk of 96 MiB at `folder`; skip the test where only root may."""
+    """Mount a disk of 256 MiB at `folder`; skip the test where only root may."""
     folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount the small disk that this fills")
     try:
@@ -182,8 +182,10 @@ def full(disk: Path) -> Iterator[None]:
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 16))
-    yield
-    ballast.unlink()
+    try:
+        yield
+    finally:
+        ballast.unlink()
 
 
 def test_a_full_file_server_keeps_nothing_down_and_can_leave(make_cluster: MakeCluster) -> None:
