@@ -41,13 +41,15 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
-from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.runtime.tracing import hide_digests, log, setup_logging
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, Health
 from lockstep_store.wire.messages.servers import WRITE_PATH
 
 REBUILD_SECONDS = 1.0
+LOGGED_DIGITS = 16
+"""In the log, so much of a chunk's stored name stands for its digest."""
 
 
 class Network(Caller, Streamer, Opener, Protocol):
@@ -79,13 +81,15 @@ class FileServer:
         self._damage = DamageReports()
         self._directory = DirectoryCaller(peers, settings.directory)
         layout = DiskLayout.open(settings.data_folder)
-        self.store: ChunkStore = LocalChunkStore(
+        store = LocalChunkStore(
             layout,
             sealer,
             clock=clock,
             reserve_bytes=settings.reserve_bytes,
             on_damage=lambda _, blobs: self._report_damage(blobs),
         )
+        self.store: ChunkStore = store
+        self._stored_name = store.stored_name
         self.quarantine = Quarantine(layout.quarantine, clock, settings.quarantine_bytes, settings.quarantine_seconds)
         directory_time = DirectoryTime(clock)
         tickets = TicketCheck(settings.id, directory_time)
@@ -162,6 +166,10 @@ class FileServer:
             BackgroundJob("quarantine", self.quarantine.step),
         ]
 
+    def logged_digest(self, digest: str) -> str:
+        """Return what the log shows instead of a digest, because it may be on the disk that must not show it."""
+        return f"~{self._stored_name(Digest.parse(digest))[:LOGGED_DIGITS]}"
+
     def start(self) -> None:
         """Start the heartbeat and the other background jobs."""
         for job in self._jobs:
@@ -219,6 +227,7 @@ def serve(settings: Settings) -> None:
     peers = PeerClient(identity, directory=settings.directory)
     membership = KeptMembership(settings.certs, settings.url)
     server = FileServer(settings, sealer, peers, SystemClock(), membership)
+    hide_digests(server.logged_digest)
     renewal = CertificateRenewal(
         identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request), protection
     )

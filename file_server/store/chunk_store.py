@@ -20,7 +20,7 @@ from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.servers import MAX_MISSING_CHUNKS, CommitNote
 
 SWEEP_PARTS = 256
-"""`sweep_orphans` takes the storage in so many parts, by the first byte of a chunk's digest."""
+"""`sweep_orphans` takes the storage in so many parts."""
 
 
 class Fence(NamedTuple):

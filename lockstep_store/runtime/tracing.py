@@ -11,10 +11,12 @@ import logging
 import re
 import secrets
 import sys
+from collections.abc import Callable
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("lockstep_request_id", default="")
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{6,64}")
 log = logging.getLogger("lockstep")
 
@@ -37,12 +39,33 @@ class _RequestIdFilter(logging.Filter):
         return True
 
 
+class _Lines(logging.Formatter):
+    """Log lines, tracebacks included, without digests if `hide` is set."""
+
+    hide: Callable[[str], str] | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        line, hide = super().format(record), self.hide
+        return line if hide is None else _DIGEST.sub(lambda found: hide(found[0]), line)
+
+
+def hide_digests(hide: Callable[[str], str]) -> None:
+    """Log, from now on, what `hide` returns for each digest (64 hexadecimal digits) instead of it.
+
+    For a program whose disk must not show which content it has: its log may be on that disk. Call `setup_logging`
+    first.
+    """
+    for handler in log.handlers:
+        if isinstance(handler.formatter, _Lines):
+            handler.formatter.hide = hide
+
+
 def setup_logging(program: str, id: str, level: str = "INFO") -> None:
     """Log one line for each event to standard error: time, level, program, request id, message."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_RequestIdFilter())
     handler.setFormatter(
-        logging.Formatter(
+        _Lines(
             f"%(asctime)s.%(msecs)03d %(levelname)s {program}-{id} [%(request_id)s] %(message)s",
             datefmt="%Y-%m-%dT%H:%M:%S",
         )

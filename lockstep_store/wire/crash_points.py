@@ -86,6 +86,8 @@ CRASH_POINTS = {
     "file_server.orphan.removed": "a file without a row is removed",
     "file_server.reseal.placed": "a chunk's file under the new storage key is in place; its row names the old key",
     "file_server.reseal.recorded": "small chunks are under the new storage key durably",
+    "file_server.upgrade.rows-moved": "some rows of an index of format 4 are sealed durably, others are plain",
+    "file_server.upgrade.file-named": "a chunk file of format 4 has its stored name; others are named by digests",
     # a client proxy
     "proxy.begin.answered": "the directory has issued a ticket; nothing is sent",
     "proxy.body.sending": "a whole body is about to be sent to the master",

@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,9 +23,11 @@ import requests
 
 from local_cluster.plan import Program
 from lockstep_store.wire.crash_points import CRASH_POINTS
+from lockstep_store.wire.digest import Digest
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.crash_crowd import BUCKET, Crowd
 from tests.cluster.people import Person, file_path
+from tests.fakes.older_storage import make_format_4, names_of
 from tests.waiting import wait_until
 
 PROGRAMS: dict[str, Program] = {
@@ -114,9 +117,21 @@ def _damage_a_file_server(scene: Scene) -> None:
 
 def _make_orphan(scene: Scene) -> None:
     """A chunk file without a row, in the folder that a starting server sweeps first."""
-    folder = scene.cluster.data_dir("file_server", scene.server) / "chunks" / "00"
+    data = scene.cluster.data_dir("file_server", scene.server)
+    folder = data / "chunks" / "00"
     folder.mkdir(exist_ok=True)
-    (folder / f"00{secrets.token_hex(31)}").write_bytes(b"left by a crash")
+    names = names_of(data, _storage_keys(scene))
+    orphans = (names.name(Digest(secrets.token_bytes(32))).hex() for _ in range(1 << 20))
+    (folder / next(name for name in orphans if name.startswith("00"))).write_bytes(b"left by a crash")
+
+
+def _storage_keys(scene: Scene) -> Path:
+    return scene.cluster.folder.certs_dir / "storage-keys.json"
+
+
+def _make_format_4(scene: Scene) -> None:
+    """The disk of a server that is down becomes one of an older program."""
+    make_format_4(scene.cluster.data_dir("file_server", scene.server), _storage_keys(scene))
 
 
 def _fail_the_disk_for_a_while(scene: Scene) -> None:
@@ -226,6 +241,8 @@ _SPECIAL = {
     "file_server.probe.written": _BAD_DISK,
     "file_server.scrub.remembered": _ONCE,
     "file_server.orphan.removed": Reach(before=_make_orphan),
+    "file_server.upgrade.rows-moved": Reach(before=_make_format_4, slow=True),
+    "file_server.upgrade.file-named": Reach(before=_make_format_4, slow=True),
     "proxy.window.sent": Reach(then=_send_large, passings=2),
     "proxy.cache.evicting": Reach(env={"LOCKSTEP_PROXY_CACHE_BYTES": "1MiB"}),
 }

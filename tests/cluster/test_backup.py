@@ -146,15 +146,15 @@ def test_what_vanished_behind_a_stopped_servers_back_is_made_again(cluster: Clus
         cluster.terminate("file_server", 2)
         index = cluster.data_dir("file_server", 2) / "index.db"
         with closing(sqlite3.connect(index, isolation_level=None)) as db:
-            gone = [row[0] for row in db.execute("SELECT digest FROM blob ORDER BY digest LIMIT 7").fetchall()]
-            for digest in gone:
-                db.execute("DELETE FROM blob WHERE digest = ?", (digest,))
+            gone = [row[0] for row in db.execute("SELECT name FROM blob ORDER BY name LIMIT 7").fetchall()]
+            for name in gone:
+                db.execute("DELETE FROM blob WHERE name = ?", (name,))
         cluster.start("file_server", 2)
 
         def back() -> int:
             with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as db:
-                held = {row[0] for row in db.execute("SELECT digest FROM blob")}
-            return sum(digest in held for digest in gone)
+                held = {row[0] for row in db.execute("SELECT name FROM blob")}
+            return sum(name in held for name in gone)
 
         wait_until(lambda: back() == len(gone), what="the return of the deleted blobs")
 

@@ -14,6 +14,7 @@ from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import stop_and_check_disks
 from tests.cluster.people import Person
+from tests.fakes.older_storage import names_of
 from tests.waiting import wait_until
 
 FILES = 40
@@ -46,10 +47,11 @@ def disks(cluster: ClusterHarness) -> HolderMap:
     """Which servers have each blob in their index."""
     found: HolderMap = {}
     for server in ZONES:
-        index = cluster.data_dir("file_server", server) / "index.db"
-        with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as db:
-            for (digest,) in db.execute("SELECT digest FROM blob"):
-                found.setdefault(digest, set()).add(server)
+        folder = cluster.data_dir("file_server", server)
+        names = names_of(folder, cluster.folder.certs_dir / "storage-keys.json")
+        with closing(sqlite3.connect(f"file:{folder / 'index.db'}?mode=ro", uri=True)) as db:
+            for (name,) in db.execute("SELECT name FROM blob"):
+                found.setdefault(names.digest(name), set()).add(server)
     return found
 
 

@@ -18,6 +18,7 @@ from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.digest import Digest
 from tests.fakes.clock import ManualClock
+from tests.fakes.older_storage import names_of
 
 Damage = tuple[Digest, list[Digest]]
 """A damaged chunk, and the blobs it is part of."""
@@ -49,7 +50,7 @@ class LocalEngine:
         return LocalChunkStore(DiskLayout.open(self._data), sealer, clock=clock, on_damage=on_damage)
 
     def damage(self, digest: Digest) -> None:
-        path = DiskLayout(self._data).chunk_file(digest)
+        path = DiskLayout(self._data).chunk_file(names_of(self._data, self._root / "keys.json").name(digest))
         sealed = bytearray(path.read_bytes())
         sealed[100] ^= 1
         path.write_bytes(sealed)

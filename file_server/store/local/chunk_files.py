@@ -1,7 +1,8 @@
 """Chunk files: written to incoming/, synced in the background, moved into place, read, removed and quarantined.
 
-Each file is synced in a small pool while the next chunks arrive; a large upload would otherwise wait for a thousand
-syncs at its end. The index (chunk_index.py) decides which chunks are held: a file without a row there is an orphan.
+A file has the stored name of its chunk's digest (sealed_names.py). It is synced in a small pool while the next chunks
+arrive; a large upload would otherwise wait for a thousand syncs at its end. The index (chunk_index.py) decides which
+chunks are held: a file without a row there is an orphan.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from file_server.store.local.disk import Disk
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_transaction import StagedChunk
+from file_server.store.local.sealed_names import SealedNames
 from lockstep_store.runtime.storage.sealing import Bytes
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import BadRequest
 
 SYNC_THREADS = 4
 MAX_WAITING_SYNCS = 32
@@ -32,8 +33,11 @@ MAX_WAITING_SYNCS = 32
 class ChunkFiles:
     """The chunk files of one data folder. Thread-safe; methods raise OSError."""
 
-    def __init__(self, layout: DiskLayout, disk: Disk, flushes: FlushWatch, reserve_bytes: int = 0) -> None:
+    def __init__(
+        self, layout: DiskLayout, names: SealedNames, disk: Disk, flushes: FlushWatch, reserve_bytes: int = 0
+    ) -> None:
         self._layout = layout
+        self._names = names
         self._disk = disk
         self._flushes = flushes
         self._reserve_bytes = reserve_bytes
@@ -46,6 +50,10 @@ class ChunkFiles:
     def close(self) -> None:
         """Finish the pending syncs."""
         self._pool.shutdown(wait=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Return the path of a chunk's file."""
+        return self._layout.chunk_file(self._names.name(digest))
 
     def write_temporary(self, parts: list[Bytes]) -> tuple[Path, Future[None]]:
         """Write a new file in incoming/; the future completes when it is durable, or has the failure."""
@@ -81,7 +89,7 @@ class ChunkFiles:
         try:
             folders = set()
             for chunk in filed:
-                target = self._layout.chunk_file(chunk.digest)
+                target = self.path(chunk.digest)
                 assert chunk.temporary is not None
                 crash_point("file_server.file.renaming")
                 try:
@@ -107,11 +115,11 @@ class ChunkFiles:
 
     def read(self, digest: Digest) -> bytes:
         """Return the sealed bytes of a chunk that is stored in its own file."""
-        return self._disk.read(self._layout.chunk_file(digest))
+        return self._disk.read(self.path(digest))
 
     def read_start(self, digest: Digest, count: int) -> bytes:
         """Return the first `count` bytes of a chunk's file."""
-        with self._layout.chunk_file(digest).open("rb") as file:
+        with self.path(digest).open("rb") as file:
             return file.read(count)
 
     def remove_orphan(self, digest: Digest, is_held: Callable[[Digest], bool]) -> bool:
@@ -120,16 +128,17 @@ class ChunkFiles:
             # Both checks under one lock: a write leaves `placing` only after its row is committed.
             if digest in self._placing or is_held(digest):
                 return False
-            self._remove_quietly(self._layout.chunk_file(digest))
+            self._remove_quietly(self.path(digest))
             return True
 
     def digests_in(self, folder: Path) -> Iterator[Digest]:
         """Yield the chunks whose files are in one of the chunk folders."""
         for path in folder.iterdir() if folder.exists() else ():
-            try:
-                yield Digest.parse(path.name)
-            except BadRequest:
+            digest = self._names.of_file(path.name)
+            if digest is None:
                 log.warning("%s is not a chunk file; leaving it alone", path)
+            else:
+                yield digest
 
     def quarantine_file(self, digest: Digest, is_held: Callable[[Digest], bool]) -> None:
         """Move a damaged chunk's file to quarantine, unless a good one has just replaced it."""
@@ -137,13 +146,15 @@ class ChunkFiles:
             if digest in self._placing or is_held(digest):
                 return
             try:
-                self._disk.rename(self._layout.chunk_file(digest), self._layout.quarantine_file(digest))
+                self._disk.rename(self.path(digest), self._layout.quarantine_file(self._names.name(digest)))
             except FileNotFoundError:
                 log.warning("the file of damaged chunk %s is gone; nothing is left to quarantine", digest)
 
     def quarantine_bytes(self, digest: Digest, sealed: bytes) -> None:
         """Write a damaged chunk from the index to a file in quarantine."""
-        self._disk.sync_and_close(self._disk.write_new(self._layout.quarantine_file(digest), [sealed]))
+        self._disk.sync_and_close(
+            self._disk.write_new(self._layout.quarantine_file(self._names.name(digest)), [sealed])
+        )
 
     def probe(self, size: int = 64 * 1024) -> None:
         """Write, sync and remove a file. Raises OSError if the disk refuses it."""

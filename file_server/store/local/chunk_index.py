@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from file_server.store.chunk_store import Totals
 from file_server.store.local import index_values as value
+from file_server.store.local.digest_upgrade import set_plain_tables_aside
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_reader import IndexReader, connect
 from file_server.store.local.index_schema import GENERATION, SCHEMA, SEALED_UNDER, TOTALS
@@ -49,6 +50,7 @@ class ChunkIndex(IndexReader):
         self._in_doubt = False
         self._writer = connect(path, _WRITER_CACHE_KIB)
         try:
+            set_plain_tables_aside(self._writer)
             self._writer.executescript(SCHEMA)
             self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0) | self._stored_totals()
             bring_up_to_date(self._writer, self._totals, names)

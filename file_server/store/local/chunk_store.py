@@ -9,8 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
 from file_server.store.chunk_store import (
     BlobRow,
     Collected,
@@ -22,6 +20,7 @@ from file_server.store.chunk_store import (
     missing_chunks,
     superseded,
 )
+from file_server.store.local.blob_order import BlobOrder
 from file_server.store.local.checked_reading import CheckedReading, OnDamage
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import PendingNote
@@ -30,7 +29,7 @@ from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
 from file_server.store.local.index_rescue import ask_for_rescue, open_index
 from file_server.store.local.index_transaction import FILE, IndexTransaction, StagedChunk
-from file_server.store.local.index_values import malformed
+from file_server.store.local.index_upgrade import copied_key
 from file_server.store.local.index_write import IndexWrite
 from file_server.store.local.resealing import OpenSeals, Resealing
 from file_server.store.local.sealed_names import SealedNames
@@ -39,7 +38,6 @@ from file_server.store.local.storage_health import StorageHealth
 from file_server.store.local.unused_chunks import UnusedChunks
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.storage.sealing import Sealer
-from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError
@@ -47,7 +45,6 @@ from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.servers import CommitNote
 
 MAX_COLLECT_BATCH = 500
-_decoder = decoder(CommitNote)
 
 
 class LocalChunkStore:
@@ -68,9 +65,9 @@ class LocalChunkStore:
         self._reserve_bytes = reserve_bytes
         self._health = StorageHealth(lambda: ask_for_rescue(layout))
         self._flushes = FlushWatch()
-        self._files = ChunkFiles(layout, disk or Disk(), self._flushes, reserve_bytes)
         with self._health.guard():
-            self._names = SealedNames(layout.key_file, layout.store_id, sealer)
+            self._names = SealedNames(layout.key_file, layout.store_id, sealer, lambda: copied_key(layout))
+            self._files = ChunkFiles(layout, self._names, disk or Disk(), self._flushes, reserve_bytes)
             self._index = open_index(layout, sealer, self._flushes, self._names)
         report = on_damage or (lambda chunk, blobs: None)
         self._reading = CheckedReading(self._index, self._files, sealer, self._health, report)
@@ -78,6 +75,7 @@ class LocalChunkStore:
         self._resealing = Resealing(self._files, sealer, self._health, self._reading, self._names)
         self._monotonic = (clock or SystemClock()).monotonic
         self._unused = UnusedChunks(self._monotonic)
+        self._order = BlobOrder()
 
     @property
     def store_id(self) -> str:
@@ -88,6 +86,10 @@ class LocalChunkStore:
     def problem(self) -> str:
         """Say why the storage takes no writes; empty when it does."""
         return self._health.problem
+
+    def stored_name(self, digest: Digest) -> str:
+        """Return the name of a chunk's file, in hexadecimal, which does not show the digest."""
+        return self._names.name(digest).hex()
 
     def close(self) -> None:
         """Finish pending work and let another process open the folder."""
@@ -349,9 +351,9 @@ class LocalChunkStore:
     def blobs_by_digest(self, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
         """Return the whole blobs among the next `limit` in digest order, and where the page ended (None: the last)."""
         with self._health.guard():
-            page = self._index.blobs_by_digest(after, limit)
+            page, end = self._order.page(self._index, after, limit)
             damaged = set(self._index.damaged_blobs())
-        return [digest for digest in page if digest not in damaged], page[-1] if len(page) == limit else None
+        return [digest for digest in page if digest not in damaged], end
 
     def not_whole(self, digests: Iterable[Digest]) -> list[Digest]:
         """Return the digests, in order, of which no blob is held or the blob has a damaged chunk."""
@@ -388,11 +390,4 @@ class LocalChunkStore:
     def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
         """Return notes with cursors above `after` up to `through`, by rising cursor."""
         with self._health.guard():
-            return [_note(encoded) for encoded in self._index.notes(after, through, limit)]
-
-
-def _note(encoded: bytes) -> CommitNote:
-    try:
-        return _decoder.decode(encoded)
-    except msgspec.DecodeError as error:
-        raise malformed("a commit note") from error
+            return self._index.notes(after, through, limit)

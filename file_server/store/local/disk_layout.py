@@ -4,10 +4,10 @@
 
     DATA/format            the version of everything below; unknown versions are refused
     DATA/store-id          random, made with the storage: a new id means an empty disk
-    DATA/disk-key          the key of the names in the index, sealed (see sealed_names.py)
+    DATA/disk-key          the key of the names and digests on this disk, sealed (see sealed_names.py)
     DATA/lock              locked while a file server runs, so that two never share a folder
     DATA/index.db          chunks, blobs, references and fences (see chunk_index.py)
-    DATA/chunks/ab/ab12…   sealed chunks of more than 64 KiB, named by their digest
+    DATA/chunks/ab/ab12…   sealed chunks of more than 64 KiB, by the stored names of their digests
     DATA/incoming/         files being received; emptied at start
     DATA/quarantine/       sealed chunks that failed their check
 
@@ -22,13 +22,12 @@ from pathlib import Path
 
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.sealing import write_durably
-from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import SetupError, StorageFormatError
 
-FORMAT = "lockstep file server storage 4"
-OLDER_FORMATS = tuple(f"lockstep file server storage {number}" for number in (1, 2, 3))
+FORMAT = "lockstep file server storage 5"
+OLDER_FORMATS = tuple(f"lockstep file server storage {number}" for number in (1, 2, 3, 4))
 """Upgraded at the start, by opening the index (index_upgrade.py): version 2 added the table of commit notes, version 3
-the numbers of chunks under each storage key, version 4 sealed names."""
+the numbers of chunks under each storage key, version 4 sealed names, version 5 sealed digests."""
 INLINE_BYTES = 64 * 1024
 """Sealed chunks up to this size are in the index; larger ones are files."""
 
@@ -78,18 +77,18 @@ class DiskLayout:
             os.close(self._lock)
             self._lock = -1
 
-    def chunk_file(self, digest: Digest) -> Path:
-        """Return the path of a chunk that is too large for the index."""
-        name = digest.hex()
-        return self.chunks / name[:2] / name
+    def chunk_file(self, name: bytes) -> Path:
+        """Return the path of a chunk that is too large for the index, by its stored name."""
+        text = name.hex()
+        return self.chunks / text[:2] / text
 
     def temporary_file(self) -> Path:
         """Return an unused name in `incoming/`."""
         return self.incoming / secrets.token_hex(12)
 
-    def quarantine_file(self, digest: Digest) -> Path:
-        """Return an unused name for a damaged chunk; a chunk can be damaged more than once."""
-        return self.quarantine / f"{digest.hex()}.{secrets.token_hex(4)}"
+    def quarantine_file(self, name: bytes) -> Path:
+        """Return an unused path for a damaged chunk; a chunk can be damaged more than once."""
+        return self.quarantine / f"{name.hex()}.{secrets.token_hex(4)}"
 
     def chunk_folder(self, number: int) -> Path:
         """Return one of the 256 folders of chunk files; the first file creates it."""

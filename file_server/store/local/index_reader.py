@@ -9,23 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from file_server.store.chunk_store import BlobRow
 from file_server.store.local import index_values as value
 from file_server.store.local.index_transaction import DAMAGED, lengths_among
 from file_server.store.local.sealed_names import SealedNames
+from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest
 from lockstep_store.wire.manifest import Manifest
+from lockstep_store.wire.messages.servers import CommitNote
 
+_notes = decoder(CommitNote)
 _CHUNK_COLUMNS = (
-    "SELECT id, digest, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id)"
-    " FROM chunk WHERE "
+    "SELECT id, name, length, place, head, (SELECT sealed FROM inline WHERE inline.chunk = chunk.id) FROM chunk WHERE "
 )
 _LATEST = (1 << 63) - 1
 """SQLite's highest integer."""
 _CHECKPOINT_PAGES = 4000
 _READER_CACHE_KIB = 256
 _MAX_IDLE_READERS = 16
+_WALK_ROWS = 2000
 NOTES_BYTES = 4 * 1024 * 1024
 """A page of notes ends with the note that reaches this size."""
 
@@ -58,7 +63,7 @@ class IndexReader:
 
     def chunk(self, digest: Digest) -> ChunkRow | None:
         """Return the chunk's row, with its sealed bytes if they are in the index."""
-        return self._chunk_where("digest = ?", digest)
+        return self._chunk_where("name = ?", self._names.name(digest), digest=digest)
 
     def next_chunk(self, after: int) -> ChunkRow | None:
         """Return the first chunk with an id above `after`, for walks over all chunks."""
@@ -92,23 +97,21 @@ class IndexReader:
     def lengths(self, digests: Iterable[Digest]) -> list[int | None]:
         """Return plain lengths in bytes, None for a chunk not held intact."""
         with self._reading() as connection:
-            return lengths_among(connection, digests)
+            return lengths_among(connection, map(self._names.name, digests))
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return a blob's manifest, checked against its digest; BadDigest if it does not match.
 
         A one-chunk blob has no manifest to hash, so the size in its row is compared with the chunk's length.
         """
-        query = (
-            "SELECT size, manifest, (SELECT length FROM chunk WHERE digest = blob.digest) FROM blob WHERE digest = ?"
-        )
+        query = "SELECT size, manifest, (SELECT length FROM chunk WHERE name = blob.name) FROM blob WHERE name = ?"
         with self._reading() as connection:
-            row = connection.execute(query, (digest,)).fetchone()
+            row = connection.execute(query, (self._names.name(digest),)).fetchone()
         if row is None:
             return None
         size, raw, length = row
         if raw is not None:
-            return Manifest.decode(value.content(raw), digest)
+            return Manifest.decode(self._names.open_manifest(digest, value.content(raw)), digest)
         manifest = Manifest([(digest, value.number(size))])
         if length is not None and length != size:
             raise BadDigest(f"blob {digest} has {size} bytes in its row, but its chunk has {length}")
@@ -116,26 +119,28 @@ class IndexReader:
 
     def generation(self, digest: Digest) -> int | None:
         """Return the blob's generation, None if it is not held."""
+        name = self._names.name(digest)
         with self._reading() as connection:
-            row = connection.execute("SELECT generation FROM blob WHERE digest = ?", (digest,)).fetchone()
+            row = connection.execute("SELECT generation FROM blob WHERE name = ?", (name,)).fetchone()
         return value.number(row[0]) if row else None
 
     def blobs(self, after: int, up_to_generation: int | None, limit: int) -> list[BlobRow]:
         """Return blobs by rising id above `after`; without those stored after `up_to_generation`, if given."""
-        query = "SELECT id, digest, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
+        query = "SELECT id, name, generation, size FROM blob WHERE id > ? AND generation <= ? ORDER BY id LIMIT ?"
         bound = _LATEST if up_to_generation is None else up_to_generation
         with self._reading() as connection:
             rows = connection.execute(query, (after, bound, limit)).fetchall()
         return [
-            BlobRow(id, value.digest(digest), value.number(generation), value.number(size))
-            for id, digest, generation, size in rows
+            BlobRow(id, self._names.digest(name), value.number(generation), value.number(size))
+            for id, name, generation, size in rows
         ]
 
     def candidates(self) -> list[tuple[int, Digest]]:
         """Return (id, digest) of every chunk that may be without a blob."""
-        query = "SELECT chunk.id, digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
+        query = "SELECT chunk.id, name FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
         with self._reading() as connection:
-            return [(id, value.digest(digest)) for id, digest in connection.execute(query)]
+            rows = connection.execute(query).fetchall()
+        return [(id, self._names.digest(name)) for id, name in rows]
 
     def fence(self, path: str) -> int:
         """Return the highest lock number seen on a path; 0 without one."""
@@ -148,11 +153,12 @@ class IndexReader:
     def blobs_of_chunk(self, id: int, digest: Digest) -> list[Digest]:
         """Return the blobs that contain a chunk."""
         query = (
-            "SELECT blob.digest FROM reference JOIN blob ON blob.id = reference.blob WHERE reference.chunk = ?"
-            " UNION SELECT digest FROM blob WHERE digest = ?"
+            "SELECT blob.name FROM reference JOIN blob ON blob.id = reference.blob WHERE reference.chunk = ?"
+            " UNION SELECT name FROM blob WHERE name = ?"
         )
         with self._reading() as connection:
-            return [value.digest(row[0]) for row in connection.execute(query, (id, digest))]
+            rows = connection.execute(query, (id, self._names.name(digest))).fetchall()
+        return [self._names.digest(row[0]) for row in rows]
 
     def check_references(self, manifest: Manifest) -> None:
         """Raise sqlite3.DatabaseError (SQLITE_CORRUPT) if the reference to one of a blob's chunks is missing.
@@ -161,39 +167,48 @@ class IndexReader:
         """
         # One statement for each chunk, so that it sees one snapshot: the blob may be dropped meanwhile.
         query = (
-            "SELECT 1 FROM blob JOIN chunk ON chunk.digest = ? WHERE blob.digest = ? AND NOT EXISTS"
+            "SELECT 1 FROM blob JOIN chunk ON chunk.name = ? WHERE blob.name = ? AND NOT EXISTS"
             " (SELECT 1 FROM reference WHERE reference.chunk = chunk.id AND reference.blob = blob.id)"
         )
+        blob = self._names.name(manifest.digest)
         with self._reading() as connection:
             for chunk, _ in manifest.chunks if len(manifest) > 1 else ():
-                if connection.execute(query, (chunk, manifest.digest)).fetchone():
+                if connection.execute(query, (self._names.name(chunk), blob)).fetchone():
                     raise value.malformed(f"the reference to chunk {chunk} from blob {manifest.digest}")
 
     def damaged_blobs(self) -> list[Digest]:
         """Return every blob that has a damaged chunk."""
         # The number is part of the statement: with a parameter SQLite would not use the partial index.
-        query = f"SELECT id, digest FROM chunk WHERE place = {DAMAGED:d}"  # noqa: S608 - a constant
+        query = f"SELECT id, name FROM chunk WHERE place = {DAMAGED:d}"  # noqa: S608 - a constant
         with self._reading() as connection:
             damaged = connection.execute(query).fetchall()
         blobs: dict[Digest, None] = {}
-        for id, digest in damaged:
-            blobs.update(dict.fromkeys(self.blobs_of_chunk(id, value.digest(digest))))
+        for id, name in damaged:
+            blobs.update(dict.fromkeys(self.blobs_of_chunk(id, self._names.digest(name))))
         return list(blobs)
 
     # ------------------------------------------------------------ for the inventory
 
-    def blobs_by_digest(self, after: Digest | None, limit: int) -> list[Digest]:
-        """Return the next blobs after `after` in digest order."""
-        # Selecting the size makes SQLite read each row: a digest in its index without a row is not held.
-        query = "SELECT digest, size FROM blob WHERE digest > ? ORDER BY digest LIMIT ?"
-        with self._reading() as connection:
-            return [value.digest(row[0]) for row in connection.execute(query, (after or b"", limit))]
+    def blob_digests(self) -> Iterator[Digest]:
+        """Yield every blob that is held, in no order. Several short reads, not one moment."""
+        # Selecting the size makes SQLite read each row: a name in its index without a row is not held.
+        query = "SELECT id, name, size FROM blob WHERE id > ? ORDER BY id LIMIT ?"
+        after = -1
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(query, (after, _WALK_ROWS)).fetchall()
+            if not rows:
+                return
+            after = rows[-1][0]
+            for _, name, _ in rows:
+                yield self._names.digest(name)
 
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Return the plain bytes of each blob that is held."""
-        query = "SELECT size FROM blob WHERE digest = ?"
+        query = "SELECT size FROM blob WHERE name = ?"
+        name = self._names.name
         with self._reading() as connection:
-            rows = {digest: connection.execute(query, (digest,)).fetchone() for digest in digests}
+            rows = {digest: connection.execute(query, (name(digest),)).fetchone() for digest in digests}
         return {digest: value.number(row[0]) for digest, row in rows.items() if row is not None}
 
     def highest_fence(self) -> int:
@@ -201,17 +216,17 @@ class IndexReader:
         with self._reading() as connection:
             return value.number(connection.execute("SELECT coalesce(max(number), 0) FROM sealed_fence").fetchone()[0])
 
-    def notes(self, after: int, through: int, limit: int) -> list[bytes]:
+    def notes(self, after: int, through: int, limit: int) -> list[CommitNote]:
         """Return notes with cursors above `after` up to `through`, by rising cursor.
 
         Fewer than `limit` if they are long, as the notes of encrypted multipart uploads can be.
         """
         query = "SELECT cursor, note FROM note WHERE cursor > ? AND cursor <= ? ORDER BY cursor LIMIT ?"
-        found: list[bytes] = []
+        found: list[CommitNote] = []
         size = 0
         with self._reading() as connection:
             for cursor, note in connection.execute(query, (after, through, limit)):
-                found.append(self._names.open_note(value.number(cursor), value.content(note)))
+                found.append(_note(self._names.open_note(value.number(cursor), value.content(note))))
                 size += len(note)
                 if size >= NOTES_BYTES:
                     break
@@ -222,15 +237,20 @@ class IndexReader:
         with self._reading() as connection:
             return value.number(connection.execute("SELECT coalesce(max(cursor), 0) FROM note").fetchone()[0])
 
-    def _chunk_where(self, condition: str, *keys: bytes | int) -> ChunkRow | None:
+    def _chunk_where(self, condition: str, *keys: bytes | int, digest: Digest | None = None) -> ChunkRow | None:
+        """Return the first chunk's row. `digest` is its digest if the condition names it."""
         with self._reading() as connection:
             row = connection.execute(_CHUNK_COLUMNS + condition, keys).fetchone()
         if row is None:
             return None
-        id, digest, length, place, head, sealed = row
+        id, name, length, place, head, sealed = row
+        if digest is None:
+            digest = self._names.digest(name)
+        elif name != keys[0]:
+            raise value.malformed("the row of a chunk", "another one's")
         return ChunkRow(
             id,
-            value.digest(digest),
+            digest,
             value.number(length),
             value.number(place),
             value.content(head),
@@ -250,6 +270,13 @@ class IndexReader:
                 self._idle.append(connection)
             else:
                 connection.close()
+
+
+def _note(encoded: bytes) -> CommitNote:
+    try:
+        return _notes.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise value.malformed("a commit note") from error
 
 
 def connect(path: Path, cache_kib: int) -> sqlite3.Connection:

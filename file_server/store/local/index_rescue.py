@@ -20,16 +20,19 @@ from typing import Any
 from file_server.store.chunk_store import Fence
 from file_server.store.local import index_values as value
 from file_server.store.local.chunk_index import ChunkIndex
+from file_server.store.local.digest_upgrade import name_files
+from file_server.store.local.disk import Disk
 from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.flush_watch import FlushWatch
-from file_server.store.local.index_schema import GENERATION
+from file_server.store.local.index_schema import FILES_NAMED, GENERATION
 from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, IndexTransaction, StagedChunk
-from file_server.store.local.sealed_names import SealedNames
+from file_server.store.local.index_upgrade import key_is_missing
+from file_server.store.local.sealed_names import NAME_BYTES, SealedNames
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
-from lockstep_store.wire.errors import BadRequest, LockstepError
+from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.servers import CommitNote
 
@@ -62,14 +65,16 @@ def open_index(
 ) -> ChunkIndex:
     """Open the index of an opened data folder; rebuild it if it is damaged. Raises sqlite3.Error and OSError.
 
-    In a rebuilt index, generations rise above `generation`.
+    In a rebuilt index, generations rise above `generation`. StorageFormatError if the disk key is lost.
     """
+    if names.is_new and any(len(file.name) == 2 * NAME_BYTES for file in layout.chunks.glob("??/*")):
+        raise key_is_missing()
     mark = layout.root / "index-damaged"
     if _is_lost(layout):
         log.error("the index %s is missing or empty, but there are chunk files", layout.index_file)
     elif not mark.exists():
         try:
-            return ChunkIndex(layout.index_file, flushes, names)
+            return _with_named_files(ChunkIndex(layout.index_file, flushes, names), layout, names)
         except sqlite3.Error as error:
             if not is_malformed(error):
                 raise
@@ -78,7 +83,7 @@ def open_index(
     # would find a good index with little in it, and sweep the rest away.
     _leave_mark(layout)
     old = _set_aside(layout)
-    index = ChunkIndex(layout.index_file, flushes, names)
+    index = _with_named_files(ChunkIndex(layout.index_file, flushes, names), layout, names)
     try:
         index.submit(lambda tx: tx.remember(GENERATION, max(generation, index.latest_generation)))
         _Rescue(layout, sealer, names, index).run(old)
@@ -86,6 +91,18 @@ def open_index(
         index.close()
         raise
     mark.unlink(missing_ok=True)
+    return index
+
+
+def _with_named_files(index: ChunkIndex, layout: DiskLayout, names: SealedNames) -> ChunkIndex:
+    """Give the files of an earlier format their stored names, if that is not done."""
+    if not index.remembered(FILES_NAMED):
+        try:
+            name_files(layout, names, Disk(), index.totals.chunks)
+            index.submit(lambda tx: tx.remember(FILES_NAMED, 1))
+        except BaseException:
+            index.close()
+            raise
     return index
 
 
@@ -125,16 +142,21 @@ class _Rescue:
     def run(self, old: Path) -> None:
         with closing(sqlite3.connect(old)) as db:
             db.execute("PRAGMA query_only = ON")
-            self._in_batches(self._chunks(db), IndexTransaction.put_chunk)
+            for table, column in _tables(db, "chunk"):
+                self._in_batches(self._chunks(db, table, column), IndexTransaction.put_chunk)
             self._in_batches(self._files(), IndexTransaction.put_chunk)
-            self._in_batches(_walk(db, "SELECT id, digest, size, manifest FROM blob", "id"), self._put_blob)
+            for table, column in _tables(db, "blob"):
+                blobs = f"SELECT id, {column}, size, manifest FROM {table}"  # noqa: S608 - constants
+                self._in_batches(_walk(db, blobs, "id"), self._put_blob)
             self._in_batches(_all(db, "SELECT path, number FROM fence"), _put_fence)  # of an earlier format
             self._in_batches(_all(db, "SELECT path, number FROM sealed_fence"), _put_sealed_fence)
-            self._in_batches(_all(db, "SELECT cursor, digest, note FROM note"), self._put_note)
+            for table, column in _tables(db, "note"):
+                self._in_batches(_all(db, f"SELECT cursor, {column}, note FROM {table}"), self._put_note)  # noqa: S608
             self._in_batches(_all(db, "SELECT name, value FROM total WHERE name LIKE 'seen!_%' ESCAPE '!'"), _put_seen)
             # Only these are collected. A chunk whose blob's row is lost waits for repair to store the blob again.
-            unused = "SELECT digest FROM candidate JOIN chunk ON chunk.id = candidate.chunk"
-            self._in_batches(_all(db, unused), _put_unused)
+            for table, column in _tables(db, "chunk"):
+                unused = f"SELECT {column} FROM candidate JOIN {table} ON id = candidate.chunk"  # noqa: S608
+                self._in_batches(_all(db, unused), self._put_unused)
         with suppress(OSError):
             old.replace(old.with_name(f"index-{self._layout.store_id[:8]}-{old.stat().st_mtime_ns}.db"))
         totals = self._index.totals
@@ -145,7 +167,7 @@ class _Rescue:
 
         def work(tx: IndexTransaction) -> None:
             for row in batch:
-                with suppress(LockstepError, ValueError, TypeError, sqlite3.IntegrityError):
+                with suppress(LockstepError, ValueError, TypeError, sqlite3.IntegrityError, value.UnreadableValue):
                     put(tx, row)
 
         for row in rows:
@@ -155,14 +177,13 @@ class _Rescue:
                 batch.clear()
         self._index.submit(work)
 
-    def _chunks(self, db: sqlite3.Connection) -> Iterator[StagedChunk]:
-        for id, raw, length, stored, place, head in _walk(
-            db, "SELECT id, digest, length, stored, place, head FROM chunk", "id"
-        ):
+    def _chunks(self, db: sqlite3.Connection, table: str, column: str) -> Iterator[StagedChunk]:
+        chunks = f"SELECT id, {column}, length, stored, place, head FROM {table}"  # noqa: S608 - constants
+        for id, raw, length, stored, place, head in _walk(db, chunks, "id"):
             found: StagedChunk | None = None
             with suppress(sqlite3.Error, LockstepError, OSError, TypeError, ValueError):
-                digest = Digest(raw)
-                file = self._layout.chunk_file(digest)
+                digest = self._digest(raw)
+                file = self._layout.chunk_file(self._names.name(digest))
                 if place == INLINE:
                     row = db.execute("SELECT sealed FROM inline WHERE chunk = ?", (id,)).fetchone()
                     found = self._whole(digest, row[0], None)
@@ -178,9 +199,9 @@ class _Rescue:
         """Yield the chunk files that have no row in the old index."""
         for file in self._layout.chunks.glob("??/*"):
             found: StagedChunk | None = None
-            with suppress(LockstepError, BadRequest, OSError):
-                digest = Digest.parse(file.name)
-                if not self._index.holds_chunk(digest):
+            with suppress(LockstepError, OSError):
+                digest = self._names.of_file(file.name)
+                if digest is not None and not self._index.holds_chunk(digest):
                     found = self._whole(digest, file.read_bytes(), file)
             if found is not None:
                 yield found
@@ -191,22 +212,29 @@ class _Rescue:
             return None
         return StagedChunk(digest, len(plain), sealed[:HEAD_BYTES], len(sealed), None if file else sealed, file)
 
+    def _digest(self, raw: Any) -> Digest:
+        """Return the digest in a row of this format, or of an earlier one."""
+        return Digest(raw) if len(raw) == DIGEST_BYTES else self._names.digest(raw)
+
     def _put_blob(self, tx: IndexTransaction, row: Row) -> None:
-        _, raw, size, encoded = row
-        digest = Digest(raw)
-        manifest = Manifest([(digest, size)]) if encoded is None else Manifest.decode(encoded, digest)
+        _, raw, size, stored = row
+        digest = self._digest(raw)
+        if stored is not None and len(raw) != DIGEST_BYTES:
+            stored = self._names.open_manifest(digest, stored)
+        manifest = Manifest([(digest, size)]) if stored is None else Manifest.decode(stored, digest)
         if tx.missing(manifest.chunks):
             tx.await_use(chunk for chunk, _ in manifest.chunks)
         else:
             tx.put_blob(manifest)
 
     def _put_note(self, tx: IndexTransaction, row: Row) -> None:
-        cursor, digest, stored = row
-        if len(digest) == DIGEST_BYTES:
-            with suppress(sqlite3.DatabaseError):
-                note = self._names.open_note(int(cursor), value.content(stored))
-                _notes.decode(note)
-                tx.put_note(int(cursor), Digest(digest), note)
+        cursor, raw, stored = row
+        note = self._names.open_note(int(cursor), value.content(stored))
+        _notes.decode(note)
+        tx.put_note(int(cursor), self._digest(raw), note)
+
+    def _put_unused(self, tx: IndexTransaction, row: Row) -> None:
+        tx.await_use([self._digest(row[0])])
 
 
 def _put_fence(tx: IndexTransaction, row: Row) -> None:
@@ -219,13 +247,17 @@ def _put_sealed_fence(tx: IndexTransaction, row: Row) -> None:
         tx.put_fence(path, int(number))
 
 
-def _put_unused(tx: IndexTransaction, row: Row) -> None:
-    tx.await_use([Digest(row[0])])
-
-
 def _put_seen(tx: IndexTransaction, row: Row) -> None:
     name, number = row
     tx.remember(str(name), int(number))
+
+
+def _tables(db: sqlite3.Connection, table: str) -> Iterator[tuple[str, str]]:
+    """Yield each table that has rows of `table`, with its column for digests: an upgrade may have been under way."""
+    for name, column in ((table, "name"), (table, "digest"), (f"plain_{table}", "digest")):
+        with suppress(sqlite3.Error):
+            db.execute(f"SELECT {column} FROM {name} LIMIT 0")  # noqa: S608 - constants
+            yield name, column
 
 
 def _walk(db: sqlite3.Connection, query: str, key: str) -> Iterator[Row]:

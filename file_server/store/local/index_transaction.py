@@ -91,19 +91,19 @@ class IndexTransaction:
 
     def put_chunk(self, chunk: StagedChunk) -> None:
         """Record a chunk whose file, if any, is in place and durable. Safe to repeat."""
-        place = INLINE if chunk.temporary is None else FILE
+        place, name = INLINE if chunk.temporary is None else FILE, self._names.name(chunk.digest)
         # Most chunks are new, so the insert comes first: every writer in the shared commit waits for each statement.
         inserted = self._run(
-            "INSERT OR IGNORE INTO chunk (digest, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
-            (chunk.digest, chunk.length, chunk.stored_bytes, place, chunk.head),
+            "INSERT OR IGNORE INTO chunk (name, length, stored, place, head) VALUES (?, ?, ?, ?, ?)",
+            (name, chunk.length, chunk.stored_bytes, place, chunk.head),
         )
         if inserted.rowcount:
             id = inserted.lastrowid
             self._totals["chunks"] += 1
             self._totals["stored_bytes"] += chunk.stored_bytes
         else:
-            query = "SELECT head, id, place, stored, length FROM chunk WHERE digest = ?"
-            head, *numbers = self._run(query, (chunk.digest,)).fetchone()
+            query = "SELECT head, id, place, stored, length FROM chunk WHERE name = ?"
+            head, *numbers = self._run(query, (name,)).fetchone()
             id, known_place, stored, length = map(value.number, numbers)
             if (known_place == INLINE or (known_place == FILE and place == INLINE)) and length == chunk.length:
                 return
@@ -144,7 +144,7 @@ class IndexTransaction:
         the sender's word would be damaged for every reader, and nobody could store that content any more.
         """
         named = list(dict.fromkeys(chunks))
-        held = lengths_among(self._connection, (digest for digest, _ in named))
+        held = lengths_among(self._connection, (self._names.name(digest) for digest, _ in named))
         missing = (digest for (digest, length), known in zip(named, held, strict=True) if known != length)
         return list(dict.fromkeys(missing))
 
@@ -152,40 +152,43 @@ class IndexTransaction:
         """Record a blob whose chunks are all held; an existing blob gets a new generation."""
         self._totals[GENERATION] += 1
         generation = self._totals[GENERATION]
-        several = len(manifest) > 1
+        name, sealed = self._names.name(manifest.digest), None
+        if len(manifest) > 1:
+            sealed = self._names.seal_manifest(manifest.digest, manifest.encode())
         inserted = self._run(
-            "INSERT OR IGNORE INTO blob (digest, generation, size, manifest) VALUES (?, ?, ?, ?)",
-            (manifest.digest, generation, manifest.size, manifest.encode() if several else None),
+            "INSERT OR IGNORE INTO blob (name, generation, size, manifest) VALUES (?, ?, ?, ?)",
+            (name, generation, manifest.size, sealed),
         )
         if inserted.rowcount:
             self._totals["blobs"] += 1
         else:
-            self._run("UPDATE blob SET generation = ? WHERE digest = ?", (generation, manifest.digest))
-        if several:  # of an existing blob too: a chunk whose row was lost and that came again has another id
+            self._run("UPDATE blob SET generation = ? WHERE name = ?", (generation, name))
+        if sealed is not None:  # of an existing blob too: a chunk whose row was lost and came again has another id
             self._connection.executemany(
                 "INSERT OR IGNORE INTO reference (chunk, blob)"
-                " SELECT chunk.id, blob.id FROM chunk, blob WHERE chunk.digest = ? AND blob.digest = ?",
-                ((digest, manifest.digest) for digest, _ in manifest.chunks),
+                " SELECT chunk.id, blob.id FROM chunk, blob WHERE chunk.name = ? AND blob.name = ?",
+                ((self._names.name(digest), name) for digest, _ in manifest.chunks),
             )
 
     def await_use(self, chunks: Iterable[Digest]) -> None:
         """Keep chunks for the grace period; the collector then removes those that no blob refers to."""
         self._connection.executemany(
-            "INSERT OR IGNORE INTO candidate (chunk) SELECT id FROM chunk WHERE digest = ?",
-            ((digest,) for digest in chunks),
+            "INSERT OR IGNORE INTO candidate (chunk) SELECT id FROM chunk WHERE name = ?",
+            ((self._names.name(digest),) for digest in chunks),
         )
 
     def put_note(self, cursor: int, digest: Digest, note: bytes) -> None:
         """Store the note of the version committed at `cursor`, as long as its blob is held."""
-        stored = self._names.seal_note(cursor, note)
-        self._run("INSERT OR REPLACE INTO note (cursor, digest, note) VALUES (?, ?, ?)", (cursor, digest, stored))
+        row = cursor, self._names.name(digest), self._names.seal_note(cursor, note)
+        self._run("INSERT OR REPLACE INTO note (cursor, name, note) VALUES (?, ?, ?)", row)
 
     # ------------------------------------------------------------ removal
 
     def drop_blob(self, digest: Digest, generation: int) -> bool:
         """Forget a blob unless it was stored again since `generation`; its chunks become candidates."""
+        name = self._names.name(digest)
         row = self._run(
-            "SELECT id, manifest FROM blob WHERE digest = ? AND generation = ?", (digest, generation)
+            "SELECT id, manifest FROM blob WHERE name = ? AND generation = ?", (name, generation)
         ).fetchone()
         if row is None:
             return False
@@ -194,19 +197,20 @@ class IndexTransaction:
         if raw is None:
             self.await_use([digest])
         else:
-            chunks = [chunk for chunk, _ in Manifest.decode(value.content(raw)).chunks]
+            encoded = self._names.open_manifest(digest, value.content(raw))
+            chunks = [chunk for chunk, _ in Manifest.decode(encoded).chunks]
             self.await_use(chunks)
             self._connection.executemany(
-                "DELETE FROM reference WHERE blob = ? AND chunk = (SELECT id FROM chunk WHERE digest = ?)",
-                ((id, chunk) for chunk in chunks),
+                "DELETE FROM reference WHERE blob = ? AND chunk = (SELECT id FROM chunk WHERE name = ?)",
+                ((id, self._names.name(chunk)) for chunk in chunks),
             )
-        self._run("DELETE FROM note WHERE digest = ?", (digest,))
+        self._run("DELETE FROM note WHERE name = ?", (name,))
         self._totals["blobs"] -= 1
         return True
 
     def forget_blob(self, digest: Digest) -> bool:
         """Forget a blob with a damaged manifest; the chunks that it refers to become candidates."""
-        row = self._run("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
+        row = self._run("SELECT id FROM blob WHERE name = ?", (self._names.name(digest),)).fetchone()
         if row is None:
             return False
         self._run("INSERT OR IGNORE INTO candidate (chunk) SELECT chunk FROM reference WHERE blob = ?", row)
@@ -221,9 +225,9 @@ class IndexTransaction:
         forgotten = []
         for id in candidates:
             row = self._run(
-                "SELECT digest, place, stored, head FROM chunk WHERE id = ?"
+                "SELECT name, place, stored, head FROM chunk WHERE id = ?"
                 " AND NOT EXISTS (SELECT 1 FROM reference WHERE reference.chunk = chunk.id)"
-                " AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = chunk.digest)",
+                " AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.name = chunk.name)",
                 (id,),
             ).fetchone()
             self._run("DELETE FROM candidate WHERE chunk = ?", (id,))
@@ -235,7 +239,7 @@ class IndexTransaction:
             self._totals["stored_bytes"] -= value.number(row[2])
             if row[1] != DAMAGED:
                 self._count_sealed(value.content(row[3]), -1)
-            forgotten.append((value.digest(row[0]), value.number(row[1])))
+            forgotten.append((self._names.digest(row[0]), value.number(row[1])))
         return forgotten
 
     def mark_damaged(self, id: int) -> bool:
@@ -255,12 +259,19 @@ class IndexTransaction:
         """Store a number under a name, such as the scrubber's position."""
         self._totals[name] = value
 
+    def copy_key(self, sealed: bytes) -> None:
+        """Store the copy of the disk key; see sealed_names.py."""
+        self._run("INSERT OR REPLACE INTO disk_key (id, sealed) VALUES (1, ?)", (sealed,))
 
-def lengths_among(connection: sqlite3.Connection, digests: Iterable[Digest]) -> list[int | None]:
-    """Return plain lengths in bytes as `connection` sees them, None for a chunk not held intact."""
+
+def lengths_among(connection: sqlite3.Connection, names: Iterable[bytes]) -> list[int | None]:
+    """Return the plain lengths in bytes of the chunks with these stored names as `connection` sees them.
+
+    None for a chunk not held intact.
+    """
     lengths: list[int | None] = []
-    for digest in digests:
-        row = connection.execute("SELECT length, place FROM chunk WHERE digest = ?", (digest,)).fetchone()
+    for name in names:
+        row = connection.execute("SELECT length, place FROM chunk WHERE name = ?", (name,)).fetchone()
         length, place = (0, DAMAGED) if row is None else map(value.number, row)
         lengths.append(None if place == DAMAGED else length)
     return lengths

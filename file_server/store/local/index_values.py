@@ -10,7 +10,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from lockstep_store.wire.digest import DIGEST_BYTES, Digest
+
+class UnreadableValue(sqlite3.DatabaseError):
+    """A value that no row of this table can have; to be handled as SQLite's own SQLITE_CORRUPT."""
 
 
 def number(value: Any) -> int:
@@ -27,13 +29,6 @@ def content(value: Any) -> bytes:
     raise malformed("bytes")
 
 
-def digest(value: Any) -> Digest:
-    """Return the digest in a BLOB column; sqlite3.DatabaseError (SQLITE_CORRUPT) if it is not one."""
-    if type(value) is bytes and len(value) == DIGEST_BYTES:
-        return Digest(value)
-    raise malformed("a digest")
-
-
 def name(value: Any) -> str:
     """Return the value of a TEXT column; sqlite3.DatabaseError (SQLITE_CORRUPT) if it has another type."""
     if type(value) is str:
@@ -41,8 +36,8 @@ def name(value: Any) -> str:
     raise malformed("a name")
 
 
-def malformed(expected: str, found: str = "") -> sqlite3.DatabaseError:
+def malformed(expected: str, found: str = "") -> UnreadableValue:
     """Return the error that SQLite raises for a malformed page."""
-    error = sqlite3.DatabaseError(f"malformed index: expected {expected}{found and f', found {found}'}")
+    error = UnreadableValue(f"malformed index: expected {expected}{found and f', found {found}'}")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error

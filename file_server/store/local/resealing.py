@@ -103,7 +103,10 @@ class Resealing:
         """See `ChunkStore.reseal`."""
         if self._names.storage_key != self._sealer.ring.current:
             with self._health.guard():
-                self._names.save()
+                # The copy first: while the file is under the old key, the next call tries both again.
+                sealed = self._names.sealed_again()
+                index.submit(lambda tx: tx.copy_key(sealed))
+                self._names.save(sealed)
         head = bytes([FORMAT_VERSION]) + self._sealer.ring.current
         small: list[tuple[ChunkRow, bytes]] = []
         chunks = size = 0

@@ -89,7 +89,7 @@ def test_a_damaged_first_chunk_is_named_before_a_reply_begins(cluster: Cluster, 
     store = cluster.server("1").store
     digests = [digest for digest, _ in store.manifest(reply.digest).chunks][:asked]
     assert (sum(store.lengths(digests)) > WHOLE_REPLY_BYTES) == (asked > 1)
-    path = store._layout.chunk_file(digests[0])
+    path = store._files.path(digests[0])
     path.write_bytes(path.read_bytes()[:-1])
     body = io.BytesIO(encode(ReadChunksRequest(digests)))
     environ = {"PATH_INFO": READ_CHUNKS_PATH, "REQUEST_METHOD": "POST", "wsgi.input": body}
@@ -149,7 +149,7 @@ def test_damage_found_by_a_reader_is_reported_with_the_next_heartbeat(cluster: C
     data = random.Random(seed).randbytes(5_000_000)
     reply = cluster.write(data, cluster.ticket("1"))
     chunk = next(iter(chunk_bytes(data)))
-    path = cluster.server("1").store._layout.chunk_file(chunk.digest)
+    path = cluster.server("1").store._files.path(chunk.digest)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedChunk):
         _read(cluster, [chunk.digest])
@@ -233,7 +233,7 @@ def test_damage_from_before_a_restart_is_reported_again(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, 1)
     reply = cluster.write(bytes(200_000), cluster.ticket("1"))
     server = cluster.server("1")
-    server.store._layout.chunk_file(reply.digest).unlink()
+    server.store._files.path(reply.digest).unlink()
     with pytest.raises(DamagedChunk):
         server.store.read_chunk(reply.digest)
     server.stop()

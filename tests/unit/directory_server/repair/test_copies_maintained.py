@@ -103,7 +103,7 @@ def large(seed: int) -> bytes:
 
 
 def file_of(server: FileServer, digest: Digest) -> Path:
-    return server.store._layout.chunk_file(digest)
+    return server.store._files.path(digest)
 
 
 def lose(server: FileServer, chunks: list[Digest]) -> None:
@@ -130,7 +130,7 @@ def flip(server: FileServer, chunks: list[Digest]) -> None:
 
 def wrong_length(server: FileServer, chunks: list[Digest]) -> None:
     server.store._index.submit(
-        lambda tx: tx._run("UPDATE chunk SET length = length + 1 WHERE digest = ?", (chunks[1],))
+        lambda tx: tx._run("UPDATE chunk SET length = length + 1 WHERE name = ?", (tx._names.name(chunks[1]),))
     )
 
 
@@ -143,7 +143,7 @@ def torn_manifest(server: FileServer, chunks: list[Digest]) -> None:
 
 
 def no_row(server: FileServer, chunks: list[Digest]) -> None:
-    server.store._index.submit(lambda tx: tx._run("DELETE FROM chunk WHERE digest = ?", (chunks[1],)))
+    server.store._index.submit(lambda tx: tx._run("DELETE FROM chunk WHERE name = ?", (tx._names.name(chunks[1]),)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lockstep_store.wire.messages.servers import InventoryOrder
 from tests.fakes.blobs import put
 from tests.fakes.clock import ManualClock
 from tests.fakes.file_servers import DIRECTORY_URL, Cluster
+from tests.fakes.older_storage import make_format_4
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_a_damaged_blob_is_not_named_as_held(cluster: Cluster, tmp_path: Path) -
     store = cluster.server("1").store
     good, bad = put(store, b"good"), put(store, b"bad")
     with closing(sqlite3.connect(tmp_path / "data-1" / "index.db", isolation_level=None)) as db:
-        db.execute("UPDATE chunk SET place = 2 WHERE digest = ?", (bad,))
+        db.execute("UPDATE chunk SET place = 2 WHERE name = ?", (bytes.fromhex(store.stored_name(bad)),))
     cluster.directory.counted = {good, bad}
     order(cluster)
     assert walk(cluster) == [good]
@@ -252,10 +253,11 @@ def test_storage_of_the_first_format_is_brought_up_to_date(cluster: Cluster, tmp
     digest = put(cluster.server("1").store, b"old")
     cluster.server("1").stop()
     data = tmp_path / "data-1"
+    make_format_4(data, tmp_path / "keys.json")
     with closing(sqlite3.connect(data / "index.db", isolation_level=None)) as db:
         db.execute("DROP TABLE note")
     (data / "format").write_text("lockstep file server storage 1\n")
     server = cluster.start("1")
     assert server.store.generation(digest) is not None
     assert server.store.notes(0, 100, 10) == []
-    assert (data / "format").read_text() == "lockstep file server storage 4\n"
+    assert (data / "format").read_text() == "lockstep file server storage 5\n"

@@ -29,13 +29,18 @@ class Lab:
     def open(self) -> LocalChunkStore:
         self.store = LocalChunkStore(
             DiskLayout.open(self.data),
-            Sealer(KeyRing.load_or_create(self.root / "keys.json")),
+            Sealer(KeyRing.load_or_create(self.keys)),
             clock=self.clock,
             disk=self.disk,
             reserve_bytes=0,
             on_damage=lambda chunk, blobs: self.reported.append((chunk, blobs)),
         )
         return self.store
+
+    @property
+    def keys(self) -> Path:
+        """The storage keys."""
+        return self.root / "keys.json"
 
     def files(self, folder: str) -> list[Path]:
         return [path for path in (self.data / folder).rglob("*") if path.is_file()]
@@ -55,5 +60,5 @@ class Lab:
         self.store._index.submit(lambda _: writer.execute(f"PRAGMA max_page_count = {pages}").fetchall() and None)
 
     def change_file(self, digest: Digest, change: object) -> None:
-        path = self.data / "chunks" / digest.hex()[:2] / digest.hex()
+        path = self.store._files.path(digest)
         path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]

@@ -139,8 +139,8 @@ def test_files_without_a_row_are_swept_and_others_are_not(lab: Lab, seed: int) -
     source = random.Random(seed)
     digest = put(lab.store, source.randbytes(LARGE))
     orphan = chunk_digest(b"orphan")
-    path = lab.data / "chunks" / orphan.hex()[:2] / orphan.hex()
+    path = lab.store._files.path(orphan)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"left behind")
     assert sum(lab.store.sweep_orphans(folder) for folder in range(256)) == 1
-    assert [path.name for path in lab.files("chunks")] == [digest.hex()]
+    assert [path.name for path in lab.files("chunks")] == [lab.store.stored_name(digest)]

@@ -14,6 +14,7 @@ from lockstep_store.runtime.storage.sealing import HEADER_BYTES, KeyRing, key_id
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import DamagedChunk, NotFound, Unavailable
 from tests.fakes.blobs import get, manifest_of, one_chunk, put
+from tests.fakes.older_storage import make_format_4
 from tests.unit.file_server.store.local.store_lab import LARGE, SMALL, Lab
 
 MANY = 1 << 30
@@ -164,7 +165,7 @@ def test_a_chunk_forgotten_meanwhile_leaves_nothing(lab: Lab, seed: int, size: i
     """The collector may remove a chunk between its reading and its recording."""
     digest = put(lab.store, random.Random(seed).randbytes(size))
     rotate(lab)
-    lab.store._names.save()
+    lab.store._names.save(lab.store._names.sealed_again())
     row = lab.store._index.chunk(digest)
     assert row is not None
     plain = lab.store.read_chunk(digest)
@@ -225,11 +226,12 @@ def test_storage_of_the_format_before_is_counted_at_its_start(lab: Lab, seed: in
     assert damaged is not None
     lab.store._index.submit(lambda tx: tx.mark_damaged(damaged.id))
     lab.store.close()
+    make_format_4(lab.data, lab.keys)
     with closing(sqlite3.connect(lab.data / "index.db", isolation_level=None)) as db:
         db.execute("DELETE FROM total WHERE name LIKE 'sealed_under%' OR name = 'keys_counted'")
     (lab.data / "format").write_text("lockstep file server storage 2\n")
     lab.open()
-    assert (lab.data / "format").read_text() == "lockstep file server storage 4\n"
+    assert (lab.data / "format").read_text() == "lockstep file server storage 5\n"
     assert lab.store.sealed_under() == {old: 3, new: 1}
 
 

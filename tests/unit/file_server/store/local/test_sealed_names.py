@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +17,10 @@ from lockstep_store.wire.errors import StorageFormatError, TicketRefused, Unavai
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import CommitNote
 from tests.fakes.blobs import get, put
-from tests.unit.file_server.store.local.store_lab import Lab
+from tests.fakes.older_storage import make_format_3
+from tests.unit.file_server.store.local.store_lab import LARGE, Lab
 
 NAME, AUTHOR = "plans/secret-takeover.txt", "annabelle"
-OLD_FENCES = "CREATE TABLE fence (path TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 
 
 def note_of(digest: Digest, cursor: int) -> CommitNote:
@@ -43,15 +45,7 @@ def plain_on_disk(lab: Lab) -> list[str]:
 
 def make_plain(lab: Lab, notes: list[CommitNote], fences: dict[str, int]) -> None:
     """Turn the storage of a closed lab into one of format 3."""
-    with closing(sqlite3.connect(lab.data / "index.db", isolation_level=None)) as db:
-        db.execute("DELETE FROM total WHERE name = 'names_sealed'")
-        db.execute("DROP TABLE sealed_fence")
-        db.execute(OLD_FENCES)
-        db.executemany("INSERT INTO fence VALUES (?, ?)", fences.items())
-        for note in notes:
-            db.execute("UPDATE note SET note = ? WHERE cursor = ?", (encode(note), note.version.cursor))
-    (lab.data / "disk-key").unlink()
-    (lab.data / "format").write_text("lockstep file server storage 3\n")
+    make_format_3(lab.data, lab.keys, {note.version.cursor: encode(note) for note in notes}, fences)
 
 
 def test_the_disk_shows_no_name_and_no_author(lab: Lab) -> None:
@@ -76,7 +70,7 @@ def test_plain_names_of_format_3_are_sealed_at_the_start(lab: Lab) -> None:
     make_plain(lab, notes, {NAME: 7, "b": 3})
     assert plain_on_disk(lab) == ["index.db"]
     lab.open()
-    assert (lab.data / "format").read_text() == "lockstep file server storage 4\n"
+    assert (lab.data / "format").read_text() == "lockstep file server storage 5\n"
     assert lab.store.notes(0, 10, 10) == notes
     with pytest.raises(TicketRefused):
         lab.store.check_fence(Fence("b", 2))
@@ -93,7 +87,7 @@ def test_an_interrupted_upgrade_goes_on(lab: Lab) -> None:
     key = (lab.data / "disk-key").read_bytes()
     make_plain(lab, notes[:3], {NAME: 7, "b": 3})
     (lab.data / "disk-key").write_bytes(key)
-    (lab.data / "format").write_text("lockstep file server storage 4\n")
+    (lab.data / "format").write_text("lockstep file server storage 5\n")
     lab.open()
     assert (lab.data / "disk-key").read_bytes() == key
     assert lab.store.notes(0, 10, 10) == notes
@@ -103,19 +97,84 @@ def test_an_interrupted_upgrade_goes_on(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])
-def test_a_start_without_the_key_of_the_names_is_refused(lab: Lab, how: str) -> None:
-    """Without it no fence would be found, and an old write could pass: the message says what to do."""
+def test_a_lost_key_is_taken_from_its_copy_in_the_index(lab: Lab, how: str) -> None:
+    """The file is written again, and everything is found as before."""
+    note = write(lab, b"content", 5)
+    lab.store.close()
+    before = lose_key(lab, how)
+    lab.open()
+    assert (lab.data / "disk-key").read_bytes() == before
+    assert get(lab.store, note.version.digest) == b"content"
+    assert lab.store.notes(0, 10, 10) == [note]
+    with pytest.raises(TicketRefused):
+        lab.store.check_fence(Fence(NAME, 4))
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_start_without_the_key_and_its_copy_is_refused(lab: Lab, how: str) -> None:
+    """Without it nothing would be found, and an old write could pass: the message says what to do."""
     write(lab, b"content", 5)
     lab.store.close()
+    with closing(sqlite3.connect(lab.data / "index.db", isolation_level=None)) as db:
+        db.execute("DELETE FROM disk_key")
+    lose_key(lab, how)
+    with pytest.raises(StorageFormatError, match=rf"disk-key is {how}"):
+        lab.open()
+    assert (lab.data / "disk-key").exists() == (how == "damaged")
+
+
+def test_chunk_files_without_key_and_index_are_kept(lab: Lab, seed: int) -> None:
+    """A start that made a new key would find no file, and sweep them all: it is refused instead."""
+    put(lab.store, random.Random(seed).randbytes(LARGE))
+    lab.store.close()
+    lose_key(lab, "missing")
+    (lab.data / "index.db").unlink()
+    with pytest.raises(StorageFormatError, match="disk-key is missing"):
+        lab.open()
+    assert len(lab.files("chunks")) == 1
+    assert not (lab.data / "disk-key").exists()
+
+
+def test_an_index_of_another_storage_is_not_believed(lab: Lab, tmp_path: Path) -> None:
+    """Its digests are under another key: it is rebuilt from what is here, and what is written then is found."""
+    lab.store.close()
+    (tmp_path / "other").mkdir()
+    shutil.copy(lab.keys, tmp_path / "other")
+    other = Lab(tmp_path / "other")
+    write(other, b"elsewhere", 5)
+    other.store.close()
+    shutil.copy(other.data / "index.db", lab.data / "index.db")
+    lab.open()
+    assert lab.store.blobs(0, None, 10) == []
+    digest = put(lab.store, b"content")
+    assert lab.store.blobs_by_digest(None, 10) == ([digest], None)
+
+
+def test_a_rotation_of_the_storage_keys_seals_the_key_and_its_copy_again(lab: Lab) -> None:
+    """Also the copy opens with the new storage key alone."""
+    note = write(lab, b"content", 5)
+    ring = lab.store._sealer.ring
+    old = ring.current
+    ring.rotate(0.0)
+    while lab.store.reseal(0, 1 << 20).after is not None:
+        pass
+    assert old not in lab.store.sealed_under()
+    ring.retire(old)
+    lab.store.close()
+    lose_key(lab, "missing")
+    lab.open()
+    assert lab.store.notes(0, 10, 10) == [note]
+
+
+def lose_key(lab: Lab, how: str) -> bytes:
+    """Take the key's file away, or change a bit of it; what it was."""
     key_file = lab.data / "disk-key"
     before = key_file.read_bytes()
     if how == "missing":
         key_file.unlink()
     else:
         key_file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    with pytest.raises(StorageFormatError, match=rf"disk-key is {how}"):
-        lab.open()
-    assert key_file.exists() == (how == "damaged")
+    return before
 
 
 def test_a_start_without_the_storage_key_says_which_is_missing(lab: Lab) -> None:

@@ -1,0 +1,48 @@
+"""Log lines: what a program that hides digests writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from lockstep_store.runtime.tracing import hide_digests, log, setup_logging
+from lockstep_store.wire.digest import chunk_digest
+
+DIGEST = str(chunk_digest(b"content"))
+
+
+@pytest.fixture
+def program_log() -> Iterator[None]:
+    """The program's own log set-up, for one test."""
+    before = log.handlers[:], log.level, log.propagate
+    setup_logging("file_server", "1")
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+@pytest.mark.usefixtures("program_log")
+def test_digests_are_replaced_in_lines_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever a digest comes from: an argument, an error's text, a traceback. Other words stay."""
+    for handler in log.handlers:
+        assert isinstance(handler, logging.StreamHandler)
+    setup_logging("file_server", "1")  # with the captured standard error
+    hide_digests(lambda digest: f"~{digest[::-1][:8]}")
+    log.warning("chunk %s is damaged", DIGEST)
+    try:
+        raise ValueError(f"blob {DIGEST}")
+    except ValueError as error:
+        log.exception("cannot copy: %s", error)
+    written = capsys.readouterr().err
+    assert DIGEST not in written
+    assert written.count(f"~{DIGEST[::-1][:8]}") == 3
+    assert "file_server-1" in written
+
+
+@pytest.mark.usefixtures("program_log")
+def test_other_programs_log_digests(capsys: pytest.CaptureFixture[str]) -> None:
+    """People look for them there."""
+    setup_logging("directory_server", "1")
+    log.warning("blob %s", DIGEST)
+    assert DIGEST in capsys.readouterr().err
