@@ -51,7 +51,7 @@ class Traces:
 
     def interrupted_upload(self, id: str) -> None:
         """Chunks that are kept without a blob."""
-        content = self.random.randbytes(3_000_000)
+        content = self.random.randbytes(5_000_000)
         with self.cluster.servers[id].store.stage() as staging:
             for chunk in list(chunk_bytes(content))[:-1]:
                 staging.put(chunk)

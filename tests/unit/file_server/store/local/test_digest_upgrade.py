@@ -42,7 +42,7 @@ class Before:
         source = random.Random(seed)
         self.contents = {
             put(lab.store, content, Fence("a", number + 1)): content
-            for number, content in enumerate(source.randbytes(size) for size in (0, SMALL, LARGE, LARGE, 3_000_000))
+            for number, content in enumerate(source.randbytes(size) for size in (0, SMALL, LARGE, LARGE, 5_000_000))
         }
         self.rotten = put(lab.store, source.randbytes(LARGE))
         lab.change_file(self.rotten, lambda _: b"rot")

@@ -158,7 +158,7 @@ def test_figures_that_are_lost_are_found_at_the_start(tmp_path: Path, seed: int,
 def test_references_that_are_lost_are_found_by_the_scrubber(tmp_path: Path, seed: int) -> None:
     """Without them nobody could say which blobs a damaged chunk is part of, nor which chunks a blob needs."""
     store = open_store(tmp_path)
-    digest = put(store, random.Random(seed).randbytes(3_000_000))
+    digest = put(store, random.Random(seed).randbytes(5_000_000))
     store.verify_blob(digest)
     store.close()
     swap_first_pages(tmp_path / "data" / "index.db", "reference", "sealed_fence")
@@ -182,7 +182,7 @@ def test_references_that_are_lost_are_found_by_the_scrubber(tmp_path: Path, seed
 def test_a_blob_of_a_generation_to_come_is_looked_at(tmp_path: Path, seed: int) -> None:
     """A bit of its generation may have flipped: the scrubber's walk leaves none out."""
     store = open_store(tmp_path)
-    digest = put(store, random.Random(seed).randbytes(3_000_000))
+    digest = put(store, random.Random(seed).randbytes(5_000_000))
     store._index.submit(lambda tx: tx._run("UPDATE blob SET generation = generation + (1 << 40)") and None)
     try:
         assert [blob.digest for blob in store.blobs(0, store.latest_generation, 100)] == []
