@@ -62,8 +62,11 @@ class DataKey(Message):
     problem: Problem | None = None
 
 
-class FileVersion(Message):
-    """One immutable state of a path."""
+class FileVersion(Message, gc=False):
+    """One immutable state of a path.
+
+    The garbage collector need not look for cycles of them: a listing has a thousand, and none refers to another.
+    """
 
     bucket: Bucket
     path: PathText

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -72,10 +71,13 @@ def decrypted(opened: OpenFile, key: ContentKey | None, parts: Parts) -> OpenFil
 def parts_of(files: PartLookup, credential: str, version: FileVersion, key: ContentKey | None) -> Parts:
     """The parts of a completed upload with decrypted metadata, looked up once at most."""
 
-    @cache
+    known: list[Sequence[VersionPart]] = []
+
     def parts() -> Sequence[VersionPart]:
-        found = files.parts_of(credential, version)
-        return found if key is None else [part._replace(facts=key.decrypted(part.facts)) for part in found]
+        if not known:  # functools.cache would cost every read more than all else here
+            found = files.parts_of(credential, version)
+            known.append(found if key is None else [part._replace(facts=key.decrypted(part.facts)) for part in found])
+        return known[0]
 
     return parts
 

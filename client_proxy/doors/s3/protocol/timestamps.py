@@ -21,7 +21,7 @@ ISO_FRACTIONS = [f".{number:03d}Z" for number in range(1000)]
 def write_time(seconds: float, form: TimeFormat) -> str:
     """Format a time: `2026-01-31T12:00:00.000Z`, `Sat, 31 Jan 2026 12:00:00 GMT`, or plain seconds."""
     if form == "rfc822":
-        return formatdate(int(seconds), usegmt=True)
+        return _http_second(int(seconds))
     if form == "unixTimestamp":
         return str(int(seconds))
     whole = int(seconds // 1)
@@ -32,6 +32,12 @@ def write_time(seconds: float, form: TimeFormat) -> str:
 def iso_second(whole: int) -> str:
     """Format a whole second, without its zone. Cached, because many lines of a listing share a second."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+@lru_cache(maxsize=4096)
+def _http_second(whole: int) -> str:
+    """Format a whole second as HTTP does. Cached, because what is read is often read again."""
+    return formatdate(whole, usegmt=True)
 
 
 @lru_cache(maxsize=256)
