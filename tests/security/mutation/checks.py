@@ -126,14 +126,12 @@ NO_CHECKS: dict[str, str] = {
 _LATER = "the directory refuses it with the same status"
 SURVIVORS: dict[str, str] = {
     "client_proxy.doors.rest.request:RestRequest.credential:NotLoggedIn": _LATER,
-    "client_proxy.doors.rest.request:RestRequest.credential:NotLoggedIn#2": _LATER,
     "client_proxy.doors.rest.request:RestRequest.credential:NotLoggedIn#4": _LATER,
     "client_proxy.doors.s3.buckets.buckets:BucketHandlers.list:AccessDenied": _LATER,
     "lockstep_store.runtime.peers.proofs:ProofCheck._check:PeerRefused": "what is no proof fails in the next lines",
     "lockstep_store.runtime.tls.certificate_authority:CertificateAuthority.verify_peer_token:is_role": (
         "a token of another role has no right code, which the next lines ask for"
     ),
-    "directory_server.access.decisions:Standing.may:trusted#2": "the policy is for owners only, as the next line asks",
     "directory_server.access.known_content:may_hide:trusted": "without rules only those may list at all",
     "directory_server.access.lists:AccessLists.settled_acl:Forbidden": "the next line refuses with the same S3 code",
     "directory_server.people.accounts:_look_up:NotLoggedIn": "the next line refuses with the same status",
