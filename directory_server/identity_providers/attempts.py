@@ -79,7 +79,7 @@ class Attempts:
                     verifier=attempt.verifier,
                 )
             except ProviderFailed as error:
-                raise known.unavailable(str(error)) from error
+                raise known.refusal(error) from error
         else:
             with attempt.guard:
                 self._ask(attempt, lambda: self._begin_device(attempt))
@@ -95,14 +95,14 @@ class Attempts:
         return found
 
     def go_on(self, attempt: Attempt, answer: str) -> Claims | SignOn:
-        """Return the verified claims, once, or how the log-in stands. Its end is also that of the attempt.
+        """Return the verified claims, once, or how the log-in stands; raise why it failed.
 
         `answer` is the query of the address that the provider sent the browser to.
         """
         with attempt.guard:
-            if attempt.refusal is not None:
-                self._attempts.forget(attempt.id)
-                raise attempt.refusal
+            if (refusal := attempt.refusal) is not None:
+                # Again and again: a client repeats a request whose answer it lost, or that failed for the moment.
+                raise type(refusal)(refusal.detail, **refusal.facts)
             if attempt.claims is not None:
                 if self._attempts.get(attempt.id) is None:
                     raise NotLoggedIn("this log-in ended already: begin again")
@@ -141,9 +141,9 @@ class Attempts:
         if issuer != attempt.known.settings.issuer and (issuer is not None or attempt.known.endpoints().names_issuer):
             raise NotLoggedIn("the browser's answer comes from another provider: begin again")
         if "error" in given:
-            self._attempts.forget(attempt.id)
             reason = given.get("error_description") or given["error"]
-            raise NotLoggedIn(f"{attempt.known.name} did not log you in: {reason[:200]}")
+            attempt.refusal = NotLoggedIn(f"{attempt.known.name} did not log you in: {reason[:200]}")
+            raise attempt.refusal
         if not given.get("code"):
             raise NotLoggedIn("the provider's answer has no code: begin again")
         return given["code"]
@@ -163,13 +163,13 @@ class Attempts:
         try:
             work()
         except ProviderFailed as error:
-            refusal = attempt.known.unavailable(str(error))
+            refusal = attempt.known.refusal(error)
             log.warning("log-in at identity provider %s failed: %s", attempt.known.name, error)
         except LockstepError as error:
             refusal = error
         except Exception as error:  # noqa: BLE001 - the person must get an answer
             log.exception("log-in at identity provider %s failed", attempt.known.name)
-            refusal = attempt.known.unavailable(f"unexpected error ({type(error).__name__})")
+            refusal = attempt.known.refusal(ProviderFailed(f"unexpected error ({type(error).__name__})"))
         attempt.refusal = refusal
         attempt.asking = False
 

@@ -56,7 +56,7 @@ def authorization_url(known: KnownProvider, *, redirect_uri: str, state: str, no
     """The address at which the person logs in. ProviderFailed if the provider has none."""
     endpoint = known.endpoints().authorization
     if not endpoint:
-        raise ProviderFailed("it has no address for log-ins with a browser")
+        raise ProviderFailed("it has no address for log-ins with a browser", permanent=True)
     asked = {
         "response_type": "code",
         "client_id": known.settings.client_id,
@@ -136,7 +136,7 @@ def _scope(known: KnownProvider) -> str:
 def _post(known: KnownProvider, url: str, form: Mapping[str, str]) -> ProviderReply:
     """Post a form as the client that the provider knows (RFC 6749, 2.3.1)."""
     if not url:
-        raise ProviderFailed("it has no address for this kind of log-in")
+        raise ProviderFailed("it has no address for this kind of log-in", permanent=True)
     settings, headers = known.settings, {}
     sent = dict(form)
     if settings.client_secret and not known.endpoints().secret_in_body:
@@ -153,8 +153,10 @@ def _refusal(known: KnownProvider, reply: ProviderReply) -> NotLoggedIn:
     """What the provider's error means for the person (RFC 6749, 5.2; RFC 8628, 3.5)."""
     found = reply.document()
     error = str(found.get("error", f"status {reply.status}"))[:100]
-    if reply.status >= 500 or error in ("invalid_client", "unauthorized_client"):
-        raise ProviderFailed(f"it refused this cluster as its client ({error}): an administrator must look at it")
+    if error in ("invalid_client", "unauthorized_client"):
+        raise ProviderFailed(f"it refused this cluster as its client ({error})", permanent=True)
+    if reply.status >= 500:
+        raise ProviderFailed(f"it answered with status {reply.status}")
     if error == "access_denied":
         return NotLoggedIn(f"{known.name} says that the log-in was refused")
     if error == "expired_token":

@@ -17,7 +17,7 @@ from directory_server.identity_providers.outgoing import CONNECT_SECONDS, TOTAL_
 from directory_server.identity_providers.provider import Claims, Provider
 from lockstep_store.runtime.tls.trusted_cas import tls_context
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import NotLoggedIn, Overloaded, Unavailable
+from lockstep_store.wire.errors import Conflict, LockstepError, NotLoggedIn, Overloaded, Unavailable
 
 if TYPE_CHECKING:
     from directory_server.identity_providers.id_tokens import SigningKey
@@ -63,7 +63,8 @@ class KnownProvider:
         self.settings = settings
         self.context = tls_context(settings.ca_pem)
         self.ask = ask
-        self.problem = ""
+        self.failure: ProviderFailed | None = None
+        """Why it could not be asked the last time."""
         self._clock = clock
         self._spawn = spawn
         self._fetched: _Fetched | None = None
@@ -112,9 +113,9 @@ class KnownProvider:
             from directory_server.identity_providers.id_tokens import read_keys
 
             self._fetched = _Fetched(endpoints, read_keys(self._document(endpoints.keys)), at)
-            self.problem = ""
+            self.failure = None
         except ProviderFailed as error:
-            self.problem = str(error)
+            self.failure = error
             log.warning("identity provider %s cannot be used: %s", self.name, error)
         finally:
             self._fetching = False
@@ -127,7 +128,7 @@ class KnownProvider:
         return reply.document()
 
     def endpoints(self) -> Endpoints:
-        """Return the endpoints. Unavailable while they are unknown."""
+        """Return the endpoints. Unavailable or Conflict while they are unknown."""
         return self._usable().endpoints
 
     def _usable(self) -> _Fetched:
@@ -135,12 +136,17 @@ class KnownProvider:
         if fetched is not None and self._clock.now() - fetched.at < USABLE_SECONDS:
             return fetched
         self.refresh()
-        raise self.unavailable(self.problem or "its signing keys are being fetched")
+        raise self.refusal(self.failure or ProviderFailed("its signing keys are being fetched"))
 
-    def unavailable(self, reason: str) -> Unavailable:
-        """The refusal while the provider cannot be asked."""
+    def refusal(self, failure: ProviderFailed) -> LockstepError:
+        """The refusal while the provider cannot be asked: one that says whether it is worth trying again."""
+        if failure.permanent:
+            return Conflict(
+                f"the identity provider {self.name} cannot be used: {failure}; an administrator must look at it",
+                identity_provider=self.name,
+            )
         return Unavailable(
-            f"the identity provider {self.name} cannot be used now: {reason}; try again in a moment",
+            f"the identity provider {self.name} cannot be used now: {failure}; try again in a moment",
             identity_provider=self.name,
         )
 
@@ -157,7 +163,8 @@ class KnownProvider:
             )
         except id_tokens.UnknownSigningKey as error:
             if self.refresh():
-                raise self.unavailable("it may have new signing keys, which are being fetched") from error
+                failure = ProviderFailed("it may have new signing keys, which are being fetched")
+                raise self.refusal(failure) from error
             raise self._refused(error) from error
         except id_tokens.InvalidIdToken as error:
             raise self._refused(error, expired_token=error.expired) from error

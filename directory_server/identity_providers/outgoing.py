@@ -19,7 +19,14 @@ MAX_BYTES = 512 * 1024
 
 
 class ProviderFailed(Exception):
-    """The provider could not be asked, or its reply is none. The text is the reason, without secrets."""
+    """The provider could not be asked, or its reply is none. The text is the reason, without secrets.
+
+    `permanent`: asking again cannot help until somebody changes the provider or its settings here.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def ask(
             response = connection.getresponse()
             content = response.read(MAX_BYTES + 1)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ProviderFailed(_reason(error)) from error
+        raise ProviderFailed(_reason(error), permanent=isinstance(error, ssl.SSLCertVerificationError)) from error
     finally:
         connection.close()
     if len(content) > MAX_BYTES:

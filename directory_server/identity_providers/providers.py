@@ -209,7 +209,7 @@ class IdentityProviders:
             has_ca=bool(settings.ca_pem),
             keys=known.known_keys,
             device=known.offers_device,
-            problem=known.problem,
+            problem=str(known.failure or ""),
         )
 
     def _seal(self, name: str, settings: Provider) -> bytes:

@@ -91,9 +91,14 @@ class SingleSignOn:
             found = self._attempts.go_on(attempt, request.answer)
             if isinstance(found, SignOn):
                 return found
+        except (NotLoggedIn, Conflict) as error:
+            self._audit.note("log-in refused", "", subject=known.name, address=request.address, detail=str(error))
+            raise
+        try:
             login = self._log_in(known, found, attempt.client, request.address)
         except (NotLoggedIn, Forbidden, Conflict) as error:
-            self._audit.note("log-in refused", "", subject=known.name, address=request.address, detail=str(error))
+            who = f"subject {found['sub']} of {known.name}"
+            self._audit.note("log-in refused", "", subject=who, address=request.address, detail=str(error))
             raise
         return SignOn(attempt.id, "done", known.name, login=login)
 

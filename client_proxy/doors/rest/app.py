@@ -39,6 +39,7 @@ from client_proxy.doors.rest.request import RestRequest, canonical_path, path_te
 from client_proxy.doors.rest.second_factor import SecondFactorRoutes
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.service_accounts import ServiceAccountRoutes
+from client_proxy.doors.rest.single_sign_on import SignOnRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
 from client_proxy.doors.rest.users import UserRoutes
@@ -230,6 +231,7 @@ def _people(directory: Directory, remote: bool) -> list[Operation]:
     return [
         *AccountRoutes(directory, remote=remote).operations(),
         *UserRoutes(directory).operations(),
+        *SignOnRoutes(directory).operations(),
         *SecondFactorRoutes(directory).operations(),
         *QuotaRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),

@@ -16,6 +16,7 @@ from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody
 from client_proxy.doors.rest.second_factor import CodeBody, SecondFactorBody
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
+from client_proxy.doors.rest.single_sign_on import LinkBody, ProviderBody, SignOnAnswer, SignOnBody
 from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
 from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
@@ -50,5 +51,14 @@ EXAMPLES: dict[Any, Any] = {
     Retirement: {"forget_backups": True},
     QuotaBody: {"quotas": {"bytes": 10737418240, "keys": None}},
     BucketQuotaBody: {"quotas": {"bytes": 10737418240, "files": None}},
+    SignOnBody: {"provider": "company", "redirect_uri": "http://127.0.0.1:8400/callback", "client": "editor"},
+    SignOnAnswer: {"id": "the id of the log-in", "answer": "code=abc&state=xyz"},
+    ProviderBody: {
+        "issuer": "https://login.example.org/realms/company",
+        "client_id": "lockstep",
+        "create_accounts": True,
+        "require": ["groups=staff"],
+    },
+    LinkBody: {"provider": "company", "subject": "248289761001", "account": "ann"},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
 }

@@ -22,7 +22,7 @@ KNOWN_SECONDS = 60.0
 MAX_KNOWN = 10_000
 _LOGIN = frozenset(
     {
-        *("login", "register", "change_password", "enrol"),
+        *("login", "register", "change_password", "enrol", "start_sign_on", "continue_sign_on"),
         *("begin_second_factor", "confirm_second_factor", "disable_second_factor", "new_recovery_codes"),
     }
 )

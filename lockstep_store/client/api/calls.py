@@ -13,13 +13,15 @@ from lockstep_store.client.api.journal import JournalCalls
 from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
-from lockstep_store.client.api.people import BucketCalls, PeopleCalls, QuotaCalls, UserCalls
+from lockstep_store.client.api.people import BucketCalls, QuotaCalls, UserCalls
 from lockstep_store.client.api.second_factor import SecondFactorCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
+from lockstep_store.client.api.single_sign_on import ProviderCalls, SignOnCalls
 
 
 class ApiCalls(
-    PeopleCalls,
+    SignOnCalls,
+    ProviderCalls,
     SecondFactorCalls,
     ServiceAccountCalls,
     UserCalls,

@@ -7,14 +7,19 @@ from pathlib import Path
 import click
 import msgspec
 
+from lockstep_store.client import single_sign_on
 from lockstep_store.client.cli.command import App, Command, Group, pass_app
 from lockstep_store.client.cli.log_in_questions import ask, ask_password, read_line, remember
 from lockstep_store.client.cli.second_factor import code_option, enrol_first, with_code
+from lockstep_store.client.cli.sign_on_options import sign_on_options
+from lockstep_store.client.client import Client
 from lockstep_store.client.credentials import authority_of
 from lockstep_store.client.local_storage import LocalFileError, local_problem
+from lockstep_store.client.single_sign_on import SignOnChoice
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest, NotLoggedIn, SecondFactorNeeded, Unavailable
 from lockstep_store.wire.messages.buckets import Versioning
+from lockstep_store.wire.messages.people import LoginReply
 
 
 class _PasswordFile(msgspec.Struct):
@@ -32,11 +37,20 @@ class _PasswordFile(msgspec.Struct):
     help="Read user name and password from a JSON file, such as .cluster/admin-credentials.json.",
 )
 @code_option
+@sign_on_options
 @pass_app
 def login(
-    app: App, username: str | None, register: bool, password_stdin: bool, credentials: Path | None, code: str
+    app: App,
+    username: str | None,
+    register: bool,
+    password_stdin: bool,
+    credentials: Path | None,
+    code: str,
+    sign_on: SignOnChoice | None,
 ) -> None:
     """Log in for this and later commands. A new name creates an account.
+
+    With --sso you log in at your organisation's identity provider: in a browser here, or with --device in one anywhere.
 
     With a second factor, a code of your authenticator app (or a recovery code) is asked for, or given with --code. An
     account that must have one, and has none, sets it up first; see lockstep mfa.
@@ -44,6 +58,11 @@ def login(
     The log-in is stored in ~/.config/lockstep/credentials.json, which only you can read. Scripts can set
     LOCKSTEP_API_KEY instead. Use --profile for several log-ins.
     """
+    if sign_on is not None:
+        if username or register or password_stdin or code or credentials is not None:
+            raise BadRequest("--sso asks for no user name and password here: leave them out")
+        _log_in_at_provider(app, sign_on)
+        return
     if credentials is not None:
         username, password = _from_file(credentials)
     else:
@@ -62,16 +81,28 @@ def login(
         reply = enrol_first(app, api, username, password, error)
     account = reply.account or username
     remember(app, api, account, reply)
-    created = "new account created; " if reply.created or register else ""
+    _show_log_in(app, api, account, reply, created=reply.created or register)
+
+
+def _log_in_at_provider(app: App, choice: SignOnChoice) -> None:
+    api = app.anonymous(cluster_first=True)
+    # To standard error, also with --json: without these lines nobody can log in.
+    reply = single_sign_on.log_in(api, choice, lambda text: click.echo(formatting.safe(text), err=True))
+    remember(app, api, reply.account, reply)
+    _show_log_in(app, api, reply.account, reply, created=reply.created)
+
+
+def _show_log_in(app: App, api: Client, account: str, reply: LoginReply, *, created: bool) -> None:
+    new = "new account created; " if created else ""
     admin = ", administrator" if reply.admin else ""
-    text = f"{created}logged in as {formatting.safe(account)}{admin} at {api.url}"
+    text = f"{new}logged in as {formatting.safe(account)}{admin} at {api.url}"
     if reply.expires_at:
         text += f" until {formatting.when(reply.expires_at)}"
     data = {
         "account": account,
         "url": api.url,
         "admin": reply.admin,
-        "created": reply.created or register,
+        "created": created,
         "expires_at": reply.expires_at,
     }
     app.show(text, data)

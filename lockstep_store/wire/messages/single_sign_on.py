@@ -11,8 +11,9 @@ from lockstep_store.wire.messages.base import Credential, CredentialRequest, Mes
 from lockstep_store.wire.messages.people import LoginReply
 
 PROVIDER_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-REDIRECT_URI = r"^http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/callback$"
+REDIRECT_URI = r"^$|^http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/callback$"
 """On the machine of the person's browser (RFC 8252, 7.3)."""
+RedirectUri = Annotated[str, Meta(max_length=256, pattern=REDIRECT_URI)]
 ProviderName = Annotated[str, Meta(pattern=PROVIDER_NAME)]
 Issuer = Annotated[str, Meta(min_length=1, max_length=512)]
 Subject = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -124,7 +125,7 @@ class StartSignOnRequest(Message):
 
     provider: Annotated[str, Meta(max_length=64)] = ""
     method: SignOnMethod = "browser"
-    redirect_uri: Annotated[str, Meta(max_length=256)] = ""
+    redirect_uri: RedirectUri = ""
     client: Text = ""
     address: Text = ""
 

@@ -61,6 +61,7 @@ _TABLE = (
     _Row(e.NotFound, "", "NoSuchEntity"),
     _Row(e.AlreadyExists, "", "EntityAlreadyExists"),
     _Row(e.Conflict, "in_use", "DeleteConflict"),
+    _Row(e.Conflict, "identity_provider", "IDPCommunicationError"),
     _Row(e.Conflict, "", "LimitExceeded"),
     _Row(e.TooManyRequests, "", "Throttling"),
     _Row(e.Overloaded, "", "Throttling"),

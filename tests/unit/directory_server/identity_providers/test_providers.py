@@ -149,7 +149,7 @@ def test_a_description_that_cannot_be_trusted_is_not_used(rig: SignOnRig) -> Non
         rig.put()
         problem = rig.info().problem
         assert any(word in problem for word in words.split("|")), (more, problem)
-        with pytest.raises(Unavailable):
+        with pytest.raises((Unavailable, Conflict)):
             rig.start()
         rig.cluster.pass_time(int(RETRY_SECONDS) + 1)
     rig.provider.more, rig.provider.keys = {}, []
