@@ -11,6 +11,7 @@ from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
 from lockstep_store.client.menu.people_requests import PeopleRequests
 from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
+from lockstep_store.client.menu.sign_on import MenuSignOn
 from lockstep_store.client.menu.state_requests import StateRequests
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
 from lockstep_store.client.menu.writing import Writing
@@ -51,6 +52,7 @@ class Session:
         self._state = StateRequests(api, terminal)
         self._factor = SecondFactorRequests(api, terminal)
         self._people = PeopleRequests(api, terminal, self._factor)
+        self._sign_on = MenuSignOn(api, terminal)
         self._is_admin = False
         folder = f"{storage.root.name or storage.root}/"
         self._all_entries = (
@@ -98,19 +100,19 @@ class Session:
             return OK
 
     def _log_in(self) -> int:
-        refused = False
+        refused, offers = False, self._sign_on.offers()
         for _ in range(LOGIN_ATTEMPTS):
             try:
-                name = self._terminal.ask("User name (a new name creates an account): ")
-                if not name:
+                name = self._terminal.ask(self._sign_on.question(offers))
+                if not name and not offers:
                     continue
-                password = self._terminal.ask_secret("Password: ")
+                password = self._terminal.ask_secret("Password: ") if name else ""
             except EndOfInput:
                 if refused:
                     return NOT_LOGGED_IN
                 raise
             try:
-                reply = self._log_in_as(name, password)
+                reply = self._log_in_as(name, password) if name else self._sign_on.log_in(offers)
             except EndOfInput:
                 return NOT_LOGGED_IN
             except Unavailable as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import os
 import threading
 import time
 import webbrowser
@@ -21,6 +23,7 @@ from botocore.config import Config
 
 from lockstep_store.client.browser_answer import BrowserAnswer
 from lockstep_store.client.client import connect
+from lockstep_store.client.menu import run_menu
 from lockstep_store.client.single_sign_on import SignOnChoice, log_in
 from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
 from lockstep_store.runtime.tls.identity import ensure_identity
@@ -138,6 +141,30 @@ def test_a_person_logs_in_with_a_browser(lab: Lab, browser: list[str]) -> None:
     lab.provider.person("person-2", preferred_username="ann")
     refused = lab.shell("thief").run("login", "--sso", code=6)
     assert "there is an account 'ann' already" in refused.stderr
+
+
+def test_the_menu_logs_in_with_an_empty_line(lab: Lab, browser: list[str]) -> None:
+    """In place of a user name; without a provider an empty line stays a question."""
+    lab.set_provider("--create-accounts")
+    lab.provider.person("person-10", preferred_username="mia")
+    said = menu(lab, "", "quit")
+    assert "User name (Enter alone: log in at lab): " in said
+    assert "Welcome, mia. Your account was created." in said
+    lab.provider.person("person-10", refuses=True)
+    assert "Not logged in: lab did not log you in: not today" in menu(lab, "", "mallory", "a secret word", "quit")
+    lab.admin.run("sso", "remove", "lab")
+    assert "User name (a new name creates an account): " in menu(lab, "", "mallory", "a secret word", "quit")
+
+
+def menu(lab: Lab, *lines: str) -> str:
+    """What the menu says to somebody who types these lines."""
+    reading, writing = os.pipe()
+    os.write(writing, "".join(f"{line}\n" for line in lines).encode())
+    os.close(writing)
+    output = io.StringIO()
+    with os.fdopen(reading) as source:
+        run_menu(lab.server.url, lab.server.ca_file, lab.folder / "menu", source, output)
+    return output.getvalue()
 
 
 def test_a_person_who_refuses_is_not_logged_in(lab: Lab, browser: list[str]) -> None:
