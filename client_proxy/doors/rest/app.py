@@ -185,7 +185,6 @@ def create_app(
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
 
     `remote`: the proxy listens beyond its own machine. `limits`: rate limits; none by default.
-
     `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
     for locks, `max_watching` those that wait for changes, because each occupies a server thread. Without `thin` all
     requests go through Flask.

@@ -23,6 +23,7 @@ USES = {
     "directory_server/people/audit.py": SHOWN,
     "directory_server/people/single_sign_on.py": SHOWN,
     "directory_server/identity_providers/providers.py": SHOWN,
+    "directory_server/features/identities/web_identities.py": CONDITIONS,
     "directory_server/identity_providers/known_provider.py": "id tokens carry wall time by their protocol",
     "directory_server/people/log_ins.py": SHOWN,
     "directory_server/people/second_factors.py": "codes of authenticator apps carry wall time (RFC 6238)",

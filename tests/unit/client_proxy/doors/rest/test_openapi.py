@@ -15,9 +15,10 @@ from client_proxy.doors.rest.locks import QueuedReply
 from client_proxy.doors.rest.openapi import PAGE_FOLDER, PAGE_TYPES
 from client_proxy.doors.rest.schemas import schemas
 from lockstep_store.wire.codec import decoder
-from lockstep_store.wire.errors import BucketNotEmpty
+from lockstep_store.wire.errors import BucketNotEmpty, Unavailable
 from lockstep_store.wire.messages.cluster import EnrolRequest
 from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.messages.single_sign_on import SSO_OFFERS, START_SIGN_ON, SignOnOffersReply
 from tests.fakes.documented import UndocumentedStatus
 from tests.fakes.wsgi import ask
 from tests.unit.rest_door import Door, clean_door, make_door
@@ -66,6 +67,9 @@ def test_document_and_routes_agree_in_both_directions(door: Door, document: dict
 
 def test_every_described_operation_is_answered(door: Door, document: dict[str, Any]) -> None:
     """No described address answers 404 for want of a route, nor 405."""
+    # Nobody needs a log-in for these.
+    door.directory.answers[SSO_OFFERS.path] = SignOnOffersReply([])
+    door.directory.answers[START_SIGN_ON.path] = Unavailable("no keys yet")
     for method, path in _documented(document):
         target = path.replace("{bucket}", "some-bucket").replace("{path}", "a/b").replace("{id}", "x1")
         target = target.replace("{file}", "page.css")

@@ -124,7 +124,7 @@ def test_without_a_rule_an_operation_has_no_limiter() -> None:
     limited = {each.id: each.handler for each in LimitedDoor().app.extensions["lockstep"].operations}
     counted = {id for id, handler in limited.items() if type(handler).__name__ == "_LimitedHandler"}
     assert counted == {
-        *("login", "register", "change_password", "enrol"),
+        *("login", "register", "change_password", "enrol", "start_sign_on", "continue_sign_on"),
         *("begin_second_factor", "confirm_second_factor", "disable_second_factor", "new_recovery_codes"),
     }
 
