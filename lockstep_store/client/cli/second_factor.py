@@ -21,7 +21,8 @@ from lockstep_store.wire.messages.second_factor import EnabledSecondFactor
 T = TypeVar("T")
 CODE_VARIABLE = "LOCKSTEP_MFA_CODE"
 _ATTEMPTS = 3
-_HINT = "Put the secret into your authenticator app (or scan the code), then give the code that it shows."
+_QUESTION = "Code of your second factor (or a recovery code)"
+_HINT = "Put the secret into your authenticator app, or scan the code."
 
 code_option = click.option(
     "--code",
@@ -31,7 +32,7 @@ code_option = click.option(
 )
 
 
-def with_code(code: str, attempt: Callable[[str], T], *, from_pipe: bool = True) -> T:
+def with_code(code: str, attempt: Callable[[str], T], *, from_pipe: bool = True, question: str = _QUESTION) -> T:
     """Make an attempt with a code, and ask for one if it is missing; on a terminal, ask again if it is wrong.
 
     Without a terminal a missing code is the next line of standard input, if `from_pipe`.
@@ -46,7 +47,7 @@ def with_code(code: str, attempt: Callable[[str], T], *, from_pipe: bool = True)
                 raise
             if reason != "missing":
                 click.echo(f"{error}", err=True)
-            code = _ask_code() or code
+            code = _ask_code(question) or code
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -60,9 +61,9 @@ def enrol_first(app: App, api: Client, username: str, password: str, error: Seco
     return reply.login
 
 
-def _ask_code() -> str:
+def _ask_code(question: str) -> str:
     if sys.stdin.isatty():
-        return str(click.prompt("Code of your second factor (or a recovery code)", err=True))
+        return str(click.prompt(question, err=True))
     line = read_line(required=False)
     if not line:
         raise SecondFactorNeeded(
@@ -82,7 +83,8 @@ def enrol(app: App, api: Client, username: str, password: str) -> EnabledSecondF
         shown = secret_text(made)
     # To standard error, also with --json: standard output has the result alone.
     click.echo(f"{shown}\n{_HINT}", err=True)
-    reply = with_code("", lambda code: _confirmed(api, username, password, code))
+    question = "The code that the app shows now"
+    reply = with_code("", lambda code: _confirmed(api, username, password, code), question=question)
     remember(app, api, reply.login.account or username, reply.login)
     return reply
 

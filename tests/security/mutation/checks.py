@@ -119,6 +119,7 @@ NO_CHECKS: dict[str, str] = {
     "directory_server.api.router:DirectoryApi._put_bucket_setting:identify": "names who changed it, after the change",
     "directory_server.files.buckets:Buckets.create.work:owner": "chooses the words of a refusal",
     "client_proxy.doors.s3.door:S3Door._answer:identify": "asks the gate, whose own checks are in the list",
+    "directory_server.people.second_factors:SecondFactors.state:is_required": "shows it",
     "lockstep_store.runtime.tls.join_token:JoinToken.decode:is_role": "a client reads its own invitation",
 }
 """Places that have one of the names and decide about nobody's right, with the reason."""
