@@ -22,6 +22,7 @@ from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.membership import ProxyMembership
+from client_proxy.core.read_leases import ReadLeases
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
@@ -52,6 +53,7 @@ from lockstep_store.runtime.tracing import log, setup_logging
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
 from lockstep_store.wire.messages.programs import PROXY_HEARTBEAT
+from lockstep_store.wire.messages.read_leases import READ_LEASES, ReadLeasesReply, ReadLeasesRequest
 
 LONG_POLLS = frozenset({"/api/v1/changes"})
 """Requests without a body that hold a thread for long. (A wait for a lock has a body.)"""
@@ -106,7 +108,8 @@ def build(settings: Settings) -> Proxy:
     names = settings.names if settings.tls_cert is None else ()  # people see the operator's own certificate
     identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, names)
     peer = PeerClient(identity, directory=settings.directory_url)
-    directory = DirectoryClient(peer, settings.directory_url)
+    leases, leasing = _read_leases(peer, settings)
+    directory = DirectoryClient(peer, settings.directory_url, leases=leases)
     cache = Cache(
         settings.data_dir / "cache",
         Sealer(_cache_keys(settings.data_dir / "cache-keys.json")),
@@ -149,6 +152,8 @@ def build(settings: Settings) -> Proxy:
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:
+        if leasing is not None:
+            leasing.stop()
         renewing.stop()
         heartbeat.stop()
         logging_access.stop()
@@ -158,6 +163,20 @@ def build(settings: Settings) -> Proxy:
         os.close(folder)
 
     return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
+
+
+def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, BackgroundJob | None]:
+    """The leases and the job that holds them; None where they are switched off."""
+    if not settings.read_leases:
+        return None, None
+
+    def ask(request: ReadLeasesRequest, seconds: float) -> ReadLeasesReply:
+        return peer.call(settings.directory_url, READ_LEASES, request, timeout=seconds)
+
+    leases = ReadLeases(ask)
+    job = BackgroundJob("read leases", leases.step)
+    leases.wake = job.wake
+    return leases, job.start()
 
 
 def _limit_facts(settings: Settings, counts: RequestCounts | None) -> dict[str, Any]:

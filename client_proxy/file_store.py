@@ -70,7 +70,7 @@ class FileStore:
         self._decrypted = DecryptedFiles(writer)
 
     def stat(self, request: Stat) -> FileVersion:
-        """The current version of a path, or the one named. Looked up after this call began; NotFound if none.
+        """The current version of a path, or the one named, as of a moment after this call began; NotFound if none.
 
         A named `version` may be a delete marker: see its `delete_marker`.
         """
@@ -95,7 +95,9 @@ class FileStore:
                 path=request.path,
             )
         exact = Stat(request.credential, request.bucket, request.path, version=version.version).item()
-        opened = self._reader.open(version, found.cursor, holders_now=lambda: self._holders_now(exact))
+        opened = self._reader.open(
+            version, found.cursor, leased=found.leased, holders_now=lambda: self._holders_now(exact)
+        )
         if request.raw or KMS_ENTRY not in version.metadata:
             return opened
         return self._decrypted.open(opened, lambda: self.parts_of(request.credential, version))

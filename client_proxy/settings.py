@@ -45,6 +45,7 @@ class Settings:
     rate_limit_storage: str = field(repr=False)
     """May contain a password."""
     trusted_proxies: tuple[Network, ...]
+    read_leases: bool
     menu: bool
     local_storage: Path
     log_level: str
@@ -174,6 +175,11 @@ _OPTIONS = (
         metavar="NETWORK",
         help="Address or network of a reverse proxy whose X-Forwarded-For names the client; may be repeated.",
     ),
+    _option(
+        "--read-leases/--no-read-leases",
+        default=True,
+        help="Answer hot reads without asking the directory, which tells of every change first.",
+    ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
     click.option(
         "--local-storage",
@@ -220,6 +226,7 @@ def from_options(
     rate_limit: tuple[str, ...],
     rate_limit_storage: str,
     trusted_proxy: tuple[Network, ...],
+    read_leases: bool,
     menu: bool | None,
     local_storage: Path,
     log_level: str,
@@ -254,6 +261,7 @@ def from_options(
         rate_limits=_rules(rate_limit),
         rate_limit_storage=rate_limit_storage,
         trusted_proxies=trusted_proxy,
+        read_leases=read_leases,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
         log_level=log_level,

@@ -62,6 +62,7 @@ from directory_server.people.quotas import Quotas
 from directory_server.people.second_factors import SecondFactors
 from directory_server.people.single_sign_on import SingleSignOn
 from directory_server.people.users import Users
+from directory_server.read_leases.lasting import forget_leases, lasting_leases
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 from directory_server.settings import Settings, program_version
@@ -102,6 +103,7 @@ class DirectoryServer:
         with store.read() as reader:
             self.clock = DirectoryClock(clock, read_time(reader))
         store.last_in_each_transaction(self.clock.save_in)
+        self.read_leases = lasting_leases(store, clock.monotonic)
         self._ticket_key = ticket_key(store)
         protection = key_protection(settings.key_passphrase_file)
         sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file, protection)))
@@ -140,11 +142,8 @@ class DirectoryServer:
         self.identity_providers = IdentityProviders(store, self.clock, sealer)
         self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
-        self.membership = Membership(
-            store,
-            self.clock,
-            Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds),
-        )
+        timing = Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds)
+        self.membership = Membership(store, self.clock, timing)
         self.collector = Collector(store, self.clock, settings.ticket_seconds)
         self.repair = RepairPlanner(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
@@ -189,9 +188,10 @@ class DirectoryServer:
         self.housekeeping = Housekeeping(store, self.clock, ticket_seconds, removers)
 
     def _build_files(self) -> None:
-        store, settings, hooks = self.store, self._settings, self._hooks
-        self.lookups = Lookups(store, self.clock, self.accounts, self.locks, self.membership, hooks)
-        self.namespace = Namespace(store, self.clock, self.accounts, self.locks, settings.copies, hooks)
+        store, settings, hooks, leases = self.store, self._settings, self._hooks, self.read_leases
+        self.lookups = Lookups(store, self.clock, self.accounts, self.locks, self.membership, hooks, leases)
+        people, announced = self.accounts, leases.announced
+        self.namespace = Namespace(store, self.clock, people, self.locks, settings.copies, hooks, announced)
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(self._ticket_key)
         self.writes = Writes(
@@ -217,6 +217,7 @@ class DirectoryServer:
             hooks,
             self.repair.surplus.given_up,
             self.collector.note_done,
+            announced,
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
@@ -243,6 +244,7 @@ class DirectoryServer:
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
             lookups=self.lookups,
+            read_leases=self.read_leases,
             namespace=self.namespace,
             changes=self.changes,
             writes=self.writes,
@@ -309,9 +311,10 @@ class DirectoryServer:
         self._jobs.append(job)
 
     def answer_waiting(self) -> None:
-        """Answer all callers that wait for a lock or a change."""
+        """Answer all callers that wait for a lock, a change or the end of a lease."""
         self.locks.close()
         self.changes.close()
+        self.read_leases.close()
 
     def stop(self) -> None:
         """Answer waiting callers, stop the jobs, save the time and close the store."""
@@ -321,6 +324,7 @@ class DirectoryServer:
         self.targets.stop()
         try:
             self.store.write(lambda tx: write_time(tx, self.clock.now()))
+            self.store.write(lambda tx: forget_leases(tx, self.read_leases))
         except LockstepError as error:
             log.error("could not save the directory's time: %s", error)
         self.store.close()

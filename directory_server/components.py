@@ -44,6 +44,7 @@ from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
 from directory_server.people.single_sign_on import SingleSignOn
 from directory_server.people.users import Users
+from directory_server.read_leases.ledger import LeaseLedger
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 
@@ -73,6 +74,7 @@ class Components:
     named_keys: NamedKeys
     buckets: Buckets
     lookups: Lookups
+    read_leases: LeaseLedger
     namespace: Namespace
     changes: Changes
     writes: Writes

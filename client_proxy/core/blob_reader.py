@@ -64,13 +64,18 @@ class BlobReader:
         self.fetcher = ChunkFetcher(peer, cache, report_damaged, self.pool, clock or SystemClock(), stall_seconds)
 
     def open(
-        self, version: FileVersion, cursor: int, *, holders_now: Callable[[], Sequence[Holder]] | None = None
+        self,
+        version: FileVersion,
+        cursor: int,
+        *,
+        leased: bool = False,
+        holders_now: Callable[[], Sequence[Holder]] | None = None,
     ) -> OpenBlob:
-        """Open the content of `version`, found at journal `cursor`. Fetches nothing yet.
+        """Open the content of `version`, found at journal `cursor`, or `leased` since. Fetches nothing yet.
 
         `holders_now` looks up the holders again after every holder that `version` names has failed.
         """
-        return OpenBlob(self, version, cursor, holders_now)
+        return OpenBlob(self, version, cursor, leased, holders_now)
 
     def pieces(self, contents: Sequence[Stored]) -> list[Piece]:
         """The manifests of `contents`, fetched several at a time. Unavailable when no holder has one."""
@@ -100,10 +105,12 @@ class OpenBlob:
         reader: BlobReader,
         version: FileVersion,
         cursor: int,
+        leased: bool,
         holders_now: Callable[[], Sequence[Holder]] | None,
     ) -> None:
         self.version = version
         self.cursor = cursor
+        self.leased = leased
         self._reader = reader
         self._cache = reader.cache
         self._holders_now = holders_now
@@ -132,7 +139,7 @@ class OpenBlob:
             use = self._expected_use(start, stop)
             holder = "" if use == "hit" or not self.version.holders else self.version.holders[0].id
         version = self.version
-        return Receipt(version.digest, version.version, self.cursor, use, 0, holder)
+        return Receipt(version.digest, version.version, self.cursor, use, 0, holder, self.leased)
 
     def manifest(self) -> Manifest:
         """The ordered chunks of the content. Unavailable when no holder has it."""

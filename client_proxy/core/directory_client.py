@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from client_proxy.core.directory_outage import DirectoryOutage
+from client_proxy.core.read_leases import Found, ReadLeases, lease_key
 from client_proxy.metrics import DIRECTORY_REPEATS
 from lockstep_store.runtime.backoff import JITTER, pause_after
 from lockstep_store.runtime.bounded import BoundedMap
@@ -165,20 +166,13 @@ class DirectoryPeer(Caller, Opener, Protocol):
     """Makes calls, and opens replies that are read as they arrive."""
 
 
-class Found(NamedTuple):
-    """A version, and the journal cursor at which the directory found it."""
-
-    version: FileVersion
-    cursor: int
-
-
 class DirectoryClient:
     """Calls the directory on behalf of people. Thread-safe.
 
     When the directory does not reply, calls that are safe to repeat are retried, with jittered pauses, for `patience`
     seconds. Then they raise Unavailable (503), and from then on calls do so at once until the directory answers again;
     other calls raise Undecided at once. After a refused connection, which
-    carried nothing, every call is retried.
+    carried nothing, every call is retried. With `leases`, hot look-ups are answered without a call.
     """
 
     def __init__(
@@ -190,8 +184,10 @@ class DirectoryClient:
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = JITTER,
+        leases: ReadLeases | None = None,
     ) -> None:
         self.url = url
+        self._leases = leases
         self._peer = peer
         self._patience = patience
         self._clock = clock or SystemClock()
@@ -230,11 +226,17 @@ class DirectoryClient:
         return self._peer.open(self.url, "POST", path, encode(request), timeout=STREAM_SECONDS)
 
     def lookup(self, item: LookupItem) -> FileVersion:
-        """The requested version and its holders, looked up after this call began."""
+        """The requested version and its holders, as the directory would find them after this call began."""
         return self.lookup_at(item).version
 
     def lookup_at(self, item: LookupItem) -> Found:
-        """The same, with the journal cursor of the look-up."""
+        """The same, with the journal cursor of the look-up, and whether it was made before, under a lease."""
+        leases = self._leases
+        key = lease_key(item) if leases is not None else None
+        if leases is not None and key is not None:
+            if (found := leases.find(key)) is not None:
+                return found
+            item.wants_lease = leases.is_wanted(key)
         _check_shape(_lookup_items, item)
         return self._patiently(lambda _: self._lookups.submit(item), LOOKUP.path, repeatable=True)
 
@@ -271,12 +273,22 @@ class DirectoryClient:
             log.warning("could not report damage on file server %s to the directory: %s", holder, error)
 
     def _send_lookups(self, items: list[LookupItem]) -> list[Found | Exception]:
-        reply = self._peer.call(self.url, LOOKUP, LookupRequest(items=items), timeout=CALL_SECONDS)
+        leases = self._leases
+        session = leases.session if leases is not None and any(item.wants_lease for item in items) else None
+        sent = leases.elapsed() if leases is not None else 0.0
+        request = LookupRequest(items=items, lease_session="" if session is None else session.id)
+        reply = self._peer.call(self.url, LOOKUP, request, timeout=CALL_SECONDS)
         cursor = reply.cursor
-        return [
+        found: list[Found | Exception] = [
             Found(outcome.value, cursor) if outcome.value is not None else _refusal(outcome)
             for outcome in reply.results
         ]
+        if leases is not None and session is not None:
+            for lease in reply.leases:
+                one, key = found[lease.item], lease_key(items[lease.item])
+                if isinstance(one, Found) and key is not None:
+                    leases.keep(session, lease, key, one, sent)
+        return found
 
     def _send_begins(self, items: list[BeginItem]) -> list[BeginReplyItem | Exception]:
         reply = self._peer.call(self.url, BEGIN, BeginRequest(items=items), timeout=CALL_SECONDS)

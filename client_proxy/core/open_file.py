@@ -21,6 +21,11 @@ class OpenFile(Protocol):
         """The journal position at which the version was current."""
         ...
 
+    @property
+    def leased(self) -> bool:
+        """Whether it was found under a read lease, without asking the directory."""
+        ...
+
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         """Final after the last block. Before, what reading [start, stop) will report unless the cache changes."""
         ...

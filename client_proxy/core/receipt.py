@@ -17,7 +17,7 @@ class Receipt:
 
     `cache` is for reads: all (hit), some (delta) or none (miss) of the chunks were in the proxy's cache. `copies` is
     for writes: the durable copies. `file_server` is the id of the file server that sent or received the bytes, empty
-    when none did.
+    when none did. `leased`: the version was known under a read lease to be current, without asking the directory.
     """
 
     digest: Digest
@@ -26,6 +26,7 @@ class Receipt:
     cache: CacheUse
     copies: int
     file_server: str
+    leased: bool = False
 
     @classmethod
     def of_write(cls, committed: CommittedReply) -> Receipt:

@@ -142,6 +142,10 @@ class DecryptedContent:
     def cursor(self) -> int:
         return self._opened.cursor
 
+    @property
+    def leased(self) -> bool:
+        return self._opened.leased
+
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         return self._opened.receipt(start, stop)
 

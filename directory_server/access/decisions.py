@@ -16,7 +16,7 @@ import msgspec
 
 from directory_server.access import acl, limits, policy
 from directory_server.access.lists import AccessLists
-from directory_server.access.own_keys import OWN_KEYS, days_until
+from directory_server.access.own_keys import OWN_KEYS, TIME_KEYS, days_until
 from directory_server.access.rules import ENFORCED, NO_RULES, Rules, parse_rules
 from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, identities, people, s3_settings
@@ -62,6 +62,8 @@ class Standing:
     at: float
     is_source: bool = False
     """The bucket is a copy's source, for which the request names a different expected owner."""
+    is_for_this_request: bool = field(default=False, init=False)
+    """A rule asked for the time, or for something that another request of the same kind may have otherwise."""
     trusted: bool = field(init=False)
     """The account is the owner or an administrator. A person with limits needs their leave as well."""
 
@@ -235,9 +237,11 @@ class Standing:
         person = self.person
         known = OWN_KEYS.get(name)
         if known is not None:
+            self.is_for_this_request |= name in TIME_KEYS
             return known(person, self.at)
         if name.startswith(_EXISTING_TAG):
             return self._existing_tag(name[len(_EXISTING_TAG) :], path, version)
+        self.is_for_this_request = True
         if name in keys:
             return keys[name]
         if name == "s3:versionid" and version is not None:

@@ -70,3 +70,5 @@ OWN_KEYS: dict[str, Callable[[Person, float], list[str] | None]] = {
     "aws:currenttime": lambda person, at: [_iso(at)],
     "aws:epochtime": lambda person, at: [str(int(at))],
 }
+TIME_KEYS = frozenset({"aws:currenttime", "aws:epochtime"})
+"""Those of them that change by themselves."""

@@ -38,6 +38,7 @@ from lockstep_store.wire.messages.buckets import (
     GET_BUCKET,
     BucketRequest,
 )
+from lockstep_store.wire.messages.read_leases import READ_LEASES
 from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginReply, BeginRequest
 from lockstep_store.wire.names import check_bucket, check_key
 
@@ -69,7 +70,8 @@ class DirectoryApi:
         buckets = self._components.buckets
         limited = self._components.accounts.anyone  # for calls that ask for the limits of a key
         anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
-        api.serve(m.LOOKUP, lambda request, _: lookups.lookup(request.items), PROXY)
+        api.serve(m.LOOKUP, lambda request, _: lookups.lookup(request.items, request.lease_session), PROXY)
+        api.serve(READ_LEASES, lambda request, _: self._components.read_leases.poll(request), PROXY)
         api.serve(BEGIN, self._begin, PROXY)
         api.serve(GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
         api.serve(m.LIST, lambda request, _: lookups.list(request), PROXY)
@@ -92,7 +94,11 @@ class DirectoryApi:
     def _delete_many(self, request: m.DeleteManyRequest, _: PeerIdentity) -> m.DeleteManyReply:
         components = self._components
         return delete_many(
-            components.store, components.accounts.identify, components.namespace.delete_in, request.items
+            components.store,
+            components.accounts.identify,
+            components.namespace.delete_in,
+            request.items,
+            components.read_leases.announced,
         )
 
     def _delete_bucket(self, request: BucketRequest, _: PeerIdentity) -> Nothing:

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from directory_server.access.decisions import standing_by_name
 from directory_server.files import past_writes
+from directory_server.files.announcements import Announced, nobody_told
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.hooks import Hooks, PartContent, is_part
 from directory_server.files.moment import Moment, MomentClock
@@ -59,7 +60,7 @@ class Commits:
     """Commits writes. Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
     `note_done` is called for every announced content whose ticket was committed. `given_up` returns whether a server
-    was allowed to drop its copy of a content at or after a directory time.
+    was allowed to drop its copy of a content at or after a directory time. `announced` tells who reads under leases.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Commits:
         hooks: Hooks,
         given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
         note_done: Callable[[Digest], None] = lambda digest: None,
+        announced: Announced = nobody_told,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -84,6 +86,7 @@ class Commits:
         self._versions = Versions(hooks)
         self._given_up = given_up
         self._note_done = note_done
+        self._announced = announced
 
     def commit(self, items: Sequence[CommitItem], server_id: str) -> CommitReply:
         """Make stored blobs the current versions of their paths, for the file server `server_id`.
@@ -100,7 +103,8 @@ class Commits:
             return CommitReply(files.read_cursor(tx), [outcome(result) for result in done])
 
         crash_point("directory.commit.asked")
-        reply = self._store.write(work)
+        with self._announced((each.bucket, each.path) for each in tickets if isinstance(each, WriteTicket)):
+            reply = self._store.write(work)
         crash_point("directory.commit.done")
         return reply
 

@@ -1,9 +1,13 @@
-"""Lookups and listings of files and versions. Each call reads one snapshot."""
+"""Lookups and listings of files and versions. Each call reads one snapshot.
+
+The reply to a lookup may come with a read lease, if every later lookup of the same kind would get the same reply until
+one of a few rows changes: those that `_keys_of` names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 
@@ -17,6 +21,9 @@ from directory_server.files.moment import WallClock
 from directory_server.metadata.statements import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Reader, Row
 from directory_server.people.person import People
+from directory_server.people.person_in_snapshot import person_in
+from directory_server.read_leases.keys import Keys, blob_key, bucket_key, path_key, version_key
+from directory_server.read_leases.ledger import LeaseLedger, LeaseOffer
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.files import (
     FileVersion,
@@ -30,12 +37,19 @@ from lockstep_store.wire.messages.files import (
     VersionsRequest,
 )
 from lockstep_store.wire.messages.kms import KMS_ENTRY
+from lockstep_store.wire.messages.read_leases import LEASE_SECONDS
 from lockstep_store.wire.messages.s3 import TAGS
 
 LOOKUPS = Counter("lockstep_directory_lookups", "Paths looked up")
 LOOKUP_BATCH = Histogram(
     "lockstep_directory_lookup_batch_items", "Lookups that came in one call", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
 )
+
+
+class LookupClock(WallClock, Protocol):
+    """Wall time for conditions of policies, and directory time for credentials that expire."""
+
+    def now(self) -> float: ...
 
 
 class PathLocks(Protocol):
@@ -54,43 +68,80 @@ class ReadingOrder(Protocol):
         ...
 
 
+class _Batch(NamedTuple):
+    """What the items of one call share, and the leases that it may grant."""
+
+    grounds: dict[str, Ground]
+    orders: dict[str, tuple[list[Holder], bool]]
+    offers: list[LeaseOffer]
+
+
 class Lookups:
     """Looks up and lists files. Thread-safe."""
 
     def __init__(
         self,
         store: MetadataStore,
-        clock: WallClock,
+        clock: LookupClock,
         people: People,
         locks: PathLocks,
         servers: ReadingOrder,
         hooks: Hooks,
+        leases: LeaseLedger | None = None,
     ) -> None:
         self._store = store
+        self._leases = leases
         self._clock = clock
         self._people = people
         self._locks = locks
         self._servers = servers
         self._hooks = hooks
 
-    def lookup(self, items: Sequence[LookupItem]) -> LookupReply:
-        """Return each item's current version (or the version asked for) with its holders, from one snapshot."""
+    def lookup(self, items: Sequence[LookupItem], lease_session: str = "") -> LookupReply:
+        """Return each item's current version (or the version asked for) with its holders, from one snapshot.
+
+        With `lease_session`, items that want a lease may get one.
+        """
         LOOKUPS.inc(len(items))
         LOOKUP_BATCH.observe(len(items))
-        grounds: dict[str, Ground] = {}
-        orders: dict[str, tuple[list[Holder], bool]] = {}
+        leases = self._leases if lease_session else None
+        since = leases.moment() if leases is not None else 0
+        batch = _Batch({}, {}, [])
         with self._store.read() as reader:
-            found = [attempt(self._look_up, reader, item, grounds, orders) for item in items]
+            found = [attempt(self._look_up, reader, item, batch) for item in items]
+            if leases is not None:
+                for number, (item, result) in enumerate(zip(items, found, strict=True)):
+                    if item.wants_lease and isinstance(result, FileVersion):
+                        attempt(self._offer, reader, number, item, result, batch)
             cursor = files.read_cursor(reader)
-        return LookupReply(cursor, [outcome(result) for result in found])
+        reply = LookupReply(cursor, [outcome(result) for result in found])
+        if leases is not None and batch.offers:
+            reply.leases = leases.grant(lease_session, since, batch.offers)
+        return reply
 
-    def _look_up(
-        self,
-        reader: Reader,
-        item: LookupItem,
-        grounds: dict[str, Ground],
-        orders: dict[str, tuple[list[Holder], bool]],
-    ) -> FileVersion:
+    def _offer(self, reader: Reader, number: int, item: LookupItem, found: FileVersion, batch: _Batch) -> None:
+        """Offer a lease on a reply, unless the reply may become another one although no row changes."""
+        if item.version is not None or found.lock is not None or found.data_key is not None or found.damaged:
+            return
+        # Judged once more, with the person as this snapshot has them: the caches may be a moment behind.
+        person, identity = person_in(reader, item.credential)
+        if person.access is not None and person.access.source_action:
+            return
+        place = standing(reader, item.bucket, person, self._clock.wall(), known=batch.grounds)
+        place.demand(place.asked_to_read(item.path, None), item.path)
+        if item.reads_content:
+            place.demand("s3:GetObject", item.path)
+        if item.with_settings:
+            shown_now = shown(place, item.path, None, s3_settings.short_version_values(reader, found.version))
+            if shown_now != found.settings:
+                return
+        seconds = LEASE_SECONDS if person.expires is None else min(LEASE_SECONDS, person.expires - self._clock.now())
+        if place.is_for_this_request or seconds <= 0:
+            return
+        batch.offers.append(LeaseOffer(number, _keys_of(found) | identity, seconds))
+
+    def _look_up(self, reader: Reader, item: LookupItem, batch: _Batch) -> FileVersion:
+        grounds, orders = batch.grounds, batch.orders
         person = self._people.identify(item.credential)
         access = person.access
         is_source = access is not None and access.reads(item.bucket, item.path)
@@ -180,6 +231,18 @@ class Lookups:
                 raise not_found(reader, request.bucket, request.path)
             reply.cursor = files.read_cursor(reader)
         return reply
+
+
+def _keys_of(found: FileVersion) -> Keys:
+    """Return the keys of what a reply shows, apart from the person's own."""
+    return frozenset(
+        (
+            path_key(found.bucket, found.path),
+            version_key(found.version),
+            blob_key(found.digest),
+            bucket_key(found.bucket),
+        )
+    )
 
 
 def not_found(reader: Reader, bucket: str, path: str, version: str | None = None) -> NotFound:

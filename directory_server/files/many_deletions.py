@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from directory_server.files.announcements import Announced, nobody_told
 from directory_server.files.batch import attempt, outcome
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
@@ -18,7 +19,11 @@ Delete = Callable[[Tx, Person, DeleteRequest], DeleteReply]
 
 
 def delete_many(
-    store: MetadataStore, identify: Callable[[str], Person], delete: Delete, items: list[DeleteRequest]
+    store: MetadataStore,
+    identify: Callable[[str], Person],
+    delete: Delete,
+    items: list[DeleteRequest],
+    announced: Announced = nobody_told,
 ) -> DeleteManyReply:
     """Run `delete` for each item. Durable on return, safe to repeat with the same write ids."""
 
@@ -41,5 +46,6 @@ def delete_many(
         ) -> list[DeleteReply | LockstepError]:
             return [attempt(alone, tx, person, item) for person, item in some]
 
-        results += [outcome(result) for result in store.write(work)]
+        with announced((item.bucket, item.path) for _, item in some):
+            results += [outcome(result) for result in store.write(work)]
     return DeleteManyReply(results)

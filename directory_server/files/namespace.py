@@ -11,6 +11,7 @@ from typing import Protocol
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files import past_writes
+from directory_server.files.announcements import Announced, nobody_told
 from directory_server.files.hooks import Hooks
 from directory_server.files.lookups import not_found
 from directory_server.files.moment import Moment, MomentClock
@@ -55,8 +56,10 @@ class Namespace:
         locks: Locks,
         copies: int,
         hooks: Hooks,
+        announced: Announced = nobody_told,
     ) -> None:
         self._store = store
+        self.announced = announced
         self._clock = clock
         self._people = people
         self._locks = locks
@@ -68,7 +71,8 @@ class Namespace:
         """Delete a path, or one version of it for good. Durable on return, safe to repeat with the same write id."""
         person = self._people.identify(request.credential)
         check_key(request.path)
-        reply = self._store.write(lambda tx: self.delete_in(tx, person, request))
+        with self.announced([(request.bucket, request.path)]):
+            reply = self._store.write(lambda tx: self.delete_in(tx, person, request))
         crash_point("directory.delete.done")
         return reply
 
@@ -121,7 +125,11 @@ class Namespace:
             raise BadRequest("a move takes the current version; to bring an old one back, copy it")
         if request.move and (request.source_bucket, request.source_path) == (request.bucket, request.path):
             raise BadRequest("a file cannot be moved onto itself")
-        reply = self._store.write(lambda tx: self._copy(tx, person, request))
+        changed = [(request.bucket, request.path)]
+        if request.move:
+            changed.append((request.source_bucket, request.source_path))
+        with self.announced(changed):
+            reply = self._store.write(lambda tx: self._copy(tx, person, request))
         crash_point("directory.copy.done")
         return reply
 

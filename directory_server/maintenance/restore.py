@@ -37,6 +37,8 @@ from directory_server.metadata.engines.sqlite.page_checksums import forget_check
 from directory_server.metadata.engines.sqlite.store import own
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
+from directory_server.read_leases.lasting import GRANTED
+from directory_server.read_leases.lasting import MARK as LEASES_MARK
 from lockstep_store.wire.backup_file import check, read_header
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, SetupError
@@ -240,6 +242,7 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
         FENCE_FLOOR_SETTING: str(floor),
         STATE_SETTING: encode(state).decode(),
         EPOCHS_SETTING: encode(epochs).decode(),
+        LEASES_MARK: GRANTED,
     }
     for name, value in settings.items():
         db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))

@@ -17,6 +17,10 @@ from directory_server.metadata.statement import Statement
 
 Row = tuple[Any, ...]
 R = TypeVar("R")
+CommitGuard = Callable[[str], AbstractContextManager[None]]
+"""Surrounds the moment at which a transaction becomes visible. The text has the transaction's changed rows, a JSON
+array a line: ["+", table, value, ...] for a row as it is now, ["-", table, value, ...] for the key of one that is gone.
+Rows of locks and the queue, and new log-ins, are not in it."""
 
 
 class Reader(ABC):
@@ -105,6 +109,13 @@ class MetadataStore(ABC):
     @abstractmethod
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, to save something with every commit."""
+
+    @abstractmethod
+    def guard_each_commit(self, guard: CommitGuard) -> None:
+        """Enter `guard` when a transaction is complete and nobody sees it yet, and leave it when it is visible.
+
+        It is left after a failure, too. Everything that the transaction's authors call waits meanwhile.
+        """
 
     def check_some(self) -> float:
         """For a background job: verify a small part of the stored data; return seconds until the next call.

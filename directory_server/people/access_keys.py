@@ -222,7 +222,7 @@ class S3Keys:
             generation = self._known.generation
             with self._store.read() as reader:
                 found = rows.find_key(reader, access_key_id)
-                person = _person(reader, access_key_id, found)
+                person = person_of_key(reader, access_key_id, found)
             assert found is not None
             key = _Key(person, self._opened(access_key_id, found.secret), found.session_hash, found.expires)
             self._known.keep(access_key_id, key, generation)
@@ -239,7 +239,8 @@ def _check_token(key: _Key, given: str) -> None:
         raise NotLoggedIn("the session token does not belong to this access key", token=bool(given))
 
 
-def _person(reader: Reader, access_key_id: str, found: rows.S3KeyRow | None) -> Person:
+def person_of_key(reader: Reader, access_key_id: str, found: rows.S3KeyRow | None) -> Person:
+    """Return the person of a key's row; NotLoggedIn when the key or what it depends on has ended."""
     if found is None:
         raise NotLoggedIn(f"there is no S3 access key {access_key_id[:40]!r}: it is wrong, or was revoked")
     if found.disabled:

@@ -98,7 +98,7 @@ class Accounts:
         if person is None:
             generation = self._known.generation
             with self._store.read() as reader:
-                person = _look_up(reader, credential, hash)
+                person = person_of_credential(reader, credential, hash)
             self._known.keep(hash, person, generation)
         if person.expires is not None and person.expires <= self._clock.now():
             self._known.forget(hash)
@@ -216,7 +216,7 @@ def insert_api_key(tx: Tx, account: str, key: ApiKeyInfo) -> None:
     )
 
 
-def _look_up(reader: Reader, credential: str, hash: bytes) -> Person:
+def person_of_credential(reader: Reader, credential: str, hash: bytes) -> Person:
     if credential.startswith(TOKEN_PREFIX):
         row = reader.one(people.SESSION, hash=hash)
         if row is not None:

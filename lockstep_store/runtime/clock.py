@@ -26,3 +26,11 @@ class SystemClock:
 
     def wall(self) -> float:
         return time.time()
+
+
+def seconds_since_boot() -> float:
+    """Seconds that never go back, and that go on while the machine sleeps, which `time.monotonic` need not do."""
+    return time.clock_gettime(_NEVER_STANDS_STILL)
+
+
+_NEVER_STANDS_STILL = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -40,6 +40,7 @@ class FakeOpenFile:
     def __init__(self, store: FakeFiles, version: FileVersion, data: bytes, cursor: int) -> None:
         self.version = version
         self.cursor = cursor
+        self.leased = False
         self._store = store
         self._data = data
         self.closed = False

@@ -19,6 +19,7 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.read_leases import ReadLeases
 from client_proxy.doors.rest import create_app
 from client_proxy.file_store import FileStore
 from client_proxy.rate_limits.limiter import RateLimits
@@ -27,6 +28,7 @@ from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
+from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.proofs import ProofMaker
@@ -34,6 +36,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
 from lockstep_store.wire.errors import PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
+from lockstep_store.wire.messages.read_leases import READ_LEASES
 from tests.fakes.clock import ManualClock
 from tests.fakes.documented import check_statuses
 from tests.fakes.local_calls import LocalCalls, SentBody, Wsgi, exchange
@@ -78,10 +81,32 @@ class LocalProxy:
     """A proxy: its whole core and its API."""
 
     def __init__(
-        self, folder: Path, id: str, peers: LocalPeers, clock: ManualClock, limits: RateLimits | None = None
+        self,
+        folder: Path,
+        id: str,
+        peers: LocalPeers,
+        clock: ManualClock,
+        limits: RateLimits | None = None,
+        *,
+        read_leases: bool = False,
     ) -> None:
         self.folder = folder
-        self.directory = DirectoryClient(peers, DIRECTORY_URL, clock=clock, sleep=clock.advance, jitter=lambda: 0.5)
+        self.leases = ReadLeases(
+            lambda request, seconds: peers.call(DIRECTORY_URL, READ_LEASES, request, timeout=seconds),
+            elapsed=clock.monotonic,
+        )
+        self._leasing = BackgroundJob("read leases", self.leases.step)
+        self.leases.wake = self._leasing.wake
+        self.directory = DirectoryClient(
+            peers,
+            DIRECTORY_URL,
+            clock=clock,
+            sleep=clock.advance,
+            jitter=lambda: 0.5,
+            leases=self.leases if read_leases else None,
+        )
+        if read_leases:
+            self._leasing.start()
         budget = BufferBudget()
         sealer = Sealer(KeyRing.load_or_create(folder / "cache-keys.json"))
         self.cache = Cache(folder / "cache", sealer, memory_bytes=MEMORY_BYTES, clock=clock)
@@ -101,13 +126,15 @@ class LocalProxy:
         check_statuses(self.app)
 
     def close(self) -> None:
+        self._leasing.stop()
         self.reader.close()
 
 
 class WholeCluster:
     """Programs by id ("1", "2", …), each with its data below `folder`, each to be stopped and started again.
 
-    `certs` is the authority's folder, which many clusters of one test run may share: keys take time to make.
+    `certs` is the authority's folder, which many clusters of one test run may share: keys take time to make. With
+    `read_leases`, proxies hold their sessions open in real threads.
     """
 
     def __init__(
@@ -119,9 +146,11 @@ class WholeCluster:
         proxies: int = 1,
         copies: int = 2,
         limits: RateLimits | None = None,
+        read_leases: bool = False,
         **settings: Any,
     ) -> None:
         self.folder = folder
+        self._read_leases = read_leases
         self.clock = ManualClock(start=1000.0)
         self.programs: dict[str, Wsgi] = {}
         self.servers: dict[str, FileServer] = {}
@@ -191,7 +220,8 @@ class WholeCluster:
     def start_proxy(self, id: str) -> LocalProxy:
         folder = self.folder / f"proxy-{id}"
         folder.mkdir(exist_ok=True)
-        self.proxies[id] = LocalProxy(folder, id, self.peers("client_proxy", id), self.clock, self._limits)
+        peers = self.peers("client_proxy", id)
+        self.proxies[id] = LocalProxy(folder, id, peers, self.clock, self._limits, read_leases=self._read_leases)
         return self.proxies[id]
 
     def stop_proxy(self, id: str) -> None:

@@ -23,13 +23,17 @@ from typing import Any
 import pytest
 
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from lockstep_store.wire.messages.read_leases import READ_LEASES
 from tests.fakes import whole_cluster
 from tests.fakes.whole_cluster import LocalPeers
 from tests.s3.rig import S3Rig
+from tests.waiting import wait_until
 
 BUCKET = "costs"
 PAGE = 50
 _numbers = itertools.count()
+_pairs = ((number, number + 1) for number in itertools.count(1, 2))
+"""Keys of the page, each used once."""
 
 
 @dataclass
@@ -56,7 +60,8 @@ class CostMeter:
         ask = LocalPeers.ask
 
         def call(peers: LocalPeers, url: str, method: str, path: str, *rest: Any) -> bytes:
-            self._note(lambda cost: cost.calls.append(path))
+            if path != READ_LEASES.path:  # holds a proxy's session open, whatever is read meanwhile
+                self._note(lambda cost: cost.calls.append(path))
             return ask(peers, url, method, path, *rest)
 
         patch.setattr(LocalPeers, "ask", call)
@@ -124,7 +129,8 @@ def meter(patch: pytest.MonkeyPatch) -> CostMeter:
 @pytest.fixture(scope="module")
 def rig(meter: CostMeter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
     """Two copies on two file servers, with a page of keys whose content fits in one chunk."""
-    rig = S3Rig(tmp_path_factory.mktemp("costs"), tmp_path_factory.getbasetemp() / "s3-certs", file_servers=2)
+    certs = tmp_path_factory.getbasetemp() / "s3-certs"
+    rig = S3Rig(tmp_path_factory.mktemp("costs"), certs, file_servers=2, read_leases=True)
     s3 = rig.client()
     s3.create_bucket(Bucket=BUCKET)
     for number in range(PAGE + 5):
@@ -158,8 +164,10 @@ TODAY = {
         {"directory": 36, "file_server": 15},
         {"directory": 1, "file_server": 2},
     ),
-    "GET": Bound(["/v1/lookup"], {"directory": 6}),
-    "HEAD": Bound(["/v1/lookup"], {"directory": 7}),
+    "GET": Bound([], {}),
+    "HEAD": Bound([], {}),
+    "cold GET": Bound(["/v1/lookup"], {"directory": 6}),
+    "cold HEAD": Bound(["/v1/lookup"], {"directory": 7}),
     "LIST": Bound(["/v1/list"], {"directory": 5}),
     "LIST folders": Bound(["/v1/list"], {"directory": 7}),
     "LIST versions": Bound(["/v1/versions"], {"directory": 5}),
@@ -173,6 +181,7 @@ TODAY = {
 def operations(rig: S3Rig, s3: Any) -> dict[str, Callable[[], object]]:
     """Each operation, to be done any number of times, and checked."""
     doomed: list[str] = []
+    cold = [f"page/{number:03}" for number in next(_pairs)]
     held: list[str] = []
 
     def acquire() -> None:
@@ -192,6 +201,8 @@ def operations(rig: S3Rig, s3: Any) -> dict[str, Callable[[], object]]:
         "PUT": lambda: s3.put_object(Bucket=BUCKET, Key="k", Body=os.urandom(4096)),
         "GET": lambda: s3.get_object(Bucket=BUCKET, Key="page/000")["Body"].read(),
         "HEAD": lambda: s3.head_object(Bucket=BUCKET, Key="page/000"),
+        "cold GET": lambda: s3.get_object(Bucket=BUCKET, Key=cold.pop())["Body"].read(),
+        "cold HEAD": lambda: s3.head_object(Bucket=BUCKET, Key=cold.pop()),
         "LIST": lambda: s3.list_objects_v2(Bucket=BUCKET, Prefix="page/", MaxKeys=PAGE)["Contents"][PAGE - 1],
         "LIST folders": lambda: s3.list_objects_v2(Bucket=BUCKET, Delimiter="1", MaxKeys=9)["CommonPrefixes"][1],
         "LIST versions": lambda: s3.list_object_versions(Bucket=BUCKET, Prefix="page/", MaxKeys=PAGE)["Versions"],
@@ -203,9 +214,11 @@ def operations(rig: S3Rig, s3: Any) -> dict[str, Callable[[], object]]:
 
 @pytest.mark.parametrize("name", TODAY)
 def test_an_operation_costs_no_more_than_today(rig: S3Rig, s3: Any, meter: CostMeter, name: str) -> None:
-    """The second time that an operation is done, when caches are warm and prepared statements are there."""
+    """When caches are warm and prepared statements are there. A read is cold the first time, and hot soon after."""
     work = operations(rig, s3)[name]
     work()
+    if not TODAY[name].calls:
+        wait_until(partial(_makes_no_call, meter, work), what="a read lease")
     with meter.measured() as cost:
         work()
     bound = TODAY[name]
@@ -214,6 +227,12 @@ def test_an_operation_costs_no_more_than_today(rig: S3Rig, s3: Any, meter: CostM
     for kind, most in bound.statements.items():
         assert len(cost.statements[kind]) <= most, cost.statements[kind]
     assert +cost.flushes == Counter(bound.flushes)
+
+
+def _makes_no_call(meter: CostMeter, work: Callable[[], object]) -> bool:
+    with meter.measured() as cost:
+        work()
+    return not cost.calls
 
 
 def test_a_large_write_flushes_files_too(s3: Any, meter: CostMeter) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.read_leases import ReadLeases
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.files import commits, namespace, past_writes, writes
 from directory_server.files.commits import Commits
@@ -24,6 +25,8 @@ from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import files, locks
+from directory_server.read_leases import ledger
+from directory_server.read_leases.ledger import LeaseLedger
 from file_server.directory_link import DamageReports
 from file_server.store.local.chunk_files import ChunkFiles
 from file_server.store.local.chunk_index import ChunkIndex
@@ -32,7 +35,7 @@ from file_server.writes.small_write_sender import SmallWriteQueue
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.messages.files import DeleteReply
 from tests.simulation.network import Conditions
-from tests.simulation.threads import Event, Thread, process_now, running
+from tests.simulation.threads import Event, Thread, process_now, running, wall
 
 Put = Callable[[Any, str, Any], None]
 
@@ -293,11 +296,58 @@ def _grant_what_is_held(put: Put) -> None:
     put(locks, "is_taken", is_taken)
 
 
+# ---------------------------------------------------------------- read leases
+
+
+def _break_is_not_awaited(put: Put) -> None:
+    def break_now(self: Any, keys: Any) -> None:
+        if self._start_break(keys):
+            self._changed.notify_all()
+
+    put(LeaseLedger, "_break", break_now)
+
+
+def _rights_break_nothing(put: Put) -> None:
+    original = ledger.changed_keys
+
+    def without_rights(changes: str) -> frozenset[tuple[str, ...]]:
+        return frozenset(key for key in original(changes) if key[0] in ("path", "version", "blob"))
+
+    put(ledger, "changed_keys", without_rights)
+
+
+def _leases_are_timed_by_the_wall_clock(put: Put) -> None:
+    original = ReadLeases.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.elapsed = wall
+
+    put(ReadLeases, "__init__", init)
+
+
+def _a_grant_may_come_after_its_break(put: Put) -> None:
+    original = ReadLeases.keep
+
+    def keep(self: Any, session: Any, lease: Any, *args: Any) -> None:
+        original(self, session, msgspec.structs.replace(lease, as_of=1 << 60), *args)
+
+    put(ReadLeases, "keep", keep)
+
+
+def _a_commit_may_overtake_a_grant(put: Put) -> None:
+    original = LeaseLedger._granted
+    put(LeaseLedger, "_granted", lambda self, session, offer, overtaken: original(self, session, offer, frozenset()))
+
+
 POWER = {"kinds": ("all_power",), "faults": 4, "servers": 3, "operations": 14, "people": 4, "linger": 0.0}
 CRASHES = {"kinds": ("crash",), "faults": 6, "servers": 3, "operations": 20, "people": 4}
 DIRECTORY_CRASHES = {"kinds": ("directory_crash",), "faults": 5, "operations": 20, "people": 4, "paths": 1}
 QUIET = {"faults": 0, "operations": 20, "people": 4, "paths": 1}
 LOSSES = {"faults": 0, "operations": 20, "people": 4, "conditions": Conditions(0.002, 0.0, 0.15)}
+HOT = {"faults": 0, "operations": 20, "people": 4, "paths": 1, "proxies": 2}
+HOT_SLOW = {**HOT, "conditions": Conditions(0.05), "operations": 30}
+HOT_ASTRAY = {**HOT, "kinds": ("astray",), "faults": 8}
 
 BUGS = [
     Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER),
@@ -325,4 +375,9 @@ BUGS = [
     Bug("leases by the wall clock", _leases_by_the_wall_clock,
         {"kinds": ("step_clock",), "faults": 12, "operations": 20, "people": 4, "paths": 1}, rare=True),
     Bug("grant what is held", _grant_what_is_held, QUIET),
+    Bug("acknowledge before a lease's break is confirmed", _break_is_not_awaited, HOT),
+    Bug("rights break no lease", _rights_break_nothing, HOT),
+    Bug("read leases by the wall clock", _leases_are_timed_by_the_wall_clock, HOT_ASTRAY, rare=True),
+    Bug("a lease is used although its break came first", _a_grant_may_come_after_its_break, HOT_SLOW, rare=True),
+    Bug("a lease is granted on an overtaken snapshot", _a_commit_may_overtake_a_grant, HOT_SLOW, rare=True),
 ]  # fmt: skip

@@ -40,6 +40,7 @@ from lockstep_store.wire.messages.locks import (
     RenewRequest,
 )
 from tests.linearizability import ABSENT, Operation, Outcome
+from tests.simulation import hot_reads
 from tests.simulation.nodes import PEOPLE, World, credential
 from tests.simulation.scheduler import Task
 
@@ -86,6 +87,7 @@ class Crowd:
 
     def begin(self) -> list[Task]:
         """Start all clients."""
+        self.note(hot_reads.first_right(self.world.scheduler.now))
         self.world.scheduler.spawn(self.world.scheduler.world, "follower", self._follow)
         tasks = []
         for number in range(self.profile.people):
@@ -179,17 +181,21 @@ class Person:
         self._crowd = crowd
         self._world = crowd.world
         self._random = random
+        self._hot = hot_reads.HotReads(crowd, name, random, COUNTER)
 
     def live(self) -> None:
         deeds: list[Callable[[], None]] = [
             *[self._write] * 5,
-            *[self._read] * 6,
+            *[self._read] * 3,
+            *[self._hot.read_often] * 3,
             *[self._write_if] * 3,
             self._delete,
             self._list,
             *[self._locked_write] * 2,
             *[self._count] * 3,
             self._repeat_content,
+            *[self._hot.read_as_guest] * 2,
+            self._hot.admit_or_disable,
         ]
         for _ in range(self._crowd.profile.operations):
             self._world.scheduler.sleep(self._random.expovariate(1.5))

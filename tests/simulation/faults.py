@@ -28,6 +28,7 @@ END_SECONDS = 900.0
 KINDS = (
     "crash", "crash_inside", "crash_inside", "power", "all_power", "pause", "pause", "cut", "cut", "isolate",
     "step_clock", "break_disk", "rot", "directory_crash", "wipe", "drain", "drain", "balance",
+    "astray",
 )  # fmt: skip
 FORGETFUL_KINDS = (
     "older_metadata", "empty_metadata", "older_disk", "older_metadata", "empty_metadata", "older_disk",
@@ -195,6 +196,17 @@ class _Fault:
         self._wait(12.0)
         self._scheduler.note(f"joined {pairs}")
         self._world.network.heal(pairs)
+
+    def _astray(self) -> None:
+        """Cut a proxy off from the directory, which begins anew at once, or with its wall clock set back."""
+        proxy, directory = self._random.choice(self._world.proxies), self._world.directory
+        pairs = [(proxy.name, directory.name), (directory.name, proxy.name)]
+        if self._random.random() < 0.5:
+            self._world.kill(directory)
+            self._world.start(directory)
+        elif proxy.process is not None:
+            proxy.process.facts["wall_offset"] -= 3600.0
+        self._cut_for(pairs)
 
     def _step_clock(self) -> None:
         machine = self._some()

@@ -21,6 +21,7 @@ from client_proxy.core.buffer_budget import BufferBudget
 from client_proxy.core.cache import Cache
 from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.read_leases import ReadLeases
 from client_proxy.file_store import FileStore
 from directory_server.bootstrap import DirectoryServer
 from directory_server.maintenance.restore import accept_older
@@ -31,12 +32,14 @@ from directory_server.settings import Settings as DirectorySettings
 from file_server.bootstrap import FileServer
 from file_server.settings import Settings as FileServerSettings
 from lockstep_store.runtime.clock import SystemClock
+from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.program_registry import Program
 from lockstep_store.runtime.tls.revocation import RevocationList
 from lockstep_store.wire.errors import PeerRefused, PeerUnreachable
 from lockstep_store.wire.messages.people import ApiKeyInfo
+from lockstep_store.wire.messages.read_leases import READ_LEASES
 from tests.fakes.file_servers import AnyProgram
 from tests.simulation.disk import ForgetfulDisk
 from tests.simulation.network import Conditions, Exchange, Machine, Network, SimulatedPeer
@@ -45,6 +48,10 @@ from tests.simulation.threads import process_now
 
 DIRECTORY = "directory"
 PEOPLE = ("ann", "ben", "cleo", "dan", "eve")
+GUEST = "guest"
+"""An account that is disabled and enabled while people read with its key."""
+CLOCK_RATES = (0.93, 1.0, 1.05)
+"""How fast the clocks of proxies run, by which they measure leases."""
 GRACE_MARGIN_SECONDS = 12.0
 """How much longer a file server keeps a blob that nothing refers to than a ticket lives."""
 
@@ -273,7 +280,15 @@ class World:
 
     def _build_proxy(self, machine: Machine, process: Process) -> Any:
         peer: Any = SimulatedPeer(self.network, process, f"client_proxy.{machine.name}")
-        directory = DirectoryClient(peer, self.directory.url)
+        # Slow clocks are the danger: on them a lease lasts longer.
+        process.facts["clock_rate"] = self.scheduler.random.choice(CLOCK_RATES)
+        leases = ReadLeases(
+            lambda request, seconds: peer.call(self.directory.url, READ_LEASES, request, timeout=seconds)
+        )
+        leasing = BackgroundJob("read leases", leases.step)
+        leases.wake = leasing.wake
+        leasing.start()
+        directory = DirectoryClient(peer, self.directory.url, leases=leases)
         cache = Cache(
             self.folder / machine.name,
             Sealer(self.keys),
@@ -285,7 +300,7 @@ class World:
         reader = BlobReader(peer, cache, directory.report_damaged, budget=budget)
         writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
         process.facts["files"] = FileStore(directory, reader, writer)
-        process.facts["directory"] = directory
+        process.facts["directory"], process.facts["leases"] = directory, leases
         return _nothing
 
     # ------------------------------------------------------------ asking a proxy
@@ -345,7 +360,7 @@ def make_template(folder: Path) -> None:
     server = DirectoryServer(
         directory_settings(folder), store, Authority(), keys_beside(folder), SystemClock()  # type: ignore[arg-type]
     )  # fmt: skip
-    for number, person in enumerate(PEOPLE):
+    for number, person in enumerate((*PEOPLE, GUEST)):
         key = ApiKeyInfo(f"key-{number}", "made up", 0.0, credential(person))
         store.write(lambda tx, person=person: insert_account(tx, person, NOBODY, admin=False, at=0.0))
         store.write(lambda tx, person=person, key=key: insert_api_key(tx, person, key))

@@ -327,6 +327,12 @@ def monotonic() -> float:
     return running().now
 
 
+def clock_gettime(_clock: int) -> float:
+    """time.clock_gettime of a clock that never stands still; each process's machine counts a little fast or slow."""
+    rate: float = process_now().facts.get("clock_rate", 1.0)
+    return running().now * rate
+
+
 def wall() -> float:
     """time.time, with the steps that this machine's clock was given."""
     offset: float = process_now().facts.get("wall_offset", 0.0)
@@ -342,6 +348,7 @@ class _Time:
     monotonic = staticmethod(monotonic)
     perf_counter = staticmethod(monotonic)
     time = staticmethod(wall)
+    clock_gettime = staticmethod(clock_gettime)
     sleep = staticmethod(sleep)
     strftime = staticmethod(real_time.strftime)
     gmtime = staticmethod(real_time.gmtime)

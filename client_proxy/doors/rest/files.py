@@ -208,7 +208,7 @@ class FileRoutes:
 def _unread(opened: OpenFile) -> list[tuple[str, str]]:
     """The receipt of a reply without content, whose source is not looked up."""
     version = opened.version
-    return receipt_headers(Receipt(version.digest, version.version, opened.cursor, "", 0, ""))
+    return receipt_headers(Receipt(version.digest, version.version, opened.cursor, "", 0, "", opened.leased))
 
 
 def _lock_number(request: RestRequest) -> int | None:

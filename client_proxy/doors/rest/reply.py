@@ -58,6 +58,8 @@ def receipt_headers(receipt: Receipt) -> Headers:
         headers.append(("X-Lockstep-Copies", f"{receipt.copies}/{receipt.copies} fsynced"))
     else:
         headers.append(("X-Lockstep-Cache", receipt.cache or "unread"))
+    if receipt.leased:
+        headers.append(("X-Lockstep-Validated", "lease"))
     if receipt.file_server:
         headers.append(("X-Lockstep-File-Server", receipt.file_server))
     return headers

@@ -23,6 +23,7 @@ from lockstep_store.wire.messages.base import (
     WriteId,
 )
 from lockstep_store.wire.messages.buckets import Versioning
+from lockstep_store.wire.messages.read_leases import ReadLease
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
 MAX_METADATA_BYTES = 8192
@@ -134,15 +135,22 @@ class LookupItem(Message):
     reads_content: bool = False
     """The reply lets the person learn about the content, so it requires the right to read, whatever the request is: a
     write with If-Match is such a request."""
+    wants_lease: bool = False
+    """The proxy would like to answer more requests of this kind with the reply (see `read_leases`)."""
 
 
 class LookupRequest(Message):
+    """`lease_session` is the session to which leases belong; without one, there are none."""
+
     items: Annotated[list[LookupItem], Meta(max_length=MAX_BATCH)]
+    lease_session: Text = ""
 
 
 class LookupReply(Message):
     cursor: int
     results: list[Outcome[FileVersion]]
+    leases: list[ReadLease] = []
+    """For some of the items that wanted one."""
 
 
 class ListRequest(FrozenMessage, frozen=True):

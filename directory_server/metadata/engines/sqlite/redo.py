@@ -28,7 +28,12 @@ UNRECORDED = frozenset(
 )
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
 
-_COLLECTED = "SELECT group_concat(body, char(10)) FROM changed_row"
+UNRECORDED_BUT_TOLD = ("session",)
+"""Of these, deleted rows are told to the commit guard. That a log-in ended must reach who trusts it."""
+
+_COLLECTED = (
+    "SELECT (SELECT group_concat(body, char(10)) FROM changed_row), (SELECT group_concat(body, char(10)) FROM told_row)"
+)
 _NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
 _WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (?, ?, ?, ?)"
 _TRIM = """DELETE FROM redo_record WHERE sequence IN (
@@ -81,17 +86,29 @@ class RedoWriter:
         # A replaced row fires its own trigger only so.
         connection.execute("PRAGMA recursive_triggers = ON").close()
         connection.execute("CREATE TEMP TABLE changed_row (body TEXT NOT NULL)").close()
+        connection.execute("CREATE TEMP TABLE told_row (body TEXT NOT NULL)").close()
         connection.execute("BEGIN").close()
         for table, columns in _tables(connection).items():
             for trigger in _triggers(table, columns):
                 connection.execute(trigger).close()
+        for table in UNRECORDED_BUT_TOLD:
+            gone = _gone(table, _columns(connection, table))
+            connection.execute(
+                f'CREATE TEMP TRIGGER told_{table}_delete AFTER DELETE ON main."{table}" '  # noqa: S608 - our own names
+                f"BEGIN INSERT INTO told_row VALUES ({gone}); END"
+            ).close()
         connection.execute("COMMIT").close()
 
-    def write(self) -> None:
-        """At a transaction's end: write its record, and remove records beyond what is kept. Raises sqlite3.Error."""
-        (body,) = self._connection.execute(_COLLECTED).fetchone()
+    def write(self) -> str:
+        """At a transaction's end: write its record, and remove records beyond what is kept. Raises sqlite3.Error.
+
+        Return what the transaction changed: the record's lines, and those of the rows `UNRECORDED_BUT_TOLD`.
+        """
+        body, told = self._connection.execute(_COLLECTED).fetchone()
+        if told is not None:
+            self._connection.execute("DELETE FROM told_row")
         if body is None:
-            return
+            return told or ""
         self._connection.execute("DELETE FROM changed_row")
         before = self._newest or self._read_newest()
         newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
@@ -101,6 +118,7 @@ class RedoWriter:
         if self._since_trim >= TRIM_EVERY:
             self._since_trim = 0
             self._connection.execute(_TRIM, (2 * TRIM_EVERY, KEPT_BYTES))
+        return body if told is None else f"{body}\n{told}"
 
     def _read_newest(self) -> _Newest:
         """Before the first record: write the row that it follows, with a chain that no other metadata has."""
@@ -154,23 +172,29 @@ def _tables(connection: sqlite3.Connection) -> dict[str, list[_Column]]:
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     ).fetchall()
     return {
-        name: [
-            _Column(column, kind.upper(), bool(required), place)
-            for _, column, kind, required, _, place in connection.execute(f'PRAGMA main.table_info("{name}")')
-        ]
-        for (name,) in names
-        if name not in UNRECORDED and name != "alembic_version"
+        name: _columns(connection, name) for (name,) in names if name not in UNRECORDED and name != "alembic_version"
     }
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
+    return [
+        _Column(column, kind.upper(), bool(required), place)
+        for _, column, kind, required, _, place in connection.execute(f'PRAGMA main.table_info("{table}")')
+    ]
 
 
 def _key(columns: list[_Column]) -> list[_Column]:
     return sorted((column for column in columns if column.key_place), key=lambda column: column.key_place)
 
 
+def _gone(table: str, columns: list[_Column]) -> str:
+    return f"""json_array('-', '{table}', {", ".join(column.to_json("OLD") for column in _key(columns))})"""
+
+
 def _triggers(table: str, columns: list[_Column]) -> Iterator[str]:
     key = _key(columns)
     put = f"""json_array('+', '{table}', {", ".join(column.to_json("NEW") for column in columns)})"""
-    gone = f"""json_array('-', '{table}', {", ".join(column.to_json("OLD") for column in key)})"""
+    gone = _gone(table, columns)
     of_key = ", ".join(f'"{column.name}"' for column in key)
     for name, when, body in (
         ("insert", "AFTER INSERT", put),

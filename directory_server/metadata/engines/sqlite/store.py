@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from directory_server.metadata.engines.sqlite.redo import RedoWriter
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
-from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.savepoints import BEGIN
@@ -56,6 +56,7 @@ class SqliteStore(MetadataStore):
         self._problem = ""
         self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
+        self._guard: CommitGuard = _unguarded
         self._readers = ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
         self._redo: RedoWriter | None = None
@@ -137,6 +138,9 @@ class SqliteStore(MetadataStore):
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._last_works.append(work)
 
+    def guard_each_commit(self, guard: CommitGuard) -> None:
+        self._guard = guard
+
     @property
     def problem(self) -> str:
         return str(self._damage) if self._damage is not None else self._problem
@@ -182,9 +186,10 @@ class SqliteStore(MetadataStore):
                 work(tx)
             if tx.failure is not None:
                 raise tx.failure
-            self._record()
+            changes = self._record()
             crash_point("directory.store.committing")
-            self._commit(tx)
+            with self._guard(changes):
+                self._commit(tx)
             crash_point("directory.store.committed")
         except BaseException as error:
             self._problem = str(error)
@@ -250,10 +255,10 @@ class SqliteStore(MetadataStore):
         except sqlite3.Error as error:
             raise translate_failure(error) from error
 
-    def _record(self) -> None:
+    def _record(self) -> str:
         assert self._redo is not None
         try:
-            self._redo.write()
+            return self._redo.write()
         except sqlite3.Error as error:
             raise translate_failure(error) from error
 
@@ -306,6 +311,10 @@ class SqliteStore(MetadataStore):
             connection.close()
             raise
         return connection
+
+
+def _unguarded(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _flush_what_was_left(path: Path) -> None:
