@@ -205,6 +205,7 @@ class DirectoryServer:
             settings.ticket_seconds,
             hooks,
             self.collector.note_open,
+            announced,
         )
         self.quotas.watch(partial(setattr, self.writes, "demand_room"))
         self.commits = Commits(

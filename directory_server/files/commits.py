@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from prometheus_client import Counter, Histogram
 
@@ -103,7 +103,8 @@ class Commits:
             return CommitReply(files.read_cursor(tx), [outcome(result) for result in done])
 
         crash_point("directory.commit.asked")
-        with self._announced((each.bucket, each.path) for each in tickets if isinstance(each, WriteTicket)):
+        paths = [(each.bucket, each.path) for each in tickets if _makes_a_version(each)]
+        with self._announced(paths):
             reply = self._store.write(work)
         crash_point("directory.commit.done")
         return reply
@@ -207,6 +208,10 @@ class Commits:
                 needed=promised,
             )
         return known
+
+
+def _makes_a_version(ticket: WriteTicket | LockstepError) -> TypeGuard[WriteTicket]:
+    return isinstance(ticket, WriteTicket) and not is_part(ticket.upload)
 
 
 def _has_its_store(stores: Mapping[str, str], server_id: str, ticketed: str) -> bool:

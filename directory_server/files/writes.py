@@ -13,6 +13,7 @@ from directory_server.access.decisions import Standing, access_of, standing
 from directory_server.access.known_content import readable_size
 from directory_server.cluster.placement import Candidate, choose
 from directory_server.files import past_writes
+from directory_server.files.announcements import Announced, nobody_told
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.commits import COMMITS, CommitLocks
 from directory_server.files.hooks import Hooks, PartContent, is_part
@@ -98,6 +99,7 @@ class Writes:
         ticket_seconds: float,
         hooks: Hooks,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
+        announced: Announced = nobody_told,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -110,6 +112,7 @@ class Writes:
         self._hooks = hooks
         self._versions = Versions(hooks)
         self._note_open = note_open
+        self._announced = announced
         self.demand_room: DemandRoom | None = None
         """Refuses what would be over a quota before its bytes are sent; None while there are no such quotas."""
 
@@ -130,7 +133,8 @@ class Writes:
         }
         if links:
             crash_point("directory.begin.linking")
-            linked, cursor = self._store.write(lambda tx: (self._link_all(tx, links), files.read_cursor(tx)))
+            with self._announced((link.item.bucket, link.item.path) for link in links.values()):
+                linked, cursor = self._store.write(lambda tx: (self._link_all(tx, links), files.read_cursor(tx)))
             crash_point("directory.begin.linked")
             answers.update(linked)
             for index, result in linked.items():
