@@ -28,7 +28,7 @@ class Lockstep:
 
     note = (
         "two copies of the content and the name are flushed before the answer, contents are sealed on disk, TLS "
-        "between all programs; a read asks the directory first."
+        "between all programs; a read asks the directory first, or has its promise to hear of changes."
     )
 
     def __init__(self, folder: Path, say: Callable[[str], None], checkout: Path = CHECKOUT, name: str = "Lockstep"):

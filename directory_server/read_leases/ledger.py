@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Histogram
 
-from directory_server.read_leases.keys import EVERYTHING, NOTHING, Key, Keys, changed_keys, path_key
+from directory_server.read_leases.keys import ALL, EVERYTHING, NOTHING, Key, Keys, changed_keys, path_key
 from directory_server.read_leases.sessions import MAX_LEASES, HeldLease, LeaseIndex, LeaseSession
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Overloaded
@@ -195,11 +195,13 @@ class LeaseLedger:
 
         `changes` are its changed rows (see `changed_keys`). Nobody reads under a lease on them when this has begun.
         """
-        keys = changed_keys(changes)
         with self._changed:
+            # Without a session there is no lease, and a look-up that names one begins after the session.
+            matters = bool(self._sessions) or self._monotonic() < self._held_until
+            keys = changed_keys(changes) if matters else ALL
             self._committing = keys
             try:
-                if keys:
+                if matters and keys:
                     self._break(keys)
                     self._wait_until(self._held_until)
             except BaseException:
