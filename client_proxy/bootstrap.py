@@ -108,7 +108,7 @@ def build(settings: Settings) -> Proxy:
     names = settings.names if settings.tls_cert is None else ()  # people see the operator's own certificate
     identity = ensure_identity(settings.certs_dir, "client_proxy", settings.id, names)
     peer = PeerClient(identity, directory=settings.directory_url)
-    leases, leasing = _read_leases(peer, settings)
+    leases, end_leases = _read_leases(peer, settings)
     directory = DirectoryClient(peer, settings.directory_url, leases=leases)
     cache = Cache(
         settings.data_dir / "cache",
@@ -134,9 +134,7 @@ def build(settings: Settings) -> Proxy:
     )
     renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
     renewing = BackgroundJob("certificate renewal", renewal.step).start()
-
     heartbeat = BackgroundJob("heartbeat", _membership(settings, directory).step).start()
-
     clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
@@ -152,8 +150,7 @@ def build(settings: Settings) -> Proxy:
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:
-        if leasing is not None:
-            leasing.stop()
+        end_leases()
         renewing.stop()
         heartbeat.stop()
         logging_access.stop()
@@ -165,10 +162,10 @@ def build(settings: Settings) -> Proxy:
     return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
 
 
-def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, BackgroundJob | None]:
-    """The leases and the job that holds them; None where they are switched off."""
+def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:
+    """The read leases, None where they are switched off, and what ends the job that holds them."""
     if not settings.read_leases:
-        return None, None
+        return None, lambda: None
 
     def ask(request: ReadLeasesRequest, seconds: float) -> ReadLeasesReply:
         return peer.call(settings.directory_url, READ_LEASES, request, timeout=seconds)
@@ -176,7 +173,7 @@ def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | Non
     leases = ReadLeases(ask)
     job = BackgroundJob("read leases", leases.step)
     leases.wake = job.wake
-    return leases, job.start()
+    return leases, job.start().stop
 
 
 def _limit_facts(settings: Settings, counts: RequestCounts | None) -> dict[str, Any]:

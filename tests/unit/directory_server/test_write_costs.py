@@ -28,9 +28,9 @@ from tests.unit.directory_server.api.directory_calls import Directory
 BEGIN_STATEMENTS = 7
 COMMIT_STATEMENTS = 17
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 34
+PUT_MODULES = 35
 """Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was
-revoked."""
+revoked, and one whether a proxy reads under leases."""
 GET_MODULES = 12
 FEATURES = "directory_server.features."
 

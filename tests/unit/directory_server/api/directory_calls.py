@@ -30,7 +30,7 @@ from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import programs as pm
-from lockstep_store.wire.messages import quotas, redo, second_factor, users
+from lockstep_store.wire.messages import quotas, read_leases, redo, second_factor, users
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
@@ -58,7 +58,29 @@ FROM_FILE_SERVERS = [
 ]
 FROM_PROXIES = {
     value.path: value
-    for module in (m, bm, wm, lm, am, cm, pm, im, jm, km, quotas, rm, redo, s3, second_factor, sk, sso, tm, um, users)
+    for module in (
+        m,
+        bm,
+        wm,
+        lm,
+        am,
+        cm,
+        pm,
+        im,
+        jm,
+        km,
+        quotas,
+        read_leases,
+        rm,
+        redo,
+        s3,
+        second_factor,
+        sk,
+        sso,
+        tm,
+        um,
+        users,
+    )
     for value in vars(module).values()
     if isinstance(value, Call)
 }
