@@ -223,7 +223,7 @@ class ReadLeases:
         session.done = max(session.done, reply.through)
         if reply.extended:
             session.until = max(session.until, until)
-        return 0.0
+        return 0.0 if reply.broken else reply.pause_seconds
 
     def _forget(self) -> None:
         self._session = None

@@ -15,6 +15,7 @@ from lockstep_store.wire.messages import (
     locks,
     people,
     programs,
+    read_leases,
     s3,
     second_factor,
     servers,
@@ -41,6 +42,7 @@ OF_PROGRAMS = frozenset(
         servers.REDO,
         servers.REPLAY,
         programs.PROXY_HEARTBEAT,
+        read_leases.READ_LEASES,  # a change waits for it
         cluster.RENEW_CERTIFICATE,
     )
 )

@@ -37,6 +37,9 @@ from lockstep_store.wire.messages.read_leases import (
 )
 
 MAX_SESSIONS = 1000
+MAX_WAITING = 32
+"""Polls that wait for a break, each on a thread. The proxies of others pause, and confirm breaks that much later."""
+PAUSE_SECONDS = 0.3
 KEPT_COMMITS = 256
 """Commits whose keys are remembered. A look-up that more of them overtake gets no lease."""
 
@@ -83,6 +86,7 @@ class LeaseLedger:
         self._commits = 0
         self._recent: deque[Keys] = deque(maxlen=KEPT_COMMITS)
         self._announced: Counts[Key] = Counts()
+        self._waiting = 0
         self._closed = False
 
     # ------------------------------------------------------------ look-ups
@@ -141,12 +145,12 @@ class LeaseLedger:
             self._confirm(session, request)
             # A proxy that does not get its replies asks again and again. If that extended its session, a change would
             # wait for it without end.
-            extended = not session.breaks
+            extended, pause = not session.breaks, 0.0
             if extended:
                 session.until = self._monotonic() + TERM_SECONDS
-                self._wait_for_break(session, request.wait_seconds)
+                pause = self._wait_for_break(session, request.wait_seconds)
             broken = [id for _, ids in session.breaks for id in ids]
-            return ReadLeasesReply(session.id, extended, TERM_SECONDS, broken, session.newest_break)
+            return ReadLeasesReply(session.id, extended, TERM_SECONDS, broken, session.newest_break, pause)
 
     def _begin(self) -> ReadLeasesReply:
         if not self._is_remembered:
@@ -174,10 +178,19 @@ class LeaseLedger:
                     self._index.remove(broken)
         self._changed.notify_all()
 
-    def _wait_for_break(self, session: LeaseSession, seconds: float) -> None:
+    def _wait_for_break(self, session: LeaseSession, seconds: float) -> float:
+        """Wait for a break; return how long the proxy should pause instead, because too many polls wait."""
         session.polls += 1
         mine = session.polls
-        self._changed.wait_for(lambda: session.breaks or self._closed or session.polls != mine, seconds)
+        self._changed.notify_all()
+        if self._waiting >= MAX_WAITING:
+            return min(seconds, PAUSE_SECONDS)
+        self._waiting += 1
+        try:
+            self._changed.wait_for(lambda: session.breaks or self._closed or session.polls != mine, seconds)
+        finally:
+            self._waiting -= 1
+        return 0.0
 
     def _end(self, session: LeaseSession) -> None:
         """Forget a session that has ended at the proxy, too."""

@@ -58,6 +58,8 @@ class ReadLeasesReply(Message):
     term_seconds: float = 0.0
     broken: list[LeaseId] = []
     through: int = 0
+    pause_seconds: float = 0.0
+    """Too many polls wait at the directory: send the next one after this time."""
 
 
 READ_LEASES = Call("/v1/read-leases", ReadLeasesRequest, ReadLeasesReply)

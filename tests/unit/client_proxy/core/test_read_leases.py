@@ -200,6 +200,16 @@ def test_a_directory_without_an_answer_is_not_asked_at_each_look_up(
     assert rig.woken == woken
 
 
+def test_a_poll_that_the_directory_cannot_let_wait_is_not_repeated_at_once(rig: Rig) -> None:
+    """Unless it brought a break, which a change waits for."""
+    rig.begin()
+    rig.reply = lambda request: ReadLeasesReply(request.session, True, TERM_SECONDS, pause_seconds=0.3)
+    assert rig.leases.step() == 0.3
+    rig.keep(1)
+    rig.reply = lambda request: ReadLeasesReply(request.session, True, TERM_SECONDS, [1], 1, 0.3)
+    assert rig.leases.step() == 0.0
+
+
 def test_a_session_ends_when_nothing_is_hot(rig: Rig) -> None:
     """Then nothing is polled any more."""
     rig.begin()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from directory_server.read_leases import ledger
 from directory_server.read_leases.keys import EVERYTHING, Keys, account_key, path_key
 from directory_server.read_leases.ledger import KEPT_COMMITS, MAX_SESSIONS, LeaseLedger, LeaseOffer
 from directory_server.read_leases.sessions import MAX_LEASES
@@ -269,6 +270,15 @@ def test_a_stop_answers_polls_and_grants_nothing(rig: Rig) -> None:
     assert replies
     assert not rig.grant(session, K)
     assert not rig.ledger.poll(ReadLeasesRequest()).session
+
+
+def test_polls_beyond_a_number_do_not_wait(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each occupies a thread. Their proxies come again after a pause, which is shorter than their term."""
+    monkeypatch.setattr(ledger, "MAX_WAITING", 0)
+    session = rig.session()
+    reply = rig.ledger.poll(ReadLeasesRequest(session, wait_seconds=1.0))
+    assert reply.extended
+    assert 0 < reply.pause_seconds < TERM_SECONDS / 2
 
 
 def test_a_newer_poll_ends_the_wait_of_an_older_one(rig: Rig) -> None:
