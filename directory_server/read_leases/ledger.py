@@ -216,7 +216,7 @@ class LeaseLedger:
             try:
                 if matters and keys:
                     self._break(keys)
-                    self._wait_until(self._held_until)
+                    self._outlast_earlier_leases()
             except BaseException:
                 self._committing = NOTHING
                 raise
@@ -297,9 +297,11 @@ class LeaseLedger:
             BROKEN.inc(len(ids))
         return awaited
 
-    def _wait_until(self, moment: float) -> None:
-        while (left := moment - self._monotonic()) > 0:
-            self._changed.wait(left)
+    def _outlast_earlier_leases(self) -> None:
+        left = self._held_until - self._monotonic()
+        if left > 0:
+            self._changed.wait_for(lambda: self._monotonic() >= self._held_until, left)
+            self._held_until = float("-inf")
 
     # ------------------------------------------------------------ the end
 

@@ -1,6 +1,7 @@
-"""Makes what every test pays for and few are about cheap: hashes of passwords, and new metadata files.
+"""Makes what every test pays for and few are about cheap: hashes of passwords, new metadata files, and the wait of a
+restored directory for the read leases of an earlier one.
 
-Both stand for the length of a run, so that fixtures of any scope have them; programs in other processes are as always.
+All stand for the length of a run, so that fixtures of any scope have them; programs in other processes are as always.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def cheap_setup(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _hash_cheaply(patch)
         _migrate_once(patch, folder / "metadata.db")
+        patch.setattr("directory_server.read_leases.lasting.TERM_SECONDS", 0.0)
         yield
 
 

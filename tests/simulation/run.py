@@ -20,6 +20,7 @@ from directory_server.people.passwords import NOBODY
 from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import stream_length
+from lockstep_store.wire.messages.read_leases import TERM_SECONDS
 from tests.linearizability import Operation
 from tests.simulation import checks, faults
 from tests.simulation.clients import Crowd
@@ -233,6 +234,7 @@ _STAND_INS: dict[str, Any] = {
     "client_proxy.core.chunk_upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
     "file_server.store.local.chunk_store.Disk": disk_now,
     "directory_server.metadata.engines.sqlite.store.bring_up_to_date": lambda _path: None,
+    "directory_server.read_leases.lasting.TERM_SECONDS": TERM_SECONDS,  # also where `cheap_setup` shortens it
 }
 
 

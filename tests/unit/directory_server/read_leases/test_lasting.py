@@ -10,6 +10,7 @@ import pytest
 from directory_server.maintenance.restore import accept_older
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
+from directory_server.read_leases import lasting
 from directory_server.read_leases.keys import path_key
 from directory_server.read_leases.lasting import MARK, forget_leases, lasting_leases
 from directory_server.read_leases.ledger import LeaseLedger, LeaseOffer
@@ -17,6 +18,12 @@ from lockstep_store.wire.messages.read_leases import TERM_SECONDS, ReadLeasesReq
 from tests.fakes.clock import ManualClock
 
 CHANGE = json.dumps(["+", "current", "b", "k"])
+
+
+@pytest.fixture(autouse=True)
+def real_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere restored directories do not wait (tests/fakes/cheap_setup.py)."""
+    monkeypatch.setattr(lasting, "TERM_SECONDS", TERM_SECONDS)
 
 
 class Waits(ManualClock):
