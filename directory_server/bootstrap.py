@@ -130,13 +130,9 @@ class DirectoryServer:
         self.s3_keys = S3Keys(store, self.clock, sealer)
         self.accounts = Accounts(store, self.clock, self.s3_keys, audit=self.audit)
         self.second_factors = SecondFactors(store, self.clock, sealer, settings.require_second_factor)
+        is_open, seconds = settings.registration_open, settings.token_seconds
         self.log_ins = LogIns(
-            store,
-            self.clock,
-            self.accounts,
-            self.second_factors,
-            registration_open=settings.registration_open,
-            token_seconds=settings.token_seconds,
+            store, self.clock, self.accounts, self.second_factors, registration_open=is_open, token_seconds=seconds
         )
         self.users = Users(store, self.clock, self.log_ins, self.accounts, self.second_factors, self.audit)
         self.identity_providers = IdentityProviders(store, self.clock, sealer)
