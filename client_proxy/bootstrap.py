@@ -49,6 +49,7 @@ from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
+from lockstep_store.runtime.tls.trust_files import TrustFiles
 from lockstep_store.runtime.tracing import log, setup_logging
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
@@ -131,10 +132,9 @@ def build(settings: Settings) -> Proxy:
         health=health,
         remote=not is_loopback(settings.host),
         limits=limits,
+        trust=TrustFiles(settings.certs_dir),
     )
-    renewal = CertificateRenewal(identity, lambda request: directory.call(RENEW_CERTIFICATE, request))
-    renewing = BackgroundJob("certificate renewal", renewal.step).start()
-    heartbeat = BackgroundJob("heartbeat", _membership(settings, directory).step).start()
+    following = _follow_the_cluster(settings, identity, directory)
     clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
@@ -151,8 +151,8 @@ def build(settings: Settings) -> Proxy:
 
     def close() -> None:
         end_leases()
-        renewing.stop()
-        heartbeat.stop()
+        for job in following:
+            job.stop()
         logging_access.stop()
         access_log.flush()
         reader.close()
@@ -190,13 +190,21 @@ def _limit_facts(settings: Settings, counts: RequestCounts | None) -> dict[str, 
     return facts
 
 
-def _membership(settings: Settings, directory: DirectoryClient) -> ProxyMembership:
-    return ProxyMembership(
+def _follow_the_cluster(settings: Settings, identity: Identity, directory: DirectoryClient) -> list[BackgroundJob]:
+    """Start the jobs that send heartbeats and renew the certificate."""
+    membership = KeptMembership(settings.certs_dir, settings.url, identity.cert_file)
+    renewal = CertificateRenewal(
+        identity, lambda request: directory.call(RENEW_CERTIFICATE, request), issuer=lambda: membership.issuer
+    )
+    heartbeats = ProxyMembership(
         lambda request: directory.call(PROXY_HEARTBEAT, request),
-        KeptMembership(settings.certs_dir, settings.url),
+        membership,
         url=settings.url,
         version=version("lockstep-store"),
     )
+    renewing = BackgroundJob("certificate renewal", renewal.step)
+    membership.renew = renewing.wake
+    return [renewing.start(), BackgroundJob("heartbeat", heartbeats.step).start()]
 
 
 def serve(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from directory_server.access.decisions import standing_by_name
 from directory_server.api.router import DirectoryApi
 from directory_server.api.thread_shares import DirectoryShares
+from directory_server.cluster.authorities import Authorities
 from directory_server.cluster.directory_clock import DirectoryClock, read_time, write_time
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
@@ -112,6 +113,7 @@ class DirectoryServer:
         self.s3_keys.seal_all()
         self.second_factors.end_sessions_without()
         self.programs = ProgramMembers(self.clock, authority)
+        self.authorities = Authorities(self.clock, authority, self.programs)
         self.enrolment = Enrolment(store, self.clock, authority, lambda: sealer().ring.text, settings.url)
         self._build_features(sealer)
         self._build_maintenance()
@@ -168,8 +170,7 @@ class DirectoryServer:
             PATIENCE * settings.down_seconds,
             self._forget_older,
         )
-        self.epochs.is_settled = self.late_records.is_settled
-        self.targets.may_deliver = lambda: self.epochs.is_open
+        self.epochs.is_settled, self.targets.may_deliver = self.late_records.is_settled, lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
         self.inventories = Inventories(store, self.recovery, self.repair.held)
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
@@ -262,6 +263,7 @@ class DirectoryServer:
             enrolment=self.enrolment,
             programs=self.programs,
             storage_keys=self.storage_keys,
+            authorities=self.authorities,
             totals=ClusterTotals(store),
             condition=DirectoryCondition(store, self.epochs, self.clock, settings.data),
             inventories=self.inventories,
@@ -279,16 +281,14 @@ class DirectoryServer:
         )
 
     def _make_jobs(self) -> list[BackgroundJob]:
-        checking = BackgroundJob("fsck", self.fsck.step)
-        self.fsck.wake = checking.wake
+        checking, rotating = BackgroundJob("fsck", self.fsck.step), BackgroundJob("authority", self.authorities.step)
         resealing = BackgroundJob("storage keys", self.epochs.held(self.storage_keys.step))
-        self.storage_keys.wake = resealing.wake
         providers = BackgroundJob("identity providers", self.identity_providers.step)
+        woken = [checking, resealing, providers, rotating]
+        self.fsck.wake, self.storage_keys.wake, self.authorities.wake = checking.wake, resealing.wake, rotating.wake
         self.identity_providers.wake = providers.wake
         return [
-            checking,
-            resealing,
-            providers,
+            *woken,
             BackgroundJob("leases", self.locks.step),
             BackgroundJob("repair", self.repair.step),
             BackgroundJob("housekeeping", self.epochs.held(self.housekeeping.step)),
@@ -372,6 +372,7 @@ def serve(settings: Settings) -> None:
     server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))
+    server.authorities.renew_own = renewal.renew_now
     if settings.registration == "auto" and not is_loopback(settings.host):
         log.warning(
             "registration is closed, because %s can be reached from other machines: create accounts with "
@@ -388,6 +389,7 @@ def serve(settings: Settings) -> None:
         client_ca=identity.ca_file,
         revoked=settings.certs / "revoked.pem",
         threads=server.shares.pool,
+        on_authorities=server.authorities.note_listener,
         on_start=server.start,
         on_stopping=server.answer_waiting,
         on_stop=server.stop,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from directory_server.cluster.authorities import Authorities
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.draining import Draining
 from directory_server.cluster.enrolment import Enrolment
@@ -89,6 +90,7 @@ class Components:
     enrolment: Enrolment
     programs: ProgramMembers
     storage_keys: StorageKeys
+    authorities: Authorities
     totals: ClusterTotals
     condition: DirectoryCondition
     inventories: Inventories

@@ -34,7 +34,7 @@ from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
-from lockstep_store.runtime.peers.protocols import Caller, Opener, RevocationKeeper, Streamer
+from lockstep_store.runtime.peers.protocols import Caller, MembershipKeeper, Opener, Streamer
 from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
@@ -60,8 +60,8 @@ class Network(Caller, Streamer, Opener, Protocol):
         ...
 
 
-class ProgramMembership(RevocationKeeper, Protocol):
-    """Keeps the list of revoked certificates, and checks callers against it."""
+class ProgramMembership(MembershipKeeper, Protocol):
+    """Keeps the authorities and the list of revoked certificates, and checks callers against them."""
 
     def verify(self, header: str) -> PeerIdentity:
         """Return the caller that the peer header proves, or raise PeerRefused."""
@@ -225,13 +225,18 @@ def serve(settings: Settings) -> None:
     sealer = Sealer(KeyRing.load(identity.storage_keys_file, protection))
     say_where_keys_are(identity.storage_keys_file, settings.data_folder, is_protected=protection is not None)
     peers = PeerClient(identity, directory=settings.directory)
-    membership = KeptMembership(settings.certs, settings.url)
+    membership = KeptMembership(settings.certs, settings.url, identity.cert_file)
     server = FileServer(settings, sealer, peers, SystemClock(), membership)
     hide_digests(server.logged_digest)
     renewal = CertificateRenewal(
-        identity, lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request), protection
+        identity,
+        lambda request: peers.call(settings.directory, RENEW_CERTIFICATE, request),
+        protection,
+        lambda: membership.issuer,
     )
-    server.add_job(BackgroundJob("certificate", renewal.step))
+    renewing = BackgroundJob("certificate", renewal.step)
+    membership.renew = renewing.wake
+    server.add_job(renewing)
     log.info("opened storage %s in %s", server.store.store_id, settings.data_folder)
     run(
         gate_for_programs(server.wsgi, settings.threads, WRITE_PATH),
@@ -242,6 +247,7 @@ def serve(settings: Settings) -> None:
         client_ca=identity.ca_file,
         revoked=settings.certs / "revoked.pem",
         threads=server.pool,
+        on_authorities=membership.note_listener,
         on_start=server.start,
         on_stop=server.stop,
     )

@@ -14,7 +14,7 @@ from file_server.seen_marks import DirectoryMarks
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
-from lockstep_store.runtime.peers.protocols import Caller, RevocationKeeper
+from lockstep_store.runtime.peers.protocols import Caller, MembershipKeeper
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
@@ -128,7 +128,7 @@ class DirectoryLink:
         take_orders: Callable[[list[CopyOrder]], None],
         inventory: InventoryJob | None = None,
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
-        membership: RevocationKeeper | None = None,
+        membership: MembershipKeeper | None = None,
         learn_redo: Callable[[RedoPlace, RedoPlace | None], None] = lambda newest, after: None,
         storage_keys: SealingKeys | None = None,
     ) -> None:
@@ -223,7 +223,7 @@ class DirectoryLink:
         self._time.learn(reply.directory_time, asked_at)
         self._marks.learn(reply.marks)
         if self._membership is not None:
-            self._membership.learn(reply.revoked_pem)
+            self._membership.learn(reply.revoked_pem, reply.trust, reply.issuer)
         if self._storage_keys is not None:
             self._storage_keys.learn(reply.storage_keys_json)
         if self.problem:
@@ -256,6 +256,7 @@ class DirectoryLink:
             inventoried=self._inventory.is_whole if self._inventory is not None else False,
             revoked_number=self._membership.revoked_number if self._membership is not None else -1,
             storage_keys=self._storage_keys.use() if self._storage_keys is not None else None,
+            authorities=self._membership.authorities if self._membership is not None else None,
         )
 
     def _probe_storage(self) -> None:

@@ -41,7 +41,7 @@ class HealthProbe:
     def __init__(self, folder: Folder) -> None:
         ensure_authority(folder.certs_dir)
         self._certs = folder.certs_dir
-        self._people = people_context(folder.ca_file)
+        self._ca_file = folder.ca_file
 
     def _peers(self) -> ssl.SSLContext:
         """ConnectionRefusedError until the directory has made its certificate.
@@ -100,7 +100,7 @@ class HealthProbe:
 
     def _get(self, entry: ProgramEntry, path: str) -> bytes:
         address = urlsplit(entry.url)
-        context: ssl.SSLContext = self._people if entry.program == "client_proxy" else self._peers()
+        context: ssl.SSLContext = people_context(self._ca_file) if entry.program == "client_proxy" else self._peers()
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, timeout=ASK_SECONDS, context=context
         )

@@ -1,10 +1,10 @@
-"""The proxy's membership: sends heartbeats to the directory, which replies with the revoked certificates."""
+"""The proxy's membership: heartbeats, which the directory answers with revoked certificates and new authorities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from lockstep_store.runtime.peers.protocols import RevocationKeeper
+from lockstep_store.runtime.peers.protocols import MembershipKeeper
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.programs import ProxyHeartbeatReply, ProxyHeartbeatRequest
@@ -19,7 +19,7 @@ class ProxyMembership:
     def __init__(
         self,
         ask: Callable[[ProxyHeartbeatRequest], ProxyHeartbeatReply],
-        keeper: RevocationKeeper,
+        keeper: MembershipKeeper,
         *,
         url: str,
         version: str,
@@ -33,7 +33,10 @@ class ProxyMembership:
     def step(self) -> float:
         """Send a heartbeat and act on its reply. Returns the seconds until the next."""
         try:
-            reply = self._ask(ProxyHeartbeatRequest(self._url, self._version, self._keeper.revoked_number))
+            keeper = self._keeper
+            reply = self._ask(
+                ProxyHeartbeatRequest(self._url, self._version, keeper.revoked_number, keeper.authorities)
+            )
         except LockstepError as error:
             removed = bool(error.facts.get("removed"))
             if removed and str(error) != self.problem:
@@ -41,5 +44,5 @@ class ProxyMembership:
             self.problem = str(error) if removed else ""
             return REMOVED_SECONDS if removed else RETRY_SECONDS
         self.problem = ""
-        self._keeper.learn(reply.revoked_pem)
+        self._keeper.learn(reply.revoked_pem, reply.trust, reply.issuer)
         return reply.heartbeat_seconds

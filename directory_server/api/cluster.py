@@ -7,6 +7,7 @@ from directory_server.metadata.statements import files
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.wire.errors import Forbidden
+from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import programs as pm
 from lockstep_store.wire.messages import storage_keys as sk
@@ -22,13 +23,15 @@ class ClusterApi:
         enrolment = components.enrolment
         api.serve(cm.CLUSTER, self._cluster, PROXY)
         api.serve(cm.JOIN_SECRET, self._join_secret, PROXY)
-        programs = components.programs
-        api.serve(pm.PROXY_HEARTBEAT, lambda request, peer: programs.proxy_heartbeat(peer.id, request), PROXY)
+        api.serve(pm.PROXY_HEARTBEAT, self._proxy_heartbeat, PROXY)
         api.serve(pm.PROXIES, self._proxies, PROXY)
         api.serve(pm.REVOKE_PROGRAM, self._revoke_program, PROXY)
         api.serve(sk.STORAGE_KEYS, self._storage_keys, PROXY)
         api.serve(sk.ROTATE_STORAGE_KEYS, self._rotate_storage_keys, PROXY)
         api.serve(sk.RETIRE_STORAGE_KEY, self._retire_storage_key, PROXY)
+        api.serve(ca.AUTHORITIES, self._authorities, PROXY)
+        api.serve(ca.ROTATE_AUTHORITY, self._rotate_authority, PROXY)
+        api.serve(ca.RETIRE_AUTHORITY, self._retire_authority, PROXY)
         api.serve(cm.ENROL, self._enrol, PROXY)
         api.serve(cm.RENEW_CERTIFICATE, lambda request, peer: enrolment.renew(peer, request), BOTH)
 
@@ -52,6 +55,11 @@ class ClusterApi:
             audit.note("join refused", "", subject=program, detail=refusal.detail)
             raise
         audit.note("program joined", "", subject=program)
+        return reply
+
+    def _proxy_heartbeat(self, request: pm.ProxyHeartbeatRequest, peer: PeerIdentity) -> pm.ProxyHeartbeatReply:
+        reply = self._components.programs.proxy_heartbeat(peer.id, request)
+        reply.trust, reply.issuer = self._components.authorities.hear(peer, request.authorities)
         return reply
 
     def _proxies(self, request: CredentialRequest, _: PeerIdentity) -> pm.ProxiesReply:
@@ -80,6 +88,25 @@ class ClusterApi:
         self._components.audit.note("storage key retired", person.account, subject=request.id)
         return reply
 
+    def _authorities(self, request: CredentialRequest, _: PeerIdentity) -> ca.AuthoritiesReply:
+        self._components.accounts.administrator(request.credential)
+        return self._components.authorities.all()
+
+    def _rotate_authority(self, request: CredentialRequest, _: PeerIdentity) -> ca.AuthoritiesReply:
+        person = self._components.accounts.administrator(request.credential)
+        reply = self._components.authorities.rotate()
+        self._components.audit.note("certificate authority rotated", person.account, subject=reply.authorities[-1].id)
+        return reply
+
+    def _retire_authority(self, request: ca.RetireAuthorityRequest, _: PeerIdentity) -> ca.AuthoritiesReply:
+        person = self._components.accounts.administrator(request.credential)
+        reply = self._components.authorities.retire(request)
+        left_behind = " ".join(f"{one.role} {one.id}" for one in request.without)
+        self._components.audit.note(
+            "certificate authority retired", person.account, subject=request.id, detail=left_behind
+        )
+        return reply
+
     def _cluster(self, request: CredentialRequest, _: PeerIdentity) -> cm.ClusterReply:
         components = self._components
         person = components.accounts.authenticate(request.credential)
@@ -106,6 +133,7 @@ class ClusterApi:
             storage_keys=components.storage_keys.latest().keys if person.admin else [],
             directory=components.condition.info(all_of_it=person.admin),
             proxies=self._member_proxies() if person.admin else [],
+            authorities=components.authorities.all().authorities if person.admin else [],
         )
 
     # ------------------------------------------------------------ what administrators decide

@@ -52,6 +52,7 @@ class HolderApi:
         # Records of a start with older metadata would keep those of the newest from being replayed.
         records = components.redo_log.place() if components.epochs.is_open else RedoPlace()
         holders = components.membership.holders()
+        trust, issuer = components.authorities.hear(peer, request.authorities)
         return s.HeartbeatReply(
             True,
             components.clock.now(),
@@ -64,6 +65,8 @@ class HolderApi:
             records,
             components.late_records.wanted if components.late_records.wanted.sequence else None,
             components.storage_keys.news(request.storage_keys),
+            trust,
+            issuer,
         )
 
     def _commit(self, request: s.CommitRequest, peer: PeerIdentity) -> s.CommitReply:

@@ -140,4 +140,5 @@ class Enrolment:
             storage_keys_json=storage_keys,
             directory_url=self._directory_url,
             revoked_pem=self._authority.revocations().pem,
+            links_pem=self._authority.keys.links_pem,
         )

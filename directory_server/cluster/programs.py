@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
@@ -19,6 +19,7 @@ from lockstep_store.wire.messages.programs import (
     ProxyHeartbeatReply,
     ProxyHeartbeatRequest,
     ProxyInfo,
+    RevocableRole,
 )
 
 PROXY_HEARTBEAT_SECONDS = 1.0
@@ -63,10 +64,15 @@ class ProgramMembers:
         return latest.pem if latest.number > number else ""
 
     def proxy_heartbeat(self, id: str, request: ProxyHeartbeatRequest) -> ProxyHeartbeatReply:
-        """Note that a proxy runs, and return what it must know."""
+        """Note that a proxy runs, and return what it must know about revoked programs."""
         with self._guard:
             self._proxies[id] = _Heard(request, self._clock.now())
         return ProxyHeartbeatReply(PROXY_HEARTBEAT_SECONDS, self.news(request.revoked_number))
+
+    def members(self) -> list[tuple[RevocableRole, str]]:
+        """The role and id of every file server and proxy that is a member."""
+        members = [one for one in self._authority.programs.all() if one.is_member]
+        return [(role, one.id) for role in get_args(RevocableRole) for one in members if one.role == role]
 
     def proxies(self) -> ProxiesReply:
         """Every proxy that was ever a member, by id."""

@@ -10,6 +10,7 @@ servers' redo records.
 from __future__ import annotations
 
 from lockstep_store.wire.messages import (
+    authorities,
     buckets,
     cluster,
     files,
@@ -80,6 +81,7 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
         kms.KMS_KEYS,
         targets.TARGETS,
         storage_keys.STORAGE_KEYS,
+        authorities.AUTHORITIES,
         cluster.REPAIR_REPORT,
         recovery.FSCK_REPORT,
         # Prolongs a lock that was granted already; nothing expires while calls are held. Locks are in no record.

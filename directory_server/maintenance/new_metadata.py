@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-
 from directory_server.maintenance.restore import begin_again, has_metadata
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, load_links, parse_links
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 
@@ -33,12 +32,16 @@ def check_new_metadata(metadata: Path, certs: Path, *, asked_for: bool, wall: Ca
         )
     if any(certs.glob("directory_server-*/cert.pem")):
         log.warning("--new-metadata: starting with empty metadata in %s; file servers keep all blobs", metadata.parent)
-        begin_again(metadata, _began_at(certs / "ca.pem"), wall=wall)
+        begin_again(metadata, _began_at(certs), wall=wall)
 
 
-def _began_at(certificate: Path) -> float:
-    """Return when the cluster was created, from its certificate; 0 if that is unreadable."""
+def _began_at(certs: Path) -> float:
+    """Return when the cluster was created, from the certificate of its first authority; 0 if that is unreadable.
+
+    A link (see `runtime.tls.authorities`) is valid from the day on which the authority before was created.
+    """
     try:
-        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_before_utc.timestamp()
-    except (OSError, ValueError):
+        known = [*TrustedAuthorities.load(certs / "ca.pem").certificates, *parse_links(load_links(certs))]
+    except (SetupError, OSError, ValueError):
         return 0.0
+    return min(one.not_valid_before_utc for one in known).timestamp()

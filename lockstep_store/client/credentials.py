@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from lockstep_store.client.local_storage import LocalFileError, local_problem
+from lockstep_store.wire.authority_ids import ids_in
 
 CONFIG_VARIABLE = "LOCKSTEP_CONFIG_DIR"
 DEFAULT_PROFILE = "default"
@@ -33,7 +34,8 @@ class HeldLock(msgspec.Struct, omit_defaults=True):
 
 
 class Profile(msgspec.Struct, omit_defaults=True):
-    """One log-in. `authority` is the SHA-256 of the CA file it was made under, empty for the system's authorities."""
+    """One log-in. `authority` has the ids of the certificate authorities that it was made under, separated by spaces;
+    it is empty for the system's."""
 
     url: str = ""
     ca_file: str = ""
@@ -48,7 +50,8 @@ class Profile(msgspec.Struct, omit_defaults=True):
 
     def token_for(self, url: str, authority: str) -> str:
         """Return the token if it may be sent to `url`, otherwise an empty string."""
-        trusted = url == self.url if not authority else authority == self.authority
+        known = set(self.authority.split())
+        trusted = bool(known.intersection(authority.split())) if authority else url == self.url
         return self.token if trusted else ""
 
 
@@ -65,13 +68,17 @@ def config_folder(environment: Mapping[str, str]) -> Path:
 
 
 def authority_of(ca_file: Path | None) -> str:
-    """The identity of a CA file: its SHA-256; empty for the system's authorities."""
+    """The ids of the authorities in a CA file, separated by spaces; empty for the system's authorities.
+
+    While an authority is rotated, the file has two, so a log-in lasts as long as one of them stays.
+    """
     if ca_file is None:
         return ""
     try:
-        return sha256(ca_file.read_bytes()).hexdigest()
+        content = ca_file.read_bytes()
     except OSError as error:
         raise local_problem("read the CA file", ca_file, error) from error
+    return " ".join(ids_in(content.decode("latin-1"))) or sha256(content).hexdigest()
 
 
 class CredentialStore:

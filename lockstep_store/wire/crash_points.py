@@ -53,6 +53,10 @@ CRASH_POINTS = {
     "directory.checkpoint.moved": "the log is copied into the main file; the page checksums are not updated yet",
     "directory.storage_keys.rotated": "a new storage key is in the key ring on disk; the reply is not sent",
     "directory.storage_keys.resealed": "some of the directory's secrets are encrypted again durably",
+    "directory.authority.introduced": "another certificate authority is on disk; no program knows it",
+    "directory.authority.promoted": "the new authority issues certificates; no program knows that",
+    "directory.authority.retired": "the old authority's key is deleted; the directory still shows its certificate",
+    "directory.authority.forgotten": "the directory trusts the new authority alone; no other program knows that",
     # a file server
     "file_server.chunk.staged": "a small chunk is in memory",
     "file_server.file.written": "a chunk's temporary file is written and not flushed",

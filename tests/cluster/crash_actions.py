@@ -200,6 +200,26 @@ def _rotate_storage_keys(scene: Scene) -> None:
         wait_until(rotated, what="a rotation")
 
 
+def _rotate_authority(scene: Scene) -> None:
+    """Rotate the certificate authority and retire the old one, until the armed program dies at one of the steps."""
+    directory = scene.cluster.record("directory_server")
+    scene.cluster.wait_healthy(directory)
+
+    def is_dead() -> bool:
+        if not directory.running:
+            return True
+        with suppress(requests.RequestException, KeyError):
+            found = person.ask("GET", "/cluster/authorities").json()["authorities"]
+            if len(found) == 1:
+                person.ask("POST", "/cluster/authorities/rotate", json={})
+            elif found[1]["state"] == "old":
+                person.ask("POST", f"/cluster/authorities/{found[1]['id']}/retire", json={})
+        return not directory.running
+
+    with Person(scene.cluster) as person:
+        wait_until(is_dead, 120, "the end of the directory in a rotation")
+
+
 def _send_large(scene: Scene) -> None:
     scene.crowd.send_large.set()
 
@@ -211,6 +231,7 @@ _DAMAGE = Reach(then=_damage_a_file_server, slow=True)
 _GARBAGE = Reach(then=_make_garbage, slow=True)
 _BAD_DISK = Reach(then=_fail_the_disk_for_a_while, slow=True)
 _ROTATE = Reach(then=_rotate_storage_keys)
+_ROTATE_AUTHORITY = Reach(then=_rotate_authority)
 _ONCE = Reach()
 _OFTEN = Reach(passings=6)
 
@@ -228,6 +249,10 @@ _SPECIAL = {
     "directory.checkpoint.moved": Reach(then=_tell_the_directory_to_stop),
     "directory.storage_keys.rotated": _ROTATE,
     "directory.storage_keys.resealed": _ROTATE,
+    "directory.authority.introduced": _ROTATE_AUTHORITY,
+    "directory.authority.promoted": _ROTATE_AUTHORITY,
+    "directory.authority.retired": _ROTATE_AUTHORITY,
+    "directory.authority.forgotten": _ROTATE_AUTHORITY,
     "file_server.reseal.placed": _ROTATE,
     "file_server.reseal.recorded": _ROTATE,
     "file_server.upload.kept": Reach(then=_cut_uploads),

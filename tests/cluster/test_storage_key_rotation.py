@@ -23,6 +23,8 @@ FILES = 60
 class Crowd:
     """People who write and read all the time; `failures` has what went wrong."""
 
+    person: type[Person] = Person
+
     def __init__(self, cluster: ClusterHarness, seed: int) -> None:
         self.cluster = cluster
         self.content: dict[str, bytes] = {}
@@ -50,7 +52,7 @@ class Crowd:
         source = random.Random(seed + number)
         own: dict[str, bytes] = {}
         try:
-            with Person(self.cluster, number % 2 + 1) as person:
+            with self.person(self.cluster, number % 2 + 1) as person:
                 while not self._stop.is_set():
                     path = f"crowd/{number}/{source.randrange(20)}"
                     content = source.randbytes(source.choice([10, 3_000, 90_000, 400_000]))

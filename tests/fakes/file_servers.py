@@ -21,6 +21,7 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import Call, decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable, to_problem
+from lockstep_store.wire.messages.authorities import AuthorityUse, TrustNews
 from lockstep_store.wire.messages.base import Nothing, Outcome
 from lockstep_store.wire.messages.files import FileVersion, Holder
 from lockstep_store.wire.messages.servers import (
@@ -227,9 +228,10 @@ class AnyProgram:
     """A membership in which every caller is a proxy of the cluster, for tests without certificates."""
 
     revoked_number = -1
+    authorities = AuthorityUse([])
 
-    def learn(self, revoked_pem: str) -> None:
-        """There is no list."""
+    def learn(self, revoked_pem: str, trust: TrustNews | None, issuer: str) -> None:
+        """There is no list and no authority."""
 
     def verify(self, header: str) -> PeerIdentity:
         return PeerIdentity("client_proxy", "1")

@@ -205,7 +205,8 @@ class WholeCluster:
         settings = FileServerSettings(
             id=id, data=self.server_folder(id), directory=DIRECTORY_URL, advertise=server_url(id), reserve_bytes=0
         )
-        membership = KeptMembership(self._certs, server_url(id))
+        cert_file = ensure_identity(self._certs, "file_server", id).cert_file
+        membership = KeptMembership(self._certs, server_url(id), cert_file)
         server = FileServer(settings, self._sealer, self.peers("file_server", id), self.clock, membership)
         self.servers[id] = server
         self.programs[server_url(id)] = server.wsgi

@@ -14,7 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lockstep_store.runtime.peers.proofs import ProofCheck, ProofMaker
-from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, private_key_pem, utc_now
+from lockstep_store.runtime.tls.authority_keys import private_key_pem
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, utc_now
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.wire.errors import Forbidden, PeerRefused
 from lockstep_store.wire.messages import recovery as rm

@@ -76,7 +76,8 @@ def test_a_removal_survives_restarts(cluster: WholeCluster) -> None:
     cluster.start_directory()
     with pytest.raises(PeerRefused, match="was removed"):
         removed.call(DIRECTORY_URL, pm.PROXIES, cm.CredentialRequest(cluster.admin_key))
-    membership = KeptMembership(cluster.settings.certs, server_url("1"))
+    certs = cluster.settings.certs
+    membership = KeptMembership(certs, server_url("1"), certs / "file_server-1" / "cert.pem")
     with pytest.raises(PeerRefused, match="was removed"):
         membership.verify(removed.shown_to(server_url("1")))
 

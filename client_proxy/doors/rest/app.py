@@ -19,6 +19,7 @@ from werkzeug.routing import BaseConverter, PathConverter
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
 from client_proxy.doors.rest.accounts import AccountRoutes
+from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
 from client_proxy.doors.rest.file_operations import file_operations
@@ -48,8 +49,10 @@ from client_proxy.metrics import RECEIVED_BYTES
 from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
 from lockstep_store.runtime.http.operator_views import OperatorPage
+from lockstep_store.runtime.tls.trust_files import TrustFiles
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
+from lockstep_store.wire.messages.authorities import AUTHORITIES_HEADER, TrustNews
 from lockstep_store.wire.messages.cluster import Health
 
 UNMATCHED = "unmatched"
@@ -61,11 +64,14 @@ DEFAULT_WATCHING = 32
 class RestApi:
     """Routes requests to operations. `wsgi` is the layer in front of Flask."""
 
-    def __init__(self, flask: Flask, operations: list[Operation], *, thin: bool = True) -> None:
+    def __init__(
+        self, flask: Flask, operations: list[Operation], *, thin: bool = True, trust: TrustFiles | None = None
+    ) -> None:
         self.operations = operations
         self.on_stopping: Callable[[], None] = lambda: None
         """Ends the long polls. Call it before waiting for requests in progress."""
         self._flask: Wsgi = flask.wsgi_app
+        self._trust = trust
         self._thin = {_thin_key(op): (op, tuple(op.names)) for op in operations if op.thin and thin}
         self._seconds: dict[str, Histogram] = {}
         self._counts: dict[tuple[str, int], Counter] = {}
@@ -115,6 +121,8 @@ class RestApi:
         except Exception as error:  # noqa: BLE001 - the one place where errors become replies
             reply = _refuse(error, f"{operation.method} {operation.address}", request)
         reply.headers.append(("X-Request-Id", id))
+        if self._trust is not None:
+            reply.headers.append((AUTHORITIES_HEADER, self._trust.ids))
         self._count(operation, reply.status).inc()
         RECEIVED_BYTES.inc(request.received)
         self._seconds[operation.id].observe(time.perf_counter() - started)
@@ -181,13 +189,14 @@ def create_app(
     thin: bool = True,
     remote: bool = False,
     limits: RateLimits | None = None,
+    trust: TrustFiles | None = None,
 ) -> Flask:
     """The proxy's API as a Flask application, which is also the WSGI callable to run.
 
-    `remote`: the proxy listens beyond its own machine. `limits`: rate limits; none by default.
-    `program_id` and `version` are the proxy's, for its document and log. `max_waiting` bounds the requests that wait
-    for locks, `max_watching` those that wait for changes, because each occupies a server thread. Without `thin` all
-    requests go through Flask.
+    `remote`: the proxy listens beyond its own machine. `limits`: rate limits, `trust`: the certificate authorities that
+    replies name; none by default. `program_id` and `version` are the proxy's, for its document and log. `max_waiting`
+    bounds the requests that wait for locks, `max_watching` those that wait for changes, because each occupies a server
+    thread. Without `thin` all requests go through Flask.
     """
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
@@ -208,13 +217,14 @@ def create_app(
         *ProgramRoutes(directory).operations(),
         *MaintenanceRoutes(directory).operations(),
         *StorageKeyRoutes(directory).operations(),
+        *AuthorityRoutes(directory, trust or (lambda: TrustNews(""))).operations(),
         *TargetRoutes(directory).operations(),
     ]
     operations += DocumentRoutes(operations, version).operations()
     if limits is not None:
         callers = Callers(directory)
         operations = [limited(operation, limits, callers) for operation in operations]
-    api = RestApi(app, operations, thin=thin)
+    api = RestApi(app, operations, thin=thin, trust=trust)
     for path, page in (("/health", operators.health_page), ("/metrics", operators.metrics_page)):
         app.add_url_rule(path, path, _operator_view(page), provide_automatic_options=False)
     app.register_error_handler(

@@ -6,6 +6,7 @@ from typing import Any
 
 from client_proxy.doors.rest.access_keys import NewS3Key
 from client_proxy.doors.rest.accounts import LoginBody, NewKey, PasswordBody
+from client_proxy.doors.rest.authorities import AuthorityRetirement
 from client_proxy.doors.rest.buckets import BucketChange, NewBucket
 from client_proxy.doors.rest.cluster import JoinSecretBody
 from client_proxy.doors.rest.files import CopyBody
@@ -49,6 +50,7 @@ EXAMPLES: dict[Any, Any] = {
     NewKmsKey: {"name": "invoices"},
     StopBody: {"stop": True},
     Retirement: {"forget_backups": True},
+    AuthorityRetirement: {"without": [{"role": "file_server", "id": "3"}]},
     QuotaBody: {"quotas": {"bytes": 10737418240, "keys": None}},
     BucketQuotaBody: {"quotas": {"bytes": 10737418240, "files": None}},
     SignOnBody: {"provider": "company", "redirect_uri": "http://127.0.0.1:8400/callback", "client": "editor"},

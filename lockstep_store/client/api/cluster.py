@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lockstep_store.client.api.caller import ApiCaller, segment
+from lockstep_store.wire.messages.authorities import AuthoritiesReply, AuthorityInfo, TrustNews
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.cluster import (
     ClusterReply,
@@ -102,6 +103,27 @@ class ClusterCalls(ApiCaller):
         message = {"forget_backups": forget_backups}
         address = f"/api/v1/cluster/storage-keys/{segment(id)}/retire"
         return self._ask(StorageKeysReply, "POST", address, message=message).keys
+
+    def trusted_authorities(self) -> TrustNews:
+        """The certificate authorities that the proxy trusts; needs no log-in. `lockstep_store.client.trust` uses it."""
+        return self._ask(TrustNews, "GET", "/api/v1/authorities")
+
+    def authorities(self) -> list[AuthorityInfo]:
+        """The certificate authorities, the one that issues certificates first (administrators)."""
+        return self._ask(AuthoritiesReply, "GET", "/api/v1/cluster/authorities").authorities
+
+    def rotate_authority(self) -> list[AuthorityInfo]:
+        """Make another certificate authority, which all programs move to (administrators)."""
+        return self._ask(AuthoritiesReply, "POST", "/api/v1/cluster/authorities/rotate", message={}).authorities
+
+    def retire_authority(self, id: str, without: Sequence[tuple[str, str]] = ()) -> list[AuthorityInfo]:
+        """End the trust in an old authority; Conflict with the reasons while programs need it (administrators).
+
+        `without` names programs to leave behind, as (role, id).
+        """
+        message = {"without": [{"role": role, "id": id} for role, id in without]}
+        address = f"/api/v1/cluster/authorities/{segment(id)}/retire"
+        return self._ask(AuthoritiesReply, "POST", address, message=message).authorities
 
     def join_secret(
         self, valid_seconds: float, role: str = "file_server", id: str = "", hosts: Sequence[str] = ()

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from lockstep_store.client.api.trust_follower import TrustFollower
 from lockstep_store.wire import errors
-from lockstep_store.wire.codec import decode_problem, encode
+from lockstep_store.wire.codec import decode_problem, decoder, encode
 from lockstep_store.wire.errors import BadRequest, LockstepError, PeerUnreachable, SetupError, from_problem
+from lockstep_store.wire.messages.authorities import AUTHORITIES_HEADER, TrustNews
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 120.0
@@ -105,6 +108,7 @@ class ApiTransport:
         self._pauses = pauses_seconds
         self._sleep = sleep
         self._monotonic = monotonic
+        self._trust = TrustFollower(ca_file, self._authorities) if ca_file is not None else None
         self._own = threading.local()
         self._guard = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -140,6 +144,8 @@ class ApiTransport:
                 if pause is None or error.facts.get("final"):
                     raise
             else:
+                if self._trust is not None:
+                    self._trust.note(response.headers.get(AUTHORITIES_HEADER, ""))
                 if response.status_code < 400 and response.status_code != 304:
                     return response
                 refusal = _refusal(response)
@@ -151,6 +157,12 @@ class ApiTransport:
                     raise refusal
                 pause = max(pause, min(asked or 0.0, LONGEST_PAUSE_SECONDS))
             self._sleep(pause)
+
+    def _authorities(self) -> TrustNews:
+        try:
+            return decoder(TrustNews).decode(self.request("GET", "/api/v1/authorities").content)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"{self.url} sent certificate authorities that cannot be read ({error})") from error
 
     def close(self) -> None:
         """Close every connection. Calls in progress in other threads fail."""
@@ -213,8 +225,10 @@ class ApiTransport:
         if _untrusted(error):
             return PeerUnreachable(
                 f"{self.url} presented a certificate that {self.ca_file or 'this machine'} does not trust: "
-                "name the cluster's ca.pem with --ca, or check the address",
+                "name the cluster's ca.pem with --ca, or check the address; if its certificate authority was rotated, "
+                "get the new ca.pem from an administrator",
                 final=True,
+                untrusted=True,
             )
         if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
             return PeerUnreachable(f"{self.url} does not answer: check that this proxy is running", unsent=True)

@@ -16,6 +16,7 @@ from lockstep_store.client.cli.command import App, Group, end, pass_app
 from lockstep_store.client.text import formatting
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.storage.key_protection import KeyProtection, key_protection
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, pem_of
 from lockstep_store.runtime.tls.certificate_authority import ROLES, Role
 from lockstep_store.runtime.tls.contexts import CertificateInfo, HandshakeInfo, certificate_info, handshake_info
 from lockstep_store.runtime.tls.identity import Identity
@@ -35,7 +36,7 @@ certs_option = click.option(
 
 @click.group(cls=Group)
 def certs() -> None:
-    """Show, check, renew and revoke the cluster's certificates."""
+    """Show, check, renew and revoke the cluster's certificates, and rotate their authority."""
 
 
 @certs.command("show")
@@ -44,7 +45,7 @@ def certs() -> None:
 def show(app: App, folder: Path | None) -> None:
     """Show the certificates on this machine, with names, expiry and fingerprints."""
     folder = certs_folder(app, folder)
-    found = [("authority", _info(folder / "ca.pem"))]
+    found = [("authority", certificate_info(pem)) for pem in _authorities(folder / "ca.pem")]
     found += [(f"{identity.role} {identity.id}", _info(identity.cert_file)) for identity in _identities(folder)]
     lines = []
     for name, info in found:
@@ -236,6 +237,10 @@ def _as_data(name: str, info: CertificateInfo) -> dict[str, Any]:
         "days_left": info.days_left,
         "fingerprint": info.fingerprint,
     }
+
+
+def _authorities(file: Path) -> list[str]:
+    return [pem_of([one]) for one in TrustedAuthorities.load(file).certificates]
 
 
 def _info(file: Path) -> CertificateInfo:

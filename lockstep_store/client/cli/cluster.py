@@ -20,7 +20,7 @@ from lockstep_store.client.text import formatting
 from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.tls.identity import accept_bundle, new_key_and_request
 from lockstep_store.runtime.tls.join_token import JoinToken
-from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.errors import BadRequest, PeerUnreachable, SetupError
 from lockstep_store.wire.messages.cluster import EnrolReply, EnrolRequest, InvitedRole
 
 ROLES: dict[str, InvitedRole] = {
@@ -118,6 +118,7 @@ def join(app: App, token: str, program_id: str | None, certs: Path, key_passphra
         reply.storage_keys_json,
         reply.revoked_pem,
         protection,
+        reply.links_pem,
     )
     if only_here(reply.directory_url):
         app.note(
@@ -154,6 +155,13 @@ def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
             client = Client(ApiTransport(invitation.url, Path(file.name)))
             try:
                 return client.enrol(request)
+            except PeerUnreachable as error:
+                if not error.facts.get("untrusted"):
+                    raise
+                raise SetupError(
+                    f"the token does not fit the cluster at {invitation.url}: it is another cluster's, or the "
+                    "certificate authority was rotated since it was made; ask for a new one"
+                ) from error
             finally:
                 client.close()
     except OSError as error:

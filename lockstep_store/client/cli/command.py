@@ -71,10 +71,13 @@ class App:
     def api(self) -> Client:
         """A client of that proxy with the profile's credential, if it has one."""
         if self._api is None:
-            place = self.place()
-            credential = self.environment.get(API_KEY_VARIABLE) or self.profile.token_for(
-                place.url, authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
-            )
+            place, profile = self.place(), self.profile
+            authority = authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
+            token = profile.token_for(place.url, authority)
+            if token and authority and authority != profile.authority:
+                with self.store.change(self.profile_name) as stored:  # the cluster's authority is being rotated
+                    stored.authority = authority
+            credential = self.environment.get(API_KEY_VARIABLE) or token
             self._api = Client(ApiTransport(place.url, place.ca_file, credential))
         return self._api
 

@@ -11,7 +11,7 @@ import click
 
 from lockstep_store.client.cli import (
     accounts,
-    certs,
+    certificate_authorities,
     changes,
     cluster,
     files,
@@ -98,7 +98,7 @@ for family in (
         storage_keys.storage_keys,
         cluster.invite,
         cluster.join,
-        certs.certs,
+        certificate_authorities.certs,
     ),
     (programs.serve, programs.menu, programs.completion),
 ):

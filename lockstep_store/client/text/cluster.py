@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockstep_store.client.api.answers import label
+from lockstep_store.client.text.authorities import rotation_lines
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
 from lockstep_store.client.text.problems import StatusProblem, is_leaving, level_of, problems_of, problems_of_server
 from lockstep_store.client.text.storage_keys import old_storage_key_lines
@@ -53,6 +54,7 @@ def cluster_text(reply: ClusterReply, width: int = WIDTH, problems: Sequence[Sta
     lines += work_lines(reply.repair)
     lines += target_lines(reply.targets)
     lines += old_storage_key_lines(reply.storage_keys)
+    lines += rotation_lines(reply.authorities)
     found = problems_of(None, reply) if problems is None else problems
     return "\n".join([problems_text(found), *(line if "\n" in line else _wrapped(line, width) for line in lines)])
 

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,11 @@ from granian.server.mt import MTServer
 from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.date_header import DatedReplies
 from lockstep_store.runtime.http.exchanges import Exchanges
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
+from lockstep_store.runtime.tls.revocation import split_lists
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
+from lockstep_store.wire.messages.authorities import AuthorityUse
 
 DEFAULT_THREADS = 128
 MAX_CONNECTIONS = 8192
@@ -34,7 +38,8 @@ MAX_BUFFER_BYTES = 128 * 1024
 STOP_SECONDS = 5.0
 UNSEEN_SECONDS = 5.0
 """After this time a listener counts as started even if the system does not list it; not every system does."""
-CERTIFICATE_CHECK_SECONDS = 10.0
+CERTIFICATE_CHECK_SECONDS = 1.0
+"""As often as heartbeats, which bring lists of revoked certificates and new authorities."""
 
 
 class _InProcessServer(MTServer):
@@ -58,10 +63,10 @@ class _InProcessServer(MTServer):
 class Service:
     """A WSGI application on one port, started and stopped by its owner.
 
-    With `client_ca`, only clients with a certificate from that authority that is not in the list `revoked` can connect,
-    over TLS 1.3. Without it, any client can, from TLS 1.2, and `exchanges` serves them: it trusts no client and hides
-    nothing from the application. Programs are served by Granian's WSGI interface, which costs half as much for a small
-    body.
+    With `client_ca`, only clients with a certificate from an authority in that file that is not in the list `revoked`
+    can connect, over TLS 1.3. Without it, any client can, from TLS 1.2, and `exchanges` serves them: it trusts no
+    client and hides nothing from the application. Programs are served by Granian's WSGI interface, which costs half as
+    much for a small body.
     """
 
     def __init__(
@@ -78,11 +83,14 @@ class Service:
     ) -> None:
         self._wsgi = DatedReplies(wsgi)
         self._revoked = revoked
+        self._client_ca = client_ca
         self._exchanges = None if client_ca else Exchanges(self._wsgi, threads)
         self._host, self._port = host, port
         self._cert_file = cert_file
-        self._in_use = (0, 0)
+        self._in_use = (0, 0, 0)
         self._certificate_problem = ""
+        self.authorities = AuthorityUse([])
+        """Of the listener in use: the authorities that it trusts, and the one that issued its certificate."""
         self._options: dict[str, Any] = {
             "target": "lockstep",
             "address": host,
@@ -97,7 +105,6 @@ class Service:
             "ssl_cert": cert_file,
             "ssl_key": key_file,
             "ssl_ca": client_ca,
-            "ssl_crl": [revoked] if revoked is not None and revoked.exists() else None,
             "ssl_client_verify": client_ca is not None,
             "ssl_protocol_min": SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
         }
@@ -107,13 +114,13 @@ class Service:
         """Listen. SetupError when the port is not available."""
         _check_port(self._host, self._port)
         self._in_use = self._on_disk()
-        self._listener = _Listener(self._options, self._wsgi, self._exchanges)
+        self._listener = self._listen()
         if self._exchanges is not None:
             self._exchanges.start()
         return self
 
     def follow_certificate(self) -> None:
-        """Replace the listener when the certificate or the revocation list on disk differs from the one in use.
+        """Replace the listener when the certificate, the authorities or the list of revoked ones on disk are new.
 
         A certificate that cannot be used is logged and retried at the next check: a person who replaces it and its key
         by hand writes one after the other, and requests must be served meanwhile.
@@ -122,25 +129,46 @@ class Service:
             on_disk = self._on_disk()
             if on_disk == self._in_use:
                 return
-            if self._revoked is not None and on_disk[1]:
-                self._options["ssl_crl"] = [self._revoked]
             self.reload()
         except (OSError, SetupError) as error:
             if str(error) != self._certificate_problem:
                 log.error("cannot use the new certificate %s, keeping the old one: %s", self._cert_file, error)
             self._certificate_problem = str(error)
             return
-        log.info("the certificate or the list of revoked ones is new; listening with it")
+        log.info("the certificate, the authorities or the list of revoked ones is new; listening with it")
         self._in_use, self._certificate_problem = on_disk, ""
 
-    def _on_disk(self) -> tuple[int, int]:
-        """The times of the certificate and of the revocation list."""
-        has_list = self._revoked is not None and self._revoked.exists()
-        return self._cert_file.stat().st_mtime_ns, self._revoked.stat().st_mtime_ns if has_list and self._revoked else 0
+    def _on_disk(self) -> tuple[int, int, int]:
+        """The times of the certificate, of the authorities and of the revocation list."""
+        others = [file for file in (self._client_ca, self._revoked) if file is not None and file.exists()]
+        times = [file.stat().st_mtime_ns for file in (self._cert_file, *others)]
+        return times[0], times[1] if self._client_ca else 0, times[-1] if self._has_list() else 0
+
+    def _has_list(self) -> bool:
+        return self._revoked is not None and self._revoked.exists()
+
+    def _listen(self) -> _Listener:
+        """Listen with what is on disk. Granian reads one list of a file only, so it gets a file for each."""
+        lists = split_lists(self._revoked.read_text("ascii")) if self._revoked and self._has_list() else []
+        found = self._authorities(lists)
+        with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+            files = [Path(folder, f"{number}.pem") for number in range(len(lists))]
+            for file, block in zip(files, lists, strict=True):
+                file.write_bytes(block)
+            listener = _Listener({**self._options, "ssl_crl": files or None}, self._wsgi, self._exchanges)
+        self.authorities = found
+        return listener
+
+    def _authorities(self, lists: list[bytes]) -> AuthorityUse:
+        if self._client_ca is None:
+            return AuthorityUse([])
+        trusted = TrustedAuthorities.load(self._client_ca)
+        listed = trusted.signers_of(lists) if lists else trusted.ids
+        return AuthorityUse([*listed], issuer_id(self._client_ca, self._cert_file))
 
     def reload(self) -> None:
         """Replace the listener with one that uses the certificate on disk; the old one finishes its requests."""
-        old, self._listener = self._listener, _Listener(self._options, self._wsgi, self._exchanges)
+        old, self._listener = self._listener, self._listen()
         if old is not None:
             old.stop(STOP_SECONDS)
 
@@ -203,13 +231,15 @@ def run(
     revoked: Path | None = None,
     threads: int = DEFAULT_THREADS,
     on_start: Callable[[], None] | None = None,
+    on_authorities: Callable[[AuthorityUse], None] = lambda use: None,
     on_stopping: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then call `on_stop` and end the process. Call it from the main thread.
 
-    `on_start` is called once the program listens: one that cannot listen must not register with others. `on_stopping`
-    is called before the wait for requests in progress, to end those that would take long.
+    `on_start` is called once the program listens: one that cannot listen must not register with others.
+    `on_authorities` is called before it and every second, with the authorities in force at the listener.
+    `on_stopping` is called before the wait for requests in progress, to end those that would take long.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -225,10 +255,12 @@ def run(
         threads=threads,
     ).start()
     log.info("listening on https://%s:%d", host, port)
+    on_authorities(service.authorities)
     if on_start is not None:
         on_start()
     while not stopping.wait(CERTIFICATE_CHECK_SECONDS):
         service.follow_certificate()
+        on_authorities(service.authorities)
     log.info("stopping")
     if on_stopping is not None:
         on_stopping()

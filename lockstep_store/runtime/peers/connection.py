@@ -25,6 +25,11 @@ SMALL_BODY_BYTES = 65_536
 """A body up to this size is copied behind its head, so that both leave in one system call."""
 
 
+_ROTATED = "; if the cluster's certificate authority was rotated while this program was away, invite it again"
+_UNKNOWN_AUTHORITY = "TLSV1_ALERT_UNKNOWN_CA"
+"""How the runner refuses a certificate of an authority that it does not trust."""
+
+
 class MalformedReply(Exception):
     """A reply that the runner would not send."""
 
@@ -194,7 +199,11 @@ def unreachable(url: str, error: BaseException, connection: PeerConnection) -> L
     elif isinstance(error, ConnectionRefusedError):
         what = "refused the connection; it is probably not running"
     elif isinstance(error, ssl.SSLCertVerificationError):
-        what = f"presented a certificate that is not trusted ({error.verify_message})"
+        what = f"presented a certificate that is not trusted ({error.verify_message}){_ROTATED}"
+    elif isinstance(error, ssl.SSLError) and error.reason == _UNKNOWN_AUTHORITY:
+        what = f"does not trust our certificate{_ROTATED}"
+    elif isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        what = f"refused our certificate ({error.reason.lower().replace('_', ' ')})"
     else:
         what = f"cut the connection ({type(error).__name__})"
     return PeerUnreachable(f"{url} {what}", url=url)

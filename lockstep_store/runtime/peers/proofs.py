@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lockstep_store.runtime.bounded import BoundedMap
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, authority_id
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity, is_role, utc_now
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.runtime.tls.revocation import RevocationList
@@ -75,6 +76,8 @@ class _Known:
     peer: PeerIdentity
     serial: int
     expires: datetime
+    issuer: str
+    """The id of the authority that issued the certificate."""
 
 
 class ProofCheck:
@@ -82,11 +85,29 @@ class ProofCheck:
 
     def __init__(self, ca_file: Path, url: str, revoked: RevocationList, now: Callable[[], datetime] = utc_now) -> None:
         self._ca_file = ca_file
+        self._trusted = TrustedAuthorities.load(ca_file)
+        self._trusted_ids = frozenset(self._trusted.ids)
         self._where = audience(url)
         self._now = now
         self.revoked = revoked
         """Replaced when a heartbeat's reply has a newer list."""
         self._known: BoundedMap[str, _Known] = BoundedMap(_MAX_KNOWN)
+
+    @property
+    def trusted(self) -> TrustedAuthorities:
+        """The authorities whose certificates are accepted."""
+        return self._trusted
+
+    def load_authorities(self) -> bool:
+        """Accept certificates of the authorities that `ca.pem` has now, and of no others; returns whether they are new.
+
+        SetupError if the file is damaged.
+        """
+        trusted = TrustedAuthorities.load(self._ca_file)
+        if trusted == self._trusted:
+            return False
+        self._trusted, self._trusted_ids = trusted, frozenset(trusted.ids)
+        return True
 
     def verify(self, header: str) -> PeerIdentity:
         """Return the caller. PeerRefused when the proof is missing, forged, for another address, expired or revoked."""
@@ -94,6 +115,10 @@ class ProofCheck:
         if known is None:
             known = self._check(header)
             self._known[header] = known
+        if known.issuer not in self._trusted.ids:
+            raise PeerRefused(
+                f"the certificate of {known.peer.role} {known.peer.id} is of an authority that was retired"
+            )
         if known.serial in self.revoked.serials:
             raise PeerRefused(f"{known.peer.role} {known.peer.id} was removed from the cluster", removed=True)
         if known.expires <= self._now():
@@ -106,8 +131,9 @@ class ProofCheck:
             raise PeerRefused("the caller shows no proof of being a program of this cluster")
         try:
             certificate = x509.load_der_x509_certificate(_decode(words[0]))
-            authority = x509.load_pem_x509_certificate(self._ca_file.read_bytes())
-            certificate.verify_directly_issued_by(authority)
+            issuer = self._trusted.issuer_of(certificate)
+            if issuer is None:
+                raise ValueError("not from an authority of this cluster")
             key = certificate.public_key()
             if not isinstance(key, ec.EllipticCurvePublicKey):
                 raise ValueError("not an elliptic-curve key")
@@ -118,7 +144,9 @@ class ProofCheck:
         role, _, id = name.partition("-")
         if not is_role(role) or not id:
             raise PeerRefused(f"the certificate of {name} is not that of a program")
-        return _Known(PeerIdentity(role, id), certificate.serial_number, certificate.not_valid_after_utc)
+        return _Known(
+            PeerIdentity(role, id), certificate.serial_number, certificate.not_valid_after_utc, authority_id(issuer)
+        )
 
 
 def _encode(data: bytes) -> str:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from lockstep_store.wire.codec import Call
+from lockstep_store.wire.messages.authorities import AuthorityUse, TrustNews
 
 Req = TypeVar("Req")
 Rep = TypeVar("Rep")
@@ -75,14 +76,20 @@ class Opener(Protocol):
         ...
 
 
-class RevocationKeeper(Protocol):
-    """Keeps the list of revoked certificates."""
+class MembershipKeeper(Protocol):
+    """Keeps the authorities and the list of revoked certificates."""
 
     @property
     def revoked_number(self) -> int:
         """The number of the list that is obeyed; -1 before there is one."""
         ...
 
-    def learn(self, revoked_pem: str) -> None:
-        """Apply a newer list from a heartbeat's reply; it is empty when there is none."""
+    @property
+    def authorities(self) -> AuthorityUse:
+        """The authorities in force, and that of the certificate in use."""
+        ...
+
+    def learn(self, revoked_pem: str, trust: TrustNews | None, issuer: str) -> None:
+        """Apply what is new in a heartbeat's reply: the list (empty when it is not), the authorities (None), and the
+        authority that issues certificates for this program."""
         ...

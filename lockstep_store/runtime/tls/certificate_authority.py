@@ -13,10 +13,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-import secrets
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeGuard, get_args
@@ -24,25 +24,35 @@ from typing import Literal, TypeGuard, get_args
 from blake3 import blake3
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lockstep_store.runtime.storage.sealing import one_program_at_a_time, write_durably
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, adopted, pem_of
+from lockstep_store.runtime.tls.authority_keys import (
+    CLOCK_SKEW,
+    PEER_KEY_BYTES,
+    Authority,
+    AuthorityKeys,
+    create_files,
+    key_file,
+    key_usage,
+    peer_key_file,
+    subject_name,
+)
 from lockstep_store.runtime.tls.program_registry import ProgramRegistry
-from lockstep_store.runtime.tls.revocation import RevocationList, make_list
+from lockstep_store.runtime.tls.revocation import RevocationList, make_list, split_lists
 from lockstep_store.wire.errors import BadRequest, PeerRefused, SetupError
+from lockstep_store.wire.messages.authorities import TrustNews
 
 Role = Literal["directory_server", "file_server", "client_proxy"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-AUTHORITY_LIFETIME = timedelta(days=3650)
 CERTIFICATE_LIFETIME = timedelta(days=90)
-CLOCK_SKEW = timedelta(days=1)
 MAX_HOSTS = 32
 
 _PEER_TOKEN_DOMAIN = b"lockstep peer token v2\0"
-_PEER_KEY_BYTES = 32
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
@@ -103,29 +113,27 @@ def _host_name(host: str) -> x509.GeneralName:
     return x509.DNSName(host.lower())
 
 
-def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return the key as unencrypted PKCS #8, which every TLS library in use can read."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-@dataclass(frozen=True)
 class CertificateAuthority:
-    """Signs certificates and peer tokens. Its secrets never appear in `repr`."""
+    """Signs certificates and peer tokens. Its secrets never appear in `repr`. Thread-safe."""
 
-    certificate: x509.Certificate
-    _key: ec.EllipticCurvePrivateKey = field(repr=False)
-    _peer_key: bytes = field(repr=False)
-    programs: ProgramRegistry = field(repr=False)
-    now: Callable[[], datetime] = field(default=utc_now, repr=False)
-    _ended: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
-    """The highest ended generation of each program that was removed. Only the directory's process ends any."""
+    def __init__(
+        self, folder: Path, keys: AuthorityKeys, peer_key: bytes, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._folder = folder
+        self._keys = keys
+        self._peer_key = peer_key
+        self.now = now
+        self.programs = ProgramRegistry(folder)
+        self._ended = {(one.role, one.id): one.ended for one in self.programs.all() if one.ended}
+        """The highest ended generation of each program that was removed. Only the directory's process ends any."""
+
+    def __repr__(self) -> str:
+        return f"CertificateAuthority({self.certificate.subject.rfc4514_string()!r})"
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Whether the authority of the certs folder `folder` is on this machine and complete."""
-        return all(file.exists() for file in (_key_file(folder), _peer_key_file(folder), folder / "ca.pem"))
+        return all(file.exists() for file in (key_file(folder), peer_key_file(folder), folder / "ca.pem"))
 
     @classmethod
     def create(cls, folder: Path, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
@@ -136,16 +144,16 @@ class CertificateAuthority:
         """
         with one_program_at_a_time(folder / ".authority.lock"):
             if not cls.exists(folder):
-                _create_files(folder, now())
+                create_files(folder, now())
         return cls.load(folder, now)
 
     @classmethod
     def load(cls, folder: Path, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
         """Load the authority in `folder`; raises SetupError when it is missing, damaged or expired."""
         try:
-            certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-            key = _load_key(_key_file(folder))
-            peer_key = bytes.fromhex(_peer_key_file(folder).read_text("ascii").strip())
+            keys = AuthorityKeys.load(folder)
+            peer_key = bytes.fromhex(peer_key_file(folder).read_text("ascii").strip())
+            trusted = TrustedAuthorities.load(folder / "ca.pem") if (folder / "ca.pem").exists() else None
         except FileNotFoundError as error:
             raise SetupError(
                 f"this machine has no certificate authority ({error.filename} is missing): start the "
@@ -155,26 +163,92 @@ class CertificateAuthority:
             raise SetupError(
                 f"cannot read the certificate authority in {folder} ({error}): restore it from a backup"
             ) from error
-        if certificate.public_key() != key.public_key() or len(peer_key) != _PEER_KEY_BYTES:
+        own = [one.certificate for one in keys.authorities]
+        of_another = trusted is not None and not adopted(trusted.certificates, own, keys.links)
+        if of_another or len(peer_key) != PEER_KEY_BYTES:
             raise SetupError(
                 f"the files of the certificate authority in {folder} do not match one another: restore them"
             )
+        certificate = keys.issuing.certificate
         if certificate.not_valid_after_utc <= now():
             raise SetupError(
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
                 "remove ca.pem there, start the directory again, and join every other machine again"
             )
-        programs = ProgramRegistry(folder)
-        ended = {(one.role, one.id): one.ended for one in programs.all() if one.ended}
-        authority = cls(certificate, key, peer_key, programs, now, ended)
-        if _list_number(folder) < authority.programs.revoked(now())[0]:
-            authority.write_revocation_list()  # a crash came between the two files
+        authority = cls(folder, keys, peer_key, now)
+        authority._publish()
         return authority
+
+    # ------------------------------------------------------------ the rotation of the authority
+
+    @property
+    def keys(self) -> AuthorityKeys:
+        """The authorities that are trusted."""
+        return self._keys
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate of the authority that issues certificates."""
+        return self._keys.issuing.certificate
 
     @property
     def ca_pem(self) -> str:
-        """The authority's own certificate, which clients must trust."""
-        return self.certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        """The certificates that clients must trust, the one that issues first: the content of `ca.pem`."""
+        return self._keys.ca_pem
+
+    def introduce(self) -> None:
+        """Make the next authority, which issues nothing yet. Conflict while one is being replaced."""
+        self._change(lambda keys: keys.introduce(self.now()))
+
+    def promote(self) -> None:
+        """Let the next authority issue certificates, if there is one."""
+        self._change(AuthorityKeys.promote)
+
+    def retire(self, id: str) -> None:
+        """Delete an old authority's key. NotFound for an unknown id, Conflict for any but an old authority."""
+        self._change(lambda keys: keys.retire(id))
+
+    def forget_retired(self) -> None:
+        """Stop trusting the authorities that were retired."""
+        self._change(AuthorityKeys.forget)
+
+    def trust_news(self) -> TrustNews:
+        """What programs must trust."""
+        return TrustNews(self.ca_pem, self._keys.links_pem, self.programs.crl_file.read_text("ascii"))
+
+    def issuer_for(self, role: str) -> Authority:
+        """Return the authority that issues certificates for programs of a role.
+
+        The directory keeps one of the oldest: a program that was away during the whole rotation asks it first.
+        """
+        return self._keys.oldest if role == "directory_server" else self._keys.issuing
+
+    def _change(self, step: Callable[[AuthorityKeys], AuthorityKeys]) -> None:
+        """Take a step of a rotation, durably. What was published before is published again after a crash."""
+        with one_program_at_a_time(self._folder / ".authority.lock"):
+            try:
+                keys = step(AuthorityKeys.load(self._folder))
+            except (OSError, ValueError) as error:
+                raise SetupError(f"cannot read the certificate authority in {self._folder} ({error})") from error
+            keys.save(self._folder)
+            self._keys = keys
+        self._publish()
+
+    def _publish(self) -> None:
+        """Write the public files from the keys, unless they are up to date. The revocation list comes first: TLS
+        refuses all certificates of a trusted authority whose list is missing."""
+        with one_program_at_a_time(self._folder / ".authority.lock"):
+            keys = self._keys = AuthorityKeys.load(self._folder)
+            revoked = _stored_list(self._folder, keys)
+            signers = 0 if revoked is None else revoked.signers
+            number = -1 if revoked is None else revoked.number
+            published = keys.is_published(self._folder)
+            if not published or signers < len(keys.authorities):
+                self.programs.count_list()
+            if not published or signers < len(keys.authorities) or number < self.programs.revoked(self.now())[0]:
+                self.write_revocation_list()
+            if not published:
+                keys.publish(self._folder)
 
     def derive_key(self, context: str) -> bytes:
         """Return a key of 32 bytes for `context`, the same each time, which no other machine can make."""
@@ -230,24 +304,32 @@ class CertificateAuthority:
         """Write the list of revoked certificates again from the list of programs; durable on return."""
         with one_program_at_a_time(self.programs.crl_file.with_name(".revoked.lock")):
             number, serials = self.programs.revoked(self.now())
-            pem = make_list(self.certificate, self._key, number, serials, self.now())
-            write_durably(self.programs.crl_file, pem.encode("ascii"), mode=0o644)
+            lists = [
+                _last_list(self.programs.crl_file, one)
+                if one.key is None
+                else make_list(one.certificate, one.key, number, serials, self.now())
+                for one in self._keys.authorities
+            ]
+            write_durably(self.programs.crl_file, "".join(lists).encode("ascii"), mode=0o644)
 
     def _certify(self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey) -> str:
         _check_curve(public_key)
+        keys, issuer = self._keys, self.issuer_for(role)
+        if issuer.key is None:
+            raise SetupError(f"the key of the certificate authority {issuer.id} is missing: restore it from a backup")
         now, serial = self.now(), x509.random_serial_number()
-        until = min(now + CERTIFICATE_LIFETIME, self.certificate.not_valid_after_utc)
-        issuer_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        until = min(now + CERTIFICATE_LIFETIME, issuer.certificate.not_valid_after_utc)
+        issuer_id = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
             x509.CertificateBuilder()
-            .subject_name(_name(f"{role}-{id}"))
-            .issuer_name(self.certificate.subject)
+            .subject_name(subject_name(f"{role}-{id}"))
+            .issuer_name(issuer.certificate.subject)
             .public_key(public_key)
             .serial_number(serial)
             .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
@@ -256,9 +338,11 @@ class CertificateAuthority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         )
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(issuer.key, hashes.SHA256())
         self.programs.note_certificate(role, id, serial, until, now)
-        return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        # People's clients may know only an older authority; programs learn of a new one before it issues anything.
+        older = [keys.link(one, issuer) for one in keys.authorities] if role == "client_proxy" else []
+        return pem_of([certificate, *(link for link in older if link is not None)])
 
     def peer_token(self, role: str, id: str, generation: int = 1) -> str:
         """Return the token that proves to the directory that a program is `role` number `id`."""
@@ -294,89 +378,18 @@ def _check_curve(key: ec.EllipticCurvePublicKey) -> None:
         raise BadRequest(f"a program's key must be on curve P-256 or P-384, not {key.curve.name}")
 
 
-def _list_number(folder: Path) -> int:
-    """The number of the stored revocation list; -1 when there is none that can be used."""
+def _stored_list(folder: Path, keys: AuthorityKeys) -> RevocationList | None:
+    """The stored revocation list; None when there is none that can be used."""
     try:
-        return RevocationList.load(folder).number
+        return RevocationList.parse((folder / "revoked.pem").read_text("ascii"), keys.ca_pem.encode("ascii"))
     except (SetupError, OSError):
-        return -1
+        return None
 
 
-def _key_file(folder: Path) -> Path:
-    return folder / "authority" / "ca.key"
-
-
-def _peer_key_file(folder: Path) -> Path:
-    return folder / "authority" / "peer.key"
-
-
-def _load_key(file: Path) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{file.name} is not an elliptic-curve key")
-    return key
-
-
-def _create_files(folder: Path, now: datetime) -> None:
-    key_file, peer_key_file, certificate_file = _key_file(folder), _peer_key_file(folder), folder / "ca.pem"
-    if certificate_file.exists() and not key_file.exists():
-        raise SetupError(
-            f"{certificate_file} belongs to a certificate authority on another machine: start the directory "
-            "server there, or give this one its own empty data folder"
-        )
-    key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key_file.parent.chmod(0o700)
-    if not peer_key_file.exists():
-        write_durably(peer_key_file, secrets.token_hex(_PEER_KEY_BYTES).encode() + b"\n")
-    if not key_file.exists():
-        write_durably(key_file, private_key_pem(ec.generate_private_key(ec.SECP256R1())))
-    if not certificate_file.exists():
-        try:
-            key = _load_key(key_file)
-        except ValueError as error:
-            raise SetupError(f"{key_file} is damaged ({error}): restore it from a backup") from error
-        write_durably(certificate_file, _self_signed(key, now), mode=0o644)
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # Two clusters' authorities need different names: otherwise OpenSSL reports a bad signature, not a wrong issuer.
-    name = _name(f"Lockstep cluster CA {key_id.digest.hex()[:8]}")
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + AUTHORITY_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(key_id, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Lockstep"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-
-
-def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _last_list(file: Path, authority: Authority) -> str:
+    """The list that an authority signed before its key was deleted; empty when there is none."""
+    own = pem_of([authority.certificate]).encode("ascii")
+    for block in split_lists(file.read_text("ascii")) if file.exists() else []:
+        with suppress(SetupError):
+            return RevocationList.parse(block.decode("ascii"), own).pem
+    return ""

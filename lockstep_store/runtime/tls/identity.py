@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lockstep_store.runtime.storage.key_protection import KeyProtection, protected
 from lockstep_store.runtime.storage.sealing import KeyRing, check_ring, one_program_at_a_time, write_durably
+from lockstep_store.runtime.tls.authorities import (
+    TrustedAuthorities,
+    is_signed_by,
+    parse_certificates,
+    store_trust,
+    without_old_links,
+)
+from lockstep_store.runtime.tls.authority_keys import load_key, private_key_pem
 from lockstep_store.runtime.tls.certificate_authority import (
     MAX_HOSTS,
     CertificateAuthority,
@@ -28,17 +35,17 @@ from lockstep_store.runtime.tls.certificate_authority import (
     check_program,
     host_names,
     local_hosts,
-    private_key_pem,
     utc_now,
 )
-from lockstep_store.runtime.tls.revocation import store_list
 from lockstep_store.wire.errors import BadRequest, SetupError
+from lockstep_store.wire.messages.authorities import TrustNews
 
 __all__ = [
     "Identity",
     "Role",
     "accept_bundle",
     "days_left",
+    "drop_old_links",
     "ensure_authority",
     "ensure_identity",
     "new_key_and_request",
@@ -84,8 +91,9 @@ def ensure_identity(
 ) -> Identity:
     """Load the identity of program `role` number `id`; create or renew it if the authority is on this machine.
 
-    A certificate is renewed when it expires within 30 days, lacks one of `hosts`, or is from another authority. On
-    other machines a valid certificate is used to its last day, and SetupError asks to join without one.
+    A certificate is renewed when it expires within 30 days, lacks one of `hosts`, or is from another authority than
+    now issues them. On other machines a valid certificate is used to its last day, and SetupError asks to join without
+    one.
     """
     _check_program(role, id)
     hosts = list(hosts)
@@ -98,7 +106,7 @@ def ensure_identity(
             if role in SEALING_ROLES:
                 _ensure_ring(identity.storage_keys_file, protection)
             here = set(_names(local_hosts()))
-            fault = fault or _fault(identity, here, now())
+            fault = fault or _fault(identity, here, now()) or _outdated(identity, authority)
             program = authority.programs.start_here(role, id)
             token = authority.peer_token(role, id, program.generation)
             if identity.peer_token not in ("", token):
@@ -134,6 +142,16 @@ def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], da
     return identity
 
 
+def drop_old_links(identity: Identity) -> None:
+    """Remove links to authorities that are not trusted any more from the certificate file, durably."""
+    certs_dir = identity.ca_file.parent
+    with one_program_at_a_time(certs_dir / f".{identity.role}-{identity.id}.lock"):
+        before = identity.cert_file.read_bytes()
+        after = without_old_links(before, TrustedAuthorities.load(identity.ca_file))
+        if after != before:
+            write_durably(identity.cert_file, after, mode=0o644)
+
+
 def days_left(identity: Identity, *, now: Callable[[], datetime] = utc_now) -> float:
     """Return the days until the identity's certificate expires; negative once it has expired."""
     return _time_left(identity, now()) / timedelta(days=1)
@@ -148,7 +166,7 @@ def new_key_and_request(role: str, id: str, hosts: Iterable[str] = ()) -> tuple[
 
 def renewal_request(identity: Identity) -> str:
     """Return the request (PEM) for a new certificate with this identity's key and names; see `accept_bundle`."""
-    key = _load_key(identity.key_file.read_bytes())
+    key = load_key(identity.key_file.read_bytes())
     return _request(key, identity.role, identity.id, _names(_hosts_of(identity)))
 
 
@@ -163,6 +181,7 @@ def accept_bundle(
     storage_keys_json: str,
     revoked_pem: str = "",
     protection: KeyProtection | None = None,
+    links_pem: str = "",
 ) -> Identity:
     """Check and store an identity that the directory sent; every part is durable on return.
 
@@ -172,26 +191,23 @@ def accept_bundle(
     """
     _check_program(role, id)
     try:
-        authority = x509.load_pem_x509_certificate(ca_pem.encode("ascii"))
+        authorities = TrustedAuthorities(tuple(parse_certificates(ca_pem)))
         certificate = x509.load_pem_x509_certificate(cert_pem.encode("ascii"))
-        key = _load_key(key_pem.encode("ascii"))
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+        key = load_key(key_pem.encode("ascii"))
+    except (ValueError, TypeError) as error:
         raise SetupError(f"the identity that the directory sent is damaged ({error}): join again") from error
+    if authorities.issuer_of(certificate) is None:
+        raise SetupError("the identity that the directory sent is damaged (another authority's): join again")
     if certificate.public_key() != key.public_key() or _common_name(certificate) != f"{role}-{id}":
         raise SetupError(f"the certificate that the directory sent is not for {role} {id}: join again")
     if storage_keys_json:
         check_ring(storage_keys_json)
     certs_dir.mkdir(parents=True, exist_ok=True)
     identity = _at(certs_dir, role, id)
-    with one_program_at_a_time(certs_dir / ".authority.lock"):
-        if identity.ca_file.exists() and not _same_authority(identity.ca_file, authority):
-            raise SetupError(f"{certs_dir} belongs to another cluster: use another folder for this program")
-        write_durably(identity.ca_file, ca_pem.encode("ascii"), mode=0o644)
-        if storage_keys_json:
+    store_trust(certs_dir, TrustNews(ca_pem, links_pem, revoked_pem))
+    if storage_keys_json:
+        with one_program_at_a_time(certs_dir / ".authority.lock"):
             KeyRing.store(identity.storage_keys_file, storage_keys_json, protection)
-    if revoked_pem:
-        store_list(certs_dir, revoked_pem)
     with one_program_at_a_time(certs_dir / f".{role}-{id}.lock"):
         _make_folder(identity)
         if peer_token:
@@ -251,13 +267,6 @@ def _make_folder(identity: Identity) -> None:
     folder.chmod(0o700)
 
 
-def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the key is not an elliptic-curve key")
-    return key
-
-
 def _request(key: ec.EllipticCurvePrivateKey, role: str, id: str, names: list[x509.GeneralName]) -> str:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{role}-{id}")])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
@@ -276,7 +285,7 @@ def _issue(authority: CertificateAuthority, identity: Identity, hosts: Iterable[
     before = [host for host in _hosts_of(identity) if host not in wanted]
     names = [*wanted, *before[: max(0, MAX_HOSTS - len(wanted))]]
     try:
-        key = _load_key(identity.key_file.read_bytes())
+        key = load_key(identity.key_file.read_bytes())
     except (OSError, ValueError):
         key = ec.generate_private_key(ec.SECP256R1())
         write_durably(identity.key_file, private_key_pem(key))
@@ -288,15 +297,14 @@ def _fault(identity: Identity, wanted: set[x509.GeneralName], now: datetime) -> 
     """Return why the files of `identity` are not valid, as a clause for a message; empty when they are."""
     try:
         certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
-        authority = x509.load_pem_x509_certificate(identity.ca_file.read_bytes())
-        key = _load_key(identity.key_file.read_bytes())
-        certificate.verify_directly_issued_by(authority)
+        authorities = TrustedAuthorities(tuple(parse_certificates(identity.ca_file.read_bytes())))
+        key = load_key(identity.key_file.read_bytes())
     except FileNotFoundError as error:
         return f"{error.filename} is missing"
-    except InvalidSignature:
-        return f"{identity.cert_file} is from another cluster's authority"
     except (OSError, ValueError, TypeError) as error:
         return f"its files in {identity.cert_file.parent} cannot be read ({error})"
+    if authorities.issuer_of(certificate) is None:
+        return f"{identity.cert_file} is from an authority that {identity.ca_file} does not have"
     if certificate.public_key() != key.public_key():
         return f"{identity.cert_file} and {identity.key_file.name} do not belong together"
     if certificate.not_valid_after_utc <= now:
@@ -305,6 +313,14 @@ def _fault(identity: Identity, wanted: set[x509.GeneralName], now: datetime) -> 
     if missing:
         return f"its certificate lacks the host name {', '.join(sorted(str(name.value) for name in missing))}"
     return "" if identity.peer_token else f"{_token_file(identity)} is missing"
+
+
+def _outdated(identity: Identity, authority: CertificateAuthority) -> str:
+    """Return why a valid certificate is replaced: the authority that issued it is, too. Empty when it is not."""
+    certificate = x509.load_pem_x509_certificate(identity.cert_file.read_bytes())
+    if is_signed_by(certificate, authority.issuer_for(identity.role).certificate):
+        return ""
+    return f"{identity.cert_file} is from an authority that is being replaced"
 
 
 def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
@@ -331,10 +347,3 @@ def _time_left(identity: Identity, now: datetime) -> timedelta:
 def _common_name(certificate: x509.Certificate) -> str:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""
-
-
-def _same_authority(ca_file: Path, authority: x509.Certificate) -> bool:
-    try:
-        return x509.load_pem_x509_certificate(ca_file.read_bytes()).public_key() == authority.public_key()
-    except ValueError:
-        return False

@@ -120,6 +120,14 @@ class ProgramRegistry:
 
         return self._change(work)
 
+    def count_list(self) -> None:
+        """Give the next revocation list a higher number, because other authorities sign it. Durable on return."""
+
+        def work(content: _File) -> None:
+            content.crl_number += 1
+
+        self._change(work)
+
     def revoked(self, now: datetime) -> tuple[int, list[int]]:
         """The revocation list's number, and the serials of ended generations whose certificates have not expired."""
         content = self._load()

@@ -1,11 +1,13 @@
 """The revocation list: an X.509 CRL of the certificates of removed programs, signed by the cluster's authority.
 
-The directory makes it; every program keeps a copy beside `ca.pem`, so that it survives restarts. TLS checks new
-connections against it, and file servers each request (`runtime.peers.proofs`).
+While the authority is rotated, the list is there twice, signed by either one. The directory makes it; every program
+keeps a copy beside `ca.pem`, so that it survives restarts. TLS checks new connections against it, and file servers each
+request (`runtime.peers.proofs`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +23,7 @@ from lockstep_store.wire.errors import SetupError
 _LIST_LIFETIME = timedelta(days=3650)
 """Heartbeats keep the list fresh. One that expires would stop the cluster after a long time away."""
 _CLOCK_SKEW = timedelta(days=1)
+_BLOCK = re.compile(r"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
 
 
 def make_list(
@@ -49,19 +52,26 @@ class RevocationList:
     number: int
     serials: frozenset[int]
     pem: str
+    signers: int = 0
+    """How many trusted authorities have signed it."""
 
     @classmethod
     def parse(cls, pem: str, ca_pem: bytes) -> RevocationList:
-        """Return the list in `pem`; raises SetupError unless the authority in `ca_pem` signed it."""
+        """Return the list in `pem`; raises SetupError unless an authority in `ca_pem` signed it.
+
+        Of several lists, those that no trusted authority signed do not count.
+        """
         try:
-            found = x509.load_pem_x509_crl(pem.encode("ascii"))
-            authority = x509.load_pem_x509_certificate(ca_pem).public_key()
-            if not isinstance(authority, ec.EllipticCurvePublicKey) or not found.is_signature_valid(authority):
+            lists = [x509.load_pem_x509_crl(block) for block in split_lists(pem)]
+            keys = [one.public_key() for one in x509.load_pem_x509_certificates(ca_pem)]
+            signed = [one for one in (_signed_by(key, lists) for key in keys) if one is not None]
+            if not signed:
                 raise ValueError("it is not signed by this cluster's authority")
-            number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+            numbers = [_number(one) for one in signed]
         except (ValueError, TypeError, x509.ExtensionNotFound) as error:
             raise SetupError(f"the list of revoked certificates cannot be used ({error})") from error
-        return cls(number, frozenset(one.serial_number for one in found), pem)
+        serials = frozenset(revoked.serial_number for one in signed for revoked in one)
+        return cls(max(numbers), serials, pem, len(signed))
 
     @classmethod
     def load(cls, certs_dir: Path) -> RevocationList:
@@ -70,6 +80,22 @@ class RevocationList:
         if not file.exists():
             return cls(-1, frozenset(), "")
         return cls.parse(file.read_text("ascii"), (certs_dir / "ca.pem").read_bytes())
+
+
+def split_lists(pem: str) -> list[bytes]:
+    """Return the lists in `pem` one by one."""
+    return [block.encode("ascii") for block in _BLOCK.findall(pem)]
+
+
+def _signed_by(key: object, lists: list[x509.CertificateRevocationList]) -> x509.CertificateRevocationList | None:
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return None
+    return next((one for one in lists if one.is_signature_valid(key)), None)
+
+
+def _number(found: x509.CertificateRevocationList) -> int:
+    number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return int(number)
 
 
 def store_list(certs_dir: Path, pem: str) -> RevocationList:

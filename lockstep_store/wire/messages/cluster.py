@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.authorities import AuthorityInfo
 from lockstep_store.wire.messages.base import (
     MAX_LISTING,
     Bucket,
@@ -119,6 +120,8 @@ class ClusterReply(Message):
     """None from an older directory."""
     proxies: list[ProxyInfo] = []
     """For administrators: every proxy that is a member."""
+    authorities: list[AuthorityInfo] = []
+    """For administrators: the certificate authorities, the one that issues first."""
 
 
 class DrainRequest(Message):
@@ -237,6 +240,8 @@ class EnrolReply(Message):
     directory_url: str = ""
     revoked_pem: str = ""
     """The signed list of revoked certificates."""
+    links_pem: str = ""
+    """For each rotation of the authority, the new one's key, certified by the one before."""
 
 
 class Health(Message):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
+from lockstep_store.wire.messages.authorities import AuthorityUse, TrustNews
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
 
 RevocableRole = Literal["file_server", "client_proxy"]
@@ -19,12 +20,18 @@ class ProxyHeartbeatRequest(Message):
     url: Text
     version: Text = ""
     revoked_number: ListNumber = -1
+    authorities: AuthorityUse | None = None
+    """None: it cannot take over a new certificate authority."""
 
 
 class ProxyHeartbeatReply(Message):
     heartbeat_seconds: float
     revoked_pem: str = ""
     """The signed list of revoked certificates; empty when the caller has it already."""
+    trust: TrustNews | None = None
+    """The certificate authorities; None when the caller has them already."""
+    issuer: str = ""
+    """The id of the authority that issues the caller's certificates now."""
 
 
 class ProxyInfo(Message):

@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
+from lockstep_store.wire.messages.authorities import AuthorityUse, TrustNews
 from lockstep_store.wire.messages.base import Message, Nothing, Outcome, Size, WriteId
 from lockstep_store.wire.messages.files import FileVersion, Holder
 from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace, RedoReply, RedoRequest
@@ -164,6 +165,8 @@ class HeartbeatRequest(Message):
     """The number of its list of revoked certificates; -1: it has none."""
     storage_keys: StorageKeyUse | None = None
     """None: it cannot take over new storage keys."""
+    authorities: AuthorityUse | None = None
+    """None: it cannot take over a new certificate authority."""
 
 
 class InventoryOrder(Message):
@@ -205,6 +208,10 @@ class HeartbeatReply(Message):
     """Send with REPLAY the records behind this place. None: do not."""
     storage_keys_json: str = ""
     """The storage keys; empty when the caller has them."""
+    trust: TrustNews | None = None
+    """The certificate authorities; None when the caller has them already."""
+    issuer: str = ""
+    """The id of the authority that issues the caller's certificates now."""
 
 
 class ReplayRequest(Message):

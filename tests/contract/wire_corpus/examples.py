@@ -12,7 +12,15 @@ from msgspec import inspect
 from lockstep_store.wire.digest import Digest
 
 Json = Any
-_PATTERNS = ("20260131", "name-1", "https://host.example/", "0" * 32, "/team/", "http://127.0.0.1:8400/callback")
+_PATTERNS = (
+    "20260131",
+    "name-1",
+    "https://host.example/",
+    "0" * 32,
+    "0" * 16,
+    "/team/",
+    "http://127.0.0.1:8400/callback",
+)
 _UNSET = object()
 
 

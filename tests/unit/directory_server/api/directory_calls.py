@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +15,12 @@ from directory_server.settings import Settings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.storage.sealing import KeyRing
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.program_registry import ProgramRegistry
 from lockstep_store.wire.codec import Call, decode_problem, encode
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     from_problem,
 )
+from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
@@ -64,6 +64,7 @@ FROM_PROXIES = {
         wm,
         lm,
         am,
+        ca,
         cm,
         pm,
         im,
@@ -92,9 +93,13 @@ class Directory:
 
     def __init__(self, folder: Path, authority: CertificateAuthority, **settings: Any) -> None:
         self.time = ManualClock(start=100.0)
-        # Each test's programs are its own: what one removes is a member in the next.
-        self.authority = replace(authority, programs=ProgramRegistry(folder), _ended={})
-        self.authority.write_revocation_list()
+        # Each test's programs and rotations are its own: what one removes is a member in the next.
+        certs = folder / "certs"
+        if not (certs / "authority").exists():
+            theirs = authority.programs.crl_file.parent
+            shutil.copytree(theirs / "authority", certs / "authority", ignore=lambda *_: ["programs.json"])
+            (certs / "ca.pem").write_text(authority.ca_pem)
+        self.authority = CertificateAuthority.load(certs)
         self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
         self.store = SqliteStore(self.settings.metadata_file)
         keys = folder.parent / "certs" / "storage-keys.json"

@@ -18,6 +18,7 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import OutOfDate, Starting, Unavailable
 from lockstep_store.wire.messages import (
+    authorities,
     buckets,
     cluster,
     files,
@@ -98,6 +99,8 @@ HELD_WHILE_STARTING = {
         programs.REVOKE_PROGRAM,
         storage_keys.ROTATE_STORAGE_KEYS,
         storage_keys.RETIRE_STORAGE_KEY,
+        authorities.ROTATE_AUTHORITY,
+        authorities.RETIRE_AUTHORITY,
         redo.FOLLOW_REDO,
         servers.COMMIT,
         servers.COLLECT,
@@ -154,6 +157,7 @@ def requests(admin: str, lock_id: str, upload: str, s3_key: str) -> dict[Any, An
         recovery.RECOVERY: by_admin,
         programs.PROXIES: by_admin,
         storage_keys.STORAGE_KEYS: by_admin,
+        authorities.AUTHORITIES: by_admin,
         programs.PROXY_HEARTBEAT: programs.ProxyHeartbeatRequest("https://proxy-1"),
         servers.REGISTER: RegisterRequest("https://server-1", "another store"),
         servers.HEARTBEAT: heartbeat("https://server-1", "store-1"),

@@ -17,7 +17,9 @@ def days_from_now(days: float):  # type: ignore[no-untyped-def]
     return lambda: datetime.now(UTC) + timedelta(days=days)
 
 
-def join(authority: CertificateAuthority, theirs: Path, here: Path, role: str = "file_server") -> Identity:
+def join(
+    authority: CertificateAuthority, theirs: Path, here: Path, role: str = "file_server", links_pem: str = ""
+) -> Identity:
     """What `lockstep join` does, without the network between."""
     key_pem, csr_pem = new_key_and_request(role, "3")
     return accept_bundle(
@@ -29,4 +31,5 @@ def join(authority: CertificateAuthority, theirs: Path, here: Path, role: str = 
         key_pem,
         authority.peer_token(role, "3"),
         (theirs / "storage-keys.json").read_text(),
+        links_pem=links_pem,
     )

@@ -1,0 +1,201 @@
+"""Rotates the cluster's certificate authority: follows what programs trust and show, and takes the next step.
+
+1. `rotate` makes another authority. `news` gives it to every program with the reply to its next heartbeat.
+2. `step` lets it issue certificates once every program that runs trusts it, at its listener too. Each program then
+   renews its certificate (`runtime.tls.renewal`). The directory keeps one of the old authority, so that a program that
+   was away meanwhile can still call it, and learn of the new one.
+3. `retire` deletes the old authority's key, by an administrator's decision, once no program needs it. The directory
+   gets a certificate of the new one, and when it listens with that, `step` ends the trust in the old one everywhere.
+
+The steps are in the authority's key file (`runtime.tls.authority_keys`), so a restart continues where it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+
+from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.programs import DOWN_SECONDS, ProgramMembers
+from lockstep_store.runtime.tls.authority_keys import CLOCK_SKEW, Authority, AuthorityKeys, vouches
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.crash_points import crash_point
+from lockstep_store.wire.errors import Conflict
+from lockstep_store.wire.messages.authorities import (
+    AuthoritiesReply,
+    AuthorityInfo,
+    AuthorityUse,
+    ProgramName,
+    RetireAuthorityRequest,
+    TrustNews,
+)
+
+STEP_SECONDS = 0.5
+IDLE_SECONDS = 60.0
+_TOO_OLD = "runs a version that cannot take over a new certificate authority: update it first"
+
+
+@dataclass(frozen=True)
+class _Said:
+    use: AuthorityUse | None
+    at: float
+    """Directory time."""
+
+
+class Authorities:
+    """The cluster's certificate authorities. Thread-safe."""
+
+    def __init__(self, clock: DirectoryClock, authority: CertificateAuthority, programs: ProgramMembers) -> None:
+        self._clock = clock
+        self._authority = authority
+        self._programs = programs
+        self._deciding = threading.Lock()
+        self._said: dict[tuple[str, str], _Said] = {}
+        self._own: AuthorityUse | None = None
+        """What is in force at the directory's listener; None where there is none."""
+        self.wake: Callable[[], None] = lambda: None
+        self.renew_own: Callable[[], None] = lambda: None
+        """Gives the directory a certificate of the authority that issues one for it now."""
+
+    # ------------------------------------------------------------ what administrators do
+
+    def all(self) -> AuthoritiesReply:
+        """Return the authorities, the one that issues certificates first."""
+        keys = self._authority.keys
+        return AuthoritiesReply([self._info(keys, one) for one in keys.authorities])
+
+    def rotate(self) -> AuthoritiesReply:
+        """Make another authority. It is on disk before anybody hears of it.
+
+        Raises Conflict while one is being replaced, or when a program is too old to take the new one over.
+        """
+        with self._deciding:
+            too_old = [name for name, said in self._members() if said is not None and said.use is None]
+            if too_old:
+                raise Conflict(f"{', '.join(map(_text, too_old))} {_TOO_OLD}")
+            self._authority.introduce()
+            crash_point("directory.authority.introduced")
+        log.warning("another certificate authority was made; programs learn to trust it")
+        self.wake()
+        return self.all()
+
+    def retire(self, request: RetireAuthorityRequest) -> AuthoritiesReply:
+        """Delete an old authority's key, and end the trust in it. Programs left behind are revoked.
+
+        Raises NotFound for an unknown one, Conflict with the reasons while programs that are not named need it.
+        """
+        with self._deciding:
+            keys = self._authority.keys
+            old = keys.find(request.id)
+            keys.retire(old.id)  # refuses any but an old one, before its needs are looked at
+            left_behind = {(one.role, one.id) for one in request.without}
+            needed = [(name, why) for name, why in self._needs(keys) if (name.role, name.id) not in left_behind]
+            if needed:
+                raise Conflict(
+                    f"authority {old.id} is still needed: {'; '.join(f'{_text(name)} {why}' for name, why in needed)}. "
+                    "Start these programs, remove them, or leave them behind (--without)"
+                )
+            for name, _ in self._needs(keys):
+                self._programs.revoke_if_known(name.role, name.id)
+            self._authority.retire(old.id)
+            crash_point("directory.authority.retired")
+            self.renew_own()
+        log.warning("certificate authority %s was retired", old.id)
+        self.wake()
+        return self.all()
+
+    # ------------------------------------------------------------ programs
+
+    def hear(self, peer: PeerIdentity, use: AuthorityUse | None) -> tuple[TrustNews | None, str]:
+        """Note what a program says in its heartbeat. Returns the authorities, unless it has them, and the id of the
+        one that issues its certificates."""
+        self._said[peer.role, peer.id] = _Said(use, self._clock.now())
+        if use is None:
+            return None, ""
+        keys = self._authority.keys
+        has_them = set(use.trusted) == {one.id for one in keys.authorities}
+        return None if has_them else self._authority.trust_news(), self._authority.issuer_for(peer.role).id
+
+    def note_listener(self, use: AuthorityUse) -> None:
+        """Take note of the authorities in force at the directory's own listener."""
+        self._own = use
+
+    def step(self) -> float:
+        """Take the next step of a rotation if nothing is in its way; return the seconds until the next look."""
+        with self._deciding:
+            keys = self._authority.keys
+            new = keys.next
+            if new is not None:
+                if not list(self._not_trusting(new)):
+                    self._authority.promote()
+                    crash_point("directory.authority.promoted")
+                    log.warning("certificate authority %s issues certificates from now on", new.id)
+                return STEP_SECONDS
+            if any(one.key is None for one in keys.authorities):
+                if self._own is None or self._own.issuer == keys.issuing.id:
+                    self._authority.forget_retired()
+                    crash_point("directory.authority.forgotten")
+                    log.warning("the retired certificate authority is not trusted any more")
+                return STEP_SECONDS
+        return IDLE_SECONDS
+
+    def _members(self) -> Iterator[tuple[ProgramName, _Said | None]]:
+        """All programs but the directory, with what each last said since the directory's start."""
+        for role, id in self._programs.members():
+            yield ProgramName(role, id), self._said.get((role, id))
+
+    def _not_trusting(self, new: Authority) -> Iterator[str]:
+        """Yield what the next authority waits for: programs that run, or may run, and do not trust it."""
+        if self._own is not None and new.id not in self._own.trusted:
+            yield "the directory server does not listen with it yet"
+        for name, said in self._members():
+            if said is None and self._clock.since_start() < DOWN_SECONDS:
+                yield f"{_text(name)} has not been heard of since the directory's start"
+            if said is None or self._clock.now() - said.at >= DOWN_SECONDS:
+                continue  # it learns of it when it returns
+            if said.use is None:
+                yield f"{_text(name)} {_TOO_OLD}"
+            elif new.id not in said.use.trusted:
+                yield f"{_text(name)} does not trust it yet"
+
+    def _needs(self, keys: AuthorityKeys) -> Iterator[tuple[ProgramName, str]]:
+        """Yield the programs that would be left behind without the old authority, and why."""
+        issuing = keys.issuing
+        for name, said in self._members():
+            if said is None:
+                yield name, "has not been heard of since the directory's start"
+            elif said.use is None:
+                yield name, _TOO_OLD
+            elif issuing.id not in said.use.trusted:
+                yield name, "does not trust the new authority yet"
+            elif said.use.issuer != issuing.id:
+                yield name, "shows a certificate of it"
+
+    def _info(self, keys: AuthorityKeys, one: Authority) -> AuthorityInfo:
+        certificate, new = one.certificate, keys.next
+        info = AuthorityInfo(
+            one.id,
+            "old",
+            certificate.fingerprint(hashes.SHA256()).hex(),
+            certificate.subject.rfc4514_string(),
+            (certificate.not_valid_before_utc + CLOCK_SKEW).timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+            vouches=vouches(certificate),
+        )
+        if one is keys.issuing:
+            info.state = "current"
+        elif one is new:
+            info.state, info.waiting_for = "next", [*self._not_trusting(one)]
+        elif one.key is None:
+            info.state = "leaving"
+        else:
+            info.needed_by = [f"{_text(name)} {why}" for name, why in self._needs(keys)]
+        return info
+
+
+def _text(name: ProgramName) -> str:
+    return f"{'proxy' if name.role == 'client_proxy' else 'file server'} {name.id}"
