@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pty
@@ -54,6 +55,7 @@ class Person:
         self._output.close()
 
     def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()  # what is read may end within a character
         while True:
             try:
                 data = os.read(self._reads, 65536)
@@ -62,7 +64,7 @@ class Person:
             if not data:
                 return
             with self._new:
-                self.seen += data.decode()
+                self.seen += decoder.decode(data)
                 self._new.notify_all()
 
     def sees(self, text: str) -> str:
