@@ -219,7 +219,7 @@ class World:
         number = next(_numbers)
         self._everybody = everybody
         self._values = {"new": f"new-{number}", "user": f"user-{number}", "key": f"key-{number}", "id": "9"}
-        self._values |= {"path": "k", "file": "page.css", "role": "file_server"}
+        self._values |= {"path": "k", "file": "page.css", "role": "file_server", "provider": "9"}
         self._values["bucket"] = everybody.bucket([] if id == "delete_bucket" else ["k"])
         if id in ("account_quota", "set_account_quota"):
             self._values["user"] = "owner"

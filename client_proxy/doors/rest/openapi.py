@@ -12,7 +12,7 @@ from client_proxy.doors.rest.links import LINKS, Links
 from client_proxy.doors.rest.operation import BINARY, TEXT, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
-from client_proxy.doors.rest.schemas import BUCKET, ID, IDENTITY, PATH, REFERENCE, schemas
+from client_proxy.doors.rest.schemas import BUCKET, ID, IDENTITY, PATH, PROVIDER, REFERENCE, schemas
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import LockstepError, NotFound
 
@@ -34,6 +34,7 @@ PATH_VALUES = {
     "user": ("The account's name.", ID, "ann"),
     "service_account": ("The service account's name.", IDENTITY, "backup"),
     "policy": ("The policy's name.", IDENTITY, "policy"),
+    "provider": ("The identity provider's name.", PROVIDER, "company"),
     "role": ("A program's role.", {"type": "string", "enum": ["client_proxy", "file_server"]}, "file_server"),
     "file": (
         "One of the page's own files.",

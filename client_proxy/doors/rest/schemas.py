@@ -14,6 +14,7 @@ import msgspec
 from client_proxy.doors.rest.json_body import JsonBody
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BY_CODE, Problem
+from lockstep_store.wire.messages.single_sign_on import PROVIDER_NAME
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
 REFERENCE = "#/components/schemas/{name}"
@@ -32,6 +33,7 @@ PATH = {
 }
 ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -.0-~]+$"}
 IDENTITY = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_+=,.@-]+$"}
+PROVIDER = {"type": "string", "pattern": PROVIDER_NAME}
 LOST_FILE = {"type": "string", "pattern": "^[^/]*/.*/[^/]+$"}
 DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _TAG = '(W/)?("[^"]*"|[^\\s",*]+)'

@@ -144,7 +144,7 @@ class SignOnRoutes:
             _cluster(
                 id="put_sso_provider",
                 method="PUT",
-                template="/cluster/sso/{id}",
+                template="/cluster/sso/{provider}",
                 handler=self.put,
                 summary="Add an OpenID Connect provider, or replace its settings (administrators)",
                 description="Secrets are stored encrypted and never returned; one that is left out is removed.",
@@ -155,7 +155,7 @@ class SignOnRoutes:
             _cluster(
                 id="remove_sso_provider",
                 method="DELETE",
-                template="/cluster/sso/{id}",
+                template="/cluster/sso/{provider}",
                 handler=self.remove,
                 summary="Remove an OpenID Connect provider (administrators)",
                 description="Nobody can log in with it any more. Log-ins, and links of its identities, stay.",
@@ -260,7 +260,7 @@ class SignOnRoutes:
 
 
 def _provider_name(request: RestRequest) -> str:
-    name = request.segment("id")
+    name = request.segment("provider")
     if not re.fullmatch(sm.PROVIDER_NAME, name):
         raise errors.BadName(
             f"{name[:80]!r} is not a valid provider name: use 1 to 64 letters, digits, dots, hyphens and underscores, "

@@ -36,6 +36,7 @@ UNREADABLE = {"SelectObjectContent"}
 NAMES = sorted(set(OPERATIONS) - UNREADABLE)
 # Bodies that are bytes, not values.
 BESIDE = frozenset(one.payload.name for one in OPERATIONS.values() if one.payload and one.streams)
+QUERY_FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 RELAXED = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -177,7 +178,8 @@ def test_a_refusal_reaches_botocore_with_its_code_and_message() -> None:
         ("POST", "bucket", {}, {"content-type": "multipart/form-data; boundary=x"}, "PostObject"),
         ("OPTIONS", "key", {}, {}, "Preflight"),
         ("POST", "service", {}, {}, None),
-        ("POST", "service", {}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, "Query"),
+        ("POST", "service", {}, QUERY_FORM, "UnsignedQuery"),
+        ("POST", "service", {}, {**QUERY_FORM, "authorization": "AWS4-HMAC-SHA256 …"}, "Query"),
         ("PATCH", "key", {}, {}, None),
     ],
 )
