@@ -57,6 +57,9 @@ CALLS: dict[str, Allow] = {
     "_granted": TRUE,
     "_verdict": _constant("Allow"),
     # People
+    "check_enabled": NOTHING,
+    "federates": TRUE,
+    "unmet": _constant(""),
     "administrator": _any_account,
     "anyone": _anybody,
     "authenticate": _anybody,
@@ -135,7 +138,7 @@ SURVIVORS: dict[str, str] = {
     ),
     "directory_server.access.known_content:may_hide:trusted": "without rules only those may list at all",
     "directory_server.access.lists:AccessLists.settled_acl:Forbidden": "the next line refuses with the same S3 code",
-    "directory_server.people.accounts:_look_up:NotLoggedIn": "the next line refuses with the same status",
+    "directory_server.people.accounts:person_of_credential:NotLoggedIn": "the next line refuses with the same status",
     "directory_server.people.accounts:Accounts.who_am_i:NotLoggedIn": "for an account that is deleted at that moment",
     "client_proxy.doors.s3.auth.signature:check_signature:is_made_with#2": "the next line asks again",
 }
