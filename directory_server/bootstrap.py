@@ -229,7 +229,9 @@ class DirectoryServer:
             log_ins=self.log_ins,
             second_factor=OwnSecondFactor(self.log_ins, self.second_factors, self.accounts),
             identity_providers=self.identity_providers,
-            sign_on=SingleSignOn(store, self.clock, self.identity_providers, self.log_ins, self.accounts),
+            sign_on=SingleSignOn(
+                store, self.clock, self.identity_providers, self.log_ins, self.accounts, self.second_factors
+            ),
             audit=self.audit,
             users=self.users,
             quotas=self.quotas,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from directory_server.identity_providers.outgoing import ProviderFailed
-from directory_server.identity_providers.provider import is_plain
+from directory_server.identity_providers.provider import https_parts
 
 PATH = "/.well-known/openid-configuration"
 _MAX_URL = 2048
@@ -59,9 +58,6 @@ def _url(document: dict[str, Any], name: str) -> str:
     found = document.get(name, "")
     if found == "":
         return ""
-    if not isinstance(found, str) or len(found) > _MAX_URL or not is_plain(found):
-        raise ProviderFailed(f"its {name} is no address")
-    parts = urlsplit(found)
-    if parts.scheme != "https" or not parts.hostname:
-        raise ProviderFailed(f"its {name} does not begin with https")
+    if not isinstance(found, str) or len(found) > _MAX_URL or https_parts(found) is None:
+        raise ProviderFailed(f"its {name} is no address that begins with https")
     return found

@@ -102,7 +102,13 @@ class KnownProvider:
                 return False
             self._fetching, self._tried = True, now
             self._idle.clear()
-        self._spawn(f"identity provider {self.name}", self._fetch)
+        try:
+            self._spawn(f"identity provider {self.name}", self._fetch)
+        except RuntimeError:
+            self.failure = ProviderFailed("this machine has no threads left")
+            self._fetching = False
+            self._idle.set()
+            return False
         return True
 
     def _fetch(self) -> None:
@@ -195,4 +201,8 @@ class KnownProvider:
             finally:
                 self._places.release()
 
-        self._spawn(f"log-in at {self.name}", run)
+        try:
+            self._spawn(f"log-in at {self.name}", run)
+        except RuntimeError as error:
+            self._places.release()
+            raise Overloaded("this machine has no threads left, so nothing was done; try again in a moment") from error

@@ -70,7 +70,9 @@ def ask(
     """Send one request. Raises ProviderFailed within about CONNECT_SECONDS + TOTAL_SECONDS."""
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS, context=context)
+    # Without a port, the library would look for one behind the last colon of an IPv6 address.
+    port = parts.port or http.client.HTTPS_PORT
+    connection = http.client.HTTPSConnection(parts.hostname or "", port, timeout=CONNECT_SECONDS, context=context)
     sent = {"Accept": "application/json", "User-Agent": "Lockstep", **(headers or {})}
     body = None
     if form is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -55,8 +55,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def check_provider(given: Provider) -> None:
     """Raise BadRequest for settings that can never work."""
-    parts = urlsplit(given.issuer)
-    if parts.scheme != "https" or not parts.hostname or not is_plain(given.issuer):
+    parts = https_parts(given.issuer)
+    if parts is None:
         raise BadRequest(f"the issuer {given.issuer[:200]!r} must be an address such as https://login.example.com")
     if parts.query or parts.fragment or parts.username is not None:
         raise BadRequest("the issuer must have no user, query or fragment: OpenID Connect does not allow them")
@@ -70,9 +70,16 @@ def check_provider(given: Provider) -> None:
             raise BadRequest(f"{rule[:100]!r} is no rule about a claim: write CLAIM=VALUE, such as groups=staff")
 
 
-def is_plain(url: str) -> bool:
-    """Whether an address has only characters that a request line may have."""
-    return url.isascii() and url.isprintable() and " " not in url
+def https_parts(url: str) -> SplitResult | None:
+    """Return the parts of an address that a request can be sent to over TLS; None for any other text."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme == "https" and parts.hostname else None
 
 
 def values_of(claims: Claims, name: str) -> tuple[str, ...]:

@@ -153,6 +153,19 @@ class IdentityProviders:
             raise _no_such(name)
         return found
 
+    def demand_unchanged(self, tx: Tx, known: KnownProvider) -> None:
+        """Raise NotLoggedIn if the provider was removed, or its settings changed, since a log-in began.
+
+        For the transaction of what its word is good for: a person takes minutes, so what ends a provider, or lets
+        fewer people in, would otherwise come too late.
+        """
+        row = next((row for row in rows.providers(tx) if row.name == known.name), None)
+        if row is None or self._settings(row) != known.settings:
+            raise NotLoggedIn(
+                f"the identity provider {known.name} was removed or changed while you logged in: begin again",
+                id_token=True,
+            )
+
     # ------------------------------------------------------------ the rest
 
     def step(self) -> float:
@@ -182,11 +195,13 @@ class IdentityProviders:
 
     def _load(self, row: rows.ProviderRow) -> KnownProvider | None:
         try:
-            settings = _stored.decode(self._sealer().open(_seal_name(row.name), row.sealed))
-            return KnownProvider(row.name, settings, self._clock, self.ask, self.spawn)
+            return KnownProvider(row.name, self._settings(row), self._clock, self.ask, self.spawn)
         except LockstepError as error:
             log.error("identity provider %s cannot be used: %s; add it again", row.name, error)
             return None
+
+    def _settings(self, row: rows.ProviderRow) -> Provider:
+        return _stored.decode(self._sealer().open(_seal_name(row.name), row.sealed))
 
     def _info(self, row: rows.ProviderRow, known: KnownProvider | None) -> ProviderInfo:
         if known is None:

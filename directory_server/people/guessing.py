@@ -125,4 +125,8 @@ class CodeGuesses:
         with self._guard:
             now = self._now()
             known = self._names.get(name) or _NameFailures()
-            self._names[name] = _NameFailures(max(0.0, known.now(now, CODE_REFILL_SECONDS) - 1), now)
+            left = known.now(now, CODE_REFILL_SECONDS) - 1
+            if left > 0:
+                self._names[name] = _NameFailures(left, now)
+            else:
+                self._names.forget(name)  # it would displace an account whose wrong codes count

@@ -20,6 +20,7 @@ from directory_server.people.log_ins import LogIns
 from directory_server.people.names import AccountNames, prepared_name
 from directory_server.people.passwords import NO_PASSWORD
 from directory_server.people.person import Person
+from directory_server.people.second_factors import SecondFactors
 from lockstep_store.wire.errors import (
     AlreadyExists,
     BadRequest,
@@ -59,6 +60,7 @@ class SingleSignOn:
         providers: IdentityProviders,
         log_ins: LogIns,
         accounts: Accounts,
+        factors: SecondFactors,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -66,6 +68,7 @@ class SingleSignOn:
         self._attempts = Attempts(clock)
         self._log_ins = log_ins
         self._accounts = accounts
+        self._factors = factors
         self._audit = accounts.audit
         self._names = AccountNames()
 
@@ -118,6 +121,7 @@ class SingleSignOn:
         account = name
 
         def recheck(tx: Tx) -> bool:
+            self._providers.demand_unchanged(tx, known)
             if rows.account_of(tx, issuer, subject) != account:
                 raise NotLoggedIn("this account was changed while you logged in: log in again")
             row = tx.one(people.PASSWORD, name=account)
@@ -142,6 +146,7 @@ class SingleSignOn:
         name = _name_of(known, claims)
 
         def work(tx: Tx) -> str:
+            self._providers.demand_unchanged(tx, known)
             if (other := rows.account_of(tx, issuer, subject)) is not None:
                 return other  # made by another log-in of the same person
             if self._names.find(tx, name) is not None:
@@ -157,7 +162,10 @@ class SingleSignOn:
         return self._store.write(work)
 
     def _give_role(self, tx: Tx, account: str, role: AccountRole, provider: str) -> None:
-        """Give an account the role that its provider says. The last administrator stays one, as everywhere."""
+        """Give an account the role that its provider says. The last administrator stays one, as everywhere.
+
+        Its earlier log-ins end if the role needs a second factor that it lacks: a password may have made them.
+        """
         admin, read_only = people.role_of(tx, account)
         wanted = (role == "administrator", role == "read-only")
         if (admin, read_only) == wanted:
@@ -167,6 +175,8 @@ class SingleSignOn:
                 return
             tx.run(people.DELETE_JOIN_SECRETS)  # as when another administrator does it
         tx.run(people.SET_STATE, of_account=account, new_admin=wanted[0], new_read_only=wanted[1], new_disabled=False)
+        if self._factors.must_enrol(tx, account):
+            tx.run(people.DELETE_SESSIONS_OF, of_account=account)
         self._audit.write(tx, "account changed", account, account, detail=f"{role}, as {provider} says")
 
     # ------------------------------------------------------------ what administrators ask
@@ -224,7 +234,7 @@ def _name_of(known: KnownProvider, claims: Claims) -> str:
     values = values_of(claims, claim)
     if len(values) != 1:
         raise Forbidden(f"{known.name} gives no user name (claim {claim!r}), so no account can be made")
-    if claim == "email" and claims.get("email_verified") is False:
+    if claim == "email" and "false" in map(str.lower, values_of(claims, "email_verified")):
         raise Forbidden(f"{known.name} has not verified your e-mail address, so no account can be made with it")
     try:
         return prepared_name(check_account(values[0]))

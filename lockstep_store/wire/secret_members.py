@@ -10,8 +10,11 @@ from typing import Any
 
 HIDDEN = frozenset(
     {
+        "ContinueSignOnRequest.id",
+        "SignOn.id",
         "code",
         "answer",
+        "authorization_url",
         "client_secret",
         "credential",
         "key",
@@ -28,9 +31,16 @@ HIDDEN = frozenset(
         "token",
         "user_code",
         "uri",
+        "verification_uri_complete",
     }
 )
-"""`key` is the name of a key in some messages and the key itself in others: it is hidden in all of them."""
+"""`key` is the name of a key in some messages and the key itself in others: it is hidden in all of them. With the
+name of a message it is hidden in that one: whoever has a log-in's id collects its token."""
+
+
+def is_hidden(kind: type, name: str) -> bool:
+    """Whether a message of this kind hides the member."""
+    return name in HIDDEN or f"{kind.__name__}.{name}" in HIDDEN
 
 
 def repr_without_secrets(message: Any) -> str:
@@ -38,7 +48,7 @@ def repr_without_secrets(message: Any) -> str:
     kind = type(message)
     names: tuple[str, ...] = kind._fields if isinstance(message, tuple) else kind.__struct_fields__
     shown = (
-        f"{name}=…" if name in HIDDEN and value else f"{name}={value!r}"
+        f"{name}=…" if is_hidden(kind, name) and value else f"{name}={value!r}"
         for name, value in ((name, getattr(message, name)) for name in names)
     )
     return f"{kind.__name__}({', '.join(shown)})"

@@ -12,6 +12,7 @@ from directory_server.access.own_keys import OWN_KEYS
 from directory_server.access.policy import Question
 from directory_server.access.policy_documents import parse_trust
 from directory_server.features.identities.sessions import check_enabled, check_policy, role_of_arn, session_signer
+from directory_server.identity_providers.known_provider import KnownProvider
 from directory_server.identity_providers.provider import Claims, values_of
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.metadata.statements import identities
@@ -58,12 +59,14 @@ class WebIdentities:
             known = self._providers.of_token(request.token)
             provider = known.name
             claims = known.verify(request.token, known.settings.token_audiences)
-            return self._store.write(lambda tx: self._session(tx, request, claims, known.settings.arn_part))
+            return self._store.write(lambda tx: self._session(tx, request, claims, known))
         except (NotLoggedIn, Forbidden) as error:
             self._note_refusal(request, provider, error)
             raise
 
-    def _session(self, tx: Tx, request: WebIdentityRequest, claims: Claims, provider: str) -> WebIdentitySession:
+    def _session(self, tx: Tx, request: WebIdentityRequest, claims: Claims, known: KnownProvider) -> WebIdentitySession:
+        self._providers.demand_unchanged(tx, known)
+        provider = known.settings.arn_part
         role = self._trusting_role(tx, request, claims, provider)
         if request.seconds > role.max_session_seconds:
             most = role.max_session_seconds
@@ -118,7 +121,7 @@ def claim_keys(provider: str, claims: Claims) -> Mapping[str, list[str]]:
         if values:
             found[small] = values
     found["oaud"] = found["aud"]
-    if party := found.get("azp"):
+    if party := [*values_of(claims, "azp")]:
         found["aud"] = party
     return {f"{provider}:{name}".lower(): values for name, values in found.items() if name not in doubtful}
 

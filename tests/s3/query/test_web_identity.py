@@ -157,6 +157,9 @@ def test_conditions_see_all_claims(ann: Caller, lab: SignOnRig, make_role: MakeR
     assert take(ann, lab, role, token)["Audience"] == "sts.lab.test"
     assert refusal(ann, lab, make_role(trust(sub="root")), token) == STS_DENIED
     assert refusal(ann, lab, make_role(trust(aud="other")), token) == STS_DENIED
+    claimed = lab.provider.token(lab.wall, aud="other", AZP="sts.lab.test")
+    assert refusal(ann, lab, make_role(trust(aud="sts.lab.test")), claimed) == STS_DENIED
+    assert take(ann, lab, make_role(trust(aud="other")), claimed)["Audience"] == "other"
 
 
 def test_a_trust_policy_with_an_unknown_key_is_refused(ann: Caller) -> None:
@@ -212,6 +215,26 @@ def test_roles_that_nobody_has_are_refused_like_others(ann: Caller, lab: SignOnR
     for role in ("arn:aws:iam::ann:role/missing", "arn:aws:iam::nobody:role/x", "arn:aws:iam::ann:role/self"):
         assert refusal(ann, lab, role) == STS_DENIED
     assert refusal(ann, lab, "arn:aws:s3:::not-a-role") == (400, "ValidationError")
+
+
+def test_a_provider_that_is_removed_meanwhile_vouches_for_nobody(
+    ann: Caller, lab: SignOnRig, make_role: MakeRole
+) -> None:
+    """No session begins after the removal, also when the token was verified before."""
+    role, known = make_role(trust()), lab.providers.named("lab")
+    verify = known.verify
+
+    def verify_then_remove(*given: Any) -> Any:
+        claims = verify(*given)
+        lab.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(lab.cluster.admin_key, "lab"))
+        return claims
+
+    known.verify = verify_then_remove  # type: ignore[method-assign]
+    try:
+        assert refusal(ann, lab, role) == INVALID
+    finally:
+        lab.put(audiences=["sts.lab.test", "other"])
+    assert take(ann, lab, role)
 
 
 def test_durations_are_the_roles(ann: Caller, lab: SignOnRig, make_role: MakeRole) -> None:

@@ -16,7 +16,7 @@ from lockstep_store.wire import messages
 from lockstep_store.wire.messages.base import FrozenMessage, Message
 from lockstep_store.wire.messages.people import PasswordRequest
 from lockstep_store.wire.messages.s3 import S3Proof
-from lockstep_store.wire.secret_members import HIDDEN
+from lockstep_store.wire.secret_members import HIDDEN, is_hidden
 
 LOOKS_SECRET = re.compile(r"credential|password|secret|token|signature|proof|ticket|key|code")
 NOT_SECRET = {
@@ -61,7 +61,7 @@ def test_secrets_stay_out_of_repr(shape: Any) -> None:
     shown = repr(message)
     assert shown.startswith(f"{shape.__name__}(")
     for name in _members(shape):
-        assert (f"value of {name}!" in shown) == (name not in HIDDEN), shown
+        assert (f"value of {name}!" in shown) == (not is_hidden(shape, name)), shown
 
 
 @pytest.mark.parametrize("shape", _shapes(), ids=lambda shape: shape.__qualname__)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from directory_server.identity_providers.known_provider import FRESH_SECONDS, RETRY_SECONDS, USABLE_SECONDS
-from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, NotLoggedIn, Unavailable
+from directory_server.identity_providers.known_provider import (
+    CALLS_AT_ONCE,
+    FRESH_SECONDS,
+    RETRY_SECONDS,
+    USABLE_SECONDS,
+)
+from lockstep_store.wire.errors import BadRequest, Conflict, NotFound, NotLoggedIn, Overloaded, Unavailable
 from lockstep_store.wire.messages import single_sign_on as sm
 from tests.fakes.identity_provider import CLIENT, ISSUER, public, rsa_key, signed
-from tests.fakes.sign_on import SignOnRig
+from tests.fakes.sign_on import SignOnRig, at_once
 from tests.fakes.whole_cluster import WholeCluster
 
 
@@ -42,6 +47,9 @@ def test_settings_that_cannot_work_are_refused(rig: SignOnRig) -> None:
         ({"issuer": "https://u@login.lab.test"}, "user"),
         ({"issuer": "https://login.lab.test/#x"}, "fragment"),
         ({"issuer": "https://login.lab.test/ x"}, "address such as"),
+        ({"issuer": "https://login.lab.test:99999"}, "address such as"),
+        ({"issuer": "https://login.lab.test:x"}, "address such as"),
+        ({"issuer": "https://[::1"}, "address such as"),
         ({"client_id": ""}, "client id"),
         ({"client_id": "", "audiences": ["a"], "secret": "s"}, "secret"),
         ({"require": ["staff"]}, "CLAIM=VALUE"),
@@ -155,3 +163,37 @@ def test_a_description_that_cannot_be_trusted_is_not_used(rig: SignOnRig) -> Non
     rig.provider.more, rig.provider.keys = {}, []
     rig.put()
     assert "keys" in rig.info().problem
+
+
+def test_addresses_that_are_none_are_a_reason_of_the_provider(rig: SignOnRig) -> None:
+    """Not a failure of this program, which nobody would see."""
+    for wrong in ("https://login.lab.test:99999/jwks", "https://login.lab.test:x/jwks", "https://[::1/jwks"):
+        rig.provider.more = {"jwks_uri": wrong}
+        rig.put()
+        assert "jwks_uri is no address" in rig.info().problem
+
+
+def test_a_machine_without_threads_can_ask_later(rig: SignOnRig) -> None:
+    """A thread that does not start leaves nothing behind that waits for it."""
+    rig.put()
+
+    def no_thread(_: str, work: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    known = rig.providers.named("lab")
+    known._spawn = no_thread
+    started = rig.start()
+    for _ in range(CALLS_AT_ONCE + 1):
+        with pytest.raises(Overloaded, match="threads"):
+            rig.answer(started)
+    rig.cluster.pass_time(USABLE_SECONDS)
+    with pytest.raises(Unavailable, match="threads"):
+        known.endpoints()
+    known._spawn = at_once
+    rig.cluster.pass_time(RETRY_SECONDS)
+    assert known.refresh()
+    assert known.endpoints()
+    again = rig.start()
+    rig.provider.token_replies.clear()
+    rig.answer(again, preferred_username="ann")
+    assert rig.go_on(again).state == "done"

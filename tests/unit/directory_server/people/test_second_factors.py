@@ -442,6 +442,18 @@ def test_only_wrong_codes_count_for_the_bound() -> None:
         guesses.take("ann")
 
 
+def test_right_codes_of_others_forget_no_wrong_ones() -> None:
+    """Only so many accounts are remembered: those without a wrong code must not displace one that is attacked."""
+    guesses = CodeGuesses(ManualClock().monotonic)
+    for _ in range(CODE_FAILURES):
+        guesses.take("ann")
+    for number in range(10_001):
+        guesses.take(f"mine-{number}")
+        guesses.give_back(f"mine-{number}")
+    with pytest.raises(TooManyRequests):
+        guesses.take("ann")
+
+
 @pytest.mark.parametrize("kind", ["code of the app", "recovery code"])
 def test_a_code_lets_one_in_of_many_at_once(house: House, kind: str) -> None:
     """Eight log-ins with one code at the same moment: one token."""

@@ -1,0 +1,101 @@
+"""Attacks on single sign-on: log-ins that were under way when something ended, and what a role must not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockstep_store.wire.errors import Forbidden, NotLoggedIn
+from lockstep_store.wire.messages import single_sign_on as sm
+from lockstep_store.wire.messages import users as um
+from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
+from tests.fakes.sign_on import SignOnRig
+from tests.fakes.whole_cluster import WholeCluster
+
+
+@pytest.fixture
+def rig(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignOnRig]:
+    certs = tmp_path_factory.getbasetemp() / "sign-on-certs"
+    with WholeCluster(tmp_path, certs, file_servers=0, copies=1) as cluster:
+        yield SignOnRig(cluster)
+
+
+def names(rig: SignOnRig) -> set[str]:
+    return {one.name for one in rig.call(um.USERS, CredentialRequest(rig.cluster.admin_key)).users}
+
+
+def verified(rig: SignOnRig, **claims: Any) -> sm.SignOn:
+    """A log-in whose token the directory has verified, and that nobody has asked for yet."""
+    started = rig.start()
+    rig.answer(started, preferred_username="ann", **claims)
+    return started
+
+
+def test_a_provider_that_was_removed_logs_nobody_in(rig: SignOnRig) -> None:
+    """Neither a person with an account nor a new one, who does not get one either."""
+    rig.put()
+    rig.log_in("bob", "subject-2")
+    new, known = verified(rig), verified(rig, sub="subject-2")
+    rig.call(sm.REMOVE_SSO_PROVIDER, sm.ProviderRequest(rig.cluster.admin_key, "lab"))
+    for started in (new, known):
+        with pytest.raises(NotLoggedIn, match="removed or changed"):
+            rig.go_on(started)
+    assert "ann" not in names(rig)
+
+
+def test_rules_that_changed_count_for_log_ins_under_way(rig: SignOnRig) -> None:
+    """A person whom the new rules refuse is not let in by the old ones; settings that did not change stop nobody."""
+    rig.put(secret="one")
+    started = verified(rig)
+    rig.put(secret="one")
+    assert rig.go_on(started).state == "done"
+    for settings in ({"require": ["groups=staff"]}, {"read_only": ["groups=guests"]}, {"client_id": "another"}):
+        started = verified(rig)
+        rig.put(secret="one", **settings)  # type: ignore[arg-type]
+        with pytest.raises(NotLoggedIn, match="removed or changed"):
+            rig.go_on(started)
+        rig.put(secret="one")
+
+
+def test_a_role_from_a_provider_makes_no_administrator_of_a_password(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where administrators need a second factor: a log-in with the password alone ends when the role comes."""
+    certs = tmp_path_factory.getbasetemp() / "sign-on-certs"
+    settings = {"file_servers": 0, "copies": 1, "require_second_factor": "administrators"}
+    with WholeCluster(tmp_path, certs, **settings) as cluster:  # type: ignore[arg-type]
+        rig = SignOnRig(cluster)
+        rig.put(administrators=["groups=ops"])
+        thief = rig.call(LOGIN, PasswordRequest("ann", "a secret word", "must")).token
+        link = sm.LinkIdentityRequest(cluster.admin_key, "lab", "subject-1", "ann")
+        rig.call(sm.LINK_IDENTITY, link)
+        owner = rig.log_in("ann", groups=["ops"])
+        assert owner.admin
+        assert rig.call(WHO_AM_I, CredentialRequest(owner.token)).admin
+        with pytest.raises(NotLoggedIn):
+            rig.call(WHO_AM_I, CredentialRequest(thief))
+        rig.log_in("ann", groups=["ops"])
+        assert rig.call(WHO_AM_I, CredentialRequest(owner.token)).admin  # nothing changed, so nothing ends
+
+
+def test_an_address_that_is_not_verified_names_no_account(rig: SignOnRig) -> None:
+    """However the provider writes that."""
+    rig.put(username_claim="email")
+    for word in (False, "false", "False"):
+        with pytest.raises(Forbidden, match="not verified"):
+            rig.log_in("ann", email="boss@lab.test", email_verified=word)
+    assert rig.log_in("ann", email="boss@lab.test", email_verified="true").created
+
+
+def test_a_log_in_shows_its_secrets_in_no_log(rig: SignOnRig) -> None:
+    """Whoever has its id collects the token; the addresses carry state and code."""
+    rig.put()
+    browser, device = rig.start(), rig.go_on(rig.start("device"))
+    device.verification_uri_complete = "https://login.lab.test/activate?code=ABCD-EFGH"
+    for shown in (repr(browser), repr(device), repr(sm.ContinueSignOnRequest(browser.id, "code=c"))):
+        for secret in (browser.id, device.id, "code_challenge", "ABCD-EFGH", "code=c"):
+            assert secret not in shown
