@@ -78,7 +78,7 @@ class _Network(click.ParamType[Network]):
         try:
             return ipaddress.ip_network(value)
         except ValueError:
-            self.fail(f"{value!r} is no address or network, such as 10.0.0.7 or 10.0.0.0/8", param, ctx)
+            self.fail(f"{value!r} is not an address or network, such as 10.0.0.7 or 10.0.0.0/8", param, ctx)
 
 
 def _option(*names: str, **details: Any) -> Callable[[Any], Any]:
@@ -178,7 +178,7 @@ _OPTIONS = (
     _option(
         "--read-leases/--no-read-leases",
         default=True,
-        help="Answer hot reads without asking the directory, which tells of every change first.",
+        help="Answer hot reads without asking the directory, which announces every change first.",
     ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
     click.option(

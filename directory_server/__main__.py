@@ -87,7 +87,7 @@ _data_option = click.option(
     default=_DEFAULTS.require_second_factor,
     type=click.Choice(get_args(Requirement)),
     show_envvar=True,
-    help="Whose accounts cannot log in without a second factor, besides those of which it is required by name.",
+    help="Who needs a second factor to log in. `lockstep users require-mfa` requires it of single accounts.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",
@@ -156,7 +156,7 @@ _data_option = click.option(
     default=_DEFAULTS.threads,
     type=click.IntRange(8, 1024),
     show_envvar=True,
-    help="Calls handled at a time.",
+    help="Calls handled at a time on behalf of people.",
 )
 @log_level(_DEFAULTS.log_level)
 @click.pass_context

@@ -57,7 +57,7 @@ _DEFAULTS = Settings()
     default=_DEFAULTS.threads,
     type=click.IntRange(4, 1024),
     show_envvar=True,
-    help="Requests that are handled at a time.",
+    help="Requests of proxies handled at a time.",
 )
 @click.option(
     "--reserve-bytes",

@@ -128,9 +128,10 @@ class StorageKeys:
             raise Conflict(f"storage key {info.id} may still be needed: the directory has not looked yet; try again")
         if not forget_backups:
             raise Conflict(
-                f"storage key {info.id} is needed to restore S3 secrets, second factors, named keys and notification "
-                "targets from backups made before nothing used it (backups_before): make a new backup, keep a copy of "
-                "certs/storage-keys.json with the old ones or delete them, then repeat with --forget-backups",
+                f"storage key {info.id} is needed to restore S3 secrets, second factors, named keys, notification "
+                "targets and identity providers from backups made before nothing used it (backups_before): make a new "
+                "backup, keep a copy of certs/storage-keys.json with the old ones or delete them, then repeat "
+                "with --forget-backups",
                 backups_before=info.backups_before,
             )
 

@@ -59,5 +59,5 @@ def _url(document: dict[str, Any], name: str) -> str:
     if found == "":
         return ""
     if not isinstance(found, str) or len(found) > _MAX_URL or https_parts(found) is None:
-        raise ProviderFailed(f"its {name} is no address that begins with https")
+        raise ProviderFailed(f"its {name} is not an address that begins with https")
     return found

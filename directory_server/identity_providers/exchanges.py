@@ -122,7 +122,7 @@ def with_userinfo(known: KnownProvider, claims: Claims, access_token: str) -> Cl
         return claims
     reply = known.ask(endpoint, known.context, headers={"Authorization": f"Bearer {access_token}"})
     if reply.status != 200:
-        raise ProviderFailed(f"it answered the question for more claims with status {reply.status}")
+        raise ProviderFailed(f"it answered the request for more claims with status {reply.status}")
     more = reply.document()
     if more.get("sub") != claims["sub"]:
         raise ProviderFailed("it answered with the claims of another person")

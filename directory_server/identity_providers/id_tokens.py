@@ -113,9 +113,9 @@ def unverified_issuer(token: str) -> str:
         claims = json.loads(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
         issuer = claims["iss"]
     except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidIdToken("it is no JSON web token with an issuer") from error
+        raise InvalidIdToken("it is not a JSON web token with an issuer") from error
     if not isinstance(issuer, str):
-        raise InvalidIdToken("it is no JSON web token with an issuer")
+        raise InvalidIdToken("it is not a JSON web token with an issuer")
     return issuer
 
 
@@ -145,7 +145,7 @@ def _signed_claims(token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
     try:
         header = jws.extract_compact(token.encode("ascii")).headers()
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise InvalidIdToken("it is no signed JSON web token") from error
+        raise InvalidIdToken("it is not a signed JSON web token") from error
     algorithm = _checked_algorithm(header)
     for key in _fitting(keys, header.get("kid"), algorithm):
         try:
@@ -155,7 +155,7 @@ def _signed_claims(token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise InvalidIdToken("its claims are not JSON") from error
         if not isinstance(claims, dict):
-            raise InvalidIdToken("its claims are no JSON object")
+            raise InvalidIdToken("its claims are not a JSON object")
         return claims
     raise InvalidIdToken("its signature is wrong")
 
@@ -168,7 +168,7 @@ def _checked_algorithm(header: dict[str, Any]) -> str:
         raise InvalidIdToken("its header demands extensions that no id token has")
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.upper() != "JWT":  # such as at+jwt, an access token
-        raise InvalidIdToken(f"it is no id token, but of type {str(kind)[:20]!r}")
+        raise InvalidIdToken(f"it is not an id token, but of type {str(kind)[:20]!r}")
     return algorithm
 
 
@@ -203,5 +203,5 @@ def _check_times(claims: Claims, wall: float) -> None:
 def _time(claims: Claims, name: str, default: float | None = None) -> float:
     found = claims.get(name, default)
     if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < _MAX_TIME:
-        raise InvalidIdToken(f"its claim {name} is no time")
+        raise InvalidIdToken(f"its claim {name} is not a time")
     return float(found)

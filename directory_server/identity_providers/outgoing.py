@@ -43,7 +43,7 @@ class ProviderReply:
         except (ValueError, RecursionError) as error:
             raise ProviderFailed(f"its reply (status {self.status}) is not JSON") from error
         if not isinstance(found, dict):
-            raise ProviderFailed(f"its reply (status {self.status}) is no JSON object")
+            raise ProviderFailed(f"its reply (status {self.status}) is not a JSON object")
         return found
 
 

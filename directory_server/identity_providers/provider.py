@@ -67,7 +67,7 @@ def check_provider(given: Provider) -> None:
     for rule in (*given.require, *given.administrators, *given.read_only):
         claim, sign, value = rule.partition("=")
         if not (claim and sign and value):
-            raise BadRequest(f"{rule[:100]!r} is no rule about a claim: write CLAIM=VALUE, such as groups=staff")
+            raise BadRequest(f"{rule[:100]!r} is not a rule about a claim: write CLAIM=VALUE, such as groups=staff")
 
 
 def https_parts(url: str) -> SplitResult | None:

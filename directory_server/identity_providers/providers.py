@@ -232,7 +232,9 @@ class IdentityProviders:
 
 
 def _no_such(name: str) -> NotFound:
-    return NotFound(f"there is no identity provider {name[:64]!r}; an administrator can list them with `lockstep sso`")
+    return NotFound(
+        f"there is no identity provider {name[:64]!r}; an administrator can list them with `lockstep sso list`"
+    )
 
 
 def _sealed_row(row: rows.ProviderRow) -> SealedRow:

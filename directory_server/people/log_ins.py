@@ -156,7 +156,7 @@ class LogIns:
         name = proven.name
         prepared = check_new_password(name, request.new_password)
         if request.new_password == request.password:
-            raise BadRequest("the new password is the one so far: choose another")
+            raise BadRequest("the new password is the current one: choose another")
         with self._slots.one(request.address):
             password = PasswordHash.of(prepared)
 

@@ -109,7 +109,7 @@ class SingleSignOn:
         missing = unmet(known.settings, claims)
         if missing:
             raise Forbidden(
-                f"{known.name} does not let you in here: your claim {missing!r} has none of the values that an "
+                f"you may not log in here: your claim {missing!r} at {known.name} has none of the values that an "
                 "administrator requires"
             )
         issuer, subject, role = known.settings.issuer, claims["sub"], role_of(known.settings, claims)

@@ -58,8 +58,8 @@ class ClusterRoutes:
                 template="/health",
                 handler=self.health,
                 summary="Get this proxy's health",
-                description="200 whenever it answers; `healthy` says the rest. The other members need a credential, "
-                "except on the proxy's own machine. For load balancers, /health answers 503 when it is not well.",
+                description="200 also when it is not healthy: see `healthy`. The other members need a credential, "
+                "except on the proxy's own machine. Load balancers use /health, which then returns 503.",
                 answers={200: Answer("Its health.", Content(Health))},
                 login=False,
             ),

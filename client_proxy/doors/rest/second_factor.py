@@ -87,8 +87,8 @@ class SecondFactorRoutes:
                 template="/auth/mfa",
                 handler=self.begin,
                 summary="Begin to set up a second factor: get a secret for an authenticator app",
-                description="It counts once `/auth/mfa/confirm` got a first code. The secret is shown only here. "
-                "Beginning again replaces it.",
+                description="It counts once `/auth/mfa/confirm` has received a first code. The secret is shown only "
+                "here. Beginning again replaces it.",
                 bodies=(Content(SecondFactorBody),),
                 answers={200: Answer("The secret, as base32 and as an otpauth address.", Content(fm.NewSecondFactor))},
             ),

@@ -23,7 +23,7 @@ _operation = partial(Operation, tag="People", refusals=(errors.Forbidden, errors
 
 
 class NewPasswordBody(JsonBody):
-    """A user name, its password so far (or a one-time password), and the new one; a `code` with a second factor."""
+    """A user name, its current password (or a one-time password), and the new one; a `code` with a second factor."""
 
     username: Text
     password: Password
@@ -64,7 +64,7 @@ class UserRoutes:
                 template="/auth/password",
                 handler=self.change_password,
                 summary="Change a password",
-                description="Needs the password so far, or a one-time password. Every log-in of the account ends, and "
+                description="Needs the current password, or a one-time password. Every log-in of the account ends, and "
                 "the reply is a new one. Keys stay valid.",
                 bodies=(Content(NewPasswordBody),),
                 answers={200: Answer("A new log-in.", Content(LoginReply))},

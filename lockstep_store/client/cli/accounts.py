@@ -52,8 +52,8 @@ def login(
 
     With --sso you log in at your organisation's identity provider: in a browser here, or with --device in one anywhere.
 
-    With a second factor, a code of your authenticator app (or a recovery code) is asked for, or given with --code. An
-    account that must have one, and has none, sets it up first; see lockstep mfa.
+    With a second factor you also need a code of your authenticator app, or a recovery code: give it with --code, or
+    answer the question. An account that must have one, and has none, sets it up first; see lockstep mfa.
 
     The log-in is stored in ~/.config/lockstep/credentials.json, which only you can read. Scripts can set
     LOCKSTEP_API_KEY instead. Use --profile for several log-ins.

@@ -63,8 +63,8 @@ def set_provider(
 ) -> None:
     """Add the identity provider NAME, or replace all its settings.
 
-    ISSUER is its address, as it calls itself. Of every claim in --require, one of the values must be there. With
-    --administrator or --read-only, the provider decides about an account's role at each log-in.
+    ISSUER is the address that the provider calls itself. For each claim in --require, one of its values is needed. With
+    --administrator or --read-only, the provider decides an account's role at each log-in.
     """
     settings = ProviderSettings(
         issuer,

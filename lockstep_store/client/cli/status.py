@@ -42,7 +42,7 @@ class _Look(NamedTuple):
     "--timeout",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="With --wait: the longest wait; then the exit code says how it is.",
+    help="With --wait: the longest wait; the exit code is the state at its end.",
 )
 @pass_app
 def status(app: App, wanted: str | None, timeout: float | None) -> None:

@@ -78,8 +78,8 @@ def passphrase(app: App, folder: Path | None, old: Path | None, new: Path | None
 def retire(app: App, id: str, forget_backups: bool) -> None:
     """Delete the old storage key ID everywhere.
 
-    Refused while anything needs it. S3 secrets, second factors, named keys and notification targets in backups made
-    before the rotation was finished can only be restored with it.
+    Refused while anything needs it. S3 secrets, second factors, named keys, notification targets and identity providers
+    in backups made before the rotation was finished can only be restored with it.
     """
     keys = app.api().retire_storage_key(id, forget_backups=forget_backups)
     text = f"storage key {formatting.safe(id)} was retired\n{storage_keys_text(keys)}"

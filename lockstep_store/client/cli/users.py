@@ -33,7 +33,7 @@ def passwd(app: App, username: str | None, code: str) -> None:
     name = username or app.profile.account
     if not name:
         raise BadRequest("name the account: lockstep passwd USERNAME")
-    old = ask_password("Password so far (or one-time password)")
+    old = ask_password("Current password (or one-time password)")
     new = ask_password("New password", repeat=True)
     api = app.anonymous(cluster_first=True)
     try:
@@ -109,7 +109,7 @@ def enable(app: App, name: str) -> None:
 
 @users.command("require-mfa")
 @click.argument("name")
-@click.option("--off", is_flag=True, help="Require it no more.")
+@click.option("--off", is_flag=True, help="No longer require it.")
 @pass_app
 def require_second_factor(app: App, name: str, off: bool) -> None:
     """Let an account log in only with a second factor; without one it can only set one up.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
+from lockstep_store.client.menu.second_factor_requests import MUST_ENROL, SecondFactorRequests
 from lockstep_store.client.menu.terminal import Terminal
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.people import accounts_text, events_text
@@ -37,7 +37,7 @@ class PeopleRequests:
 
     def change_password(self, argument: str) -> None:
         """Change the person's own password; their other log-ins end."""
-        old = self._terminal.ask_secret("Password so far: ")
+        old = self._terminal.ask_secret("Current password: ")
         self.set_password(self.account, old)
 
     def set_password(self, name: str, old: str) -> LoginReply:
@@ -50,7 +50,7 @@ class PeopleRequests:
         except SecondFactorNeeded as error:
             if error.facts.get("reason") != "enrol":
                 raise
-            self._terminal.tell(f"Not finished: {error}. It is set up now:")
+            self._terminal.tell(f"Your password was changed. {MUST_ENROL}")
             return self._factor.enrol(name, new)
         self._terminal.say("Your password was changed; your other log-ins have ended.")
         return reply

@@ -13,6 +13,7 @@ from lockstep_store.wire.messages.people import LoginReply
 
 T = TypeVar("T")
 CODE_ATTEMPTS = 3
+MUST_ENROL = "This account must have a second factor: set it up now."
 
 
 class SecondFactorRequests:

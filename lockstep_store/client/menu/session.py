@@ -10,7 +10,7 @@ from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
 from lockstep_store.client.menu.people_requests import PeopleRequests
-from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
+from lockstep_store.client.menu.second_factor_requests import MUST_ENROL, SecondFactorRequests
 from lockstep_store.client.menu.sign_on import MenuSignOn
 from lockstep_store.client.menu.state_requests import StateRequests
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
@@ -134,7 +134,7 @@ class Session:
         except SecondFactorNeeded as error:
             if error.facts.get("reason") != "enrol":
                 raise
-            self._terminal.tell(f"Not yet: {error}. It is set up now:")
+            self._terminal.tell(MUST_ENROL)
             return self._factor.enrol(name, password)
         except NotLoggedIn as error:
             if not error.facts.get("must_change"):

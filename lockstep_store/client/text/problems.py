@@ -87,9 +87,11 @@ def _of_proxy(proxy: Health) -> Iterator[StatusProblem]:
         advice = "log in to see why, or run this on its machine"
         yield StatusProblem("degraded", name, "is not healthy", advice)
     if proxy.facts.get("cache_writable") is False:
-        yield StatusProblem("degraded", name, "cannot write its cache", "free space on its disk; it works without")
+        advice = "free space on its disk; it works without caching new content"
+        yield StatusProblem("degraded", name, "cannot write its cache", advice)
     if limits := proxy.facts.get("rate_limits_problem"):
-        yield StatusProblem("degraded", name, f"counts requests alone: {limits}", "check the storage of --rate-limit")
+        counts = f"counts requests by itself: {limits}"
+        yield StatusProblem("degraded", name, counts, "check the server of --rate-limit-storage")
 
 
 def _of_copies(repair: RepairInfo, copies: int) -> Iterator[StatusProblem]:

@@ -56,7 +56,7 @@ class UserAccessReply(Message):
 
 
 class ChangePasswordRequest(Message):
-    """One's own password; `password` is the one so far, or a one-time password. All log-ins of the account end, and
+    """One's own password; `password` is the current one, or a one-time password. All log-ins of the account end, and
     the reply is a new one. Its keys stay."""
 
     name: Text

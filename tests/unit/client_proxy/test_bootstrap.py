@@ -180,7 +180,7 @@ def test_a_proxy_shows_its_rate_limits_and_counts_log_ins(folder: Path, proxies:
     assert type(proxies[0].wsgi).__name__ == "ForwardedAddress"
     with pytest.raises(click.UsageError, match="is no rate limit"):
         settings_of("--rate-limit", "write=lots")
-    with pytest.raises(click.BadParameter, match="no address or network"):
+    with pytest.raises(click.BadParameter, match="not an address or network"):
         settings_of("--trusted-proxy", "balancer.example.org")
 
 

@@ -184,7 +184,7 @@ def test_who_must_have_one_sets_it_up_at_the_log_in(people: RealPeople, menu: Me
     one_time = re.search(r"one-time password of ann: (\S+)", said)
     assert one_time is not None
     said = menu("ann", one_time[1], "my own words", "my own words", "CODE", "10")
-    assert "the password was changed" in said
+    assert "Your password was changed" in said
     assert "Welcome back, ann." in said
 
 

@@ -150,8 +150,8 @@ def test_a_description_that_cannot_be_trusted_is_not_used(rig: SignOnRig) -> Non
         ({"jwks_uri": ""}, "signing keys"),
         ({"jwks_uri": "http://login.lab.test/jwks"}, "https"),
         ({"token_endpoint": "ftp://login.lab.test"}, "https"),
-        ({"authorization_endpoint": ["x"]}, "no address"),
-        ({"userinfo_endpoint": "https://login.lab.test/a b"}, "no address"),
+        ({"authorization_endpoint": ["x"]}, "not an address"),
+        ({"userinfo_endpoint": "https://login.lab.test/a b"}, "not an address"),
     ):
         rig.provider.more = more  # type: ignore[assignment]
         rig.put()
