@@ -346,6 +346,7 @@ class OpenContent:
         self._core = core
         self.version = version
         self.cursor = core.cursor
+        self.leased = False
 
     def receipt(self, start: int = 0, stop: int | None = None) -> Receipt:
         return Receipt(self.version.digest, self.version.version, self.cursor, "miss", 0, "1")

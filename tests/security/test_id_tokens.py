@@ -175,7 +175,7 @@ def test_not_a_number_is_no_time() -> None:
         claims = json.dumps(GOOD).replace(str(NOW + 300), value)
         assert value in claims
         token = jws.serialize_compact({"alg": "RS256", "kid": "1"}, claims, KEY)
-        assert "no time" in refusal(token)
+        assert "not a time" in refusal(token)
 
 
 def test_the_nonce_must_be_the_one_of_the_log_in() -> None:

@@ -170,7 +170,7 @@ def test_addresses_that_are_none_are_a_reason_of_the_provider(rig: SignOnRig) ->
     for wrong in ("https://login.lab.test:99999/jwks", "https://login.lab.test:x/jwks", "https://[::1/jwks"):
         rig.provider.more = {"jwks_uri": wrong}
         rig.put()
-        assert "jwks_uri is no address" in rig.info().problem
+        assert "jwks_uri is not an address" in rig.info().problem
 
 
 def test_a_machine_without_threads_can_ask_later(rig: SignOnRig) -> None:

@@ -35,6 +35,7 @@ from lockstep_store.wire.messages import (
     s3,
     second_factor,
     servers,
+    single_sign_on,
     storage_keys,
     targets,
     uploads,
@@ -109,7 +110,10 @@ HELD_WHILE_STARTING = {
         servers.INVENTORY,
         servers.REDO,
     )
-} | {recovery.BACKUP_PATH, *(call.path for call in vars(identities).values() if isinstance(call, Call))}
+} | {
+    recovery.BACKUP_PATH,
+    *(call.path for module in (identities, single_sign_on) for call in vars(module).values() if isinstance(call, Call)),
+}
 
 
 DIGEST = chunk_digest(b"kept")
